@@ -1,0 +1,50 @@
+//! Names and texts of the `slipstream` dialect (specification, columns "S").
+
+use serde_json::Value;
+
+use crate::resource::Document;
+
+/// Name of the session cookie.
+pub const COOKIE_NAME: &str = "com.sixsq.slipstream.cookie";
+/// The `resourceURI` of the cloud entry point.
+pub const ENTRY_POINT_URI: &str = "http://schemas.dmtf.org/cimi/2/CloudEntryPoint";
+/// The rel by which Python programs stop a job.
+pub const STOP_REL: &str = "http://schemas.dmtf.org/cimi/2/action/stop";
+/// The login template that is always there.
+pub const INTERNAL_TEMPLATE: &str = "session-template/internal";
+/// Attributes that only the server sets; they are dropped from what clients send.
+pub const SERVICE_ATTRIBUTES: &[&str] = &["id", "resourceURI", "created", "updated", "operations"];
+/// Attributes that an edit's `select` cannot delete (specification 3.5).
+pub const UNDELETABLE_ATTRIBUTES: &[&str] = &["id", "created", "updated", "resourceURI", "acl"];
+
+/// A kind of resource: its type as in ids and URLs, and the names derived from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// As in `/api/<type>`, e.g. `session-template`.
+    pub name: &'static str,
+    /// The `resourceURI` of one document; a collection's ends in `Collection`.
+    pub resource_uri: &'static str,
+    /// Key in the entry point and of the list in a collection, e.g. `sessionTemplates`.
+    pub plural: &'static str,
+}
+
+/// Jobs.
+pub const JOB: Kind = Kind { name: "job", resource_uri: "http://sixsq.com/slipstream/1/Job", plural: "jobs" };
+/// Sessions.
+pub const SESSION: Kind =
+    Kind { name: "session", resource_uri: "http://sixsq.com/slipstream/1/Session", plural: "sessions" };
+/// Login templates.
+pub const SESSION_TEMPLATE: Kind = Kind {
+    name: "session-template",
+    resource_uri: "http://sixsq.com/slipstream/1/SessionTemplate",
+    plural: "sessionTemplates",
+};
+
+/// The list of documents in a collection: the one member that is an array of objects and not `operations`.
+#[must_use]
+pub fn collection_members(collection: &Document) -> Option<&Vec<Value>> {
+    let list_of = |kind: &str| collection.get(kind).and_then(Value::as_array);
+    list_of("jobs").or_else(|| {
+        collection.iter().filter(|(name, _)| name.as_str() != "operations").find_map(|(_, value)| value.as_array())
+    })
+}

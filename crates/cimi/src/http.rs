@@ -1,0 +1,1 @@
+//! The [`Transport`](crate::client::Transport) over real HTTP.

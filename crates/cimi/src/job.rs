@@ -1,0 +1,190 @@
+//! Jobs: their attributes (specification section 5) and their states as a pure state machine.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::resource::{Document, Link, Operation};
+
+/// Priorities run from here (first) …
+pub const HIGHEST_PRIORITY: u16 = 0;
+/// … to here (last), which is also what a job without one gets.
+pub const LOWEST_PRIORITY: u16 = 999;
+
+/// How far a job is (specification 5.1, column "S").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    /// Waits for an executor.
+    Queued,
+    /// An executor runs its action.
+    Running,
+    /// The action ended well.
+    Success,
+    /// The action failed, or the job was given up.
+    Failed,
+    /// Somebody asked for it to stop; only foreign servers and clients write this.
+    Stopping,
+    /// It was stopped and will not be run.
+    Stopped,
+}
+
+impl State {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Stopping, Self::Success, Self::Failed, Self::Stopped];
+
+    /// Final is final (decision 13): nothing follows.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Failed | Self::Stopped)
+    }
+
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::Running => "RUNNING",
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+            Self::Stopping => "STOPPING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+
+    /// The state of this text, if there is one.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether a job in this state may be edited into `next` (specification quirk 6). A state may follow itself: a
+    /// job found RUNNING is begun again, and edits may repeat the state. Only STOPPED → SUCCESS or FAILED, which old
+    /// executors need, is not decided here but by the server's `judge`.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        use State::{Failed, Queued, Running, Stopped, Stopping, Success};
+        match (self, next) {
+            (Queued, Queued | Running | Success | Failed | Stopping | Stopped)
+            | (Running, Queued | Running | Success | Failed | Stopping | Stopped)
+            | (Stopping, Stopping | Success | Failed | Stopped) => true,
+            (Stopping, Queued | Running) => false,
+            (Success | Failed | Stopped, _) => self == next,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A job as a client reads it. Attributes that this version does not know are kept in `others`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// `job/<uuid>`.
+    pub id: String,
+    /// How far it is.
+    pub state: State,
+    /// Name of the action that does it. Old servers store jobs without one.
+    #[serde(default)]
+    pub action: String,
+    /// Percent, 0 to 100.
+    #[serde(default)]
+    pub progress: u8,
+    /// What the action works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_resource: Option<Link>,
+    /// All that the action touched; the target is among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affected_resources: Vec<Link>,
+    /// What the action returned, if it returned a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_code: Option<i64>,
+    /// The last thing that the action, or the engine, said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_message: Option<String>,
+    /// When state or message last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_of_status_change: Option<Timestamp>,
+    /// The job that made this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_job: Option<String>,
+    /// The jobs that this one made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested_jobs: Vec<String>,
+    /// 0 to 999, lower first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u16>,
+    /// When it was first RUNNING.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// Whole seconds from `started` to the final state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<i64>,
+    /// When it was added.
+    pub created: Timestamp,
+    /// When it was last written.
+    pub updated: Timestamp,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What may be done with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// `acl`, `properties`, `resourceURI` and what this version does not know.
+    #[serde(flatten)]
+    pub others: Document,
+}
+
+impl Job {
+    /// Reads a job out of a document.
+    pub fn from_document(document: Document) -> Result<Self, serde_json::Error> {
+        serde_json::from_value(Value::Object(document))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State::{self, Failed, Queued, Running, Stopped, Stopping, Success};
+
+    #[test]
+    fn every_transition_is_as_the_table_says() {
+        let allowed = [
+            (Queued, vec![Queued, Running, Success, Failed, Stopping, Stopped]),
+            (Running, vec![Queued, Running, Success, Failed, Stopping, Stopped]),
+            (Stopping, vec![Stopping, Success, Failed, Stopped]),
+            (Success, vec![Success]),
+            (Failed, vec![Failed]),
+            (Stopped, vec![Stopped]),
+        ];
+        for (from, nexts) in allowed {
+            for next in State::ALL {
+                assert_eq!(from.may_become(next), nexts.contains(&next), "{from} → {next}");
+            }
+        }
+    }
+
+    #[test]
+    fn final_states_are_these_three() {
+        let finals: Vec<State> = State::ALL.into_iter().filter(|state| state.is_final()).collect();
+        assert_eq!(finals, [Success, Failed, Stopped]);
+    }
+
+    #[test]
+    fn states_survive_printing() {
+        for state in State::ALL {
+            assert_eq!(State::from_text(state.as_str()), Some(state));
+            assert_eq!(serde_json::to_value(state).expect("a state is a string"), state.as_str());
+        }
+        assert_eq!(State::from_text("queued"), None);
+    }
+}

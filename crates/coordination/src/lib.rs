@@ -1,0 +1,18 @@
+//! A locking queue and an election above a `ZooKeeper` node tree. Knows no job and no CIMI.
+//!
+//! * [`session`]: the seam, [`session::Session`] in `ZooKeeper`'s own vocabulary.
+//! * [`tree`]: the node tree as a pure state machine, without clock or socket.
+//! * [`embedded`]: the adapter that keeps such a tree in this process.
+//! * [`queue`]: [`queue::LockingQueue`] and [`queue::Claim`], byte-compatible with kazoo's.
+//! * [`election`]: [`election::Election`] and [`election::Leadership`], byte-compatible with kazoo's.
+
+pub mod election;
+pub mod embedded;
+pub mod queue;
+pub mod session;
+pub mod tree;
+
+pub use election::{Election, Leadership};
+pub use embedded::Embedded;
+pub use queue::{Claim, LockingQueue};
+pub use session::{Coordinator, Error, Session};

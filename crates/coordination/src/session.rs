@@ -1,0 +1,177 @@
+//! The seam: [`Session`], in `ZooKeeper`'s own vocabulary.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+
+/// What a new node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Stays until deleted.
+    Persistent,
+    /// Stays until deleted; the server appends ten digits that rise per parent.
+    PersistentSequential,
+    /// Goes with the session.
+    Ephemeral,
+    /// Goes with the session; the server appends ten digits that rise per parent.
+    EphemeralSequential,
+}
+
+/// One part of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Creates a node; its parent must exist.
+    Create {
+        /// Full path; for sequential modes the part before the digits.
+        path: String,
+        /// What it holds.
+        data: Vec<u8>,
+        /// What it is.
+        mode: Mode,
+    },
+    /// Deletes a node without children.
+    Delete {
+        /// Full path.
+        path: String,
+        /// Only this version, if given.
+        version: Option<i32>,
+    },
+    /// Replaces a node's data.
+    Set {
+        /// Full path.
+        path: String,
+        /// What it holds from now on.
+        data: Vec<u8>,
+        /// Only this version, if given.
+        version: Option<i32>,
+    },
+    /// Fails unless the node exists (in this version, if given).
+    Check {
+        /// Full path.
+        path: String,
+        /// Only this version, if given.
+        version: Option<i32>,
+    },
+}
+
+/// A node as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it holds.
+    pub data: Vec<u8>,
+    /// Rises with each set.
+    pub version: i32,
+    /// Transaction that created it; orders creations within one generation of the tree.
+    pub created: i64,
+}
+
+/// What happened below a watched path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Changes may have been missed: read again what is needed. Always the first one of a watch.
+    Reset,
+    /// A node was created.
+    Created(String),
+    /// A node was deleted.
+    Deleted(String),
+    /// A node's data was set.
+    Set(String),
+}
+
+/// Changes at and below a path, in order; ends when the session has expired.
+pub type Watch = mpsc::Receiver<Change>;
+
+/// How a session stands with its coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Requests are answered.
+    Connected,
+    /// The coordinator cannot be reached; the session may or may not still live there.
+    Suspended,
+    /// Over: ephemeral nodes are gone and every request fails. For ever.
+    Expired,
+}
+
+/// Why one part of a transaction cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    /// The node, or the parent of a node to create, does not exist.
+    #[error("no such node")]
+    NoNode,
+    /// The node to create exists.
+    #[error("node exists")]
+    NodeExists,
+    /// The node to delete has children.
+    #[error("node has children")]
+    NotEmpty,
+    /// The node has another version.
+    #[error("node has another version")]
+    BadVersion,
+    /// Ephemeral nodes have no children.
+    #[error("an ephemeral node cannot have children")]
+    ParentIsEphemeral,
+    /// Not a path: `/` and names between single slashes.
+    #[error("not a path")]
+    BadPath,
+    /// More than 512 KiB of data (`ZooKeeper` closes the connection at 1 MiB).
+    #[error("more than 512 KiB of data")]
+    TooLarge,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The coordinator refused, and changed nothing.
+    #[error("{path}: {cause}")]
+    Refused {
+        /// The node in question.
+        path: String,
+        /// Index of the failed operation within its transaction; 0 for reads.
+        index: usize,
+        /// What is wrong with it.
+        cause: Cause,
+    },
+    /// The answer was lost: whether the request was carried out is not known.
+    #[error("connection to the coordinator lost, outcome unknown")]
+    ConnectionLoss,
+    /// The session has expired: the request was not carried out and nothing will be.
+    #[error("session expired")]
+    Expired,
+}
+
+impl Error {
+    /// Whether the coordinator refused because of `cause`.
+    #[must_use]
+    pub fn is(&self, cause: Cause) -> bool {
+        matches!(self, Self::Refused { cause: found, .. } if *found == cause)
+    }
+}
+
+/// A session with a coordinator. Every call ends: by an answer, by [`Error::ConnectionLoss`] or [`Error::Expired`].
+/// A request is under way once the method's future was first polled; dropping the future does not take it back.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Carries out all operations or none, and answers a path for each: for creates the path created, sequence digits
+    /// included.
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error>;
+    /// Reads a node.
+    async fn data(&self, path: &str) -> Result<Node, Error>;
+    /// Names of a node's children, in no order.
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error>;
+    /// Changes at and below a path from now on. The path need not exist.
+    async fn watch(&self, path: &str) -> Result<Watch, Error>;
+    /// What is read afterwards is not older than this call.
+    async fn sync(&self, path: &str) -> Result<(), Error>;
+    /// The state now and from now on.
+    fn state(&self) -> watch::Receiver<State>;
+    /// Ends the session; its ephemeral nodes go at once.
+    async fn close(&self);
+}
+
+/// What makes sessions.
+#[async_trait]
+pub trait Coordinator: Send + Sync {
+    /// A new session, connected.
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error>;
+}

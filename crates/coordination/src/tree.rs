@@ -1,0 +1,1 @@
+//! The node tree as a pure state machine.

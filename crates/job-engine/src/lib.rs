@@ -1,0 +1,12 @@
+//! The `SlipStream` job engine: server, executor and distributors. `ARCHITECTURE.md` follows one job through it.
+//!
+//! [`server`], [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue.
+
+pub mod actions;
+pub mod cli;
+pub mod clock;
+pub mod distributor;
+pub mod executor;
+pub mod nodes;
+pub mod server;
+pub mod stop;

@@ -1,0 +1,2 @@
+//! `slipstream-job`.
+fn main() {}

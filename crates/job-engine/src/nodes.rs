@@ -1,0 +1,16 @@
+//! Paths in the node tree on which server, executor and distributor agree.
+
+/// Root of the queue, as the original engines have it.
+pub const JOB: &str = "/job";
+/// Waiting entries.
+pub const ENTRIES: &str = "/job/entries";
+/// Claims.
+pub const TAKEN: &str = "/job/taken";
+/// Elections of distributors, as the original engines have them.
+pub const ELECTION: &str = "/election";
+/// All that the original engines do not have lies below this.
+pub const OWN: &str = "/slipstream";
+/// Holds the generation (decision 3) as decimal text.
+pub const GENERATION: &str = "/slipstream/generation";
+/// Election of the reconciler.
+pub const RECONCILER: &str = "/slipstream/reconciler";

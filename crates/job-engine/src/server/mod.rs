@@ -1,0 +1,3 @@
+//! The CIMI server.
+
+pub mod store;

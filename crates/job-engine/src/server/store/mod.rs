@@ -1,0 +1,87 @@
+//! [`Store`]: where the server keeps documents.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use slipstream_cimi::Document;
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::Order;
+
+/// A document with what the server keeps beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// `<type>/<uuid>`.
+    pub id: String,
+    /// 1 when inserted, one more with each replacement.
+    pub revision: u64,
+    /// The document, without `operations`.
+    pub document: Document,
+    /// What is never shown as an attribute: a job's ledger; null for everything else.
+    pub ledger: Value,
+}
+
+/// What a search asks of the store.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Which documents; all without one.
+    pub filter: Option<Filter>,
+    /// Then by id, so that pages do not overlap.
+    pub order: Vec<Order>,
+    /// Only documents whose id is greater, for walking through all of them in order of id; needs an empty `order`.
+    pub after: Option<String>,
+    /// How many to pass over.
+    pub offset: u64,
+    /// How many at most; 0 asks for the count alone.
+    pub limit: u64,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// Matches before `offset` and `limit` (but after `after`).
+    pub count: u64,
+    /// The page.
+    pub records: Vec<Record>,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A document of this id exists.
+    #[error("{0} exists")]
+    Exists(String),
+    /// The document was changed or removed since it was read.
+    #[error("{0} was changed meanwhile")]
+    Changed(String),
+    /// The disk is full; nothing was changed.
+    #[error("no space left for {path}")]
+    Full {
+        /// The database file.
+        path: String,
+    },
+    /// Anything else that the storage engine reports; nothing was changed.
+    #[error("cannot {what}")]
+    Failed {
+        /// What was tried, with the thing it was tried on.
+        what: String,
+        /// What the storage engine says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Documents with compare-and-set. What is answered is durable: it survives `kill -9` and power loss.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Adds a record as revision 1.
+    async fn insert(&self, record: Record) -> Result<(), StoreError>;
+    /// Reads a record.
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError>;
+    /// Replaces the record of the same id if it still has `record.revision`, and answers the new revision.
+    async fn replace(&self, record: Record) -> Result<u64, StoreError>;
+    /// Removes a record if it still has this revision.
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError>;
+    /// Searches the documents of one type, e.g. `job`.
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError>;
+    /// Removes all documents of one type that match, and answers how many.
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+}

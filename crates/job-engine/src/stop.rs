@@ -1,0 +1,52 @@
+//! How everything is asked to stop. Signals are read here and nowhere else.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Handed to whatever runs until it is told to stop. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    asked: CancellationToken,
+    at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Nobody asks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for an orderly stop: nothing new is begun, what runs may end within its grace.
+    pub fn ask(&self) {
+        self.asked.cancel();
+    }
+
+    /// Asks to stop without any grace.
+    pub fn ask_at_once(&self) {
+        self.asked.cancel();
+        self.at_once.cancel();
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+
+    /// Ends when somebody asks.
+    pub async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Ends when the grace is over: `grace` after somebody asked, or when somebody asked to stop at once.
+    pub async fn grace_over(&self, grace: Duration) {
+        self.asked.cancelled().await;
+        // Either branch is the end of the grace.
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            () = self.at_once.cancelled() => {}
+        }
+    }
+}
