@@ -1,3 +1,135 @@
-//! The CIMI server.
+//! The CIMI server: documents in a [`store`], ids of waiting jobs in the queue.
+//!
+//! Read [`jobs`] for what happens to a job, [`ledger`] for the decision behind every edit, [`reconcile`] for what
+//! mends everything that was interrupted, and [`routes`] for how a request gets there.
 
+pub mod access;
+pub mod entries;
+pub mod error;
+pub mod generation;
+pub mod job_document;
+pub mod jobs;
+pub mod ledger;
+pub mod reconcile;
+pub mod resources;
+pub mod routes;
+pub mod schema;
+pub mod sessions;
 pub mod store;
+pub mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use secrecy::SecretString;
+use slipstream_cimi::Transport;
+use slipstream_coordination::Coordinator;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::stop::Stop;
+use entries::{Entries, EntriesError};
+use sessions::{PasswordError, Sessions};
+use store::{Store, StoreError};
+
+/// How long open requests may go on after the server was asked to stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How a server runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Password of the administrator `super`.
+    pub password: SecretString,
+    /// How often a job may be claimed and lost before it is given up (decision 6).
+    pub max_attempts: u32,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The administrator.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The generation could not be raised.
+    #[error("cannot raise the generation")]
+    Generation(#[source] StoreError),
+    /// The generation could not be shown to executors.
+    #[error("cannot publish the generation")]
+    Publish(#[source] EntriesError),
+}
+
+/// What all requests share.
+pub struct Shared {
+    store: Arc<dyn Store>,
+    entries: Entries,
+    sessions: Sessions,
+    clock: Clock,
+    generation: i64,
+    max_attempts: u32,
+    nudge: Notify,
+}
+
+/// A server. Cheap to clone: clones share everything.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Makes the administrator, raises the generation (decision 3) and shows it to executors.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        coordinator: Arc<dyn Coordinator>,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        sessions::ensure_administrator(&*store, options.password, clock.now()).await?;
+        let generation = generation::raise(&*store).await.map_err(StartError::Generation)?;
+        let entries = Entries::new(coordinator);
+        generation::publish(&entries, generation).await.map_err(StartError::Publish)?;
+        let shared = Shared {
+            store,
+            entries,
+            sessions: Sessions::default(),
+            clock,
+            generation,
+            max_attempts: options.max_attempts,
+            nudge: Notify::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A transport that calls the routes as a function: the same answers, without a socket.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(transport::InProcess::new(routes::router(self.shared.clone())))
+    }
+
+    /// Answers requests until `stop`, then lets open requests end.
+    pub async fn serve(&self, listener: TcpListener, stop: Stop) -> std::io::Result<()> {
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot turn off delays of small packets");
+            }
+        });
+        let asked = stop.clone();
+        let serving = axum::serve(listener, routes::router(self.shared.clone()))
+            .with_graceful_shutdown(async move { asked.asked().await });
+        tokio::select! {
+            result = serving.into_future() => result,
+            () = stop.grace_over(LAST_REQUESTS) => Ok(()),
+        }
+    }
+
+    /// Mends what was interrupted, until `stop` (decision 2).
+    pub async fn reconcile(&self, name: &str, stop: Stop) {
+        reconcile::run(&self.shared, name, stop).await;
+    }
+
+    /// One round of the reconciler over jobs of any age, for a start at which nobody else can be at work.
+    pub async fn reconcile_at_start(&self) -> Result<reconcile::Mended, reconcile::ReconcileError> {
+        reconcile::round(&self.shared, jiff::SignedDuration::ZERO).await
+    }
+}

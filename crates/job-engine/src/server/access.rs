@@ -1,0 +1,148 @@
+//! Who calls, and what they may do (specification 3.3). Only the administrator may do anything with jobs.
+
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+
+use super::error::ApiError;
+
+/// Who sent a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody that the server knows.
+    Anonymous,
+    /// The owner of a live session.
+    User {
+        /// User name.
+        name: String,
+        /// Roles, e.g. `ADMIN`.
+        roles: Vec<String>,
+        /// The session's id.
+        session: String,
+    },
+}
+
+impl Caller {
+    /// Whether this is an administrator, who may do everything everywhere.
+    #[must_use]
+    pub fn is_administrator(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::User { roles, .. } => roles.iter().any(|role| role == "ADMIN"),
+        }
+    }
+
+    /// The user's name, if there is a user.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::User { name, .. } => Some(name),
+        }
+    }
+
+    /// Refuses everybody but administrators.
+    pub fn require_administrator(&self) -> Result<(), ApiError> {
+        if self.is_administrator() { Ok(()) } else { Err(ApiError::credentials_required()) }
+    }
+}
+
+/// The access control of a document whose author gave none.
+#[must_use]
+pub fn default_acl() -> Value {
+    with_administrator_rule(json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}))
+}
+
+/// Adds the rule that every stored document has: administrators may do everything.
+#[must_use]
+pub fn with_administrator_rule(mut acl: Value) -> Value {
+    let rule = json!({"type": "ROLE", "principal": "ADMIN", "right": "ALL"});
+    if let Some(acl) = acl.as_object_mut() {
+        let rules = acl.entry("rules").or_insert_with(|| json!([]));
+        if let Some(rules) = rules.as_array_mut()
+            && !rules.contains(&rule)
+        {
+            rules.push(rule);
+        }
+    }
+    acl
+}
+
+/// What is wrong with an access control value, one sentence each.
+#[must_use]
+pub fn acl_violations(acl: &Value) -> Vec<String> {
+    let Some(acl) = acl.as_object() else { return vec!["acl: expected an object with owner and rules".to_owned()] };
+    let mut violations = Vec::new();
+    for member in acl.keys().filter(|member| !matches!(member.as_str(), "owner" | "rules")) {
+        violations.push(format!("acl/{member}: unknown attribute"));
+    }
+    match acl.get("owner") {
+        Some(owner) => violations.extend(principal_violations("acl/owner", owner, false)),
+        None => violations.push("acl/owner: missing".to_owned()),
+    }
+    match acl.get("rules") {
+        None => {}
+        Some(Value::Array(rules)) if !rules.is_empty() => {
+            for (index, rule) in rules.iter().enumerate() {
+                violations.extend(principal_violations(&format!("acl/rules/{index}"), rule, true));
+            }
+        }
+        Some(_) => violations.push("acl/rules: expected a list of at least one rule".to_owned()),
+    }
+    violations
+}
+
+const RIGHTS: [&str; 11] = [
+    "VIEW", "MODIFY", "ALL", "VIEW_ACL", "VIEW_DATA", "VIEW_META", "EDIT_ACL", "EDIT_DATA", "EDIT_META", "DELETE",
+    "MANAGE",
+];
+
+fn principal_violations(place: &str, principal: &Value, with_right: bool) -> Vec<String> {
+    let Some(principal) = principal.as_object() else { return vec![format!("{place}: expected an object")] };
+    let text = |document: &Document, member: &str| document.get(member).and_then(Value::as_str).map(str::to_owned);
+    let mut violations = Vec::new();
+    if !matches!(text(principal, "type").as_deref(), Some("USER" | "ROLE")) {
+        violations.push(format!("{place}/type: expected USER or ROLE"));
+    }
+    if text(principal, "principal").is_none_or(|name| name.trim().is_empty()) {
+        violations.push(format!("{place}/principal: expected a name"));
+    }
+    if with_right && text(principal, "right").is_none_or(|right| !RIGHTS.contains(&right.as_str())) {
+        violations.push(format!("{place}/right: expected one of {}", RIGHTS.join(", ")));
+    }
+    let known = |member: &str| matches!(member, "type" | "principal") || (with_right && member == "right");
+    for member in principal.keys().filter(|member| !known(member)) {
+        violations.push(format!("{place}/{member}: unknown attribute"));
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrator_rule_is_there_once() {
+        let once = default_acl();
+        assert_eq!(once["rules"].as_array().map(Vec::len), Some(1));
+        assert_eq!(with_administrator_rule(once.clone()), once);
+    }
+
+    #[test]
+    fn broken_access_control_is_named() {
+        let owner = json!({"type": "ROLE", "principal": "ADMIN"});
+        let good = json!({"owner": owner, "rules": [{"type": "USER", "principal": "jane", "right": "VIEW"}]});
+        assert_eq!(acl_violations(&good), Vec::<String>::new());
+        for (bad, place) in [
+            (json!("x"), "acl:"),
+            (json!({}), "acl/owner:"),
+            (json!({"owner": {"type": "GROUP", "principal": "x"}}), "acl/owner/type:"),
+            (json!({"owner": {"type": "ROLE", "principal": " "}}), "acl/owner/principal:"),
+            (json!({"owner": owner, "rules": []}), "acl/rules:"),
+            (json!({"owner": owner, "rules": [{"type": "USER", "principal": "j", "right": "READ"}]}), "acl/rules/0/right:"),
+            (json!({"owner": owner, "rule": []}), "acl/rule:"),
+        ] {
+            let violations = acl_violations(&bad);
+            assert!(violations.iter().any(|violation| violation.starts_with(place)), "{bad}: {violations:?}");
+        }
+    }
+}

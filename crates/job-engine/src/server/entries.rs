@@ -1,0 +1,127 @@
+//! The server's way to the queue: it puts entries, removes them, and asks which are there. One session, made again
+//! when it has expired; every call has a limit, because a job is stored whether or not the coordinator answers
+//! (decision 1).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_coordination::session::Cause;
+use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
+use tokio::sync::Mutex;
+
+use crate::nodes;
+
+/// Longest wait for the coordinator within a request.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Why the coordinator did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EntriesError {
+    /// No answer within the limit.
+    #[error("no answer from the coordinator within {} seconds", LIMIT.as_secs())]
+    Slow,
+    /// The coordinator refused, or the connection is lost.
+    #[error(transparent)]
+    Coordination(#[from] Error),
+}
+
+/// The queue as the server uses it.
+pub struct Entries {
+    coordinator: Arc<dyn Coordinator>,
+    connection: Mutex<Option<Connection>>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    session: Arc<dyn Session>,
+    queue: LockingQueue,
+}
+
+impl Entries {
+    /// Connects when it is first needed.
+    #[must_use]
+    pub fn new(coordinator: Arc<dyn Coordinator>) -> Self {
+        Self { coordinator, connection: Mutex::new(None) }
+    }
+
+    /// Adds a job's id to the queue and answers the entry's path.
+    pub async fn put(&self, id: &str, priority: u16) -> Result<String, EntriesError> {
+        self.within_limit(async |connection| connection.queue.put(id.as_bytes(), priority).await).await
+    }
+
+    /// Removes the entry at `path` if it is this job's, claimed or not: whoever holds it sees it vanish.
+    pub async fn remove(&self, path: &str, id: &str) -> Result<(), EntriesError> {
+        self.within_limit(async |connection| connection.queue.remove(path, id.as_bytes()).await.map(|_| ())).await
+    }
+
+    /// Removes the entry at `path` unless somebody holds it. Answers whether it is gone.
+    pub async fn consume_unclaimed(&self, path: &str) -> Result<bool, EntriesError> {
+        self.within_limit(async |connection| connection.queue.consume_unclaimed(path).await).await
+    }
+
+    /// The job id that an entry holds, if the entry exists.
+    pub async fn id_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
+        let node = self.within_limit(async |connection| optional(connection.session.data(path).await)).await?;
+        Ok(node.map(|node| String::from_utf8_lossy(&node.data).into_owned()))
+    }
+
+    /// The zxid of the claim on the entry at `path`, if somebody holds it.
+    pub async fn claim_on(&self, path: &str) -> Result<Option<i64>, EntriesError> {
+        let Some(name) = path.strip_prefix(nodes::ENTRIES) else { return Ok(None) };
+        let taken = format!("{}{name}", nodes::TAKEN);
+        let node = self.within_limit(async |connection| optional(connection.session.data(&taken).await)).await?;
+        Ok(node.map(|node| node.created))
+    }
+
+    /// Paths of all entries, from a fresh listing.
+    pub async fn list(&self) -> Result<HashSet<String>, EntriesError> {
+        let names = self
+            .within_limit(async |connection| {
+                connection.session.sync(nodes::ENTRIES).await?;
+                optional(connection.session.children(nodes::ENTRIES).await)
+            })
+            .await?;
+        Ok(names.unwrap_or_default().into_iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect())
+    }
+
+    /// The session, for elections and for the generation's node.
+    pub async fn session(&self) -> Result<Arc<dyn Session>, EntriesError> {
+        self.within_limit(async |connection| Ok(connection.session)).await
+    }
+
+    async fn within_limit<T>(
+        &self,
+        request: impl AsyncFnOnce(Connection) -> Result<T, Error>,
+    ) -> Result<T, EntriesError> {
+        let work = async {
+            let connection = self.connected().await?;
+            let answer = request(connection).await;
+            if matches!(answer, Err(Error::Expired)) {
+                *self.connection.lock().await = None;
+            }
+            answer
+        };
+        Ok(tokio::time::timeout(LIMIT, work).await.map_err(|_| EntriesError::Slow)??)
+    }
+
+    async fn connected(&self) -> Result<Connection, Error> {
+        let mut connection = self.connection.lock().await;
+        if let Some(connection) = &*connection {
+            return Ok(connection.clone());
+        }
+        let session = self.coordinator.connect().await?;
+        let claimant = uuid::Uuid::new_v4().simple().to_string();
+        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
+        Ok(connection.insert(Connection { session, queue }).clone())
+    }
+}
+
+/// A missing node is an answer, not an error.
+fn optional<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is(Cause::NoNode) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

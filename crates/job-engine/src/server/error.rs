@@ -1,0 +1,133 @@
+//! What callers are told, and what the log is told, when a request cannot be answered (decision 19).
+
+use std::error::Error;
+
+use http::StatusCode;
+use slipstream_cimi::{Code, Refusal};
+
+use super::store::StoreError;
+
+/// A refusal for the caller and, where it helps the operator, a second message for the log. The two are joined by
+/// the request id. Wording and statuses are those of specification 0.3.
+#[derive(Debug)]
+pub struct ApiError {
+    /// For the caller.
+    pub refusal: Refusal,
+    /// For the log: the whole chain of causes.
+    pub log: Option<String>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, message: impl Into<String>, resource_id: Option<&str>) -> Self {
+        let refusal = Refusal {
+            status: status.as_u16(),
+            message: message.into(),
+            resource_id: resource_id.map(str::to_owned),
+            code: None,
+            request_id: None,
+        };
+        Self { refusal, log: None }
+    }
+
+    /// The document does not exist.
+    pub fn not_found(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("{id} not found"), Some(id))
+    }
+
+    /// The path is none of ours.
+    pub fn unknown_resource(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown resource", Some(path))
+    }
+
+    /// The document's kind has no such action.
+    pub fn undefined_action(method: &str, kind: &str, action: &str, path: &str) -> Self {
+        let message = format!("undefined action ({method}, [\"{kind}\" \"{action}\"]) for {path}");
+        Self::new(StatusCode::NOT_FOUND, message, Some(path))
+    }
+
+    /// The path exists, the method does not.
+    pub fn invalid_method(method: &str, path: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("invalid method ({method}) for {path}"), Some(path))
+    }
+
+    /// The caller has to log in first.
+    pub fn credentials_required() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "credentials required", None)
+    }
+
+    /// The caller may not do this with that document, or is not who it says.
+    pub fn invalid_credentials(name: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("invalid credentials for '{name}'"), Some(name))
+    }
+
+    /// The document exists already.
+    pub fn exists(id: &str) -> Self {
+        Self::contradiction(id, Code::Conflict, format!("conflict with {id}"))
+    }
+
+    /// The write contradicts the stored document (decision 5).
+    pub fn contradiction(id: &str, code: Code, message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::CONFLICT, message, Some(id));
+        error.refusal.code = Some(code);
+        error
+    }
+
+    /// The request cannot be understood.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message, None)
+    }
+
+    /// The document breaks its schema; one line per violation.
+    pub fn schema(violations: &[String]) -> Self {
+        let message = format!("resource does not satisfy defined schema:\n{}", violations.join("\n"));
+        Self::new(StatusCode::BAD_REQUEST, message, None)
+    }
+
+    /// The body is longer than the server reads.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is larger than {limit} bytes"), None)
+    }
+
+    /// Something that the caller cannot mend.
+    pub fn unexpected(error: &(dyn Error + 'static)) -> Self {
+        let outer = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("Unexpected exception thrown: {error}"),
+            None,
+        );
+        Self { log: Some(chain(error)), ..outer }
+    }
+
+    /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.
+    pub fn unavailable(error: &(dyn Error + 'static)) -> Self {
+        let outer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None);
+        Self { log: Some(chain(error)), ..outer }
+    }
+
+    /// The store did not do it, and it was nobody's conflict.
+    pub fn store(error: &StoreError) -> Self {
+        let outer = match error {
+            StoreError::Exists(id) => return Self::exists(id),
+            StoreError::Changed(id) => {
+                return Self::contradiction(id, Code::Conflict, format!("{id} was changed meanwhile, try again"));
+            }
+            StoreError::Full { .. } => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "unexpected error occurred: no space left for documents, nothing was changed",
+                None,
+            ),
+            StoreError::Failed { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("unexpected error occurred: {error}"), None)
+            }
+        };
+        Self { log: Some(chain(error)), ..outer }
+    }
+}
+
+/// An error with all its causes on one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -1,0 +1,252 @@
+//! What adding, editing, stopping and showing do to a job's document. Pure: no store, no clock (specification 5.2 to
+//! 5.4, with the quirks of section 8 mended).
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use slipstream_cimi::dialect::{self, JOB};
+use slipstream_cimi::{Document, State, job};
+
+use super::access;
+use crate::clock;
+
+/// Attributes of a job that only the server sets, besides those of every resource.
+const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChange"];
+/// Where a reader finds the queue entry.
+const ENTRY_PROPERTY: &str = "zookeeper-path";
+/// Longest status message in characters; what is longer keeps its first and last half (quirk 10).
+const LONGEST_MESSAGE: usize = 100_000;
+
+/// The document of a new job, from what the client sent. Whether it is valid is not decided here.
+#[must_use]
+pub fn new_document(id: &str, sent: Document, now: Timestamp) -> Document {
+    let mut document = Document::new();
+    document.insert("id".to_owned(), json!(id));
+    document.insert("resourceURI".to_owned(), json!(JOB.resource_uri));
+    document.insert("created".to_owned(), json!(clock::print(now)));
+    document.insert("updated".to_owned(), json!(clock::print(now)));
+    document.extend(without_service_attributes(sent));
+    document.insert("state".to_owned(), json!(State::Queued));
+    document.entry("progress").or_insert(json!(0));
+    document.entry("priority").or_insert(json!(job::LOWEST_PRIORITY));
+    let acl = document.shift_remove("acl");
+    document.insert("acl".to_owned(), acl.map_or_else(access::default_acl, access::with_administrator_rule));
+    if let Some(target) = document.get("targetResource").cloned() {
+        let affected = document.entry("affectedResources").or_insert_with(|| json!([]));
+        if let Some(affected) = affected.as_array_mut()
+            && !affected.contains(&target)
+        {
+            affected.push(target);
+        }
+    }
+    shorten_message(&mut document);
+    if document.contains_key("statusMessage") {
+        document.insert("timeOfStatusChange".to_owned(), json!(clock::print(now)));
+    }
+    document
+}
+
+/// The stored document with `changes` merged in at top level, after `remove` is taken out, and everything derived
+/// from state and message brought up to date.
+#[must_use]
+pub fn merge(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Document {
+    let mut document = stored.clone();
+    for attribute in remove.iter().filter(|name| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str())) {
+        document.shift_remove(attribute);
+    }
+    document.extend(without_service_attributes(changes));
+    if let Some(acl) = document.get_mut("acl") {
+        *acl = access::with_administrator_rule(acl.take());
+    }
+    shorten_message(&mut document);
+    derive(stored, &mut document, now);
+    document.insert("updated".to_owned(), json!(clock::print(now)));
+    document
+}
+
+/// The state that a stored document is in. A store holds only documents that were checked.
+#[must_use]
+pub fn state_of(document: &Document) -> State {
+    document.get("state").and_then(Value::as_str).and_then(State::from_text).unwrap_or(State::Queued)
+}
+
+/// The priority under which a job is queued.
+#[must_use]
+pub fn priority_of(document: &Document) -> u16 {
+    let priority = document.get("priority").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+    priority.unwrap_or(job::LOWEST_PRIORITY)
+}
+
+/// The document as a reader sees it: with the path of its entry.
+#[must_use]
+pub fn shown(mut document: Document, entry: Option<&str>) -> Document {
+    if let Some(entry) = entry {
+        let properties = document.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            properties.insert(ENTRY_PROPERTY.to_owned(), json!(entry));
+        }
+    }
+    document
+}
+
+/// What only the server sets is dropped without a word, as the original does.
+fn without_service_attributes(mut sent: Document) -> Document {
+    sent.retain(|name, _| {
+        !dialect::SERVICE_ATTRIBUTES.contains(&name.as_str()) && !DERIVED_ATTRIBUTES.contains(&name.as_str())
+    });
+    if let Some(properties) = sent.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.shift_remove(ENTRY_PROPERTY);
+        if properties.is_empty() {
+            sent.shift_remove("properties");
+        }
+    }
+    sent
+}
+
+fn derive(before: &Document, document: &mut Document, now: Timestamp) {
+    let state = state_of(document);
+    let changed = |name: &str, document: &Document| before.get(name) != document.get(name);
+    if state == State::Running && !document.contains_key("started") {
+        document.insert("started".to_owned(), json!(clock::print(now)));
+    }
+    if changed("state", document) || changed("statusMessage", document) {
+        document.insert("timeOfStatusChange".to_owned(), json!(clock::print(now)));
+    }
+    if state.is_final() {
+        document.insert("progress".to_owned(), json!(100));
+        let started = document.get("started").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        if let Some(started) = started
+            && changed("state", document)
+        {
+            let seconds = now.duration_since(started).as_secs().max(0);
+            document.insert("duration".to_owned(), json!(seconds));
+        }
+    }
+}
+
+fn shorten_message(document: &mut Document) {
+    let Some(Value::String(message)) = document.get_mut("statusMessage") else { return };
+    if message.len() <= LONGEST_MESSAGE {
+        return;
+    }
+    let characters: Vec<char> = message.chars().collect();
+    if characters.len() > LONGEST_MESSAGE {
+        let half = LONGEST_MESSAGE / 2;
+        let first: String = characters[..half].iter().collect();
+        let last: String = characters[characters.len() - half..].iter().collect();
+        *message = format!("{first}\n...\n{last}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const ID: &str = "job/0a";
+
+    fn document(value: Value) -> Document {
+        let Value::Object(document) = value else { panic!("not an object") };
+        document
+    }
+
+    fn added(sent: Value) -> Document {
+        new_document(ID, document(sent), Timestamp::UNIX_EPOCH)
+    }
+
+    fn edited(stored: &Document, changes: Value, second: i64) -> Document {
+        merge(stored, document(changes), &[], Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second))
+    }
+
+    #[test]
+    fn an_add_takes_no_service_attribute_from_the_client() {
+        let job = added(json!({
+            "id": "job/mine", "resourceURI": "x", "created": "x", "updated": "x", "operations": [], "state": "SUCCESS",
+            "started": "x", "duration": 3, "timeOfStatusChange": "x", "action": "noop",
+            "properties": {"zookeeper-path": "/etc"},
+        }));
+        assert_eq!(job["id"], ID);
+        assert_eq!(job["resourceURI"], JOB.resource_uri);
+        assert_eq!(job["created"], "1970-01-01T00:00:00.000Z");
+        assert_eq!(job["state"], "QUEUED");
+        for absent in ["operations", "started", "duration", "timeOfStatusChange", "properties"] {
+            assert!(!job.contains_key(absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn an_add_fills_in_what_is_missing() {
+        let job = added(json!({"action": "noop", "targetResource": {"href": "dummy"}}));
+        assert_eq!((&job["progress"], &job["priority"]), (&json!(0), &json!(999)));
+        assert_eq!(job["affectedResources"], json!([{"href": "dummy"}]));
+        assert_eq!(job["acl"], access::default_acl());
+        let twice = added(json!({"targetResource": {"href": "d"}, "affectedResources": [{"href": "d"}]}));
+        assert_eq!(twice["affectedResources"], json!([{"href": "d"}]));
+    }
+
+    #[test]
+    fn running_sets_started_once_and_final_sets_progress_and_duration() {
+        let queued = added(json!({"action": "noop"}));
+        let running = edited(&queued, json!({"state": "RUNNING"}), 10);
+        assert_eq!(running["started"], "1970-01-01T00:00:10.000Z");
+        let again = edited(&running, json!({"state": "RUNNING"}), 20);
+        assert_eq!(again["started"], running["started"]);
+        let done = edited(&again, json!({"state": "SUCCESS"}), 75);
+        assert_eq!((&done["progress"], &done["duration"]), (&json!(100), &json!(65)));
+    }
+
+    #[test]
+    fn a_job_that_never_started_has_no_duration() {
+        let failed = edited(&added(json!({"action": "x"})), json!({"state": "FAILED"}), 10);
+        assert!(!failed.contains_key("duration"));
+        assert_eq!(failed["progress"], 100);
+    }
+
+    #[test]
+    fn time_of_status_change_moves_only_with_state_or_message() {
+        let queued = added(json!({"action": "noop", "statusMessage": "hello"}));
+        let progress = edited(&queued, json!({"progress": 5}), 10);
+        assert_eq!(progress["timeOfStatusChange"], queued["timeOfStatusChange"]);
+        let message = edited(&progress, json!({"statusMessage": "world"}), 20);
+        assert_eq!(message["timeOfStatusChange"], "1970-01-01T00:00:20.000Z");
+        let state = edited(&message, json!({"state": "RUNNING"}), 30);
+        assert_eq!(state["timeOfStatusChange"], "1970-01-01T00:00:30.000Z");
+    }
+
+    #[test]
+    fn an_edit_keeps_the_priority_and_service_attributes() {
+        let queued = added(json!({"action": "noop", "priority": 5}));
+        let edit = edited(&queued, json!({"id": "job/other", "created": "x", "resourceURI": "x", "operations": []}), 10);
+        for kept in ["id", "created", "resourceURI", "priority"] {
+            assert_eq!(edit[kept], queued[kept], "{kept}");
+        }
+        assert_eq!(edit["updated"], "1970-01-01T00:00:10.000Z");
+    }
+
+    #[test]
+    fn select_removes_attributes_but_not_service_attributes() {
+        let queued = added(json!({"action": "noop", "name": "n", "description": "d"}));
+        let remove: Vec<String> = ["name", "id", "acl", "created"].map(str::to_owned).to_vec();
+        let edit = merge(&queued, document(json!({"description": "e"})), &remove, Timestamp::UNIX_EPOCH);
+        assert!(!edit.contains_key("name"));
+        assert_eq!(edit["description"], "e");
+        for kept in ["id", "acl", "created"] {
+            assert!(edit.contains_key(kept), "{kept}");
+        }
+    }
+
+    #[test]
+    fn long_messages_keep_both_ends() {
+        let long = format!("{}{}{}", "a".repeat(60_000), "b".repeat(60_000), "é");
+        let job = edited(&added(json!({"action": "x"})), json!({"statusMessage": long}), 1);
+        let message = job["statusMessage"].as_str().expect("a text");
+        assert_eq!(message.chars().count(), LONGEST_MESSAGE + 5);
+        assert!(message.starts_with("aaa") && message.contains("\n...\n") && message.ends_with('é'));
+    }
+
+    #[test]
+    fn a_reader_sees_the_entry_beside_the_authors_properties() {
+        let job = shown(added(json!({"properties": {"a": "b"}})), Some("/job/entries/entry-999-0000000001"));
+        assert_eq!(job["properties"], json!({"a": "b", "zookeeper-path": "/job/entries/entry-999-0000000001"}));
+    }
+}

@@ -1,0 +1,318 @@
+//! Jobs behind the API: add, read, edit, search, stop, delete.
+
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
+use uuid::Uuid;
+
+use super::access::Caller;
+use super::entries::EntriesError;
+use super::error::{ApiError, chain};
+use super::job_document::{self, priority_of, state_of};
+use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
+use super::schema::job_violations;
+use super::store::{Page, Query, Record, StoreError};
+use super::Shared;
+
+/// How often a write is tried again because somebody else was faster.
+const WRITE_TRIES: usize = 50;
+/// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
+const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);
+
+/// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
+/// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
+pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<String, ApiError> {
+    caller.require_administrator()?;
+    let uuid = match key {
+        Some(key) => Uuid::new_v5(&KEY_NAMESPACE, format!("{}\n{key}", caller.name().unwrap_or("")).as_bytes()),
+        None => Uuid::now_v7(),
+    };
+    let id = format!("{}/{uuid}", JOB.name);
+    let document = job_document::new_document(&id, sent, shared.clock.now());
+    check(&document)?;
+    let priority = priority_of(&document);
+    let record = Record { id: id.clone(), revision: 0, document, ledger: ledger_value(&Ledger::default()) };
+    shared.store.insert(record).await.map_err(|error| ApiError::store(&error))?;
+    match shared.entries.put(&id, priority).await {
+        Ok(entry) => record_entry(shared, &id, &entry).await,
+        Err(error) => {
+            tracing::warn!(job = id, error = chain(&error), "entry not put yet, the reconciler will");
+            shared.nudge.notify_one();
+        }
+    }
+    Ok(id)
+}
+
+/// Records an entry unless one is recorded. Never deletes the entry because somebody else was faster: an attempt that
+/// has begun meanwhile recorded it itself.
+pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
+    for _ in 0..WRITE_TRIES {
+        let written = match shared.store.get(id).await {
+            Ok(Some(record)) => {
+                let mut ledger = ledger_of(&record);
+                if ledger.entry.is_some() {
+                    return;
+                }
+                ledger.entry = Some(entry.to_owned());
+                shared.store.replace(Record { ledger: ledger_value(&ledger), ..record }).await
+            }
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(_) => return,
+            Err(StoreError::Changed(_)) => {}
+            Err(error) => {
+                tracing::warn!(job = id, error = chain(&error), "entry not recorded, the reconciler will");
+                return shared.nudge.notify_one();
+            }
+        }
+    }
+}
+
+/// Reads a job.
+pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
+    let record = existing(shared, id).await?;
+    caller.require_administrator()?;
+    Ok(shown(record))
+}
+
+/// Reads what the server keeps of a job and never shows as an attribute.
+pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
+    let record = existing(shared, id).await?;
+    caller.require_administrator()?;
+    let serde_json::Value::Object(ledger) = record.ledger else { return Ok(Document::new()) };
+    Ok(ledger)
+}
+
+/// What a client asks of a job by PUT.
+#[derive(Debug)]
+pub struct EditRequest {
+    /// Replaces whole values at top level.
+    pub changes: Document,
+    /// Attributes to take out first.
+    pub remove: Vec<String>,
+    /// Set if an attempt writes.
+    pub attempt: Option<AttemptIdentity>,
+}
+
+/// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again.
+pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Document, ApiError> {
+    for _ in 0..WRITE_TRIES {
+        let record = existing(shared, id).await?;
+        caller.require_administrator()?;
+        let ledger = ledger_of(&record);
+        let facts = facts(shared, &record, &ledger, request).await.map_err(|error| ApiError::unavailable(&error))?;
+        let decision = decide(shared, record, ledger, request, &facts)?;
+        match decision {
+            Decision::Answer(answer) => return answer,
+            Decision::Write(record, answer) => match shared.store.replace(*record).await {
+                Ok(_) => return answer,
+                Err(StoreError::Changed(_)) => {}
+                Err(error) => return Err(ApiError::store(&error)),
+            },
+        }
+    }
+    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+}
+
+enum Decision {
+    Answer(Result<Document, ApiError>),
+    /// The answer counts once the record is written.
+    Write(Box<Record>, Result<Document, ApiError>),
+}
+
+struct Known {
+    facts: Facts,
+    /// For an attempt without leases: the zxid of the claim that it holds.
+    claim: Option<i64>,
+}
+
+async fn facts(
+    shared: &Shared,
+    record: &Record,
+    ledger: &Ledger,
+    request: &EditRequest,
+) -> Result<Known, EntriesError> {
+    let stored = state_of(&record.document);
+    let edit = wish(request);
+    let (entry_wanted, claim_wanted) = Facts::wanted(stored, ledger, edit);
+    let claim_wanted = claim_wanted || (edit.attempt.is_none() && edit.state == Some(State::Running));
+    let mut known = Known { facts: Facts::default(), claim: None };
+    if let Some(entry) = &ledger.entry {
+        if entry_wanted {
+            known.facts.recorded_entry_exists = shared.entries.id_at(entry).await?.as_deref() == Some(&record.id);
+        }
+        if claim_wanted {
+            known.claim = shared.entries.claim_on(entry).await?;
+            known.facts.claim_lives = known.claim.is_some();
+        }
+    }
+    Ok(known)
+}
+
+fn wish(request: &EditRequest) -> Edit<'_> {
+    let state = request.changes.get("state").and_then(|state| state.as_str()).and_then(State::from_text);
+    Edit { attempt: request.attempt.as_ref(), state }
+}
+
+fn decide(
+    shared: &Shared,
+    mut record: Record,
+    mut ledger: Ledger,
+    request: &EditRequest,
+    known: &Known,
+) -> Result<Decision, ApiError> {
+    let now = shared.clock.now();
+    let stored = state_of(&record.document);
+    let edit = wish(request);
+    let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
+    match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
+        Judgement::InvalidLease => {
+            return Ok(Decision::Answer(Err(ApiError::bad_request("a lease has a generation and a zxid above zero"))));
+        }
+        Judgement::Unchanged => return Ok(Decision::Answer(Ok(shown(record)))),
+        Judgement::Refuse(code) => {
+            let error = refusal(code, refusal_message(code, stored, &record.id));
+            let Some(attempt) = edit.attempt.filter(|_| code == Code::LateLease) else {
+                return Ok(Decision::Answer(Err(error)));
+            };
+            ledger.refuse(attempt, edit.state, now);
+            record.ledger = ledger_value(&ledger);
+            return Ok(Decision::Write(Box::new(record), Err(error)));
+        }
+        Judgement::GiveUp => {
+            let message = ledger.give_up(now);
+            let error = refusal(Code::Final, format!("{}: {message}", record.id));
+            let mut changes = Document::new();
+            changes.insert("state".to_owned(), State::Failed.as_str().into());
+            changes.insert("statusMessage".to_owned(), message.into());
+            if let Some(attempt) = edit.attempt {
+                ledger.lease = Some(attempt.lease);
+            }
+            record.document = job_document::merge(&record.document, changes, &[], now);
+            record.ledger = ledger_value(&ledger);
+            return Ok(Decision::Write(Box::new(record), Err(error)));
+        }
+        Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
+        Judgement::BeginLeaselessAttempt => {
+            ledger.begin(None, now);
+            let claim = known.claim.map(|zxid| Lease { generation: shared.generation, zxid });
+            ledger.lease = ledger.lease.max(claim);
+        }
+        Judgement::Accept => {}
+    }
+    let document = job_document::merge(&record.document, request.changes.clone(), &request.remove, now);
+    check(&document)?;
+    let next = state_of(&document);
+    if !stored.may_become(next) && stored != State::Stopped {
+        return Err(refusal(Code::Conflict, format!("{} cannot go from {stored} to {next}", record.id)));
+    }
+    if next.is_final() {
+        ledger.end(Outcome::Finished, now);
+    } else if next == State::Queued && stored != State::Queued {
+        ledger.end(Outcome::Released, now);
+    }
+    record.document = document;
+    record.ledger = ledger_value(&ledger);
+    let answer = shown(record.clone());
+    Ok(Decision::Write(Box::new(record), Ok(answer)))
+}
+
+fn refusal_message(code: Code, stored: State, id: &str) -> String {
+    match code {
+        Code::LateLease => format!("{id} has been taken over by a later claim"),
+        Code::Superseded => format!("{id} is queued under another entry"),
+        Code::Final => "edit is not allowed in final state".to_owned(),
+        Code::Conflict => format!("{id} is {stored} under a live claim"),
+    }
+}
+
+/// Stops a job that is not final: first the document, then the entry, so that whoever holds it sees it vanish
+/// (decision 14). A final job stays as it is.
+pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
+    for _ in 0..WRITE_TRIES {
+        let mut record = existing(shared, id).await?;
+        caller.require_administrator()?;
+        if state_of(&record.document).is_final() {
+            return Ok(shown(record));
+        }
+        let now = shared.clock.now();
+        let mut ledger = ledger_of(&record);
+        let mut changes = Document::new();
+        changes.insert("state".to_owned(), State::Stopped.as_str().into());
+        record.document = job_document::merge(&record.document, changes, &[], now);
+        ledger.end(Outcome::Finished, now);
+        record.ledger = ledger_value(&ledger);
+        match shared.store.replace(record.clone()).await {
+            Ok(_) => {
+                remove_entry(shared, &record).await;
+                return Ok(shown(record));
+            }
+            Err(StoreError::Changed(_)) => {}
+            Err(error) => return Err(ApiError::store(&error)),
+        }
+    }
+    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+}
+
+/// Deletes a job: first the document, then the entry.
+pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
+    for _ in 0..WRITE_TRIES {
+        let record = existing(shared, id).await?;
+        caller.require_administrator()?;
+        match shared.store.remove(id, record.revision).await {
+            Ok(()) => {
+                if !state_of(&record.document).is_final() {
+                    remove_entry(shared, &record).await;
+                }
+                return Ok(());
+            }
+            Err(StoreError::Changed(_)) => {}
+            Err(error) => return Err(ApiError::store(&error)),
+        }
+    }
+    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+}
+
+async fn remove_entry(shared: &Shared, record: &Record) {
+    let Some(entry) = ledger_of(record).entry else { return };
+    if let Err(error) = shared.entries.remove(&entry, &record.id).await {
+        tracing::warn!(job = record.id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
+        shared.nudge.notify_one();
+    }
+}
+
+/// Searches jobs: how many match, and the page of them that was asked for.
+pub async fn search(shared: &Shared, caller: &Caller, query: &Query) -> Result<(u64, Vec<Document>), ApiError> {
+    caller.require_administrator()?;
+    let Page { count, records } =
+        shared.store.query(JOB.name, query).await.map_err(|error| ApiError::store(&error))?;
+    Ok((count, records.into_iter().map(shown).collect()))
+}
+
+async fn existing(shared: &Shared, id: &str) -> Result<Record, ApiError> {
+    let record = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    record.ok_or_else(|| ApiError::not_found(id))
+}
+
+fn check(document: &Document) -> Result<(), ApiError> {
+    let violations = job_violations(document);
+    if violations.is_empty() { Ok(()) } else { Err(ApiError::schema(&violations)) }
+}
+
+fn shown(record: Record) -> Document {
+    let entry = ledger_of(&record).entry;
+    job_document::shown(record.document, entry.as_deref())
+}
+
+/// The ledger of a stored job.
+#[must_use]
+pub fn ledger_of(record: &Record) -> Ledger {
+    serde_json::from_value(record.ledger.clone()).unwrap_or_default()
+}
+
+/// The ledger as it is stored.
+#[must_use]
+pub fn ledger_value(ledger: &Ledger) -> serde_json::Value {
+    serde_json::to_value(ledger).expect("a ledger is made of texts and numbers")
+}

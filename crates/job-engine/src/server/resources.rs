@@ -1,0 +1,232 @@
+//! Everything behind the API that is not a job: the cloud entry point (specification 1), sessions as documents (2.3),
+//! login templates, and how documents and collections are presented (3.4, 4.2).
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE};
+pub use slipstream_cimi::query::Parameters;
+use slipstream_cimi::query::window;
+
+use super::access::{self, Caller};
+use super::error::ApiError;
+use super::jobs;
+use super::routes::Answer;
+use super::store::{Query, Record, StoreError};
+use super::{Shared, schema};
+use crate::clock;
+
+const ENTRY_POINT: &str = "cloud-entry-point";
+/// Members of the entry point that an administrator may set.
+const ENTRY_POINT_MEMBERS: [&str; 3] = ["name", "description", "properties"];
+
+/// Presents the entry point: what there is, and where.
+pub async fn entry_point(shared: &Shared, caller: &Caller, headers: &HeaderMap) -> Result<Answer, ApiError> {
+    let stored = stored_entry_point(shared).await?;
+    Ok(Answer::ok(presented_entry_point(&stored, caller, headers)))
+}
+
+/// Merges what the administrator sent into the entry point.
+pub async fn edit_entry_point(
+    shared: &Shared,
+    caller: &Caller,
+    headers: &HeaderMap,
+    mut changes: Document,
+) -> Result<Answer, ApiError> {
+    caller.require_administrator()?;
+    changes.retain(|name, _| ENTRY_POINT_MEMBERS.contains(&name.as_str()));
+    let violations = schema::common_violations(&changes);
+    if !violations.is_empty() {
+        return Err(ApiError::schema(&violations));
+    }
+    let mut stored = stored_entry_point(shared).await?;
+    stored.document.extend(changes);
+    stored.document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
+    shared.store.replace(stored.clone()).await.map_err(|error| ApiError::store(&error))?;
+    Ok(Answer::ok(presented_entry_point(&stored, caller, headers)))
+}
+
+/// The entry point is stored when it is first asked for, so that `created` stays what it was.
+async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
+    let failed = |error: StoreError| ApiError::store(&error);
+    if let Some(record) = shared.store.get(ENTRY_POINT).await.map_err(failed)? {
+        return Ok(record);
+    }
+    let now = clock::print(shared.clock.now());
+    let document = object(json!({
+        "id": ENTRY_POINT, "resourceURI": dialect::ENTRY_POINT_URI, "created": now, "updated": now,
+        "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"},
+                "rules": [{"principal": "ANON", "type": "ROLE", "right": "VIEW"}]},
+    }));
+    let record = Record { id: ENTRY_POINT.to_owned(), revision: 0, document, ledger: Value::Null };
+    match shared.store.insert(record.clone()).await {
+        Ok(()) => Ok(Record { revision: 1, ..record }),
+        Err(StoreError::Exists(_)) => {
+            let stored = shared.store.get(ENTRY_POINT).await.map_err(failed)?;
+            stored.ok_or_else(|| ApiError::not_found(ENTRY_POINT))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) -> Document {
+    let mut document = stored.document.clone();
+    document.insert("baseURI".to_owned(), json!(base_uri(headers)));
+    for kind in [JOB, SESSION, SESSION_TEMPLATE] {
+        document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
+    }
+    if caller.is_administrator() {
+        document.insert("operations".to_owned(), json!([{"rel": "edit", "href": ENTRY_POINT}]));
+    }
+    document
+}
+
+fn base_uri(headers: &HeaderMap) -> String {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = header("x-forwarded-proto").unwrap_or("http");
+    let host = match (header("x-forwarded-host"), header("x-forwarded-port")) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => header("host").unwrap_or("localhost").to_owned(),
+    };
+    format!("{scheme}://{host}/api/")
+}
+
+/// Searches jobs and presents the collection.
+pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
+    let (offset, limit) =
+        window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let query = Query {
+        filter: parameters.filter.clone(),
+        order: parameters.order.clone(),
+        after: None,
+        offset,
+        limit,
+    };
+    let (count, documents) = jobs::search(shared, caller, &query).await?;
+    let documents = documents.into_iter().map(|job| Value::Object(presented_job(job, &parameters.select))).collect();
+    Ok(Answer::ok(collection(JOB, count, documents, true)))
+}
+
+/// A job with its operations, limited to the selected attributes; `id`, `resourceURI`, `acl` and `operations` are
+/// always there, because old clients need them to do anything with it (quirk 11).
+#[must_use]
+pub fn presented_job(mut job: Document, select: &[String]) -> Document {
+    const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
+    let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !select.is_empty() {
+        job.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.iter().any(|selected| selected == name));
+    }
+    let operations = json!([
+        {"rel": "edit", "href": id},
+        {"rel": "delete", "href": id},
+        {"rel": dialect::STOP_REL, "href": format!("{id}/stop")},
+        {"rel": "stop", "href": format!("{id}/stop")},
+    ]);
+    job.insert("operations".to_owned(), operations);
+    job
+}
+
+/// The caller's own session or nothing, whatever was asked: how clients find out whether they are logged in.
+pub async fn search_sessions(shared: &Shared, caller: &Caller) -> Result<Answer, ApiError> {
+    let own = match caller {
+        Caller::Anonymous => None,
+        Caller::User { session, .. } => shared.store.get(session).await.map_err(|error| ApiError::store(&error))?,
+    };
+    let documents: Vec<Value> = own.into_iter().map(|record| Value::Object(presented_session(record))).collect();
+    Ok(Answer::ok(collection(SESSION, documents.len() as u64, documents, true)))
+}
+
+/// Reads a session; only its owner and administrators may.
+pub async fn read_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Answer, ApiError> {
+    Ok(Answer::ok(presented_session(own_session(shared, caller, id).await?)))
+}
+
+/// Deletes a session, which revokes its token.
+pub async fn delete_session(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
+    let session = own_session(shared, caller, id).await?;
+    shared.store.remove(id, session.revision).await.map_err(|error| ApiError::store(&error))?;
+    shared.sessions.forget(id);
+    Ok(())
+}
+
+async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Record, ApiError> {
+    let session = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    let session = session.ok_or_else(|| ApiError::not_found(id))?;
+    let owns = matches!(caller, Caller::User { session, .. } if session == id);
+    if owns || caller.is_administrator() { Ok(session) } else { Err(ApiError::credentials_required()) }
+}
+
+fn presented_session(record: Record) -> Document {
+    let mut document = record.document;
+    document.insert("operations".to_owned(), json!([{"rel": "delete", "href": record.id}]));
+    document
+}
+
+/// The login templates; anybody may read them.
+#[must_use]
+pub fn search_templates() -> Answer {
+    Answer::ok(collection(SESSION_TEMPLATE, 1, vec![Value::Object(internal_template())], false))
+}
+
+/// Reads a login template.
+pub fn read_template(id: &str) -> Result<Answer, ApiError> {
+    match id {
+        dialect::INTERNAL_TEMPLATE => Ok(Answer::ok(internal_template())),
+        _ => Err(ApiError::not_found(id)),
+    }
+}
+
+fn internal_template() -> Document {
+    object(json!({
+        "id": dialect::INTERNAL_TEMPLATE, "resourceURI": SESSION_TEMPLATE.resource_uri,
+        "name": "Internal", "description": "Internal Authentication via Username/Password",
+        "method": "internal", "methodKey": "internal", "instance": "internal", "group": "Login Methods",
+        "username": "username", "password": "password",
+        "created": "1970-01-01T00:00:00.000Z", "updated": "1970-01-01T00:00:00.000Z",
+        "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"},
+                "rules": [{"principal": "ANON", "type": "ROLE", "right": "VIEW"}]},
+    }))
+}
+
+fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
+    let mut collection = object(json!({
+        "count": count, "acl": access::default_acl(),
+        "resourceURI": format!("{}Collection", kind.resource_uri), "id": kind.name,
+    }));
+    if may_add {
+        collection.insert("operations".to_owned(), json!([{"rel": "add", "href": kind.name}]));
+    }
+    collection.insert(kind.plural.to_owned(), Value::Array(documents));
+    collection
+}
+
+/// A login form's fields as the document that a JSON login would be.
+#[must_use]
+pub fn login_form(pairs: &[(String, String)]) -> Document {
+    let fields: Document = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    object(json!({"sessionTemplate": fields}))
+}
+
+/// Names and values of a query string or form.
+#[must_use]
+pub fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(text).into_owned().collect()
+}
+
+/// Old clients write `//api/…` when their endpoint ends in a slash (quirk 31).
+#[must_use]
+pub fn without_double_slashes(path: &str) -> String {
+    let mut path = path.to_owned();
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    path
+}
+
+fn object(value: Value) -> Document {
+    match value {
+        Value::Object(object) => object,
+        _ => unreachable!("written as an object by the caller"),
+    }
+}

@@ -1,0 +1,357 @@
+//! From a request to an answer: path and method, body, caller, and then the function that does it (specification 0).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State as Extracted;
+use axum::http::request::Parts;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE};
+use slipstream_cimi::{AttemptIdentity, Document, lease};
+use uuid::Uuid;
+
+use super::access::Caller;
+use super::error::{ApiError, chain};
+use super::jobs::{self, EditRequest};
+use super::resources::{self, Parameters};
+use super::{Shared, sessions};
+
+/// Longest request body in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+/// Longest wait for a request body.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// Longest idempotency key in bytes.
+const KEY_LIMIT: usize = 255;
+/// Joins an answer to the log (decision 19).
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// All routes.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new().fallback(handle).with_state(shared)
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    body: Document,
+    location: Option<String>,
+    cookie: Option<String>,
+}
+
+impl Answer {
+    /// 200 with a document.
+    #[must_use]
+    pub fn ok(body: Document) -> Self {
+        Self { status: StatusCode::OK, body, location: None, cookie: None }
+    }
+
+    fn created(id: &str) -> Self {
+        let body = status_body(StatusCode::CREATED, &format!("{id} created"), id);
+        Self { status: StatusCode::CREATED, body, location: Some(id.to_owned()), cookie: None }
+    }
+
+    fn deleted(id: &str) -> Self {
+        Self::ok(status_body(StatusCode::OK, &format!("{id} deleted"), id))
+    }
+
+    fn with_cookie(self, cookie: String) -> Self {
+        Self { cookie: Some(cookie), ..self }
+    }
+}
+
+fn status_body(status: StatusCode, message: &str, id: &str) -> Document {
+    let mut body = Document::new();
+    body.insert("status".to_owned(), status.as_u16().into());
+    body.insert("message".to_owned(), message.into());
+    body.insert("resource-id".to_owned(), id.into());
+    body
+}
+
+/// Handles a request to its end even when the client goes away, so that nothing is left half done; a handler that
+/// panics is an answer of 500.
+async fn handle(Extracted(shared): Extracted<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    let request_id = Uuid::now_v7().to_string();
+    let description = format!("{} {}", request.method(), request.uri().path());
+    let work = tokio::spawn(async move {
+        let call = Call::receive(&shared, request).await?;
+        call.answer(&shared).await
+    });
+    let answer = work.await.unwrap_or_else(|panic| Err(Refused::Error(ApiError::unexpected(&panic))));
+    let mut response = match answer {
+        Ok(answer) => into_response(answer),
+        Err(Refused::MalformedJson) => malformed_json(),
+        Err(Refused::Error(error)) => {
+            if let Some(log) = &error.log {
+                tracing::error!(request = description, request_id, cause = log, "request failed");
+            }
+            refused(error, &request_id)
+        }
+    };
+    tracing::debug!(request = description, request_id, status = response.status().as_u16(), "answered");
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+/// Why a request has no good answer. Malformed JSON has a body of its own in the original.
+enum Refused {
+    MalformedJson,
+    Error(ApiError),
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn json_response(status: StatusCode, body: &Document) -> Response {
+    let text = serde_json::to_vec(body).expect("a document has texts as keys");
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn into_response(answer: Answer) -> Response {
+    let mut response = json_response(answer.status, &answer.body);
+    for (name, value) in [(header::LOCATION, answer.location), (header::SET_COOKIE, answer.cookie)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+fn refused(error: ApiError, request_id: &str) -> Response {
+    let status = StatusCode::from_u16(error.refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut refusal = error.refusal;
+    refusal.request_id = Some(request_id.to_owned());
+    match serde_json::to_value(refusal) {
+        Ok(serde_json::Value::Object(body)) => json_response(status, &body),
+        _ => unreachable!("a refusal is an object"),
+    }
+}
+
+fn malformed_json() -> Response {
+    let mut response = Response::new(Body::from("Malformed JSON in request body."));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// A request that was read whole.
+struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    /// Query string and form body.
+    pairs: Vec<(String, String)>,
+    /// JSON body.
+    body: Option<Document>,
+    caller: Caller,
+}
+
+impl Call {
+    async fn receive(shared: &Shared, request: axum::extract::Request) -> Result<Self, Refused> {
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let mut pairs = resources::pairs(uri.query().unwrap_or_default().as_bytes());
+        let bytes = read_body(body).await?;
+        let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
+        let body = if bytes.is_empty() {
+            None
+        } else if is_form {
+            pairs.extend(resources::pairs(&bytes));
+            None
+        } else {
+            match serde_json::from_slice(&bytes).map_err(|_| Refused::MalformedJson)? {
+                serde_json::Value::Object(body) => Some(body),
+                _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
+            }
+        };
+        let cookies: Vec<&str> =
+            headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
+        let caller = shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?;
+        let path = resources::without_double_slashes(uri.path());
+        Ok(Self { method, path, headers, pairs, body, caller })
+    }
+
+    async fn answer(mut self, shared: &Shared) -> Result<Answer, Refused> {
+        let path = std::mem::take(&mut self.path);
+        let method = self.method.as_str().to_lowercase();
+        let answer = match Route::of(&path)? {
+            Route::EntryPoint => match self.method {
+                Method::GET | Method::HEAD => resources::entry_point(shared, &self.caller, &self.headers).await?,
+                Method::PUT => {
+                    let changes = self.body.take().unwrap_or_default();
+                    resources::edit_entry_point(shared, &self.caller, &self.headers, changes).await?
+                }
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
+            Route::Collection(kind) => match self.method {
+                Method::GET | Method::HEAD | Method::PUT => self.search(shared, kind).await?,
+                Method::POST if kind != SESSION_TEMPLATE => self.add(shared, kind).await?,
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
+            Route::Document(kind, id) => match self.method {
+                Method::GET | Method::HEAD => self.read(shared, kind, &id).await?,
+                Method::PUT if kind == JOB => self.edit(shared, &id).await?,
+                Method::DELETE if kind != SESSION_TEMPLATE => self.delete(shared, kind, &id).await?,
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
+            Route::Action(kind, id, action) => match (kind, action) {
+                (JOB, "stop") => Answer::ok(jobs::stop(shared, &self.caller, &id).await?),
+                (JOB, "ledger") => Answer::ok(jobs::read_ledger(shared, &self.caller, &id).await?),
+                _ => return Err(ApiError::undefined_action(&method, kind.name, action, &path).into()),
+            },
+        };
+        Ok(answer)
+    }
+
+    async fn search(&self, shared: &Shared, kind: Kind) -> Result<Answer, Refused> {
+        if self.body.is_some() {
+            let message = "a search takes its parameters from the query string or a form, not from JSON";
+            return Err(ApiError::bad_request(message).into());
+        }
+        let parameters = Parameters::read(&self.pairs)?;
+        Ok(match kind {
+            JOB => resources::search_jobs(shared, &self.caller, &parameters).await?,
+            SESSION => resources::search_sessions(shared, &self.caller).await?,
+            _ => resources::search_templates(),
+        })
+    }
+
+    async fn add(mut self, shared: &Shared, kind: Kind) -> Result<Answer, Refused> {
+        if kind == SESSION {
+            let body = self.body.take().unwrap_or_else(|| resources::login_form(&self.pairs));
+            let login = shared.sessions.login(&*shared.store, &body, shared.clock.now()).await?;
+            return Ok(Answer::created(&login.id).with_cookie(login.cookie));
+        }
+        let key = self.header(lease::IDEMPOTENCY_HEADER)?.map(str::to_owned);
+        if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_LIMIT) {
+            let message = format!("{} takes 1 to {KEY_LIMIT} characters", lease::IDEMPOTENCY_HEADER);
+            return Err(ApiError::bad_request(message).into());
+        }
+        let sent = self.body.take().unwrap_or_default();
+        let id = jobs::add(shared, &self.caller, sent, key.as_deref()).await?;
+        Ok(Answer::created(&id))
+    }
+
+    async fn read(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
+        let select = Parameters::read(&self.pairs)?.select;
+        Ok(match kind {
+            JOB => Answer::ok(resources::presented_job(jobs::read(shared, &self.caller, id).await?, &select)),
+            SESSION => resources::read_session(shared, &self.caller, id).await?,
+            _ => resources::read_template(id)?,
+        })
+    }
+
+    async fn edit(mut self, shared: &Shared, id: &str) -> Result<Answer, Refused> {
+        let remove = Parameters::read(&self.pairs)?.select;
+        let changes = self.body.take().unwrap_or_default();
+        let request = EditRequest { changes, remove, attempt: self.attempt()? };
+        Ok(Answer::ok(jobs::edit(shared, &self.caller, id, &request).await?))
+    }
+
+    async fn delete(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
+        if kind == SESSION {
+            resources::delete_session(shared, &self.caller, id).await?;
+            return Ok(Answer::deleted(id).with_cookie(sessions::farewell_cookie(shared.clock.now())));
+        }
+        jobs::delete(shared, &self.caller, id).await?;
+        Ok(Answer::deleted(id))
+    }
+
+    /// What the headers say of the attempt that writes. An attempt that names no entry cannot be judged.
+    fn attempt(&self) -> Result<Option<AttemptIdentity>, ApiError> {
+        let Some(text) = self.header(lease::LEASE_HEADER)? else { return Ok(None) };
+        let lease = text.parse().map_err(|error| ApiError::bad_request(chain(&error as &lease::NotALease)))?;
+        let Some(entry) = self.header(lease::ENTRY_HEADER)? else {
+            return Err(ApiError::bad_request(format!("{} without {}", lease::LEASE_HEADER, lease::ENTRY_HEADER)));
+        };
+        let executor = self.header(lease::EXECUTOR_HEADER)?.unwrap_or("unnamed");
+        Ok(Some(AttemptIdentity { lease, entry: entry.to_owned(), executor: executor.to_owned() }))
+    }
+
+    fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+        match self.headers.get(name) {
+            None => Ok(None),
+            Some(value) if text(value).is_ok() => Ok(value.to_str().ok()),
+            Some(_) => Err(ApiError::bad_request(format!("{name} is not text"))),
+        }
+    }
+}
+
+async fn read_body(body: Body) -> Result<bytes::Bytes, ApiError> {
+    let read = axum::body::to_bytes(body, BODY_LIMIT);
+    match tokio::time::timeout(BODY_TIME, read).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large(BODY_LIMIT)),
+        Ok(Err(error)) => Err(ApiError::bad_request(format!("cannot read the request body: {error}"))),
+        Err(_) => Err(ApiError::bad_request("the request body did not arrive in time")),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_lowercase()
+}
+
+/// Where a path leads (specification 0.1).
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'path> {
+    EntryPoint,
+    Collection(Kind),
+    Document(Kind, String),
+    Action(Kind, String, &'path str),
+}
+
+impl<'path> Route<'path> {
+    fn of(path: &'path str) -> Result<Self, ApiError> {
+        let unknown = || ApiError::unknown_resource(path);
+        let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
+        let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE].into_iter().find(|kind| kind.name == name);
+        match segments[..] {
+            ["cloud-entry-point"] => Ok(Self::EntryPoint),
+            [name] => kind(name).map(Self::Collection).ok_or_else(unknown),
+            [_, ""] | [_, _, ""] => Err(unknown()),
+            [name, uuid] => {
+                let kind = kind(name).ok_or_else(unknown)?;
+                Ok(Self::Document(kind, format!("{name}/{uuid}")))
+            }
+            [name, uuid, action] => {
+                let kind = kind(name).ok_or_else(unknown)?;
+                Ok(Self::Action(kind, format!("{name}/{uuid}"), action))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_the_table_says() {
+        let id = "job/0a".to_owned();
+        assert_eq!(Route::of("/api/cloud-entry-point").ok(), Some(Route::EntryPoint));
+        assert_eq!(Route::of("/api/job").ok(), Some(Route::Collection(JOB)));
+        assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
+        assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
+        for unknown in ["/", "/api", "/api/", "/api/Job", "/api/jobs", "/api/job/", "/api/job/0a/", "/api/job/0a/stop/x", "/auth/login"] {
+            let refusal = Route::of(unknown).expect_err(unknown).refusal;
+            assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
+        }
+    }
+}

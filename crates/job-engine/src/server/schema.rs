@@ -1,0 +1,197 @@
+//! What a stored job may hold (specification 3.1 and 5.1): closed, so that an attribute not listed is a violation.
+
+use serde_json::Value;
+use slipstream_cimi::resource::is_id;
+use slipstream_cimi::{Document, State, job};
+
+use super::access::acl_violations;
+
+/// Attributes that a later version will know; refused with a message of their own so that nobody believes that they
+/// have an effect.
+const RESERVED: [&str; 2] = ["notBefore", "maxAttempts"];
+
+/// Everything that is wrong with a job, one sentence each.
+#[must_use]
+pub fn job_violations(document: &Document) -> Vec<String> {
+    let mut violations = Vec::new();
+    for required in ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"] {
+        if !document.contains_key(required) {
+            violations.push(format!("{required}: missing"));
+        }
+    }
+    violations.extend(common_violations(document));
+    if let Some(acl) = document.get("acl") {
+        violations.extend(acl_violations(acl));
+    }
+    violations
+}
+
+/// Everything that is wrong with attributes that every resource may have.
+#[must_use]
+pub fn common_violations(document: &Document) -> Vec<String> {
+    let violation = |(name, value)| attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}"));
+    document.iter().filter_map(violation).collect()
+}
+
+/// What is wrong with one attribute. `acl` has violations of its own.
+fn attribute_violation(attribute: &String, value: &Value) -> Result<(), String> {
+    match attribute.as_str() {
+        "id" | "parent" | "resourceMetadata" => id(value),
+        "resourceURI" | "description" | "statusMessage" => text(value),
+        "created" | "updated" | "started" | "timeOfStatusChange" => timestamp(value),
+        "name" | "action" => non_blank(value),
+        "properties" => properties(value),
+        "acl" => Ok(()),
+        "state" => state(value),
+        "progress" => integer_between(value, 0, 100),
+        "priority" => integer_between(value, job::HIGHEST_PRIORITY.into(), job::LOWEST_PRIORITY.into()),
+        "returnCode" => value.as_i64().map(|_| ()).ok_or_else(|| expected("a whole number", value)),
+        "duration" => integer_between(value, 0, i64::MAX),
+        "targetResource" => link(value),
+        "affectedResources" => list_of(value, "links", link),
+        "parentJob" => job_id(value),
+        "nestedJobs" => list_of(value, "job ids", job_id),
+        reserved if RESERVED.contains(&reserved) => Err("not yet supported".to_owned()),
+        _ => Err("unknown attribute".to_owned()),
+    }
+}
+
+fn expected(what: &str, value: &Value) -> String {
+    let got: String = value.to_string().chars().take(60).collect();
+    format!("expected {what}, got {got}")
+}
+
+fn text(value: &Value) -> Result<(), String> {
+    value.as_str().map(|_| ()).ok_or_else(|| expected("a text", value))
+}
+
+fn non_blank(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(|text| !text.trim().is_empty());
+    good.then_some(()).ok_or_else(|| expected("a text that is not blank", value))
+}
+
+fn id(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(is_id);
+    good.then_some(()).ok_or_else(|| expected("an id such as credential/abc", value))
+}
+
+fn job_id(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(|id| id.starts_with("job/") && is_id(id));
+    good.then_some(()).ok_or_else(|| expected("the id of a job", value))
+}
+
+fn link(value: &Value) -> Result<(), String> {
+    let good = value.get("href").and_then(Value::as_str).is_some_and(is_id);
+    good.then_some(()).ok_or_else(|| expected("a link such as {\"href\": \"credential/abc\"}", value))
+}
+
+fn list_of(value: &Value, what: &str, item: fn(&Value) -> Result<(), String>) -> Result<(), String> {
+    match value.as_array() {
+        Some(items) if !items.is_empty() => items.iter().try_for_each(item),
+        _ => Err(expected(&format!("a list of at least one of the {what}"), value)),
+    }
+}
+
+fn integer_between(value: &Value, low: i64, high: i64) -> Result<(), String> {
+    let good = value.as_i64().is_some_and(|number| (low..=high).contains(&number));
+    good.then_some(()).ok_or_else(|| match high {
+        i64::MAX => expected(&format!("a whole number from {low}"), value),
+        _ => expected(&format!("a whole number from {low} to {high}"), value),
+    })
+}
+
+fn state(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(|text| State::from_text(text).is_some());
+    good.then_some(()).ok_or_else(|| expected(&format!("one of {}", State::ALL.map(State::as_str).join(", ")), value))
+}
+
+fn timestamp(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok());
+    good.then_some(()).ok_or_else(|| expected("a timestamp such as 2026-11-24T10:00:00.000Z", value))
+}
+
+fn properties(value: &Value) -> Result<(), String> {
+    let good = value.as_object().is_some_and(|members| !members.is_empty() && members.values().all(Value::is_string));
+    good.then_some(()).ok_or_else(|| expected("an object of texts with at least one member", value))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::server::access::default_acl;
+
+    fn good() -> Document {
+        let job = json!({
+            "id": "job/11111111-2222-3333-4444-555555555555",
+            "resourceURI": "http://sixsq.com/slipstream/1/Job",
+            "created": "2019-03-29T10:00:00.000Z", "updated": "2019-03-29T10:00:00.000Z",
+            "acl": default_acl(), "state": "QUEUED", "action": "noop", "progress": 0, "priority": 999,
+            "targetResource": {"href": "dummy", "more": 1}, "affectedResources": [{"href": "credential/A_b-1"}],
+            "parentJob": "job/0a", "nestedJobs": ["job/0b"], "returnCode": -3, "duration": 0,
+            "statusMessage": "", "name": "n", "description": "d", "parent": "job/x", "properties": {"a": "b"},
+            "started": "2019-03-29T10:00:00.000Z", "timeOfStatusChange": "2019-03-29T10:00:00.000Z",
+        });
+        job.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn a_job_with_every_attribute_is_good() {
+        assert_eq!(job_violations(&good()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_attribute_is_checked() {
+        for (attribute, bad) in [
+            ("id", json!("Job/1")),
+            ("created", json!("yesterday")),
+            ("state", json!("queued")),
+            ("action", json!(" ")),
+            ("progress", json!(101)),
+            ("progress", json!(1.5)),
+            ("progress", json!("50")),
+            ("priority", json!(1000)),
+            ("priority", json!(-1)),
+            ("priority", json!("10")),
+            ("returnCode", json!(0.5)),
+            ("duration", json!(-1)),
+            ("duration", Value::Null),
+            ("targetResource", json!("dummy")),
+            ("targetResource", json!({"href": "a/b/c"})),
+            ("affectedResources", json!([])),
+            ("affectedResources", json!([{"href": "UPPER"}])),
+            ("parentJob", json!("credential/x")),
+            ("nestedJobs", json!(["x"])),
+            ("statusMessage", json!(3)),
+            ("name", json!("")),
+            ("properties", json!({})),
+            ("properties", json!({"a": 1})),
+            ("notBefore", json!("2030-01-01T00:00:00.000Z")),
+            ("maxAttempts", json!(3)),
+            ("colour", json!("red")),
+        ] {
+            let mut document = good();
+            document.insert(attribute.to_owned(), bad.clone());
+            let violations = job_violations(&document);
+            assert_eq!(violations.len(), 1, "{attribute} = {bad}: {violations:?}");
+            assert!(violations[0].starts_with(&format!("{attribute}: ")), "{violations:?}");
+        }
+    }
+
+    #[test]
+    fn reserved_attributes_say_so() {
+        let mut document = good();
+        document.insert("notBefore".to_owned(), json!("x"));
+        assert_eq!(job_violations(&document), ["notBefore: not yet supported"]);
+    }
+
+    #[test]
+    fn required_attributes_are_required() {
+        for required in ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"] {
+            let mut document = good();
+            document.shift_remove(required);
+            assert_eq!(job_violations(&document), [format!("{required}: missing")]);
+        }
+    }
+}
