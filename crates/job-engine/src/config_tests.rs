@@ -40,7 +40,8 @@ fn the_built_in_distributors_are_the_two_of_the_original() {
 fn the_examples_in_the_comments_can_be_used() {
     let keys = ["priority", "cron", "time-zone", "missed", "election"];
     let line_of = |line: &str| {
-        let example = line.strip_prefix("# ").filter(|rest| keys.iter().any(|key| rest.starts_with(&format!("{key} ="))));
+        let example =
+            line.strip_prefix("# ").filter(|rest| keys.iter().any(|key| rest.starts_with(&format!("{key} ="))));
         example.or_else(|| (!line.starts_with("every = \"15s\"")).then_some(line)).map(str::to_owned)
     };
     let text: Vec<String> = DEFAULT_CONFIG.lines().filter_map(line_of).collect();
@@ -82,7 +83,8 @@ fn a_built_in_name_replaces_the_built_in_one() {
 
 #[test]
 fn intervals_are_written_as_people_do() {
-    let rows = [("15s", 15), ("1 day", 86_400), ("10 min", 600), ("1 h 30 min", 5400), ("1 week", 604_800), ("PT1M", 60)];
+    let rows =
+        [("15s", 15), ("1 day", 86_400), ("10 min", 600), ("1 h 30 min", 5400), ("1 week", 604_800), ("PT1M", 60)];
     for (text, seconds) in rows {
         let schedule = parsed(&ONE.replace("1 h", text))[2].schedule.clone();
         assert_eq!(schedule, Schedule::Every(Duration::from_secs(seconds)), "{text}");
@@ -113,7 +115,12 @@ fn what_is_wrong_is_named_with_its_line() {
         ("every = \"1 h\"", "cron = \"0 3 * * *\"\ntime-zone = \"Mars\"", 1, "the time zone `Mars` is not known"),
         ("every = \"1 h\"", "every = \"1 h\"\npriority = 1000", 5, "1000 is not a priority, use 0 (first) to 999"),
         ("every = \"1 h\"", "every = \"1 h\"\npriority = -1", 5, "-1 is not a priority"),
-        ("every = \"1 h\"", "every = \"1 h\"\nmissed = \"never\"", 5, "unknown variant `never`, expected one of `skip`"),
+        (
+            "every = \"1 h\"",
+            "every = \"1 h\"\nmissed = \"never\"",
+            5,
+            "unknown variant `never`, expected one of `skip`",
+        ),
         ("[[distributor]]", "[[distributer]]", 1, "unknown field `distributer`, expected `distributor`"),
         ("every = \"1 h\"", "every = \"1 h", 4, ""),
     ];
@@ -132,7 +139,11 @@ fn names_and_elections_are_not_shared() {
     let built_in = refusal(&ONE.replace("count", "cleanup_jobs"));
     assert!(built_in.starts_with("1: `one` stands in the election of the built-in `jobs_cleanup`"), "{built_in}");
     let freed = ONE.replace("one", "jobs_cleanup");
-    assert_eq!(parsed(&format!("{freed}{}", ONE.replace("count", "cleanup_jobs"))).len(), 3, "the election is free now");
+    assert_eq!(
+        parsed(&format!("{freed}{}", ONE.replace("count", "cleanup_jobs"))).len(),
+        3,
+        "the election is free now"
+    );
 }
 
 #[test]

@@ -43,11 +43,8 @@ fn each_policy_row_by_row() {
         ("clock set back in a round", Some(5000), Some(4900), Missed::Coalesce, 1000, &[5000], None, 5100),
     ];
     for (what, pending, done, missed, now, due, given_up, next) in rows {
-        let expected = Rounds {
-            due: due.iter().copied().map(at).collect(),
-            given_up: given_up.map(at),
-            next: Some(at(*next)),
-        };
+        let expected =
+            Rounds { due: due.iter().copied().map(at).collect(), given_up: given_up.map(at), next: Some(at(*next)) };
         assert_eq!(rounds(&mark(*pending, *done), &schedule, *missed, at(*now)), expected, "{what}");
     }
 }
