@@ -14,3 +14,5 @@ pub const OWN: &str = "/slipstream";
 pub const GENERATION: &str = "/slipstream/generation";
 /// Election of the reconciler.
 pub const RECONCILER: &str = "/slipstream/reconciler";
+/// High-water marks of distributors, one node each.
+pub const MARKS: &str = "/slipstream/marks";

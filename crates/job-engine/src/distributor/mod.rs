@@ -1,15 +1,87 @@
 //! Distributors: what creates the jobs of one kind on a schedule.
+//!
+//! [`lead_and_distribute`] stands as a candidate; `term` is what it does while it leads; [`schedule`] and [`rounds`]
+//! decide when. Most distributors are [`configured`], not coded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use slipstream_cimi::Client;
-use slipstream_coordination::Coordinator;
+use serde_json::json;
+use slipstream_cimi::{Client, Document};
+use slipstream_coordination::session::{self, Session, State};
+use slipstream_coordination::{Coordinator, Election, Leadership};
 
 use crate::clock::Clock;
+use crate::nodes::ELECTION;
 use crate::stop::Stop;
+
+pub mod configured;
+pub mod marks;
+mod pauses;
+pub mod rounds;
+pub mod schedule;
+mod term;
+
+use pauses::Pauses;
+use rounds::Missed;
+use schedule::Schedule;
+use term::Term;
+
+/// How long a round that is under way may go on after somebody asked to stop. What is then left of it is repeated by
+/// the next leader.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// What creates the jobs of one kind.
+#[async_trait]
+pub trait Distributor: Send + Sync {
+    /// What its high-water mark and the keys of its jobs are named after; another name is another distributor.
+    fn name(&self) -> &str;
+    /// Name of the election in which it stands, shared with foreign distributors of the same kind (specification 9.6).
+    fn election(&self) -> &str;
+    /// When its rounds are due.
+    fn schedule(&self) -> &Schedule;
+    /// What becomes of missed rounds.
+    fn missed(&self) -> Missed;
+    /// The jobs of one round, at most one for each target: the target tells them apart when a round is repeated.
+    async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error>;
+}
+
+/// A job to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewJob {
+    /// Name of the action that is to do it.
+    pub action: String,
+    /// Id of what the action works on.
+    pub target: Option<String>,
+    /// 0 (first) to 999 (last); without one the server puts it last.
+    pub priority: Option<u16>,
+}
+
+impl NewJob {
+    /// As it is sent (specification 7.3).
+    #[must_use]
+    pub fn document(&self) -> Document {
+        let mut document = Document::new();
+        document.insert("action".to_owned(), json!(self.action));
+        if let Some(target) = &self.target {
+            document.insert("targetResource".to_owned(), json!({ "href": target }));
+        }
+        if let Some(priority) = self.priority {
+            document.insert("priority".to_owned(), json!(priority));
+        }
+        document
+    }
+
+    /// What makes adding it repeatable (decision 11): the same in every repetition of a round, by whatever leader.
+    #[must_use]
+    pub fn key(&self, distributor: &str, round: Timestamp) -> String {
+        let target = self.target.as_deref().unwrap_or_default();
+        format!("{distributor} {round} {target}").trim_end().to_owned()
+    }
+}
 
 /// The schedule time up to which a distributor has distributed (decision 12).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +109,7 @@ pub enum MarkError {
     },
 }
 
-/// Keeps high-water marks: for `up` its store.
+/// Keeps high-water marks: for `up` its store, for a site with `ZooKeeper` [`marks::NodeMarks`].
 #[async_trait]
 pub trait Marks: Send + Sync {
     /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has revision 0.
@@ -60,6 +132,85 @@ pub struct Surroundings {
     /// What this process is called in elections.
     pub name: String,
 }
-// lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings: Surroundings, stop: Stop) comes here.
-#[expect(dead_code, reason = "skeleton")]
-fn unused(_: Stop) {}
+
+/// Stands as a candidate in the distributor's election, and distributes each round while leading, until `stop`. No
+/// error ends it: what fails is logged and tried again after a pause. On a stop the round under way may end within
+/// [`GRACE`]; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
+/// repeats the pending round.
+pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings: Surroundings, stop: Stop) {
+    let candidate = Candidate { distributor: distributor.as_ref(), surroundings: &surroundings, stop: &stop };
+    let mut pauses = Pauses::default();
+    while !stop.is_asked() {
+        let connected = tokio::select! {
+            () = stop.asked() => return,
+            connected = surroundings.coordinator.connect() => connected,
+        };
+        match connected {
+            Ok(session) => {
+                candidate.stand(&session, &mut pauses).await;
+                session.close().await;
+            }
+            Err(error) => candidate.complain("cannot connect to the coordinator", &error),
+        }
+        pauses.pause(&stop).await;
+    }
+}
+
+struct Candidate<'a> {
+    distributor: &'a dyn Distributor,
+    surroundings: &'a Surroundings,
+    stop: &'a Stop,
+}
+
+impl Candidate<'_> {
+    /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
+    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses) {
+        let path = format!("{ELECTION}/{}", self.distributor.election());
+        let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
+        while !self.stop.is_asked() {
+            let elected = tokio::select! {
+                () = self.stop.asked() => return,
+                elected = election.lead() => elected,
+            };
+            match elected {
+                Ok(leadership) => {
+                    pauses.reset();
+                    self.serve(leadership).await;
+                }
+                Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
+                Err(error) => self.complain("cannot stand", &error),
+            }
+            if *session.state().borrow() == State::Expired {
+                return;
+            }
+            pauses.pause(self.stop).await;
+        }
+    }
+
+    async fn serve(&self, leadership: Leadership) {
+        let name = self.distributor.name();
+        tracing::info!(distributor = name, "leads");
+        let term = Term {
+            distributor: self.distributor,
+            surroundings: self.surroundings,
+            leadership: &leadership,
+            stop: self.stop,
+        };
+        tokio::select! {
+            () = leadership.lost() => tracing::warn!(distributor = name, "leadership is lost"),
+            () = term.serve() => {}
+            () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped within a round"),
+        }
+        if let Err(error) = leadership.resign().await {
+            self.complain("cannot hand over leadership, it ends with the session", &error);
+        }
+    }
+
+    fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::warn!(distributor = self.distributor.name(), error, "{what}");
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests;

@@ -1,0 +1,153 @@
+use super::*;
+
+const ONE: &str = "[[distributor]]\nname = \"one\"\naction = \"count\"\nevery = \"1 h\"\n";
+
+fn parsed(text: &str) -> Vec<Configured> {
+    Config::parse(text).unwrap().distributors
+}
+
+/// Loaded from a file; answers the message without the file's name.
+fn refusal(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("engine.toml");
+    std::fs::write(&path, text).unwrap();
+    let message = Config::load(&path).unwrap_err().to_string();
+    message.strip_prefix(&format!("{}:", path.display())).unwrap().to_owned()
+}
+
+/// Specification 9.6, the first two rows.
+#[test]
+fn the_built_in_distributors_are_the_two_of_the_original() {
+    let expected = |name: &str, action: &str, target: &str, seconds| Configured {
+        name: name.to_owned(),
+        election: action.to_owned(),
+        action: action.to_owned(),
+        target: Some(target.to_owned()),
+        priority: None,
+        schedule: Schedule::Every(Duration::from_secs(seconds)),
+        missed: Missed::Coalesce,
+    };
+    let built_in = [
+        expected("dummy_test_action", "dummy_test_action", "dummy", 15),
+        expected("jobs_cleanup", "cleanup_jobs", "job", 86_400),
+    ];
+    assert_eq!(Config::default().distributors, built_in);
+    assert_eq!(parsed(""), built_in, "an empty file changes nothing");
+}
+
+/// What is commented out is right, too, once `every` is taken away.
+#[test]
+fn the_examples_in_the_comments_can_be_used() {
+    let keys = ["priority", "cron", "time-zone", "missed", "election"];
+    let line_of = |line: &str| {
+        let example =
+            line.strip_prefix("# ").filter(|rest| keys.iter().any(|key| rest.starts_with(&format!("{key} ="))));
+        example.or_else(|| (!line.starts_with("every = \"15s\"")).then_some(line)).map(str::to_owned)
+    };
+    let text: Vec<String> = DEFAULT_CONFIG.lines().filter_map(line_of).collect();
+    let distributors = parsed(&text.join("\n"));
+    let dummy = distributors.iter().find(|one| one.name == "dummy_test_action").unwrap();
+    assert_eq!(dummy.schedule, Schedule::cron("0 3 * * *", "Europe/Zurich").unwrap());
+    assert_eq!(dummy.priority, Some(999));
+}
+
+#[test]
+fn a_written_distributor_comes_beside_the_built_in_ones() {
+    let text = "[[distributor]]\nname = \"night\"\naction = \"count\"\ntarget = \"user/joe\"\npriority = 0\n\
+                election = \"other\"\ncron = \"0 3 * * *\"\ntime-zone = \"Europe/Zurich\"\nmissed = \"catch-up\"\n";
+    let distributors = parsed(text);
+    assert_eq!(distributors.len(), 3);
+    let expected = Configured {
+        name: "night".to_owned(),
+        election: "other".to_owned(),
+        action: "count".to_owned(),
+        target: Some("user/joe".to_owned()),
+        priority: Some(0),
+        schedule: Schedule::cron("0 3 * * *", "Europe/Zurich").unwrap(),
+        missed: Missed::CatchUp { limit: 1000 },
+    };
+    assert_eq!(distributors[2], expected);
+    let utc = parsed(&text.replace("time-zone = \"Europe/Zurich\"\n", "").replace("catch-up", "skip"));
+    assert_eq!(utc[2].schedule, Schedule::cron("0 3 * * *", "UTC").unwrap());
+    assert_eq!(utc[2].missed, Missed::Skip);
+}
+
+#[test]
+fn a_built_in_name_replaces_the_built_in_one() {
+    let text = ONE.replace("\"one\"", "\"jobs_cleanup\"").replace("\"count\"", "\"cleanup_jobs\"");
+    let distributors = parsed(&text);
+    assert_eq!(distributors.len(), 2);
+    let replaced = distributors.iter().find(|one| one.name == "jobs_cleanup").unwrap();
+    assert_eq!((replaced.target.as_ref(), &replaced.schedule), (None, &Schedule::Every(Duration::from_secs(3600))));
+}
+
+#[test]
+fn intervals_are_written_as_people_do() {
+    let rows =
+        [("15s", 15), ("1 day", 86_400), ("10 min", 600), ("1 h 30 min", 5400), ("1 week", 604_800), ("PT1M", 60)];
+    for (text, seconds) in rows {
+        let schedule = parsed(&ONE.replace("1 h", text))[2].schedule.clone();
+        assert_eq!(schedule, Schedule::Every(Duration::from_secs(seconds)), "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    let rows = [
+        // what to put in place of what, line, part of the message
+        ("name = \"one\"", "name = \"One\"", 2, "`One` is not a name, use lower-case letters"),
+        ("name = \"one\"", "name = \"\"", 2, "`` is not a name"),
+        ("name = \"one\"", "name = \"a/b\"", 2, "`a/b` is not a name"),
+        ("name = \"one\"\n", "", 1, "missing field `name`"),
+        ("action = \"count\"\n", "", 1, "missing field `action`"),
+        ("action = \"count\"", "action = \"two words\"", 3, "`two words` cannot be"),
+        ("action = \"count\"", "action = 7", 3, "invalid type: integer `7`"),
+        ("every = \"1 h\"", "evry = \"1 h\"", 4, "unknown field `evry`, expected one of `name`"),
+        ("every = \"1 h\"", "every = \"0.5s\"", 4, "shorter than a second"),
+        ("every = \"1 h\"", "every = \"-1 h\"", 4, "negative"),
+        ("every = \"1 h\"", "every = \"1 month\"", 4, "`1 month` is not an interval"),
+        ("every = \"1 h\"", "every = \"often\"", 4, "write it like \"15s\" or \"1 day\""),
+        ("every = \"1 h\"\n", "", 1, "it has no schedule"),
+        ("every = \"1 h\"", "every = \"1 h\"\ncron = \"0 3 * * *\"", 1, "`every` and `cron` exclude each other"),
+        ("every = \"1 h\"", "every = \"1 h\"\ntime-zone = \"UTC\"", 1, "`time-zone` goes with `cron` only"),
+        ("every = \"1 h\"", "cron = \"61 * * * *\"", 1, "`61 * * * *` is not a cron expression"),
+        ("every = \"1 h\"", "cron = \"0 0 30 2 *\"", 1, "`0 0 30 2 *` never comes"),
+        ("every = \"1 h\"", "cron = \"0 3 * * *\"\ntime-zone = \"Mars\"", 1, "the time zone `Mars` is not known"),
+        ("every = \"1 h\"", "every = \"1 h\"\npriority = 1000", 5, "1000 is not a priority, use 0 (first) to 999"),
+        ("every = \"1 h\"", "every = \"1 h\"\npriority = -1", 5, "-1 is not a priority"),
+        (
+            "every = \"1 h\"",
+            "every = \"1 h\"\nmissed = \"never\"",
+            5,
+            "unknown variant `never`, expected one of `skip`",
+        ),
+        ("[[distributor]]", "[[distributer]]", 1, "unknown field `distributer`, expected `distributor`"),
+        ("every = \"1 h\"", "every = \"1 h", 4, ""),
+    ];
+    for (right, wrong, line, expected) in rows {
+        let message = refusal(&ONE.replace(right, wrong));
+        assert!(message.starts_with(&format!("{line}: ")) && message.contains(expected), "{wrong}: {message}");
+    }
+}
+
+#[test]
+fn names_and_elections_are_not_shared() {
+    let again = refusal(&format!("{ONE}{}", ONE.replace("count", "other")));
+    assert_eq!(again, "5: there are two distributors `one`, rename one");
+    let election = refusal(&format!("{ONE}{}", ONE.replace("one", "two")));
+    assert!(election.starts_with("5: `two` and `one` stand in one election, `count`"), "{election}");
+    let built_in = refusal(&ONE.replace("count", "cleanup_jobs"));
+    assert!(built_in.starts_with("1: `one` stands in the election of the built-in `jobs_cleanup`"), "{built_in}");
+    let freed = ONE.replace("one", "jobs_cleanup");
+    assert_eq!(
+        parsed(&format!("{freed}{}", ONE.replace("count", "cleanup_jobs"))).len(),
+        3,
+        "the election is free now"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/engine.toml")).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/engine.toml"));
+}

@@ -1,0 +1,91 @@
+//! [`NodeMarks`]: high-water marks in the node tree.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use slipstream_coordination::Coordinator;
+use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State};
+use tokio::sync::Mutex;
+
+use super::{HighWaterMark, MarkError, Marks};
+use crate::nodes::{MARKS, OWN};
+
+/// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's revision
+/// less one, because 0 says that there is none.
+pub struct NodeMarks {
+    coordinator: Arc<dyn Coordinator>,
+    session: Mutex<Option<Arc<dyn Session>>>,
+}
+
+impl NodeMarks {
+    /// Marks at this coordinator, over a session of their own.
+    pub fn new(coordinator: Arc<dyn Coordinator>) -> Self {
+        Self { coordinator, session: Mutex::new(None) }
+    }
+
+    /// The session, or a new one if it has expired.
+    async fn session(&self) -> Result<Arc<dyn Session>, Error> {
+        let mut kept = self.session.lock().await;
+        if let Some(session) = kept.as_ref().filter(|session| *session.state().borrow() != State::Expired) {
+            return Ok(Arc::clone(session));
+        }
+        let session = self.coordinator.connect().await?;
+        *kept = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    async fn read(&self, path: &str) -> Result<(Vec<u8>, u64), Error> {
+        let session = self.session().await?;
+        session.sync(path).await?;
+        match session.data(path).await {
+            Ok(node) => Ok((node.data, u64::from(node.version.unsigned_abs()) + 1)),
+            Err(error) if error.is(Cause::NoNode) => Ok((Vec::new(), 0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&self, path: &str, data: Vec<u8>, revision: u64) -> Result<u64, Error> {
+        let session = self.session().await?;
+        if let Some(version) = revision.checked_sub(1) {
+            // Versions are 32 bits and start again at ZooKeeper after 2^31 writes: more than a mark ever sees.
+            let version = Some(i32::try_from(version).unwrap_or(i32::MAX));
+            session.commit(vec![Operation::Set { path: path.to_owned(), data, version }]).await?;
+            return Ok(revision + 1);
+        }
+        for parent in [OWN, MARKS] {
+            let made = session.commit(vec![create(parent, Vec::new())]).await;
+            made.map(drop).or_else(|error| if error.is(Cause::NodeExists) { Ok(()) } else { Err(error) })?;
+        }
+        session.commit(vec![create(path, data)]).await?;
+        Ok(1)
+    }
+}
+
+fn create(path: &str, data: Vec<u8>) -> Operation {
+    Operation::Create { path: path.to_owned(), data, mode: Mode::Persistent }
+}
+
+fn unreachable(name: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MarkError {
+    MarkError::Unreachable { name: name.to_owned(), source: source.into() }
+}
+
+#[async_trait]
+impl Marks for NodeMarks {
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
+        let path = format!("{MARKS}/{distributor}");
+        let (data, revision) = self.read(&path).await.map_err(|error| unreachable(distributor, error))?;
+        if revision == 0 {
+            return Ok((HighWaterMark::default(), 0));
+        }
+        let mark = serde_json::from_slice(&data).map_err(|error| unreachable(distributor, error))?;
+        Ok((mark, revision))
+    }
+
+    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
+        let data = serde_json::to_vec(mark).map_err(|error| unreachable(distributor, error))?;
+        self.write(&format!("{MARKS}/{distributor}"), data, revision).await.map_err(|error| {
+            let changed = [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|cause| error.is(*cause));
+            if changed { MarkError::Changed(distributor.to_owned()) } else { unreachable(distributor, error) }
+        })
+    }
+}
