@@ -1,2 +1,44 @@
-//! x
-fn main() {}
+//! The project's own commands: `cargo xtask test` and `cargo xtask check`.
+//!
+//! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
+//! with the product in other features would be compiled twice.
+
+use std::process::ExitCode;
+
+mod check;
+mod commands;
+mod python;
+mod suite;
+mod totals;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
+  check                            format, lints, layers, lengths, banned texts, documentation, links, licences";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_deref() {
+        Some("test") => suite::run(&rest),
+        Some("check") if rest.is_empty() => check::run(),
+        Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

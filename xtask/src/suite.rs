@@ -1,0 +1,66 @@
+//! `cargo xtask test`: the one test command.
+
+use std::io::{BufRead, BufReader, IsTerminal, pipe};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::commands::{cargo, root, run as succeed};
+use crate::python;
+use crate::totals::Totals;
+
+/// Tells the integration tests which Python has the original client; they fail without it.
+const PYTHON: &str = "SLIPSTREAM_TEST_PYTHON";
+
+/// One profile for build and tests, so that `cargo run --release` finds everything compiled.
+const ARGUMENTS: [&str; 4] = ["test", "--workspace", "--release", "--locked"];
+
+/// Sets up, builds, tests; closes with the totals. Answers whether all is well.
+pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
+    let root = root()?;
+    let python = timed("Python set-up", || python::set_up(&root))?;
+    let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
+    let totals = match build {
+        Ok(()) => timed("tests", || test(&root, &python, arguments))?,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            Totals::default().close(false)
+        }
+    };
+    println!("{totals}");
+    Ok(totals.failed == 0)
+}
+
+/// Runs every test, its output passed on as it comes.
+fn test(root: &Path, python: &Path, arguments: &[String]) -> anyhow::Result<Totals> {
+    // One pipe for both, so that what was printed stays in its order.
+    let (output, input) = pipe().context("cannot make a pipe")?;
+    let mut command = cargo(root);
+    command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).env(PYTHON, python);
+    command.stdout(input.try_clone().context("cannot share a pipe")?).stderr(input);
+    if std::io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut child = command.spawn().context("cannot start cargo")?;
+    // Holds the pipe open as long as it lives.
+    drop(command);
+    let mut totals = Totals::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("cannot read what cargo prints")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        totals.add(&line);
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    Ok(totals.close(status.success()))
+}
+
+/// Does a phase and says how long it took.
+fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
+    println!("== {phase}");
+    let start = Instant::now();
+    let outcome = work();
+    println!("== {phase}: {:.1} s", start.elapsed().as_secs_f64());
+    outcome
+}
