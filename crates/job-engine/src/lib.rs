@@ -1,6 +1,7 @@
 //! The `SlipStream` job engine: server, executor and distributors. `ARCHITECTURE.md` follows one job through it.
 //!
-//! [`server`], [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue.
+//! [`server`], [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue. [`up`] puts
+//! them together in one process.
 
 pub mod actions;
 pub mod cli;
@@ -11,3 +12,5 @@ pub mod executor;
 pub mod nodes;
 pub mod server;
 pub mod stop;
+pub mod telemetry;
+pub mod up;

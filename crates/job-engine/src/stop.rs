@@ -50,3 +50,21 @@ impl Stop {
         }
     }
 }
+
+/// Asks `stop` at the first SIGTERM or SIGINT, and to stop at once at the second.
+pub fn on_signals(stop: &Stop) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        for ask in [Stop::ask, Stop::ask_at_once] {
+            // Either signal asks for the same.
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            ask(&stop);
+        }
+    });
+    Ok(())
+}

@@ -1,1 +1,163 @@
-//! The command line.
+//! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
+
+pub mod connection;
+pub mod jobs;
+pub mod submit;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::stop::{self, Stop};
+use crate::up::{self, data_dir};
+use crate::{actions, server, telemetry};
+use connection::Connection;
+
+/// The job was not done: `submit --wait` ends with this.
+pub const JOB_NOT_DONE: u8 = 1;
+/// The command could not do what it was asked for; wrong arguments end with this too.
+pub const COMMAND_FAILED: u8 = 2;
+
+/// A distributed job engine: jobs are documents behind a REST API, executors do them, distributors make them.
+#[derive(Debug, Parser)]
+#[command(name = "slipstream-job", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run server, executor and distributors in this process
+    Up(UpArguments),
+    /// Add a job
+    Submit(submit::SubmitArguments),
+    /// List, show, stop and delete jobs
+    Jobs(jobs::JobsArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job up --demo\n\nPassword of the user super: SLIPSTREAM_SUPER_PASSWORD, \
+                        else made once and kept in DIR/super.password.\nLog: SLIPSTREAM_LOG, e.g. debug (default \
+                        info), on standard error.")]
+struct UpArguments {
+    /// Where the API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
+    listen: SocketAddr,
+    /// Where everything is kept [default: ~/.local/share/slipstream-job]
+    #[arg(long, value_name = "DIR", env = "SLIPSTREAM_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// How many jobs at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]
+    threads: usize,
+    /// How long running jobs may go on after a stop was asked for
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
+    grace: Duration,
+    /// How often a job may be claimed and lost before it is given up
+    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: u32,
+    /// Which distributors run, by name [default: all configured ones]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    distributors: Option<Vec<String>>,
+    /// Configuration file [default: DIR/config.toml if it is there]
+    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
+    config: Option<PathBuf>,
+    /// Add the dummy distributor and ten dummy jobs
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the command line and answers the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(COMMAND_FAILED)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Up(arguments) => run_up(arguments).await,
+            Command::Submit(arguments) => submit::run(arguments).await,
+            Command::Jobs(arguments) => jobs::run(arguments).await,
+        }
+    });
+    runtime.shutdown_timeout(LAST_TASKS);
+    code
+}
+
+/// How long what is left of the program's tasks may go on after the command has ended.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
+    telemetry::start("info")?;
+    let stop = Stop::new();
+    stop::on_signals(&stop).context("cannot listen for signals")?;
+    let data_dir = match arguments.data_dir {
+        Some(path) => path,
+        None => data_dir::default_path().context("no home directory: say where everything is kept with --data-dir")?,
+    };
+    let options = up::Options {
+        listen: arguments.listen,
+        data_dir,
+        threads: arguments.threads,
+        grace: arguments.grace,
+        max_attempts: arguments.max_attempts,
+        distributors: arguments.distributors,
+        config: arguments.config,
+        demo: arguments.demo,
+    };
+    let clock = Clock::system();
+    let catalogue = actions::built_in(clock.clone());
+    up::up(options, catalogue, clock, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=10_000) => Ok(threads),
+        _ => Err("expected a number from 1 to 10000".to_owned()),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = |reason: String| format!("{reason}, expected a duration such as 90s or 2m");
+    let duration: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| wrong(error.to_string()))?;
+    Duration::try_from(duration).map_err(|_| wrong("a grace is not negative".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_friendly() {
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "2", "-1s", "soon"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -92,7 +92,16 @@ pub fn acl_violations(acl: &Value) -> Vec<String> {
 }
 
 const RIGHTS: [&str; 11] = [
-    "VIEW", "MODIFY", "ALL", "VIEW_ACL", "VIEW_DATA", "VIEW_META", "EDIT_ACL", "EDIT_DATA", "EDIT_META", "DELETE",
+    "VIEW",
+    "MODIFY",
+    "ALL",
+    "VIEW_ACL",
+    "VIEW_DATA",
+    "VIEW_META",
+    "EDIT_ACL",
+    "EDIT_DATA",
+    "EDIT_META",
+    "DELETE",
     "MANAGE",
 ];
 
@@ -138,7 +147,10 @@ mod tests {
             (json!({"owner": {"type": "GROUP", "principal": "x"}}), "acl/owner/type:"),
             (json!({"owner": {"type": "ROLE", "principal": " "}}), "acl/owner/principal:"),
             (json!({"owner": owner, "rules": []}), "acl/rules:"),
-            (json!({"owner": owner, "rules": [{"type": "USER", "principal": "j", "right": "READ"}]}), "acl/rules/0/right:"),
+            (
+                json!({"owner": owner, "rules": [{"type": "USER", "principal": "j", "right": "READ"}]}),
+                "acl/rules/0/right:",
+            ),
             (json!({"owner": owner, "rule": []}), "acl/rule:"),
         ] {
             let violations = acl_violations(&bad);

@@ -90,11 +90,7 @@ impl ApiError {
 
     /// Something that the caller cannot mend.
     pub fn unexpected(error: &(dyn Error + 'static)) -> Self {
-        let outer = Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("Unexpected exception thrown: {error}"),
-            None,
-        );
+        let outer = Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("Unexpected exception thrown: {error}"), None);
         Self { log: Some(chain(error)), ..outer }
     }
 
@@ -126,8 +122,11 @@ impl ApiError {
 
 /// An error with all its causes on one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
 }

@@ -16,9 +16,9 @@ const TRIES: usize = 50;
 pub async fn raise(store: &dyn Store) -> Result<i64, StoreError> {
     for _ in 0..TRIES {
         let stored = store.get(ID).await?;
-        let generation = stored.as_ref().map_or(0, |record| {
-            record.document.get("generation").and_then(Value::as_i64).unwrap_or(0)
-        }) + 1;
+        let generation =
+            stored.as_ref().map_or(0, |record| record.document.get("generation").and_then(Value::as_i64).unwrap_or(0))
+                + 1;
         let mut document = Document::new();
         document.insert("id".to_owned(), json!(ID));
         document.insert("generation".to_owned(), json!(generation));

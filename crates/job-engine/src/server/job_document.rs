@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn an_edit_keeps_the_priority_and_service_attributes() {
         let queued = added(json!({"action": "noop", "priority": 5}));
-        let edit = edited(&queued, json!({"id": "job/other", "created": "x", "resourceURI": "x", "operations": []}), 10);
+        let edit =
+            edited(&queued, json!({"id": "job/other", "created": "x", "resourceURI": "x", "operations": []}), 10);
         for kept in ["id", "created", "resourceURI", "priority"] {
             assert_eq!(edit[kept], queued[kept], "{kept}");
         }

@@ -4,6 +4,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
 use uuid::Uuid;
 
+use super::Shared;
 use super::access::Caller;
 use super::entries::EntriesError;
 use super::error::{ApiError, chain};
@@ -11,7 +12,6 @@ use super::job_document::{self, priority_of, state_of};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::job_violations;
 use super::store::{Page, Query, Record, StoreError};
-use super::Shared;
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -285,8 +285,7 @@ async fn remove_entry(shared: &Shared, record: &Record) {
 /// Searches jobs: how many match, and the page of them that was asked for.
 pub async fn search(shared: &Shared, caller: &Caller, query: &Query) -> Result<(u64, Vec<Document>), ApiError> {
     caller.require_administrator()?;
-    let Page { count, records } =
-        shared.store.query(JOB.name, query).await.map_err(|error| ApiError::store(&error))?;
+    let Page { count, records } = shared.store.query(JOB.name, query).await.map_err(|error| ApiError::store(&error))?;
     Ok((count, records.into_iter().map(shown).collect()))
 }
 

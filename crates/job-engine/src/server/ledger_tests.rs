@@ -78,8 +78,7 @@ fn row_4_an_old_executor_may_finish_a_stopped_job() {
 fn row_5_final_is_final() {
     for stored in FINAL {
         for to in every_wish().filter(|to| *to != Some(stored)) {
-            let old_executor_finishes =
-                stored == State::Stopped && matches!(to, Some(State::Success | State::Failed));
+            let old_executor_finishes = stored == State::Stopped && matches!(to, Some(State::Success | State::Failed));
             if !old_executor_finishes {
                 assert_eq!(verdict(stored, &begun(), None, to, ALL_THERE), Judgement::Refuse(Code::Final));
             }

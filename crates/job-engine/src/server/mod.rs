@@ -37,6 +37,9 @@ use store::{Store, StoreError};
 /// How long open requests may go on after the server was asked to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
+/// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
+
 /// How a server runs.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -19,7 +19,7 @@ use super::Shared;
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
-use super::jobs::{self, ledger_of, ledger_value};
+use super::jobs::{ledger_of, ledger_value};
 use super::store::{Query, Record, Store, StoreError};
 use crate::nodes;
 use crate::stop::Stop;

@@ -349,7 +349,17 @@ mod tests {
         assert_eq!(Route::of("/api/job").ok(), Some(Route::Collection(JOB)));
         assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
         assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
-        for unknown in ["/", "/api", "/api/", "/api/Job", "/api/jobs", "/api/job/", "/api/job/0a/", "/api/job/0a/stop/x", "/auth/login"] {
+        for unknown in [
+            "/",
+            "/api",
+            "/api/",
+            "/api/Job",
+            "/api/jobs",
+            "/api/job/",
+            "/api/job/0a/",
+            "/api/job/0a/stop/x",
+            "/auth/login",
+        ] {
             let refusal = Route::of(unknown).expect_err(unknown).refusal;
             assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
         }

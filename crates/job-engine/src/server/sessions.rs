@@ -17,7 +17,6 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::{Document, dialect};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use super::access::Caller;
 use super::error::ApiError;
@@ -82,7 +81,8 @@ impl Sessions {
     pub async fn login(&self, store: &dyn Store, body: &Document, now: Timestamp) -> Result<Login, ApiError> {
         let (username, password) = credentials(body)?;
         let refused = || ApiError::invalid_credentials(&username);
-        let user = store.get(&user_id(&username)).await.map_err(|error| ApiError::store(&error))?.ok_or_else(refused)?;
+        let user =
+            store.get(&user_id(&username)).await.map_err(|error| ApiError::store(&error))?.ok_or_else(refused)?;
         let hash = user.ledger.get("password").and_then(Value::as_str).ok_or_else(refused)?.to_owned();
         let active = user.document.get("state").and_then(Value::as_str) == Some("ACTIVE");
         if !self.password_is(password, hash).await? || !active {
@@ -138,17 +138,15 @@ impl Sessions {
 
     /// Forgets a session whose document was deleted.
     pub fn forget(&self, id: &str) {
-        self.lock().retain(|_, remembered| !matches!(&remembered.caller, Caller::User { session, .. } if session == id));
+        self.lock()
+            .retain(|_, remembered| !matches!(&remembered.caller, Caller::User { session, .. } if session == id));
     }
 
     /// Removes the documents of sessions that have expired.
     pub async fn purge(&self, store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
         self.lock().retain(|_, remembered| remembered.expiry > now);
-        let expired = Filter::Compare(
-            Attribute("expiry".to_owned()),
-            Comparison::Less,
-            Literal::Text(clock::print(now)),
-        );
+        let expired =
+            Filter::Compare(Attribute("expiry".to_owned()), Comparison::Less, Literal::Text(clock::print(now)));
         store.remove_matching(dialect::SESSION.name, &expired).await
     }
 
@@ -181,7 +179,8 @@ pub async fn ensure_administrator(
     let stored = store.get(&id).await?;
     let hash = stored.as_ref().and_then(|user| user.ledger.get("password")?.as_str().map(str::to_owned));
     let work = move || renewed_hash(&password, hash.as_deref());
-    let renewed = tokio::task::spawn_blocking(work).await.expect("hashing does not panic").map_err(PasswordError::Hash)?;
+    let renewed =
+        tokio::task::spawn_blocking(work).await.expect("hashing does not panic").map_err(PasswordError::Hash)?;
     let Some(renewed) = renewed else { return Ok(()) };
     let ledger = json!({"password": renewed});
     match stored {
@@ -327,16 +326,19 @@ mod tests {
             let refusal = sessions.login(&store, &body, Timestamp::UNIX_EPOCH).await.expect_err("refused").refusal;
             (refusal.status, refusal.resource_id)
         };
-        let template = |href: &str, username: &str, password: &str| {
-            json!({"sessionTemplate": {"href": href, "username": username, "password": password}})
-        };
+        let template = |href: &str, username: &str, password: &str| json!({"sessionTemplate": {"href": href, "username": username, "password": password}});
         let internal = "session-template/internal";
         assert_eq!(status(template(internal, "super", "wrong")).await, (403, Some("super".to_owned())));
         assert_eq!(status(template(internal, "jane", "secret")).await, (403, Some("jane".to_owned())));
         assert_eq!(status(template("session-template/x", "super", "secret")).await.0, 404);
         assert_eq!(status(template(internal, "super", "")).await.0, 400);
         assert_eq!(status(json!({})).await.0, 400);
-        assert_eq!(status(json!({"sessionTemplate": {"href": internal, "username": "super", "password": "secret", "x": 1}})).await.0, 400);
+        assert_eq!(
+            status(json!({"sessionTemplate": {"href": internal, "username": "super", "password": "secret", "x": 1}}))
+                .await
+                .0,
+            400
+        );
     }
 
     #[tokio::test]
@@ -353,7 +355,9 @@ mod tests {
     async fn forged_tokens_are_nobody() {
         let store = store_with("secret").await;
         let sessions = Sessions::default();
-        for cookie in ["com.sixsq.slipstream.cookie=token=00", "com.sixsq.slipstream.cookie=INVALID", "other=token=aa", "=;"] {
+        for cookie in
+            ["com.sixsq.slipstream.cookie=token=00", "com.sixsq.slipstream.cookie=INVALID", "other=token=aa", "=;"]
+        {
             let caller = sessions.caller(&store, &[cookie], Timestamp::UNIX_EPOCH).await.expect("answers");
             assert_eq!(caller, Caller::Anonymous, "{cookie}");
         }

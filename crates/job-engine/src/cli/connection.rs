@@ -1,0 +1,78 @@
+//! How a command reaches the API: flags, then environment, then what a running `up` has left in the default data
+//! directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use secrecy::SecretString;
+use slipstream_cimi::http::HttpTransport;
+use slipstream_cimi::{Client, Credentials};
+
+use crate::server::sessions::ADMINISTRATOR;
+use crate::up::data_dir;
+
+/// Longest wait for an answer.
+const TIME_LIMIT: Duration = Duration::from_mins(2);
+
+/// Flags of every command that talks to the API.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection (nothing is needed beside a running `up`)")]
+pub struct Connection {
+    /// Where the API is
+    #[arg(long, value_name = "URL", env = "SLIPSTREAM_URL")]
+    ss_url: Option<String>,
+    /// User name
+    #[arg(long, value_name = "NAME", env = "SLIPSTREAM_USER")]
+    ss_user: Option<String>,
+    /// Password
+    #[arg(long, value_name = "PASSWORD", env = "SLIPSTREAM_PASS", hide_env_values = true)]
+    ss_pass: Option<String>,
+    /// Do not check the server's certificate
+    #[arg(long)]
+    ss_insecure: bool,
+}
+
+impl Connection {
+    /// A client for the server that the flags, the environment or the default data directory name.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let data_dir = data_dir::default_path();
+        let endpoint = self.endpoint(data_dir.as_deref())?;
+        let password = self.password(data_dir.as_deref())?;
+        let username = self.ss_user.clone().unwrap_or_else(|| ADMINISTRATOR.to_owned());
+        let transport = HttpTransport::new(&endpoint, self.ss_insecure, TIME_LIMIT)?;
+        Ok(Client::new(Arc::new(transport), Some(Credentials { username, password })))
+    }
+
+    fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
+        let found = self.ss_url.clone().or_else(|| data_dir.and_then(data_dir::read_endpoint));
+        found.context(
+            "no engine is running on this machine: start one with `slipstream-job up`, or name one with --ss-url",
+        )
+    }
+
+    fn password(&self, data_dir: Option<&Path>) -> anyhow::Result<SecretString> {
+        if let Some(password) = &self.ss_pass {
+            return Ok(SecretString::from(password.clone()));
+        }
+        if let Some(password) = std::env::var(data_dir::PASSWORD_VARIABLE).ok().filter(|value| !value.is_empty()) {
+            return Ok(password.into());
+        }
+        // The password of this machine's engine is no password of another one's, and is not sent there.
+        let stored = match data_dir {
+            Some(data_dir) if self.means_the_engine_of(data_dir) => data_dir::read_password(data_dir)?,
+            _ => None,
+        };
+        match stored {
+            Some(password) => Ok(password),
+            None => bail!("no password: give it with --ss-pass or SLIPSTREAM_PASS"),
+        }
+    }
+
+    fn means_the_engine_of(&self, data_dir: &Path) -> bool {
+        let named = self.ss_url.as_deref().map(|url| url.trim_end_matches('/'));
+        named.is_none_or(|url| data_dir::read_endpoint(data_dir).as_deref() == Some(url))
+    }
+}

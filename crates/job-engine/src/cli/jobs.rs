@@ -1,0 +1,1 @@
+//! `slipstream-job jobs`: lists, shows, stops and deletes jobs.

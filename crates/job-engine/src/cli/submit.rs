@@ -1,0 +1,1 @@
+//! `slipstream-job submit`: adds a job and, if asked to, watches it to its end.

@@ -1,0 +1,204 @@
+//! The folder in which `up` keeps everything, and what the command line finds in it.
+//!
+//! `lock` is locked while an `up` runs; `super.password` is the administrator's password, `jobs.db` the store and
+//! `endpoint` the address of the running API.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Environment variable with the administrator's password.
+pub const PASSWORD_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD";
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked as long as this value lives; the operating system lets go of it when the process ends in any way.
+    _lock: File,
+}
+
+/// The administrator's password, and where it is from.
+#[derive(Debug)]
+pub struct Password {
+    secret: SecretString,
+    place: String,
+}
+
+impl Password {
+    /// The password itself.
+    #[must_use]
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
+    /// For people: where it lies.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing, readable by its owner alone, and locks it.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+            format!("cannot make the data directory {}: choose another with --data-dir", path.display())
+        })?;
+        let lock = path.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .with_context(|| format!("cannot open {}: check who owns the data directory", lock.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: file }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir",
+                path.display()
+            ),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", lock.display())),
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.path.join("jobs.db")
+    }
+
+    /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
+    pub fn password(&self) -> anyhow::Result<Password> {
+        if let Some(value) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
+            let Ok(value) = value.into_string() else { bail!("{PASSWORD_VARIABLE} is not UTF-8") };
+            return Ok(Password { secret: value.into(), place: format!("from {PASSWORD_VARIABLE}") });
+        }
+        let path = password_file(&self.path);
+        let place = format!("in {}", path.display());
+        if let Some(secret) = read_password(&self.path)? {
+            return Ok(Password { secret, place });
+        }
+        let secret = hex::encode(rand::random::<[u8; 16]>());
+        let write = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+            file.write_all(format!("{secret}\n").as_bytes())?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Password { secret: secret.into(), place })
+    }
+
+    /// Writes down where the API listens, for command lines on this machine, and answers it.
+    pub fn announce(&self, address: SocketAddr) -> anyhow::Result<String> {
+        let reachable = match address.ip() {
+            ip if ip.is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+            _ => address,
+        };
+        let endpoint = format!("http://{reachable}");
+        let path = endpoint_file(&self.path);
+        std::fs::write(&path, &endpoint).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(endpoint)
+    }
+
+    /// Takes the address away again.
+    pub fn retract(&self) -> anyhow::Result<()> {
+        let path = endpoint_file(&self.path);
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+}
+
+/// The default data directory: `$XDG_DATA_HOME/slipstream-job`, else `~/.local/share/slipstream-job` (XDG Base
+/// Directory Specification).
+#[must_use]
+pub fn default_path() -> Option<PathBuf> {
+    let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let data_home = data_home.or_else(|| Some(std::env::home_dir()?.join(".local/share")))?;
+    Some(data_home.join("slipstream-job"))
+}
+
+/// The administrator's password as a data directory has it, if it has one.
+pub fn read_password(data_dir: &Path) -> anyhow::Result<Option<SecretString>> {
+    let path = password_file(data_dir);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => SecretString::from(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let secret = SecretString::from(text.expose_secret().trim());
+    if secret.expose_secret().is_empty() {
+        bail!("{} is empty: write a password into it, or remove it and a new one is made", path.display());
+    }
+    Ok(Some(secret))
+}
+
+/// Where the API of a data directory's `up` listens, if one was started and not stopped.
+#[must_use]
+pub fn read_endpoint(data_dir: &Path) -> Option<String> {
+    std::fs::read_to_string(endpoint_file(data_dir)).ok().map(|text| text.trim().to_owned())
+}
+
+fn password_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("super.password")
+}
+
+fn endpoint_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("endpoint")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path()).unwrap();
+        let refused = DataDir::open(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("another slipstream-job up uses the data directory"), "{refused}");
+        drop(first);
+        DataDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn the_password_is_made_once_and_readable_by_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(&folder.path().join("new")).unwrap();
+        let first = data_dir.password().unwrap();
+        let again = data_dir.password().unwrap();
+        assert_eq!(first.secret().expose_secret(), again.secret().expose_secret());
+        assert_eq!(first.secret().expose_secret().len(), 32);
+        let mode = std::fs::metadata(password_file(data_dir.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_empty_password_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(password_file(folder.path()), "\n").unwrap();
+        assert!(read_password(folder.path()).unwrap_err().to_string().contains("is empty"));
+    }
+
+    #[test]
+    fn the_endpoint_is_one_that_can_be_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path()).unwrap();
+        data_dir.announce("0.0.0.0:8201".parse().unwrap()).unwrap();
+        assert_eq!(read_endpoint(folder.path()).as_deref(), Some("http://127.0.0.1:8201"));
+        data_dir.retract().unwrap();
+        assert_eq!(read_endpoint(folder.path()), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! `slipstream-job up`: server, executor and distributors in one process, documents in `SQLite`, coordination in
+//! memory. Nothing here decides anything: it puts the parts together, in the order in which they depend on each other,
+//! and takes them apart in the opposite one.
+
+pub mod data_dir;
+pub mod marks;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use slipstream_action::Catalogue;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{Client, Credentials, Document};
+use slipstream_coordination::Embedded;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::distributor::configured::Configured;
+use crate::distributor::{self, Surroundings};
+use crate::server::sessions::ADMINISTRATOR;
+use crate::server::store::Store;
+use crate::server::store::sqlite::SqliteStore;
+use crate::server::{self, Server, reconcile};
+use crate::stop::Stop;
+use crate::{executor, nodes};
+use data_dir::{DataDir, Password};
+use marks::StoreMarks;
+
+/// The distributor that only `--demo` or its name in `--distributors` starts.
+const DEMO_DISTRIBUTOR: &str = "dummy_test_action";
+const DEMO_JOBS: usize = 10;
+/// How long CIMI, which is in this very process, may be out of reach before a claim is released.
+const CIMI_GRACE: Duration = Duration::from_mins(2);
+
+/// How `up` runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// How many jobs at once.
+    pub threads: usize,
+    /// How long running actions may go on after a stop was asked for.
+    pub grace: Duration,
+    /// How often a job may be claimed and lost before it is given up.
+    pub max_attempts: u32,
+    /// Which distributors run; without any, all configured ones.
+    pub distributors: Option<Vec<String>>,
+    /// The configuration file; without one, `config.toml` in the data directory if it is there.
+    pub config: Option<PathBuf>,
+    /// Adds the dummy distributor and ten dummy jobs.
+    pub demo: bool,
+}
+
+/// Runs until `stop`, with the actions of `catalogue`.
+pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let distributors = chosen_distributors(&options)?;
+    let password = data_dir.password()?;
+    let listener = listen(options.listen).await?;
+    let address = listener.local_addr().context("cannot read the address that the API listens on")?;
+    let store = Arc::new(SqliteStore::open(&data_dir.database())?);
+    let (server, coordinator) = start_server(store.clone(), &clock, &password, options.max_attempts).await?;
+    let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.secret().clone() };
+    let client = Client::new(server.transport(), Some(credentials));
+    let endpoint = data_dir.announce(address)?;
+    greet(&endpoint, &data_dir, &password, &options, &distributors);
+
+    let serving = Stop::new();
+    let mut last: JoinSet<()> = JoinSet::new();
+    last.spawn(serve(server.clone(), listener, serving.clone(), stop.clone()));
+    let mut work: JoinSet<()> = JoinSet::new();
+    let name = "up".to_owned();
+    {
+        let (server, name, stop) = (server.clone(), name.clone(), stop.clone());
+        work.spawn(async move { server.reconcile(&name, stop).await });
+    }
+    let executor_options = executor::Options {
+        name: name.clone(),
+        threads: options.threads,
+        grace: options.grace,
+        cimi_grace: CIMI_GRACE,
+    };
+    let coordinator = Arc::new(coordinator);
+    work.spawn(executor::run(executor_options, coordinator.clone(), client.clone(), catalogue, stop.clone()));
+    let marks = Arc::new(StoreMarks::new(store.clone()));
+    for distributor in distributors {
+        let surroundings = Surroundings {
+            coordinator: coordinator.clone(),
+            client: client.clone(),
+            marks: marks.clone(),
+            clock: clock.clone(),
+            name: name.clone(),
+        };
+        work.spawn(distributor::lead_and_distribute(Arc::new(distributor), surroundings, stop.clone()));
+    }
+    if options.demo {
+        add_demo_jobs(&client).await?;
+    }
+    stop.asked().await;
+    println!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs());
+    finish(work).await?;
+    serving.ask();
+    finish(last).await?;
+    drop((server, client, marks));
+    data_dir.retract()?;
+    println!("stopped");
+    Ok(())
+}
+
+async fn start_server(
+    store: Arc<SqliteStore>,
+    clock: &Clock,
+    password: &Password,
+    max_attempts: u32,
+) -> anyhow::Result<(Server, Embedded)> {
+    let coordinator = Embedded::new();
+    let recorded = reconcile::recorded_entries(&*store).await.context("cannot read the jobs that wait")?;
+    coordinator.restore(nodes::ENTRIES, recorded).context("cannot rebuild the queue")?;
+    let options = server::Options { password: password.secret().clone(), max_attempts };
+    let store: Arc<dyn Store> = store;
+    let server = Server::start(store, Arc::new(coordinator.clone()), clock.clone(), options).await?;
+    server.reconcile_at_start().await.context("cannot queue the jobs that wait")?;
+    Ok((server, coordinator))
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: end what listens there, or choose another address with --listen")
+    })
+}
+
+/// A server that can no longer listen ends everything else too.
+async fn serve(server: Server, listener: TcpListener, serving: Stop, stop: Stop) {
+    if let Err(error) = server.serve(listener, serving).await {
+        tracing::error!(%error, "the API has stopped listening");
+        stop.ask();
+    }
+}
+
+/// Waits for all tasks; one that panicked is an error once the others have ended.
+async fn finish(mut tasks: JoinSet<()>) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        result = result.and(ended.context("a part of the engine has crashed"));
+    }
+    result
+}
+
+fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
+    let beside = options.data_dir.join("config.toml");
+    let config = match &options.config {
+        Some(path) => Config::load(path)?,
+        None if beside.exists() => Config::load(&beside)?,
+        None => Config::default(),
+    };
+    let known: Vec<String> = config.distributors.iter().map(|known| known.name.clone()).collect();
+    for name in options.distributors.iter().flatten() {
+        if !known.contains(name) {
+            bail!("there is no distributor {name}, known are {}", known.join(", "));
+        }
+    }
+    let wanted = |name: &str| match &options.distributors {
+        Some(names) => names.iter().any(|wanted| wanted == name) || (options.demo && name == DEMO_DISTRIBUTOR),
+        None => options.demo || name != DEMO_DISTRIBUTOR,
+    };
+    Ok(config.distributors.into_iter().filter(|distributor| wanted(&distributor.name)).collect())
+}
+
+fn greet(endpoint: &str, data_dir: &DataDir, password: &Password, options: &Options, distributors: &[Configured]) {
+    let names: Vec<&str> = distributors.iter().map(|distributor| distributor.name.as_str()).collect();
+    println!("slipstream-job {} is up", env!("CARGO_PKG_VERSION"));
+    println!("  API           {endpoint}/api/cloud-entry-point");
+    println!("  user          {ADMINISTRATOR}");
+    println!("  password      {}", password.place());
+    println!("  data          {}", data_dir.path().display());
+    println!("  jobs at once  {}", options.threads);
+    println!("  distributors  {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    if !options.listen.ip().is_loopback() {
+        println!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen);
+    }
+    println!("In another terminal: slipstream-job submit {DEMO_DISTRIBUTOR} --wait (Ctrl-C here stops)");
+}
+
+async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {
+    for _ in 0..DEMO_JOBS {
+        let mut job = Document::new();
+        job.insert("action".to_owned(), json!(DEMO_DISTRIBUTOR));
+        job.insert("targetResource".to_owned(), json!({"href": "dummy"}));
+        client.add(JOB.name, &job, None).await.context("cannot add the demo jobs")?;
+    }
+    Ok(())
+}
