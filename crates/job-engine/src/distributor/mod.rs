@@ -210,8 +210,12 @@ impl Candidate<'_> {
     }
 
     fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
-        tracing::warn!(distributor = self.distributor.name(), error, "{what}");
+        complain(self.distributor.name(), what, error);
     }
+}
+
+fn complain(distributor: &str, what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(distributor, error, "{what}");
 }
 
 #[cfg(test)]

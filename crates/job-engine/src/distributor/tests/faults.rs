@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use slipstream_coordination::Coordinator;
-use slipstream_coordination::session::{Mode, Operation, Session as _};
+use slipstream_coordination::session::{Mode, Operation};
 
 use super::super::marks::NodeMarks;
 use super::super::{HighWaterMark, MarkError, Marks as _, Missed, lead_and_distribute};
