@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipstream_cimi::{Client, Document};
-use slipstream_coordination::session::{self, Session, State};
+use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
 
 use crate::clock::Clock;
@@ -179,9 +179,6 @@ impl Candidate<'_> {
                 }
                 Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
                 Err(error) => self.complain("cannot stand", &error),
-            }
-            if *session.state().borrow() == State::Expired {
-                return;
             }
             pauses.pause(self.stop).await;
         }

@@ -51,7 +51,7 @@ async fn run(world: &World, polls: usize) -> bool {
     let enough = async {
         world.marked(|mark| mark.done >= Some(time("12:00:45"))).await;
         stop.ask();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let future = lead_and_distribute(Arc::new(several()), world.surroundings("one"), stop.clone());
     tokio::select! {
@@ -73,8 +73,8 @@ async fn a_leader_killed_at_any_await_neither_forgets_nor_doubles_a_round() {
         let mark = world.marks.saved.borrow().clone();
         let created = world.server.keys().len();
         pending += usize::from(mark.pending.is_some());
-        half_done += usize::from(created % TARGETS.len() != 0);
-        unmarked += usize::from(mark.pending.is_some() && created > 0 && created % TARGETS.len() == 0);
+        half_done += usize::from(!created.is_multiple_of(TARGETS.len()));
+        unmarked += usize::from(mark.pending.is_some() && created > 0 && created.is_multiple_of(TARGETS.len()));
         assert!(run(&world, usize::MAX).await, "the restart works");
         assert_eq!(
             world.server.keys(),
@@ -97,9 +97,11 @@ async fn a_leader_whose_session_is_suspended_within_a_round_adds_nothing_more() 
     world.pass("12:00:15").await;
     assert_eq!(world.server.asked.lock().unwrap().len(), 1, "the first job is being added");
     world.coordination.last().suspend();
+    world.pass("12:00:16").await;
     world.server.gate.add_permits(1000);
     world.pass("12:01:20").await;
     assert_eq!(world.server.asked.lock().unwrap().len(), 1, "nothing is added while suspended");
+    assert_eq!(world.server.keys(), keys(&[]), "not even waited for");
     assert_eq!(world.marks.saved.borrow().pending, Some(time("12:00:15")));
     world.coordination.last().resume();
     world.pass("12:02:00").await;
@@ -108,6 +110,24 @@ async fn a_leader_whose_session_is_suspended_within_a_round_adds_nothing_more() 
     assert_eq!(sessions, 1, "the session lives on");
     assert_eq!(world.server.keys()[..6], round_keys(&["12:00:15", "12:01:15"]), "repeated, then what was missed");
     assert!(world.server.keys().ends_with(&round_keys(&["12:02:00"])));
+}
+
+/// Fault: the connection to the coordinator is cut at the very moment at which an add is answered.
+#[tokio::test(start_paused = true)]
+async fn a_leader_looks_whether_it_leads_before_each_add() {
+    let world = World::new();
+    let running = world.start("one", several());
+    world.pass("12:00:08").await;
+    let session = world.coordination.last();
+    *world.server.with_answer.lock().unwrap() = Some(Box::new(move || session.suspend()));
+    world.pass("12:00:20").await;
+    assert!(world.server.with_answer.lock().unwrap().is_none(), "the fault was injected");
+    assert_eq!(world.server.asked.lock().unwrap().len(), 1);
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15"])[..1]);
+    world.coordination.last().resume();
+    world.pass("12:00:30").await;
+    running.stop().await;
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15", "12:00:30"]));
 }
 
 /// Fault: the session expires while a job is being added.

@@ -49,6 +49,8 @@ pub struct Server {
     pub faults: Mutex<VecDeque<Fault>>,
     /// An add takes a permit and waits for one; by default there are enough.
     pub gate: Semaphore,
+    /// Happens as the next answer is given.
+    pub with_answer: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Server {
@@ -94,6 +96,9 @@ impl Transport for Server {
             Some(Fault::Status(status)) => respond(status, &json!({"status": status, "message": "no"})),
         };
         tokio::task::yield_now().await;
+        if let Some(event) = self.with_answer.lock().unwrap().take() {
+            event();
+        }
         Ok(answer)
     }
 }
@@ -206,6 +211,7 @@ impl World {
             asked: Mutex::default(),
             faults: Mutex::default(),
             gate: Semaphore::new(10_000),
+            with_answer: Mutex::default(),
         };
         let marks = MemoryMarks {
             marks: Mutex::default(),
