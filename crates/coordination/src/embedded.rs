@@ -1,33 +1,270 @@
 //! The coordinator of one process: a node tree in memory.
+//!
+//! Everything happens under one lock and is over when the lock is free: a request is answered at its first poll, and
+//! what it changed lies in every watch by then. Nothing runs in between, so an idle coordinator costs nothing.
+//!
+//! A watch is a bounded channel whose last place is kept for [`Change::Reset`]. A change that finds only that place
+//! free becomes the `Reset`, and what follows is dropped until the reader has read it: whoever reads again after a
+//! `Reset` sees what was dropped before.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
 
-use crate::session::{Coordinator, Error, Session};
+use crate::session::{Cause, Change, Coordinator, Error, Mode, Node, Operation, Session, State, Watch};
+use crate::tree::{SessionId, Tree};
+
+#[cfg(test)]
+mod tests;
+
+/// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].
+pub const WATCH_CAPACITY: usize = 1024;
 
 /// A coordinator that lives in this process. Cheap to clone: clones share the tree.
 #[derive(Clone, Default)]
-pub struct Embedded {}
+pub struct Embedded {
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// A session of an [`Embedded`] coordinator. It ends when it is dropped.
+pub struct EmbeddedSession {
+    embedded: Embedded,
+    id: SessionId,
+    state: watch::Receiver<State>,
+}
+
+#[derive(Default)]
+struct Inner {
+    tree: Tree,
+    /// By the order of their opening, so that the same calls wake the same readers in the same order.
+    sessions: BTreeMap<SessionId, Connection>,
+}
+
+struct Connection {
+    state: watch::Sender<State>,
+    watchers: Vec<Watcher>,
+}
+
+struct Watcher {
+    path: String,
+    changes: mpsc::Sender<Change>,
+    /// The last one in the channel is a `Reset` that stands for all that was dropped since.
+    overflowed: bool,
+}
 
 impl Embedded {
     /// An empty tree.
     #[must_use]
     pub fn new() -> Self {
-        todo!()
+        Self::default()
     }
 
     /// Creates persistent nodes with these names and data below `parent` (made if missing), and lifts the parent's
-    /// sequence above the highest sequence among the names, so that later sequential names come after them. For the
-    /// start of a process whose tree is rebuilt from a store.
+    /// sequence above the highest sequence among the names, so that later sequential names come after them. All or
+    /// none. For the start of a process whose tree is rebuilt from a store.
     pub fn restore(&self, parent: &str, children: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<(), Error> {
-        todo!("{parent} {}", children.into_iter().count())
+        let mut inner = self.lock();
+        let session = inner.tree.open();
+        let restored = inner.restore(session, parent, children);
+        inner.tree.expire(session);
+        restored
+    }
+
+    /// A new session, as [`Coordinator::connect`], with what tests and simulations do to it.
+    #[must_use]
+    pub fn session(&self) -> EmbeddedSession {
+        let mut inner = self.lock();
+        let id = inner.tree.open();
+        let (sender, state) = watch::channel(State::Connected);
+        inner.sessions.insert(id, Connection { state: sender, watchers: Vec::new() });
+        drop(inner);
+        EmbeddedSession { embedded: self.clone(), id, state }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it holds the tree")
+    }
+}
+
+impl EmbeddedSession {
+    /// Ends the session as a coordinator does that has not heard of it for too long.
+    pub fn expire(&self) {
+        self.embedded.lock().expire(self.id);
+    }
+
+    /// Cuts the connection: requests fail with [`Error::ConnectionLoss`] and are not carried out, changes are missed.
+    pub fn suspend(&self) {
+        self.embedded.lock().suspend(self.id);
+    }
+
+    /// Connects again; every watch yields a [`Change::Reset`].
+    pub fn resume(&self) {
+        self.embedded.lock().resume(self.id);
+    }
+
+    fn connected(&self) -> Result<MutexGuard<'_, Inner>, Error> {
+        let inner = self.embedded.lock();
+        match *self.state.borrow() {
+            State::Connected => Ok(inner),
+            State::Suspended => Err(Error::ConnectionLoss),
+            State::Expired => Err(Error::Expired),
+        }
+    }
+}
+
+impl Drop for EmbeddedSession {
+    fn drop(&mut self) {
+        self.expire();
+    }
+}
+
+#[async_trait]
+impl Session for EmbeddedSession {
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        self.connected()?.commit(self.id, operations)
+    }
+
+    async fn data(&self, path: &str) -> Result<Node, Error> {
+        self.connected()?.tree.data(path)
+    }
+
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        self.connected()?.tree.children(path)
+    }
+
+    async fn watch(&self, path: &str) -> Result<Watch, Error> {
+        self.connected()?.watch(self.id, path)
+    }
+
+    async fn sync(&self, _path: &str) -> Result<(), Error> {
+        self.connected().map(drop)
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    async fn close(&self) {
+        self.expire();
     }
 }
 
 #[async_trait]
 impl Coordinator for Embedded {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
-        todo!()
+        Ok(Arc::new(self.session()))
     }
+}
+
+impl Inner {
+    fn commit(&mut self, session: SessionId, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        let (paths, changes) = self.tree.apply(session, operations)?;
+        self.publish(&changes);
+        Ok(paths)
+    }
+
+    fn watch(&mut self, session: SessionId, path: &str) -> Result<Watch, Error> {
+        if !crate::session::is_path(path) {
+            return Err(Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath });
+        }
+        let connection = self.sessions.get_mut(&session).ok_or(Error::Expired)?;
+        // one more than asked for: the last place is the Reset's
+        let (changes, reader) = mpsc::channel(WATCH_CAPACITY + 1);
+        let mut watcher = Watcher { path: path.to_owned(), changes, overflowed: false };
+        watcher.offer(Change::Reset);
+        connection.watchers.push(watcher);
+        Ok(reader)
+    }
+
+    fn restore(
+        &mut self,
+        session: SessionId,
+        parent: &str,
+        children: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        for (end, _) in parent.match_indices('/').skip(1).chain([(parent.len(), "")]) {
+            match self.commit(session, vec![Operation::create(&parent[..end], "", Mode::Persistent)]) {
+                Err(error) if !error.is(Cause::NodeExists) => return Err(error),
+                _ => {}
+            }
+        }
+        let mut next = 0;
+        let create = |(name, data): (String, Vec<u8>)| {
+            next = next.max(sequence(&name).map_or(0, |sequence| sequence.wrapping_add(1)));
+            Operation::create(format!("{parent}/{name}"), data, Mode::Persistent)
+        };
+        let operations = children.into_iter().map(create).collect();
+        self.commit(session, operations)?;
+        self.tree.lift_sequence(parent, next)
+    }
+
+    fn publish(&mut self, changes: &[Change]) {
+        for connection in self.sessions.values_mut() {
+            connection.watchers.retain(|watcher| !watcher.changes.is_closed());
+            if *connection.state.borrow() == State::Connected {
+                connection.watchers.iter_mut().for_each(|watcher| watcher.tell(changes));
+            }
+        }
+    }
+
+    fn expire(&mut self, session: SessionId) {
+        // the watches of the session end here, with their senders
+        if let Some(connection) = self.sessions.remove(&session) {
+            connection.state.send_replace(State::Expired);
+            let changes = self.tree.expire(session);
+            self.publish(&changes);
+        }
+    }
+
+    fn suspend(&mut self, session: SessionId) {
+        if let Some(connection) = self.sessions.get_mut(&session) {
+            connection.state.send_replace(State::Suspended);
+        }
+    }
+
+    fn resume(&mut self, session: SessionId) {
+        if let Some(connection) = self.sessions.get_mut(&session) {
+            connection.state.send_replace(State::Connected);
+            connection.watchers.iter_mut().for_each(|watcher| watcher.offer(Change::Reset));
+        }
+    }
+}
+
+impl Watcher {
+    fn tell(&mut self, changes: &[Change]) {
+        for change in changes {
+            let (Change::Created(path) | Change::Deleted(path) | Change::Set(path)) = change else { continue };
+            if is_at_or_below(path, &self.path) {
+                self.offer(change.clone());
+            }
+        }
+    }
+
+    fn offer(&mut self, change: Change) {
+        let free = self.changes.capacity();
+        if self.overflowed && free < self.changes.max_capacity() {
+            return;
+        }
+        let change = if free == 1 { Change::Reset } else { change };
+        self.overflowed = free == 1;
+        if self.changes.try_send(change).is_err() {
+            tracing::trace!(path = self.path, "the reader of a watch has gone");
+        }
+    }
+}
+
+fn is_at_or_below(path: &str, watched: &str) -> bool {
+    watched == "/" || path.strip_prefix(watched).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The sequence number that ends a name, `-` included if it is negative.
+fn sequence(name: &str) -> Option<i32> {
+    let digits = name.get(name.len().checked_sub(10)?..)?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let negative = name[..name.len() - 10].ends_with("--");
+    format!("{}{digits}", if negative { "-" } else { "" }).parse().ok()
 }

@@ -9,6 +9,7 @@
 pub mod election;
 pub mod embedded;
 pub mod queue;
+mod retry;
 pub mod session;
 pub mod tree;
 

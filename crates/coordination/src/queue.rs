@@ -1,13 +1,52 @@
 //! [`LockingQueue`] and [`Claim`], byte-compatible with kazoo's `LockingQueue` (`/job/entries`, `/job/taken`).
+//!
+//! An entry is a node under `entries`, named by priority and sequence so that the order of text is the order of the
+//! queue. Who creates the ephemeral node of the same name under `taken` holds the entry. The rules, and why:
+//!
+//! * **No listing per take.** One task per queue mirrors both folders by watch events and lists them again only after
+//!   a `Reset`, so a take costs the same whatever the backlog. It starts with the first take: a process that only puts
+//!   keeps no mirror.
+//! * **The mirror proposes, the create decides.** A mirror is always a little late. If somebody was faster the next
+//!   entry follows at once; a claim on an entry that is gone is deleted.
+//! * **A claim always has an owner.** Takes wait in line and the task claims for them; a taker that goes at any moment
+//!   leaves its claim to the next in line, or to the task, which gives it back.
+//! * **A lost answer is asked for again.** What exists after a lost answer and bears our claimant is ours; what is gone
+//!   after a lost answer was deleted by us.
+//! * **A claim is the node that one transaction created.** It is recognised by that zxid before anything is deleted,
+//!   so a claim that was lost never touches the one that followed. The look and the deletion are two requests; between
+//!   them the node could change only by a stranger's hand, as no session but ours ends it.
+//! * **Out of reach is not lost.** While the session is suspended nothing new is taken and claims stand unproven;
+//!   when it is over they are lost.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::session::{Error, Session};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::session::{Cause, Error, Mode, Operation, Session, State};
+use actor::{Actor, Command, Standing};
+use requests::{End, Requests, existing};
+
+mod actor;
+mod mirror;
+mod requests;
 
 /// A queue of small values in order of priority, of which each is held by at most one taker.
-/// Cheap to clone: clones share one mirror of the queue.
+/// Cheap to clone: clones share one mirror of the queue. Ends when the last clone and the last claim are dropped.
 #[derive(Clone)]
-pub struct LockingQueue {}
+pub struct LockingQueue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    requests: Arc<Requests>,
+    /// Unbounded so that a drop can send, yet never longer than there are takes, claims and avoided entries.
+    commands: mpsc::UnboundedSender<Command>,
+    unstarted: Mutex<Option<mpsc::UnboundedReceiver<Command>>>,
+    length: AtomicUsize,
+}
 
 /// How consuming or releasing a claim ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,85 +59,230 @@ pub enum Settled {
 
 impl LockingQueue {
     /// A queue below `root` (e.g. `/job`), whose nodes are made if missing. `claimant` is written into claim nodes:
-    /// 32 lower-case hex characters. The queue ends with its session.
+    /// 32 lower-case hex characters, drawn anew for each queue that is opened, since it tells after a lost answer
+    /// whose a claim is. The queue ends with its session.
     pub async fn open(session: Arc<dyn Session>, root: &str, claimant: &str) -> Result<Self, Error> {
-        todo!("{root} {claimant} {}", Arc::strong_count(&session))
+        let requests = Arc::new(Requests::new(session, root, claimant));
+        requests.make_folders().await?;
+        let (commands, unstarted) = mpsc::unbounded_channel();
+        let unstarted = Mutex::new(Some(unstarted));
+        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length: AtomicUsize::new(0) }) })
     }
 
-    /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry.
+    /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry. Another priority is
+    /// refused as [`Cause::BadPath`]. After [`Error::ConnectionLoss`] the entry may or may not exist.
     pub async fn put(&self, value: &[u8], priority: u16) -> Result<String, Error> {
-        todo!("{value:?} {priority}")
+        let requests = &self.shared.requests;
+        let path = requests.entry_path(&format!("entry-{priority:03}-"));
+        if priority > 999 {
+            return Err(Error::Refused { path, index: 0, cause: Cause::BadPath });
+        }
+        let create = || requests.session.commit(vec![Operation::create(&path, value, Mode::PersistentSequential)]);
+        let paths = match create().await {
+            Err(error) if error.is(Cause::NoNode) => {
+                requests.make_folders().await?;
+                create().await?
+            }
+            answer => answer?,
+        };
+        // one operation answers one path
+        Ok(paths.concat())
     }
 
     /// Waits for the first free entry that can be held. Dropping the future at any point leaves no claim behind.
     /// Fails only when the session has expired.
     pub async fn take(&self) -> Result<Claim, Error> {
-        todo!()
+        self.start();
+        let (taker, claim) = oneshot::channel();
+        self.shared.tell(Command::Take(taker));
+        claim.await.map_err(|_| Error::Expired)
     }
 
-    /// Leaves an entry alone for a while: `take` of this process passes over it until then.
-    pub fn avoid(&self, entry: &str, duration: std::time::Duration) {
-        todo!("{entry} {duration:?}")
+    /// Leaves an entry alone for a while: `take` of this process passes over it until then. To keep a released entry
+    /// from coming straight back, avoid it before its claim is released.
+    pub fn avoid(&self, entry: &str, duration: Duration) {
+        if let Some(name) = self.shared.requests.entry_name(entry) {
+            self.shared.tell(Command::Avoid { name: name.into(), until: Instant::now() + duration });
+        }
     }
 
-    /// How many entries wait, free or taken, as the mirror knows.
+    /// How many entries wait, free or taken, as the mirror knows: 0 before the first take.
     #[must_use]
     pub fn len(&self) -> usize {
-        todo!()
+        self.shared.length.load(Ordering::Relaxed)
     }
 
-    /// Whether no entry waits.
+    /// Whether no entry waits, as the mirror knows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Paths of all entries in the order of the queue, listed afresh.
+    pub async fn entries(&self) -> Result<Vec<String>, Error> {
+        let requests = &self.shared.requests;
+        let names = match requests.session.children(&requests.entries).await {
+            Err(error) if error.is(Cause::NoNode) => Vec::new(),
+            names => names?,
+        };
+        let mut entries: Vec<_> = names.iter().map(|name| requests.entry_path(name)).collect();
+        entries.retain(|path| requests.entry_name(path).is_some());
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    /// Deletes an entry, claimed or not, if it holds `value`: for a job that was stopped or deleted. Whoever holds it
+    /// sees it vanish. Answers whether it was deleted now; one that is gone or holds another value is left alone. May
+    /// be repeated after [`Error::ConnectionLoss`].
+    pub async fn remove(&self, entry: &str, value: &[u8]) -> Result<bool, Error> {
+        let requests = &self.shared.requests;
+        self.own_entry(entry)?;
+        let version = match existing(requests.session.data(entry).await)? {
+            Some(node) if node.data == value => Some(node.version),
+            _ => return Ok(false),
+        };
+        match requests.session.commit(vec![Operation::Delete { path: entry.to_owned(), version }]).await {
+            Err(error) if error.is(Cause::NoNode) => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+
+    /// Consumes an entry if nobody holds it, in one transaction: for a job that is final. Answers whether the entry is
+    /// gone now; if not, somebody holds it. May be repeated after [`Error::ConnectionLoss`].
+    pub async fn consume_unclaimed(&self, entry: &str) -> Result<bool, Error> {
+        let requests = &self.shared.requests;
+        let name = self.own_entry(entry)?;
+        let operations =
+            [requests.creation_of_claim(name), Operation::delete(entry), Operation::delete(requests.claim_path(name))];
+        match requests.session.commit(operations.to_vec()).await {
+            Err(error) if error.is(Cause::NodeExists) => Ok(false),
+            Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(true),
+            Err(error) if error.is(Cause::NoNode) => {
+                requests.make_folders().await?;
+                requests.session.commit(operations.to_vec()).await.map(|_| true)
+            }
+            answer => answer.map(|_| true),
+        }
+    }
+
+    fn own_entry<'path>(&self, path: &'path str) -> Result<&'path str, Error> {
+        let refused = || Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath };
+        self.shared.requests.entry_name(path).ok_or_else(refused)
+    }
+
+    fn start(&self) {
+        let unstarted = self.shared.unstarted.lock().expect("nothing panics while it holds this").take();
+        if let Some(commands) = unstarted {
+            tokio::spawn(Actor::new(self.shared.requests.clone(), Arc::downgrade(&self.shared)).run(commands));
+        }
+    }
+}
+
+impl Shared {
+    /// Without effect once the actor has ended: then the session is over, and with it all that could be told.
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            tracing::debug!(queue = self.requests.root, "the queue has ended with its session");
+        }
+    }
+
+    fn set_length(&self, length: usize) {
+        self.length.store(length, Ordering::Relaxed);
     }
 }
 
 /// The right to one entry. Consume or release it; a claim that is dropped is released in the background.
 #[must_use = "a claim that is dropped is released"]
-pub struct Claim {}
+pub struct Claim {
+    queue: LockingQueue,
+    name: Box<str>,
+    path: String,
+    value: Vec<u8>,
+    zxid: i64,
+    standing: watch::Receiver<Standing>,
+    settled: bool,
+}
 
 impl Claim {
+    fn new(
+        queue: LockingQueue,
+        name: Box<str>,
+        value: Vec<u8>,
+        zxid: i64,
+        standing: watch::Receiver<Standing>,
+    ) -> Self {
+        let path = queue.shared.requests.entry_path(&name);
+        Self { queue, name, path, value, zxid, standing, settled: false }
+    }
+
     /// What was put.
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        todo!()
+        &self.value
     }
 
     /// Path of the entry, e.g. `/job/entries/entry-999-0000000042`.
     #[must_use]
     pub fn entry(&self) -> &str {
-        todo!()
+        &self.path
     }
 
     /// Transaction that created the claim node.
     #[must_use]
     pub fn zxid(&self) -> i64 {
-        todo!()
+        self.zxid
     }
 
-    /// Deletes entry and claim in one transaction; a claim whose entry is gone is deleted alone.
+    /// Deletes entry and claim in one transaction; a claim whose entry is gone is deleted alone. Repeated until it is
+    /// answered. Fails when the session has expired; if an answer was lost before that, it may have been done.
     pub async fn consume(self) -> Result<Settled, Error> {
-        todo!()
+        self.settle(End::Consume).await
     }
 
-    /// Gives the entry back.
+    /// Gives the entry back. Repeated until it is answered, and fails, as [`Claim::consume`].
     pub async fn release(self) -> Result<Settled, Error> {
-        todo!()
+        self.settle(End::Release).await
     }
 
     /// Touches nothing: for a claim known to be lost, or left to the session's close.
-    pub fn abandon(self) {
-        todo!()
+    pub fn abandon(mut self) {
+        self.settled = true;
+        self.queue.shared.tell(Command::Abandon { name: self.name.clone() });
     }
 
     /// Ends when the claim is known to be gone: its node was deleted or its session has expired.
     pub async fn lost(&self) {
-        todo!()
+        // an error says that the actor has ended, which it does under a claim only with the session
+        if self.standing.clone().wait_for(|standing| standing.lost).await.is_err() {
+            tracing::debug!(entry = self.path, "a claim was lost with its session");
+        }
     }
 
     /// Ends when the entry was deleted by somebody else: the job was stopped or deleted.
     pub async fn entry_gone(&self) {
-        todo!()
+        if self.standing.clone().wait_for(|standing| standing.entry_gone).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn settle(mut self, end: End) -> Result<Settled, Error> {
+        let requests = self.queue.shared.requests.clone();
+        if *requests.state().borrow() == State::Expired {
+            return Err(Error::Expired);
+        }
+        let lost = self.standing.borrow().lost;
+        let settled = if lost { Settled::Lost } else { requests.settle(&self.name, self.zxid, end).await? };
+        let consumed = end == End::Consume && settled == Settled::Done;
+        self.settled = true;
+        self.queue.shared.tell(Command::Settled { name: self.name.clone(), consumed });
+        Ok(settled)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.queue.shared.tell(Command::Release { name: self.name.clone(), zxid: self.zxid });
+        }
     }
 }

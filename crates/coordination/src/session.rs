@@ -55,6 +55,18 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Creates a node.
+    pub fn create(path: impl Into<String>, data: impl Into<Vec<u8>>, mode: Mode) -> Self {
+        Self::Create { path: path.into(), data: data.into(), mode }
+    }
+
+    /// Deletes a node in whatever version.
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self::Delete { path: path.into(), version: None }
+    }
+}
+
 /// A node as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -174,4 +186,32 @@ pub trait Session: Send + Sync {
 pub trait Coordinator: Send + Sync {
     /// A new session, connected.
     async fn connect(&self) -> Result<Arc<dyn Session>, Error>;
+}
+
+/// Longest data of one node, in bytes.
+pub const DATA_LIMIT: usize = 512 * 1024;
+
+/// Longest path, in bytes; bounds the depth of a tree too.
+pub const PATH_LIMIT: usize = 1024;
+
+/// Whether this is a path: `/`, or names between single slashes, without `.`, `..` and the characters that
+/// `ZooKeeper` refuses (control characters, private use, the last sixteen of the basic plane), at most [`PATH_LIMIT`]
+/// bytes.
+#[must_use]
+pub fn is_path(path: &str) -> bool {
+    let refused = |c: char| c.is_control() || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}');
+    let good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(refused);
+    path == "/" || path.len() <= PATH_LIMIT && path.strip_prefix('/').is_some_and(|names| names.split('/').all(good))
+}
+
+/// Creates the persistent nodes of `path` that are missing, empty as kazoo's.
+pub async fn make_path(session: &dyn Session, path: &str) -> Result<(), Error> {
+    let ends = path.match_indices('/').map(|(end, _)| end).skip(1).chain([path.len()]);
+    for end in ends {
+        match session.commit(vec![Operation::create(&path[..end], "", Mode::Persistent)]).await {
+            Err(error) if !error.is(Cause::NodeExists) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -1,1 +1,294 @@
-//! The node tree as a pure state machine.
+//! The node tree as a pure state machine: no clock, no socket, no task. The same calls give the same tree.
+//!
+//! The rules are `ZooKeeper`'s:
+//!
+//! * A transaction happens whole or not at all. Each operation is carried out at once and leaves a note of how to take
+//!   it back; a refused one takes back all before it. So a transaction costs what it touches, never the whole tree.
+//! * A committed transaction raises the zxid by one, and so does the end of a session.
+//! * A parent counts the children ever created below it. A sequential node gets that number, ten digits wide; the
+//!   counter is a signed 32-bit number and goes on at its negative end after 2147483647. Deleting resets nothing.
+//! * An ephemeral node belongs to the session that created it, goes with it, and has no children.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use crate::session::{Cause, Change, DATA_LIMIT, Error, Mode, Node, Operation, is_path};
+
+#[cfg(test)]
+mod tests;
+
+/// A session of one tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// Nodes, and the sessions that own the ephemeral ones.
+#[derive(Default)]
+pub struct Tree {
+    root: Branch,
+    zxid: i64,
+    /// Paths of each open session's ephemeral nodes.
+    owned: BTreeMap<SessionId, BTreeSet<String>>,
+    opened: u64,
+}
+
+/// A node. A queue holds a million of them, so what only parents need is boxed away.
+#[derive(Default)]
+struct Branch {
+    data: Box<[u8]>,
+    version: i32,
+    created: i64,
+    owner: Option<SessionId>,
+    below: Option<Box<Below>>,
+}
+
+#[derive(Default)]
+struct Below {
+    children: BTreeMap<Box<str>, Branch>,
+    next: i32,
+}
+
+/// An operation that was carried out, and how to take it back.
+struct Step {
+    path: String,
+    undo: Undo,
+}
+
+enum Undo {
+    Create { next: i32 },
+    Delete(Branch),
+    Set { data: Box<[u8]>, version: i32 },
+    Check,
+}
+
+impl Tree {
+    /// Opens a session.
+    pub fn open(&mut self) -> SessionId {
+        self.opened += 1;
+        let session = SessionId(self.opened);
+        self.owned.insert(session, BTreeSet::new());
+        session
+    }
+
+    /// Ends a session: its ephemeral nodes go. A session that has ended already changes nothing.
+    pub fn expire(&mut self, session: SessionId) -> Vec<Change> {
+        let Some(paths) = self.owned.remove(&session) else { return Vec::new() };
+        self.zxid += 1;
+        for path in &paths {
+            self.detach(path);
+        }
+        paths.into_iter().map(Change::Deleted).collect()
+    }
+
+    /// Carries out all operations or none. Answers a path for each (for creates the path created) and what changed,
+    /// in order.
+    pub fn apply(
+        &mut self,
+        session: SessionId,
+        operations: Vec<Operation>,
+    ) -> Result<(Vec<String>, Vec<Change>), Error> {
+        if !self.owned.contains_key(&session) {
+            return Err(Error::Expired);
+        }
+        let mut steps = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.into_iter().enumerate() {
+            match self.carry_out(session, operation) {
+                Ok(step) => steps.push(step),
+                Err((path, cause)) => {
+                    steps.into_iter().rev().for_each(|step| self.take_back(step));
+                    return Err(Error::Refused { path, index, cause });
+                }
+            }
+        }
+        self.zxid += 1;
+        let changes = steps.iter().filter_map(Step::change).collect();
+        Ok((steps.into_iter().map(|step| step.path).collect(), changes))
+    }
+
+    /// Reads a node.
+    pub fn data(&self, path: &str) -> Result<Node, Error> {
+        let branch = self.read(path)?;
+        Ok(Node { data: branch.data.to_vec(), version: branch.version, created: branch.created })
+    }
+
+    /// Names of a node's children, in order of text.
+    pub fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        let below = self.read(path)?.below.as_ref();
+        Ok(below.into_iter().flat_map(|below| below.children.keys()).map(ToString::to_string).collect())
+    }
+
+    /// Number of transactions so far.
+    #[must_use]
+    pub fn zxid(&self) -> i64 {
+        self.zxid
+    }
+
+    /// Lifts the counter of a parent so that its next sequential child gets at least `next`.
+    pub fn lift_sequence(&mut self, parent: &str, next: i32) -> Result<(), Error> {
+        let Some(branch) = self.find_mut(parent) else { return Err(refused_read(parent, Cause::NoNode)) };
+        let below = branch.below.get_or_insert_default();
+        below.next = below.next.max(next);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, session: SessionId, operation: Operation) -> Result<Step, (String, Cause)> {
+        match operation {
+            Operation::Create { path, data, mode } => self.create(session, path, data, mode),
+            Operation::Delete { path, version } => self.delete(path, version),
+            Operation::Set { path, data, version } => self.set(path, data, version),
+            Operation::Check { path, version } => match self.versioned(&path, version) {
+                Ok(_) => Ok(Step { path, undo: Undo::Check }),
+                Err(cause) => Err((path, cause)),
+            },
+        }
+    }
+
+    fn create(&mut self, owner: SessionId, path: String, data: Vec<u8>, mode: Mode) -> Result<Step, (String, Cause)> {
+        let sequential = matches!(mode, Mode::PersistentSequential | Mode::EphemeralSequential);
+        let ephemeral = matches!(mode, Mode::Ephemeral | Mode::EphemeralSequential);
+        let created = self.zxid + 1;
+        let valid = if sequential { is_path(&format!("{path}0000000000")) } else { is_path(&path) };
+        if !valid {
+            return Err((path, Cause::BadPath));
+        }
+        if data.len() > DATA_LIMIT {
+            return Err((path, Cause::TooLarge));
+        }
+        if path == "/" && !sequential {
+            return Err((path, Cause::NodeExists));
+        }
+        let Some(parent) = self.find_mut(split(&path).0) else { return Err((path, Cause::NoNode)) };
+        if parent.owner.is_some() {
+            return Err((path, Cause::ParentIsEphemeral));
+        }
+        let below = parent.below.get_or_insert_default();
+        let next = below.next;
+        let path = if sequential { format!("{path}{next:010}") } else { path };
+        let name = split(&path).1;
+        if below.children.contains_key(name) {
+            return Err((path, Cause::NodeExists));
+        }
+        let owner = ephemeral.then_some(owner);
+        let data = data.into_boxed_slice();
+        below.children.insert(name.into(), Branch { data, created, owner, ..Branch::default() });
+        below.next = next.wrapping_add(1);
+        self.own(owner, &path);
+        Ok(Step { path, undo: Undo::Create { next } })
+    }
+
+    fn delete(&mut self, path: String, version: Option<i32>) -> Result<Step, (String, Cause)> {
+        match self.versioned(&path, version) {
+            Err(cause) => Err((path, cause)),
+            Ok(_) if path == "/" => Err((path, Cause::BadPath)),
+            Ok(Branch { below: Some(below), .. }) if !below.children.is_empty() => Err((path, Cause::NotEmpty)),
+            Ok(_) => {
+                let branch = self.detach(&path).expect("the node was found a moment ago");
+                self.disown(branch.owner, &path);
+                Ok(Step { path, undo: Undo::Delete(branch) })
+            }
+        }
+    }
+
+    fn set(&mut self, path: String, data: Vec<u8>, version: Option<i32>) -> Result<Step, (String, Cause)> {
+        if data.len() > DATA_LIMIT {
+            return Err((path, Cause::TooLarge));
+        }
+        match self.versioned(&path, version) {
+            Err(cause) => Err((path, cause)),
+            Ok(branch) => {
+                let undo = Undo::Set {
+                    data: mem::replace(&mut branch.data, data.into_boxed_slice()),
+                    version: branch.version,
+                };
+                branch.version = branch.version.wrapping_add(1);
+                Ok(Step { path, undo })
+            }
+        }
+    }
+
+    fn take_back(&mut self, Step { path, undo }: Step) {
+        match undo {
+            Undo::Check => {}
+            Undo::Set { data, version } => {
+                let branch = self.find_mut(&path).expect("what was set is still there");
+                (branch.data, branch.version) = (data, version);
+            }
+            Undo::Create { next } => {
+                let owner = self.detach(&path).and_then(|branch| branch.owner);
+                self.disown(owner, &path);
+                self.below(&path).next = next;
+            }
+            Undo::Delete(branch) => {
+                self.own(branch.owner, &path);
+                self.below(&path).children.insert(split(&path).1.into(), branch);
+            }
+        }
+    }
+
+    fn own(&mut self, owner: Option<SessionId>, path: &str) {
+        if let Some(paths) = owner.and_then(|owner| self.owned.get_mut(&owner)) {
+            paths.insert(path.to_owned());
+        }
+    }
+
+    fn disown(&mut self, owner: Option<SessionId>, path: &str) {
+        if let Some(paths) = owner.and_then(|owner| self.owned.get_mut(&owner)) {
+            paths.remove(path);
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<&Branch, Error> {
+        if !is_path(path) {
+            return Err(refused_read(path, Cause::BadPath));
+        }
+        let found = names(path).try_fold(&self.root, |branch, name| branch.below.as_ref()?.children.get(name));
+        found.ok_or_else(|| refused_read(path, Cause::NoNode))
+    }
+
+    fn versioned(&mut self, path: &str, version: Option<i32>) -> Result<&mut Branch, Cause> {
+        if !is_path(path) {
+            return Err(Cause::BadPath);
+        }
+        let branch = self.find_mut(path).ok_or(Cause::NoNode)?;
+        if version.is_some_and(|version| version != branch.version) { Err(Cause::BadVersion) } else { Ok(branch) }
+    }
+
+    fn find_mut(&mut self, path: &str) -> Option<&mut Branch> {
+        names(path).try_fold(&mut self.root, |branch, name| branch.below.as_mut()?.children.get_mut(name))
+    }
+
+    /// Where the node of this path belongs, for taking back what was done there.
+    fn below(&mut self, path: &str) -> &mut Below {
+        let parent = self.find_mut(split(path).0).expect("the parent of a node that was touched is still there");
+        parent.below.as_mut().expect("it has or had children")
+    }
+
+    fn detach(&mut self, path: &str) -> Option<Branch> {
+        let (parent, name) = split(path);
+        self.find_mut(parent)?.below.as_mut()?.children.remove(name)
+    }
+}
+
+impl Step {
+    fn change(&self) -> Option<Change> {
+        let path = self.path.clone();
+        match self.undo {
+            Undo::Create { .. } => Some(Change::Created(path)),
+            Undo::Delete(_) => Some(Change::Deleted(path)),
+            Undo::Set { .. } => Some(Change::Set(path)),
+            Undo::Check => None,
+        }
+    }
+}
+
+fn names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|name| !name.is_empty())
+}
+
+/// Parent and name; the parent of `/a` is empty, which finds the root.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn refused_read(path: &str, cause: Cause) -> Error {
+    Error::Refused { path: path.to_owned(), index: 0, cause }
+}

@@ -1,0 +1,210 @@
+//! [`Requests`]: what a queue asks of its session, each repeated until it is answered or the session has expired.
+
+use std::sync::Arc;
+
+use futures_util::future::join;
+use tokio::sync::watch;
+
+use super::Settled;
+use super::mirror::is_entry_name;
+use crate::retry::{Pause, connected};
+use crate::session::{Cause, Error, Mode, Node, Operation, Session, State, Watch, make_path};
+
+/// The folders of one queue, and who asks.
+pub(super) struct Requests {
+    pub(super) session: Arc<dyn Session>,
+    pub(super) root: String,
+    pub(super) entries: String,
+    pub(super) taken: String,
+    pub(super) claimant: String,
+}
+
+/// How an attempt to claim an entry ended.
+pub(super) enum Attempt {
+    Held { value: Vec<u8>, zxid: i64 },
+    Taken,
+    EntryGone,
+}
+
+/// How a claim is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Consume,
+    Release,
+}
+
+impl Requests {
+    pub(super) fn new(session: Arc<dyn Session>, root: &str, claimant: &str) -> Self {
+        let (root, claimant) = (root.to_owned(), claimant.to_owned());
+        Self { entries: format!("{root}/entries"), taken: format!("{root}/taken"), session, root, claimant }
+    }
+
+    pub(super) fn state(&self) -> watch::Receiver<State> {
+        self.session.state()
+    }
+
+    pub(super) fn entry_path(&self, name: &str) -> String {
+        format!("{}/{name}", self.entries)
+    }
+
+    pub(super) fn claim_path(&self, name: &str) -> String {
+        format!("{}/{name}", self.taken)
+    }
+
+    /// The name in the path of an entry of this queue.
+    pub(super) fn entry_name<'path>(&self, path: &'path str) -> Option<&'path str> {
+        path.strip_prefix(&self.entries)?.strip_prefix('/').filter(|name| is_entry_name(name))
+    }
+
+    /// The name in the path of a claim node of this queue.
+    pub(super) fn claim_name<'path>(&self, path: &'path str) -> Option<&'path str> {
+        path.strip_prefix(&self.taken)?.strip_prefix('/').filter(|name| is_entry_name(name))
+    }
+
+    pub(super) async fn make_folders(&self) -> Result<(), Error> {
+        make_path(&*self.session, &self.taken).await?;
+        make_path(&*self.session, &self.entries).await
+    }
+
+    pub(super) fn creation_of_claim(&self, name: &str) -> Operation {
+        Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
+    }
+
+    /// Claims an entry. Fails only when the session has expired.
+    pub(super) async fn claim(&self, name: &str) -> Result<Attempt, Error> {
+        let mut pause = Pause::new();
+        // once a create of ours may have been carried out, a node that exists may be our own
+        let mut asked = false;
+        loop {
+            match self.try_to_claim(name, &mut asked).await {
+                Err(error) => self.mend(error, &mut pause).await?,
+                Ok(attempt) => return Ok(attempt),
+            }
+        }
+    }
+
+    async fn try_to_claim(&self, name: &str, asked: &mut bool) -> Result<Attempt, Error> {
+        match self.session.commit(vec![self.creation_of_claim(name)]).await {
+            Err(error) if error.is(Cause::NodeExists) && !*asked => return Ok(Attempt::Taken),
+            Err(error) if error.is(Cause::NodeExists) => {}
+            Err(error) => {
+                *asked |= error == Error::ConnectionLoss;
+                return Err(error);
+            }
+            Ok(_) => *asked = true,
+        }
+        let (claim, entry) = (self.claim_path(name), self.entry_path(name));
+        let (claim, entry) = join(self.session.data(&claim), self.session.data(&entry)).await;
+        let Some(claim) = existing(claim)? else { return Ok(Attempt::Taken) };
+        if claim.data != self.claimant.as_bytes() {
+            return Ok(Attempt::Taken);
+        }
+        let Some(entry) = existing(entry)? else {
+            self.settle(name, claim.created, End::Release).await?;
+            return Ok(Attempt::EntryGone);
+        };
+        Ok(Attempt::Held { value: entry.data, zxid: claim.created })
+    }
+
+    /// Ends the claim that this transaction created, and no other: an earlier request of ours may have ended it
+    /// without our hearing of it, and somebody else may hold the entry by now.
+    pub(super) async fn settle(&self, name: &str, zxid: i64, end: End) -> Result<Settled, Error> {
+        let mut pause = Pause::new();
+        let mut entry_too = end == End::Consume;
+        let mut asked = false;
+        loop {
+            let lost = match existing(self.session.data(&self.claim_path(name)).await) {
+                Ok(Some(claim)) if claim.created == zxid => match self.delete(name, entry_too).await {
+                    Ok(()) => return Ok(Settled::Done),
+                    // the entry is gone, or the claim: the next look tells
+                    Err(error) if error.is(Cause::NoNode) && entry_too => {
+                        entry_too = false;
+                        continue;
+                    }
+                    Err(error) if error.is(Cause::NoNode) => return Ok(Settled::Lost),
+                    Err(error) => {
+                        asked |= error == Error::ConnectionLoss;
+                        error
+                    }
+                },
+                // a claim that we consumed leaves no entry for others to claim
+                Ok(found) if asked && (end == End::Release || found.is_none()) => return Ok(Settled::Done),
+                Ok(_) => return Ok(Settled::Lost),
+                Err(error) => error,
+            };
+            match lost {
+                Error::ConnectionLoss => pause.wait(&*self.session).await?,
+                error => return Err(error),
+            }
+        }
+    }
+
+    async fn delete(&self, name: &str, entry_too: bool) -> Result<(), Error> {
+        let mut operations = vec![Operation::delete(self.claim_path(name))];
+        if entry_too {
+            operations.insert(0, Operation::delete(self.entry_path(name)));
+        }
+        self.session.commit(operations).await.map(drop)
+    }
+
+    /// Whether the claim that this transaction created still exists. Fails only when the session has expired.
+    pub(super) async fn holds(&self, name: &str, zxid: i64) -> Result<bool, Error> {
+        let mut pause = Pause::new();
+        loop {
+            match existing(self.session.data(&self.claim_path(name)).await) {
+                Ok(found) => return Ok(found.is_some_and(|claim| claim.created == zxid)),
+                Err(error) => self.mend(error, &mut pause).await?,
+            }
+        }
+    }
+
+    /// Names in both folders, entries first. Fails only when the session has expired.
+    pub(super) async fn list(&self) -> Result<(Vec<String>, Vec<String>), Error> {
+        let mut pause = Pause::new();
+        loop {
+            match join(self.session.children(&self.entries), self.session.children(&self.taken)).await {
+                (Ok(mut entries), Ok(mut claims)) => {
+                    entries.retain(|name| is_entry_name(name));
+                    claims.retain(|name| is_entry_name(name));
+                    return Ok((entries, claims));
+                }
+                (Err(error), _) | (_, Err(error)) => self.mend(error, &mut pause).await?,
+            }
+        }
+    }
+
+    /// Changes below the root. Fails only when the session has expired.
+    pub(super) async fn watch(&self) -> Result<Watch, Error> {
+        let mut pause = Pause::new();
+        connected(&*self.session).await?;
+        loop {
+            match self.session.watch(&self.root).await {
+                Ok(watch) => return Ok(watch),
+                Err(error) => self.mend(error, &mut pause).await?,
+            }
+        }
+    }
+
+    /// What can be done before a request is repeated: makes folders that are missing, waits for the connection.
+    async fn mend(&self, error: Error, pause: &mut Pause) -> Result<(), Error> {
+        match error {
+            Error::Expired => return Err(Error::Expired),
+            Error::ConnectionLoss => {}
+            refused @ Error::Refused { .. } => {
+                tracing::warn!(queue = self.root, %refused, "making the folders of the queue again");
+                if let Err(error) = self.make_folders().await {
+                    tracing::warn!(queue = self.root, %error, "cannot make the folders of the queue");
+                }
+            }
+        }
+        pause.wait(&*self.session).await
+    }
+}
+
+/// A node that may be missing.
+pub(super) fn existing(read: Result<Node, Error>) -> Result<Option<Node>, Error> {
+    match read {
+        Err(error) if error.is(Cause::NoNode) => Ok(None),
+        other => other.map(Some),
+    }
+}

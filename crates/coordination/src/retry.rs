@@ -1,0 +1,35 @@
+//! Growing pauses between repeats of a request whose answer was lost.
+
+use std::time::Duration;
+
+use crate::session::{Error, Session, State};
+
+const FIRST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Doubles from 20 ms to 5 s. There is no last one: a session that cannot be reached expires in the end.
+pub(crate) struct Pause {
+    next: Duration,
+}
+
+impl Pause {
+    pub(crate) fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// Waits, and then for as long as the session is suspended. Fails when it has expired.
+    pub(crate) async fn wait(&mut self, session: &dyn Session) -> Result<(), Error> {
+        tokio::time::sleep(self.next).await;
+        self.next = LONGEST.min(self.next * 2);
+        connected(session).await
+    }
+}
+
+/// Waits until the session is connected. Fails when it has expired.
+pub(crate) async fn connected(session: &dyn Session) -> Result<(), Error> {
+    let mut state = session.state();
+    match state.wait_for(|state| *state != State::Suspended).await.as_deref() {
+        Ok(State::Connected) => Ok(()),
+        _ => Err(Error::Expired),
+    }
+}
