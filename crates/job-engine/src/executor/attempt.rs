@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_action::{Failure, Registered, Success, with_causes};
+use slipstream_action::{Failure, Report, Success, with_causes};
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
@@ -111,9 +111,8 @@ impl<'a> Attempt<'a> {
 
     /// No executor has the action, or the job names none.
     async fn refuse_action(&mut self, name: &str) -> Result<Ending, Ending> {
-        let failure = Failure::new(format!("Not implemented action: {name}"));
-        let outcome: Result<Success, Failure> = Err(failure);
-        self.deliver(&changes::of_outcome(&outcome, &slipstream_action::Report::default(), &Document::new())).await?;
+        let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {name}")));
+        self.deliver(&changes::of_outcome(&outcome, &Report::default(), &Document::new())).await?;
         self.state = Some(State::Failed);
         Ok(Happening::NoSuchAction.into())
     }
@@ -124,8 +123,9 @@ impl<'a> Attempt<'a> {
         let begun = self.before_the_run(|| self.client.edit(&self.id, &running, &[])).await;
         // Also when no answer came: it may have been carried out.
         self.state = Some(State::Running);
-        info!(job = self.id, action = self.action, lease = %self.shift.lease(self.claim), "attempt begins");
-        begun
+        let begun = begun?;
+        info!(job = self.id, action = self.action, entry = self.claim.entry(), "attempt begins");
+        Ok(begun)
     }
 
     /// Writes how the action ended.

@@ -62,7 +62,6 @@ pub(super) async fn run(
     begun: Document,
 ) -> Result<Finished, Ending> {
     let rerun = job.state == State::Running;
-    let job = Job::from_document(begun.clone()).unwrap_or(job);
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
     let handle = JobHandle::new(Arc::new(job), attempt.client.clone(), rerun, reports.clone(), cancellation.clone());
@@ -175,7 +174,9 @@ impl<'a> Supervision<'a> {
                         return interruption;
                     }
                 }
-                () = self.report_due(), if self.reporting.is_none() => self.send_report(),
+                () = report_due(attempt, &self.reports, self.report_after), if self.reporting.is_none() => {
+                    self.send_report();
+                }
                 answer = answer_of_report(&mut self.reporting) => {
                     if let Err(ending) = self.reported(answer) {
                         return Interruption::Ending(ending);
@@ -210,13 +211,6 @@ impl<'a> Supervision<'a> {
             self.read_at = Instant::now() + AFTER_FAILURE;
         }
         None
-    }
-
-    /// Ends when there is something to report and the server can be expected to answer.
-    async fn report_due(&self) {
-        self.reports.waiting().await;
-        sleep_until(self.report_after).await;
-        self.attempt.shift.executor.reach.pause_over().await;
     }
 
     fn send_report(&mut self) {
@@ -271,6 +265,13 @@ impl<'a> Supervision<'a> {
         }
         Ok(Finished { outcome, unsent: self.reports.take(), known: self.known })
     }
+}
+
+/// Ends when there is something to report and the server can be expected to answer.
+async fn report_due(attempt: &Attempt<'_>, reports: &Reports, not_before: Instant) {
+    reports.waiting().await;
+    sleep_until(not_before).await;
+    attempt.shift.executor.reach.pause_over().await;
 }
 
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
