@@ -68,8 +68,7 @@ impl State {
     pub fn may_become(self, next: Self) -> bool {
         use State::{Failed, Queued, Running, Stopped, Stopping, Success};
         match (self, next) {
-            (Queued, Queued | Running | Success | Failed | Stopping | Stopped)
-            | (Running, Queued | Running | Success | Failed | Stopping | Stopped)
+            (Queued | Running, Queued | Running | Success | Failed | Stopping | Stopped)
             | (Stopping, Stopping | Success | Failed | Stopped) => true,
             (Stopping, Queued | Running) => false,
             (Success | Failed | Stopped, _) => self == next,
