@@ -1,16 +1,27 @@
 //! [`Client`]: login, cookie, one re-login on 403, repeatable adds; all above a [`Transport`].
 
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use secrecy::SecretString;
+use serde_json::Value;
 
-use crate::error::Error;
-use crate::lease::AttemptIdentity;
+use self::session::Session;
+use crate::error::{Error, Refusal};
+use crate::lease::{AttemptIdentity, ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, LEASE_HEADER};
 use crate::query::{Collection, Search};
 use crate::resource::Document;
+
+/// Characters of a body that is not CIMI that a [`Refusal`] shows.
+const SHOWN_TEXT: usize = 200;
 
 /// Why no answer came.
 pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,55 +45,189 @@ pub struct Credentials {
 /// Talks CIMI to a server. Cheap to clone: clones share the session.
 #[derive(Clone)]
 pub struct Client {
-    #[expect(dead_code, reason = "skeleton")]
-    transport: Arc<dyn Transport>,
+    session: Arc<Session>,
+    /// What marks each request as one of an attempt; empty without one. Logins carry no marks: they are everybody's.
+    marks: HeaderMap,
 }
 
 impl Client {
     /// A client that logs in when it is first needed, and again, once, when a request is answered 403.
     pub fn new(transport: Arc<dyn Transport>, credentials: Option<Credentials>) -> Self {
-        todo!("{credentials:?} {}", Arc::strong_count(&transport))
+        Self { session: Arc::new(Session::new(transport, credentials)), marks: HeaderMap::new() }
     }
 
     /// The same session, with every request marked as written by this attempt.
     #[must_use]
     pub fn for_attempt(&self, identity: AttemptIdentity) -> Self {
-        todo!("{identity:?}")
+        let AttemptIdentity { lease, entry, executor } = identity;
+        let mut marks = HeaderMap::new();
+        marks.insert(LEASE_HEADER, header_value(&lease.to_string()));
+        marks.insert(ENTRY_HEADER, header_value(&entry));
+        marks.insert(EXECUTOR_HEADER, header_value(&executor));
+        Self { session: Arc::clone(&self.session), marks }
     }
 
-    /// Logs in now; only needed to find out early whether the credentials are good.
+    /// Logs in now; only needed to find out early whether the credentials are good. Without credentials nothing to do.
     pub async fn login(&self) -> Result<(), Error> {
-        todo!()
+        self.session.renew(self.session.number()).await
     }
 
     /// Reads a document.
     pub async fn get(&self, id: &str) -> Result<Document, Error> {
-        todo!("{id}")
+        self.send(&Call::new(Method::GET, path(id))).await
     }
 
     /// Adds a document to the collection `kind` and answers its id. With a `key` the add is repeatable: one that was
     /// carried out already answers the id of the first (decision 11), also if that first answer was lost.
     pub async fn add(&self, kind: &str, document: &Document, key: Option<&str>) -> Result<String, Error> {
-        todo!("{kind} {document:?} {key:?}")
+        let call = Call { key: key.map(header_value), ..Call::new(Method::POST, path(kind)).json(document) };
+        match self.send(&call).await {
+            Ok(answer) => match answer.get("resource-id") {
+                Some(Value::String(id)) => Ok(id.clone()),
+                _ => Err(call.unintelligible("it has no resource-id")),
+            },
+            Err(Error::Refused { refusal: Refusal { status: 409, resource_id: Some(id), .. }, .. })
+                if key.is_some() =>
+            {
+                Ok(id)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Merges `changes` into a document, after the attributes `remove` are taken out, and answers the result.
     pub async fn edit(&self, id: &str, changes: &Document, remove: &[&str]) -> Result<Document, Error> {
-        todo!("{id} {changes:?} {remove:?}")
+        let mut path = path(id);
+        if !remove.is_empty() {
+            let mut select = form_urlencoded::Serializer::new(String::new());
+            path = format!("{path}?{}", select.append_pair("$select", &remove.join(",")).finish());
+        }
+        let answer = self.send(&Call::new(Method::PUT, path).json(changes)).await?;
+        // specification 3.5: some servers answer the standard body instead of the document
+        let is_standard_body = answer.get("status").is_some_and(Value::is_number) && !answer.contains_key("id");
+        if is_standard_body { self.get(id).await } else { Ok(answer) }
     }
 
     /// Deletes a document.
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
-        todo!("{id}")
+        self.send(&Call::new(Method::DELETE, path(id))).await.map(drop)
     }
 
     /// Searches a collection.
     pub async fn search(&self, kind: &str, search: &Search) -> Result<Collection, Error> {
-        todo!("{kind} {search:?}")
+        let call = Call::new(Method::PUT, path(kind)).form(search);
+        Collection::from_document(self.send(&call).await?).map_err(|reason| call.unintelligible(reason))
     }
 
     /// Asks for an action on a document, e.g. `stop`, and answers the body.
     pub async fn operation(&self, id: &str, name: &str) -> Result<Document, Error> {
-        todo!("{id} {name}")
+        self.send(&Call::new(Method::POST, format!("{}{}", path(id), segment(name)))).await
     }
+
+    async fn send(&self, call: &Call) -> Result<Document, Error> {
+        call.document(self.session.send(call, &self.marks).await?)
+    }
+}
+
+/// A request that can be sent again.
+struct Call {
+    method: Method,
+    /// With query.
+    path: String,
+    content_type: Option<HeaderValue>,
+    key: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Call {
+    fn new(method: Method, path: String) -> Self {
+        Self { method, path, content_type: None, key: None, body: Bytes::new() }
+    }
+
+    fn json(mut self, document: &Document) -> Self {
+        self.body = serde_json::to_vec(document).expect("a document's keys are texts").into();
+        self.content_type = Some(HeaderValue::from_static("application/json"));
+        self
+    }
+
+    fn form(mut self, search: &Search) -> Self {
+        self.body = search.to_form().into();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        self.content_type = (!self.body.is_empty()).then_some(form);
+        self
+    }
+
+    fn request(&self, marks: &HeaderMap, cookie: Option<HeaderValue>) -> Request<Bytes> {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.parse().expect("a path whose segments are percent-encoded is a URI");
+        let headers = request.headers_mut();
+        headers.extend(marks.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let others = [
+            (CONTENT_TYPE, self.content_type.clone()),
+            (COOKIE, cookie),
+            (http::HeaderName::from_static(IDEMPOTENCY_HEADER), self.key.clone()),
+        ];
+        headers.extend(others.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        request
+    }
+
+    /// The document in an answer.
+    fn document(&self, answer: Response<Bytes>) -> Result<Document, Error> {
+        let status = answer.status();
+        let body = answer.into_body();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(Error::Refused { request: self.to_string(), refusal: refusal(status, &body) });
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| self.unintelligible(format!("status {}, and not a JSON object: {error}", status.as_u16())))
+    }
+
+    fn unintelligible(&self, reason: impl Into<String>) -> Error {
+        Error::Unintelligible { request: self.to_string(), reason: reason.into() }
+    }
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.method, self.path)
+    }
+}
+
+/// Reads the body of a refusal; one that is not CIMI is shown as text.
+fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let text_of = |document: &Document, name| document.get(name).and_then(Value::as_str).map(str::to_owned);
+    let document: Option<Document> = serde_json::from_slice(body).ok();
+    let cimi = document.and_then(|document| text_of(&document, "message").map(|message| (message, document)));
+    let status_number = status.as_u16();
+    if let Some((message, document)) = cimi {
+        // a code that this version does not know is none
+        let code = document.get("code").and_then(|code| serde_json::from_value(code.clone()).ok());
+        let (resource_id, request_id) = (text_of(&document, "resource-id"), text_of(&document, "request-id"));
+        return Refusal { status: status_number, message, resource_id, code, request_id };
+    }
+    let shown: String = String::from_utf8_lossy(body).trim().chars().take(SHOWN_TEXT).collect();
+    let message =
+        if shown.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_owned() } else { shown };
+    Refusal { status: status_number, message, resource_id: None, code: None, request_id: None }
+}
+
+/// The path of a document or a collection.
+fn path(id: &str) -> String {
+    std::iter::once("/api".to_owned()).chain(id.split('/').map(segment)).collect()
+}
+
+/// `/` and one segment of a path, percent-encoded.
+fn segment(text: &str) -> String {
+    // the form encoding differs from the one for paths in the blank alone
+    let encoded = form_urlencoded::byte_serialize(text.as_bytes()).map(|part| if part == "+" { "%20" } else { part });
+    std::iter::once("/").chain(encoded).collect()
+}
+
+/// The text as a header; if it has characters that headers cannot carry, form-encoded.
+fn header_value(text: &str) -> HeaderValue {
+    let is_plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let text = if is_plain { Cow::Borrowed(text) } else { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+    HeaderValue::from_str(&text).expect("visible ASCII is a header's value")
 }

@@ -40,11 +40,11 @@ pub const SESSION_TEMPLATE: Kind = Kind {
     plural: "sessionTemplates",
 };
 
-/// The list of documents in a collection: the one member that is an array of objects and not `operations`.
+/// The list of documents in a collection: its one member that is an array and not `operations`.
 #[must_use]
-pub fn collection_members(collection: &Document) -> Option<&Vec<Value>> {
-    let list_of = |kind: &str| collection.get(kind).and_then(Value::as_array);
-    list_of("jobs").or_else(|| {
-        collection.iter().filter(|(name, _)| name.as_str() != "operations").find_map(|(_, value)| value.as_array())
+pub fn collection_members(collection: Document) -> Option<Vec<Value>> {
+    collection.into_iter().filter(|(name, _)| name != "operations").find_map(|(_, value)| match value {
+        Value::Array(members) => Some(members),
+        _ => None,
     })
 }

@@ -89,7 +89,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Unintelligible { .. } => true,
-            Self::Refused { refusal, .. } => refusal.status >= 500 || refusal.status == 429,
+            Self::Refused { refusal, .. } => {
+                let is_foreign = refusal.status == 404 && refusal.resource_id.is_none();
+                is_foreign || refusal.status >= 500 || refusal.status == 429
+            }
         }
     }
 }

@@ -1,6 +1,17 @@
 //! How a search is asked (specification 4.1, 4.5) and answered (4.2).
 
+#[cfg(test)]
+mod tests;
+
+use form_urlencoded::Serializer;
+use serde_json::Value;
+
+use crate::dialect;
+use crate::filter::{Filter, FilterError};
 use crate::resource::Document;
+
+/// The most documents in one page (specification 4.5).
+pub const LARGEST_PAGE: u64 = 10_000;
 
 /// One attribute to order by; missing values come last in both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,4 +44,118 @@ pub struct Collection {
     pub count: u64,
     /// The page.
     pub documents: Vec<Document>,
+}
+
+impl Order {
+    /// Reads `attribute`, `attribute:asc` or `attribute:desc`.
+    fn from_wire(text: &str) -> Self {
+        let (attribute, descending) = match text.rsplit_once(':') {
+            Some((attribute, "asc")) => (attribute, false),
+            Some((attribute, "desc")) => (attribute, true),
+            _ => (text, false),
+        };
+        Self { attribute: attribute.replace('.', "/"), descending }
+    }
+
+    /// The original server wants `.` between levels here (specification 4.4).
+    fn to_wire(&self) -> String {
+        format!("{}{}", self.attribute.replace('/', "."), if self.descending { ":desc" } else { "" })
+    }
+}
+
+impl Search {
+    /// The form body that asks for this; empty if nothing is asked.
+    #[must_use]
+    pub fn to_form(&self) -> String {
+        let mut form = Serializer::new(String::new());
+        if let Some(filter) = &self.filter {
+            form.append_pair("$filter", filter);
+        }
+        if !self.order.is_empty() {
+            let order: Vec<String> = self.order.iter().map(Order::to_wire).collect();
+            form.append_pair("$orderby", &order.join(","));
+        }
+        for (name, value) in [("$first", self.first), ("$last", self.last)] {
+            if let Some(value) = value {
+                form.append_pair(name, &value.to_string());
+            }
+        }
+        if !self.select.is_empty() {
+            form.append_pair("$select", &self.select.join(","));
+        }
+        form.finish()
+    }
+}
+
+impl Collection {
+    /// Reads a collection's answer; the error says what is wrong with it.
+    pub fn from_document(document: Document) -> Result<Self, &'static str> {
+        // a server of the original whose search failed answers 200 with `"count": null` (quirk 23)
+        let count = document.get("count").and_then(Value::as_u64).ok_or("it has no count")?;
+        let members = dialect::collection_members(document).ok_or("it has no list of documents")?;
+        let into_document = |member| match member {
+            Value::Object(document) => Ok(document),
+            _ => Err("its list holds something else than documents"),
+        };
+        Ok(Self { count, documents: members.into_iter().map(into_document).collect::<Result<_, _>>()? })
+    }
+}
+
+/// What a server is asked, read from a query string and a form body (specification 4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// All of the filters given.
+    pub filter: Option<Filter>,
+    /// First by the first, then by the next.
+    pub order: Vec<Order>,
+    /// First document wanted, from 1.
+    pub first: Option<i64>,
+    /// Last document wanted, inclusive.
+    pub last: Option<i64>,
+    /// Only these attributes; empty means all.
+    pub select: Vec<String>,
+}
+
+impl Parameters {
+    /// Reads both, each form-encoded. Names are accepted with and without `$`; unknown ones are passed over.
+    pub fn parse(query: &str, form: &[u8]) -> Result<Self, FilterError> {
+        let mut parameters = Self::default();
+        let mut filters = Vec::new();
+        let mut selects_all = false;
+        let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(form));
+        for (name, value) in pairs {
+            let items = || value.split(',').map(str::trim).filter(|item| !item.is_empty());
+            match name.strip_prefix('$').unwrap_or(&name) {
+                "filter" => filters.push(Filter::parse(&value)?),
+                "orderby" => parameters.order.extend(items().map(Order::from_wire)),
+                "first" => parameters.first = value.parse().ok().or(parameters.first),
+                "last" => parameters.last = value.parse().ok().or(parameters.last),
+                "select" => {
+                    selects_all |= items().any(|item| item == "*");
+                    parameters.select.extend(items().map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+        if selects_all {
+            parameters.select.clear();
+        }
+        parameters.filter = if filters.len() > 1 { Some(Filter::All(filters)) } else { filters.pop() };
+        Ok(parameters)
+    }
+}
+
+/// A page larger than [`LARGEST_PAGE`] was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("size {0} too large; limit is {LARGEST_PAGE}")]
+pub struct TooLarge(pub u64);
+
+/// How many matches to pass over and how many to answer, at most (specification 4.5, column "S").
+pub fn window(first: Option<i64>, last: Option<i64>) -> Result<(u64, u64), TooLarge> {
+    let first = first.map_or(1, |first| u64::try_from(first).unwrap_or(0)).max(1);
+    let size = match last.map(|last| u64::try_from(last).unwrap_or(0)) {
+        None => LARGEST_PAGE,
+        Some(last) => (last + 1).saturating_sub(first),
+    };
+    if size > LARGEST_PAGE { Err(TooLarge(size)) } else { Ok((first - 1, size)) }
 }

@@ -31,3 +31,69 @@ pub struct Operation {
     /// Where, relative to `/api/`.
     pub href: String,
 }
+
+/// Whether the text has the syntax of an id, `<type>` or `<type>/<name>` (specification 3.1); links have it too.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    let (kind, name) = match text.split_once('/') {
+        Some((kind, name)) => (kind, Some(name)),
+        None => (text, None),
+    };
+    let is_kind = surrounded(kind, |byte| byte.is_ascii_lowercase(), b"-");
+    is_kind && name.is_none_or(|name| surrounded(name, |byte| byte.is_ascii_alphanumeric(), b"-_"))
+}
+
+/// Whether all bytes are `ends` or one of `inner`, and the first and the last are `ends`.
+fn surrounded(text: &str, ends: fn(u8) -> bool, inner: &[u8]) -> bool {
+    let bytes = text.as_bytes();
+    let at_ends = bytes.first().zip(bytes.last()).is_some_and(|(first, last)| ends(*first) && ends(*last));
+    at_ends && bytes.iter().all(|byte| ends(*byte) || inner.contains(byte))
+}
+
+/// Whether the value is a link: an object whose `href` is an id (specification 3.1).
+#[must_use]
+pub fn is_link(value: &Value) -> bool {
+    value.get("href").and_then(Value::as_str).is_some_and(is_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_as_the_pattern_says() {
+        let good = [
+            "dummy",
+            "job",
+            "j",
+            "session-template",
+            "a--b",
+            "credential/A_b-1",
+            "job/1",
+            "user/jane",
+            "job/11111111-2222-3333-4444-555555555555",
+            "session-template/internal",
+        ];
+        let bad = [
+            "", "/", "Job", "job/", "/job", "job//1", "job/1/2", "job/a.b", "j.b", "job1", "job1/a", "1/a", "-job",
+            "job-", "job/-a", "job/a-", "job/_a", "job/a_", "job_a", "job/ä", "job a", "job/1 ", "job\n",
+        ];
+        for text in good {
+            assert!(is_id(text), "{text}");
+        }
+        for text in bad {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_are_objects_with_an_id() {
+        assert!(is_link(&json!({"href": "credential/A_b-1", "further": 1})));
+        for value in [json!({"href": "A/b"}), json!({"href": 1}), json!({}), json!("job/1"), json!([{"href": "job/1"}])]
+        {
+            assert!(!is_link(&value), "{value}");
+        }
+    }
+}

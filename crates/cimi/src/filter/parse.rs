@@ -1,7 +1,7 @@
 //! The filter grammar (specification 4.3): one function per rule, in the order of the specification.
 
 use winnow::combinator::{alt, cut_err, delimited, eof, opt, repeat, separated, terminated};
-use winnow::error::{AddContext, ErrMode, ParserError};
+use winnow::error::{AddContext, ErrMode, ParseError, ParserError};
 use winnow::stream::Stream;
 use winnow::token::{none_of, one_of, take_while};
 use winnow::{ModalResult, Parser};
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
     let end = eof.context("`and`, `or` or the end");
     terminated(whole, end)
         .parse(text)
-        .map_err(|error| error.into_inner())
+        .map_err(ParseError::into_inner)
         .map_err(|failure| explain(text, text.len() - failure.remaining, &failure.expected))
 }
 
