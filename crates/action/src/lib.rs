@@ -1,18 +1,50 @@
 //! For authors of actions: an [`Action`] does one kind of job, by way of a [`JobHandle`].
+//!
+//! ```
+//! use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
+//!
+//! /// Touches the job's target, a hundred times.
+//! struct TouchTarget;
+//!
+//! #[async_trait]
+//! impl Action for TouchTarget {
+//!     async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
+//!         let target = job.job().target_resource.as_ref().ok_or_else(|| Failure::new("nothing to touch"))?;
+//!         for percent in 1..=100 {
+//!             if job.is_cancelled() {
+//!                 return Err(Failure::new("cancelled"));
+//!             }
+//!             job.client().edit(&target.href, &Default::default(), &[]).await?;
+//!             job.set_progress(percent);
+//!         }
+//!         job.add_affected_resource(&target.href);
+//!         Ok(Success::with_message("touched"))
+//!     }
+//! }
+//!
+//! let mut catalogue = Catalogue::new();
+//! assert!(catalogue.register("touch_target", TouchTarget, None));
+//! ```
+
+mod report;
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+pub use async_trait::async_trait;
 use slipstream_cimi::{Client, Job};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use report::{Report, Reports};
 
 /// The code that does a job.
 #[async_trait]
 pub trait Action: Send + Sync {
-    /// Does the job. Should end soon once [`JobHandle::cancelled`] does.
+    /// Does the job. Should end soon once [`JobHandle::cancelled`] does, with a [`Failure`] unless the job is done
+    /// all the same; what has not ended a few seconds later is aborted at its next await. A panic becomes a failure.
     async fn run(&self, job: JobHandle) -> Result<Success, Failure>;
 }
 
@@ -23,6 +55,13 @@ pub struct Success {
     pub return_code: Option<i64>,
     /// Becomes the job's last status message; without one the last reported message stays.
     pub message: Option<String>,
+}
+
+impl Success {
+    /// A success with a message alone.
+    pub fn with_message(message: impl Into<String>) -> Self {
+        Self { return_code: None, message: Some(message.into()) }
+    }
 }
 
 /// The action did not succeed; the job becomes FAILED.
@@ -42,37 +81,38 @@ impl Failure {
     }
 }
 
-/// What an action has said so far and is not yet in the document.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Percent, 0 to 100.
-    pub progress: Option<u8>,
-    /// For people.
-    pub status_message: Option<String>,
-    /// Ids of documents that the action touched.
-    pub affected_resources: Vec<String>,
+impl From<slipstream_cimi::Error> for Failure {
+    fn from(error: slipstream_cimi::Error) -> Self {
+        Self::new(with_causes(&error))
+    }
 }
 
-/// An action's way to its job.
+/// An error's text and those of all that caused it, joined by colons.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(text, ": {error}").expect("writing to a string cannot fail");
+        cause = error.source();
+    }
+    text
+}
+
+/// An action's way to its job. Clones share it.
 #[derive(Clone)]
 pub struct JobHandle {
     job: Arc<Job>,
     client: Client,
     rerun: bool,
-    reports: Arc<watch::Sender<Report>>,
+    reports: Reports,
     cancellation: CancellationToken,
 }
 
 impl JobHandle {
-    /// For executors: a handle whose reports arrive at `reports`, each merged into what was not taken out yet.
+    /// For executors: a handle whose reports arrive at `reports`.
     #[must_use]
-    pub fn new(
-        job: Arc<Job>,
-        client: Client,
-        rerun: bool,
-        reports: Arc<watch::Sender<Report>>,
-        cancellation: CancellationToken,
-    ) -> Self {
+    pub fn new(job: Arc<Job>, client: Client, rerun: bool, reports: Reports, cancellation: CancellationToken) -> Self {
         Self { job, client, rerun, reports, cancellation }
     }
 
@@ -96,22 +136,21 @@ impl JobHandle {
 
     /// Percent done; above 100 counts as 100. Never waits: the executor sends the latest as it can.
     pub fn set_progress(&self, percent: u8) {
-        self.reports.send_modify(|report| report.progress = Some(percent.min(100)));
+        self.reports.set_progress(percent);
     }
 
     /// Says something to whoever watches the job. Never waits.
     pub fn set_status_message(&self, message: impl Into<String>) {
-        let message = message.into();
-        self.reports.send_modify(|report| report.status_message = Some(message));
+        self.reports.set_status_message(message.into());
     }
 
     /// Adds a document to those that the job touched. Never waits.
     pub fn add_affected_resource(&self, id: impl Into<String>) {
-        let id = id.into();
-        self.reports.send_modify(|report| report.affected_resources.push(id));
+        self.reports.add_affected_resource(id.into());
     }
 
-    /// Ends when the job was stopped, deleted or taken over, or the executor stops; the action should end then too.
+    /// Ends when the job was stopped, deleted or taken over, its time limit is over, or the executor stops; the
+    /// action should end then too.
     pub async fn cancelled(&self) {
         self.cancellation.cancelled().await;
     }
@@ -163,5 +202,37 @@ impl Catalogue {
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.actions.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ends;
+
+    #[async_trait]
+    impl Action for Ends {
+        async fn run(&self, _job: JobHandle) -> Result<Success, Failure> {
+            Ok(Success::default())
+        }
+    }
+
+    #[test]
+    fn the_first_of_two_equal_names_stays() {
+        let mut catalogue = Catalogue::new();
+        assert!(catalogue.register("b", Ends, Some(Duration::from_secs(1))));
+        assert!(catalogue.register("a", Ends, None));
+        assert!(!catalogue.register("b", Ends, None));
+        assert_eq!(catalogue.find("b").expect("registered").time_limit, Some(Duration::from_secs(1)));
+        assert!(catalogue.find("c").is_none());
+        assert_eq!(catalogue.names().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_failure_of_a_request_says_all_its_causes() {
+        let error =
+            slipstream_cimi::Error::Unreachable { request: "GET /api/job/1".to_owned(), source: "refused".into() };
+        assert_eq!(Failure::from(error).message, "no answer to GET /api/job/1: refused");
     }
 }

@@ -1,12 +1,33 @@
 //! The executor: takes entries, runs the actions that jobs name, reports into the documents.
+//!
+//! [`run`] works one shift per session with the coordinator; a shift has as many slots as the executor has threads;
+//! a slot takes one claim after the other and makes an attempt of each; [`verdict`] says what becomes of the claim.
 
-use std::sync::Arc;
+mod attempt;
+mod avoidance;
+mod changes;
+mod meaning;
+mod reach;
+mod shift;
+mod supervision;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use slipstream_action::Catalogue;
+use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
 use slipstream_coordination::Coordinator;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
 
+use self::avoidance::Avoidance;
+use self::reach::{LONGEST_PAUSE, Pauses, Reach};
 use crate::stop::Stop;
 
 /// How an executor runs.
@@ -23,6 +44,9 @@ pub struct Options {
 }
 
 /// Runs until `stop`; survives expired sessions and unreachable servers.
+///
+/// After a stop was asked for nothing new is begun; what still runs when the grace is over is cancelled, set QUEUED
+/// and released. Ends at the latest some seconds after that.
 pub async fn run(
     options: Options,
     coordinator: Arc<dyn Coordinator>,
@@ -30,6 +54,75 @@ pub async fn run(
     catalogue: Catalogue,
     stop: Stop,
 ) {
-    drop((client, stop.clone()));
-    todo!("{options:?} {} {}", Arc::strong_count(&coordinator), catalogue.names().count());
+    let actions: Vec<&str> = catalogue.names().collect();
+    info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
+    let executor = Arc::new(Executor {
+        options,
+        client,
+        catalogue,
+        stop,
+        interrupted: CancellationToken::new(),
+        reach: Reach::new(),
+        avoidance: Mutex::default(),
+    });
+    let herald = AbortOnDropHandle::new(tokio::spawn(executor.clone().interrupt_after_grace()));
+    executor.work_shifts(coordinator.as_ref()).await;
+    drop(herald);
+    info!(executor = executor.options.name, "executor ends");
+}
+
+/// What all shifts, slots and attempts share.
+struct Executor {
+    options: Options,
+    client: Client,
+    catalogue: Catalogue,
+    stop: Stop,
+    /// Cancelled when the grace after a stop is over.
+    interrupted: CancellationToken,
+    reach: Reach,
+    avoidance: Mutex<Avoidance>,
+}
+
+impl Executor {
+    async fn interrupt_after_grace(self: Arc<Self>) {
+        self.stop.grace_over(self.options.grace).await;
+        self.interrupted.cancel();
+    }
+
+    /// One shift for each session, until the stop.
+    async fn work_shifts(self: &Arc<Self>, coordinator: &dyn Coordinator) {
+        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+        while !self.stop.is_asked() {
+            let begun = Instant::now();
+            let connected = tokio::select! {
+                () = self.stop.asked() => return,
+                connected = coordinator.connect() => connected,
+            };
+            let ended = match connected {
+                Ok(session) => shift::work(self, session).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                warn!(executor = self.options.name, cause = with_causes(&error), "no session with the coordinator");
+            }
+            if begun.elapsed() > LONGEST_PAUSE {
+                pauses = Pauses::up_to(LONGEST_PAUSE);
+            }
+            // Either is the end of the pause.
+            tokio::select! {
+                () = self.stop.asked() => {}
+                () = sleep(pauses.take()) => {}
+            }
+        }
+    }
+
+    /// The entry is released: how long to leave it alone.
+    fn avoid(&self, entry: &str) -> Duration {
+        self.avoidance.lock().expect("no holder of this lock panics").released(entry)
+    }
+
+    /// The entry need not be remembered any longer.
+    fn forget(&self, entry: &str) {
+        self.avoidance.lock().expect("no holder of this lock panics").forget(entry);
+    }
 }

@@ -1,0 +1,320 @@
+//! [`Attempt`]: one run of a job under one lease, from the claim to its verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_action::{Failure, Report, Success, with_causes};
+use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
+use slipstream_coordination::Claim;
+use slipstream_coordination::queue::Settled;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::changes;
+use super::meaning::Meaning;
+use super::reach::{LONGEST_PAUSE, Pauses};
+use super::shift::Shift;
+use super::supervision::{self, Finished};
+use super::verdict::{Happening, Verdict, verdict};
+
+/// How long one last write may take once the executor has to end.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// How an attempt ended, with the error that led there.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) happening: Happening,
+    pub(super) cause: Option<Error>,
+}
+
+impl From<Happening> for Ending {
+    fn from(happening: Happening) -> Self {
+        Self { happening, cause: None }
+    }
+}
+
+/// One run of a job under one lease.
+pub(super) struct Attempt<'a> {
+    pub(super) shift: &'a Shift,
+    pub(super) claim: &'a Claim,
+    /// Id of the job.
+    pub(super) id: String,
+    /// Writes under the lease of this attempt.
+    pub(super) client: Client,
+    action: String,
+    state: Option<State>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Makes the attempt that this claim gives the right to, and settles the claim.
+    pub(super) async fn make(shift: Arc<Shift>, claim: Claim) {
+        let begun = Instant::now();
+        let mut attempt = Attempt::new(&shift, &claim);
+        let mut ending = attempt.follow().await.unwrap_or_else(|ending| ending);
+        if verdict(ending.happening) == Verdict::Release {
+            ending = attempt.prepare_release(ending).await;
+        }
+        attempt.log(&ending, begun.elapsed());
+        settle(&shift, claim, ending.happening).await;
+    }
+
+    fn new(shift: &'a Shift, claim: &'a Claim) -> Self {
+        let identity = AttemptIdentity {
+            lease: shift.lease(claim),
+            entry: claim.entry().to_owned(),
+            executor: shift.executor.options.name.clone(),
+        };
+        Self {
+            shift,
+            claim,
+            id: String::from_utf8_lossy(claim.value()).into_owned(),
+            client: shift.executor.client.for_attempt(identity),
+            action: String::new(),
+            state: None,
+        }
+    }
+
+    /// The steps; one that ends the attempt early answers `Err`.
+    async fn follow(&mut self) -> Result<Ending, Ending> {
+        let job = self.fetch().await?;
+        self.action.clone_from(&job.action);
+        let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
+            return self.refuse_action(&job.action).await;
+        };
+        let begun = self.begin().await?;
+        let finished = supervision::run(self, registered, job, begun).await?;
+        self.report(finished).await
+    }
+
+    /// The job as it is before this attempt.
+    async fn fetch(&mut self) -> Result<Job, Ending> {
+        if !is_job_id(&self.id) {
+            return Err(Happening::NotAJob.into());
+        }
+        let document = self.before_the_run(|| self.client.get(&self.id)).await?;
+        let job = Job::from_document(document).map_err(|error| Ending {
+            happening: Happening::NotUnderstood,
+            cause: Some(Error::Unintelligible { request: format!("GET {}", self.id), reason: error.to_string() }),
+        })?;
+        self.state = Some(job.state);
+        match job.state {
+            State::Queued | State::Running => Ok(job),
+            State::Success | State::Failed | State::Stopped => Err(Happening::AlreadyFinal.into()),
+            State::Stopping => Err(self.confirm_stop().await),
+        }
+    }
+
+    /// Somebody asked for the job to stop, and nothing runs any more.
+    pub(super) async fn confirm_stop(&self) -> Ending {
+        self.deliver(&changes::state(State::Stopped)).await.err().unwrap_or(Happening::StoppedElsewhere.into())
+    }
+
+    /// No executor has the action, or the job names none.
+    async fn refuse_action(&mut self, name: &str) -> Result<Ending, Ending> {
+        let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {name}")));
+        self.deliver(&changes::of_outcome(&outcome, &Report::default(), &Document::new())).await?;
+        self.state = Some(State::Failed);
+        Ok(Happening::NoSuchAction.into())
+    }
+
+    /// Sets RUNNING under the lease, and answers the job as it is now.
+    async fn begin(&mut self) -> Result<Document, Ending> {
+        let running = changes::state(State::Running);
+        let begun = self.before_the_run(|| self.client.edit(&self.id, &running, &[])).await;
+        // Also when no answer came: it may have been carried out.
+        self.state = Some(State::Running);
+        let begun = begun?;
+        info!(job = self.id, action = self.action, entry = self.claim.entry(), "attempt begins");
+        Ok(begun)
+    }
+
+    /// Writes how the action ended.
+    async fn report(&mut self, finished: Finished) -> Result<Ending, Ending> {
+        let Finished { outcome, unsent, known } = finished;
+        self.deliver(&changes::of_outcome(&outcome, &unsent, &known)).await?;
+        self.state = Some(if outcome.is_ok() { State::Success } else { State::Failed });
+        Ok(Happening::Ended.into())
+    }
+
+    /// A request without which the action cannot run; given up when the claim is lost or a stop is asked for.
+    async fn before_the_run<F>(&self, request: impl Fn() -> F) -> Result<Document, Ending>
+    where
+        F: Future<Output = Result<Document, Error>>,
+    {
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Err(Happening::ClaimLost.into()),
+            answer = self.patiently(request) => answer,
+            () = self.shift.executor.stop.asked() => return Err(Happening::Interrupted.into()),
+        };
+        answer.map_err(|error| match Meaning::of(&error, &self.id) {
+            Meaning::OutOfReach | Meaning::TryLater => Happening::OutOfReach.because(error),
+            Meaning::Gone => Happening::Missing.because(error),
+            Meaning::Final => Happening::AlreadyFinal.because(error),
+            Meaning::Late => self.late(error),
+            Meaning::Superseded => Happening::Superseded.because(error),
+            Meaning::Refused => Happening::Refused.because(error),
+        })
+    }
+
+    /// A write that ends the job; given up when the claim is lost or the executor has to end.
+    async fn deliver(&self, changes: &Document) -> Result<(), Ending> {
+        let has_to_end = async {
+            self.shift.executor.interrupted.cancelled().await;
+            sleep(LAST_WRITE).await;
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Err(Happening::ClaimLost.into()),
+            answer = self.patiently(|| self.client.edit(&self.id, changes, &[])) => answer,
+            () = has_to_end => return Err(Happening::Undelivered.into()),
+        };
+        answer.map(drop).map_err(|error| match Meaning::of(&error, &self.id) {
+            Meaning::OutOfReach | Meaning::TryLater => Happening::Undelivered.because(error),
+            Meaning::Gone => Happening::Deleted.because(error),
+            Meaning::Final => Happening::StoppedElsewhere.because(error),
+            Meaning::Late => self.late(error),
+            Meaning::Superseded => Happening::Superseded.because(error),
+            Meaning::Refused => Happening::Refused.because(error),
+        })
+    }
+
+    /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better.
+    async fn patiently<F>(&self, request: impl Fn() -> F) -> Result<Document, Error>
+    where
+        F: Future<Output = Result<Document, Error>>,
+    {
+        let executor = &self.shift.executor;
+        let deadline = Instant::now() + executor.options.cimi_grace;
+        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+        loop {
+            let answer = request().await;
+            let meaning = self.note_reach(answer.as_ref().err());
+            let Err(error) = answer else { return answer };
+            if !meaning.is_some_and(Meaning::may_pass) {
+                return Err(error);
+            }
+            let pause = async {
+                match meaning {
+                    Some(Meaning::OutOfReach) => executor.reach.pause_over().await,
+                    _ => sleep(pauses.take()).await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = sleep_until(deadline) => return Err(error),
+            }
+        }
+    }
+
+    /// Lets the whole executor know whether CIMI answers, and says what the error means.
+    pub(super) fn note_reach(&self, error: Option<&Error>) -> Option<Meaning> {
+        let meaning = error.map(|error| Meaning::of(error, &self.id));
+        if meaning == Some(Meaning::OutOfReach) {
+            self.shift.executor.reach.failed();
+        } else {
+            self.shift.executor.reach.answered();
+        }
+        meaning
+    }
+
+    /// A lease was refused as late: what that means depends on whether the claim is still there.
+    pub(super) fn late(&self, error: Error) -> Ending {
+        use futures_util::FutureExt as _;
+        let lost = self.claim.lost().now_or_never().is_some();
+        if lost { Happening::ClaimLost.because(error) } else { Happening::Late.because(error) }
+    }
+
+    /// A release is clean if the job waits again (decision 15); what the server answers may change the ending.
+    async fn prepare_release(&mut self, ending: Ending) -> Ending {
+        if ending.happening == Happening::Late {
+            self.shift.refresh_generation().await;
+            return ending;
+        }
+        if self.state != Some(State::Running) {
+            return ending;
+        }
+        let queued = changes::state(State::Queued);
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Happening::ClaimLost.into(),
+            answer = timeout(LAST_WRITE, self.client.edit(&self.id, &queued, &[])) => answer,
+        };
+        // Without an answer the entry is given back all the same: the next attempt finds the job RUNNING.
+        let Ok(answer) = answer else { return ending };
+        match self.note_reach(answer.as_ref().err()).zip(answer.err()) {
+            None => self.state = Some(State::Queued),
+            Some((Meaning::Gone, error)) => return Happening::Deleted.because(error),
+            Some((Meaning::Final, error)) => return Happening::StoppedElsewhere.because(error),
+            Some((Meaning::Superseded, error)) => return Happening::Superseded.because(error),
+            Some((Meaning::Late, error)) => return self.late(error),
+            Some((Meaning::OutOfReach | Meaning::TryLater | Meaning::Refused, error)) => {
+                warn!(job = self.id, cause = with_causes(&error), "cannot set the job QUEUED before its release");
+            }
+        }
+        ending
+    }
+
+    fn log(&self, ending: &Ending, duration: Duration) {
+        let Ending { happening, cause } = ending;
+        let verdict = verdict(*happening);
+        let state = self.state.map_or("unknown", State::as_str);
+        let cause = cause.as_ref().map(|cause| with_causes(cause)).unwrap_or_default();
+        let Self { id, action, .. } = self;
+        let entry = self.claim.entry();
+        if verdict == Verdict::Consume {
+            info!(job = id, action, state, ?duration, ?happening, cause, "attempt ends");
+        } else {
+            warn!(
+                job = id,
+                action,
+                state,
+                ?duration,
+                ?happening,
+                cause,
+                entry,
+                ?verdict,
+                "attempt ends without the job"
+            );
+        }
+    }
+}
+
+impl Happening {
+    /// An ending to which this error led.
+    pub(super) fn because(self, cause: Error) -> Ending {
+        Ending { happening: self, cause: Some(cause) }
+    }
+}
+
+/// Carries out the verdict. What fails here is not repeated: the session's close gives the entry back, and whoever
+/// takes it next finds a final job (decision 7).
+async fn settle(shift: &Shift, claim: Claim, happening: Happening) {
+    let entry = claim.entry().to_owned();
+    let settled = match verdict(happening) {
+        Verdict::Consume => {
+            shift.executor.forget(&entry);
+            claim.consume().await
+        }
+        Verdict::Release => {
+            shift.queue.avoid(&entry, shift.executor.avoid(&entry));
+            claim.release().await
+        }
+        Verdict::Abandon => {
+            shift.executor.forget(&entry);
+            claim.abandon();
+            return;
+        }
+    };
+    match settled {
+        Ok(Settled::Done) => {}
+        Ok(Settled::Lost) => warn!(entry, "the claim was lost before it was settled"),
+        Err(error) => warn!(entry, cause = with_causes(&error), "the claim is not settled"),
+    }
+}
+
+/// `job/` and a name of letters, digits and hyphens, so that it cannot be the path of anything else.
+fn is_job_id(text: &str) -> bool {
+    text.strip_prefix("job/")
+        .is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+}

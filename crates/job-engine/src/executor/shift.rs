@@ -1,0 +1,153 @@
+//! [`work`]: what an executor does during one session with the coordinator.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use slipstream_action::with_causes;
+use slipstream_cimi::Lease;
+use slipstream_coordination::session::{Cause, Error, Session, State};
+use slipstream_coordination::{Claim, LockingQueue};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, warn};
+use uuid::Uuid;
+
+use super::Executor;
+use super::attempt::Attempt;
+use super::reach::{LONGEST_PAUSE, Pauses, Reach};
+use crate::nodes;
+
+/// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
+const SETTLING: Duration = Duration::from_secs(20);
+
+/// One session's work.
+pub(super) struct Shift {
+    pub(super) executor: Arc<Executor>,
+    pub(super) session: Arc<dyn Session>,
+    pub(super) queue: LockingQueue,
+    generation: AtomicI64,
+}
+
+/// Works until the stop or until the session is over, and closes the session.
+pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) -> Result<(), Error> {
+    let opened = tokio::select! {
+        () = executor.stop.asked() => None,
+        shift = Shift::open(executor, &session) => Some(shift),
+    };
+    let ended = match opened {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(shift)) => {
+            Arc::new(shift).fill_slots().await;
+            Ok(())
+        }
+    };
+    session.close().await;
+    ended
+}
+
+impl Shift {
+    async fn open(executor: &Arc<Executor>, session: &Arc<dyn Session>) -> Result<Self, Error> {
+        let claimant = Uuid::new_v4().simple().to_string();
+        debug!(executor = executor.options.name, claimant, "session begins");
+        let generation = wait_for_generation(session.as_ref()).await?;
+        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
+        Ok(Self { executor: executor.clone(), session: session.clone(), queue, generation: generation.into() })
+    }
+
+    async fn fill_slots(self: Arc<Self>) {
+        let mut slots = JoinSet::new();
+        for _ in 0..self.executor.options.threads {
+            slots.spawn(self.clone().slot());
+        }
+        let overdue = async {
+            self.executor.interrupted.cancelled().await;
+            sleep(SETTLING).await;
+        };
+        tokio::select! {
+            () = async { while slots.join_next().await.is_some() {} } => {}
+            () = overdue => warn!(slots = slots.len(), "attempts that do not end are left to the session's close"),
+        }
+        slots.shutdown().await;
+    }
+
+    /// One claim after the other; no outcome of a job ends it (quirk 40 of the specification).
+    async fn slot(self: Arc<Self>) {
+        while let Some(claim) = self.next_claim().await {
+            let attempt = AbortOnDropHandle::new(tokio::spawn(Attempt::make(self.clone(), claim)));
+            if let Err(bug) = attempt.await {
+                error!(cause = with_causes(&bug), "an attempt broke off, its claim is released");
+            }
+        }
+    }
+
+    /// The next claim, while it makes sense to take one; `None` when the shift is over.
+    async fn next_claim(&self) -> Option<Claim> {
+        let executor = &self.executor;
+        let mut session = self.session.state();
+        loop {
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
+                () = ready(&mut session, &executor.reach) => {}
+            }
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
+                Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
+                () = executor.reach.pausing() => {}
+                taken = self.queue.take() => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
+            }
+        }
+    }
+
+    /// The lease that this claim gives.
+    pub(super) fn lease(&self, claim: &Claim) -> Lease {
+        Lease { generation: self.generation.load(Ordering::Relaxed), zxid: claim.zxid() }
+    }
+
+    /// Reads the generation again: a held claim whose lease is refused as late may mean that it rose.
+    pub(super) async fn refresh_generation(&self) {
+        match read_generation(self.session.as_ref()).await {
+            Ok(Some(generation)) => self.generation.store(generation, Ordering::Relaxed),
+            Ok(None) => warn!(node = nodes::GENERATION, "the generation is not there any more"),
+            Err(error) => debug!(%error, "cannot read the generation again"),
+        }
+    }
+}
+
+/// Ends when the session is not suspended and CIMI is not known to be out of reach.
+async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
+    // A closed channel belongs to a session that is over, which the queue will say.
+    if session.wait_for(|state| *state != State::Suspended).await.is_ok() {
+        reach.pause_over().await;
+    }
+}
+
+/// The server writes it when it starts, which may be later than now.
+async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
+    let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+    loop {
+        match read_generation(session).await {
+            Ok(Some(generation)) => return Ok(generation),
+            Ok(None) => debug!(node = nodes::GENERATION, "waiting for the server to write the generation"),
+            Err(Error::Expired) => return Err(Error::Expired),
+            Err(error) => debug!(%error, "cannot read the generation"),
+        }
+        sleep(pauses.take()).await;
+    }
+}
+
+/// The generation, if there is one above zero.
+async fn read_generation(session: &dyn Session) -> Result<Option<i64>, Error> {
+    match session.data(nodes::GENERATION).await {
+        Ok(node) => {
+            Ok(std::str::from_utf8(&node.data).ok().and_then(|text| text.trim().parse().ok()).filter(|&it| it > 0))
+        }
+        Err(error) if error.is(Cause::NoNode) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

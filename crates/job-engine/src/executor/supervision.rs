@@ -1,0 +1,319 @@
+//! [`run`]: runs an action and watches over its claim, its job, its reports and its time.
+
+use std::any::Any;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use slipstream_action::{Failure, JobHandle, Registered, Report, Reports, Success};
+use slipstream_cimi::{Document, Error, Job, State};
+use slipstream_coordination::session;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
+
+use super::attempt::{Attempt, Ending};
+use super::changes;
+use super::meaning::Meaning;
+use super::verdict::{Happening, Verdict, verdict};
+
+/// How often a running job is read again, to see whether it was stopped (decision 14).
+const READ_AGAIN: Duration = Duration::from_secs(30);
+/// How long a cancelled action may take to end before it is aborted.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// How long an aborted action may take to reach its next await.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// How long a report under way is waited for once the action has ended.
+const LAST_PROGRESS: Duration = Duration::from_secs(5);
+/// Pause after progress that could not be written.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// A claim is most likely gone when neither coordinator nor server were reached for this long (decision 7).
+const UNPROVEN: Duration = Duration::from_secs(30);
+
+/// The action has ended, and this is still to be written.
+pub(super) struct Finished {
+    pub(super) outcome: Result<Success, Failure>,
+    /// What the action said and is not in the document.
+    pub(super) unsent: Report,
+    /// The job as last answered by the server.
+    pub(super) known: Document,
+}
+
+/// Why an action does not run to its end.
+enum Interruption {
+    TimeLimit(Duration),
+    OwnStop,
+    Ending(Ending),
+    /// Somebody wrote STOPPING and waits for STOPPED.
+    StopWanted,
+}
+
+type Joined = Result<Result<Success, Failure>, JoinError>;
+
+/// Runs the action, which `begun` shows as RUNNING, until it ends or there is a reason to cancel it.
+pub(super) async fn run(
+    attempt: &Attempt<'_>,
+    registered: &Registered,
+    job: Job,
+    begun: Document,
+) -> Result<Finished, Ending> {
+    let rerun = job.state == State::Running;
+    let reports = Reports::new();
+    let cancellation = CancellationToken::new();
+    let handle = JobHandle::new(Arc::new(job), attempt.client.clone(), rerun, reports.clone(), cancellation.clone());
+    let action = registered.action.clone();
+    let mut action = AbortOnDropHandle::new(tokio::spawn(async move { action.run(handle).await }));
+    let mut supervision = Supervision::new(attempt, reports, begun);
+
+    let interruption = tokio::select! {
+        biased;
+        joined = &mut action => return supervision.finish(outcome_of(joined)).await,
+        interruption = supervision.until_interrupted(registered.time_limit) => interruption,
+    };
+    cancellation.cancel();
+    let joined = end(&mut action).await;
+    match (interruption, joined) {
+        (Interruption::TimeLimit(limit), _) => {
+            supervision.finish(Err(Failure::new(format!("time limit of {limit:?} exceeded")))).await
+        }
+        (Interruption::OwnStop, Some(Ok(Ok(success)))) => supervision.finish(Ok(success)).await,
+        (Interruption::OwnStop, Some(_)) => Err(Happening::Interrupted.into()),
+        (Interruption::OwnStop, None) => Err(Happening::DoesNotEnd.into()),
+        (Interruption::StopWanted, _) => Err(attempt.confirm_stop().await),
+        // Given back is only what has ended (decision 15).
+        (Interruption::Ending(ending), None) if verdict(ending.happening) == Verdict::Release => {
+            Err(Ending { happening: Happening::DoesNotEnd, ..ending })
+        }
+        (Interruption::Ending(ending), _) => Err(ending),
+    }
+}
+
+/// Waits for a cancelled action, then aborts it; `None` if not even that ends it.
+async fn end(action: &mut AbortOnDropHandle<Result<Success, Failure>>) -> Option<Joined> {
+    if let Ok(joined) = timeout(CANCEL_GRACE, &mut *action).await {
+        return Some(joined);
+    }
+    action.abort();
+    timeout(ABORT_GRACE, action).await.ok()
+}
+
+/// A panic is a failure with the panic's message.
+fn outcome_of(joined: Joined) -> Result<Success, Failure> {
+    joined.unwrap_or_else(|error| {
+        Err(match error.try_into_panic() {
+            Ok(panic) => Failure::new(panic_message(panic.as_ref())),
+            Err(error) => Failure::new(error.to_string()),
+        })
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the action panicked without a message").to_owned()
+}
+
+/// A request under way.
+type Answer<'a> = BoxFuture<'a, Result<Document, Error>>;
+
+/// What is known and under way while an action runs.
+struct Supervision<'a> {
+    attempt: &'a Attempt<'a>,
+    reports: Reports,
+    known: Document,
+    /// At most one report is under way; it is put back if it fails.
+    reporting: Option<(Report, Answer<'a>)>,
+    report_after: Instant,
+    reading: Option<Answer<'a>>,
+    read_at: Instant,
+    entry_is_gone: bool,
+}
+
+impl<'a> Supervision<'a> {
+    fn new(attempt: &'a Attempt<'a>, reports: Reports, known: Document) -> Self {
+        let now = Instant::now();
+        Self {
+            attempt,
+            reports,
+            known,
+            reporting: None,
+            report_after: now,
+            reading: None,
+            read_at: now + READ_AGAIN,
+            entry_is_gone: false,
+        }
+    }
+
+    /// Sends reports on and reads the job now and then, until there is a reason to cancel the action.
+    async fn until_interrupted(&mut self, time_limit: Option<Duration>) -> Interruption {
+        let attempt = self.attempt;
+        let executor = &attempt.shift.executor;
+        let mut session = attempt.shift.session.state();
+        let mut time_over = pin!(or_never(time_limit.map(sleep)));
+        let mut unproven = pin!(unproven(attempt));
+        loop {
+            tokio::select! {
+                () = attempt.claim.lost() => return Interruption::Ending(Happening::ClaimLost.into()),
+                () = executor.interrupted.cancelled() => return Interruption::OwnStop,
+                () = &mut time_over => return Interruption::TimeLimit(time_limit.unwrap_or_default()),
+                () = &mut unproven => return Interruption::Ending(Happening::Unproven.into()),
+                () = attempt.claim.entry_gone(), if !self.entry_is_gone => {
+                    self.entry_is_gone = true;
+                    self.read_at = Instant::now();
+                }
+                () = reconnected(&mut session) => self.read_at = Instant::now(),
+                () = sleep_until(self.read_at), if self.reading.is_none() => {
+                    self.reading = Some(Box::pin(attempt.client.get(&attempt.id)));
+                }
+                answer = answer_of(&mut self.reading) => {
+                    self.reading = None;
+                    if let Some(interruption) = self.read(answer) {
+                        return interruption;
+                    }
+                }
+                () = report_due(attempt, &self.reports, self.report_after), if self.reporting.is_none() => {
+                    self.send_report();
+                }
+                answer = answer_of_report(&mut self.reporting) => {
+                    if let Err(ending) = self.reported(answer) {
+                        return Interruption::Ending(ending);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The job was read again.
+    fn read(&mut self, answer: Result<Document, Error>) -> Option<Interruption> {
+        self.read_at = Instant::now() + READ_AGAIN;
+        let error = match answer {
+            Ok(document) => {
+                self.attempt.note_reach(None);
+                let state = document.get("state").and_then(|state| State::from_text(state.as_str()?));
+                self.known = document;
+                return match state {
+                    Some(state) if state.is_final() => Some(Interruption::Ending(Happening::StoppedElsewhere.into())),
+                    Some(State::Stopping) => Some(Interruption::StopWanted),
+                    _ => None,
+                };
+            }
+            Err(error) => error,
+        };
+        if self.attempt.note_reach(Some(&error)) == Some(Meaning::Gone) {
+            return Some(Interruption::Ending(Happening::Deleted.because(error)));
+        }
+        debug!(job = self.attempt.id, %error, "cannot read the running job");
+        if self.entry_is_gone {
+            // Most likely it was stopped: do not wait for the next turn.
+            self.read_at = Instant::now() + AFTER_FAILURE;
+        }
+        None
+    }
+
+    fn send_report(&mut self) {
+        let attempt = self.attempt;
+        let report = self.reports.take();
+        let changes = changes::of_report(&report, &self.known);
+        if !changes.is_empty() {
+            let answer = async move { attempt.client.edit(&attempt.id, &changes, &[]).await };
+            self.reporting = Some((report, Box::pin(answer)));
+        }
+    }
+
+    /// The report under way was answered. Failures do not count, except those that say that the job is not ours.
+    fn reported(&mut self, answer: Result<Document, Error>) -> Result<(), Ending> {
+        let reported = self.reporting.take();
+        let meaning = self.attempt.note_reach(answer.as_ref().err());
+        let error = match answer {
+            Ok(document) => {
+                self.known = document;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match meaning.unwrap_or(Meaning::Refused) {
+            Meaning::Gone => return Err(Happening::Deleted.because(error)),
+            Meaning::Late => return Err(self.attempt.late(error)),
+            Meaning::Superseded => return Err(Happening::Superseded.because(error)),
+            Meaning::Final => return Err(Happening::StoppedElsewhere.because(error)),
+            Meaning::OutOfReach | Meaning::TryLater => {
+                debug!(job = self.attempt.id, %error, "progress is written later");
+                if let Some((report, _)) = reported {
+                    self.reports.put_back(report);
+                }
+            }
+            Meaning::Refused => warn!(job = self.attempt.id, %error, "progress was refused"),
+        }
+        self.report_after = Instant::now() + AFTER_FAILURE;
+        Ok(())
+    }
+
+    /// The action has ended: lets a report under way come in first, so that it cannot overtake the final one.
+    async fn finish(mut self, outcome: Result<Success, Failure>) -> Result<Finished, Ending> {
+        if self.reporting.is_some() {
+            match timeout(LAST_PROGRESS, answer_of_report(&mut self.reporting)).await {
+                Ok(answer) => self.reported(answer)?,
+                Err(_) => {
+                    if let Some((report, _)) = self.reporting.take() {
+                        self.reports.put_back(report);
+                    }
+                }
+            }
+        }
+        Ok(Finished { outcome, unsent: self.reports.take(), known: self.known })
+    }
+}
+
+/// Ends when there is something to report and the server can be expected to answer.
+async fn report_due(attempt: &Attempt<'_>, reports: &Reports, not_before: Instant) {
+    reports.waiting().await;
+    sleep_until(not_before).await;
+    attempt.shift.executor.reach.pause_over().await;
+}
+
+async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn answer_of(request: &mut Option<Answer<'_>>) -> Result<Document, Error> {
+    or_never(request.as_mut()).await
+}
+
+async fn answer_of_report(request: &mut Option<(Report, Answer<'_>)>) -> Result<Document, Error> {
+    or_never(request.as_mut().map(|(_, answer)| answer)).await
+}
+
+/// Ends when the session is connected again after it was suspended.
+async fn reconnected(session: &mut watch::Receiver<session::State>) {
+    loop {
+        if session.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *session.borrow_and_update() == session::State::Connected {
+            return;
+        }
+    }
+}
+
+/// Ends when the session has been suspended, and the server out of reach, for too long.
+async fn unproven(attempt: &Attempt<'_>) {
+    let mut session = attempt.shift.session.state();
+    while session.wait_for(|state| *state == session::State::Suspended).await.is_ok() {
+        let since = Instant::now();
+        while *session.borrow() == session::State::Suspended {
+            let out_since = attempt.shift.executor.reach.out_since();
+            if out_since.is_some_and(|out_since| out_since.max(since).elapsed() > UNPROVEN) {
+                return;
+            }
+            sleep(AFTER_FAILURE).await;
+        }
+    }
+    // The session is over, which the claim will say.
+    std::future::pending().await
+}

@@ -1,0 +1,108 @@
+//! [`verdict`]: what an executor does with the entry, from what happened to the job.
+
+/// What an executor does with its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Deletes entry and claim: there is nothing left to do.
+    Consume,
+    /// Gives the entry back: somebody, perhaps we, will do it later.
+    Release,
+    /// Touches nothing.
+    Abandon,
+}
+
+/// What happened to a job after its entry was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The entry does not hold the id of a job.
+    NotAJob,
+    /// The server itself says that the job does not exist (decision 16).
+    Missing,
+    /// The job was deleted while its action ran.
+    Deleted,
+    /// The job was final before its action ran.
+    AlreadyFinal,
+    /// The job was stopped, or became final by other hands, while its action ran.
+    StoppedElsewhere,
+    /// The server knows another entry for this job, which still exists.
+    Superseded,
+    /// No executor has the action; the job was set FAILED.
+    NoSuchAction,
+    /// The action ended, and SUCCESS or FAILED is in the document.
+    Ended,
+    /// The action, or what comes before it, was interrupted by our own stop, and has ended.
+    Interrupted,
+    /// The action exists but could not be loaded here.
+    FailedToLoad,
+    /// CIMI was out of reach for too long before the action ran.
+    OutOfReach,
+    /// The job's document is not one that this version understands.
+    NotUnderstood,
+    /// CIMI was out of reach for too long for the final report.
+    Undelivered,
+    /// The server refuses for a reason that is none of the others.
+    Refused,
+    /// A write was refused as late while our claim node still exists.
+    Late,
+    /// The claim is known to be gone: its node was deleted or its session has expired.
+    ClaimLost,
+    /// Neither the coordinator nor the server could be reached for so long that the claim is most likely gone.
+    Unproven,
+    /// The action was told to end, and aborted, and runs on all the same.
+    DoesNotEnd,
+}
+
+/// The table of the architecture, section 7.
+#[must_use]
+pub fn verdict(happening: Happening) -> Verdict {
+    match happening {
+        Happening::NotAJob
+        | Happening::Missing
+        | Happening::Deleted
+        | Happening::AlreadyFinal
+        | Happening::StoppedElsewhere
+        | Happening::Superseded
+        | Happening::NoSuchAction
+        | Happening::Ended => Verdict::Consume,
+        Happening::Interrupted
+        | Happening::FailedToLoad
+        | Happening::OutOfReach
+        | Happening::NotUnderstood
+        | Happening::Undelivered
+        | Happening::Refused
+        | Happening::Late => Verdict::Release,
+        Happening::ClaimLost | Happening::Unproven | Happening::DoesNotEnd => Verdict::Abandon,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Happening, Verdict, verdict};
+
+    #[test]
+    fn every_row_of_the_table_holds() {
+        let rows = [
+            (Happening::NotAJob, Verdict::Consume),
+            (Happening::Missing, Verdict::Consume),
+            (Happening::Deleted, Verdict::Consume),
+            (Happening::AlreadyFinal, Verdict::Consume),
+            (Happening::StoppedElsewhere, Verdict::Consume),
+            (Happening::Superseded, Verdict::Consume),
+            (Happening::NoSuchAction, Verdict::Consume),
+            (Happening::Ended, Verdict::Consume),
+            (Happening::Interrupted, Verdict::Release),
+            (Happening::FailedToLoad, Verdict::Release),
+            (Happening::OutOfReach, Verdict::Release),
+            (Happening::NotUnderstood, Verdict::Release),
+            (Happening::Undelivered, Verdict::Release),
+            (Happening::Refused, Verdict::Release),
+            (Happening::Late, Verdict::Release),
+            (Happening::ClaimLost, Verdict::Abandon),
+            (Happening::Unproven, Verdict::Abandon),
+            (Happening::DoesNotEnd, Verdict::Abandon),
+        ];
+        for (happening, expected) in rows {
+            assert_eq!(verdict(happening), expected, "{happening:?}");
+        }
+    }
+}
