@@ -123,7 +123,7 @@ impl State {
                 None => cookie.expires_datetime().is_some_and(|end| end.unix_timestamp() <= now),
             };
             if is_deleted {
-                self.cookies.force_remove(cookie.name().to_owned());
+                self.cookies.force_remove(cookie.name());
             } else if self.cookies.get(cookie.name()).is_some() || self.cookies.iter().count() < MAXIMUM_COOKIES {
                 self.cookies.add_original(cookie);
             }

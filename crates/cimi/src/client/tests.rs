@@ -84,12 +84,12 @@ fn job() -> Response<Bytes> {
     answer(200, &json!({"id": "job/1", "state": "QUEUED"}))
 }
 
-fn super_user() -> Option<Credentials> {
-    Some(Credentials { username: "super".to_owned(), password: "pw".into() })
+fn super_user() -> Credentials {
+    Credentials { username: "super".to_owned(), password: "pw".into() }
 }
 
 fn client(script: &Arc<Script>) -> Client {
-    Client::new(Arc::clone(script) as Arc<dyn Transport>, super_user())
+    Client::new(Arc::clone(script) as Arc<dyn Transport>, Some(super_user()))
 }
 
 fn anonymous(script: &Arc<Script>) -> Client {
@@ -203,25 +203,26 @@ async fn concurrent_callers_share_one_login_again() {
     assert_eq!(asked.iter().filter(|line| line.ends_with(WITH_T2)).count(), 2, "{asked:?}");
 }
 
+/// Answers `/api/job/late` only when told to, and then deletes the cookie; the rest by script.
+struct Late(Arc<Script>, tokio::sync::Mutex<Option<tokio::sync::oneshot::Receiver<()>>>);
+#[async_trait]
+impl Transport for Late {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        if request.uri() == "/api/job/late" {
+            let released = self.1.lock().await.take().expect("asked once");
+            released.await?;
+            return Ok(with_cookie(job(), "com.sixsq.slipstream.cookie=;Max-Age=0"));
+        }
+        self.0.send(request).await
+    }
+}
+
 #[tokio::test]
 async fn an_answer_to_the_session_before_takes_no_cookie_away() {
     let (release, released) = tokio::sync::oneshot::channel();
-    /// The second request, sent under the first session, is answered last.
-    struct Late(Arc<Script>, tokio::sync::Mutex<Option<tokio::sync::oneshot::Receiver<()>>>);
-    #[async_trait]
-    impl Transport for Late {
-        async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-            if request.uri() == "/api/job/late" {
-                let released = self.1.lock().await.take().expect("asked once");
-                released.await?;
-                return Ok(with_cookie(job(), "com.sixsq.slipstream.cookie=;Max-Age=0"));
-            }
-            self.0.send(request).await
-        }
-    }
     let script = Script::new([logged_in("t1"), forbidden(), logged_in("t2"), job(), job()]);
     let late = Late(Arc::clone(&script), tokio::sync::Mutex::new(Some(released)));
-    let client = Client::new(Arc::new(late), super_user());
+    let client = Client::new(Arc::new(late), Some(super_user()));
     client.login().await.unwrap();
     let renewing = async {
         client.get("job/1").await.unwrap();

@@ -194,10 +194,16 @@ fn document() -> Value {
     })
 }
 
-#[test]
-fn matches_as_the_specification_says() {
+fn check(rows: &[(&str, bool)]) {
     let Value::Object(document) = document() else { panic!("an object") };
-    let rows = [
+    for (filter, expected) in rows {
+        assert_eq!(parse(filter).matches(&document), *expected, "{filter}");
+    }
+}
+
+#[test]
+fn missing_values_and_lists_match_as_the_specification_says() {
+    check(&[
         // missing, null, empty
         ("missing='x'", false),
         ("missing!='x'", true),
@@ -234,7 +240,12 @@ fn matches_as_the_specification_says() {
         ("affectedResources/href='vm/1' and affectedResources/kind='q'", true),
         ("affectedResources/href!='vm/2'", false),
         ("affectedResources/href!='vm/9'", true),
-        // texts
+    ]);
+}
+
+#[test]
+fn values_of_each_type_match_as_the_specification_says() {
+    check(&[
         ("state='RUNNING'", true),
         ("state='running'", false),
         ("state=' RUNNING'", false),
@@ -302,10 +313,7 @@ fn matches_as_the_specification_says() {
         ("progress=1 or progress=2", false),
         ("progress=50 or progress=1 and progress=2", true),
         ("(progress=50 or progress=1) and progress=2", false),
-    ];
-    for (filter, expected) in rows {
-        assert_eq!(parse(filter).matches(&document), expected, "{filter}");
-    }
+    ]);
 }
 
 #[test]
