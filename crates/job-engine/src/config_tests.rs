@@ -78,7 +78,7 @@ fn a_built_in_name_replaces_the_built_in_one() {
     let distributors = parsed(&text);
     assert_eq!(distributors.len(), 2);
     let replaced = distributors.iter().find(|one| one.name == "jobs_cleanup").unwrap();
-    assert_eq!((replaced.target.as_ref(), &replaced.schedule), (None, &Schedule::Every(Duration::from_secs(3600))));
+    assert_eq!((replaced.target.as_ref(), &replaced.schedule), (None, &Schedule::Every(Duration::from_hours(1))));
 }
 
 #[test]

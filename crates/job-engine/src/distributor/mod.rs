@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipstream_cimi::{Client, Document};
-use slipstream_coordination::session::{self, Session, State};
+use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
 
 use crate::clock::Clock;
@@ -180,9 +180,6 @@ impl Candidate<'_> {
                 Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
                 Err(error) => self.complain("cannot stand", &error),
             }
-            if *session.state().borrow() == State::Expired {
-                return;
-            }
             pauses.pause(self.stop).await;
         }
     }
@@ -197,18 +194,25 @@ impl Candidate<'_> {
             stop: self.stop,
         };
         tokio::select! {
-            () = leadership.lost() => tracing::warn!(distributor = name, "leadership is lost"),
+            // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
+            () = leadership.lost() => return tracing::warn!(distributor = name, "leadership is lost"),
             () = term.serve() => {}
             () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped within a round"),
         }
-        if let Err(error) = leadership.resign().await {
-            self.complain("cannot hand over leadership, it ends with the session", &error);
+        match tokio::time::timeout(GRACE, leadership.resign()).await {
+            Ok(Ok(())) => tracing::info!(distributor = name, "does not lead any more"),
+            Ok(Err(error)) => self.complain("cannot hand over leadership, it ends with the session", &error),
+            Err(error) => self.complain("cannot hand over leadership, it ends with the session", &error),
         }
     }
 
     fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
-        tracing::warn!(distributor = self.distributor.name(), error, "{what}");
+        complain(self.distributor.name(), what, error);
     }
+}
+
+fn complain(distributor: &str, what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(distributor, error, "{what}");
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ fn mark(pending: Option<i64>, done: Option<i64>) -> HighWaterMark {
     HighWaterMark { pending: pending.map(at), done: done.map(at) }
 }
 
+/// What, pending, done, policy, now → due, given up, next.
+type Row = (&'static str, Option<i64>, Option<i64>, Missed, i64, &'static [i64], Option<i64>, i64);
+
 #[test]
 fn each_policy_row_by_row() {
     let schedule = Schedule::every(Duration::from_secs(100)).unwrap();
-    // (what, pending, done, policy, now) → (due, given up, next)
-    type Row = (&'static str, Option<i64>, Option<i64>, Missed, i64, &'static [i64], Option<i64>, i64);
     let rows: &[Row] = &[
         ("first start", None, None, Missed::Coalesce, 1000, &[], None, 1100),
         ("nothing due", None, Some(1000), Missed::Coalesce, 1099, &[], None, 1100),

@@ -88,7 +88,7 @@ fn the_newest_are_the_last_ones_in_order() {
     assert_eq!(daily.newest(after, until, 3), all[324..]);
     assert_eq!(daily.newest(until, after, 3), [], "an empty span has none");
     let each_second = Schedule::every(SHORTEST_INTERVAL).unwrap();
-    assert_eq!(each_second.newest(Timestamp::UNIX_EPOCH, until, 1), [until], "56 years cost nothing");
+    assert_eq!(each_second.newest(Timestamp::UNIX_EPOCH, until, 100).len(), 100, "56 years of seconds cost nothing");
 }
 
 fn zones() -> impl Strategy<Value = &'static str> {

@@ -8,7 +8,7 @@ use slipstream_coordination::Leadership;
 
 use super::pauses::Pauses;
 use super::rounds::{Rounds, rounds};
-use super::{Distributor, HighWaterMark, MarkError, NewJob, Surroundings};
+use super::{Distributor, HighWaterMark, MarkError, NewJob, Surroundings, complain};
 use crate::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.
@@ -136,12 +136,10 @@ impl Term<'_> {
             if !self.leadership.holds() {
                 return Err(Interruption::Over);
             }
-            let error = match attempt().await {
+            match attempt().await {
                 Ok(result) => return Ok(result),
-                Err(error) => error,
-            };
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(distributor = self.distributor.name(), error, "{complaint}");
+                Err(error) => complain(self.distributor.name(), complaint, &error),
+            }
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
             }

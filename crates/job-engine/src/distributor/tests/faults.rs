@@ -1,0 +1,257 @@
+//! What goes wrong within a round. Each test asserts that its fault was injected and that work was done.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use slipstream_coordination::Coordinator;
+use slipstream_coordination::session::{Mode, Operation};
+
+use super::super::marks::NodeMarks;
+use super::super::{HighWaterMark, MarkError, Marks as _, Missed, lead_and_distribute};
+use super::keys;
+use super::world::{Fault, Several, World, configured, time};
+use crate::nodes::MARKS;
+use crate::stop::Stop;
+
+const TARGETS: &[&str] = &["a", "b", "c"];
+
+fn round_keys(times: &[&str]) -> Vec<String> {
+    let key = |time| TARGETS.iter().map(move |target| format!("each 2026-11-24T{time}Z {target}"));
+    times.iter().flat_map(key).collect()
+}
+
+fn several() -> Several {
+    Several(configured("each", 15, Missed::Coalesce), TARGETS)
+}
+
+/// A future that is polled so many times and then never again, as that of a process that dies; answers whether it
+/// came to its end before.
+struct Killed<F> {
+    future: Pin<Box<F>>,
+    polls: usize,
+}
+
+impl<F: Future<Output = ()>> Future for Killed<F> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        if self.polls == 0 {
+            return Poll::Ready(false);
+        }
+        self.polls -= 1;
+        self.future.as_mut().poll(context).map(|()| true)
+    }
+}
+
+/// Runs the distributor until it was polled so often or three rounds are done.
+async fn run(world: &World, polls: usize) -> bool {
+    let stop = Stop::new();
+    let enough = async {
+        world.marked(|mark| mark.done >= Some(time("12:00:45"))).await;
+        stop.ask();
+        std::future::pending::<()>().await;
+    };
+    let future = lead_and_distribute(Arc::new(several()), world.surroundings("one"), stop.clone());
+    tokio::select! {
+        ended = Killed { future: Box::pin(future), polls } => ended,
+        () = enough => false,
+    }
+}
+
+/// Fault: the process dies, at each await in turn. No round is lost or doubled, no job within it either.
+#[tokio::test(start_paused = true)]
+async fn a_leader_killed_at_any_await_neither_forgets_nor_doubles_a_round() {
+    let (mut kills, mut pending, mut half_done, mut unmarked) = (0, 0, 0, 0);
+    for polls in 0..1000 {
+        let world = World::new();
+        if run(&world, polls).await {
+            break;
+        }
+        kills += 1;
+        let mark = world.marks.saved.borrow().clone();
+        let created = world.server.keys().len();
+        pending += usize::from(mark.pending.is_some());
+        half_done += usize::from(!created.is_multiple_of(TARGETS.len()));
+        unmarked += usize::from(mark.pending.is_some() && created > 0 && created.is_multiple_of(TARGETS.len()));
+        assert!(run(&world, usize::MAX).await, "the restart works");
+        assert_eq!(
+            world.server.keys(),
+            round_keys(&["12:00:15", "12:00:30", "12:00:45"]),
+            "killed at poll {polls}, mark {mark:?}"
+        );
+    }
+    assert!(kills > 20 && kills < 1000, "{kills} kills");
+    assert!(pending >= 9, "{pending} kills hit a pending round");
+    assert!(half_done >= 6, "{half_done} kills hit a round of which some jobs were added");
+    assert!(unmarked >= 3, "{unmarked} kills hit a round that was added but not marked done");
+}
+
+/// Fault: the connection to the coordinator is cut while a job is being added.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_session_is_suspended_within_a_round_adds_nothing_more() {
+    let world = World::new();
+    world.server.gate.forget_permits(usize::MAX);
+    let running = world.start("one", several());
+    world.pass("12:00:15").await;
+    assert_eq!(world.server.asked.lock().unwrap().len(), 1, "the first job is being added");
+    world.coordination.last().suspend();
+    world.pass("12:00:16").await;
+    world.server.gate.add_permits(1000);
+    world.pass("12:01:20").await;
+    assert_eq!(world.server.asked.lock().unwrap().len(), 1, "nothing is added while suspended");
+    assert_eq!(world.server.keys(), keys(&[]), "not even waited for");
+    assert_eq!(world.marks.saved.borrow().pending, Some(time("12:00:15")));
+    world.coordination.last().resume();
+    world.pass("12:02:00").await;
+    running.stop().await;
+    let sessions = world.coordination.sessions.lock().unwrap().len();
+    assert_eq!(sessions, 1, "the session lives on");
+    assert_eq!(world.server.keys()[..6], round_keys(&["12:00:15", "12:01:15"]), "repeated, then what was missed");
+    assert!(world.server.keys().ends_with(&round_keys(&["12:02:00"])));
+}
+
+/// Fault: the connection to the coordinator is cut at the very moment at which an add is answered.
+#[tokio::test(start_paused = true)]
+async fn a_leader_looks_whether_it_leads_before_each_add() {
+    let world = World::new();
+    let running = world.start("one", several());
+    world.pass("12:00:08").await;
+    let session = world.coordination.last();
+    *world.server.with_answer.lock().unwrap() = Some(Box::new(move || session.suspend()));
+    world.pass("12:00:20").await;
+    assert!(world.server.with_answer.lock().unwrap().is_none(), "the fault was injected");
+    assert_eq!(world.server.asked.lock().unwrap().len(), 1);
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15"])[..1]);
+    world.coordination.last().resume();
+    world.pass("12:00:30").await;
+    running.stop().await;
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15", "12:00:30"]));
+}
+
+/// Fault: the session expires while a job is being added.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_session_expires_leads_again_with_a_new_one() {
+    let world = World::new();
+    world.server.gate.forget_permits(usize::MAX);
+    let running = world.start("one", several());
+    world.pass("12:00:15").await;
+    assert_eq!(world.server.asked.lock().unwrap().len(), 1, "the first job is being added");
+    world.coordination.last().expire();
+    world.server.gate.add_permits(1000);
+    world.pass("12:00:30").await;
+    running.stop().await;
+    assert_eq!(world.coordination.sessions.lock().unwrap().len(), 2);
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15", "12:00:30"]));
+}
+
+/// Fault: the server is out of reach, loses an answer, and is overloaded.
+#[tokio::test(start_paused = true)]
+async fn a_failed_add_is_repeated_with_growing_pauses() {
+    let world = World::new();
+    let faults = [Fault::Unreachable, Fault::Status(503), Fault::AnswerLost, Fault::Status(403), Fault::Unreachable];
+    world.server.faults.lock().unwrap().extend(faults.into_iter().chain([Fault::Status(500); 2]));
+    let running = world.start("one", configured("each", 3600, Missed::Coalesce));
+    world.pass("13:05:00").await;
+    running.stop().await;
+    assert!(world.server.faults.lock().unwrap().is_empty(), "all faults were injected");
+    assert_eq!(world.server.keys(), keys(&["13:00:00"]));
+    let asked = world.server.asked.lock().unwrap().clone();
+    let seconds: Vec<i64> = asked.iter().map(|asked| asked.duration_since(time("13:00:00")).as_secs()).collect();
+    assert_eq!(seconds, [0, 1, 3, 7, 15, 31, 61, 91]);
+}
+
+/// Fault: the server finds a job malformed.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_job_does_not_hold_up_the_others() {
+    let world = World::new();
+    world.server.faults.lock().unwrap().push_back(Fault::Status(400));
+    let running = world.start("one", several());
+    world.pass("12:00:30").await;
+    running.stop().await;
+    assert_eq!(world.server.keys(), round_keys(&["12:00:15", "12:00:30"])[1..]);
+}
+
+/// Fault: marks cannot be reached.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_added_before_its_round_is_marked() {
+    let world = World::new();
+    let running = world.start("one", configured("each", 15, Missed::Coalesce));
+    world.pass("12:00:08").await;
+    *world.marks.unreachable.lock().unwrap() = 2;
+    world.pass("12:00:17").await;
+    assert_eq!(*world.marks.unreachable.lock().unwrap(), 0, "both faults were injected");
+    assert_eq!(world.server.keys(), keys(&[]));
+    world.pass("12:00:19").await;
+    running.stop().await;
+    assert_eq!(world.server.keys(), keys(&["12:00:15"]));
+}
+
+/// Fault: another leader, who is not known here, has distributed the round meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_changed_mark_is_read_again() {
+    let world = World::new();
+    let running = world.start("one", configured("each", 15, Missed::Coalesce));
+    world.pass("12:00:08").await;
+    let other = HighWaterMark { pending: None, done: Some(time("12:00:15")) };
+    *world.marks.intruder.lock().unwrap() = Some(other);
+    world.pass("12:00:30").await;
+    running.stop().await;
+    assert!(world.marks.intruder.lock().unwrap().is_none(), "the fault was injected");
+    assert_eq!(world.server.keys(), keys(&["12:00:30"]));
+}
+
+#[tokio::test]
+async fn marks_in_nodes_are_replaced_only_by_who_knows_the_last() {
+    let world = World::new();
+    let marks = NodeMarks::new(world.coordination.clone());
+    let mark = |second: &str| HighWaterMark { pending: None, done: Some(time(second)) };
+    assert_eq!(marks.load("each").await.unwrap(), (HighWaterMark::default(), 0));
+    assert_eq!(marks.save("each", &mark("12:00:00"), 0).await.unwrap(), 1);
+    assert_eq!(marks.save("each", &mark("12:00:15"), 1).await.unwrap(), 2);
+    for revision in [0, 1, 3, u64::MAX] {
+        let error = marks.save("each", &mark("12:00:30"), revision).await.unwrap_err();
+        assert!(matches!(error, MarkError::Changed(name) if name == "each"), "revision {revision}");
+    }
+    assert_eq!(marks.load("each").await.unwrap(), (mark("12:00:15"), 2));
+    assert!(matches!(marks.save("other", &mark("12:00:00"), 1).await, Err(MarkError::Changed(_))));
+    assert_eq!(marks.save("other", &mark("12:00:00"), 0).await.unwrap(), 1, "the parents are there already");
+}
+
+/// Fault: session suspended, expired; somebody wrote nonsense.
+#[tokio::test]
+async fn marks_in_nodes_survive_their_session() {
+    let world = World::new();
+    let marks = NodeMarks::new(world.coordination.clone());
+    let mark = HighWaterMark { pending: Some(time("12:00:00")), done: None };
+    assert_eq!(marks.save("each", &mark, 0).await.unwrap(), 1);
+    world.coordination.last().suspend();
+    assert!(matches!(marks.load("each").await, Err(MarkError::Unreachable { .. })));
+    assert!(matches!(marks.save("each", &mark, 1).await, Err(MarkError::Unreachable { .. })));
+    world.coordination.last().expire();
+    assert_eq!(marks.load("each").await.unwrap(), (mark, 1), "over a new session");
+    let session = world.coordination.tree.connect().await.unwrap();
+    let path = format!("{MARKS}/broken");
+    let nonsense = Operation::Create { path, data: b"tomorrow".to_vec(), mode: Mode::Persistent };
+    session.commit(vec![nonsense]).await.unwrap();
+    assert!(matches!(marks.load("broken").await, Err(MarkError::Unreachable { .. })));
+}
+
+/// The whole over nodes: another process finds the marks of the first.
+#[tokio::test(start_paused = true)]
+async fn marks_in_nodes_serve_a_distributor() {
+    let world = World::new();
+    for until in ["12:00:20", "12:00:40"] {
+        let mut surroundings = world.surroundings("one");
+        surroundings.marks = Arc::new(NodeMarks::new(world.coordination.clone()));
+        let stop = Stop::new();
+        let distributor = Arc::new(configured("each", 15, Missed::Coalesce));
+        let task = tokio::spawn(lead_and_distribute(distributor, surroundings, stop.clone()));
+        world.pass(until).await;
+        stop.ask();
+        tokio::time::timeout(Duration::from_secs(1), task).await.unwrap().unwrap();
+    }
+    assert_eq!(world.server.keys(), keys(&["12:00:15", "12:00:30"]));
+    assert_eq!(world.server.asked.lock().unwrap().len(), 2);
+}
