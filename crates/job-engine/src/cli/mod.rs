@@ -1,8 +1,11 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
 pub mod connection;
+mod failure;
 pub mod jobs;
 pub mod submit;
+mod terminal;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +28,13 @@ pub const COMMAND_FAILED: u8 = 2;
 
 /// A distributed job engine: jobs are documents behind a REST API, executors do them, distributors make them.
 #[derive(Debug, Parser)]
-#[command(name = "slipstream-job", version, arg_required_else_help = true)]
+#[command(
+    name = "slipstream-job",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 the job was not done (submit --wait), 2 the command failed.\n\n\
+                  Example: slipstream-job up --demo, and in another terminal: slipstream-job jobs"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +88,7 @@ pub fn run() -> ExitCode {
     match dispatch(arguments.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("{}", failure::explain(&error));
             ExitCode::from(COMMAND_FAILED)
         }
     }

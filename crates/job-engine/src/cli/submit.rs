@@ -1,1 +1,97 @@
 //! `slipstream-job submit`: adds a job and, if asked to, watches it to its end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{Client, Document, job};
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::{terminal, watch};
+
+/// How often, and after which pauses, an add that was not answered is sent again.
+const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// What `submit` is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "Prints the job's id. With --wait, ends 0 when the job has succeeded and 1 when it has not.\n\n\
+                        Example: slipstream-job submit dummy_test_action --wait")]
+pub struct SubmitArguments {
+    /// Name of the action that does the job
+    #[arg(value_name = "ACTION")]
+    action: String,
+    /// What the action works on, e.g. credential/abc
+    #[arg(long, value_name = "HREF")]
+    target: Option<String>,
+    /// From 0 (first) to 999 (last) [default: 999]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(job::LOWEST_PRIORITY)))]
+    priority: Option<u16>,
+    /// Adds one job only, however often it is submitted under this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Watch the job to its end
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON: {"id": …}, or the final document with --wait
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Adds the job, and watches it with `--wait`.
+pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
+    let client = arguments.connection.client()?;
+    let id = add(&client, &arguments.document(), arguments.key.clone()).await?;
+    match (arguments.wait, arguments.json) {
+        (false, false) => terminal::print(&id)?,
+        (false, true) => terminal::print(&json!({ "id": id }).to_string())?,
+        (true, is_json) => return wait(&client, &id, is_json).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl SubmitArguments {
+    fn document(&self) -> Document {
+        let mut document = Document::new();
+        document.insert("action".to_owned(), json!(self.action));
+        if let Some(target) = &self.target {
+            document.insert("targetResource".to_owned(), json!({ "href": target }));
+        }
+        if let Some(priority) = self.priority {
+            document.insert("priority".to_owned(), json!(priority));
+        }
+        document
+    }
+}
+
+/// Adds under a key in any case, so that an add whose answer was lost can be sent again (decision 11).
+async fn add(client: &Client, document: &Document, key: Option<String>) -> anyhow::Result<String> {
+    let key = key.unwrap_or_else(|| Uuid::new_v4().to_string());
+    for pause in PAUSES {
+        match client.add(JOB.name, document, Some(&key)).await {
+            Err(error) if error.is_transient() => tokio::time::sleep(pause).await,
+            answer => return Ok(answer?),
+        }
+    }
+    client.add(JOB.name, document, Some(&key)).await.context("the job was perhaps not added")
+}
+
+async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCode> {
+    if !is_json {
+        terminal::print(id)?;
+    }
+    let ending = watch::to_the_end(client, id).await?;
+    if is_json {
+        let document = ending.document().cloned().unwrap_or_else(|| [("id".to_owned(), json!(id))].into_iter().collect());
+        terminal::print(&serde_json::to_string_pretty(&document)?)?;
+    }
+    if let Some(remark) = ending.remark(id) {
+        eprintln!("{remark}");
+    }
+    Ok(ExitCode::from(ending.exit_code()))
+}

@@ -1,0 +1,97 @@
+//! How a command that failed says so: what went wrong, and what to do about it.
+
+use slipstream_cimi::{Error, Refusal};
+
+/// `error: …` with all causes on one line, and a hint on the next where there is one. What a server says of a bad
+/// request (a filter with a caret under the place) is shown as it is.
+#[must_use]
+pub fn explain(error: &anyhow::Error) -> String {
+    let Some(position) = error.chain().position(|cause| cause.is::<Error>()) else {
+        return format!("error: {error:#}");
+    };
+    let context: String = error.chain().take(position).map(|cause| format!("{cause}: ")).collect();
+    let causes: Vec<String> = error.chain().skip(position).map(ToString::to_string).collect();
+    let causes = causes.join(": ");
+    let cause = error.chain().nth(position).and_then(|cause| cause.downcast_ref::<Error>());
+    let (text, hint) = match cause {
+        Some(Error::Refused { refusal, .. }) => told(refusal, causes),
+        Some(Error::Unreachable { .. }) => (causes, Some(UNREACHABLE_HINT)),
+        Some(Error::Unintelligible { .. }) => (causes, Some("does --ss-url name a SlipStream server?")),
+        None => (causes, None),
+    };
+    match hint {
+        Some(hint) => format!("error: {context}{text}\nhint: {hint}"),
+        None => format!("error: {context}{text}"),
+    }
+}
+
+const UNREACHABLE_HINT: &str = "is an engine running? `slipstream-job up` starts one, --ss-url names another one";
+const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; the password of an engine's user super lies in \
+                                super.password in its data directory";
+const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
+
+fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
+    match (refusal.status, &refusal.resource_id) {
+        (400, _) => (refusal.message.clone(), None),
+        (401 | 403, _) => (causes, Some(CREDENTIALS_HINT)),
+        (404, Some(id)) if id.starts_with("job/") => (format!("there is no {id}"), Some(UNKNOWN_HINT)),
+        (404, None) => (causes, Some("does --ss-url name a SlipStream server?")),
+        (500.., _) => match &refusal.request_id {
+            Some(request_id) => (format!("{causes}, request {request_id} in the server's log"), None),
+            None => (causes, None),
+        },
+        _ => (causes, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn refused(status: u16, message: &str, resource_id: Option<&str>) -> anyhow::Error {
+        let resource_id = resource_id.map(str::to_owned);
+        let request_id = Some("r1".to_owned());
+        let refusal = Refusal { status, message: message.to_owned(), resource_id, code: None, request_id };
+        Error::Refused { request: "PUT /api/job".to_owned(), refusal }.into()
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_words() {
+        let unreachable =
+            Error::Unreachable { request: "POST /api/session".to_owned(), source: "connection refused".into() };
+        for (error, expected) in [
+            (anyhow!("inner").context("outer"), "error: outer: inner".to_owned()),
+            (
+                unreachable.into(),
+                format!("error: no answer to POST /api/session: connection refused\nhint: {UNREACHABLE_HINT}"),
+            ),
+            (
+                refused(400, "invalid filter:\n  a=\n    ^", None),
+                "error: invalid filter:\n  a=\n    ^".to_owned(),
+            ),
+            (
+                refused(404, "job/1 not found", Some("job/1")),
+                format!("error: there is no job/1\nhint: {UNKNOWN_HINT}"),
+            ),
+            (
+                refused(403, "invalid credentials for 'super'", Some("super")),
+                format!(
+                    "error: PUT /api/job was refused: invalid credentials for 'super' (status 403)\n\
+                     hint: {CREDENTIALS_HINT}"
+                ),
+            ),
+            (
+                refused(409, "taken", Some("job/1")).context("cannot stop it"),
+                "error: cannot stop it: PUT /api/job was refused: taken (status 409)".to_owned(),
+            ),
+            (
+                refused(507, "full", None),
+                "error: PUT /api/job was refused: full (status 507), request r1 in the server's log".to_owned(),
+            ),
+        ] {
+            assert_eq!(explain(&error), expected);
+        }
+    }
+}

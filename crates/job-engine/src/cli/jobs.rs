@@ -1,1 +1,0 @@
-//! `slipstream-job jobs`: lists, shows, stops and deletes jobs.

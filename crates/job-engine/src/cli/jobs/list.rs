@@ -1,0 +1,144 @@
+//! `slipstream-job jobs list`: a table that fits the terminal.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{ColumnConstraint, Row as TableRow};
+use jiff::Timestamp;
+use serde_json::Value;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::query::{LARGEST_PAGE, Order, Search};
+use slipstream_cimi::{Document, State};
+
+use super::super::connection::Connection;
+use super::super::terminal::{self, Screen, age, one_line};
+use super::text;
+use crate::clock::Clock;
+
+/// Terminals of at least this many columns have room for target and message in columns of their own.
+const WIDE: usize = 120;
+
+/// What `jobs list` is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job jobs list --filter \"state='FAILED' and action='noop'\" --limit 5")]
+pub struct ListArguments {
+    /// Only jobs that fit, e.g. state='FAILED'
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// By which attributes to order; may be repeated
+    #[arg(long, value_name = "ATTRIBUTE[:desc]", value_delimiter = ',', value_parser = parse_order, default_value = "created:desc")]
+    order: Vec<Order>,
+    /// How many jobs at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=LARGEST_PAGE))]
+    limit: u64,
+    /// Print the jobs' documents as a JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Lists jobs.
+pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
+    let client = arguments.connection.client()?;
+    let search = Search {
+        filter: arguments.filter,
+        order: arguments.order,
+        last: i64::try_from(arguments.limit).ok(),
+        ..Search::default()
+    };
+    let found = client.search(JOB.name, &search).await?;
+    if arguments.json {
+        terminal::print(&serde_json::to_string_pretty(&found.documents)?)?;
+    } else {
+        let rows: Vec<Row> = found.documents.iter().map(|document| Row::of(document, Clock::system().now())).collect();
+        terminal::print(&render(&rows, found.count, Screen::standard_output()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the table shows of a job.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    name: String,
+    state: String,
+    progress: String,
+    age: String,
+    action: String,
+    target: String,
+    message: String,
+}
+
+impl Row {
+    fn of(document: &Document, now: Timestamp) -> Self {
+        let shown = |attribute| one_line(text(document, attribute));
+        let id = shown("id");
+        let progress = document.get("progress").and_then(Value::as_u64).map(|percent| format!("{percent}%"));
+        let created: Option<Timestamp> = text(document, "created").parse().ok();
+        let target = document.get("targetResource").and_then(|target| target.get("href")).and_then(Value::as_str);
+        Self {
+            name: id.strip_prefix("job/").map_or_else(|| id.clone(), str::to_owned),
+            state: shown("state"),
+            progress: progress.unwrap_or_default(),
+            age: created.map(|created| age(created, now)).unwrap_or_default(),
+            action: shown("action"),
+            target: target.map(one_line).unwrap_or_default(),
+            message: shown("statusMessage"),
+        }
+    }
+
+    /// Where the message has no column: what a job that has not succeeded says, on a line of its own.
+    fn message_below(&self, width: usize) -> Option<String> {
+        let is_told = !self.message.is_empty() && self.state != State::Success.as_str();
+        is_told.then(|| console::truncate_str(&format!("  {}", self.message), width, "…").into_owned())
+    }
+}
+
+fn render(rows: &[Row], count: u64, screen: Screen) -> String {
+    if rows.is_empty() {
+        return if count == 0 { "no jobs".to_owned() } else { format!("0 of {count} jobs") };
+    }
+    let narrow = screen.width.filter(|width| *width < WIDE);
+    let table = table(rows, screen, narrow.is_some());
+    let mut lines = table.lines();
+    let mut shown = vec![screen.bold(lines.next().unwrap_or_default().trim_end())];
+    for (row, line) in rows.iter().zip(lines) {
+        // names are lower case: the first such text is the state
+        shown.push(line.trim_end().replacen(&row.state, &screen.coloured(&row.state, &row.state), 1));
+        shown.extend(narrow.and_then(|width| row.message_below(width)).map(|message| screen.dimmed(&message)));
+    }
+    shown.push(screen.dimmed(&format!("{} of {count} jobs", rows.len())));
+    shown.join("\n")
+}
+
+/// A title line and one line for each row.
+fn table(rows: &[Row], screen: Screen, is_narrow: bool) -> String {
+    let titles = ["JOB", "STATE", "DONE", "AGE", "ACTION", "TARGET", "MESSAGE"];
+    let columns = if is_narrow { 5 } else { titles.len() };
+    let mut table = screen.table(&titles[..columns]);
+    for row in rows {
+        let cells = [&row.name, &row.state, &row.progress, &row.age, &row.action, &row.target, &row.message];
+        let mut line = TableRow::from(&cells[..columns]);
+        line.max_height(1);
+        table.add_row(line);
+    }
+    for column in table.column_iter_mut().take(4) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table.to_string()
+}
+
+/// Reads `attribute`, `attribute:asc` or `attribute:desc`.
+fn parse_order(text: &str) -> Result<Order, String> {
+    let (attribute, direction) = text.split_once(':').unwrap_or((text, "asc"));
+    match direction {
+        "asc" | "desc" if !attribute.is_empty() => {
+            Ok(Order { attribute: attribute.to_owned(), descending: direction == "desc" })
+        }
+        _ => Err("expected ATTRIBUTE, ATTRIBUTE:asc or ATTRIBUTE:desc".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "list_tests.rs"]
+mod tests;

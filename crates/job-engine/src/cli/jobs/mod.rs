@@ -1,0 +1,123 @@
+//! `slipstream-job jobs`: lists, shows, stops and deletes jobs.
+
+mod list;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{Client, Document};
+
+use super::connection::Connection;
+use super::{COMMAND_FAILED, failure, terminal};
+
+/// What `jobs` is asked for.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command, lists. Example: slipstream-job jobs --filter \"state='FAILED'\""
+)]
+pub struct JobsArguments {
+    #[command(subcommand)]
+    command: Option<JobsCommand>,
+    #[command(flatten)]
+    list: list::ListArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobsCommand {
+    /// List jobs, newest first
+    List(list::ListArguments),
+    /// Show a job: its attributes, who holds it, its attempts and the writes that were refused
+    Show(show::ShowArguments),
+    /// Stop jobs: what waits is not run, what runs is cancelled
+    #[command(after_help = "Prints each job's state afterwards; one that has ended stays as it is.\n\n\
+                            Example: slipstream-job jobs stop 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+    Stop(ChosenJobs),
+    /// Delete jobs, running ones too
+    #[command(after_help = "Example: slipstream-job jobs delete 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+    Delete(ChosenJobs),
+}
+
+#[derive(Debug, Args)]
+struct ChosenJobs {
+    /// Ids, with or without job/
+    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Does what `jobs` is asked for.
+pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        None => list::run(arguments.list).await,
+        Some(JobsCommand::List(arguments)) => list::run(arguments).await,
+        Some(JobsCommand::Show(arguments)) => show::run(arguments).await,
+        Some(JobsCommand::Stop(chosen)) => each(&chosen, stop).await,
+        Some(JobsCommand::Delete(chosen)) => each(&chosen, delete).await,
+    }
+}
+
+/// Does the same with each job; one that fails does not keep the others from it.
+async fn each(
+    chosen: &ChosenJobs,
+    work: impl AsyncFn(&Client, &str) -> anyhow::Result<String>,
+) -> anyhow::Result<ExitCode> {
+    let client = chosen.connection.client()?;
+    let mut code = ExitCode::SUCCESS;
+    for id in &chosen.ids {
+        match work(&client, id).await {
+            Ok(result) => terminal::print(&result)?,
+            Err(error) => {
+                eprintln!("{}", failure::explain(&error));
+                code = ExitCode::from(COMMAND_FAILED);
+            }
+        }
+    }
+    Ok(code)
+}
+
+async fn stop(client: &Client, id: &str) -> anyhow::Result<String> {
+    let answer = client.operation(id, "stop").await?;
+    // specification 5.5: some servers answer the standard body instead of the document
+    let job = if answer.contains_key("state") { answer } else { client.get(id).await? };
+    Ok(format!("{id} {}", terminal::one_line(text(&job, "state"))))
+}
+
+async fn delete(client: &Client, id: &str) -> anyhow::Result<String> {
+    client.delete(id).await?;
+    Ok(format!("{id} deleted"))
+}
+
+/// Reads `job/<name>` or `<name>`.
+fn parse_id(text: &str) -> Result<String, String> {
+    let id = if text.contains('/') { text.to_owned() } else { format!("{}/{text}", JOB.name) };
+    let is_job = id.split_once('/').is_some_and(|(kind, _)| kind == JOB.name);
+    if is_job && slipstream_cimi::resource::is_id(&id) {
+        Ok(id)
+    } else {
+        Err("expected the id of a job, such as job/01991d3c-7c1e-7a3b-8f3c-0123456789ab".to_owned())
+    }
+}
+
+/// An attribute of a document that is a text; empty if it is missing or something else.
+fn text<'document>(document: &'document Document, attribute: &str) -> &'document str {
+    document.get(attribute).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_accepted_with_and_without_their_kind() {
+        assert_eq!(parse_id("0a-b"), Ok("job/0a-b".to_owned()));
+        assert_eq!(parse_id("job/0a-b"), Ok("job/0a-b".to_owned()));
+        for wrong in ["", "/", "job/", "session/0a", "job/0a/stop", "a b", "-", "job/../x"] {
+            assert!(parse_id(wrong).is_err(), "{wrong}");
+        }
+    }
+}

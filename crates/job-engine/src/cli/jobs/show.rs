@@ -1,0 +1,215 @@
+//! `slipstream-job jobs show`: a job's attributes, and what the server keeps of it besides.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use comfy_table::{ColumnConstraint, Table};
+use jiff::Timestamp;
+use serde_json::Value;
+use slipstream_cimi::{Client, Document, State};
+
+use super::super::connection::Connection;
+use super::super::terminal::{self, Screen, age, many_lines, one_line};
+use super::{parse_id, text};
+use crate::clock::Clock;
+use crate::server::ledger::{Attempt, Ledger, Outcome};
+
+/// What a reader looks for first; the other attributes follow as the document has them.
+const FIRST_ATTRIBUTES: [&str; 10] = [
+    "action",
+    "state",
+    "progress",
+    "statusMessage",
+    "returnCode",
+    "targetResource",
+    "priority",
+    "created",
+    "started",
+    "duration",
+];
+
+/// What `jobs show` is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job jobs show 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+pub struct ShowArguments {
+    /// Id, with or without job/
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: String,
+    /// Print the document as JSON, with the server's ledger in the member ledger
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Shows a job.
+pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
+    let client = arguments.connection.client()?;
+    let mut document = client.get(&arguments.id).await?;
+    let ledger = read_ledger(&client, &arguments.id).await?;
+    if arguments.json {
+        document.insert("ledger".to_owned(), ledger.map_or(Value::Null, Value::Object));
+        terminal::print(&serde_json::to_string_pretty(&document)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (screen, now) = (Screen::standard_output(), Clock::system().now());
+    let mut parts = vec![render_attributes(&document, now, screen)];
+    match ledger {
+        None => parts.push("this server keeps no ledger".to_owned()),
+        Some(ledger) => {
+            let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
+            parts.push(render_ledger(&ledger, now, screen));
+        }
+    }
+    terminal::print(&parts.join("\n\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the server keeps of the job; a server that keeps nothing does not know the action.
+async fn read_ledger(client: &Client, id: &str) -> anyhow::Result<Option<Document>> {
+    match client.operation(id, "ledger").await {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(error) if error.is_not_found(id) => Err(error.into()),
+        Err(error) if error.refusal().is_some_and(|refusal| matches!(refusal.status, 404 | 405)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn render_attributes(document: &Document, now: Timestamp, screen: Screen) -> String {
+    let state = text(document, "state");
+    let first = FIRST_ATTRIBUTES.iter().filter_map(|name| document.get_key_value(*name));
+    let others = document.iter().filter(|(name, _)| *name != "id" && !FIRST_ATTRIBUTES.contains(&name.as_str()));
+    let attributes: Vec<(String, String)> =
+        first.chain(others).map(|(name, value)| (one_line(name), readable(name, value, now))).collect();
+    let mut lines = vec![screen.bold(&one_line(text(document, "id")))];
+    lines.extend(aligned(&attributes).into_iter().map(|line| match line.strip_prefix("  state") {
+        Some(rest) if rest.trim() == state => format!("  state{}", screen.coloured(state, rest)),
+        _ => line,
+    }));
+    lines.join("\n")
+}
+
+/// Names and values in two columns; a value of several lines stays in its column.
+fn aligned(pairs: &[(String, String)]) -> Vec<String> {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let indent = format!("\n{:width$}    ", "");
+    pairs.iter().map(|(name, value)| format!("  {name:width$}  {}", value.replace('\n', &indent))).collect()
+}
+
+/// A value as people write it, by its name and shape.
+fn readable(name: &str, value: &Value, now: Timestamp) -> String {
+    match (name, value) {
+        ("progress", Value::Number(percent)) => format!("{percent}%"),
+        ("duration", Value::Number(seconds)) => format!("{seconds}s"),
+        ("acl", Value::Object(acl)) => readable_acl(acl).unwrap_or_else(|| value.to_string()),
+        ("operations", Value::Array(operations)) => listed(operations, |operation| {
+            let rel = operation.get("rel").and_then(Value::as_str).unwrap_or_default();
+            rel.rsplit('/').next().unwrap_or(rel).to_owned()
+        }),
+        (_, Value::String(text)) => match text.parse::<Timestamp>() {
+            Ok(time) => format!("{text} ({} ago)", age(time, now)),
+            Err(_) => many_lines(text),
+        },
+        (_, Value::Array(items)) => listed(items, |item| readable("", item, now)),
+        (_, Value::Object(members)) => match members.get("href") {
+            Some(Value::String(href)) if members.len() == 1 => one_line(href),
+            _ => {
+                let member = |(name, value): (&String, &Value)| format!("{name}: {}", readable(name, value, now));
+                many_lines(&members.iter().map(member).collect::<Vec<_>>().join("\n"))
+            }
+        },
+        (_, value) => value.to_string(),
+    }
+}
+
+fn listed(items: &[Value], readable: impl Fn(&Value) -> String) -> String {
+    one_line(&items.iter().map(readable).collect::<Vec<_>>().join(", "))
+}
+
+fn readable_acl(acl: &Document) -> Option<String> {
+    let principal = |who: &Value| who.get("principal").and_then(Value::as_str).map(one_line);
+    let mut parts = vec![format!("owner {}", principal(acl.get("owner")?)?)];
+    for rule in acl.get("rules").and_then(Value::as_array).into_iter().flatten() {
+        let right = rule.get("right").and_then(Value::as_str).map(one_line)?;
+        parts.push(format!("{} {right}", principal(rule)?));
+    }
+    Some(parts.join(", "))
+}
+
+fn render_ledger(ledger: &Ledger, now: Timestamp, screen: Screen) -> String {
+    let nothing = || "none".to_owned();
+    let held = match ledger.attempts.last().filter(|attempt| attempt.outcome.is_none()) {
+        Some(attempt) => format!("{}, for {}", one_line(&attempt.executor), age(attempt.begun, now)),
+        None => "nobody".to_owned(),
+    };
+    let pairs = [
+        ("entry", ledger.entry.as_deref().map_or_else(nothing, one_line)),
+        ("lease", ledger.lease.map_or_else(nothing, |lease| lease.to_string())),
+        ("held by", held),
+        ("lost attempts", ledger.lost.to_string()),
+        ("refused writes", ledger.refused_total.to_string()),
+    ];
+    let mut parts = vec![screen.bold("ledger")];
+    parts.extend(aligned(&pairs.map(|(name, value)| (name.to_owned(), value))));
+    if !ledger.attempts.is_empty() {
+        parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
+    }
+    if !ledger.refused.is_empty() {
+        let title = "last writes that were refused because a later claim has the job";
+        parts.extend([String::new(), screen.bold(title), refused_table(ledger, screen)]);
+    }
+    parts.join("\n")
+}
+
+fn attempts_table(attempts: &[Attempt], screen: Screen) -> String {
+    let mut table = screen.table(&["  #", "LEASE", "EXECUTOR", "BEGUN", "ENDED", "OUTCOME"]);
+    for (index, attempt) in attempts.iter().enumerate() {
+        let outcome = match attempt.outcome {
+            None => "running",
+            Some(Outcome::Finished) => "finished",
+            Some(Outcome::Released) => "released",
+            Some(Outcome::Lost) => "lost",
+        };
+        table.add_row([
+            format!("  {}", index + 1),
+            attempt.lease.map_or_else(|| "none".to_owned(), |lease| lease.to_string()),
+            one_line(&attempt.executor),
+            to_the_second(attempt.begun),
+            attempt.ended.map(to_the_second).unwrap_or_default(),
+            outcome.to_owned(),
+        ]);
+    }
+    finished(table, 2)
+}
+
+fn refused_table(ledger: &Ledger, screen: Screen) -> String {
+    let mut table = screen.table(&["  TIME", "LEASE", "EXECUTOR", "WISH"]);
+    for write in &ledger.refused {
+        table.add_row([
+            format!("  {}", to_the_second(write.time)),
+            write.lease.to_string(),
+            one_line(&write.executor),
+            write.state.map_or("no change of state", State::as_str).to_owned(),
+        ]);
+    }
+    finished(table, 2)
+}
+
+/// The table's text; all columns but `flexible` are as wide as their content.
+fn finished(mut table: Table, flexible: usize) -> String {
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index != flexible {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.trim_fmt()
+}
+
+fn to_the_second(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+#[cfg(test)]
+#[path = "show_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! What commands print with: the width and colours of the terminal, and texts of documents made safe to show.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use console::{Style, Term};
+use jiff::Timestamp;
+use slipstream_cimi::State;
+
+/// What the output is shown on.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// In columns; none if it is no terminal, where nothing needs to be cut.
+    pub width: Option<usize>,
+    /// Whether colours are wanted.
+    pub colours: bool,
+}
+
+impl Screen {
+    /// What standard output is.
+    #[must_use]
+    pub fn standard_output() -> Self {
+        let terminal = Term::stdout();
+        let width = terminal.size_checked().map(|(_, columns)| usize::from(columns));
+        Self { width: width.filter(|_| terminal.is_term()), colours: terminal.features().colors_supported() }
+    }
+
+    /// A text in the colour of a state.
+    #[must_use]
+    pub fn coloured(self, state: &str, text: &str) -> String {
+        let style = Style::new().force_styling(self.colours);
+        let style = match State::from_text(state) {
+            Some(State::Success) => style.green(),
+            Some(State::Failed) => style.red(),
+            Some(State::Running) => style.cyan(),
+            Some(State::Stopping | State::Stopped) => style.yellow(),
+            Some(State::Queued) | None => style,
+        };
+        style.apply_to(text).to_string()
+    }
+
+    /// A text that only accompanies others.
+    #[must_use]
+    pub fn dimmed(self, text: &str) -> String {
+        Style::new().force_styling(self.colours).dim().apply_to(text).to_string()
+    }
+
+    /// A title.
+    #[must_use]
+    pub fn bold(self, text: &str) -> String {
+        Style::new().force_styling(self.colours).bold().apply_to(text).to_string()
+    }
+
+    /// An empty table with these titles, without lines, as wide as the screen at most.
+    #[must_use]
+    pub fn table(self, titles: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(titles.iter().map(Cell::new));
+        if let Some(width) = self.width.and_then(|width| u16::try_from(width).ok()) {
+            table.set_width(width);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table
+    }
+}
+
+/// Prints to standard output. A reader that has gone, such as `head`, is no error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// A text of a document on one line, without characters that steer a terminal.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().filter(|character| !character.is_control()).collect()
+}
+
+/// A text of a document on as many lines as it has, without characters that steer a terminal.
+#[must_use]
+pub fn many_lines(text: &str) -> String {
+    text.replace('\t', "    ").chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+}
+
+/// How long ago something was, in its largest unit: `12s`, `5m`, `3h`, `8d`.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    // a server's clock may be ahead of ours
+    let seconds = now.duration_since(then).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_one_unit() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        for (then, expected) in [
+            ("2026-11-24T12:00:09Z", "0s"),
+            ("2026-11-24T11:59:01Z", "59s"),
+            ("2026-11-24T11:59:00Z", "1m"),
+            ("2026-11-24T11:00:01Z", "59m"),
+            ("2026-11-24T11:00:00Z", "1h"),
+            ("2026-11-23T12:00:01Z", "23h"),
+            ("2026-11-23T12:00:00Z", "1d"),
+            ("2025-11-24T12:00:00Z", "365d"),
+        ] {
+            assert_eq!(age(then.parse().unwrap(), now), expected, "{then}");
+        }
+    }
+
+    #[test]
+    fn what_a_document_says_cannot_steer_the_terminal() {
+        let text = "done\n\u{1b}[31mred\u{1b}]0;title\u{7}\ttab\r";
+        assert_eq!(one_line(text), "done [31mred]0;title tab");
+        assert_eq!(many_lines(text), "done\n[31mred]0;title    tab");
+    }
+
+    #[test]
+    fn states_are_coloured_only_where_colours_are_wanted() {
+        let plain = Screen { width: None, colours: false };
+        assert_eq!(plain.coloured("FAILED", "FAILED"), "FAILED");
+        let coloured = Screen { width: None, colours: true };
+        assert_eq!(coloured.coloured("FAILED", "FAILED"), "\u{1b}[31mFAILED\u{1b}[0m");
+        assert_eq!(coloured.coloured("QUEUED", "QUEUED"), "QUEUED");
+    }
+}
