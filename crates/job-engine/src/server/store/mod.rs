@@ -1,5 +1,12 @@
 //! [`Store`]: where the server keeps documents.
 
+pub mod memory;
+mod sort;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::Document;
@@ -84,4 +91,9 @@ pub trait Store: Send + Sync {
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+}
+
+/// The type of the document with this id: `job` for `job/1`.
+fn kind_of(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(kind, _)| kind)
 }

@@ -1,0 +1,44 @@
+//! What `SQLite`'s errors mean here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+use super::{OpenError, StoreError};
+
+/// What to do about a damaged file.
+pub(super) const DAMAGED: &str = "restore it from a backup, or move it away to start empty";
+
+/// An error while the store is in use.
+pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> StoreError {
+    let path = path.display();
+    let what = match error.sqlite_error_code() {
+        _ if is_full(&error) => return StoreError::Full { path: path.to_string() },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            format!("{what}: the database {path} is damaged; {DAMAGED}")
+        }
+        Some(ErrorCode::OperationInterrupted) => format!(
+            "{what} in time: no index helps with this filter or order; narrow it by state, action with state, \
+             targetResource/href or created"
+        ),
+        _ => format!("{what} in {path}"),
+    };
+    StoreError::Failed { what, source: Box::new(error) }
+}
+
+/// An error while opening.
+pub(super) fn open_failure(path: &Path, error: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        _ if is_full(&error) => OpenError::Full { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { path, source: error },
+        _ => OpenError::Failed { path, source: error },
+    }
+}
+
+/// `SQLite` reports a full disk as such, except where the index of the log would have to grow.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}

@@ -1,0 +1,254 @@
+//! [`SqliteStore`]: documents in one `SQLite` file.
+//!
+//! One thread writes ([`writer`]) and three read ([`reader`]), so that no asynchronous worker ever waits for the disk:
+//! one for single documents, which therefore never wait behind a search, and two for searches.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use slipstream_cimi::filter::Filter;
+use tokio::sync::{mpsc, oneshot};
+
+use self::failure::{failure, open_failure};
+use self::reader::Reader;
+use self::writer::{Change, Request, Row, Write};
+use super::{Page, Query, Record, Store, StoreError};
+
+mod column;
+mod failure;
+mod reader;
+mod schema;
+mod select;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+/// Requests that may wait for a thread before callers are held up.
+const WAITING: usize = 1_024;
+/// How long a search may take; only those that no index helps with come near.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many documents `remove_matching` removes at once, so that other writes get their turn.
+const REMOVED_AT_ONCE: u64 = 1_000;
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A newer version of the program wrote it.
+    #[error(
+        "{} has version {found} and this program knows versions up to {}; run the program that wrote it, or restore a backup \
+         made before it", path.display(), schema::VERSION
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// A database, but not one of this program.
+    #[error("{} belongs to another program; choose another file", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Not a database, or no longer one.
+    #[error("{} is not a sound database; {}", path.display(), failure::DAMAGED)]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// There is no space for a new database, or for opening one.
+    #[error("no space left for {}", path.display())]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Anything else, such as missing rights or a missing folder.
+    #[error("cannot open {}", path.display())]
+    Failed {
+        /// The database file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread for {}", path.display())]
+    Thread {
+        /// The database file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+type Read = Box<dyn FnOnce(&Reader) + Send>;
+
+/// Keeps documents in one file, durably. Dropping it waits until everything accepted is written.
+pub struct SqliteStore {
+    path: Arc<PathBuf>,
+    /// None only while closing.
+    channels: Option<Channels>,
+    readers: Vec<JoinHandle<()>>,
+    /// None once closed.
+    writer: Option<JoinHandle<rusqlite::Result<()>>>,
+}
+
+struct Channels {
+    writes: mpsc::Sender<Request>,
+    gets: mpsc::Sender<Read>,
+    searches: mpsc::Sender<Read>,
+}
+
+impl SqliteStore {
+    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with_patience(path, PATIENCE)
+    }
+
+    fn open_with_patience(path: &Path, patience: Duration) -> Result<Self, OpenError> {
+        let connection = schema::open_writer(path)?;
+        let (writes, requests) = mpsc::channel(WAITING);
+        let (gets, wanted) = mpsc::channel(WAITING);
+        let (searches, asked) = mpsc::channel(WAITING);
+        let mut store = Self {
+            path: Arc::new(path.to_owned()),
+            channels: Some(Channels { writes, gets, searches }),
+            readers: Vec::new(),
+            writer: None,
+        };
+        let no_thread = |source| OpenError::Thread { path: path.to_owned(), source };
+        let (wanted, asked) = (Arc::new(Mutex::new(wanted)), Arc::new(Mutex::new(asked)));
+        for (name, reads) in [("store get", &wanted), ("store search", &asked), ("store search", &asked)] {
+            let reader = Reader::open(path, patience).map_err(|error| open_failure(path, error))?;
+            let reads = Arc::clone(reads);
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || serve(&reader, &reads));
+            store.readers.push(thread.map_err(no_thread)?);
+        }
+        let path = Arc::clone(&store.path);
+        let thread = thread::Builder::new().name("store write".to_owned());
+        store.writer = Some(thread.spawn(move || writer::run(connection, &path, requests)).map_err(no_thread)?);
+        Ok(store)
+    }
+
+    /// Waits until everything accepted is written and in the one file; blocks. Dropping does the same, but only logs
+    /// an error.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.finish()
+    }
+
+    /// Readers first: their snapshots would keep the log from being put into the file.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.channels = None;
+        let panicked = self.readers.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
+        match self.writer.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(self.gone("close the store")),
+            Some(Ok(Err(error))) => Err(failure("close the store", &self.path, Arc::new(error))),
+            _ if panicked > 0 => Err(self.gone("close the store")),
+            None | Some(Ok(Ok(()))) => Ok(()),
+        }
+    }
+
+    /// The thread panicked, which its own message says more about.
+    fn gone(&self, what: &str) -> StoreError {
+        let source = "its thread has ended".into();
+        StoreError::Failed { what: format!("{what} in {}", self.path.display()), source }
+    }
+
+    fn channels(&self) -> &Channels {
+        self.channels.as_ref().expect("closing takes the store away from callers")
+    }
+
+    async fn write(&self, change: Change) -> Result<u64, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.channels().writes.send(Request::Write(Write { change, answer })).await;
+        sent.map_err(|_| self.gone("write documents"))?;
+        answered.await.map_err(|_| self.gone("write documents"))?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        readers: &mpsc::Sender<Read>,
+        what: String,
+        read: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        // a caller that no longer waits is not told
+        let read: Read = Box::new(move |reader| drop(answer.send(read(reader))));
+        readers.send(read).await.map_err(|_| self.gone(&what))?;
+        let found = answered.await.map_err(|_| self.gone(&what))?;
+        found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
+    }
+
+    fn row(&self, record: Record) -> Result<Row, StoreError> {
+        let what = format!("write {} in {}", record.id, self.path.display());
+        Row::of(record).map_err(|source| StoreError::Failed { what, source: source.into() })
+    }
+}
+
+fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        let next = reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        match next {
+            Some(read) => read(reader),
+            None => return,
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed properly");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert(&self, record: Record) -> Result<(), StoreError> {
+        self.write(Change::Insert(self.row(record)?)).await.map(|_| ())
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        let (what, id) = (format!("read {id}"), id.to_owned());
+        self.read(&self.channels().gets, what, move |reader| reader.get(&id)).await
+    }
+
+    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
+        self.write(Change::Replace(self.row(record)?)).await
+    }
+
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
+        self.write(Change::Remove { id: id.to_owned(), revision }).await.map(|_| ())
+    }
+
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+        let (what, kind, query) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+        self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &query)).await
+    }
+
+    /// In pages: what is changed between finding and removing stays.
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        let mut query = Query { filter: Some(filter.clone()), limit: REMOVED_AT_ONCE, ..Query::default() };
+        let mut removed = 0;
+        loop {
+            let (what, kind, page) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+            let searches = &self.channels().searches;
+            let found = self.read(searches, what, move |reader| reader.matches(&kind, &page)).await?;
+            let Some((last, _)) = found.last() else { return Ok(removed) };
+            query.after = Some(last.clone());
+            let is_last = (found.len() as u64) < REMOVED_AT_ONCE;
+            removed += self.write(Change::RemoveUnchanged(found)).await?;
+            if is_last {
+                return Ok(removed);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The connections that read, each on its own thread.
+
+use std::ffi::{c_int, c_void};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde_json::Value;
+use slipstream_cimi::Document;
+use slipstream_cimi::filter::{Attribute, Filter};
+
+use super::schema::open_reader;
+use super::select::{Select, Translator};
+use crate::server::store::sort::sort_key;
+use crate::server::store::{Page, Query, Record, kind_of};
+
+/// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
+const STEPS_BETWEEN_LOOKS: c_int = 1_000;
+
+/// Reads documents; a read that takes longer than it may is stopped with `OperationInterrupted`.
+pub(super) struct Reader {
+    connection: Connection,
+    /// What `satisfies(document, n)` asks in the statement under way.
+    filters: Arc<Mutex<Vec<Filter>>>,
+    /// Lives as long as the connection, whose progress handler looks at it.
+    deadline: Arc<Deadline>,
+    patience: Duration,
+}
+
+impl Reader {
+    /// Opens a connection whose searches may each take `patience`.
+    pub fn open(path: &Path, patience: Duration) -> rusqlite::Result<Self> {
+        let connection = open_reader(path)?;
+        let filters = Arc::default();
+        add_functions(&connection, &filters)?;
+        let deadline = Arc::default();
+        watch(&connection, &deadline);
+        Ok(Self { connection, filters, deadline, patience })
+    }
+
+    /// The record of this id.
+    pub fn get(&self, id: &str) -> rusqlite::Result<Option<Record>> {
+        let sql = "SELECT revision, document, ledger FROM resource WHERE type = ? AND id = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.query_row([kind_of(id), id], |row| record(id, row)).optional()
+    }
+
+    /// A page and its count, both of one moment.
+    pub fn query(&self, kind: &str, query: &Query) -> rusqlite::Result<Page> {
+        self.within_limit(kind, |translator| {
+            let found = if query.limit == 0 { Vec::new() } else { self.found(translator.page(query))? };
+            let shown = found.len() as u64;
+            let is_last = shown < query.limit && (shown > 0 || query.offset == 0);
+            let count = if is_last { query.offset + shown } else { self.count(translator.count(query))? };
+            let record = |(id, _): &(String, u64)| self.get(id)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
+            Ok(Page { count, records: found.iter().map(record).collect::<rusqlite::Result<_>>()? })
+        })
+    }
+
+    /// Id and revision of what a query finds, without its count.
+    pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, u64)>> {
+        self.within_limit(kind, |translator| self.found(translator.page(query)))
+    }
+
+    /// How `SQLite` would go about a search, one line per step.
+    #[cfg(test)]
+    pub fn plan(&self, kind: &str, query: &Query, count: bool) -> rusqlite::Result<Vec<String>> {
+        self.within_limit(kind, |translator| {
+            let select = if count { translator.count(query) } else { translator.page(query) };
+            let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
+            let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
+            lines.collect()
+        })
+    }
+
+    /// The statements of one search see one state of the database and share its time.
+    fn within_limit<T>(
+        &self,
+        kind: &str,
+        search: impl FnOnce(&Translator<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        self.deadline.set(Some(Instant::now() + self.patience));
+        let answer = self.connection.unchecked_transaction().and_then(|snapshot| {
+            let irregular = self.irregular(kind)?;
+            let answer = search(&Translator { kind, irregular })?;
+            snapshot.commit()?;
+            Ok(answer)
+        });
+        self.deadline.set(None);
+        answer
+    }
+
+    /// The bits of the columns that are irregular in any document of a type.
+    fn irregular(&self, kind: &str) -> rusqlite::Result<i64> {
+        let sql = "SELECT DISTINCT irregular FROM resource WHERE type = ? AND irregular <> 0";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let bits = statement.query_map([kind], |row| row.get::<_, i64>(0))?;
+        bits.into_iter().try_fold(0, |all, bits| Ok(all | bits?))
+    }
+
+    fn found(&self, select: Select) -> rusqlite::Result<Vec<(String, u64)>> {
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        self.ask(select.filters);
+        statement.query_map(params_from_iter(select.values), |row| Ok((row.get(0)?, unsigned(row, 1)?)))?.collect()
+    }
+
+    fn count(&self, select: Select) -> rusqlite::Result<u64> {
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        self.ask(select.filters);
+        statement.query_row(params_from_iter(select.values), |row| unsigned(row, 0))
+    }
+
+    fn ask(&self, filters: Vec<Filter>) {
+        *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = filters;
+    }
+}
+
+fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
+    let ledger = match row.get_ref(2)?.as_str_or_null()? {
+        Some(text) => serde_json::from_str(text).map_err(not_json)?,
+        None => Value::Null,
+    };
+    let document = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(not_json)?;
+    Ok(Record { id: id.to_owned(), revision: unsigned(row, 0)?, document, ledger })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn not_json(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::UserFunctionError(Box::new(error))
+}
+
+/// The functions that [`Select`] calls.
+fn add_functions(connection: &Connection, filters: &Arc<Mutex<Vec<Filter>>>) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    let filters = Arc::clone(filters);
+    connection.create_scalar_function("satisfies", 2, flags, move |context| {
+        let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = usize::from(context.get::<u16>(1)?);
+        let filter = filters.get(number).ok_or(rusqlite::Error::InvalidQuery)?;
+        Ok(filter.matches(&document(context)?))
+    })?;
+    connection.create_scalar_function("sort_key", 3, flags, |context| {
+        Ok(sort_key(&document(context)?, &Attribute(context.get(1)?), context.get(2)?))
+    })
+}
+
+fn document(context: &Context<'_>) -> rusqlite::Result<Document> {
+    serde_json::from_str(context.get_raw(0).as_str()?).map_err(not_json)
+}
+
+/// Until when the search under way may take.
+#[derive(Default)]
+struct Deadline(Mutex<Option<Instant>>);
+
+impl Deadline {
+    fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn is_past(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+/// Has `SQLite` look at the deadline; `rusqlite` offers this only together with features that the project does without.
+fn watch(connection: &Connection, deadline: &Arc<Deadline>) {
+    unsafe extern "C" fn is_past(deadline: *mut c_void) -> c_int {
+        // SAFETY: `watch` passed a pointer to a deadline that lives as long as the connection
+        c_int::from(unsafe { &*deadline.cast::<Deadline>() }.is_past())
+    }
+    let pointer = Arc::as_ptr(deadline).cast_mut().cast();
+    // SAFETY: the handle is that of an open connection, and `Reader` drops the connection before the deadline
+    unsafe { rusqlite::ffi::sqlite3_progress_handler(connection.handle(), STEPS_BETWEEN_LOOKS, Some(is_past), pointer) }
+}

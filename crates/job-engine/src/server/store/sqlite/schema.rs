@@ -1,0 +1,106 @@
+//! The database file: its table, its indexes, its version.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::OpenError;
+use super::failure::open_failure;
+
+/// The version that this program writes, kept as `user_version`.
+pub(super) const VERSION: i64 = 1;
+/// How long to wait for another process, such as a backup, that holds the file locked.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
+/// Statements kept prepared on each connection.
+const PREPARED: usize = 64;
+
+/// The table has a rowid: documents are larger than what `WITHOUT ROWID` is good for (a twentieth of a page), as that
+/// keeps them in the tree that is searched. `type` is the first part of `id`, so that the primary key finds a document
+/// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
+/// times newest first, as they are asked for.
+const SCHEMA: &str = "
+    CREATE TABLE resource (
+        type TEXT NOT NULL,
+        id TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        ledger TEXT,
+        irregular INTEGER NOT NULL,
+        state TEXT,
+        action TEXT,
+        target TEXT,
+        parent TEXT,
+        created TEXT,
+        updated TEXT,
+        priority INTEGER,
+        owner TEXT,
+        PRIMARY KEY (type, id)
+    ) STRICT;
+    CREATE INDEX resource_by_created ON resource (type, created DESC, id);
+    CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id);
+    CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
+    CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
+    CREATE INDEX resource_by_parent ON resource (type, parent, id) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
+";
+
+/// The connection that writes; makes the table in a new file. Looks at nothing but the header and the schema, so that
+/// opening does not take longer with more documents.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error| open_failure(path, error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE_WITH_OTHERS).map_err(failed)?;
+    // before anything is written
+    check_version(&connection, path)?;
+    prepare_writer(&connection).map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    create(&transaction).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE_WITH_OTHERS)?;
+    connection.execute_batch("PRAGMA mmap_size = 0; PRAGMA cache_size = -1024;")?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    Ok(connection)
+}
+
+fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error| open_failure(path, error);
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    match found {
+        VERSION => Ok(()),
+        0 if tables == 0 => Ok(()),
+        _ if found > VERSION => Err(OpenError::Newer { path: path.to_owned(), found }),
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
+    }
+}
+
+/// Full synchronisation: what is committed survives a power cut.
+fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    Ok(())
+}
+
+fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! From a [`Query`] to SQL.
+//!
+//! Comparisons of attributes with a column become SQL on columns; the rest of the filter becomes calls of the function
+//! `satisfies(document, n)`, which asks the n-th filter of [`Select::filters`], so that every store means the same.
+
+use rusqlite::types::Value as SqlValue;
+use slipstream_cimi::filter::{Comparison, Filter, Literal};
+use slipstream_cimi::query::Order;
+
+use super::column::{Column, Condition, as_text};
+use crate::server::store::Query;
+
+/// SQL with what belongs to its question marks, in their order, and the filters it calls by number.
+#[derive(Debug, Default)]
+pub(super) struct Select {
+    pub sql: String,
+    pub values: Vec<SqlValue>,
+    pub filters: Vec<Filter>,
+}
+
+impl Select {
+    fn push(&mut self, parts: &[&str]) {
+        self.sql.extend(parts.iter().copied());
+    }
+
+    fn ask(&mut self, filter: Filter) {
+        let number = self.filters.len().to_string();
+        self.push(&["satisfies(document, ", &number, ")"]);
+        self.filters.push(filter);
+    }
+}
+
+/// Beyond so many comparisons the evaluator is asked for the whole: `SQLite` binds 32,766 values at most.
+const MOST_COMPARISONS: usize = 10_000;
+/// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
+const MOST_BRANCHES: usize = 8;
+
+/// The search for one type; `irregular` are the bits of the columns that cannot be relied on.
+#[derive(Clone, Copy)]
+pub(super) struct Translator<'a> {
+    pub kind: &'a str,
+    pub irregular: i64,
+}
+
+impl Translator<'_> {
+    /// Selects the ids of the page, and beside each, as the second column, its revision.
+    pub fn page(&self, query: &Query) -> Select {
+        let branches = query.filter.as_ref().and_then(|filter| self.branches(filter));
+        let mut select = Select::default();
+        match branches {
+            Some(branches) => {
+                for (index, branch) in branches.iter().enumerate() {
+                    select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
+                    self.rows(&mut select, query, Some(branch));
+                }
+            }
+            None => self.rows(&mut select, query, query.filter.as_ref()),
+        }
+        select.push(&[" ORDER BY "]);
+        for (index, order) in query.order.iter().enumerate() {
+            // SQLite takes NULL for the least value
+            let direction = if order.descending { "DESC" } else { "ASC NULLS LAST" };
+            select.push(&["key", &index.to_string(), " ", direction, ", "]);
+        }
+        select.push(&["id LIMIT ? OFFSET ?"]);
+        select.values.extend([query.limit, query.offset].map(saturating));
+        select
+    }
+
+    /// Counts all matches.
+    pub fn count(&self, query: &Query) -> Select {
+        let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
+        self.conditions(&mut select, query, query.filter.as_ref());
+        select
+    }
+
+    fn rows(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+        select.push(&["SELECT id, revision"]);
+        for (index, order) in query.order.iter().enumerate() {
+            select.push(&[", "]);
+            self.key(select, order);
+            select.push(&[" AS key", &index.to_string()]);
+        }
+        select.push(&[" FROM resource"]);
+        self.conditions(select, query, filter);
+    }
+
+    fn key(&self, select: &mut Select, order: &Order) {
+        if let Some(column) = self.column(&order.attribute) {
+            select.push(&[column.name()]);
+        } else {
+            select.push(&["sort_key(document, ?, ?)"]);
+            select.values.push(SqlValue::Text(order.attribute.clone()));
+            select.values.push(SqlValue::Integer(i64::from(order.descending)));
+        }
+    }
+
+    fn conditions(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+        select.push(&[" WHERE type = ?"]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        if let Some(after) = &query.after {
+            select.push(&[" AND id > ?"]);
+            select.values.push(SqlValue::Text(after.clone()));
+        }
+        if let Some(filter) = filter {
+            select.push(&[" AND "]);
+            if comparisons(filter) > MOST_COMPARISONS {
+                select.ask(filter.clone());
+            } else {
+                self.filter(select, filter);
+            }
+        }
+    }
+
+    /// An attribute's column, if it can be relied on.
+    fn column(&self, path: &str) -> Option<Column> {
+        Column::of(path).filter(|column| column.bit() & self.irregular == 0)
+    }
+
+    fn filter(&self, select: &mut Select, filter: &Filter) {
+        match filter {
+            Filter::All(parts) => self.join(select, parts.iter().collect(), " AND "),
+            Filter::Any(parts) => self.join(select, parts.iter().collect(), " OR "),
+            Filter::Compare(path, comparison, literal) => {
+                let column = self.column(&path.0);
+                match column.and_then(|column| Some((column.name(), column.condition(*comparison, literal)?))) {
+                    Some((_, Condition::Always)) => select.push(&["TRUE"]),
+                    Some((_, Condition::Never)) => select.push(&["FALSE"]),
+                    Some((name, Condition::Plain(test))) => select.push(&[name, " ", test]),
+                    Some((name, Condition::Compare(operator, value))) => {
+                        select.push(&[name, " ", operator, " ?"]);
+                        select.values.push(value);
+                    }
+                    None => select.ask(filter.clone()),
+                }
+            }
+        }
+    }
+
+    /// What columns answer first; then the evaluator, once for all the rest.
+    fn join(&self, select: &mut Select, parts: Vec<&Filter>, word: &str) {
+        let (columns, rest): (Vec<&Filter>, Vec<&Filter>) = parts.into_iter().partition(|part| self.uses_columns(part));
+        select.push(&["("]);
+        self.join_balanced(select, &columns, word);
+        if !rest.is_empty() {
+            select.push(&[if columns.is_empty() { "" } else { word }]);
+            let rest = rest.into_iter().cloned().collect();
+            select.ask(if word == " AND " { Filter::All(rest) } else { Filter::Any(rest) });
+        }
+        select.push(&[")"]);
+    }
+
+    /// `SQLite` refuses expressions deeper than 1,000, and without parentheses each term is one deeper.
+    fn join_balanced(&self, select: &mut Select, parts: &[&Filter], word: &str) {
+        match parts {
+            [] => (),
+            [part] => self.filter(select, part),
+            _ => {
+                let (left, right) = parts.split_at(parts.len() / 2);
+                select.push(&["("]);
+                self.join_balanced(select, left, word);
+                select.push(&[word]);
+                self.join_balanced(select, right, word);
+                select.push(&[")"]);
+            }
+        }
+    }
+
+    fn uses_columns(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_columns(part)),
+            Filter::Compare(path, comparison, literal) => {
+                self.column(&path.0).is_some_and(|column| column.condition(*comparison, literal).is_some())
+            }
+        }
+    }
+
+    /// A filter that asks for one of some states (or targets) as one filter for each: each has an index in the order
+    /// wanted, while all together would have to be sorted. No document is in two.
+    fn branches(&self, filter: &Filter) -> Option<Vec<Filter>> {
+        let parts = match filter {
+            Filter::All(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let (place, alternatives) =
+            parts.iter().enumerate().find_map(|(place, part)| Some((place, self.alternatives(part)?)))?;
+        let branch = |alternative: &Filter| {
+            let others = parts.iter().enumerate().filter(|(index, _)| *index != place).map(|(_, part)| part);
+            Filter::All(others.chain([alternative]).cloned().collect())
+        };
+        Some(alternatives.into_iter().map(branch).collect())
+    }
+
+    fn alternatives<'b>(&self, filter: &'b Filter) -> Option<Vec<&'b Filter>> {
+        let Filter::Any(parts) = filter else { return None };
+        let mut column = None;
+        let mut wanted: Vec<(String, &Filter)> = Vec::new();
+        for part in parts {
+            let Filter::Compare(path, Comparison::Equal, literal) = part else { return None };
+            let found = self.column(&path.0).filter(|column| matches!(column, Column::State | Column::Target))?;
+            if *literal == Literal::Null || *column.get_or_insert(found) != found {
+                return None;
+            }
+            let text = as_text(literal);
+            if wanted.iter().all(|(other, _)| *other != text) {
+                wanted.push((text, part));
+            }
+            if wanted.len() > MOST_BRANCHES {
+                return None;
+            }
+        }
+        Some(wanted.into_iter().map(|(_, part)| part).collect())
+    }
+}
+
+fn comparisons(filter: &Filter) -> usize {
+    match filter {
+        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(comparisons).sum(),
+        Filter::Compare(..) => 1,
+    }
+}
+
+fn saturating(number: u64) -> SqlValue {
+    SqlValue::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,102 @@
+//! Searches that people make cost as much as their answer, not as the store.
+
+use super::*;
+
+struct Question {
+    filter: Option<&'static str>,
+    order: Option<(&'static str, bool)>,
+    after: bool,
+    index: &'static str,
+    sorts: bool,
+}
+
+const fn question(filter: &'static str, order: Option<(&'static str, bool)>, index: &'static str) -> Question {
+    Question { filter: Some(filter), order, after: false, index, sorts: false }
+}
+
+const NEWEST: Option<(&str, bool)> = Some(("created", true));
+const OLDEST: Option<(&str, bool)> = Some(("created", false));
+
+const QUESTIONS: &[Question] = &[
+    question("state='QUEUED'", NEWEST, "resource_by_state "),
+    question("state='QUEUED' or state='RUNNING'", NEWEST, "resource_by_state "),
+    question("state='SUCCESS' and created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_state "),
+    question("action='noop' and state='SUCCESS'", NEWEST, "resource_by_action "),
+    question("action='noop' and (state='SUCCESS' or state='FAILED')", NEWEST, "resource_by_action "),
+    question("targetResource/href='credential/1'", NEWEST, "resource_by_target "),
+    question("created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_created "),
+    question("parentJob='job/1'", None, "resource_by_parent "),
+    question("id='job/7'", None, "sqlite_autoindex_resource_1 "),
+    question("state='QUEUED'", None, "resource_by_state_and_id "),
+    Question { filter: None, order: NEWEST, after: false, index: "resource_by_created ", sorts: false },
+    Question { filter: None, order: None, after: true, index: "sqlite_autoindex_resource_1 ", sorts: false },
+    Question {
+        filter: Some("state='QUEUED' or state='RUNNING'"),
+        order: None,
+        after: true,
+        index: "resource_by_state_and_id ",
+        sorts: false,
+    },
+    // equal times only: they are in the index the other way round
+    Question { filter: Some("state='QUEUED'"), order: OLDEST, after: false, index: "resource_by_state ", sorts: true },
+];
+
+fn check(reader: &Reader, when: &str) {
+    for question in QUESTIONS {
+        let query = Query {
+            filter: question.filter.map(|text| Filter::parse(text).unwrap()),
+            order: question
+                .order
+                .iter()
+                .map(|(path, descending)| Order { attribute: (*path).into(), descending: *descending })
+                .collect(),
+            after: question.after.then(|| "job/0100".to_owned()),
+            offset: 0,
+            limit: 20,
+        };
+        let page = reader.plan("job", &query, false).unwrap();
+        let told = format!("{when}, {query:?}: {page:#?}");
+        let reads: Vec<&String> = page.iter().filter(|line| line.contains("resource")).collect();
+        assert!(!reads.is_empty(), "{told}");
+        for line in reads {
+            assert!(line.starts_with("SEARCH"), "{told}");
+            assert!(format!("{line} ").contains(question.index), "{told}");
+        }
+        let sorts: Vec<&String> = page.iter().filter(|line| line.contains("TEMP B-TREE")).collect();
+        let only_last = sorts.iter().all(|line| line.contains("LAST TERM"));
+        assert!(if question.sorts { only_last } else { sorts.is_empty() }, "{told}");
+        let count = reader.plan("job", &query, true).unwrap();
+        assert!(count.iter().all(|line| !line.contains("SCAN resource")), "{when}, {query:?}: {count:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_searches_of_every_day_use_an_index_in_its_order() {
+    let (_folder, path, store) = new_store();
+    let store = Arc::new(store);
+    check(&Reader::open(&path, PATIENCE).unwrap(), "empty");
+    for batch in 0..10 {
+        let changes = (0..200).map(|number| {
+            let number = batch * 200 + number;
+            let state = if number % 50 == 0 {
+                "RUNNING"
+            } else if number % 10 == 0 {
+                "QUEUED"
+            } else {
+                "SUCCESS"
+            };
+            let id = format!("job/{number:04}");
+            let document = json!({
+                "id": id, "state": state, "action": if number % 3 == 0 { "noop" } else { "dummy_test_action" },
+                "created": format!("2026-01-01T00:{:02}:{:02}.000Z", number / 60, number % 60),
+                "targetResource": {"href": format!("credential/{}", number % 40)},
+                "parentJob": (number % 100 == 0).then_some("job/1"),
+            });
+            insert(&id, &document)
+        });
+        assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
+    }
+    check(&Reader::open(&path, PATIENCE).unwrap(), "filled");
+    inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
+    check(&Reader::open(&path, PATIENCE).unwrap(), "analysed");
+}
