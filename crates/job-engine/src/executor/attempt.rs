@@ -121,8 +121,13 @@ impl<'a> Attempt<'a> {
     async fn begin(&mut self) -> Result<Document, Ending> {
         let running = changes::state(State::Running);
         let begun = self.before_the_run(|| self.client.edit(&self.id, &running, &[])).await;
-        // Also when no answer came: it may have been carried out.
-        self.state = Some(State::Running);
+        self.state = match &begun {
+            // Without an answer it may have been carried out.
+            Ok(_) | Err(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
+                Some(State::Running)
+            }
+            Err(_) => None,
+        };
         let begun = begun?;
         info!(job = self.id, action = self.action, entry = self.claim.entry(), "attempt begins");
         Ok(begun)

@@ -35,7 +35,7 @@ use crate::stop::Stop;
 pub struct Options {
     /// For people; need not be unique.
     pub name: String,
-    /// How many jobs at once.
+    /// How many jobs at once; 0 counts as 1.
     pub threads: usize,
     /// How long running actions may go on after a stop was asked for.
     pub grace: Duration,

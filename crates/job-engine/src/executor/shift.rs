@@ -60,7 +60,7 @@ impl Shift {
 
     async fn fill_slots(self: Arc<Self>) {
         let mut slots = JoinSet::new();
-        for _ in 0..self.executor.options.threads {
+        for _ in 0..self.executor.options.threads.max(1) {
             slots.spawn(self.clone().slot());
         }
         let overdue = async {

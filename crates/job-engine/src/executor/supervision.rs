@@ -28,7 +28,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long an aborted action may take to reach its next await.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// How long a report under way is waited for once the action has ended.
-const LAST_PROGRESS: Duration = Duration::from_secs(5);
+const LAST_PROGRESS: Duration = Duration::from_secs(2);
 /// Pause after progress that could not be written.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A claim is most likely gone when neither coordinator nor server were reached for this long (decision 7).
@@ -50,6 +50,13 @@ enum Interruption {
     Ending(Ending),
     /// Somebody wrote STOPPING and waits for STOPPED.
     StopWanted,
+}
+
+/// What is still to be done once the action has been cancelled.
+enum Conclusion {
+    Report(Result<Success, Failure>),
+    ConfirmStop,
+    End(Ending),
 }
 
 type Joined = Result<Result<Success, Failure>, JoinError>;
@@ -76,19 +83,28 @@ pub(super) async fn run(
     };
     cancellation.cancel();
     let joined = end(&mut action).await;
+    match conclude(interruption, joined) {
+        Conclusion::Report(outcome) => supervision.finish(outcome).await,
+        Conclusion::ConfirmStop => Err(attempt.confirm_stop().await),
+        Conclusion::End(ending) => Err(ending),
+    }
+}
+
+/// What follows from why an action was cancelled and how it ended; `None` if it did not.
+fn conclude(interruption: Interruption, joined: Option<Joined>) -> Conclusion {
     match (interruption, joined) {
         (Interruption::TimeLimit(limit), _) => {
-            supervision.finish(Err(Failure::new(format!("time limit of {limit:?} exceeded")))).await
+            Conclusion::Report(Err(Failure::new(format!("time limit of {limit:?} exceeded"))))
         }
-        (Interruption::OwnStop, Some(Ok(Ok(success)))) => supervision.finish(Ok(success)).await,
-        (Interruption::OwnStop, Some(_)) => Err(Happening::Interrupted.into()),
-        (Interruption::OwnStop, None) => Err(Happening::DoesNotEnd.into()),
-        (Interruption::StopWanted, _) => Err(attempt.confirm_stop().await),
+        (Interruption::OwnStop, Some(Ok(Ok(success)))) => Conclusion::Report(Ok(success)),
+        (Interruption::OwnStop, Some(_)) => Conclusion::End(Happening::Interrupted.into()),
+        (Interruption::OwnStop, None) => Conclusion::End(Happening::DoesNotEnd.into()),
+        (Interruption::StopWanted, _) => Conclusion::ConfirmStop,
         // Given back is only what has ended (decision 15).
         (Interruption::Ending(ending), None) if verdict(ending.happening) == Verdict::Release => {
-            Err(Ending { happening: Happening::DoesNotEnd, ..ending })
+            Conclusion::End(Ending { happening: Happening::DoesNotEnd, ..ending })
         }
-        (Interruption::Ending(ending), _) => Err(ending),
+        (Interruption::Ending(ending), _) => Conclusion::End(ending),
     }
 }
 
@@ -315,5 +331,46 @@ async fn unproven(attempt: &Attempt<'_>) {
         }
     }
     // The session is over, which the claim will say.
-    std::future::pending().await
+    std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is reported, or what happened.
+    fn told(interruption: Interruption, joined: Option<Joined>) -> Result<Result<Success, Failure>, Option<Happening>> {
+        match conclude(interruption, joined) {
+            Conclusion::Report(outcome) => Ok(outcome),
+            Conclusion::ConfirmStop => Err(None),
+            Conclusion::End(ending) => Err(Some(ending.happening)),
+        }
+    }
+
+    #[test]
+    fn every_interruption_has_its_conclusion() {
+        let success = || Some(Ok(Ok(Success::default())));
+        let failure = || Some(Ok(Err(Failure::new("cancelled"))));
+        let late = || Interruption::Ending(Happening::Late.into());
+        let stopped = || Interruption::Ending(Happening::StoppedElsewhere.into());
+        let limit = || Interruption::TimeLimit(Duration::from_mins(1));
+        let over = Ok(Err(Failure::new("time limit of 60s exceeded")));
+        let rows = [
+            (limit(), success(), over.clone()),
+            (limit(), failure(), over.clone()),
+            (limit(), None, over),
+            (Interruption::OwnStop, success(), Ok(Ok(Success::default()))),
+            (Interruption::OwnStop, failure(), Err(Some(Happening::Interrupted))),
+            (Interruption::OwnStop, None, Err(Some(Happening::DoesNotEnd))),
+            (Interruption::StopWanted, success(), Err(None)),
+            (Interruption::StopWanted, None, Err(None)),
+            (late(), success(), Err(Some(Happening::Late))),
+            (late(), None, Err(Some(Happening::DoesNotEnd))),
+            (stopped(), failure(), Err(Some(Happening::StoppedElsewhere))),
+            (stopped(), None, Err(Some(Happening::StoppedElsewhere))),
+        ];
+        for (row, (interruption, joined, expected)) in rows.into_iter().enumerate() {
+            assert_eq!(told(interruption, joined), expected, "row {row}");
+        }
+    }
 }

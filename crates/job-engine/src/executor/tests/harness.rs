@@ -20,7 +20,7 @@ use crate::nodes;
 use crate::stop::Stop;
 
 /// In tokio's paused time; no test waits that long.
-const LIMIT: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_hours(1);
 
 /// Waits until something is so.
 pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -157,8 +157,8 @@ impl Harness {
         let options = Options {
             name: "tester".to_owned(),
             threads: 1,
-            grace: Duration::from_secs(120),
-            cimi_grace: Duration::from_secs(120),
+            grace: Duration::from_mins(2),
+            cimi_grace: Duration::from_mins(2),
         };
         let harness = Self {
             server: FakeServer::default(),

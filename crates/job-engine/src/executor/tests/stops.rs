@@ -130,6 +130,29 @@ async fn after_the_grace_running_jobs_are_set_queued_and_then_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_action_deaf_to_its_interruption_is_aborted_and_released() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    let counting = runs.clone();
+    let deaf = move |_| {
+        let counting = counting.clone();
+        async move {
+            let _counted = counting.count();
+            std::future::pending().await
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(deaf), None);
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    harness.finish().await;
+    harness.until_free(&entry).await;
+    assert_eq!(runs.now(), 0);
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "QUEUED"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_action_that_succeeds_while_it_is_interrupted_has_succeeded() {
     let mut harness = Harness::new().await;
     let runs = Runs::default();
