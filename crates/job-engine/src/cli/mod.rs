@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::stop::{self, Stop};
 use crate::up::{self, data_dir};
 use crate::{actions, server, telemetry};
-use connection::Connection;
 
 /// The job was not done: `submit --wait` ends with this.
 pub const JOB_NOT_DONE: u8 = 1;
