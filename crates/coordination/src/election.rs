@@ -173,7 +173,10 @@ impl Candidate {
         loop {
             match self.try_to_stand(&mut asked).await {
                 Ok(Some(proof)) => return Ok(proof),
-                Ok(None) => connected(&*self.session).await?,
+                Ok(None) => {
+                    connected(&*self.session).await?;
+                    pause = Pause::new();
+                }
                 Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
                 Err(error) => return Err(error),
             }

@@ -219,16 +219,21 @@ impl Inner {
     }
 
     fn suspend(&mut self, session: SessionId) {
-        if let Some(connection) = self.sessions.get_mut(&session) {
-            connection.state.send_replace(State::Suspended);
-        }
+        self.enter(session, State::Suspended);
     }
 
     fn resume(&mut self, session: SessionId) {
-        if let Some(connection) = self.sessions.get_mut(&session) {
-            connection.state.send_replace(State::Connected);
+        if self.enter(session, State::Connected)
+            && let Some(connection) = self.sessions.get_mut(&session)
+        {
             connection.watchers.iter_mut().for_each(|watcher| watcher.offer(Change::Reset));
         }
+    }
+
+    /// Whether that is a change. A state that is entered twice must not look like two changes.
+    fn enter(&mut self, session: SessionId, state: State) -> bool {
+        let Some(connection) = self.sessions.get(&session) else { return false };
+        connection.state.send_if_modified(|now| std::mem::replace(now, state) != state)
     }
 }
 

@@ -271,6 +271,7 @@ impl Claim {
             return Err(Error::Expired);
         }
         let lost = self.standing.borrow().lost;
+        self.queue.shared.tell(Command::Settling { name: self.name.clone() });
         let settled = if lost { Settled::Lost } else { requests.settle(&self.name, self.zxid, end).await? };
         let consumed = end == End::Consume && settled == Settled::Done;
         self.settled = true;

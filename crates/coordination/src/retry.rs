@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::session::{Error, Session, State};
 
 const FIRST: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(2);
 
-/// Doubles from 20 ms to 5 s. There is no last one: a session that cannot be reached expires in the end.
+/// Doubles from 20 ms to 2 s. There is no last one: a session that cannot be reached expires in the end.
 pub(crate) struct Pause {
     next: Duration,
 }
@@ -17,8 +17,12 @@ impl Pause {
         Self { next: FIRST }
     }
 
-    /// Waits, and then for as long as the session is suspended. Fails when it has expired.
+    /// Waits for as long as the session is suspended, and then a little. Fails when it has expired.
     pub(crate) async fn wait(&mut self, session: &dyn Session) -> Result<(), Error> {
+        if *session.state().borrow() == State::Suspended {
+            connected(session).await?;
+            self.next = FIRST;
+        }
         tokio::time::sleep(self.next).await;
         self.next = LONGEST.min(self.next * 2);
         connected(session).await

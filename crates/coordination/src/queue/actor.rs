@@ -20,7 +20,9 @@ pub(super) enum Command {
     Take(oneshot::Sender<Claim>),
     /// Pass over this entry until then.
     Avoid { name: Box<str>, until: Instant },
-    /// A claim was ended by its holder.
+    /// The holder of a claim is about to end it: nobody listens any more for what becomes of it.
+    Settling { name: Box<str> },
+    /// It has ended it.
     Settled { name: Box<str>, consumed: bool },
     /// A claim was dropped.
     Release { name: Box<str>, zxid: i64 },
@@ -94,12 +96,12 @@ impl Actor {
                 biased;
                 _ = state.changed() => state.has_changed().is_err() || *state.borrow() == State::Expired,
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done).is_err(),
-                change = changes.recv(), if !self.listing => self.see(change).is_err(),
                 command = commands.recv(), if !closed => {
                     closed = command.is_none();
                     if let Some(command) = command { self.obey(command); }
                     false
                 }
+                change = changes.recv(), if !self.listing => self.see(change).is_err(),
                 () = sleep_until(next_return.unwrap_or_else(Instant::now)), if next_return.is_some() => {
                     self.mirror.return_avoided(Instant::now());
                     false
@@ -131,13 +133,16 @@ impl Actor {
                 self.waiting.push_back(taker);
             }
             Command::Avoid { name, until } => self.mirror.avoid(&name, until),
-            Command::Release { name, zxid } => self.release(name, zxid),
+            Command::Release { name, zxid } => {
+                self.held.remove(&name);
+                self.release(name, zxid);
+            }
+            Command::Settling { name } => drop(self.held.remove(&name)),
             Command::Settled { name, consumed } => {
                 if consumed {
                     self.mirror.entry_deleted(&name);
                 }
                 self.mirror.put_down(&name);
-                self.held.remove(&name);
             }
             Command::Abandon { name } => {
                 self.mirror.put_down_as_taken(&name);
@@ -209,7 +214,6 @@ impl Actor {
             }
             Done::Released { name, settled } => {
                 self.releasing -= 1;
-                self.held.remove(&name);
                 match settled {
                     Ok(_) => self.mirror.put_down(&name),
                     Err(Error::Expired) => return Err(Error::Expired),

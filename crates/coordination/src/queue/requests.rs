@@ -110,41 +110,40 @@ impl Requests {
     /// without our hearing of it, and somebody else may hold the entry by now.
     pub(super) async fn settle(&self, name: &str, zxid: i64, end: End) -> Result<Settled, Error> {
         let mut pause = Pause::new();
-        let mut entry_too = end == End::Consume;
+        // once a deletion of ours may have been carried out, what is missing was deleted by us
         let mut asked = false;
         loop {
-            let lost = match existing(self.session.data(&self.claim_path(name)).await) {
-                Ok(Some(claim)) if claim.created == zxid => match self.delete(name, entry_too).await {
-                    Ok(()) => return Ok(Settled::Done),
-                    // the entry is gone, or the claim: the next look tells
-                    Err(error) if error.is(Cause::NoNode) && entry_too => {
-                        entry_too = false;
-                        continue;
-                    }
-                    Err(error) if error.is(Cause::NoNode) => return Ok(Settled::Lost),
-                    Err(error) => {
-                        asked |= error == Error::ConnectionLoss;
-                        error
-                    }
-                },
-                // a claim that we consumed leaves no entry for others to claim
-                Ok(found) if asked && (end == End::Release || found.is_none()) => return Ok(Settled::Done),
-                Ok(_) => return Ok(Settled::Lost),
-                Err(error) => error,
-            };
-            match lost {
-                Error::ConnectionLoss => pause.wait(&*self.session).await?,
-                error => return Err(error),
+            match self.try_to_settle(name, zxid, end, &mut asked).await {
+                Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
+                outcome => return outcome,
             }
         }
     }
 
-    async fn delete(&self, name: &str, entry_too: bool) -> Result<(), Error> {
-        let mut operations = vec![Operation::delete(self.claim_path(name))];
-        if entry_too {
-            operations.insert(0, Operation::delete(self.entry_path(name)));
+    async fn try_to_settle(&self, name: &str, zxid: i64, end: End, asked: &mut bool) -> Result<Settled, Error> {
+        let (entry, claim) = (self.entry_path(name), self.claim_path(name));
+        let found = existing(self.session.data(&claim).await)?;
+        if found.is_none_or(|found| found.created != zxid) {
+            // after a consume others may still try to claim what is gone, so that the claim alone proves nothing
+            let by_us = *asked && (end == End::Release || existing(self.session.data(&entry).await)?.is_none());
+            return Ok(if by_us { Settled::Done } else { Settled::Lost });
         }
-        self.session.commit(operations).await.map(drop)
+        let (entry, claim) = (Operation::delete(entry), Operation::delete(claim));
+        let outcome = match end {
+            End::Consume => match self.session.commit(vec![entry, claim.clone()]).await {
+                Err(Error::Refused { index: 0, cause: Cause::NoNode, .. }) => self.session.commit(vec![claim]).await,
+                outcome => outcome,
+            },
+            End::Release => self.session.commit(vec![claim]).await,
+        };
+        match outcome {
+            Ok(_) => Ok(Settled::Done),
+            Err(error) if error.is(Cause::NoNode) => Ok(Settled::Lost),
+            Err(error) => {
+                *asked |= error == Error::ConnectionLoss;
+                Err(error)
+            }
+        }
     }
 
     /// Whether the claim that this transaction created still exists. Fails only when the session has expired.

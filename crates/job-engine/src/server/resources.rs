@@ -5,8 +5,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE};
-pub use slipstream_cimi::query::Parameters;
-use slipstream_cimi::query::window;
+use slipstream_cimi::query::{Parameters, window};
 
 use super::access::{self, Caller};
 use super::error::ApiError;
@@ -198,15 +197,9 @@ fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> D
 
 /// A login form's fields as the document that a JSON login would be.
 #[must_use]
-pub fn login_form(pairs: &[(String, String)]) -> Document {
-    let fields: Document = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    object(json!({"sessionTemplate": fields}))
-}
-
-/// Names and values of a query string or form.
-#[must_use]
-pub fn pairs(text: &[u8]) -> Vec<(String, String)> {
-    form_urlencoded::parse(text).into_owned().collect()
+pub fn login_form(form: &[u8]) -> Document {
+    let fields = form_urlencoded::parse(form).into_owned().map(|(name, value)| (name, json!(value)));
+    object(json!({"sessionTemplate": fields.collect::<Document>()}))
 }
 
 /// Old clients write `//api/…` when their endpoint ends in a slash (quirk 31).

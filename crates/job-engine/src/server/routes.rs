@@ -8,15 +8,17 @@ use axum::body::Body;
 use axum::extract::State as Extracted;
 use axum::http::request::Parts;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE};
+use slipstream_cimi::query::Parameters;
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
 
 use super::access::Caller;
 use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
-use super::resources::{self, Parameters};
+use super::resources;
 use super::{Shared, sessions};
 
 /// Longest request body in bytes.
@@ -150,8 +152,9 @@ struct Call {
     method: Method,
     path: String,
     headers: HeaderMap,
-    /// Query string and form body.
-    pairs: Vec<(String, String)>,
+    query: String,
+    /// Form body.
+    form: Bytes,
     /// JSON body.
     body: Option<Document>,
     caller: Caller,
@@ -160,13 +163,13 @@ struct Call {
 impl Call {
     async fn receive(shared: &Shared, request: axum::extract::Request) -> Result<Self, Refused> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let mut pairs = resources::pairs(uri.query().unwrap_or_default().as_bytes());
         let bytes = read_body(body).await?;
+        let mut form = Bytes::new();
         let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
         let body = if bytes.is_empty() {
             None
         } else if is_form {
-            pairs.extend(resources::pairs(&bytes));
+            form = bytes;
             None
         } else {
             match serde_json::from_slice(&bytes).map_err(|_| Refused::MalformedJson)? {
@@ -178,7 +181,8 @@ impl Call {
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
         let caller = shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?;
         let path = resources::without_double_slashes(uri.path());
-        Ok(Self { method, path, headers, pairs, body, caller })
+        let query = uri.query().unwrap_or_default().to_owned();
+        Ok(Self { method, path, headers, query, form, body, caller })
     }
 
     async fn answer(mut self, shared: &Shared) -> Result<Answer, Refused> {
@@ -218,7 +222,7 @@ impl Call {
             let message = "a search takes its parameters from the query string or a form, not from JSON";
             return Err(ApiError::bad_request(message).into());
         }
-        let parameters = Parameters::read(&self.pairs)?;
+        let parameters = self.parameters()?;
         Ok(match kind {
             JOB => resources::search_jobs(shared, &self.caller, &parameters).await?,
             SESSION => resources::search_sessions(shared, &self.caller).await?,
@@ -228,7 +232,7 @@ impl Call {
 
     async fn add(mut self, shared: &Shared, kind: Kind) -> Result<Answer, Refused> {
         if kind == SESSION {
-            let body = self.body.take().unwrap_or_else(|| resources::login_form(&self.pairs));
+            let body = self.body.take().unwrap_or_else(|| resources::login_form(&self.form));
             let login = shared.sessions.login(&*shared.store, &body, shared.clock.now()).await?;
             return Ok(Answer::created(&login.id).with_cookie(login.cookie));
         }
@@ -243,7 +247,7 @@ impl Call {
     }
 
     async fn read(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
-        let select = Parameters::read(&self.pairs)?.select;
+        let select = self.parameters()?.select;
         Ok(match kind {
             JOB => Answer::ok(resources::presented_job(jobs::read(shared, &self.caller, id).await?, &select)),
             SESSION => resources::read_session(shared, &self.caller, id).await?,
@@ -252,7 +256,7 @@ impl Call {
     }
 
     async fn edit(mut self, shared: &Shared, id: &str) -> Result<Answer, Refused> {
-        let remove = Parameters::read(&self.pairs)?.select;
+        let remove = self.parameters()?.select;
         let changes = self.body.take().unwrap_or_default();
         let request = EditRequest { changes, remove, attempt: self.attempt()? };
         Ok(Answer::ok(jobs::edit(shared, &self.caller, id, &request).await?))
@@ -265,6 +269,10 @@ impl Call {
         }
         jobs::delete(shared, &self.caller, id).await?;
         Ok(Answer::deleted(id))
+    }
+
+    fn parameters(&self) -> Result<Parameters, ApiError> {
+        Parameters::parse(&self.query, &self.form).map_err(|error| ApiError::bad_request(error.to_string()))
     }
 
     /// What the headers say of the attempt that writes. An attempt that names no entry cannot be judged.
@@ -288,7 +296,7 @@ impl Call {
     }
 }
 
-async fn read_body(body: Body) -> Result<bytes::Bytes, ApiError> {
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let read = axum::body::to_bytes(body, BODY_LIMIT);
     match tokio::time::timeout(BODY_TIME, read).await {
         Ok(Ok(bytes)) => Ok(bytes),

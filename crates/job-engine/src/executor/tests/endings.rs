@@ -1,0 +1,259 @@
+//! How jobs end when nothing is out of reach.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use slipstream_action::{Failure, JobHandle, Success};
+use slipstream_cimi::{Lease, State};
+
+use super::harness::{Closure, Harness, Runs, until};
+use crate::nodes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_run_and_reported_under_its_lease() {
+    let mut harness = Harness::new().await;
+    harness.write_generation(7).await;
+    let action = |job: JobHandle| {
+        async move {
+            assert!(!job.is_rerun());
+            assert_eq!(job.job().state, State::Queued);
+            job.set_progress(40);
+            job.set_status_message("on its way");
+            tokio::time::sleep(SECOND).await;
+            job.add_affected_resource("credential/1");
+            Ok(Success { return_code: Some(10_000), message: None })
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "SUCCESS"]);
+    let document = harness.server.document("job/1");
+    assert_eq!(document["returnCode"], json!(10_000));
+    assert_eq!(document["progress"], json!(40));
+    assert_eq!(document["statusMessage"], json!("on its way"));
+    assert_eq!(document["affectedResources"], json!([{ "href": "credential/1" }]));
+    for served in harness.server.served("job/1") {
+        assert_eq!(served.asked.entry.as_ref(), Some(&entry));
+        assert_eq!(served.asked.lease.unwrap().generation, 7);
+        assert!(served.asked.lease.unwrap().is_valid());
+    }
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn affected_resources_are_added_to_those_in_the_document() {
+    let mut harness = Harness::new().await;
+    let action = |job: JobHandle| {
+        async move {
+            job.add_affected_resource("a/2");
+            tokio::time::sleep(SECOND).await;
+            job.add_affected_resource("a/1");
+            job.add_affected_resource("a/3");
+            Ok(Success::default())
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    harness.server.store("job/1", "act", State::Queued);
+    let mut document = harness.server.document("job/1");
+    document.insert("affectedResources".to_owned(), json!([{ "href": "a/1" }]));
+    harness.server.store_document(document);
+    harness.queue.put(b"job/1", 10).await.unwrap();
+    harness.start();
+    harness.until_state("job/1", State::Success).await;
+    let links = harness.server.attribute("job/1", "affectedResources");
+    assert_eq!(links, json!([{ "href": "a/1" }, { "href": "a/2" }, { "href": "a/3" }]));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_becomes_failed_with_its_message_and_code() {
+    let mut harness = Harness::new().await;
+    let action = |_| async { Err(Failure { message: "no disk".to_owned(), return_code: Some(3) }) }.boxed();
+    harness.catalogue.register("act", Closure(action), None);
+    harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "FAILED"]);
+    assert_eq!(harness.server.attribute("job/1", "statusMessage"), json!("no disk"));
+    assert_eq!(harness.server.attribute("job/1", "returnCode"), json!(3));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_becomes_failed_and_the_slot_lives_on() {
+    let mut harness = Harness::new().await;
+    harness.catalogue.register("panics", Closure(|_| async { panic!("at the {}", "disco") }.boxed()), None);
+    harness.catalogue.register("act", Closure(|_| async { Ok(Success::default()) }.boxed()), None);
+    harness.add("job/1", "panics").await;
+    harness.add("job/2", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
+    assert_eq!(harness.server.attribute("job/1", "statusMessage"), json!("at the disco"));
+    assert_eq!(harness.server.state("job/2"), "SUCCESS");
+    assert_eq!(harness.sessions.opened(), 1);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_cancels_the_action_and_fails_the_job() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    harness.catalogue.register("act", runs.action(100 * SECOND), Some(90 * SECOND));
+    harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
+    assert_eq!(harness.server.attribute("job/1", "statusMessage"), json!("time limit of 90s exceeded"));
+    assert_eq!(runs.cancelled(), 1);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_deaf_to_its_time_limit_is_aborted() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    let counting = runs.clone();
+    let deaf = move |_| {
+        let counting = counting.clone();
+        async move {
+            let _counted = counting.count();
+            std::future::pending().await
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(deaf), Some(SECOND));
+    harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.attribute("job/1", "statusMessage"), json!("time limit of 1s exceeded"));
+    assert_eq!((runs.begun(), runs.now()), (1, 0));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_action_and_none_at_all_fail_the_job() {
+    let mut harness = Harness::new().await;
+    harness.add("job/1", "dance").await;
+    harness.add("job/2", "").await;
+    harness.start();
+    harness.until_empty().await;
+    for (id, message) in [("job/1", "Not implemented action: dance"), ("job/2", "Not implemented action: ")] {
+        assert_eq!(harness.server.states_written(id), ["FAILED"]);
+        assert_eq!(harness.server.attribute(id, "statusMessage"), json!(message));
+        assert!(harness.server.served(id).iter().all(|served| served.asked.lease.is_some()));
+    }
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn final_and_missing_jobs_and_entries_without_a_job_are_consumed_untouched() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    harness.catalogue.register("act", runs.action(SECOND), None);
+    for (id, state) in [("job/1", State::Success), ("job/2", State::Failed), ("job/3", State::Stopped)] {
+        harness.server.store(id, "act", state);
+        harness.queue.put(id.as_bytes(), 999).await.unwrap();
+    }
+    for value in ["job/missing", "job/../credential/1", "credential/1", "job/", ""] {
+        harness.queue.put(value.as_bytes(), 999).await.unwrap();
+    }
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(runs.begun(), 0);
+    for id in ["job/1", "job/2", "job/3"] {
+        assert_eq!(harness.server.states_written(id), Vec::<String>::new());
+        assert_eq!(harness.server.served(id).len(), 1);
+    }
+    assert_eq!(harness.server.served("job/missing").len(), 1);
+    assert!(harness.server.served("credential/1").is_empty());
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_found_running_is_run_again_and_its_action_knows() {
+    let mut harness = Harness::new().await;
+    let action = |job: JobHandle| async move { Ok(Success::with_message(job.is_rerun().to_string())) }.boxed();
+    harness.catalogue.register("act", Closure(action), None);
+    harness.server.store("job/1", "act", State::Running);
+    harness.queue.put(b"job/1", 999).await.unwrap();
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.attribute("job/1", "statusMessage"), json!("true"));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_jobs_run_at_once_as_there_are_slots_and_never_more() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    harness.options.threads = 3;
+    harness.catalogue.register("act", runs.action(SECOND), None);
+    for number in 0..10 {
+        harness.add(&format!("job/{number}"), "act").await;
+    }
+    harness.start();
+    until("three run", || runs.now() == 3).await;
+    assert_eq!(harness.children(nodes::TAKEN).await.len(), 3, "no claim beyond the free slots");
+    harness.until_empty().await;
+    assert_eq!((runs.begun(), runs.most()), (10, 3));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_reported_while_the_action_runs_one_edit_at_a_time() {
+    let mut harness = Harness::new().await;
+    let action = |job: JobHandle| {
+        async move {
+            for percent in 1..=90 {
+                job.set_progress(percent);
+                tokio::time::sleep(SECOND / 10).await;
+            }
+            Ok(Success::default())
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    let (mut times, slow) = (0, SECOND);
+    harness.server.script(move |asked| {
+        let progress = asked.body.contains_key("progress");
+        times += usize::from(progress);
+        assert!(times < 12, "edits overtake each other");
+        if progress { super::fake_server::Fault::Late(slow) } else { super::fake_server::Fault::None }
+    });
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("half of it is told", || harness.server.attribute("job/1", "progress").as_u64() >= Some(50)).await;
+    assert_eq!(harness.server.state("job/1"), "RUNNING");
+    harness.until_empty().await;
+    assert!(harness.server.injected() >= 8, "{}", harness.server.injected());
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_refused_as_late_make_the_executor_read_the_generation_again() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    harness.catalogue.register("act", runs.action(SECOND), None);
+    harness.start();
+    until("a session", || harness.sessions.opened() == 1).await;
+    harness.add("job/0", "act").await;
+    harness.until_state("job/0", State::Success).await;
+    harness.write_generation(2).await;
+    harness.server.store("job/1", "act", State::Queued);
+    harness.server.raise_lease("job/1", Lease { generation: 2, zxid: 1 });
+    harness.queue.put(b"job/1", 999).await.unwrap();
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "SUCCESS");
+    let refused = harness.server.served("job/1").iter().filter(|served| served.status == 409).count();
+    assert_eq!((refused, runs.begun()), (1, 2));
+    harness.finish().await;
+}

@@ -1,0 +1,198 @@
+//! CIMI out of reach, lost answers, refusals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use slipstream_action::{JobHandle, Success};
+use slipstream_cimi::{Lease, State};
+use tokio::time::Instant;
+
+use super::fake_server::Fault;
+use super::harness::{Closure, Harness, Runs, until};
+use crate::nodes;
+
+const SECOND: Duration = Duration::from_secs(1);
+const LATER: Lease = Lease { generation: 9, zxid: 1 };
+
+async fn harness(runs: &Runs) -> Harness {
+    let mut harness = Harness::new().await;
+    harness.catalogue.register("act", runs.action(10 * SECOND), None);
+    harness
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_out_of_reach_before_the_run_is_waited_for_then_the_entry_is_released_and_run_later() {
+    for fault in [Fault::Unreachable, Fault::ProxyNotFound, Fault::Status(503), Fault::Status(500)] {
+        let runs = Runs::default();
+        let mut harness = harness(&runs).await;
+        let down = Arc::new(AtomicBool::new(true));
+        let is_down = down.clone();
+        harness.server.script(move |_| if is_down.load(Ordering::SeqCst) { fault } else { Fault::None });
+        let entry = harness.add("job/1", "act").await;
+        let begun = Instant::now();
+        harness.start();
+        until("it is asked", || harness.server.injected() > 0).await;
+        harness.until_free(&entry).await;
+        assert!(begun.elapsed() >= harness.options.cimi_grace, "{fault:?}");
+        let asked = harness.server.injected();
+        assert!((6..=12).contains(&asked), "{asked} requests in two minutes for {fault:?}");
+        assert_eq!(runs.begun(), 0);
+
+        down.store(false, Ordering::SeqCst);
+        harness.until_empty().await;
+        assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "SUCCESS"], "{fault:?}");
+        harness.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_share_one_pause_while_the_server_is_out_of_reach() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.options.threads = 8;
+    harness.server.script(|_| Fault::Unreachable);
+    for number in 0..20 {
+        harness.add(&format!("job/{number}"), "act").await;
+    }
+    harness.start();
+    until("a claim", || harness.server.injected() >= 8).await;
+    tokio::time::sleep(60 * SECOND).await;
+    // After 1, 2, 4, 8, 16, 30 … seconds, at most eight at a time.
+    assert!(harness.server.injected() <= 8 * 7, "{}", harness.server.injected());
+    harness.server.heal();
+    for number in 0..20 {
+        harness.until_state(&format!("job/{number}"), State::Success).await;
+    }
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_none_of_the_known_releases_with_growing_pauses() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.server.script(|asked| if asked.state() == Some("RUNNING") { Fault::Status(400) } else { Fault::None });
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("it is refused", || harness.server.injected() >= 1).await;
+    tokio::time::sleep(100 * SECOND).await;
+    // After 1, 3, 7, 15, 31, 63 seconds.
+    assert_eq!(harness.server.injected(), 7);
+    harness.server.heal();
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "SUCCESS");
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_final_report_is_repeated_until_it_is_answered_while_the_claim_is_held() {
+    for fault in [Fault::Unreachable, Fault::AnswerLost, Fault::Status(500)] {
+        let runs = Runs::default();
+        let mut harness = harness(&runs).await;
+        let failures = AtomicUsize::new(0);
+        harness.server.script(move |asked| {
+            let fails = asked.state() == Some("SUCCESS") && failures.fetch_add(1, Ordering::SeqCst) < 4;
+            if fails { fault } else { Fault::None }
+        });
+        harness.add("job/1", "act").await;
+        harness.start();
+        until("the report fails", || harness.server.injected() == 2).await;
+        assert_eq!(harness.children(nodes::TAKEN).await.len(), 1);
+        harness.until_empty().await;
+        assert_eq!(harness.server.state("job/1"), "SUCCESS", "{fault:?}");
+        assert_eq!((harness.server.injected(), runs.begun()), (4, 1), "{fault:?}");
+        harness.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_report_that_is_not_delivered_in_time_releases_and_the_job_is_run_again() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.server.script(|asked| if asked.state() == Some("SUCCESS") { Fault::Unreachable } else { Fault::None });
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    until("the report fails", || harness.server.injected() > 1).await;
+    harness.until_free(&entry).await;
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "QUEUED"]);
+    harness.server.heal();
+    harness.until_empty().await;
+    assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("SUCCESS", 2));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_that_cannot_be_written_does_not_count_and_is_told_later() {
+    let mut harness = Harness::new().await;
+    let action = |job: JobHandle| {
+        async move {
+            job.set_progress(10);
+            job.set_status_message("first");
+            job.add_affected_resource("a/1");
+            tokio::time::sleep(100 * SECOND).await;
+            Ok(Success::default())
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    harness.server.script(|asked| if asked.body.contains_key("progress") { Fault::Status(500) } else { Fault::None });
+    harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert!((50..=101).contains(&harness.server.injected()), "{}", harness.server.injected());
+    let document = harness.server.document("job/1");
+    assert_eq!((&document["state"], &document["statusMessage"]), (&json!("SUCCESS"), &json!("first")));
+    assert_eq!(document["affectedResources"], json!([{ "href": "a/1" }]));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_refused_as_late_cancels_the_action_and_releases_the_claim() {
+    let mut harness = Harness::new().await;
+    let runs = Runs::default();
+    let counting = runs.clone();
+    let action = move |job: JobHandle| {
+        let counting = counting.clone();
+        async move {
+            let _counted = counting.count();
+            tokio::time::sleep(5 * SECOND).await;
+            job.set_progress(50);
+            job.cancelled().await;
+            counting.cancel();
+            Ok(Success::with_message("never written"))
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    harness.server.raise_lease("job/1", LATER);
+    until("it is cancelled", || runs.cancelled() == 1).await;
+    harness.until_free(&entry).await;
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING"]);
+    assert_eq!(harness.server.served("job/1").last().unwrap().status, 409);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_report_refused_as_late_or_final_changes_nothing() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.options.threads = 2;
+    let late = harness.add("job/late", "act").await;
+    harness.add("job/final", "act").await;
+    harness.start();
+    until("both run", || runs.now() == 2).await;
+    harness.server.raise_lease("job/late", LATER);
+    harness.server.store("job/final", "act", State::Failed);
+    harness.until_state("job/late", State::Running).await;
+    until("both ended", || runs.now() == 0).await;
+    harness.until_free(&late).await;
+    assert_eq!(harness.children(nodes::ENTRIES).await.len(), 1, "the final one is consumed");
+    assert_eq!(harness.server.states_written("job/late"), ["RUNNING"]);
+    assert_eq!(harness.server.state("job/final"), "FAILED");
+    harness.finish().await;
+}

@@ -1,0 +1,172 @@
+//! Sessions that are suspended, that expire, and what becomes of claims.
+
+use std::time::Duration;
+
+use slipstream_cimi::State;
+use slipstream_coordination::session::{Mode, Operation};
+use slipstream_coordination::{Coordinator as _, LockingQueue};
+use tokio::time::{Instant, sleep};
+
+use super::fake_server::Fault;
+use super::harness::{Harness, Runs, name_of, until};
+use crate::nodes;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn harness(runs: &Runs, duration: Duration) -> Harness {
+    let mut harness = Harness::new().await;
+    harness.catalogue.register("act", runs.action(duration), None);
+    harness
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_expired_session_the_loser_writes_nothing_and_the_job_is_run_again() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 10 * SECOND).await;
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    let first = harness.server.served("job/1").last().unwrap().asked.lease;
+    let written = harness.server.served("job/1").len();
+    harness.sessions.latest().expire();
+    until("it is cancelled", || runs.cancelled() == 1).await;
+    harness.until_empty().await;
+
+    assert_eq!((harness.sessions.opened(), runs.begun()), (2, 2));
+    let served = harness.server.served("job/1");
+    assert!(served[written..].iter().all(|served| served.asked.lease > first), "the loser wrote: {served:?}");
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "RUNNING", "SUCCESS"]);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_node_deleted_by_somebody_cancels_and_nothing_is_touched() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 10 * SECOND).await;
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    let claim = format!("{}/{}", nodes::TAKEN, name_of(&entry));
+    let written = harness.server.served("job/1").len();
+    // In one transaction, so that nobody else is faster.
+    let operations =
+        vec![Operation::delete(claim.as_str()), Operation::create(claim.as_str(), "other", Mode::Ephemeral)];
+    slipstream_coordination::Session::commit(harness.session.as_ref(), operations).await.unwrap();
+    until("it is cancelled", || runs.cancelled() == 1).await;
+    sleep(10 * SECOND).await;
+    assert_eq!(harness.server.served("job/1").len(), written);
+    assert_eq!(harness.children(nodes::ENTRIES).await, [name_of(&entry)]);
+    assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)]);
+    harness.delete_node(&claim).await;
+    harness.until_empty().await;
+    assert_eq!(runs.begun(), 2);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_session_cancels_nothing_takes_nothing_and_goes_on() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 200 * SECOND).await;
+    harness.options.threads = 2;
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    harness.sessions.latest().suspend();
+    harness.add("job/2", "act").await;
+    sleep(100 * SECOND).await;
+    assert_eq!((runs.now(), runs.begun(), runs.cancelled()), (1, 1, 0));
+    assert_eq!(harness.server.state("job/2"), "QUEUED");
+    harness.sessions.latest().resume();
+    harness.until_empty().await;
+    assert_eq!((runs.begun(), runs.cancelled(), harness.sessions.opened()), (2, 0, 1));
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_given_up_when_coordinator_and_server_are_both_out_of_reach_for_too_long() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 1000 * SECOND).await;
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    harness.sessions.latest().suspend();
+    harness.server.script(|_| Fault::Unreachable);
+    let begun = Instant::now();
+    until("it is cancelled", || runs.cancelled() == 1).await;
+    let elapsed = begun.elapsed();
+    assert!(elapsed > 30 * SECOND && elapsed < 65 * SECOND, "{elapsed:?}");
+    assert!(harness.server.injected() > 0);
+    harness.server.heal();
+    harness.sessions.latest().expire();
+    until("it runs again", || runs.begun() == 2).await;
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "RUNNING"]);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_jobs_are_read_again_after_a_reconnect() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 1000 * SECOND).await;
+    harness.add("job/1", "act").await;
+    harness.start();
+    until("it runs", || runs.now() == 1).await;
+    harness.sessions.latest().suspend();
+    sleep(SECOND).await;
+    harness.server.store("job/1", "act", State::Stopped);
+    let resumed = Instant::now();
+    harness.sessions.latest().resume();
+    until("it is cancelled", || runs.cancelled() == 1).await;
+    assert!(resumed.elapsed() < SECOND, "{:?}", resumed.elapsed());
+    harness.until_empty().await;
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_generation_is_waited_for() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, SECOND).await;
+    harness.delete_node(nodes::GENERATION).await;
+    harness.add("job/1", "act").await;
+    harness.start();
+    sleep(100 * SECOND).await;
+    assert!(harness.children(nodes::TAKEN).await.is_empty());
+    assert_eq!(runs.begun(), 0);
+    harness.write_generation(3).await;
+    harness.until_empty().await;
+    assert_eq!(harness.server.served("job/1").last().unwrap().asked.lease.unwrap().generation, 3);
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_waiting_for_the_generation_ends_at_once() {
+    let mut harness = Harness::new().await;
+    harness.delete_node(nodes::GENERATION).await;
+    harness.start();
+    sleep(SECOND).await;
+    let asked = Instant::now();
+    harness.stop.ask();
+    harness.ended().await;
+    assert!(asked.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_executors_share_a_queue_and_each_job_is_run_once() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, SECOND).await;
+    harness.options.threads = 4;
+    let other = harness.sessions.connect().await.unwrap();
+    let queue = LockingQueue::open(other, nodes::JOB, &"e".repeat(32)).await.unwrap();
+    let held = tokio::spawn(async move { queue.take().await.unwrap() });
+    tokio::task::yield_now().await;
+    for number in 0..9 {
+        harness.add(&format!("job/{number}"), "act").await;
+    }
+    harness.start();
+    let claim = held.await.unwrap();
+    until("the others are done", || runs.begun() == 8 && runs.now() == 0).await;
+    assert_eq!(harness.server.state(std::str::from_utf8(claim.value()).unwrap()), "QUEUED");
+    claim.release().await.unwrap();
+    harness.until_empty().await;
+    assert_eq!(runs.begun(), 9);
+    harness.finish().await;
+}

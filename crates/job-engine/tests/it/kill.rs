@@ -1,0 +1,169 @@
+//! `kill -9` of `up` at random moments while jobs are added over HTTP (decisions 1, 2, 4 and 6; the durability of
+//! acknowledged adds and final states).
+//!
+//! After each kill the store is read before anything can mend it, so that the test knows in which states jobs were
+//! hit and that nothing acknowledged is missing. Seeded: `KILL_SEED` repeats a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use slipstream_cimi::{Client, Document};
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::store::{Query, Record, Store};
+use tokio::sync::Mutex;
+
+use crate::support::{Up, eventually, job, state};
+
+const KILLS: usize = 50;
+const SUBMITTERS: usize = 3;
+/// Wide enough for the dummy jobs that survive, so that the others are not stuck behind them.
+const THREADS: &str = "24";
+
+/// What was answered, and so must be true for ever.
+#[derive(Default)]
+struct Acknowledged {
+    added: BTreeSet<String>,
+    stopped: BTreeSet<String>,
+    finished: BTreeMap<String, String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_survives_kills_at_random_moments() {
+    let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    println!("KILL_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
+    let mut hit: BTreeMap<String, usize> = BTreeMap::new();
+    for life in 0..KILLS {
+        let up = Up::start(folder.path(), &["--threads", THREADS, "--distributors", "jobs_cleanup"]);
+        let moment = Duration::from_millis(random.random_range(0..600));
+        let ended = Arc::new(AtomicBool::new(false));
+        let submitters: Vec<_> = (0..SUBMITTERS)
+            .map(|number| {
+                let random = StdRng::seed_from_u64(random.random());
+                tokio::spawn(submit(up.client(), life, number, random, acknowledged.clone(), ended.clone()))
+            })
+            .collect();
+        tokio::time::interval_at(tokio::time::Instant::now() + moment, Duration::from_secs(1)).tick().await;
+        up.kill();
+        ended.store(true, Ordering::Relaxed);
+        for submitter in submitters {
+            submitter.await.expect("no panic");
+        }
+        let stored = read_store(folder.path()).await;
+        for record in stored.values() {
+            *hit.entry(state(&record.document).to_owned()).or_default() += 1;
+        }
+        assert_nothing_lost(&stored, &*acknowledged.lock().await, seed);
+    }
+    for state in ["QUEUED", "RUNNING", "SUCCESS", "FAILED", "STOPPED"] {
+        assert!(hit.get(state).copied().unwrap_or(0) > 0, "no kill hit a job in state {state}: {hit:?}, seed {seed}");
+    }
+    let up = Up::start(folder.path(), &["--threads", THREADS]);
+    let client = up.client();
+    let acknowledged = acknowledged.lock().await;
+    assert!(acknowledged.added.len() >= KILLS, "a floor of work: {} jobs added", acknowledged.added.len());
+    for id in &acknowledged.added {
+        eventually("every acknowledged job ends", async || {
+            let job = client.get(id).await.expect("no job is lost");
+            ["SUCCESS", "FAILED", "STOPPED"].contains(&state(&job)).then_some(())
+        })
+        .await;
+    }
+    up.kill();
+    let extra = assert_extra_attempts_were_killed(&read_store(folder.path()).await, seed);
+    println!("{} jobs, {extra} extra attempts, states at the kills: {hit:?}", acknowledged.added.len());
+    assert!(extra >= KILLS / 2, "kills hit running attempts: {extra}, seed {seed}");
+}
+
+/// Adds jobs until the server is gone, stops some, and looks at others.
+async fn submit(
+    client: Client,
+    life: usize,
+    number: usize,
+    mut random: StdRng,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+    ended: Arc<AtomicBool>,
+) {
+    let mut round = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let action = if round == 0 && number == 0 { "dummy_test_action" } else { "noop" };
+        let key = format!("{life} {number} {round}");
+        round += 1;
+        let Ok(id) = client.add("job", &job(action), Some(&key)).await else { continue };
+        acknowledged.lock().await.added.insert(id.clone());
+        match random.random_range(0..6) {
+            0 => {
+                if let Ok(stopped) = client.operation(&id, "stop").await
+                    && state(&stopped) == "STOPPED"
+                {
+                    acknowledged.lock().await.stopped.insert(id);
+                }
+            }
+            1 | 2 => {
+                if let Ok(read) = client.get(&id).await
+                    && ["SUCCESS", "FAILED"].contains(&state(&read))
+                {
+                    acknowledged.lock().await.finished.insert(id, state(&read).to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn read_store(folder: &Path) -> BTreeMap<String, Record> {
+    let store = SqliteStore::open(&folder.join("jobs.db")).expect("the database is sound after a kill");
+    let mut records = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let query = Query { after: after.take(), limit: 1000, ..Query::default() };
+        let page = store.query("job", &query).await.expect("readable").records;
+        let Some(last) = page.last() else { return records };
+        after = Some(last.id.clone());
+        records.extend(page.into_iter().map(|record| (record.id.clone(), record)));
+    }
+}
+
+fn assert_nothing_lost(stored: &BTreeMap<String, Record>, acknowledged: &Acknowledged, seed: u64) {
+    let state_of = |id: &String| stored.get(id).map(|record| state(&record.document).to_owned());
+    for id in &acknowledged.added {
+        assert!(stored.contains_key(id), "{id} was answered 201 and is lost, seed {seed}");
+    }
+    for id in &acknowledged.stopped {
+        assert_eq!(state_of(id).as_deref(), Some("STOPPED"), "{id} was answered STOPPED, seed {seed}");
+    }
+    for (id, answered) in &acknowledged.finished {
+        assert_eq!(state_of(id).as_ref(), Some(answered), "{id} was answered {answered}, seed {seed}");
+    }
+}
+
+/// Every attempt but a job's last was lost, and each in a life of its own: a generation ends only by a kill. A job
+/// was given up only after five of them.
+fn assert_extra_attempts_were_killed(stored: &BTreeMap<String, Record>, seed: u64) -> usize {
+    let mut extra = 0;
+    for (id, record) in stored {
+        let attempts = record.ledger["attempts"].as_array().cloned().unwrap_or_default();
+        let lives: Vec<i64> = attempts.iter().filter_map(|attempt| attempt["lease"]["generation"].as_i64()).collect();
+        assert_eq!(lives.len(), attempts.len(), "{id}: every attempt has a lease, seed {seed}");
+        assert!(lives.windows(2).all(|pair| pair[0] < pair[1]), "{id} was begun twice in one life: {attempts:?}, seed {seed}");
+        assert!(lives.iter().all(|life| *life <= i64::try_from(KILLS).expect("few") + 1));
+        let lost = attempts.iter().filter(|attempt| attempt["outcome"] == json!("lost")).count();
+        let given_up = text(&record.document, "statusMessage").starts_with("given up after 5 attempts");
+        let expected = if given_up { 5 } else { attempts.len().saturating_sub(1) };
+        assert_eq!(lost, expected, "{id}: {attempts:?}, seed {seed}");
+        extra += attempts.len().saturating_sub(1);
+    }
+    extra
+}
+
+fn text<'a>(document: &'a Document, attribute: &str) -> &'a str {
+    document.get(attribute).and_then(Value::as_str).unwrap_or_default()
+}

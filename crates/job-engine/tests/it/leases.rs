@@ -1,0 +1,197 @@
+//! Leases, attempts and final states, against the real routes (decisions 3 to 6 and 13).
+
+use serde_json::{Value, json};
+use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
+use slipstream_coordination::Coordinator;
+use slipstream_coordination::session::{Mode, Operation};
+use slipstream_job_engine::nodes;
+
+use crate::support::{InProcess, document, job, state};
+
+fn lease(generation: i64, zxid: i64) -> Lease {
+    Lease { generation, zxid }
+}
+
+fn writer(engine: &InProcess, lease: Lease, entry: &str) -> Client {
+    let identity = AttemptIdentity { lease, entry: entry.to_owned(), executor: format!("executor-{}", lease.zxid) };
+    engine.client.for_attempt(identity)
+}
+
+async fn entry_of(engine: &InProcess, id: &str) -> String {
+    let job = engine.client.get(id).await.expect("the job is there");
+    job["properties"]["zookeeper-path"].as_str().expect("its entry is recorded").to_owned()
+}
+
+async fn set(client: &Client, id: &str, changes: Value) -> Result<Document, Error> {
+    client.edit(id, &document(changes), &[]).await
+}
+
+fn refusal(answer: Result<Document, Error>) -> (u16, Option<Code>) {
+    let error = answer.expect_err("refused");
+    let refusal = error.refusal().expect("answered by the server");
+    (refusal.status, refusal.code)
+}
+
+async fn ledger(engine: &InProcess, id: &str) -> Value {
+    Value::Object(engine.client.operation(id, "ledger").await.expect("the ledger is there"))
+}
+
+/// A job whose attempt under lease 1.10 runs.
+async fn running(engine: &InProcess) -> (String, String) {
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(engine, &id).await;
+    let begun = set(&writer(engine, lease(1, 10), &entry), &id, json!({"state": "RUNNING"})).await.expect("accepted");
+    assert_eq!(state(&begun), "RUNNING");
+    (id, entry)
+}
+
+#[tokio::test]
+async fn a_write_under_an_older_lease_changes_nothing_and_is_shown() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let before = set(&writer(&engine, lease(1, 20), &entry), &id, json!({"state": "RUNNING"})).await.expect("later");
+    let late = writer(&engine, lease(1, 10), &entry);
+    for changes in [json!({"state": "SUCCESS"}), json!({"progress": 77}), json!({"state": "QUEUED"})] {
+        assert_eq!(refusal(set(&late, &id, changes).await), (409, Some(Code::LateLease)));
+    }
+    let after = engine.client.get(&id).await.expect("there");
+    assert_eq!((&after["state"], &after["progress"]), (&before["state"], &before["progress"]));
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!(ledger["refused-total"], 3);
+    assert_eq!(ledger["refused"][0]["executor"], "executor-10");
+    assert_eq!(ledger["refused"][0]["state"], "SUCCESS");
+    assert_eq!(ledger["lease"], json!({"generation": 1, "zxid": 20}));
+    assert_eq!(ledger["attempts"][0]["outcome"], "lost");
+}
+
+#[tokio::test]
+async fn the_same_final_report_twice_is_answered_and_changes_nothing() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let holder = writer(&engine, lease(1, 10), &entry);
+    let first = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 0})).await.expect("accepted");
+    let again = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 5})).await.expect("accepted");
+    assert_eq!(first, again);
+    assert_eq!(refusal(set(&holder, &id, json!({"state": "FAILED"})).await), (409, Some(Code::Final)));
+    assert_eq!(refusal(set(&engine.client, &id, json!({"progress": 5})).await), (409, Some(Code::Final)));
+}
+
+#[tokio::test]
+async fn a_job_lost_five_times_is_given_up() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    for zxid in 1..=5 {
+        let holder = writer(&engine, lease(1, zxid), &entry);
+        let begun = set(&holder, &id, json!({"state": "RUNNING"})).await.expect("accepted");
+        assert_eq!(state(&begun), "RUNNING", "attempt {zxid}");
+    }
+    let sixth = writer(&engine, lease(1, 6), &entry);
+    assert_eq!(refusal(set(&sixth, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::Final)));
+    let job = engine.client.get(&id).await.expect("there");
+    assert_eq!(state(&job), "FAILED");
+    assert_eq!(job["statusMessage"], "given up after 5 attempts, last on executor-5");
+}
+
+#[tokio::test]
+async fn a_released_attempt_does_not_count() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    for zxid in 1..=12 {
+        let holder = writer(&engine, lease(1, zxid), &entry);
+        set(&holder, &id, json!({"state": "RUNNING"})).await.expect("accepted");
+        let released = set(&holder, &id, json!({"state": "QUEUED"})).await.expect("accepted");
+        assert_eq!(state(&released), "QUEUED");
+    }
+    assert_eq!(ledger(&engine, &id).await["lost"], 0);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_none_is_a_bad_request() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    for bad in [lease(0, 5), lease(5, 0), lease(-1, 5), lease(5, -1)] {
+        assert_eq!(refusal(set(&writer(&engine, bad, &entry), &id, json!({"progress": 1})).await), (400, None));
+    }
+}
+
+#[tokio::test]
+async fn a_second_entry_of_a_job_is_superseded_while_the_recorded_one_exists() {
+    let engine = InProcess::new().await;
+    let (id, _) = running(&engine).await;
+    let another = "/job/entries/entry-999-0000009999";
+    let second = writer(&engine, lease(1, 30), another);
+    assert_eq!(refusal(set(&second, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::Superseded)));
+    let session = engine.coordinator.connect().await.expect("connected");
+    let path = entry_of(&engine, &id).await;
+    session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
+    set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is gone");
+    assert_eq!(ledger(&engine, &id).await["entry"], another);
+}
+
+#[tokio::test]
+async fn nobody_without_a_lease_changes_the_state_under_a_live_claim() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let session = engine.coordinator.connect().await.expect("connected");
+    let taken = entry.replace(nodes::ENTRIES, nodes::TAKEN);
+    let claim = |path: &str| Operation::Create { path: path.to_owned(), data: Vec::new(), mode: Mode::Ephemeral };
+    let parent = Operation::Create { path: nodes::TAKEN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
+    // The server has made the folder already, or it has not: either is fine.
+    drop(session.commit(vec![parent]).await);
+    session.commit(vec![claim(&taken)]).await.expect("claimed");
+    assert_eq!(refusal(set(&engine.client, &id, json!({"state": "FAILED"})).await), (409, Some(Code::Conflict)));
+    set(&engine.client, &id, json!({"name": "a remark"})).await.expect("no change of state");
+    session.close().await;
+    set(&engine.client, &id, json!({"state": "FAILED"})).await.expect("the claim is gone");
+}
+
+#[tokio::test]
+async fn an_old_executor_runs_under_the_lease_of_its_claim() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    let queue_session = engine.coordinator.connect().await.expect("connected");
+    let queue = slipstream_coordination::LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let claim = queue.take().await.expect("taken");
+    assert_eq!(claim.entry(), entry);
+    set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");
+    assert_eq!(ledger(&engine, &id).await["lease"]["zxid"], claim.zxid());
+    engine.client.operation(&id, "stop").await.expect("stopped");
+    let finished = set(&engine.client, &id, json!({"state": "SUCCESS"})).await.expect("an old executor may finish");
+    assert_eq!(state(&finished), "SUCCESS");
+    claim.abandon();
+}
+
+#[tokio::test]
+async fn an_unanswered_add_can_be_repeated() {
+    let engine = InProcess::new().await;
+    let first = engine.client.add("job", &job("noop"), Some("the key")).await.expect("added");
+    let again = engine.client.add("job", &job("noop"), Some("the key")).await.expect("known already");
+    let other = engine.client.add("job", &job("noop"), Some("another key")).await.expect("added");
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    let found = engine.client.search("job", &slipstream_cimi::query::Search::default()).await.expect("searched");
+    assert_eq!(found.count, 2);
+}
+
+#[tokio::test]
+async fn concurrent_writes_lose_nothing() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let writers = (0..20).map(|number| {
+        let client = writer(&engine, lease(1, 10), &entry);
+        let id = id.clone();
+        tokio::spawn(async move {
+            let name = format!("p{number}");
+            let changes = if number % 2 == 0 { json!({"progress": number}) } else { json!({"name": name}) };
+            client.edit(&id, &document(changes), &[]).await.map(|_| ())
+        })
+    });
+    for write in writers.collect::<Vec<_>>() {
+        write.await.expect("no panic").expect("accepted");
+    }
+    let record = engine.store.get(&id).await.expect("answers").expect("there");
+    assert_eq!(record.revision, 1 + 1 + 1 + 20, "insert, entry, RUNNING and every one of the writes");
+}
