@@ -67,14 +67,8 @@ mod tests {
                 unreachable.into(),
                 format!("error: no answer to POST /api/session: connection refused\nhint: {UNREACHABLE_HINT}"),
             ),
-            (
-                refused(400, "invalid filter:\n  a=\n    ^", None),
-                "error: invalid filter:\n  a=\n    ^".to_owned(),
-            ),
-            (
-                refused(404, "job/1 not found", Some("job/1")),
-                format!("error: there is no job/1\nhint: {UNKNOWN_HINT}"),
-            ),
+            (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
+            (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),
             (
                 refused(403, "invalid credentials for 'super'", Some("super")),
                 format!(

@@ -18,8 +18,10 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis
 
 /// What `submit` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = "Prints the job's id. With --wait, ends 0 when the job has succeeded and 1 when it has not.\n\n\
-                        Example: slipstream-job submit dummy_test_action --wait")]
+#[command(
+    after_help = "Prints the job's id. With --wait, ends 0 when the job has succeeded and 1 when it has not.\n\n\
+                        Example: slipstream-job submit dummy_test_action --wait"
+)]
 pub struct SubmitArguments {
     /// Name of the action that does the job
     #[arg(value_name = "ACTION")]
@@ -87,7 +89,8 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
     }
     let ending = watch::to_the_end(client, id).await?;
     if is_json {
-        let document = ending.document().cloned().unwrap_or_else(|| [("id".to_owned(), json!(id))].into_iter().collect());
+        let document =
+            ending.document().cloned().unwrap_or_else(|| [("id".to_owned(), json!(id))].into_iter().collect());
         terminal::print(&serde_json::to_string_pretty(&document)?)?;
     }
     if let Some(remark) = ending.remark(id) {
@@ -95,3 +98,7 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
     }
     Ok(ExitCode::from(ending.exit_code()))
 }
+
+#[cfg(test)]
+#[path = "submit_tests.rs"]
+mod tests;

@@ -53,11 +53,14 @@ impl Ending {
         match self {
             Self::Final(State::Success, _) => None,
             Self::Final(state, document) => {
-                let message = document.get("statusMessage").and_then(|message| message.as_str()).map(terminal::many_lines);
+                let message =
+                    document.get("statusMessage").and_then(|message| message.as_str()).map(terminal::many_lines);
                 Some(message.map_or_else(|| format!("{id} {state}"), |message| format!("{id} {state}: {message}")))
             }
             Self::Deleted(_) => Some(format!("{id} was deleted")),
-            Self::Interrupted(_) => Some(format!("{id} goes on: `slipstream-job jobs show {id}` shows it, `jobs stop` stops it")),
+            Self::Interrupted(_) => {
+                Some(format!("{id} goes on: `slipstream-job jobs show {id}` shows it, `jobs stop` stops it"))
+            }
         }
     }
 }
@@ -92,16 +95,14 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
                 last = Some(document);
             }
             Err(error) if error.is_not_found(id) => return Ok(Ending::Deleted(last)),
-            Err(error) if error.is_transient() => {
-                match failing_since {
-                    Some(since) if since.elapsed() >= PATIENCE => return Err(error.into()),
-                    Some(_) => {}
-                    None => {
-                        failing_since = Some(Instant::now());
-                        view.note(&failure::explain(&error.into()));
-                    }
+            Err(error) if error.is_transient() => match failing_since {
+                Some(since) if since.elapsed() >= PATIENCE => return Err(error.into()),
+                Some(_) => {}
+                None => {
+                    failing_since = Some(Instant::now());
+                    view.note(&failure::explain(&error.into()));
                 }
-            }
+            },
             Err(error) => return Err(error.into()),
         }
         // Whichever branch is first, the next reading finds out what it means.

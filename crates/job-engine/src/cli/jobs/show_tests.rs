@@ -1,0 +1,128 @@
+use serde_json::json;
+use slipstream_cimi::Lease;
+
+use super::super::super::terminal::Screen;
+use super::*;
+use crate::server::ledger::RefusedWrite;
+
+const PLAIN_80: Screen = Screen { width: Some(80), colours: false };
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn now() -> Timestamp {
+    time("2026-11-24T12:00:00Z")
+}
+
+fn attempt(zxid: i64, executor: &str, ended: Option<(&str, Outcome)>) -> Attempt {
+    Attempt {
+        lease: (zxid > 0).then_some(Lease { generation: 1, zxid }),
+        executor: executor.to_owned(),
+        begun: time("2026-11-24T11:59:48.123Z"),
+        ended: ended.map(|(ended, _)| time(ended)),
+        outcome: ended.map(|(_, outcome)| outcome),
+    }
+}
+
+#[test]
+fn attributes_are_readable() {
+    let Value::Object(document) = json!({
+        "id": "job/0a", "resourceURI": "http://sixsq.com/slipstream/1/Job",
+        "created": "2026-11-24T11:59:00.000Z", "state": "RUNNING", "progress": 40, "action": "noop",
+        "statusMessage": "first line\nsecond\u{1b}[2J line", "duration": 12,
+        "targetResource": {"href": "credential/a"},
+        "affectedResources": [{"href": "credential/a"}, {"href": "credential/b"}],
+        "acl": {"owner": {"type": "ROLE", "principal": "ADMIN"},
+                "rules": [{"type": "USER", "principal": "jane", "right": "VIEW"}]},
+        "properties": {"zookeeper-path": "/job/entries/entry-999-0000000001", "a": "b"},
+        "operations": [{"rel": "edit", "href": "job/0a"},
+                       {"rel": "http://schemas.dmtf.org/cimi/2/action/stop", "href": "job/0a/stop"}],
+        "unheardOf": [1, {"x": true}],
+    }) else {
+        panic!("not an object")
+    };
+    let expected = "\
+job/0a
+  action             noop
+  state              RUNNING
+  progress           40%
+  statusMessage      first line
+                     second[2J line
+  targetResource     credential/a
+  created            2026-11-24T11:59:00.000Z (1m ago)
+  duration           12s
+  resourceURI        http://sixsq.com/slipstream/1/Job
+  affectedResources  credential/a, credential/b
+  acl                owner ADMIN, jane VIEW
+  properties         zookeeper-path: /job/entries/entry-999-0000000001
+                     a: b
+  operations         edit, stop
+  unheardOf          1, x: true";
+    assert_eq!(render_attributes(&document, now(), PLAIN_80), expected);
+    let coloured = render_attributes(&document, now(), Screen { colours: true, ..PLAIN_80 });
+    assert!(coloured.contains("\u{1b}[36m") && coloured.contains("RUNNING\u{1b}[0m"), "{coloured}");
+    assert_eq!(console::strip_ansi_codes(&coloured), expected);
+}
+
+#[test]
+fn the_ledger_of_a_job_that_nobody_took_is_short() {
+    let expected = "\
+ledger
+  entry           none
+  lease           none
+  held by         nobody
+  lost attempts   0
+  refused writes  0";
+    assert_eq!(render_ledger(&Ledger::default(), now(), PLAIN_80), expected);
+}
+
+#[test]
+fn the_ledger_shows_attempts_who_holds_it_and_refused_writes_at_80_columns() {
+    let refused = |zxid, state| RefusedWrite {
+        lease: Lease { generation: 1, zxid },
+        executor: "host-a".to_owned(),
+        time: time("2026-11-24T11:59:50Z"),
+        state,
+    };
+    let ledger = Ledger {
+        entry: Some("/job/entries/entry-999-0000000001".to_owned()),
+        lease: Some(Lease { generation: 1, zxid: 99 }),
+        lost: 1,
+        attempts: vec![
+            attempt(7, "host-a", Some(("2026-11-24T11:59:49Z", Outcome::Lost))),
+            attempt(0, "an executor without leases", Some(("2026-11-24T11:59:50Z", Outcome::Released))),
+            attempt(99, "host-b", None),
+        ],
+        refused: vec![refused(7, None), refused(7, Some(State::Success))],
+        refused_total: 31,
+    };
+    let expected = "\
+ledger
+  entry           /job/entries/entry-999-0000000001
+  lease           1.99
+  held by         host-b, for 11s
+  lost attempts   1
+  refused writes  31
+
+attempts, oldest first
+  #  LEASE  EXECUTOR        BEGUN                 ENDED                 OUTCOME
+  1  1.7    host-a          2026-11-24T11:59:48Z  2026-11-24T11:59:49Z  lost
+  2  none   an executor     2026-11-24T11:59:48Z  2026-11-24T11:59:50Z  released
+            without leases
+  3  1.99   host-b          2026-11-24T11:59:48Z                        running
+
+last writes that were refused because a later claim has the job
+  TIME                  LEASE  EXECUTOR  WISH
+  2026-11-24T11:59:50Z  1.7    host-a    no change of state
+  2026-11-24T11:59:50Z  1.7    host-a    SUCCESS";
+    assert_eq!(render_ledger(&ledger, now(), PLAIN_80), expected);
+}
+
+#[test]
+fn a_job_whose_last_attempt_ended_is_held_by_nobody() {
+    let attempts = vec![attempt(7, "host-a", Some(("2026-11-24T11:59:49Z", Outcome::Finished)))];
+    let shown = render_ledger(&Ledger { attempts, ..Ledger::default() }, now(), PLAIN_80);
+    assert!(shown.contains("held by         nobody"), "{shown}");
+    assert!(shown.ends_with("finished"), "{shown}");
+}
