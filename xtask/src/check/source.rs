@@ -78,22 +78,23 @@ pub fn reasons(file: &File) -> Vec<Finding> {
 pub fn module_layers(file: &File) -> Vec<Finding> {
     let Some(inner) = file.path.strip_prefix(PROGRAM) else { return Vec::new() };
     let Some(own) = PARTS.into_iter().find(|part| inner.starts_with(&format!("{part}/"))) else { return Vec::new() };
+    let lines: Vec<&str> = file.text.lines().collect();
     let mut findings = Vec::new();
-    for (index, line) in file.text.lines().enumerate().filter(|(_, line)| is_code(line)) {
-        for other in PARTS.into_iter().filter(|part| *part != own) {
-            if imports(line, other) {
-                let what =
-                    format!("{own} sees {other}: let them meet at CIMI or at the queue, or move it to their parent");
-                findings.push(Finding::new(&file.path, index + 1, what));
-            }
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| is_code(line)) {
+        // A long group of imports goes on over several lines.
+        let end = if line.ends_with("crate::{") { item_length(&lines[index..]) } else { 1 };
+        let text = lines[index..index + end].concat();
+        for other in PARTS.into_iter().filter(|part| *part != own && imports(&text, part)) {
+            let what = format!("{own} sees {other}: let them meet at CIMI or at the queue, or move it to their parent");
+            findings.push(Finding::new(&file.path, index + 1, what));
         }
     }
     findings
 }
 
-/// Whether this line names a module of the program, alone or in a group of imports.
-fn imports(line: &str, module: &str) -> bool {
-    let Some((_, after)) = line.split_once("crate::") else { return false };
+/// Whether this text names a module of the program, alone or in a group of imports.
+fn imports(text: &str, module: &str) -> bool {
+    let Some((_, after)) = text.split_once("crate::") else { return false };
     let begins = |text: &str| {
         text.trim_start()
             .strip_prefix(module)
@@ -101,7 +102,7 @@ fn imports(line: &str, module: &str) -> bool {
     };
     match after.strip_prefix('{') {
         Some(group) => group.split(',').any(begins),
-        None => line.split("crate::").skip(1).any(begins),
+        None => text.split("crate::").skip(1).any(begins),
     }
 }
 

@@ -72,10 +72,8 @@ fn folder(file: &File) -> &str {
 }
 
 /// Relative links in Markdown lead to something.
-pub fn dead_links(file: &File) -> Vec<Finding> {
-    let Ok(root) = crate::commands::root() else { return Vec::new() };
-    let exists = |path: &Path| root.join(path).exists();
-    links_to_nothing(file, exists)
+pub fn dead_links(root: &Path, files: &[File]) -> Vec<Finding> {
+    files.iter().flat_map(|file| links_to_nothing(file, |path| root.join(path).exists())).collect()
 }
 
 fn links_to_nothing(file: &File, exists: impl Fn(&Path) -> bool) -> Vec<Finding> {
