@@ -41,21 +41,29 @@ impl Connection {
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
         let password = self.password(data_dir.as_deref())?;
-        let username = self.ss_user.clone().unwrap_or_else(|| ADMINISTRATOR.to_owned());
         let transport = HttpTransport::new(&endpoint, self.ss_insecure, TIME_LIMIT)?;
-        Ok(Client::new(Arc::new(transport), Some(Credentials { username, password })))
+        Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user().to_owned(), password })))
+    }
+
+    fn user(&self) -> &str {
+        given(self.ss_user.as_ref()).unwrap_or(ADMINISTRATOR)
     }
 
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
-        let found = self.ss_url.clone().or_else(|| data_dir.and_then(data_dir::read_endpoint));
+        let found = given(self.ss_url.as_ref()).map(str::to_owned);
+        let found = found.or_else(|| data_dir.and_then(data_dir::read_endpoint));
         found.context(
             "no engine is running on this machine: start one with `slipstream-job up`, or name one with --ss-url",
         )
     }
 
     fn password(&self, data_dir: Option<&Path>) -> anyhow::Result<SecretString> {
-        if let Some(password) = &self.ss_pass {
-            return Ok(SecretString::from(password.clone()));
+        if let Some(password) = given(self.ss_pass.as_ref()) {
+            return Ok(SecretString::from(password));
+        }
+        let user = self.user();
+        if user != ADMINISTRATOR {
+            bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS");
         }
         if let Some(password) = std::env::var(data_dir::PASSWORD_VARIABLE).ok().filter(|value| !value.is_empty()) {
             return Ok(password.into());
@@ -67,12 +75,21 @@ impl Connection {
         };
         match stored {
             Some(password) => Ok(password),
-            None => bail!("no password: give it with --ss-pass or SLIPSTREAM_PASS"),
+            None => bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS"),
         }
     }
 
     fn means_the_engine_of(&self, data_dir: &Path) -> bool {
-        let named = self.ss_url.as_deref().map(|url| url.trim_end_matches('/'));
+        let named = given(self.ss_url.as_ref()).map(|url| url.trim_end_matches('/'));
         named.is_none_or(|url| data_dir::read_endpoint(data_dir).as_deref() == Some(url))
     }
 }
+
+/// An environment variable that is set to nothing gives nothing.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ pub fn explain(error: &anyhow::Error) -> String {
     let cause = error.chain().nth(position).and_then(|cause| cause.downcast_ref::<Error>());
     let (text, hint) = match cause {
         Some(Error::Refused { refusal, .. }) => told(refusal, causes),
-        Some(Error::Unreachable { .. }) => (causes, Some(UNREACHABLE_HINT)),
+        Some(Error::Unreachable { request, source }) => (unreachable(request, &**source), Some(UNREACHABLE_HINT)),
         Some(Error::Unintelligible { .. }) => (causes, Some("does --ss-url name a SlipStream server?")),
         None => (causes, None),
     };
@@ -29,6 +29,14 @@ const UNREACHABLE_HINT: &str = "is an engine running? `slipstream-job up` starts
 const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; the password of an engine's user super lies in \
                                 super.password in its data directory";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
+
+/// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
+fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
+    match std::iter::successors(source.source(), |cause| cause.source()).last() {
+        Some(last) => format!("no answer to {request}: {source}: {last}"),
+        None => format!("no answer to {request}: {source}"),
+    }
+}
 
 fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
@@ -57,6 +65,10 @@ mod tests {
         Error::Refused { request: "PUT /api/job".to_owned(), refusal }.into()
     }
 
+    fn in_layers() -> anyhow::Error {
+        anyhow!("refused").context("tcp").context("client").context("to http://x")
+    }
+
     #[test]
     fn each_kind_of_failure_has_its_words() {
         let unreachable =
@@ -66,6 +78,11 @@ mod tests {
             (
                 unreachable.into(),
                 format!("error: no answer to POST /api/session: connection refused\nhint: {UNREACHABLE_HINT}"),
+            ),
+            (
+                Error::Unreachable { request: "GET /api/job".to_owned(), source: in_layers().into_boxed_dyn_error() }
+                    .into(),
+                format!("error: no answer to GET /api/job: to http://x: refused\nhint: {UNREACHABLE_HINT}"),
             ),
             (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
             (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),

@@ -61,8 +61,8 @@ impl Screen {
         if let Some(width) = self.width.and_then(|width| u16::try_from(width).ok()) {
             table.set_width(width);
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index + 1 < titles.len() { 2 } else { 0 }));
         }
         table
     }

@@ -149,7 +149,9 @@ impl View {
         self.bar.set_prefix(job.state.as_str());
         self.bar.set_position(job.progress.into());
         self.bar.set_message(message);
-        if !self.is_terminal && self.last_line.as_ref() != Some(&line) {
+        // of a job that ends without success the remark says it
+        let is_remarked = job.state.is_final() && job.state != State::Success;
+        if !self.is_terminal && !is_remarked && self.last_line.as_ref() != Some(&line) {
             eprintln!("{line}");
             self.last_line = Some(line);
         }
