@@ -14,7 +14,7 @@ fn data_dir() -> tempfile::TempDir {
 
 fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    Connection { ss_url: owned(url), ss_user: owned(user), ss_pass: owned(password), ss_insecure: false }
+    Connection { url: owned(url), user: owned(user), password: owned(password), is_insecure: false }
 }
 
 #[test]
@@ -22,8 +22,8 @@ fn beside_a_running_up_nothing_is_needed_and_empty_variables_are_none() {
     let folder = data_dir();
     for connection in [connection(None, None, None), connection(Some(""), Some(""), Some(""))] {
         assert_eq!(connection.endpoint(Some(folder.path())).unwrap(), HERE);
-        assert_eq!(connection.user(), "super");
-        assert_eq!(connection.password(Some(folder.path())).unwrap().expose_secret(), "of-this-machine");
+        assert_eq!(connection.user_name(), "super");
+        assert_eq!(connection.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
     }
 }
 
@@ -32,19 +32,27 @@ fn what_is_given_comes_first() {
     let folder = data_dir();
     let given = connection(Some("http://elsewhere"), Some("jane"), Some("hers"));
     assert_eq!(given.endpoint(Some(folder.path())).unwrap(), "http://elsewhere");
-    assert_eq!(given.user(), "jane");
-    assert_eq!(given.password(Some(folder.path())).unwrap().expose_secret(), "hers");
+    assert_eq!(given.user_name(), "jane");
+    assert_eq!(given.found_password(Some(folder.path()), None).unwrap().expose_secret(), "hers");
 }
 
 #[test]
 fn the_password_of_this_machines_administrator_goes_to_nobody_else() {
     let folder = data_dir();
     let same = connection(Some("http://127.0.0.1:8201/"), None, None);
-    assert_eq!(same.password(Some(folder.path())).unwrap().expose_secret(), "of-this-machine");
+    assert_eq!(same.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
     for other in [connection(Some("http://elsewhere"), None, None), connection(None, Some("jane"), None)] {
-        let refused = other.password(Some(folder.path())).unwrap_err().to_string();
+        let refused = other.found_password(Some(folder.path()), None).unwrap_err().to_string();
         assert!(refused.starts_with("no password of the user"), "{refused}");
     }
+}
+
+#[test]
+fn the_administrators_variable_is_for_the_administrator_alone() {
+    let variable = "of-the-variable".to_owned();
+    let password = connection(Some("http://elsewhere"), None, None).found_password(None, Some(&variable));
+    assert_eq!(password.unwrap().expose_secret(), "of-the-variable");
+    assert!(connection(None, Some("jane"), None).found_password(None, Some(&variable)).is_err());
 }
 
 #[test]
