@@ -22,17 +22,17 @@ const TIME_LIMIT: Duration = Duration::from_mins(2);
 #[command(next_help_heading = "Connection (nothing is needed beside a running `up`)")]
 pub struct Connection {
     /// Where the API is
-    #[arg(long, value_name = "URL", env = "SLIPSTREAM_URL")]
-    ss_url: Option<String>,
+    #[arg(long = "ss-url", value_name = "URL", env = "SLIPSTREAM_URL")]
+    url: Option<String>,
     /// User name
-    #[arg(long, value_name = "NAME", env = "SLIPSTREAM_USER")]
-    ss_user: Option<String>,
+    #[arg(long = "ss-user", value_name = "NAME", env = "SLIPSTREAM_USER")]
+    user: Option<String>,
     /// Password
-    #[arg(long, value_name = "PASSWORD", env = "SLIPSTREAM_PASS", hide_env_values = true)]
-    ss_pass: Option<String>,
+    #[arg(long = "ss-pass", value_name = "PASSWORD", env = "SLIPSTREAM_PASS", hide_env_values = true)]
+    password: Option<String>,
     /// Do not check the server's certificate
-    #[arg(long)]
-    ss_insecure: bool,
+    #[arg(long = "ss-insecure")]
+    is_insecure: bool,
 }
 
 impl Connection {
@@ -40,24 +40,33 @@ impl Connection {
     pub fn client(&self) -> anyhow::Result<Client> {
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
-        let password = self.password(data_dir.as_deref())?;
-        let username = self.ss_user.clone().unwrap_or_else(|| ADMINISTRATOR.to_owned());
-        let transport = HttpTransport::new(&endpoint, self.ss_insecure, TIME_LIMIT)?;
-        Ok(Client::new(Arc::new(transport), Some(Credentials { username, password })))
+        let administrators = std::env::var(data_dir::PASSWORD_VARIABLE).ok();
+        let password = self.found_password(data_dir.as_deref(), administrators.as_ref())?;
+        let transport = HttpTransport::new(&endpoint, self.is_insecure, TIME_LIMIT)?;
+        Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
+    }
+
+    fn user_name(&self) -> &str {
+        given(self.user.as_ref()).unwrap_or(ADMINISTRATOR)
     }
 
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
-        let found = self.ss_url.clone().or_else(|| data_dir.and_then(data_dir::read_endpoint));
+        let found = given(self.url.as_ref()).map(str::to_owned);
+        let found = found.or_else(|| data_dir.and_then(data_dir::read_endpoint));
         found.context(
             "no engine is running on this machine: start one with `slipstream-job up`, or name one with --ss-url",
         )
     }
 
-    fn password(&self, data_dir: Option<&Path>) -> anyhow::Result<SecretString> {
-        if let Some(password) = &self.ss_pass {
-            return Ok(SecretString::from(password.clone()));
+    fn found_password(&self, data_dir: Option<&Path>, administrators: Option<&String>) -> anyhow::Result<SecretString> {
+        if let Some(password) = given(self.password.as_ref()) {
+            return Ok(SecretString::from(password));
         }
-        if let Some(password) = std::env::var(data_dir::PASSWORD_VARIABLE).ok().filter(|value| !value.is_empty()) {
+        let user = self.user_name();
+        if user != ADMINISTRATOR {
+            bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS");
+        }
+        if let Some(password) = given(administrators) {
             return Ok(password.into());
         }
         // The password of this machine's engine is no password of another one's, and is not sent there.
@@ -67,12 +76,21 @@ impl Connection {
         };
         match stored {
             Some(password) => Ok(password),
-            None => bail!("no password: give it with --ss-pass or SLIPSTREAM_PASS"),
+            None => bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS"),
         }
     }
 
     fn means_the_engine_of(&self, data_dir: &Path) -> bool {
-        let named = self.ss_url.as_deref().map(|url| url.trim_end_matches('/'));
+        let named = given(self.url.as_ref()).map(|url| url.trim_end_matches('/'));
         named.is_none_or(|url| data_dir::read_endpoint(data_dir).as_deref() == Some(url))
     }
 }
+
+/// An environment variable that is set to nothing gives nothing.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

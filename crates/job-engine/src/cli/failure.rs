@@ -6,36 +6,44 @@ use slipstream_cimi::{Error, Refusal};
 /// request (a filter with a caret under the place) is shown as it is.
 #[must_use]
 pub fn explain(error: &anyhow::Error) -> String {
-    let Some(position) = error.chain().position(|cause| cause.is::<Error>()) else {
+    let found = error.chain().enumerate().find_map(|(position, cause)| Some((position, cause.downcast_ref()?)));
+    let Some((position, cause)) = found else {
         return format!("error: {error:#}");
     };
-    let context: String = error.chain().take(position).map(|cause| format!("{cause}: ")).collect();
-    let causes: Vec<String> = error.chain().skip(position).map(ToString::to_string).collect();
-    let causes = causes.join(": ");
-    let cause = error.chain().nth(position).and_then(|cause| cause.downcast_ref::<Error>());
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let causes = texts[position..].join(": ");
     let (text, hint) = match cause {
-        Some(Error::Refused { refusal, .. }) => told(refusal, causes),
-        Some(Error::Unreachable { .. }) => (causes, Some(UNREACHABLE_HINT)),
-        Some(Error::Unintelligible { .. }) => (causes, Some("does --ss-url name a SlipStream server?")),
-        None => (causes, None),
+        Error::Refused { refusal, .. } => told(refusal, causes),
+        Error::Unreachable { request, source } => (unreachable(request, &**source), Some(UNREACHABLE_HINT)),
+        Error::Unintelligible { .. } => (causes, Some(FOREIGN_HINT)),
     };
+    let contexts = [&texts[..position], &[text]].concat().join(": ");
     match hint {
-        Some(hint) => format!("error: {context}{text}\nhint: {hint}"),
-        None => format!("error: {context}{text}"),
+        Some(hint) => format!("error: {contexts}\nhint: {hint}"),
+        None => format!("error: {contexts}"),
     }
 }
 
 const UNREACHABLE_HINT: &str = "is an engine running? `slipstream-job up` starts one, --ss-url names another one";
 const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; the password of an engine's user super lies in \
                                 super.password in its data directory";
+const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
+
+/// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
+fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
+    match std::iter::successors(source.source(), |cause| cause.source()).last() {
+        Some(last) => format!("no answer to {request}: {source}: {last}"),
+        None => format!("no answer to {request}: {source}"),
+    }
+}
 
 fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
         (400, _) => (refusal.message.clone(), None),
         (401 | 403, _) => (causes, Some(CREDENTIALS_HINT)),
         (404, Some(id)) if id.starts_with("job/") => (format!("there is no {id}"), Some(UNKNOWN_HINT)),
-        (404, None) => (causes, Some("does --ss-url name a SlipStream server?")),
+        (404, None) => (causes, Some(FOREIGN_HINT)),
         (500.., _) => match &refusal.request_id {
             Some(request_id) => (format!("{causes}, request {request_id} in the server's log"), None),
             None => (causes, None),
@@ -57,6 +65,10 @@ mod tests {
         Error::Refused { request: "PUT /api/job".to_owned(), refusal }.into()
     }
 
+    fn in_layers() -> anyhow::Error {
+        anyhow!("refused").context("tcp").context("client").context("to http://x")
+    }
+
     #[test]
     fn each_kind_of_failure_has_its_words() {
         let unreachable =
@@ -66,6 +78,11 @@ mod tests {
             (
                 unreachable.into(),
                 format!("error: no answer to POST /api/session: connection refused\nhint: {UNREACHABLE_HINT}"),
+            ),
+            (
+                Error::Unreachable { request: "GET /api/job".to_owned(), source: in_layers().into_boxed_dyn_error() }
+                    .into(),
+                format!("error: no answer to GET /api/job: to http://x: refused\nhint: {UNREACHABLE_HINT}"),
             ),
             (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
             (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),

@@ -161,6 +161,25 @@ mod tests {
     }
 
     #[test]
+    fn jobs_lists_with_and_without_saying_so() {
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for good in [
+            "jobs",
+            "jobs --filter x --limit 5",
+            "jobs list --order a:desc,b",
+            "jobs show 0a --json",
+            "jobs stop 0a 0b",
+        ] {
+            assert!(parses(&format!("slipstream-job {good}")), "{good}");
+        }
+        for wrong in
+            ["jobs show", "jobs stop", "jobs delete", "jobs --filter x show 0a", "jobs --limit 10001", "jobs 0a"]
+        {
+            assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations_are_friendly() {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::{Client, Document, job};
+use slipstream_cimi::{Client, Document, Error, job};
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -74,13 +74,27 @@ impl SubmitArguments {
 /// Adds under a key in any case, so that an add whose answer was lost can be sent again (decision 11).
 async fn add(client: &Client, document: &Document, key: Option<String>) -> anyhow::Result<String> {
     let key = key.unwrap_or_else(|| Uuid::new_v4().to_string());
-    for pause in PAUSES {
-        match client.add(JOB.name, document, Some(&key)).await {
-            Err(error) if error.is_transient() => tokio::time::sleep(pause).await,
-            answer => return Ok(answer?),
+    let mut pauses = PAUSES.into_iter();
+    let mut is_in_doubt = false;
+    loop {
+        let error = match client.add(JOB.name, document, Some(&key)).await {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        is_in_doubt |= leaves_doubt(&error);
+        match pauses.next() {
+            Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+            _ if is_in_doubt => return Err(error).context(format!("perhaps added: submit it again with --key {key}")),
+            _ => return Err(error.into()),
         }
     }
-    client.add(JOB.name, document, Some(&key)).await.context("the job was perhaps not added")
+}
+
+/// Whether the job may have been added all the same: the answer to the add, not to a login before it, is missing.
+fn leaves_doubt(error: &Error) -> bool {
+    let (Error::Unreachable { request, .. } | Error::Unintelligible { request, .. } | Error::Refused { request, .. }) =
+        error;
+    error.is_transient() && request.ends_with("/api/job")
 }
 
 async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCode> {

@@ -72,8 +72,16 @@ async fn a_given_key_is_the_key() {
 #[tokio::test(start_paused = true)]
 async fn an_add_that_is_never_answered_ends_as_an_error() {
     let (answer, keys) = added(usize::MAX, None).await;
-    assert!(answer.is_err());
     assert_eq!(keys.len(), PAUSES.len() + 1);
+    // so that whoever submits it again does not add it twice
+    assert!(answer.unwrap_err().to_string().ends_with(&format!("--key {}", keys[0])));
+}
+
+#[test]
+fn only_a_missing_answer_to_the_add_leaves_doubt() {
+    let missing = |request: &str| Error::Unreachable { request: request.to_owned(), source: "reset".into() };
+    assert!(leaves_doubt(&missing("POST /api/job")));
+    assert!(!leaves_doubt(&missing("POST /api/session")));
 }
 
 #[test]

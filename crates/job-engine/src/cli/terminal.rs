@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
-use comfy_table::{Cell, ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Row, Table, presets};
 use console::{Style, Term};
 use jiff::Timestamp;
 use slipstream_cimi::State;
@@ -57,12 +57,14 @@ impl Screen {
     pub fn table(self, titles: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(titles.iter().map(Cell::new));
+        let mut header = Row::from(titles);
+        header.max_height(1);
+        table.set_header(header);
         if let Some(width) = self.width.and_then(|width| u16::try_from(width).ok()) {
             table.set_width(width);
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index + 1 < titles.len() { 2 } else { 0 }));
         }
         table
     }

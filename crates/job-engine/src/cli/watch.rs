@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Context;
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use slipstream_cimi::{Client, Document, Error, Job, State};
 use tokio::time::Instant;
 
-use super::{JOB_NOT_DONE, failure, terminal};
+use super::{JOB_NOT_DONE, terminal};
 use crate::stop::{self, Stop};
 
 /// Pauses between readings grow from here …
@@ -19,6 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest wait for one reading.
 const READING: Duration = Duration::from_secs(20);
+
+/// Columns of the bar's line that are not for the message.
+const BESIDE_THE_MESSAGE: usize = 50;
 
 /// How watching ended.
 #[derive(Debug)]
@@ -100,7 +104,7 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
                 Some(_) => {}
                 None => {
                     failing_since = Some(Instant::now());
-                    view.note(&failure::explain(&error.into()));
+                    view.note(&error.into());
                 }
             },
             Err(error) => return Err(error.into()),
@@ -133,7 +137,7 @@ impl View {
     fn new() -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         let bar = if is_terminal { ProgressBar::new(100) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{prefix:8.bold} {bar:24.cyan/dim} {pos:>3}% {elapsed:>4} {wide_msg}")
+        let style = ProgressStyle::with_template("{prefix:8.bold} {bar:24.cyan/dim} {pos:>3}% {elapsed:>4} {msg}")
             .expect("the template is sound");
         bar.set_style(style.progress_chars("━━─"));
         if is_terminal {
@@ -148,15 +152,23 @@ impl View {
         let line = format!("{} {message}", job.state).trim_end().to_owned();
         self.bar.set_prefix(job.state.as_str());
         self.bar.set_position(job.progress.into());
-        self.bar.set_message(message);
-        if !self.is_terminal && self.last_line.as_ref() != Some(&line) {
+        self.bar.set_message(console::truncate_str(&message, self.room(), "…").into_owned());
+        // of a job that ends without success the remark says it
+        let is_remarked = job.state.is_final() && job.state != State::Success;
+        if !self.is_terminal && !is_remarked && self.last_line.as_ref() != Some(&line) {
             eprintln!("{line}");
             self.last_line = Some(line);
         }
     }
 
-    fn note(&self, failure: &str) {
-        let text = format!("{failure}\nnote: trying again for {} seconds", PATIENCE.as_secs());
+    /// Columns for the message. The last ones stay free for the `^C` that the terminal itself writes.
+    fn room(&self) -> usize {
+        let columns = if self.is_terminal { usize::from(Term::stderr().size().1) } else { usize::MAX };
+        columns.saturating_sub(BESIDE_THE_MESSAGE)
+    }
+
+    fn note(&self, error: &anyhow::Error) {
+        let text = format!("note: trying again for {} seconds: {}", PATIENCE.as_secs(), error.root_cause());
         if self.is_terminal { self.bar.println(text) } else { eprintln!("{text}") }
     }
 }

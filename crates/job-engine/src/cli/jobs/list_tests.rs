@@ -74,6 +74,14 @@ fn a_wide_terminal_has_a_line_for_each_job_and_cuts_messages() {
 }
 
 #[test]
+fn a_terminal_that_is_too_narrow_cuts_what_is_last() {
+    let shown = render(&sample(), 3, Screen { width: Some(62), colours: false });
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!((lines.len(), lines[0].ends_with('…'), lines[1].ends_with('…')), (7, true, true), "{shown}");
+    assert!(lines[3].starts_with("01991d3c-7c1e-7a3b-8f3c-000000000002  FAILED "), "{shown}");
+}
+
+#[test]
 fn without_a_terminal_nothing_is_cut_or_coloured() {
     let shown = render(&sample(), 3, Screen { width: None, colours: false });
     assert!(shown.contains("does not fit into a line of a terminal"), "{shown}");

@@ -124,7 +124,10 @@ fn readable(name: &str, value: &Value, now: Timestamp) -> String {
 }
 
 fn listed(items: &[Value], readable: impl Fn(&Value) -> String) -> String {
-    one_line(&items.iter().map(readable).collect::<Vec<_>>().join(", "))
+    let mut texts: Vec<String> = items.iter().map(readable).collect();
+    // an action is offered under its short and its full name
+    texts.dedup();
+    one_line(&texts.join(", "))
 }
 
 fn readable_acl(acl: &Document) -> Option<String> {

@@ -37,7 +37,8 @@ fn attributes_are_readable() {
                 "rules": [{"type": "USER", "principal": "jane", "right": "VIEW"}]},
         "properties": {"zookeeper-path": "/job/entries/entry-999-0000000001", "a": "b"},
         "operations": [{"rel": "edit", "href": "job/0a"},
-                       {"rel": "http://schemas.dmtf.org/cimi/2/action/stop", "href": "job/0a/stop"}],
+                       {"rel": "http://schemas.dmtf.org/cimi/2/action/stop", "href": "job/0a/stop"},
+                       {"rel": "stop", "href": "job/0a/stop"}],
         "unheardOf": [1, {"x": true}],
     }) else {
         panic!("not an object")

@@ -1,0 +1,65 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const HERE: &str = "http://127.0.0.1:8201";
+
+/// A data directory as a running `up` has it.
+fn data_dir() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("endpoint"), HERE).unwrap();
+    std::fs::write(folder.path().join("super.password"), "of-this-machine\n").unwrap();
+    folder
+}
+
+fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Connection { url: owned(url), user: owned(user), password: owned(password), is_insecure: false }
+}
+
+#[test]
+fn beside_a_running_up_nothing_is_needed_and_empty_variables_are_none() {
+    let folder = data_dir();
+    for connection in [connection(None, None, None), connection(Some(""), Some(""), Some(""))] {
+        assert_eq!(connection.endpoint(Some(folder.path())).unwrap(), HERE);
+        assert_eq!(connection.user_name(), "super");
+        assert_eq!(connection.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
+    }
+}
+
+#[test]
+fn what_is_given_comes_first() {
+    let folder = data_dir();
+    let given = connection(Some("http://elsewhere"), Some("jane"), Some("hers"));
+    assert_eq!(given.endpoint(Some(folder.path())).unwrap(), "http://elsewhere");
+    assert_eq!(given.user_name(), "jane");
+    assert_eq!(given.found_password(Some(folder.path()), None).unwrap().expose_secret(), "hers");
+}
+
+#[test]
+fn the_password_of_this_machines_administrator_goes_to_nobody_else() {
+    let folder = data_dir();
+    let same = connection(Some("http://127.0.0.1:8201/"), None, None);
+    assert_eq!(same.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
+    for other in [connection(Some("http://elsewhere"), None, None), connection(None, Some("jane"), None)] {
+        let refused = other.found_password(Some(folder.path()), None).unwrap_err().to_string();
+        assert!(refused.starts_with("no password of the user"), "{refused}");
+    }
+}
+
+#[test]
+fn the_administrators_variable_is_for_the_administrator_alone() {
+    let variable = "of-the-variable".to_owned();
+    let password = connection(Some("http://elsewhere"), None, None).found_password(None, Some(&variable));
+    assert_eq!(password.unwrap().expose_secret(), "of-the-variable");
+    assert!(connection(None, Some("jane"), None).found_password(None, Some(&variable)).is_err());
+}
+
+#[test]
+fn without_an_engine_the_error_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for data_dir in [None, Some(folder.path())] {
+        let refused = connection(None, None, None).endpoint(data_dir).unwrap_err().to_string();
+        assert!(refused.contains("slipstream-job up") && refused.contains("--ss-url"), "{refused}");
+    }
+}
