@@ -47,6 +47,7 @@ cases!(
     a_walk_sees_each_exactly_once,
     dates_compare_as_instants,
     irregular_values_are_found,
+    one_irregular_value_is_enough,
     remove_matching_removes_those_and_no_others,
     a_filter_of_thousands_of_terms,
 );
@@ -365,6 +366,35 @@ async fn irregular_values_are_found(store: Arc<dyn Store>) {
     }
     store.remove("job/1", 1).await.unwrap();
     assert_eq!(search(&*store, "state='QUEUED'").await, ["job/2"]);
+}
+
+async fn one_irregular_value_is_enough(store: Arc<dyn Store>) {
+    let regular = json!({"created": "2026-01-01T00:00:00.000Z", "priority": 9_007_199_254_740_992_i64, "state": "A"});
+    let rows: &[(Value, &str, &[&str])] = &[
+        (json!({"created": "2026-01-01T00:00:00Z"}), "created<='2026-01-01T00:00:00.000Z'", &["job/0", "job/1"]),
+        (
+            json!({"created": "2026-01-01T01:00:00.000+01:00"}),
+            "created='2026-01-01T00:00:00.000Z'",
+            &["job/0", "job/1"],
+        ),
+        (json!({"created": "soon"}), "created>'2026-01-01T00:00:00.000Z'", &["job/0"]),
+        (json!({"priority": 9_007_199_254_740_993_i64}), "priority>9007199254740992", &["job/0"]),
+        (json!({"priority": "9007199254740992"}), "priority>1", &["job/0", "job/1"]),
+        (json!({"priority": 2.5}), "priority<3", &["job/0"]),
+        (json!({"state": ["A"]}), "state='A'", &["job/0", "job/1"]),
+        (json!({"state": ["B", "C"]}), "state='C'", &["job/0"]),
+        (json!({"state": true}), "state='true'", &["job/0"]),
+    ];
+    fill(&*store, &[("job/1", regular)]).await;
+    for (irregular, text, expected) in rows {
+        fill(&*store, &[("job/0", irregular.clone())]).await;
+        assert_eq!(search(&*store, text).await, *expected, "{irregular} {text}");
+        let by_priority = Query { order: vec![order("priority", false)], limit: 10, ..Query::default() };
+        // as floating-point numbers the large priorities are equal
+        let first = if irregular.get("priority").is_some_and(Value::is_number) { "job/0" } else { "job/1" };
+        assert_eq!(ids(&store.query("job", &by_priority).await.unwrap())[0], first, "{irregular}");
+        store.remove("job/0", 1).await.unwrap();
+    }
 }
 
 async fn remove_matching_removes_those_and_no_others(store: Arc<dyn Store>) {
