@@ -51,7 +51,8 @@ mod embedded {
             a_claim_deleted_in_a_gap_is_lost, a_claim_replaced_unseen_is_not_touched, the_holder_sees_its_entry_vanish,
             the_holder_sees_its_entry_vanish_in_a_gap, a_claim_without_entry_is_consumed, avoided_entries_wait,
             foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
-            missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
+            takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
+            a_late_word_of_an_earlier_claim_takes_nothing_away, missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
             a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits;
         queue_faults:
             a_lost_answer_to_a_claim_is_found, a_lost_claim_request_is_repeated, a_lost_answer_to_a_consume_is_done,

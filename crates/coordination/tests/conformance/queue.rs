@@ -167,6 +167,56 @@ pub async fn each_entry_is_taken_once(harness: &dyn Harness) {
     operator.expect_nothing().await;
 }
 
+pub async fn takers_are_served_in_turn(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    let mut takers = Vec::new();
+    for _ in 0..3 {
+        let queue = queue.clone();
+        takers.push(tokio::spawn(async move { take(&queue).await }));
+        settle().await;
+    }
+    for (index, taker) in takers.into_iter().enumerate() {
+        // the later ones come first in the order of the queue, so that only the turn of the takers counts
+        operator.put(&index.to_string(), 9 - u16::try_from(index).unwrap()).await;
+        let claim = within(taker).await.unwrap();
+        assert_eq!(value(&claim), index.to_string());
+        claim.consume().await.unwrap();
+    }
+}
+
+pub async fn a_taker_that_has_gone_claims_nothing(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    for _ in 0..3 {
+        assert!(poll_at_most(100, queue.take()).await.is_none());
+    }
+    operator.put("a", 1).await;
+    settle().await;
+    assert_eq!((queue.len(), faults.asked("create claim")), (1, 0));
+}
+
+/// A claim ends while a new queue lists, so that its end is told after the listing that shows the entry free.
+pub async fn a_late_word_of_an_earlier_claim_takes_nothing_away(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    for times in 0..25 {
+        operator.put("a", 1).await;
+        let earlier = take(&operator.queue).await;
+        let (client, _) = harness.connect().await.with(Plan::None);
+        let queue = open(&client).await;
+        let mut taking = Box::pin(queue.take());
+        assert!(poll_at_most(times, &mut taking).await.is_none());
+        operator.commit(vec![Operation::delete(claim_node(&earlier))]).await;
+        earlier.abandon();
+        let claim = within(taking).await.unwrap();
+        assert!(poll_at_most(50, claim.lost()).await.is_none());
+        assert_eq!(claim.consume().await, Ok(Settled::Done));
+    }
+    operator.expect_nothing().await;
+}
+
 pub async fn expiry_hands_entries_over(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     let (old, new) = (harness.connect().await, harness.connect().await);
