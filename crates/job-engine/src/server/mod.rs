@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
@@ -131,8 +132,12 @@ impl Server {
         reconcile::run(&self.shared, name, stop).await;
     }
 
-    /// One round of the reconciler over jobs of any age, for a start at which nobody else can be at work.
-    pub async fn reconcile_at_start(&self) -> Result<reconcile::Mended, reconcile::ReconcileError> {
-        reconcile::round(&self.shared, jiff::SignedDuration::ZERO).await
+    /// One round of the reconciler over jobs that nobody has written to for `untouched`: zero for a start at which
+    /// nobody else can be at work.
+    pub async fn reconcile_once(
+        &self,
+        untouched: SignedDuration,
+    ) -> Result<reconcile::Mended, reconcile::ReconcileError> {
+        reconcile::round(&self.shared, untouched).await
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use jiff::SignedDuration;
 use serde_json::json;
 use slipstream_action::Catalogue;
 use slipstream_cimi::dialect::JOB;
@@ -127,7 +128,7 @@ async fn start_server(
     let options = server::Options { password: password.secret().clone(), max_attempts };
     let store: Arc<dyn Store> = store;
     let server = Server::start(store, Arc::new(coordinator.clone()), clock.clone(), options).await?;
-    server.reconcile_at_start().await.context("cannot queue the jobs that wait")?;
+    server.reconcile_once(SignedDuration::ZERO).await.context("cannot queue the jobs that wait")?;
     Ok((server, coordinator))
 }
 

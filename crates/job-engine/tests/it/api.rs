@@ -67,7 +67,10 @@ async fn the_entry_point_says_what_there_is() {
         .header("x-forwarded-port", "444");
     assert_eq!(api.anonymous(forwarded).await.body["baseURI"], "https://out.example.org:444/api/");
     let edited = api.send(Raw::new("PUT", "/api/cloud-entry-point").json(&json!({"name": "ours", "id": "x"}))).await;
-    assert_eq!((edited.status, &edited.body["name"], &edited.body["id"]), (200, &json!("ours"), &json!("cloud-entry-point")));
+    assert_eq!(
+        (edited.status, &edited.body["name"], &edited.body["id"]),
+        (200, &json!("ours"), &json!("cloud-entry-point"))
+    );
     let refused = api.anonymous(Raw::new("PUT", "/api/cloud-entry-point").json(&json!({"name": "theirs"}))).await;
     assert_eq!(refused.status, 403);
 }
@@ -99,14 +102,26 @@ async fn bodies_and_statuses_are_the_originals() {
     assert_eq!(refused("GET", "/api/volume", true).await, body(404, "unknown resource", "/api/volume"));
     let undefined = "undefined action (post, [\"job\" \"foo\"]) for /api/job/1/foo";
     assert_eq!(refused("POST", "/api/job/1/foo", true).await, body(404, undefined, "/api/job/1/foo"));
-    assert_eq!(refused("DELETE", "/api/job", true).await, body(405, "invalid method (delete) for /api/job", "/api/job"));
-    assert_eq!(refused("POST", "/api/job/1", true).await, body(405, "invalid method (post) for /api/job/1", "/api/job/1"));
+    assert_eq!(
+        refused("DELETE", "/api/job", true).await,
+        body(405, "invalid method (delete) for /api/job", "/api/job")
+    );
+    assert_eq!(
+        refused("POST", "/api/job/1", true).await,
+        body(405, "invalid method (post) for /api/job/1", "/api/job/1")
+    );
     assert_eq!(refused("OPTIONS", "/api/job", true).await["status"], 405);
     for (method, path) in [("POST", "/api/job"), ("PUT", "/api/job"), ("GET", "/api/job")] {
         assert_eq!(refused(method, path, false).await, json!({"status": 403, "message": "credentials required"}));
     }
     let id = api.add(json!({"action": "noop"})).await;
-    for (method, path) in [("GET", String::new()), ("PUT", String::new()), ("DELETE", String::new()), ("POST", "/stop".to_owned()), ("GET", "/ledger".to_owned())] {
+    for (method, path) in [
+        ("GET", String::new()),
+        ("PUT", String::new()),
+        ("DELETE", String::new()),
+        ("POST", "/stop".to_owned()),
+        ("GET", "/ledger".to_owned()),
+    ] {
         let refusal = refused(method, &format!("/api/{id}{path}"), false).await;
         assert_eq!(refusal["status"], 403, "{method} {path}");
     }
@@ -117,13 +132,20 @@ async fn bodies_and_statuses_are_the_originals() {
 #[tokio::test]
 async fn a_job_has_its_operations_and_its_entry() {
     let api = Api::new().await;
-    let id = api.add(json!({"action": "noop", "targetResource": {"href": "dummy"}, "state": "SUCCESS", "id": "job/x"})).await;
+    let id = api
+        .add(json!({"action": "noop", "targetResource": {"href": "dummy"}, "state": "SUCCESS", "id": "job/x"}))
+        .await;
     let job = api.send(Raw::new("GET", &format!("/api/{id}"))).await.body;
     assert_eq!((&job["id"], &job["state"], &job["progress"]), (&json!(id), &json!("QUEUED"), &json!(0)));
     assert_eq!(job["resourceURI"], "http://sixsq.com/slipstream/1/Job");
     assert_eq!(job["affectedResources"], json!([{"href": "dummy"}]));
     assert_eq!(job["properties"]["zookeeper-path"], "/job/entries/entry-999-0000000000");
-    let rels: Vec<&str> = job["operations"].as_array().expect("a list").iter().filter_map(|operation| operation["rel"].as_str()).collect();
+    let rels: Vec<&str> = job["operations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|operation| operation["rel"].as_str())
+        .collect();
     assert_eq!(rels, ["edit", "delete", STOP, "stop"]);
     let selected = api.send(Raw::new("GET", &format!("/api/{id}?%24select=id%2Cstate"))).await.body;
     let names: Vec<&String> = selected.as_object().expect("an object").keys().collect();
@@ -138,7 +160,8 @@ async fn an_edit_merges_removes_and_answers_the_document() {
     let edited = api.send(Raw::new("PUT", &path).json(&json!({"state": "RUNNING", "resourceURI": "x"}))).await;
     assert_eq!((edited.status, &edited.body["state"]), (200, &json!("RUNNING")));
     assert!(edited.body.get("started").is_some() && edited.body.get("operations").is_none());
-    let removed = api.send(Raw::new("PUT", &format!("{path}?%24select=name,statusMessage,id")).json(&json!({}))).await.body;
+    let removed =
+        api.send(Raw::new("PUT", &format!("{path}?%24select=name,statusMessage,id")).json(&json!({}))).await.body;
     assert_eq!((removed.get("name"), removed.get("statusMessage")), (None, None));
     assert_eq!(removed["id"], id.as_str());
     let backwards = api.send(Raw::new("PUT", &path).json(&json!({"state": "STOPPING"}))).await;
@@ -171,14 +194,16 @@ async fn stop_ends_a_job_and_takes_its_entry_away() {
 async fn searches_filter_order_page_select_and_count() {
     let api = Api::new().await;
     for (action, priority) in [("b", 2), ("a", 1), ("c", 3), ("d", 3)] {
-        api.add(json!({"action": action, "priority": priority, "targetResource": {"href": format!("dummy/{action}")}})).await;
+        api.add(json!({"action": action, "priority": priority, "targetResource": {"href": format!("dummy/{action}")}}))
+            .await;
     }
     let all = api.search(&[("$orderby", "action")]).await;
     assert_eq!((&all["count"], actions(&all)), (&json!(4), vec!["a", "b", "c", "d"]));
     assert_eq!(all["resourceURI"], "http://sixsq.com/slipstream/1/JobCollection");
     assert_eq!((&all["id"], &all["operations"]), (&json!("job"), &json!([{"rel": "add", "href": "job"}])));
     assert!(all["jobs"][0]["operations"].is_array());
-    let filtered = api.search(&[("$filter", "action='a' or (priority=3 and action!='c')"), ("$orderby", "action:desc")]).await;
+    let filtered =
+        api.search(&[("$filter", "action='a' or (priority=3 and action!='c')"), ("$orderby", "action:desc")]).await;
     assert_eq!(actions(&filtered), ["d", "a"]);
     let target = api.search(&[("filter", "targetResource/href='dummy/c'")]).await;
     assert_eq!(actions(&target), ["c"]);
@@ -198,7 +223,10 @@ async fn searches_filter_order_page_select_and_count() {
 #[tokio::test]
 async fn sessions_log_in_tell_who_they_are_and_log_out() {
     let api = Api::new().await;
-    let own = api.send(Raw::new("PUT", "/api/session").text("application/x-www-form-urlencoded", "%24filter=username%3D%27x%27")).await.body;
+    let own = api
+        .send(Raw::new("PUT", "/api/session").text("application/x-www-form-urlencoded", "%24filter=username%3D%27x%27"))
+        .await
+        .body;
     assert_eq!(own["count"], 1, "the filter is replaced by the caller's own session");
     let session = own["sessions"][0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(own["sessions"][0]["username"], "super");

@@ -153,7 +153,10 @@ fn assert_extra_attempts_were_killed(stored: &BTreeMap<String, Record>, seed: u6
         let attempts = record.ledger["attempts"].as_array().cloned().unwrap_or_default();
         let lives: Vec<i64> = attempts.iter().filter_map(|attempt| attempt["lease"]["generation"].as_i64()).collect();
         assert_eq!(lives.len(), attempts.len(), "{id}: every attempt has a lease, seed {seed}");
-        assert!(lives.windows(2).all(|pair| pair[0] < pair[1]), "{id} was begun twice in one life: {attempts:?}, seed {seed}");
+        assert!(
+            lives.windows(2).all(|pair| pair[0] < pair[1]),
+            "{id} was begun twice in one life: {attempts:?}, seed {seed}"
+        );
         assert!(lives.iter().all(|life| *life <= i64::try_from(KILLS).expect("few") + 1));
         let lost = attempts.iter().filter(|attempt| attempt["outcome"] == json!("lost")).count();
         let given_up = text(&record.document, "statusMessage").starts_with("given up after 5 attempts");

@@ -153,7 +153,8 @@ async fn an_old_executor_runs_under_the_lease_of_its_claim() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     let queue_session = engine.coordinator.connect().await.expect("connected");
-    let queue = slipstream_coordination::LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue =
+        slipstream_coordination::LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     assert_eq!(claim.entry(), entry);
     set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");

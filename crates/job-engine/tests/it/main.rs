@@ -5,5 +5,6 @@ mod bad_input;
 mod kill;
 mod leases;
 mod python_client;
+mod reconcile;
 mod support;
 mod up;

@@ -160,7 +160,9 @@ impl Drop for Up {
 
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream-job"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SLIPSTREAM_") && name != "SLIPSTREAM_TEST_PYTHON") {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("SLIPSTREAM_") && name != "SLIPSTREAM_TEST_PYTHON")
+    {
         command.env_remove(name);
     }
     command
@@ -225,7 +227,8 @@ impl Raw {
 
 /// Logs in and answers the `Cookie` header.
 pub async fn cookie(transport: &dyn Transport) -> String {
-    let body = json!({"sessionTemplate": {"href": "session-template/internal", "username": "super", "password": PASSWORD}});
+    let body =
+        json!({"sessionTemplate": {"href": "session-template/internal", "username": "super", "password": PASSWORD}});
     let login = Raw::new("POST", "/api/session").json(&body).send(transport).await;
     assert_eq!(login.status, 201, "{}", login.text);
     let cookie = login.headers["set-cookie"].to_str().expect("text");

@@ -50,7 +50,8 @@ async fn a_newcomer_needs_nothing_but_two_commands() {
 async fn commands_list_show_stop_and_delete() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &[]);
-    let id = said(&beside(&up, &["submit", "dummy_test_action", "--target", "dummy", "--priority", "5"])).trim().to_owned();
+    let id =
+        said(&beside(&up, &["submit", "dummy_test_action", "--target", "dummy", "--priority", "5"])).trim().to_owned();
     let client = up.client();
     eventually("the job runs", async || (state(&client.get(&id).await.ok()?) == "RUNNING").then_some(())).await;
     let shown = said(&beside(&up, &["jobs", "show", &id]));
@@ -67,7 +68,8 @@ async fn commands_list_show_stop_and_delete() {
     assert!(beside(&up, &["jobs", "delete", short]).status.success());
     let gone = beside(&up, &["jobs", "show", &id]);
     assert_eq!(gone.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&gone.stderr).contains("not found"));
+    let complained = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(complained.contains(&id), "{complained}");
     let wrong = beside(&up, &["jobs", "--filter", "state=="]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains('^'), "{}", String::from_utf8_lossy(&wrong.stderr));
 }

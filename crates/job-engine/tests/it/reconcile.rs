@@ -1,0 +1,211 @@
+//! The reconciler over a real queue: everything that an interruption can leave behind is mended, nothing else is
+//! touched (decisions 1, 2 and 14).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use serde_json::json;
+use slipstream_cimi::Client;
+use slipstream_coordination::embedded::EmbeddedSession;
+use slipstream_coordination::session::{Mode, Operation};
+use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::reconcile::{Mended, recorded_entries};
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use slipstream_job_engine::stop::Stop;
+
+use crate::support::{InProcess, PASSWORD, credentials, document, eventually, job, state};
+
+async fn queue(engine: &InProcess) -> (Arc<dyn Session>, LockingQueue) {
+    let session = engine.coordinator.connect().await.expect("connected");
+    let queue = LockingQueue::open(session.clone(), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    (session, queue)
+}
+
+async fn entries(session: &dyn Session) -> Vec<String> {
+    let mut names = session.children(nodes::ENTRIES).await.expect("listed");
+    names.sort();
+    names
+}
+
+async fn round(engine: &InProcess) -> Mended {
+    engine.server.reconcile_once(SignedDuration::ZERO).await.expect("a round")
+}
+
+async fn delete(session: &dyn Session, name: &str) {
+    let path = format!("{}/{name}", nodes::ENTRIES);
+    session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
+}
+
+#[tokio::test]
+async fn a_job_without_an_entry_gets_one_with_its_priority() {
+    let engine = InProcess::new().await;
+    let (session, _) = queue(&engine).await;
+    let mut urgent = job("noop");
+    urgent.insert("priority".to_owned(), json!(7));
+    let queued = engine.client.add("job", &urgent, None).await.expect("added");
+    let running = engine.client.add("job", &job("noop"), None).await.expect("added");
+    engine.client.edit(&running, &document(json!({"state": "RUNNING"})), &[]).await.expect("begun");
+    for name in entries(&*session).await {
+        delete(&*session, &name).await;
+    }
+    assert_eq!(round(&engine).await, Mended { put: 2, ..Mended::default() });
+    let names = entries(&*session).await;
+    assert_eq!(names.len(), 2);
+    assert!(names[0].starts_with("entry-007-") && names[1].starts_with("entry-999-"), "{names:?}");
+    for (id, name) in [(&queued, &names[0]), (&running, &names[1])] {
+        let shown = engine.client.get(id).await.expect("there");
+        assert_eq!(shown["properties"]["zookeeper-path"], format!("{}/{name}", nodes::ENTRIES));
+    }
+    assert_eq!(round(&engine).await, Mended::default(), "a second round finds nothing to do");
+}
+
+#[tokio::test]
+async fn an_entry_that_was_put_and_not_recorded_is_adopted() {
+    let engine = InProcess::new().await;
+    let (session, queue) = queue(&engine).await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let recorded = entries(&*session).await;
+    delete(&*session, &recorded[0]).await;
+    let put = queue.put(id.as_bytes(), 999).await.expect("put");
+    assert_eq!(round(&engine).await, Mended { put: 1, ..Mended::default() });
+    assert_eq!(entries(&*session).await.len(), 1, "no second entry");
+    assert_eq!(engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"], put);
+}
+
+#[tokio::test]
+async fn the_entry_of_a_final_job_is_consumed_unless_somebody_holds_it() {
+    let engine = InProcess::new().await;
+    let (session, queue) = queue(&engine).await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let claim = queue.take().await.expect("taken");
+    engine.client.edit(&id, &document(json!({"state": "SUCCESS"})), &[]).await.expect("ended");
+    assert_eq!(round(&engine).await, Mended::default(), "the holder consumes it");
+    assert_eq!(entries(&*session).await.len(), 1);
+    claim.release().await.expect("released");
+    assert_eq!(round(&engine).await, Mended { consumed: 1, ..Mended::default() });
+    assert_eq!(entries(&*session).await, Vec::<String>::new());
+    assert_eq!(session.children(nodes::TAKEN).await.expect("listed"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn entries_that_this_store_never_knew_are_reported_and_left_alone() {
+    let engine = InProcess::new().await;
+    let (session, queue) = queue(&engine).await;
+    queue.put(b"job/of-somebody-else", 999).await.expect("put");
+    assert_eq!(round(&engine).await, Mended { unknown: 1, ..Mended::default() });
+    assert_eq!(entries(&*session).await.len(), 1);
+}
+
+#[tokio::test]
+async fn jobs_just_written_to_are_left_alone() {
+    let engine = InProcess::new().await;
+    let (session, _) = queue(&engine).await;
+    engine.client.add("job", &job("noop"), None).await.expect("added");
+    for name in entries(&*session).await {
+        delete(&*session, &name).await;
+    }
+    let untouched = engine.server.reconcile_once(SignedDuration::from_secs(10)).await.expect("a round");
+    assert_eq!(untouched, Mended::default());
+    assert_eq!(round(&engine).await.put, 1);
+}
+
+#[tokio::test]
+async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_after_them() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let first = InProcess::over(store.clone()).await;
+    let kept = first.client.add("job", &job("noop"), None).await.expect("added");
+    let done = first.client.add("job", &job("noop"), None).await.expect("added");
+    let also_kept = first.client.add("job", &job("noop"), None).await.expect("added");
+    first.client.operation(&done, "stop").await.expect("stopped");
+    let revision = async |id: &str| first.store.get(id).await.expect("answers").expect("there").revision;
+    let before = (revision(&kept).await, revision(&also_kept).await);
+
+    let coordinator = Embedded::new();
+    let recorded = recorded_entries(&*store).await.expect("read");
+    coordinator.restore(nodes::ENTRIES, recorded).expect("restored");
+    let session = coordinator.connect().await.expect("connected");
+    assert_eq!(entries(&*session).await, ["entry-999-0000000000", "entry-999-0000000002"]);
+    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let next = queue.put(b"job/next", 999).await.expect("put");
+    assert_eq!(next, "/job/entries/entry-999-0000000003");
+    let claim = queue.take().await.expect("taken");
+    assert_eq!(claim.value(), kept.as_bytes());
+    claim.abandon();
+    assert_eq!((revision(&kept).await, revision(&also_kept).await), before, "nothing was written to the store");
+}
+
+/// A coordinator that can be taken away, sessions and all.
+#[derive(Default)]
+struct Away {
+    inner: Embedded,
+    sessions: Mutex<Vec<EmbeddedSession>>,
+    away: AtomicBool,
+    refused: AtomicUsize,
+}
+
+impl Away {
+    fn take_away(&self) {
+        self.away.store(true, Ordering::SeqCst);
+        for session in self.sessions.lock().expect("not poisoned").drain(..) {
+            session.expire();
+        }
+    }
+}
+
+#[async_trait]
+impl Coordinator for Away {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        if self.away.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::ConnectionLoss);
+        }
+        let session = self.inner.session();
+        self.sessions.lock().expect("not poisoned").push(session.clone());
+        Ok(Arc::new(session))
+    }
+}
+
+#[tokio::test]
+async fn an_add_is_answered_while_the_coordinator_is_away_and_queued_when_it_is_back() {
+    let away = Arc::new(Away::default());
+    let options = Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+    let store: Arc<MemoryStore> = Arc::default();
+    let server = Server::start(store, away.clone(), Clock::system(), options).await.expect("the server starts");
+    let client = Client::new(server.transport(), Some(credentials()));
+    away.take_away();
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(client.add("job", &job("noop"), None).await.expect("answered 201"));
+    }
+    assert!(away.refused.load(Ordering::SeqCst) >= 10, "the coordinator was away");
+    away.away.store(false, Ordering::SeqCst);
+    server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
+    let session = away.inner.connect().await.expect("connected");
+    assert_eq!(entries(&*session).await.len(), ids.len());
+    for id in ids {
+        assert_eq!(state(&client.get(&id).await.expect("there")), "QUEUED");
+    }
+}
+
+#[tokio::test]
+async fn the_reconciler_runs_by_itself_and_when_it_is_elected() {
+    let engine = InProcess::new().await;
+    let (session, _) = queue(&engine).await;
+    let parent = Operation::Create { path: nodes::OWN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
+    session.commit(vec![parent]).await.expect_err("made at the start");
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    engine.client.edit(&id, &document(json!({"state": "SUCCESS"})), &[]).await.expect("ended");
+    let stop = Stop::new();
+    let running = tokio::spawn({
+        let (server, stop) = (engine.server.clone(), stop.clone());
+        async move { server.reconcile("one", stop).await }
+    });
+    eventually("the entry of the final job goes", async || entries(&*session).await.is_empty().then_some(())).await;
+    stop.ask();
+    running.await.expect("no panic");
+}
