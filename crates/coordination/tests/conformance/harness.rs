@@ -260,6 +260,8 @@ impl FaultySession {
         };
         self.line.send(Box::pin(work)).unwrap();
         let outcome = answered.await.unwrap();
+        // events may overtake an answer
+        tokio::task::yield_now().await;
         if fault == Some(Fault::Answer) { Err(Error::ConnectionLoss) } else { outcome }
     }
 }
