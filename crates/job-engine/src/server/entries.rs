@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_coordination::session::Cause;
+use slipstream_coordination::session::{Cause, State};
 use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
 use tokio::sync::Mutex;
 
@@ -94,20 +94,14 @@ impl Entries {
         &self,
         request: impl AsyncFnOnce(Connection) -> Result<T, Error>,
     ) -> Result<T, EntriesError> {
-        let work = async {
-            let connection = self.connected().await?;
-            let answer = request(connection).await;
-            if matches!(answer, Err(Error::Expired)) {
-                *self.connection.lock().await = None;
-            }
-            answer
-        };
+        let work = async { request(self.connected().await?).await };
         Ok(tokio::time::timeout(LIMIT, work).await.map_err(|_| EntriesError::Slow)??)
     }
 
     async fn connected(&self) -> Result<Connection, Error> {
         let mut connection = self.connection.lock().await;
-        if let Some(connection) = &*connection {
+        let live = |connection: &&Connection| *connection.session.state().borrow() != State::Expired;
+        if let Some(connection) = connection.as_ref().filter(live) {
             return Ok(connection.clone());
         }
         let session = self.coordinator.connect().await?;

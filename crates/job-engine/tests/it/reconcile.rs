@@ -143,7 +143,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
 #[derive(Default)]
 struct Away {
     inner: Embedded,
-    sessions: Mutex<Vec<EmbeddedSession>>,
+    sessions: Mutex<Vec<Arc<EmbeddedSession>>>,
     away: AtomicBool,
     refused: AtomicUsize,
 }
@@ -164,9 +164,9 @@ impl Coordinator for Away {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(Error::ConnectionLoss);
         }
-        let session = self.inner.session();
+        let session = Arc::new(self.inner.session());
         self.sessions.lock().expect("not poisoned").push(session.clone());
-        Ok(Arc::new(session))
+        Ok(session)
     }
 }
 
