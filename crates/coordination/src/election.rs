@@ -96,6 +96,7 @@ impl Leadership {
         let (mut state, mut lost) = (self.state.clone(), self.lost.clone());
         // errors say that the session or the task is gone, and with it the leadership
         tokio::select! {
+            biased;
             _ = state.changed() => {}
             _ = lost.wait_for(|lost| *lost) => {}
         }
@@ -201,6 +202,7 @@ impl Candidate {
                 let before = format!("{}/{before}", self.path);
                 let mut changes = self.session.watch(&before).await?;
                 tokio::select! {
+                    biased;
                     _ = state.changed() => {}
                     () = self.vanished(&before, &mut changes) => {}
                 }
@@ -239,6 +241,7 @@ impl Candidate {
     /// Ends when the leadership is let go, the state changes, or the node vanishes.
     async fn reign(&self, Proof { node, mut state, mut changes }: Proof, let_go: oneshot::Receiver<()>) {
         tokio::select! {
+            biased;
             _ = let_go => {}
             _ = state.changed() => {}
             () = self.vanished(&node, &mut changes) => {}

@@ -154,14 +154,17 @@ impl LockingQueue {
         let name = self.own_entry(entry)?;
         let operations =
             [requests.creation_of_claim(name), Operation::delete(entry), Operation::delete(requests.claim_path(name))];
-        match requests.session.commit(operations.to_vec()).await {
+        let attempt = async || match requests.session.commit(operations.to_vec()).await {
             Err(error) if error.is(Cause::NodeExists) => Ok(false),
             Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(true),
+            answer => answer.map(|_| true),
+        };
+        match attempt().await {
             Err(error) if error.is(Cause::NoNode) => {
                 requests.make_folders().await?;
-                requests.session.commit(operations.to_vec()).await.map(|_| true)
+                attempt().await
             }
-            answer => answer.map(|_| true),
+            outcome => outcome,
         }
     }
 

@@ -115,6 +115,9 @@ impl Actor {
 
     /// One claim under way for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
+        if self.claiming < self.waiting.len() && self.mirror.has_free() {
+            self.waiting.retain(|taker| !taker.is_closed());
+        }
         while self.claiming < self.waiting.len() {
             let Some(name) = self.mirror.take_in_hand() else { return };
             self.claiming += 1;

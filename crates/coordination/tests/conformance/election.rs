@@ -198,6 +198,7 @@ pub async fn only_the_next_one_wakes(harness: &dyn Harness) {
     let second = stand(&second, "second", &observer).await;
     let third = stand(&third, "third", &observer).await;
     settle().await;
+    assert_eq!(faults.asked("watch"), 0, "nobody watches the whole election");
     let asked = faults.asked("children") + faults.asked("data");
     leadership.resign().await.unwrap();
     assert!(within(second).await.unwrap().holds());

@@ -260,6 +260,8 @@ impl FaultySession {
         };
         self.line.send(Box::pin(work)).unwrap();
         let outcome = answered.await.unwrap();
+        // events may overtake an answer
+        tokio::task::yield_now().await;
         if fault == Some(Fault::Answer) { Err(Error::ConnectionLoss) } else { outcome }
     }
 }
@@ -293,7 +295,8 @@ impl Session for FaultySession {
 
     async fn watch(&self, path: &str) -> Result<Watch, Error> {
         let path = path.to_owned();
-        self.send("watch", |session| async move { session.watch(&path).await }).await
+        let kind = if path.contains("__lock__") { "watch candidate" } else { "watch" };
+        self.send(kind, |session| async move { session.watch(&path).await }).await
     }
 
     async fn sync(&self, path: &str) -> Result<(), Error> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_coordination::embedded::WATCH_CAPACITY;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::{Claim, Error, LockingQueue};
@@ -62,11 +61,11 @@ pub async fn take(queue: &LockingQueue) -> Claim {
     within(queue.take()).await.unwrap()
 }
 
-fn value(claim: &Claim) -> &str {
+pub fn value(claim: &Claim) -> &str {
     std::str::from_utf8(claim.value()).unwrap()
 }
 
-fn claim_node(claim: &Claim) -> String {
+pub fn claim_node(claim: &Claim) -> String {
     claim.entry().replace("/entries/", "/taken/")
 }
 
@@ -167,6 +166,38 @@ pub async fn each_entry_is_taken_once(harness: &dyn Harness) {
     operator.expect_nothing().await;
 }
 
+pub async fn takers_are_served_in_turn(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    let mut takers = Vec::new();
+    for _ in 0..3 {
+        let queue = queue.clone();
+        takers.push(tokio::spawn(async move { take(&queue).await }));
+        settle().await;
+    }
+    for (index, taker) in takers.into_iter().enumerate() {
+        // the later ones come first in the order of the queue, so that only the turn of the takers counts
+        operator.put(&index.to_string(), 9 - u16::try_from(index).unwrap()).await;
+        let claim = within(taker).await.unwrap();
+        assert_eq!(value(&claim), index.to_string());
+        claim.consume().await.unwrap();
+    }
+}
+
+pub async fn a_taker_that_has_gone_claims_nothing(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    for _ in 0..3 {
+        assert!(poll_at_most(100, queue.take()).await.is_none());
+    }
+    operator.put("a", 1).await;
+    settle().await;
+    assert_eq!((queue.len(), faults.asked("create claim")), (1, 0));
+}
+
+/// A claim ends while a new queue lists, so that its end is told after the listing that shows the entry free.
 pub async fn expiry_hands_entries_over(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     let (old, new) = (harness.connect().await, harness.connect().await);
@@ -255,160 +286,8 @@ pub async fn a_consume_dropped_at_any_await_leaves_no_claim(harness: &dyn Harnes
     assert!(given_back >= 2 && consumed >= 2, "{given_back} {consumed}");
 }
 
-pub async fn a_gap_is_caught_up(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 0).await;
-    let gone = operator.put("b", 10).await;
-    operator.put("d", 90).await;
-    let held = take(&queue).await;
-    client.suspend().await;
-    assert!(operator.queue.remove(&gone, b"b").await.unwrap());
-    operator.put("c", 50).await;
-    client.resume().await;
-    settle().await;
-    for expected in ["c", "d"] {
-        let claim = take(&queue).await;
-        assert_eq!(value(&claim), expected);
-        claim.consume().await.unwrap();
-    }
-    // what is held is neither lost nor offered again
-    assert!(poll_at_most(50, held.lost()).await.is_none());
-    assert!(poll_at_most(50, queue.take()).await.is_none());
-    assert_eq!(held.consume().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
 /// Nothing reads while more happens than a watch holds.
-pub async fn an_overflow_is_caught_up(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("first", 999).await;
-    let held = take(&queue).await;
-    let count = 2 * WATCH_CAPACITY;
-    for index in 0..count {
-        operator.put(&index.to_string(), if index == count - 1 { 0 } else { 5 }).await;
-    }
-    let last = (count - 1).to_string();
-    eventually("all are known", || async { queue.len() == count + 1 }).await;
-    for expected in [last.as_str(), "0", "1"] {
-        let claim = take(&queue).await;
-        assert_eq!(value(&claim), expected);
-        claim.consume().await.unwrap();
-    }
-    assert_eq!(held.consume().await, Ok(Settled::Done));
-}
-
-pub async fn a_taker_waits_out_a_suspension(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    take(&queue).await.consume().await.unwrap();
-    client.suspend().await;
-    operator.put("b", 1).await;
-    let taker = tokio::spawn(async move { take(&queue).await });
-    settle().await;
-    assert!(!taker.is_finished() && operator.claims().await.is_empty());
-    client.resume().await;
-    assert_eq!(value(&within(taker).await.unwrap()), "b");
-}
-
-pub async fn an_unproven_claim_is_consumed_later(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    client.suspend().await;
-    settle().await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
-    let consuming = tokio::spawn(claim.consume());
-    settle().await;
-    assert!(!consuming.is_finished());
-    client.resume().await;
-    assert_eq!(within(consuming).await.unwrap(), Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
-pub async fn a_claim_deleted_by_a_stranger_is_lost(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    operator.commit(vec![Operation::delete(claim_node(&claim))]).await;
-    within(claim.lost()).await;
-    assert_eq!(claim.consume().await, Ok(Settled::Lost));
-    assert_eq!(take(&queue).await.consume().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
-pub async fn a_claim_deleted_in_a_gap_is_lost(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let (client, other) = (harness.connect().await, harness.connect().await);
-    let (queue, other_queue) = (open(&client).await, open(&other).await);
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    client.suspend().await;
-    operator.commit(vec![Operation::delete(claim_node(&claim))]).await;
-    let next = take(&other_queue).await;
-    client.resume().await;
-    within(claim.lost()).await;
-    assert_eq!(claim.release().await, Ok(Settled::Lost));
-    assert!(poll_at_most(50, next.lost()).await.is_none());
-    assert_eq!(next.consume().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
 /// Nothing tells the holder before it consumes: what it finds is not its own.
-pub async fn a_claim_replaced_unseen_is_not_touched(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    for release in [false, true] {
-        operator.put("a", 1).await;
-        let claim = take(&queue).await;
-        let node = claim_node(&claim);
-        operator.commit(vec![Operation::delete(&node), Operation::create(&node, "other", Mode::Ephemeral)]).await;
-        let entry = claim.entry().to_owned();
-        let settled = if release { claim.release().await } else { claim.consume().await };
-        assert_eq!(settled, Ok(Settled::Lost));
-        assert_eq!(operator.client.session.data(&node).await.unwrap().data, b"other");
-        operator.commit(vec![Operation::delete(&entry), Operation::delete(&node)]).await;
-    }
-}
-
-pub async fn the_holder_sees_its_entry_vanish(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    assert!(poll_at_most(50, claim.entry_gone()).await.is_none());
-    assert!(operator.queue.remove(claim.entry(), b"a").await.unwrap());
-    within(claim.entry_gone()).await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
-    assert_eq!(claim.consume().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
-pub async fn the_holder_sees_its_entry_vanish_in_a_gap(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    client.suspend().await;
-    assert!(operator.queue.remove(claim.entry(), b"a").await.unwrap());
-    client.resume().await;
-    within(claim.entry_gone()).await;
-    assert_eq!(claim.release().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-}
-
 pub async fn a_claim_without_entry_is_consumed(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     let client = harness.connect().await;
