@@ -1,7 +1,7 @@
 //! CIMI out of reach, lost answers, refusals.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -53,15 +53,21 @@ async fn slots_share_one_pause_while_the_server_is_out_of_reach() {
     let runs = Runs::default();
     let mut harness = harness(&runs).await;
     harness.options.threads = 8;
-    harness.server.script(|_| Fault::Unreachable);
+    let (begun, asked) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+    let asking = asked.clone();
+    harness.server.script(move |_| {
+        asking.lock().unwrap().push(begun.elapsed().as_secs());
+        Fault::Unreachable
+    });
     for number in 0..20 {
         harness.add(&format!("job/{number}"), "act").await;
     }
     harness.start();
-    until("a claim", || harness.server.injected() >= 8).await;
     tokio::time::sleep(60 * SECOND).await;
-    // After 1, 2, 4, 8, 16, 30 … seconds, at most eight at a time.
-    assert!(harness.server.injected() <= 8 * 7, "{}", harness.server.injected());
+    let mut times = asked.lock().unwrap().clone();
+    assert!(times.len() > 6 && times.len() <= 6 * 8, "{times:?}");
+    times.dedup();
+    assert_eq!(times, [0, 1, 3, 7, 15, 31]);
     harness.server.heal();
     for number in 0..20 {
         harness.until_state(&format!("job/{number}"), State::Success).await;
@@ -146,6 +152,39 @@ async fn progress_that_cannot_be_written_does_not_count_and_is_told_later() {
     assert_eq!((&document["state"], &document["statusMessage"]), (&json!("SUCCESS"), &json!("first")));
     assert_eq!(document["affectedResources"], json!([{ "href": "a/1" }]));
     harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_under_way_when_the_action_ends_is_waited_for_or_goes_with_the_final_one() {
+    for (delay, edits) in [(SECOND, 3), (1000 * SECOND, 2)] {
+        let mut harness = Harness::new().await;
+        let action = |job: JobHandle| {
+            async move {
+                job.set_progress(50);
+                job.add_affected_resource("a/1");
+                tokio::time::sleep(SECOND / 10).await;
+                Ok(Success::default())
+            }
+            .boxed()
+        };
+        harness.catalogue.register("act", Closure(action), None);
+        harness.server.script(
+            move |asked| {
+                if asked.body.contains_key("progress") { Fault::Late(delay) } else { Fault::None }
+            },
+        );
+        harness.add("job/1", "act").await;
+        let begun = Instant::now();
+        harness.start();
+        harness.until_empty().await;
+        assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+        assert_eq!(harness.server.injected(), 1);
+        assert_eq!(harness.server.attribute("job/1", "affectedResources"), json!([{ "href": "a/1" }]));
+        let served = harness.server.served("job/1");
+        assert_eq!(served.iter().filter(|served| served.asked.method == "PUT").count(), edits);
+        assert_eq!(served.last().unwrap().asked.state(), Some("SUCCESS"), "the report overtook the final one");
+        harness.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
