@@ -307,7 +307,12 @@ fn values_of_each_type_match_as_the_specification_says() {
         ("created='2026-01-01T13:00:00.000+01:00'", true),
         ("name='2026-01-01T12:00:00Z'", false),
         ("name<'2026-01-01T12:30:00+01:00'", true),
-        // and, or
+    ]);
+}
+
+#[test]
+fn and_binds_tighter_than_or() {
+    check(&[
         ("state='RUNNING' and progress=1", false),
         ("state='RUNNING' or progress=1", true),
         ("progress=1 or progress=2", false),

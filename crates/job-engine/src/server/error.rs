@@ -30,42 +30,50 @@ impl ApiError {
     }
 
     /// The document does not exist.
+    #[must_use]
     pub fn not_found(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{id} not found"), Some(id))
     }
 
     /// The path is none of ours.
+    #[must_use]
     pub fn unknown_resource(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown resource", Some(path))
     }
 
     /// The document's kind has no such action.
+    #[must_use]
     pub fn undefined_action(method: &str, kind: &str, action: &str, path: &str) -> Self {
         let message = format!("undefined action ({method}, [\"{kind}\" \"{action}\"]) for {path}");
         Self::new(StatusCode::NOT_FOUND, message, Some(path))
     }
 
     /// The path exists, the method does not.
+    #[must_use]
     pub fn invalid_method(method: &str, path: &str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("invalid method ({method}) for {path}"), Some(path))
     }
 
     /// The caller has to log in first.
+    #[must_use]
     pub fn credentials_required() -> Self {
         Self::new(StatusCode::FORBIDDEN, "credentials required", None)
     }
 
     /// The caller may not do this with that document, or is not who it says.
+    #[must_use]
     pub fn invalid_credentials(name: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("invalid credentials for '{name}'"), Some(name))
     }
 
     /// The document exists already.
+    #[must_use]
     pub fn exists(id: &str) -> Self {
         Self::contradiction(id, Code::Conflict, format!("conflict with {id}"))
     }
 
     /// The write contradicts the stored document (decision 5).
+    #[must_use]
     pub fn contradiction(id: &str, code: Code, message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::CONFLICT, message, Some(id));
         error.refusal.code = Some(code);
@@ -73,34 +81,40 @@ impl ApiError {
     }
 
     /// The request cannot be understood.
+    #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message, None)
     }
 
     /// The document breaks its schema; one line per violation.
+    #[must_use]
     pub fn schema(violations: &[String]) -> Self {
         let message = format!("resource does not satisfy defined schema:\n{}", violations.join("\n"));
         Self::new(StatusCode::BAD_REQUEST, message, None)
     }
 
     /// The body is longer than the server reads.
+    #[must_use]
     pub fn too_large(limit: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is larger than {limit} bytes"), None)
     }
 
     /// Something that the caller cannot mend.
+    #[must_use]
     pub fn unexpected(error: &(dyn Error + 'static)) -> Self {
         let outer = Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("Unexpected exception thrown: {error}"), None);
         Self { log: Some(chain(error)), ..outer }
     }
 
     /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.
+    #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static)) -> Self {
         let outer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None);
         Self { log: Some(chain(error)), ..outer }
     }
 
     /// The store did not do it, and it was nobody's conflict.
+    #[must_use]
     pub fn store(error: &StoreError) -> Self {
         let outer = match error {
             StoreError::Exists(id) => return Self::exists(id),
@@ -121,6 +135,7 @@ impl ApiError {
 }
 
 /// An error with all its causes on one line.
+#[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -307,7 +307,7 @@ async fn read_body(body: Body) -> Result<Bytes, ApiError> {
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
 }
 
 fn content_type(headers: &HeaderMap) -> String {

@@ -29,13 +29,15 @@ pub fn job_violations(document: &Document) -> Vec<String> {
 /// Everything that is wrong with attributes that every resource may have.
 #[must_use]
 pub fn common_violations(document: &Document) -> Vec<String> {
-    let violation = |(name, value)| attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}"));
+    let violation = |(name, value): (&String, &Value)| {
+        attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}"))
+    };
     document.iter().filter_map(violation).collect()
 }
 
 /// What is wrong with one attribute. `acl` has violations of its own.
-fn attribute_violation(attribute: &String, value: &Value) -> Result<(), String> {
-    match attribute.as_str() {
+fn attribute_violation(attribute: &str, value: &Value) -> Result<(), String> {
+    match attribute {
         "id" | "parent" | "resourceMetadata" => id(value),
         "resourceURI" | "description" | "statusMessage" => text(value),
         "created" | "updated" | "started" | "timeOfStatusChange" => timestamp(value),

@@ -183,20 +183,17 @@ pub async fn ensure_administrator(
         tokio::task::spawn_blocking(work).await.expect("hashing does not panic").map_err(PasswordError::Hash)?;
     let Some(renewed) = renewed else { return Ok(()) };
     let ledger = json!({"password": renewed});
-    match stored {
-        Some(user) => {
-            store.replace(Record { ledger, ..user }).await?;
-        }
-        None => {
-            let document = json!({
-                "id": id, "resourceURI": "http://sixsq.com/slipstream/1/User",
-                "created": clock::print(now), "updated": clock::print(now), "acl": super::access::default_acl(),
-                "username": ADMINISTRATOR, "state": "ACTIVE", "isSuperUser": true,
-            });
-            let Value::Object(document) = document else { unreachable!("written as an object above") };
-            store.insert(Record { id, revision: 0, document, ledger }).await?;
-        }
+    if let Some(user) = stored {
+        store.replace(Record { ledger, ..user }).await?;
+        return Ok(());
     }
+    let document = json!({
+        "id": id, "resourceURI": "http://sixsq.com/slipstream/1/User",
+        "created": clock::print(now), "updated": clock::print(now), "acl": super::access::default_acl(),
+        "username": ADMINISTRATOR, "state": "ACTIVE", "isSuperUser": true,
+    });
+    let Value::Object(document) = document else { unreachable!("written as an object above") };
+    store.insert(Record { id, revision: 0, document, ledger }).await?;
     Ok(())
 }
 

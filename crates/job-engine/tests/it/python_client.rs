@@ -1,4 +1,4 @@
-//! The unmodified `slipstream-api` 3.71.1 from PyPI as a peer. `cargo xtask test` installs it and names its Python.
+//! The unmodified `slipstream-api` 3.71.1 from `PyPI` as a peer. `cargo xtask test` installs it and names its Python.
 
 use std::path::Path;
 use std::process::Command;

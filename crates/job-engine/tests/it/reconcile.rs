@@ -144,13 +144,13 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
 struct Away {
     inner: Embedded,
     sessions: Mutex<Vec<Arc<EmbeddedSession>>>,
-    away: AtomicBool,
+    gone: AtomicBool,
     refused: AtomicUsize,
 }
 
 impl Away {
     fn take_away(&self) {
-        self.away.store(true, Ordering::SeqCst);
+        self.gone.store(true, Ordering::SeqCst);
         for session in self.sessions.lock().expect("not poisoned").drain(..) {
             session.expire();
         }
@@ -160,7 +160,7 @@ impl Away {
 #[async_trait]
 impl Coordinator for Away {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
-        if self.away.load(Ordering::SeqCst) {
+        if self.gone.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(Error::ConnectionLoss);
         }
@@ -183,7 +183,7 @@ async fn an_add_is_answered_while_the_coordinator_is_away_and_queued_when_it_is_
         ids.push(client.add("job", &job("noop"), None).await.expect("answered 201"));
     }
     assert!(away.refused.load(Ordering::SeqCst) >= 10, "the coordinator was away");
-    away.away.store(false, Ordering::SeqCst);
+    away.gone.store(false, Ordering::SeqCst);
     server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
     let session = away.inner.connect().await.expect("connected");
     assert_eq!(entries(&*session).await.len(), ids.len());

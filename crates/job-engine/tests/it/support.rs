@@ -18,7 +18,7 @@ use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
 
 pub const PASSWORD: &str = "for-tests";
 /// Longest wait for anything in a test.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Asks `condition` until it answers something.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
@@ -102,7 +102,7 @@ impl Up {
         let mut up = Self { child, lines, endpoint: String::new() };
         let line = up.line_with("/api/cloud-entry-point");
         let start = line.find("http://").expect("an address");
-        up.endpoint = line[start..].trim_end_matches("/api/cloud-entry-point").to_owned();
+        up.endpoint.push_str(line[start..].trim_end_matches("/api/cloud-entry-point"));
         up
     }
 

@@ -1,6 +1,6 @@
 //! [`SqliteStore`]: documents in one `SQLite` file.
 //!
-//! One thread writes ([`writer`]) and three read ([`reader`]), so that no asynchronous worker ever waits for the disk:
+//! One thread writes (`writer`) and three read (`reader`), so that no asynchronous worker ever waits for the disk:
 //! one for single documents, which therefore never wait behind a search, and two for searches.
 
 use std::path::{Path, PathBuf};
