@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask check`.
+//! The project's own commands: `cargo xtask test`, `cargo xtask check` and `cargo xtask bench`.
 //!
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
 
 use std::process::ExitCode;
 
+mod bench;
 mod check;
 mod commands;
 mod python;
@@ -15,7 +16,8 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
-  check                            format, lints, layers, lengths, banned texts, documentation, links, licences";
+  check                            format, lints, layers, lengths, banned texts, documentation, links, licences
+  bench idle [--seconds N]         what an unused `up` costs, and how soon it answers";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_deref() {
         Some("test") => suite::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("check") if rest.is_empty() => check::run(),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
