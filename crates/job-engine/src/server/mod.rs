@@ -10,6 +10,7 @@ pub mod generation;
 pub mod job_document;
 pub mod jobs;
 pub mod ledger;
+mod listen;
 pub mod reconcile;
 pub mod resources;
 pub mod routes;
@@ -19,9 +20,7 @@ pub mod store;
 pub mod transport;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_cimi::Transport;
@@ -34,9 +33,6 @@ use crate::stop::Stop;
 use entries::{Entries, EntriesError};
 use sessions::{PasswordError, Sessions};
 use store::{Store, StoreError};
-
-/// How long open requests may go on after the server was asked to stop.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
@@ -112,19 +108,8 @@ impl Server {
     }
 
     /// Answers requests until `stop`, then lets open requests end.
-    pub async fn serve(&self, listener: TcpListener, stop: Stop) -> std::io::Result<()> {
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot turn off delays of small packets");
-            }
-        });
-        let asked = stop.clone();
-        let serving = axum::serve(listener, routes::router(self.shared.clone()))
-            .with_graceful_shutdown(async move { asked.asked().await });
-        tokio::select! {
-            result = serving.into_future() => result,
-            () = stop.grace_over(LAST_REQUESTS) => Ok(()),
-        }
+    pub async fn serve(&self, listener: TcpListener, stop: Stop) {
+        listen::serve(listener, routes::router(self.shared.clone()), stop).await;
     }
 
     /// Mends what was interrupted, until `stop` (decision 2).

@@ -76,7 +76,10 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
 
     let serving = Stop::new();
     let mut last: JoinSet<()> = JoinSet::new();
-    last.spawn(serve(server.clone(), listener, serving.clone(), stop.clone()));
+    {
+        let (server, serving) = (server.clone(), serving.clone());
+        last.spawn(async move { server.serve(listener, serving).await });
+    }
     let mut work: JoinSet<()> = JoinSet::new();
     let name = "up".to_owned();
     {
@@ -136,14 +139,6 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: end what listens there, or choose another address with --listen")
     })
-}
-
-/// A server that can no longer listen ends everything else too.
-async fn serve(server: Server, listener: TcpListener, serving: Stop, stop: Stop) {
-    if let Err(error) = server.serve(listener, serving).await {
-        tracing::error!(%error, "the API has stopped listening");
-        stop.ask();
-    }
 }
 
 /// Waits for all tasks; one that panicked is an error once the others have ended.
