@@ -66,18 +66,13 @@ impl Connection {
         if user != ADMINISTRATOR {
             bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS");
         }
-        if let Some(password) = given(administrators) {
-            return Ok(password.into());
-        }
         // The password of this machine's engine is no password of another one's, and is not sent there.
-        let stored = match data_dir {
-            Some(data_dir) if self.means_the_engine_of(data_dir) => data_dir::read_password(data_dir)?,
-            _ => None,
+        let stored = match data_dir.filter(|data_dir| self.means_the_engine_of(data_dir)) {
+            None => None,
+            Some(_) if given(administrators).is_some() => given(administrators).map(SecretString::from),
+            Some(data_dir) => data_dir::read_password(data_dir)?,
         };
-        match stored {
-            Some(password) => Ok(password),
-            None => bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS"),
-        }
+        stored.with_context(|| format!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS"))
     }
 
     fn means_the_engine_of(&self, data_dir: &Path) -> bool {

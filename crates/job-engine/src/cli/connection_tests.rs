@@ -48,11 +48,14 @@ fn the_password_of_this_machines_administrator_goes_to_nobody_else() {
 }
 
 #[test]
-fn the_administrators_variable_is_for_the_administrator_alone() {
+fn the_administrators_variable_is_for_the_administrator_of_this_machines_engine_alone() {
+    let folder = data_dir();
     let variable = "of-the-variable".to_owned();
-    let password = connection(Some("http://elsewhere"), None, None).found_password(None, Some(&variable));
+    let password = connection(None, None, None).found_password(Some(folder.path()), Some(&variable));
     assert_eq!(password.unwrap().expose_secret(), "of-the-variable");
-    assert!(connection(None, Some("jane"), None).found_password(None, Some(&variable)).is_err());
+    for other in [connection(None, Some("jane"), None), connection(Some("http://elsewhere"), None, None)] {
+        assert!(other.found_password(Some(folder.path()), Some(&variable)).is_err());
+    }
 }
 
 #[test]

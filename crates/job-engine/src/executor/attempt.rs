@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
             Err(_) => None,
         };
         let begun = begun?;
-        info!(job = self.id, action = self.action, entry = self.claim.entry(), "attempt begins");
+        info!(job = self.id, action = self.action, "attempt begins");
         Ok(begun)
     }
 
@@ -262,25 +262,29 @@ impl<'a> Attempt<'a> {
 
     fn log(&self, ending: &Ending, duration: Duration) {
         let Ending { happening, cause } = ending;
-        let verdict = verdict(*happening);
-        let state = self.state.map_or("unknown", State::as_str);
-        let cause = cause.as_ref().map(|cause| with_causes(cause)).unwrap_or_default();
         let Self { id, action, .. } = self;
-        let entry = self.claim.entry();
-        if verdict == Verdict::Consume {
-            info!(job = id, action, state, ?duration, ?happening, cause, "attempt ends");
-        } else {
-            warn!(
-                job = id,
-                action,
-                state,
-                ?duration,
-                ?happening,
-                cause,
-                entry,
-                ?verdict,
-                "attempt ends without the job"
-            );
+        let state = self.state.map_or("unknown", State::as_str);
+        let seconds = format!("{:.1}", duration.as_secs_f64());
+        let cause = cause.as_ref().map(|cause| with_causes(cause));
+        match verdict(*happening) {
+            Verdict::Consume if *happening == Happening::Ended => {
+                info!(job = id, action, state, seconds, "attempt ends");
+            }
+            Verdict::Consume => info!(job = id, action, state, seconds, ?happening, cause, "attempt ends"),
+            verdict => {
+                let entry = self.claim.entry();
+                warn!(
+                    job = id,
+                    action,
+                    state,
+                    seconds,
+                    ?happening,
+                    cause,
+                    entry,
+                    ?verdict,
+                    "attempt ends without the job"
+                );
+            }
         }
     }
 }

@@ -81,7 +81,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         last.spawn(async move { server.serve(listener, serving).await });
     }
     let mut work: JoinSet<()> = JoinSet::new();
-    let name = "up".to_owned();
+    let name = host_name();
     {
         let (server, name, stop) = (server.clone(), name.clone(), stop.clone());
         work.spawn(async move { server.reconcile(&name, stop).await });
@@ -117,6 +117,12 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     data_dir.retract()?;
     println!("stopped");
     Ok(())
+}
+
+/// What this process is called in ledgers and elections.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 async fn start_server(
@@ -182,7 +188,12 @@ fn greet(endpoint: &str, data_dir: &DataDir, password: &Password, options: &Opti
     if !options.listen.ip().is_loopback() {
         println!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen);
     }
-    println!("In another terminal: slipstream-job submit {DEMO_DISTRIBUTOR} --wait (Ctrl-C here stops)");
+    let connection = match data_dir::default_path() {
+        Some(default) if default == data_dir.path() => String::new(),
+        _ => format!(" --ss-url {endpoint} --ss-pass PASSWORD"),
+    };
+    println!("Ctrl-C stops it. In another terminal:");
+    println!("  slipstream-job submit {DEMO_DISTRIBUTOR} --wait{connection}");
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {
