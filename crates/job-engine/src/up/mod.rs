@@ -5,6 +5,7 @@
 pub mod data_dir;
 pub mod marks;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,15 +76,54 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     greet(&endpoint, &data_dir, &password, &options, &distributors);
 
     let serving = Stop::new();
-    let mut last: JoinSet<()> = JoinSet::new();
+    let mut api = JoinSet::new();
     {
         let (server, serving) = (server.clone(), serving.clone());
-        last.spawn(async move { server.serve(listener, serving).await });
+        api.spawn(async move { server.serve(listener, serving).await });
     }
-    let mut work: JoinSet<()> = JoinSet::new();
+    let parts = Parts { store, server, coordinator: Arc::new(coordinator), client, clock };
+    let mut work = start_work(&parts, &options, catalogue, distributors, &stop);
+    if options.demo {
+        add_demo_jobs(&parts.client).await?;
+    }
+    tokio::select! {
+        () = stop.asked() => {}
+        Some(ended) = work.join_next() => {
+            stop.ask();
+            tracing::error!(cause = ?ended.err(), "a part of the engine has ended before it was asked to");
+        }
+    }
+    say(&format!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs()));
+    finish(work).await?;
+    serving.ask();
+    finish(api).await?;
+    drop(parts);
+    data_dir.retract()?;
+    say("stopped");
+    Ok(())
+}
+
+/// What everything that works in this process shares.
+struct Parts {
+    store: Arc<SqliteStore>,
+    server: Server,
+    coordinator: Arc<Embedded>,
+    client: Client,
+    clock: Clock,
+}
+
+/// Starts the reconciler, the executor and the distributors.
+fn start_work(
+    parts: &Parts,
+    options: &Options,
+    catalogue: Catalogue,
+    distributors: Vec<Configured>,
+    stop: &Stop,
+) -> JoinSet<()> {
+    let mut work = JoinSet::new();
     let name = host_name();
     {
-        let (server, name, stop) = (server.clone(), name.clone(), stop.clone());
+        let (server, name, stop) = (parts.server.clone(), name.clone(), stop.clone());
         work.spawn(async move { server.reconcile(&name, stop).await });
     }
     let executor_options = executor::Options {
@@ -92,31 +132,27 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         grace: options.grace,
         cimi_grace: CIMI_GRACE,
     };
-    let coordinator = Arc::new(coordinator);
-    work.spawn(executor::run(executor_options, coordinator.clone(), client.clone(), catalogue, stop.clone()));
-    let marks = Arc::new(StoreMarks::new(store.clone()));
+    let (coordinator, client) = (parts.coordinator.clone(), parts.client.clone());
+    work.spawn(executor::run(executor_options, coordinator, client, catalogue, stop.clone()));
+    let surroundings = Surroundings {
+        coordinator: parts.coordinator.clone(),
+        client: parts.client.clone(),
+        marks: Arc::new(StoreMarks::new(parts.store.clone())),
+        clock: parts.clock.clone(),
+        name,
+    };
     for distributor in distributors {
-        let surroundings = Surroundings {
-            coordinator: coordinator.clone(),
-            client: client.clone(),
-            marks: marks.clone(),
-            clock: clock.clone(),
-            name: name.clone(),
-        };
-        work.spawn(distributor::lead_and_distribute(Arc::new(distributor), surroundings, stop.clone()));
+        let distributor = Arc::new(distributor);
+        work.spawn(distributor::lead_and_distribute(distributor, surroundings.clone(), stop.clone()));
     }
-    if options.demo {
-        add_demo_jobs(&client).await?;
+    work
+}
+
+/// Says something to whoever started the program. Nobody has to listen: a closed pipe ends no engine.
+fn say(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        tracing::debug!(%error, line, "nobody listens");
     }
-    stop.asked().await;
-    println!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs());
-    finish(work).await?;
-    serving.ask();
-    finish(last).await?;
-    drop((server, client, marks));
-    data_dir.retract()?;
-    println!("stopped");
-    Ok(())
 }
 
 /// What this process is called in ledgers and elections.
@@ -178,22 +214,28 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
 
 fn greet(endpoint: &str, data_dir: &DataDir, password: &Password, options: &Options, distributors: &[Configured]) {
     let names: Vec<&str> = distributors.iter().map(|distributor| distributor.name.as_str()).collect();
-    println!("slipstream-job {} is up", env!("CARGO_PKG_VERSION"));
-    println!("  API           {endpoint}/api/cloud-entry-point");
-    println!("  user          {ADMINISTRATOR}");
-    println!("  password      {}", password.place());
-    println!("  data          {}", data_dir.path().display());
-    println!("  jobs at once  {}", options.threads);
-    println!("  distributors  {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let (version, place, data, threads) =
+        (env!("CARGO_PKG_VERSION"), password.place(), data_dir.path().display(), options.threads);
+    say(&format!(
+        "slipstream-job {version} is up
+  API           {endpoint}/api/cloud-entry-point
+  user          {ADMINISTRATOR}
+  password      {place}
+  data          {data}
+  jobs at once  {threads}
+  distributors  {names}"
+    ));
     if !options.listen.ip().is_loopback() {
-        println!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen);
+        say(&format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
     }
     let connection = match data_dir::default_path() {
         Some(default) if default == data_dir.path() => String::new(),
         _ => format!(" --ss-url {endpoint} --ss-pass PASSWORD"),
     };
-    println!("Ctrl-C stops it. In another terminal:");
-    println!("  slipstream-job submit {DEMO_DISTRIBUTOR} --wait{connection}");
+    say(&format!(
+        "Ctrl-C stops it. In another terminal:\n  slipstream-job submit {DEMO_DISTRIBUTOR} --wait{connection}"
+    ));
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {
