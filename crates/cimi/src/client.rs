@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::session::Session;
 use crate::error::{Error, Refusal};
-use crate::lease::{AttemptIdentity, ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, LEASE_HEADER};
+use crate::lease::{AttemptIdentity, ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
 use crate::query::{Collection, Search};
 use crate::resource::Document;
 
@@ -59,9 +59,10 @@ impl Client {
     /// The same session, with every request marked as written by this attempt.
     #[must_use]
     pub fn for_attempt(&self, identity: AttemptIdentity) -> Self {
-        let AttemptIdentity { lease, entry, executor } = identity;
+        let AttemptIdentity { job, lease, entry, executor } = identity;
         let mut marks = HeaderMap::new();
         marks.insert(LEASE_HEADER, header_value(&lease.to_string()));
+        marks.insert(JOB_HEADER, header_value(&job));
         marks.insert(ENTRY_HEADER, header_value(&entry));
         marks.insert(EXECUTOR_HEADER, header_value(&executor));
         Self { session: Arc::clone(&self.session), marks }

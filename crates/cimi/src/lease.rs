@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Header that carries a [`Lease`] with every write of an attempt; foreign servers ignore it.
 pub const LEASE_HEADER: &str = "job-lease";
+/// Header that carries the id of the attempt's job, since an attempt writes to other documents too.
+pub const JOB_HEADER: &str = "job-id";
 /// Header that carries the path of the queue entry with every write of an attempt.
 pub const ENTRY_HEADER: &str = "job-entry";
 /// Header that carries the executor's name with every write of an attempt.
@@ -57,6 +59,8 @@ impl FromStr for Lease {
 /// What an attempt says of itself with each of its writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptIdentity {
+    /// Id of the job that is attempted, e.g. `job/6a33d0ac-2d34-4582-8cbc-766431234d8e`.
+    pub job: String,
     /// The claim's place in the order of claims.
     pub lease: Lease,
     /// Path of the queue entry, e.g. `/job/entries/entry-999-0000000042`.

@@ -349,17 +349,18 @@ async fn an_attempt_marks_its_requests_and_shares_the_session() {
     let script = Script::new([logged_in("t1"), job(), job()]);
     let client = client(&script);
     let attempt = client.for_attempt(AttemptIdentity {
+        job: "job/1".to_owned(),
         lease: Lease { generation: 2, zxid: 42 },
         entry: "/job/entries/entry-999-0000000042".to_owned(),
         executor: "küche\n1".to_owned(),
     });
     attempt.get("job/1").await.unwrap();
     client.get("job/1").await.unwrap();
-    let marks = [LEASE_HEADER, ENTRY_HEADER, EXECUTOR_HEADER];
+    let marks = [JOB_HEADER, LEASE_HEADER, ENTRY_HEADER, EXECUTOR_HEADER];
     let sent = |index| marks.map(|name| script.header(index, name));
-    let expected = ["2.42", "/job/entries/entry-999-0000000042", "k%C3%BCche%0A1"].map(|value| Some(value.to_owned()));
-    assert_eq!(sent(1), expected);
-    assert_eq!((sent(0), sent(2)), ([const { None }; 3], [const { None }; 3]));
+    let expected = ["job/1", "2.42", "/job/entries/entry-999-0000000042", "k%C3%BCche%0A1"];
+    assert_eq!(sent(1), expected.map(|value| Some(value.to_owned())));
+    assert_eq!((sent(0), sent(2)), ([const { None }; 4], [const { None }; 4]));
     assert_eq!(script.asked().len(), 3);
 }
 

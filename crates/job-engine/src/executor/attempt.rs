@@ -59,7 +59,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn new(shift: &'a Shift, claim: &'a Claim) -> Self {
+        let id = String::from_utf8_lossy(claim.value()).into_owned();
         let identity = AttemptIdentity {
+            job: id.clone(),
             lease: shift.lease(claim),
             entry: claim.entry().to_owned(),
             executor: shift.executor.options.name.clone(),
@@ -67,7 +69,7 @@ impl<'a> Attempt<'a> {
         Self {
             shift,
             claim,
-            id: String::from_utf8_lossy(claim.value()).into_owned(),
+            id,
             client: shift.executor.client.for_attempt(identity),
             action: String::new(),
             state: None,

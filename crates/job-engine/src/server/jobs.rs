@@ -18,6 +18,8 @@ const WRITE_TRIES: usize = 50;
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);
 
+const INVALID_LEASE: &str = "a lease has a generation and a zxid above zero";
+
 /// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
 /// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
 pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<String, ApiError> {
@@ -168,7 +170,7 @@ fn decide(
     let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
     match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
         Judgement::InvalidLease => {
-            return Ok(Decision::Answer(Err(ApiError::bad_request("a lease has a generation and a zxid above zero"))));
+            return Ok(Decision::Answer(Err(ApiError::bad_request(INVALID_LEASE))));
         }
         Judgement::Unchanged => return Ok(Decision::Answer(Ok(shown(record)))),
         Judgement::Refuse(code) => {
@@ -225,6 +227,32 @@ fn refusal_message(code: Code, stored: State, id: &str) -> String {
         Code::Final => "edit is not allowed in final state".to_owned(),
         Code::Conflict => format!("{id} is {stored} under a live claim"),
     }
+}
+
+/// Refuses an attempt that is not the latest of its job any more, or whose job has ended: before a write to another
+/// document.
+pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
+    for _ in 0..WRITE_TRIES {
+        let mut record = existing(shared, &attempt.job).await?;
+        caller.require_administrator()?;
+        let mut ledger = ledger_of(&record);
+        let stored = state_of(&record.document);
+        let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
+        if !attempt.lease.is_valid() {
+            return Err(ApiError::bad_request(INVALID_LEASE));
+        }
+        if ledger.lease.is_none_or(|highest| attempt.lease >= highest) {
+            return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
+        }
+        ledger.refuse(attempt, None, shared.clock.now());
+        record.ledger = ledger_value(&ledger);
+        match shared.store.replace(record).await {
+            Ok(_) => return refusal(Code::LateLease, &attempt.job),
+            Err(StoreError::Changed(_)) => {}
+            Err(error) => return Err(ApiError::store(&error)),
+        }
+    }
+    Err(ApiError::store(&StoreError::Changed(attempt.job.clone())))
 }
 
 /// Stops a job that is not final: first the document, then the entry, so that whoever holds it sees it vanish

@@ -11,7 +11,8 @@ const ALL_THERE: Facts = Facts { recorded_entry_exists: true, claim_lives: true 
 const NOTHING_THERE: Facts = Facts { recorded_entry_exists: false, claim_lives: false };
 
 fn attempt(generation: i64, zxid: i64, entry: &str) -> AttemptIdentity {
-    AttemptIdentity { lease: Lease { generation, zxid }, entry: entry.to_owned(), executor: "Kenny".to_owned() }
+    let lease = Lease { generation, zxid };
+    AttemptIdentity { job: "job/0a".to_owned(), lease, entry: entry.to_owned(), executor: "Kenny".to_owned() }
 }
 
 /// A job that an attempt under lease 2.10 runs.

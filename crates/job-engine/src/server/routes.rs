@@ -209,7 +209,10 @@ impl Call {
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
             Route::Action(kind, id, action) => match (kind, action) {
-                (JOB, "stop") => Answer::ok(jobs::stop(shared, &self.caller, &id).await?),
+                (JOB, "stop") => {
+                    self.fence(shared).await?;
+                    Answer::ok(jobs::stop(shared, &self.caller, &id).await?)
+                }
                 (JOB, "ledger") => Answer::ok(jobs::read_ledger(shared, &self.caller, &id).await?),
                 _ => return Err(ApiError::undefined_action(&method, kind.name, action, &path).into()),
             },
@@ -241,6 +244,7 @@ impl Call {
             let message = format!("{} takes 1 to {KEY_LIMIT} characters", lease::IDEMPOTENCY_HEADER);
             return Err(ApiError::bad_request(message).into());
         }
+        self.fence(shared).await?;
         let sent = self.body.take().unwrap_or_default();
         let id = jobs::add(shared, &self.caller, sent, key.as_deref()).await?;
         Ok(Answer::created(&id))
@@ -258,7 +262,11 @@ impl Call {
     async fn edit(mut self, shared: &Shared, id: &str) -> Result<Answer, Refused> {
         let remove = self.parameters()?.select;
         let changes = self.body.take().unwrap_or_default();
-        let request = EditRequest { changes, remove, attempt: self.attempt()? };
+        let attempt = self.attempt()?.filter(|attempt| attempt.job == id);
+        if attempt.is_none() {
+            self.fence(shared).await?;
+        }
+        let request = EditRequest { changes, remove, attempt };
         Ok(Answer::ok(jobs::edit(shared, &self.caller, id, &request).await?))
     }
 
@@ -267,6 +275,7 @@ impl Call {
             resources::delete_session(shared, &self.caller, id).await?;
             return Ok(Answer::deleted(id).with_cookie(sessions::farewell_cookie(shared.clock.now())));
         }
+        self.fence(shared).await?;
         jobs::delete(shared, &self.caller, id).await?;
         Ok(Answer::deleted(id))
     }
@@ -275,15 +284,25 @@ impl Call {
         Parameters::parse(&self.query, &self.form).map_err(|error| ApiError::bad_request(error.to_string()))
     }
 
-    /// What the headers say of the attempt that writes. An attempt that names no entry cannot be judged.
+    /// An attempt writes to other documents than its job, too: only as long as it is the latest (decision 4).
+    async fn fence(&self, shared: &Shared) -> Result<(), ApiError> {
+        match self.attempt()? {
+            Some(attempt) => jobs::fence(shared, &self.caller, &attempt).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the headers say of the attempt that writes. An attempt that names no job or entry cannot be judged.
     fn attempt(&self) -> Result<Option<AttemptIdentity>, ApiError> {
         let Some(text) = self.header(lease::LEASE_HEADER)? else { return Ok(None) };
         let lease = text.parse().map_err(|error| ApiError::bad_request(chain(&error as &lease::NotALease)))?;
-        let Some(entry) = self.header(lease::ENTRY_HEADER)? else {
-            return Err(ApiError::bad_request(format!("{} without {}", lease::LEASE_HEADER, lease::ENTRY_HEADER)));
+        let required = |name| -> Result<String, ApiError> {
+            let missing = || ApiError::bad_request(format!("{} without {name}", lease::LEASE_HEADER));
+            self.header(name)?.map(str::to_owned).ok_or_else(missing)
         };
-        let executor = self.header(lease::EXECUTOR_HEADER)?.unwrap_or("unnamed");
-        Ok(Some(AttemptIdentity { lease, entry: entry.to_owned(), executor: executor.to_owned() }))
+        let executor = self.header(lease::EXECUTOR_HEADER)?.unwrap_or("unnamed").to_owned();
+        let (job, entry) = (required(lease::JOB_HEADER)?, required(lease::ENTRY_HEADER)?);
+        Ok(Some(AttemptIdentity { job, lease, entry, executor }))
     }
 
     fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {

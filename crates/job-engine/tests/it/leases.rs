@@ -12,8 +12,9 @@ fn lease(generation: i64, zxid: i64) -> Lease {
     Lease { generation, zxid }
 }
 
-fn writer(engine: &InProcess, lease: Lease, entry: &str) -> Client {
-    let identity = AttemptIdentity { lease, entry: entry.to_owned(), executor: format!("executor-{}", lease.zxid) };
+fn writer(engine: &InProcess, lease: Lease, id: &str, entry: &str) -> Client {
+    let executor = format!("executor-{}", lease.zxid);
+    let identity = AttemptIdentity { job: id.to_owned(), lease, entry: entry.to_owned(), executor };
     engine.client.for_attempt(identity)
 }
 
@@ -40,7 +41,8 @@ async fn ledger(engine: &InProcess, id: &str) -> Value {
 async fn running(engine: &InProcess) -> (String, String) {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(engine, &id).await;
-    let begun = set(&writer(engine, lease(1, 10), &entry), &id, json!({"state": "RUNNING"})).await.expect("accepted");
+    let begun =
+        set(&writer(engine, lease(1, 10), &id, &entry), &id, json!({"state": "RUNNING"})).await.expect("accepted");
     assert_eq!(state(&begun), "RUNNING");
     (id, entry)
 }
@@ -49,8 +51,9 @@ async fn running(engine: &InProcess) -> (String, String) {
 async fn a_write_under_an_older_lease_changes_nothing_and_is_shown() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
-    let before = set(&writer(&engine, lease(1, 20), &entry), &id, json!({"state": "RUNNING"})).await.expect("later");
-    let late = writer(&engine, lease(1, 10), &entry);
+    let before =
+        set(&writer(&engine, lease(1, 20), &id, &entry), &id, json!({"state": "RUNNING"})).await.expect("later");
+    let late = writer(&engine, lease(1, 10), &id, &entry);
     for changes in [json!({"state": "SUCCESS"}), json!({"progress": 77}), json!({"state": "QUEUED"})] {
         assert_eq!(refusal(set(&late, &id, changes).await), (409, Some(Code::LateLease)));
     }
@@ -68,7 +71,7 @@ async fn a_write_under_an_older_lease_changes_nothing_and_is_shown() {
 async fn the_same_final_report_twice_is_answered_and_changes_nothing() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
-    let holder = writer(&engine, lease(1, 10), &entry);
+    let holder = writer(&engine, lease(1, 10), &id, &entry);
     let first = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 0})).await.expect("accepted");
     let again = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 5})).await.expect("accepted");
     assert_eq!(first, again);
@@ -82,11 +85,11 @@ async fn a_job_lost_five_times_is_given_up() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     for zxid in 1..=5 {
-        let holder = writer(&engine, lease(1, zxid), &entry);
+        let holder = writer(&engine, lease(1, zxid), &id, &entry);
         let begun = set(&holder, &id, json!({"state": "RUNNING"})).await.expect("accepted");
         assert_eq!(state(&begun), "RUNNING", "attempt {zxid}");
     }
-    let sixth = writer(&engine, lease(1, 6), &entry);
+    let sixth = writer(&engine, lease(1, 6), &id, &entry);
     assert_eq!(refusal(set(&sixth, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::Final)));
     let job = engine.client.get(&id).await.expect("there");
     assert_eq!(state(&job), "FAILED");
@@ -99,7 +102,7 @@ async fn a_released_attempt_does_not_count() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     for zxid in 1..=12 {
-        let holder = writer(&engine, lease(1, zxid), &entry);
+        let holder = writer(&engine, lease(1, zxid), &id, &entry);
         set(&holder, &id, json!({"state": "RUNNING"})).await.expect("accepted");
         let released = set(&holder, &id, json!({"state": "QUEUED"})).await.expect("accepted");
         assert_eq!(state(&released), "QUEUED");
@@ -112,7 +115,7 @@ async fn a_lease_that_is_none_is_a_bad_request() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
     for bad in [lease(0, 5), lease(5, 0), lease(-1, 5), lease(5, -1)] {
-        assert_eq!(refusal(set(&writer(&engine, bad, &entry), &id, json!({"progress": 1})).await), (400, None));
+        assert_eq!(refusal(set(&writer(&engine, bad, &id, &entry), &id, json!({"progress": 1})).await), (400, None));
     }
 }
 
@@ -121,7 +124,7 @@ async fn a_second_entry_of_a_job_is_superseded_while_the_recorded_one_exists() {
     let engine = InProcess::new().await;
     let (id, _) = running(&engine).await;
     let another = "/job/entries/entry-999-0000009999";
-    let second = writer(&engine, lease(1, 30), another);
+    let second = writer(&engine, lease(1, 30), &id, another);
     assert_eq!(refusal(set(&second, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::Superseded)));
     let session = engine.coordinator.connect().await.expect("connected");
     let path = entry_of(&engine, &id).await;
@@ -182,7 +185,7 @@ async fn concurrent_writes_lose_nothing() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
     let writers = (0..20).map(|number| {
-        let client = writer(&engine, lease(1, 10), &entry);
+        let client = writer(&engine, lease(1, 10), &id, &entry);
         let id = id.clone();
         tokio::spawn(async move {
             let name = format!("p{number}");
@@ -195,4 +198,26 @@ async fn concurrent_writes_lose_nothing() {
     }
     let record = engine.store.get(&id).await.expect("answers").expect("there");
     assert_eq!(record.revision, 1 + 1 + 1 + 20, "insert, entry, RUNNING and every one of the writes");
+}
+
+#[tokio::test]
+async fn an_attempt_writes_to_other_documents_only_as_long_as_it_is_the_latest() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let other = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let holder = writer(&engine, lease(1, 10), &id, &entry);
+    set(&holder, &other, json!({"name": "touched"})).await.expect("the attempt is the latest");
+    let untouched = ledger(&engine, &other).await;
+    assert_eq!((untouched.get("lease"), untouched.get("attempts")), (None, None), "it is no attempt on the other job");
+    set(&writer(&engine, lease(1, 20), &id, &entry), &id, json!({"state": "RUNNING"})).await.expect("taken over");
+    assert_eq!(refusal(set(&holder, &other, json!({"name": "late"})).await), (409, Some(Code::LateLease)));
+    assert_eq!(refusal(holder.operation(&other, "stop").await), (409, Some(Code::LateLease)));
+    assert!(holder.delete(&other).await.is_err());
+    assert!(holder.add("job", &job("noop"), None).await.is_err());
+    let job = engine.client.get(&other).await.expect("still there");
+    assert_eq!((&job["name"], state(&job)), (&json!("touched"), "QUEUED"));
+    assert_eq!(ledger(&engine, &id).await["refused-total"], 4);
+    engine.client.operation(&id, "stop").await.expect("stopped");
+    let latest = writer(&engine, lease(1, 20), &id, &entry);
+    assert_eq!(refusal(set(&latest, &other, json!({"name": "stopped"})).await), (409, Some(Code::Final)));
 }
