@@ -16,16 +16,15 @@ use slipstream_coordination::{Coordinator, Election, Leadership};
 
 use crate::clock::Clock;
 use crate::nodes::ELECTION;
+use crate::pauses::Pauses;
 use crate::stop::Stop;
 
 pub mod configured;
 pub mod marks;
-mod pauses;
 pub mod rounds;
 pub mod schedule;
 mod term;
 
-use pauses::Pauses;
 use rounds::Missed;
 use schedule::Schedule;
 use term::Term;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slipstream_coordination::Leadership;
 
-use super::pauses::Pauses;
 use super::rounds::{Rounds, rounds};
 use super::{Distributor, HighWaterMark, MarkError, NewJob, Surroundings, complain};
+use crate::pauses::Pauses;
 use crate::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.

@@ -12,10 +12,10 @@ use tracing::{info, warn};
 
 use super::changes;
 use super::meaning::Meaning;
-use super::reach::{LONGEST_PAUSE, Pauses};
 use super::shift::Shift;
 use super::supervision::{self, Finished};
 use super::verdict::{Happening, Verdict, verdict};
+use crate::pauses::Pauses;
 
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -191,7 +191,7 @@ impl<'a> Attempt<'a> {
     {
         let executor = &self.shift.executor;
         let deadline = Instant::now() + executor.options.cimi_grace;
-        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+        let mut pauses = Pauses::default();
         loop {
             let answer = request().await;
             let meaning = self.note_reach(answer.as_ref().err());
