@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::resource::{Document, Link, Operation};
+use crate::dialect::JOB;
+use crate::resource::{Document, Link, Operation, is_id};
 
 /// Priorities run from here (first) …
 pub const HIGHEST_PRIORITY: u16 = 0;
@@ -151,9 +152,27 @@ impl Job {
     }
 }
 
+/// Whether the text has the syntax of a job's id (specification 5.1, `parentJob`), so that it cannot be the path of
+/// anything else.
+#[must_use]
+pub fn is_job_id(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, _)| kind == JOB.name) && is_id(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::State::{self, Failed, Queued, Running, Stopped, Stopping, Success};
+    use super::is_job_id;
+
+    #[test]
+    fn ids_of_jobs_are_ids_of_nothing_else() {
+        for id in ["job/0a", "job/11111111-2222-3333-4444-555555555555"] {
+            assert!(is_job_id(id), "{id}");
+        }
+        for text in ["job", "job/", "jobs/0a", "session/0a", "job/0a/stop", "job/../session", "job/0a?x", "0a", ""] {
+            assert!(!is_job_id(text), "{text}");
+        }
+    }
 
     #[test]
     fn every_transition_is_as_the_table_says() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_action::{Failure, Report, Success, with_causes};
+use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
@@ -316,10 +317,4 @@ async fn settle(shift: &Shift, claim: Claim, happening: Happening) {
         Ok(Settled::Lost) => warn!(entry, "the claim was lost before it was settled"),
         Err(error) => warn!(entry, cause = with_causes(&error), "the claim is not settled"),
     }
-}
-
-/// `job/` and a name of letters, digits and hyphens, so that it cannot be the path of anything else.
-fn is_job_id(text: &str) -> bool {
-    text.strip_prefix("job/")
-        .is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }
