@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dialect::JOB;
 use crate::resource::{Document, Link, Operation, is_id};
@@ -149,6 +149,33 @@ impl Job {
     /// Reads a job out of a document.
     pub fn from_document(document: Document) -> Result<Self, serde_json::Error> {
         serde_json::from_value(Value::Object(document))
+    }
+}
+
+/// A job to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewJob {
+    /// Name of the action that is to do it.
+    pub action: String,
+    /// Id of what the action works on.
+    pub target: Option<String>,
+    /// 0 (first) to 999 (last); without one the server puts it last.
+    pub priority: Option<u16>,
+}
+
+impl NewJob {
+    /// As it is sent (specification 7.3).
+    #[must_use]
+    pub fn document(&self) -> Document {
+        let mut document = Document::new();
+        document.insert("action".to_owned(), json!(self.action));
+        if let Some(target) = &self.target {
+            document.insert("targetResource".to_owned(), json!({ "href": target }));
+        }
+        if let Some(priority) = self.priority {
+            document.insert("priority".to_owned(), json!(priority));
+        }
+        document
     }
 }
 
