@@ -4,9 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::resource::{Document, Link, Operation};
+use crate::dialect::JOB;
+use crate::resource::{Document, Link, Operation, is_id};
 
 /// Priorities run from here (first) …
 pub const HIGHEST_PRIORITY: u16 = 0;
@@ -151,9 +152,54 @@ impl Job {
     }
 }
 
+/// A job to add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewJob {
+    /// Name of the action that is to do it.
+    pub action: String,
+    /// Id of what the action works on.
+    pub target: Option<String>,
+    /// 0 (first) to 999 (last); without one the server puts it last.
+    pub priority: Option<u16>,
+}
+
+impl NewJob {
+    /// As it is sent (specification 7.3).
+    #[must_use]
+    pub fn document(&self) -> Document {
+        let mut document = Document::new();
+        document.insert("action".to_owned(), json!(self.action));
+        if let Some(target) = &self.target {
+            document.insert("targetResource".to_owned(), json!({ "href": target }));
+        }
+        if let Some(priority) = self.priority {
+            document.insert("priority".to_owned(), json!(priority));
+        }
+        document
+    }
+}
+
+/// Whether the text has the syntax of a job's id (specification 5.1, `parentJob`), so that it cannot be the path of
+/// anything else.
+#[must_use]
+pub fn is_job_id(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, _)| kind == JOB.name) && is_id(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::State::{self, Failed, Queued, Running, Stopped, Stopping, Success};
+    use super::is_job_id;
+
+    #[test]
+    fn ids_of_jobs_are_ids_of_nothing_else() {
+        for id in ["job/0a", "job/11111111-2222-3333-4444-555555555555"] {
+            assert!(is_job_id(id), "{id}");
+        }
+        for text in ["job", "job/", "jobs/0a", "session/0a", "job/0a/stop", "job/../session", "job/0a?x", "0a", ""] {
+            assert!(!is_job_id(text), "{text}");
+        }
+    }
 
     #[test]
     fn every_transition_is_as_the_table_says() {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod distributor;
 pub mod executor;
 pub mod nodes;
+pub mod pauses;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::{Client, Document, Error, job};
+use slipstream_cimi::job::{self, NewJob};
+use slipstream_cimi::{Client, Document, Error};
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -59,15 +60,8 @@ pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
 
 impl SubmitArguments {
     fn document(&self) -> Document {
-        let mut document = Document::new();
-        document.insert("action".to_owned(), json!(self.action));
-        if let Some(target) = &self.target {
-            document.insert("targetResource".to_owned(), json!({ "href": target }));
-        }
-        if let Some(priority) = self.priority {
-            document.insert("priority".to_owned(), json!(priority));
-        }
-        document
+        let Self { action, target, priority, .. } = self;
+        NewJob { action: action.clone(), target: target.clone(), priority: *priority }.document()
     }
 }
 

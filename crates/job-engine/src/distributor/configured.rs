@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use slipstream_cimi::Client;
+use slipstream_cimi::job::NewJob;
 
+use super::Distributor;
 use super::rounds::Missed;
 use super::schedule::Schedule;
-use super::{Distributor, NewJob};
 
 /// Adds one and the same job each round. `default-config.toml` has the built-in ones.
 #[derive(Clone, Debug, PartialEq)]

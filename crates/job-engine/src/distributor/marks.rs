@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use slipstream_coordination::Coordinator;
-use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State};
+use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State, make_path};
 use tokio::sync::Mutex;
 
 use super::{HighWaterMark, MarkError, Marks};
-use crate::nodes::{MARKS, OWN};
+use crate::nodes::MARKS;
 
 /// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's revision
 /// less one, because 0 says that there is none.
@@ -52,17 +52,10 @@ impl NodeMarks {
             session.commit(vec![Operation::Set { path: path.to_owned(), data, version }]).await?;
             return Ok(revision + 1);
         }
-        for parent in [OWN, MARKS] {
-            let made = session.commit(vec![create(parent, Vec::new())]).await;
-            made.map(drop).or_else(|error| if error.is(Cause::NodeExists) { Ok(()) } else { Err(error) })?;
-        }
-        session.commit(vec![create(path, data)]).await?;
+        make_path(&*session, MARKS).await?;
+        session.commit(vec![Operation::create(path, data, Mode::Persistent)]).await?;
         Ok(1)
     }
-}
-
-fn create(path: &str, data: Vec<u8>) -> Operation {
-    Operation::Create { path: path.to_owned(), data, mode: Mode::Persistent }
 }
 
 fn unreachable(name: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MarkError {

@@ -9,23 +9,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use slipstream_cimi::{Client, Document};
+use slipstream_cimi::Client;
+use slipstream_cimi::job::NewJob;
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
 
 use crate::clock::Clock;
 use crate::nodes::ELECTION;
+use crate::pauses::Pauses;
 use crate::stop::Stop;
 
 pub mod configured;
 pub mod marks;
-mod pauses;
 pub mod rounds;
 pub mod schedule;
 mod term;
 
-use pauses::Pauses;
 use rounds::Missed;
 use schedule::Schedule;
 use term::Term;
@@ -47,40 +46,6 @@ pub trait Distributor: Send + Sync {
     fn missed(&self) -> Missed;
     /// The jobs of one round, at most one for each target: the target tells them apart when a round is repeated.
     async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error>;
-}
-
-/// A job to add.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewJob {
-    /// Name of the action that is to do it.
-    pub action: String,
-    /// Id of what the action works on.
-    pub target: Option<String>,
-    /// 0 (first) to 999 (last); without one the server puts it last.
-    pub priority: Option<u16>,
-}
-
-impl NewJob {
-    /// As it is sent (specification 7.3).
-    #[must_use]
-    pub fn document(&self) -> Document {
-        let mut document = Document::new();
-        document.insert("action".to_owned(), json!(self.action));
-        if let Some(target) = &self.target {
-            document.insert("targetResource".to_owned(), json!({ "href": target }));
-        }
-        if let Some(priority) = self.priority {
-            document.insert("priority".to_owned(), json!(priority));
-        }
-        document
-    }
-
-    /// What makes adding it repeatable (decision 11): the same in every repetition of a round, by whatever leader.
-    #[must_use]
-    pub fn key(&self, distributor: &str, round: Timestamp) -> String {
-        let target = self.target.as_deref().unwrap_or_default();
-        format!("{distributor} {round} {target}").trim_end().to_owned()
-    }
 }
 
 /// The schedule time up to which a distributor has distributed (decision 12).

@@ -4,11 +4,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
 
-use super::pauses::Pauses;
 use super::rounds::{Rounds, rounds};
-use super::{Distributor, HighWaterMark, MarkError, NewJob, Surroundings, complain};
+use super::{Distributor, HighWaterMark, MarkError, Surroundings, complain};
+use crate::pauses::Pauses;
 use crate::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.
@@ -92,7 +93,7 @@ impl Term<'_> {
     /// A job that the server calls malformed (400) is passed over: repeating it would hold up all rounds to come.
     async fn add(&self, job: &NewJob, round: Timestamp) -> Result<(), slipstream_cimi::Error> {
         let name = self.distributor.name();
-        let key = job.key(name, round);
+        let key = key(name, round, job);
         match self.surroundings.client.add("job", &job.document(), Some(&key)).await {
             Ok(_) => Ok(()),
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 400) => {
@@ -176,4 +177,10 @@ impl Term<'_> {
             tracing::warn!(distributor = name, %done, "already distributed beyond now: was the clock set back?");
         }
     }
+}
+
+/// What makes adding a job repeatable (decision 11): the same in every repetition of a round, by whatever leader.
+pub(super) fn key(distributor: &str, round: Timestamp, job: &NewJob) -> String {
+    let target = job.target.as_deref().unwrap_or_default();
+    format!("{distributor} {round} {target}").trim_end().to_owned()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_action::{Failure, Report, Success, with_causes};
+use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
@@ -12,10 +13,10 @@ use tracing::{info, warn};
 
 use super::changes;
 use super::meaning::Meaning;
-use super::reach::{LONGEST_PAUSE, Pauses};
 use super::shift::Shift;
 use super::supervision::{self, Finished};
 use super::verdict::{Happening, Verdict, verdict};
+use crate::pauses::Pauses;
 
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -193,7 +194,7 @@ impl<'a> Attempt<'a> {
     {
         let executor = &self.shift.executor;
         let deadline = Instant::now() + executor.options.cimi_grace;
-        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+        let mut pauses = Pauses::default();
         loop {
             let answer = request().await;
             let meaning = self.note_reach(answer.as_ref().err());
@@ -322,10 +323,4 @@ async fn settle(shift: &Shift, claim: Claim, happening: Happening) {
         Ok(Settled::Lost) => warn!(entry, "the claim was lost before it was settled"),
         Err(error) => warn!(entry, cause = with_causes(&error), "the claim is not settled"),
     }
-}
-
-/// `job/` and a name of letters, digits and hyphens, so that it cannot be the path of anything else.
-fn is_job_id(text: &str) -> bool {
-    text.strip_prefix("job/")
-        .is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }

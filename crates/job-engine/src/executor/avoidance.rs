@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::reach::Pauses;
+use crate::pauses::Pauses;
 
 /// The longest that a released entry is left alone.
 const LONGEST: Duration = Duration::from_mins(5);

@@ -21,13 +21,14 @@ use std::time::Duration;
 use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
 use slipstream_coordination::Coordinator;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use self::avoidance::Avoidance;
-use self::reach::{LONGEST_PAUSE, Pauses, Reach};
+use self::reach::Reach;
+use crate::pauses::{self, Pauses};
 use crate::stop::Stop;
 
 /// How an executor runs.
@@ -91,7 +92,7 @@ impl Executor {
 
     /// One shift for each session, until the stop.
     async fn work_shifts(self: &Arc<Self>, coordinator: &dyn Coordinator) {
-        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+        let mut pauses = Pauses::default();
         while !self.stop.is_asked() {
             let begun = Instant::now();
             let connected = tokio::select! {
@@ -105,14 +106,10 @@ impl Executor {
             if let Err(error) = ended {
                 warn!(executor = self.options.name, cause = with_causes(&error), "no session with the coordinator");
             }
-            if begun.elapsed() > LONGEST_PAUSE {
-                pauses = Pauses::up_to(LONGEST_PAUSE);
+            if begun.elapsed() > pauses::LONGEST {
+                pauses.reset();
             }
-            // Either is the end of the pause.
-            tokio::select! {
-                () = self.stop.asked() => {}
-                () = sleep(pauses.take()) => {}
-            }
+            pauses.pause(&self.stop).await;
         }
     }
 

@@ -1,34 +1,9 @@
-//! [`Reach`]: whether CIMI answers, as one knowledge of the whole executor, and [`Pauses`] that grow.
-
-use std::time::Duration;
+//! [`Reach`]: whether CIMI answers, as one knowledge of the whole executor.
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The first of all growing pauses.
-pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause between two tries to reach a server.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Pauses that double from [`SHORTEST_PAUSE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pauses {
-    next: Duration,
-    longest: Duration,
-}
-
-impl Pauses {
-    pub(super) fn up_to(longest: Duration) -> Self {
-        Self { next: SHORTEST_PAUSE, longest }
-    }
-
-    /// How long to pause now.
-    pub(super) fn take(&mut self) -> Duration {
-        let pause = self.next.min(self.longest);
-        self.next = (pause * 2).min(self.longest);
-        pause
-    }
-}
+use crate::pauses::Pauses;
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {
@@ -50,8 +25,7 @@ impl Reach {
     pub(super) fn failed(&self) {
         self.0.send_modify(|outage| {
             let now = Instant::now();
-            let outage =
-                outage.get_or_insert(Outage { since: now, pause_until: now, pauses: Pauses::up_to(LONGEST_PAUSE) });
+            let outage = outage.get_or_insert(Outage { since: now, pause_until: now, pauses: Pauses::default() });
             if now >= outage.pause_until {
                 outage.pause_until = now + outage.pauses.take();
             }

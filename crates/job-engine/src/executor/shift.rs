@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::Executor;
 use super::attempt::Attempt;
-use super::reach::{LONGEST_PAUSE, Pauses, Reach};
+use super::reach::Reach;
 use crate::nodes;
+use crate::pauses::Pauses;
 
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
@@ -129,7 +130,7 @@ async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+    let mut pauses = Pauses::default();
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_coordination::session::{Cause, Mode, Operation};
+use slipstream_coordination::session::{Operation, make_path};
 
 use super::entries::{Entries, EntriesError};
 use super::store::{Record, Store, StoreError};
@@ -35,18 +35,11 @@ pub async fn raise(store: &dyn Store) -> Result<i64, StoreError> {
     Err(StoreError::Changed(ID.to_owned()))
 }
 
-/// Writes the generation into its node.
+/// Writes the generation into its node, which is empty until then, as executors know.
 pub async fn publish(entries: &Entries, generation: i64) -> Result<(), EntriesError> {
     let session = entries.session().await?;
+    make_path(&*session, nodes::GENERATION).await?;
     let data = generation.to_string().into_bytes();
-    for (path, data) in [(nodes::OWN, Vec::new()), (nodes::GENERATION, data.clone())] {
-        let create = Operation::Create { path: path.to_owned(), data, mode: Mode::Persistent };
-        match session.commit(vec![create]).await {
-            Ok(_) => {}
-            Err(error) if error.is(Cause::NodeExists) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
     let set = Operation::Set { path: nodes::GENERATION.to_owned(), data, version: None };
     session.commit(vec![set]).await?;
     Ok(())

@@ -216,7 +216,7 @@ fn decide(
     }
     record.document = document;
     record.ledger = ledger_value(&ledger);
-    let answer = shown(record.clone());
+    let answer = job_document::shown(record.document.clone(), ledger.entry.as_deref());
     Ok(Decision::Write(Box::new(record), Ok(answer)))
 }
 
@@ -303,8 +303,8 @@ pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), Ap
 }
 
 async fn remove_entry(shared: &Shared, record: &Record) {
-    let Some(entry) = ledger_of(record).entry else { return };
-    if let Err(error) = shared.entries.remove(&entry, &record.id).await {
+    let Some(entry) = entry_of(record) else { return };
+    if let Err(error) = shared.entries.remove(entry, &record.id).await {
         tracing::warn!(job = record.id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
         shared.nudge.notify_one();
     }
@@ -328,8 +328,14 @@ fn check(document: &Document) -> Result<(), ApiError> {
 }
 
 fn shown(record: Record) -> Document {
-    let entry = ledger_of(&record).entry;
+    let entry = entry_of(&record).map(str::to_owned);
     job_document::shown(record.document, entry.as_deref())
+}
+
+/// The path of the entry that counts, read without the rest of the ledger.
+#[must_use]
+pub fn entry_of(record: &Record) -> Option<&str> {
+    record.ledger.get("entry").and_then(serde_json::Value::as_str)
 }
 
 /// The ledger of a stored job.

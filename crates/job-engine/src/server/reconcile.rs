@@ -19,7 +19,7 @@ use super::Shared;
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
-use super::jobs::{ledger_of, ledger_value};
+use super::jobs::{entry_of, ledger_of, ledger_value};
 use super::store::{Query, Record, Store, StoreError};
 use crate::nodes;
 use crate::stop::Stop;
@@ -141,9 +141,9 @@ async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, Stor
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
         for record in page {
-            match ledger_of(&record).entry {
-                Some(entry) if entries.contains(&entry) => {
-                    walk.recorded.insert(entry);
+            match entry_of(&record) {
+                Some(entry) if entries.contains(entry) => {
+                    walk.recorded.insert(entry.to_owned());
                 }
                 _ => walk.missing.push(record),
             }
@@ -163,7 +163,7 @@ pub async fn recorded_entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)
         let Some(last) = page.last() else { return Ok(entries) };
         after = Some(last.id.clone());
         for record in page {
-            let name = ledger_of(&record).entry.and_then(|path| path.rsplit('/').next().map(str::to_owned));
+            let name = entry_of(&record).and_then(|path| path.rsplit('/').next()).map(str::to_owned);
             entries.extend(name.map(|name| (name, record.id.into_bytes())));
         }
     }

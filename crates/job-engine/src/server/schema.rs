@@ -1,7 +1,7 @@
 //! What a stored job may hold (specification 3.1 and 5.1): closed, so that an attribute not listed is a violation.
 
 use serde_json::Value;
-use slipstream_cimi::resource::is_id;
+use slipstream_cimi::resource::{is_id, is_link};
 use slipstream_cimi::{Document, State, job};
 
 use super::access::acl_violations;
@@ -78,13 +78,12 @@ fn id(value: &Value) -> Result<(), String> {
 }
 
 fn job_id(value: &Value) -> Result<(), String> {
-    let good = value.as_str().is_some_and(|id| id.starts_with("job/") && is_id(id));
+    let good = value.as_str().is_some_and(job::is_job_id);
     good.then_some(()).ok_or_else(|| expected("the id of a job", value))
 }
 
 fn link(value: &Value) -> Result<(), String> {
-    let good = value.get("href").and_then(Value::as_str).is_some_and(is_id);
-    good.then_some(()).ok_or_else(|| expected("a link such as {\"href\": \"credential/abc\"}", value))
+    is_link(value).then_some(()).ok_or_else(|| expected("a link such as {\"href\": \"credential/abc\"}", value))
 }
 
 fn list_of(value: &Value, what: &str, item: fn(&Value) -> Result<(), String>) -> Result<(), String> {

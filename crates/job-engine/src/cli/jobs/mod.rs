@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{Client, Document};
 
 use super::connection::Connection;
@@ -95,8 +96,7 @@ async fn delete(client: &Client, id: &str) -> anyhow::Result<String> {
 /// Reads `job/<name>` or `<name>`.
 fn parse_id(text: &str) -> Result<String, String> {
     let id = if text.contains('/') { text.to_owned() } else { format!("{}/{text}", JOB.name) };
-    let is_job = id.split_once('/').is_some_and(|(kind, _)| kind == JOB.name);
-    if is_job && slipstream_cimi::resource::is_id(&id) {
+    if is_job_id(&id) {
         Ok(id)
     } else {
         Err("expected the id of a job, such as job/01991d3c-7c1e-7a3b-8f3c-0123456789ab".to_owned())

@@ -3,6 +3,7 @@ mod world;
 
 use std::time::Duration;
 
+use serde_json::json;
 use slipstream_coordination::Election;
 
 use super::*;
@@ -16,10 +17,10 @@ fn keys(times: &[&str]) -> Vec<String> {
 fn a_job_is_sent_as_the_original_does() {
     let job = NewJob { action: "cleanup_jobs".to_owned(), target: Some("job".to_owned()), priority: None };
     assert_eq!(json!(job.document()), json!({"action": "cleanup_jobs", "targetResource": {"href": "job"}}));
-    assert_eq!(job.key("jobs_cleanup", time("00:00:00")), "jobs_cleanup 2026-11-24T00:00:00Z job");
+    assert_eq!(term::key("jobs_cleanup", time("00:00:00"), &job), "jobs_cleanup 2026-11-24T00:00:00Z job");
     let job = NewJob { action: "count".to_owned(), target: None, priority: Some(7) };
     assert_eq!(json!(job.document()), json!({"action": "count", "priority": 7}));
-    assert_eq!(job.key("each", time("00:00:00")), "each 2026-11-24T00:00:00Z");
+    assert_eq!(term::key("each", time("00:00:00"), &job), "each 2026-11-24T00:00:00Z");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipstream_cimi::client::TransportError;
+use slipstream_cimi::job::NewJob;
 use slipstream_cimi::lease::IDEMPOTENCY_HEADER;
 use slipstream_cimi::{Client, Transport};
 use slipstream_coordination::embedded::EmbeddedSession;
@@ -19,9 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
-use super::super::{
-    Distributor, HighWaterMark, MarkError, Marks, Missed, NewJob, Schedule, Surroundings, lead_and_distribute,
-};
+use super::super::{Distributor, HighWaterMark, MarkError, Marks, Missed, Schedule, Surroundings, lead_and_distribute};
 use crate::clock::Clock;
 use crate::stop::Stop;
 
