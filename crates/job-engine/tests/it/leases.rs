@@ -107,6 +107,20 @@ async fn a_released_attempt_does_not_count() {
     assert_eq!(ledger(&engine, &id).await["lost"], 0);
 }
 
+/// An executor whose RUNNING was lost on its way cannot know, and gives back what it never began.
+#[tokio::test]
+async fn a_release_of_what_was_never_begun_does_not_count() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    for zxid in 1..=12 {
+        let released = set(&writer(&engine, lease(1, zxid), &entry), &id, json!({"state": "QUEUED"})).await;
+        assert_eq!(state(&released.expect("accepted")), "QUEUED");
+    }
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!((&ledger["lost"], &ledger["attempts"][11]["outcome"]), (&json!(0), &json!("released")));
+}
+
 #[tokio::test]
 async fn a_lease_that_is_none_is_a_bad_request() {
     let engine = InProcess::new().await;
