@@ -317,3 +317,7 @@ pub fn ledger_of(record: &Record) -> Ledger {
 pub fn ledger_value(ledger: &Ledger) -> serde_json::Value {
     serde_json::to_value(ledger).expect("a ledger is made of texts and numbers")
 }
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

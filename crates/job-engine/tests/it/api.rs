@@ -266,6 +266,9 @@ async fn the_cookie_lives_a_day_and_is_not_secure_over_plain_http() {
     let login = api.anonymous(Raw::new("POST", "/api/session").json(&body)).await;
     let cookie = login.headers["set-cookie"].to_str().expect("text");
     assert!(cookie.starts_with("com.sixsq.slipstream.cookie=token="), "{cookie}");
-    assert!(cookie.contains(";Path=/") && cookie.ends_with(" +0000") && !cookie.contains("Secure"), "{cookie}");
+    assert!(
+        cookie.contains(";Path=/;HttpOnly;Expires=") && cookie.ends_with(" +0000") && !cookie.contains("Secure"),
+        "{cookie}"
+    );
     assert!(login.headers["location"].to_str().is_ok_and(|location| location.starts_with("session/")));
 }
