@@ -70,23 +70,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_starts_have_different_generations() {
-        let store = Arc::new(MemoryStore::default());
-        let starts: Vec<_> = (0..20)
-            .map(|_| {
-                let store = store.clone();
-                tokio::spawn(async move { raise(&*store).await.expect("the memory store answers") })
-            })
-            .collect();
-        let mut generations = Vec::new();
-        for start in starts {
-            generations.push(start.await.expect("no panic"));
-        }
-        generations.sort_unstable();
-        assert_eq!(generations, (1..=20).collect::<Vec<_>>());
-    }
-
-    #[tokio::test]
     async fn executors_see_the_latest_one() {
         let coordinator = Embedded::new();
         let entries = Entries::new(Arc::new(coordinator.clone()));

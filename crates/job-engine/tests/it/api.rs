@@ -170,6 +170,8 @@ async fn an_edit_merges_removes_and_answers_the_document() {
     assert_eq!((impossible.status, &impossible.body["code"]), (409, &json!("conflict")));
     let done = api.send(Raw::new("PUT", &path).json(&json!({"state": "SUCCESS", "returnCode": 3}))).await.body;
     assert_eq!((&done["progress"], &done["returnCode"], &done["duration"]), (&json!(100), &json!(3), &json!(0)));
+    let stopped = api.send(Raw::new("POST", &format!("{path}/stop"))).await;
+    assert_eq!((stopped.status, &stopped.body), (200, &done), "a final job stays as it is");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::json;
-use slipstream_cimi::Transport;
 use slipstream_cimi::filter::Filter;
+use slipstream_cimi::{Document, Transport};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::store::memory::MemoryStore;
@@ -29,6 +29,12 @@ pub enum Fault {
     Panic,
     /// Inserts wait until they are let go.
     Held,
+    /// Somebody else sets the progress just before the next replacement or removal.
+    Overtaken,
+    /// Somebody else stops the job just before the next replacement.
+    Stopped,
+    /// Another server raises the generation just before this one does.
+    Rival,
 }
 
 pub struct Failing {
@@ -60,7 +66,8 @@ impl Failing {
 
     async fn fail(&self, id: &str) -> Result<(), StoreError> {
         let fault = self.fault();
-        if fault == Fault::None || !id.starts_with("job/") {
+        let kind = if fault == Fault::Rival { "generation/" } else { "job/" };
+        if fault == Fault::None || !id.starts_with(kind) {
             return Ok(());
         }
         self.injected.fetch_add(1, Ordering::SeqCst);
@@ -74,7 +81,23 @@ impl Failing {
                 self.let_go.acquire().await.expect("never closed").forget();
                 Ok(())
             }
+            Fault::Overtaken => self.overtake(id, "progress", json!(42)).await,
+            Fault::Stopped => self.overtake(id, "state", json!("STOPPED")).await,
+            Fault::Rival => self.overtake(id, "generation", json!(100)).await,
             Fault::None => Ok(()),
+        }
+    }
+
+    /// Once.
+    async fn overtake(&self, id: &str, attribute: &str, value: serde_json::Value) -> Result<(), StoreError> {
+        self.set(Fault::None);
+        let stored = self.inner.get(id).await?;
+        let missing = || Record { id: id.to_owned(), revision: 0, document: Document::new(), ledger: json!(null) };
+        let mut record = stored.unwrap_or_else(missing);
+        record.document.insert(attribute.to_owned(), value);
+        match record.revision {
+            0 => self.inner.insert(record).await,
+            _ => self.inner.replace(record).await.map(|_| ()),
         }
     }
 }
@@ -82,7 +105,7 @@ impl Failing {
 #[async_trait]
 impl Store for Failing {
     async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        if self.fault() != Fault::NotReplaced {
+        if !matches!(self.fault(), Fault::NotReplaced | Fault::Overtaken | Fault::Stopped) {
             self.fail(&record.id).await?;
         }
         self.inner.insert(record).await
@@ -195,6 +218,44 @@ async fn what_cannot_be_stored_changes_nothing_in_the_queue() {
 }
 
 #[tokio::test]
+async fn a_write_that_was_overtaken_is_decided_again_and_takes_nothing_back() {
+    let world = World::new().await;
+    world.store.set(Fault::Overtaken);
+    let id = world.add().await;
+    let path = format!("/api/{id}");
+    let added = world.send("GET", &path, None).await.body;
+    assert_eq!(added["progress"], 42);
+    assert!(added["properties"]["zookeeper-path"].is_string(), "its entry is recorded all the same");
+
+    let other = format!("/api/{}", world.add().await);
+    world.store.set(Fault::Overtaken);
+    let edited = world.send("PUT", &other, Some(json!({"name": "n"}))).await;
+    assert_eq!((edited.status, &edited.body["name"], &edited.body["progress"]), (200, &json!("n"), &json!(42)));
+    world.store.set(Fault::Stopped);
+    let edited = world.send("PUT", &other, Some(json!({"progress": 50}))).await;
+    assert_eq!((edited.status, &edited.body["code"]), (409, &json!("final")), "judged again");
+
+    world.store.set(Fault::Overtaken);
+    assert_eq!(world.send("POST", &format!("{path}/stop"), None).await.body["state"], "STOPPED");
+    world.store.set(Fault::Overtaken);
+    assert_eq!(world.send("DELETE", &path, None).await.status, 200);
+    assert_eq!((world.send("GET", &path, None).await.status, world.store.injected()), (404, 5));
+}
+
+#[tokio::test]
+async fn servers_that_start_at_once_have_generations_of_their_own() {
+    let store: Arc<Failing> = Arc::default();
+    for (start, expected) in ["101", "101", "102"].into_iter().enumerate() {
+        store.set(if start < 2 { Fault::Rival } else { Fault::None });
+        let engine = InProcess::over(store.clone()).await;
+        let session = engine.coordinator.connect().await.expect("connected");
+        let node = session.data(nodes::GENERATION).await.expect("published");
+        assert_eq!(String::from_utf8_lossy(&node.data), expected);
+    }
+    assert_eq!(store.injected(), 2);
+}
+
+#[tokio::test]
 async fn a_job_that_exists_is_not_queued_twice() {
     let world = World::new().await;
     for status in [201, 409, 409] {
@@ -225,6 +286,8 @@ async fn an_error_has_a_message_for_the_caller_and_one_for_the_log_joined_by_the
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // While a single subscriber lives, tracing asks the thread that comes by a place first, which is another test's.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let _captured = tracing::subscriber::set_default(subscriber);
     let world = World::new().await;
     world.store.set(Fault::Failed);

@@ -70,6 +70,7 @@ async fn the_same_final_report_twice_is_answered_and_changes_nothing() {
     let (id, entry) = running(&engine).await;
     let holder = writer(&engine, lease(1, 10), &entry);
     let first = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 0})).await.expect("accepted");
+    assert_eq!(ledger(&engine, &id).await["attempts"][0]["outcome"], "finished");
     let again = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 5})).await.expect("accepted");
     assert_eq!(first, again);
     assert_eq!(refusal(set(&holder, &id, json!({"state": "FAILED"})).await), (409, Some(Code::Final)));
@@ -224,7 +225,7 @@ async fn an_unanswered_add_can_be_repeated() {
     assert_eq!(found.count, 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writes_lose_nothing() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;

@@ -68,6 +68,11 @@ impl World {
         id
     }
 
+    async fn entries(&self) -> usize {
+        let session = self.engine.coordinator.connect().await.expect("connected");
+        session.children(nodes::ENTRIES).await.expect("listed").len()
+    }
+
     /// Neither entries nor claims: the queue is as if the job had never been.
     async fn queue_is_empty(&self) {
         let session = self.engine.coordinator.connect().await.expect("connected");
@@ -96,6 +101,7 @@ async fn a_stop_cancels_the_action_and_frees_its_slot() {
         let id = world.running().await;
         let stopped = world.engine.client.operation(&id, "stop").await.expect("stopped");
         assert_eq!(state(&stopped), "STOPPED");
+        assert_eq!(world.entries().await, 0, "its holder sees the entry vanish");
         within("the action is cancelled", world.endless.cancelled.notified()).await;
         world.queue_is_empty().await;
         let after = world.engine.client.get(&id).await.expect("there");
@@ -112,6 +118,7 @@ async fn a_delete_cancels_the_action_and_leaves_nothing() {
     for _ in 0..2 {
         let id = world.running().await;
         world.engine.client.delete(&id).await.expect("deleted");
+        assert_eq!(world.entries().await, 0, "its holder sees the entry vanish");
         within("the action is cancelled", world.endless.cancelled.notified()).await;
         world.queue_is_empty().await;
         assert_eq!(world.engine.store.get(&id).await.expect("answers"), None, "nobody stored it again");
