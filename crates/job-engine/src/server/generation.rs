@@ -47,6 +47,10 @@ pub async fn publish(entries: &Entries, generation: i64) -> Result<(), EntriesEr
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use slipstream_coordination::{Coordinator, Embedded};
+
     use super::*;
     use crate::server::store::memory::MemoryStore;
 
@@ -55,6 +59,18 @@ mod tests {
         let store = MemoryStore::default();
         for expected in 1..=3 {
             assert_eq!(raise(&store).await.expect("the memory store answers"), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn executors_see_the_latest_one() {
+        let coordinator = Embedded::new();
+        let entries = Entries::new(Arc::new(coordinator.clone()));
+        let session = coordinator.connect().await.expect("connected");
+        for generation in [1, 2, 17] {
+            publish(&entries, generation).await.expect("published");
+            let node = session.data(nodes::GENERATION).await.expect("there");
+            assert_eq!(node.data, generation.to_string().into_bytes());
         }
     }
 }

@@ -114,9 +114,7 @@ fn derive(before: &Document, document: &mut Document, now: Timestamp) {
     if state.is_final() {
         document.insert("progress".to_owned(), json!(100));
         let started = document.get("started").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        if let Some(started) = started
-            && changed("state", document)
-        {
+        if let Some(started) = started {
             let seconds = now.duration_since(started).as_secs().max(0);
             document.insert("duration".to_owned(), json!(seconds));
         }
@@ -203,6 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_set_back_makes_no_duration_below_zero() {
+        let running = edited(&added(json!({"action": "x"})), json!({"state": "RUNNING"}), 100);
+        assert_eq!(edited(&running, json!({"state": "SUCCESS"}), 40)["duration"], 0);
+    }
+
+    #[test]
+    fn administrators_keep_their_right_whatever_access_control_is_sent() {
+        let acl = json!({"owner": {"principal": "jane", "type": "USER"}});
+        let rule = json!([{"type": "ROLE", "principal": "ADMIN", "right": "ALL"}]);
+        let job = added(json!({"action": "x", "acl": acl}));
+        assert_eq!((&job["acl"]["owner"], &job["acl"]["rules"]), (&acl["owner"], &rule));
+        let job = edited(&added(json!({"action": "x"})), json!({"acl": acl}), 1);
+        assert_eq!((&job["acl"]["owner"], &job["acl"]["rules"]), (&acl["owner"], &rule));
+    }
+
+    #[test]
     fn time_of_status_change_moves_only_with_state_or_message() {
         let queued = added(json!({"action": "noop", "statusMessage": "hello"}));
         let progress = edited(&queued, json!({"progress": 5}), 10);
@@ -239,10 +253,15 @@ mod tests {
     #[test]
     fn long_messages_keep_both_ends() {
         let long = format!("{}{}{}", "a".repeat(60_000), "b".repeat(60_000), "é");
-        let job = edited(&added(json!({"action": "x"})), json!({"statusMessage": long}), 1);
-        let message = job["statusMessage"].as_str().expect("a text");
-        assert_eq!(message.chars().count(), LONGEST_MESSAGE + 5);
-        assert!(message.starts_with("aaa") && message.contains("\n...\n") && message.ends_with('é'));
+        let by_edit = edited(&added(json!({"action": "x"})), json!({"statusMessage": long}), 1);
+        let by_add = added(json!({"action": "x", "statusMessage": long}));
+        for job in [by_edit, by_add] {
+            let message = job["statusMessage"].as_str().expect("a text");
+            assert_eq!(message.chars().count(), LONGEST_MESSAGE + 5);
+            assert!(message.starts_with("aaa") && message.contains("\n...\n") && message.ends_with('é'));
+        }
+        let whole = "é".repeat(LONGEST_MESSAGE);
+        assert_eq!(added(json!({"action": "x", "statusMessage": whole}))["statusMessage"], whole, "not bytes");
     }
 
     #[test]

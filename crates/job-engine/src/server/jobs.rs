@@ -206,12 +206,14 @@ fn decide(
     let document = job_document::merge(&record.document, request.changes.clone(), &request.remove, now);
     check(&document)?;
     let next = state_of(&document);
+    // An attempt gives the job back even where its RUNNING never arrived and the job is QUEUED all the while.
+    let gives_back = edit.attempt.is_some() && edit.state == Some(State::Queued);
     if !stored.may_become(next) && stored != State::Stopped {
         return Err(refusal(Code::Conflict, format!("{} cannot go from {stored} to {next}", record.id)));
     }
     if next.is_final() {
         ledger.end(Outcome::Finished, now);
-    } else if next == State::Queued && stored != State::Queued {
+    } else if next == State::Queued && (stored != State::Queued || gives_back) {
         ledger.end(Outcome::Released, now);
     }
     record.document = document;
@@ -349,3 +351,7 @@ pub fn ledger_of(record: &Record) -> Ledger {
 pub fn ledger_value(ledger: &Ledger) -> serde_json::Value {
     serde_json::to_value(ledger).expect("a ledger is made of texts and numbers")
 }
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

@@ -199,5 +199,15 @@ fn refused_writes_are_counted_and_the_last_ones_kept() {
         ledger.refuse(&attempt(1, zxid, RECORDED), Some(State::Success), Timestamp::UNIX_EPOCH);
     }
     assert_eq!((ledger.refused_total, ledger.refused.len()), (30, KEPT));
-    assert_eq!(ledger.refused.last().map(|write| write.lease.zxid), Some(30));
+    let kept: Vec<i64> = ledger.refused.iter().map(|write| write.lease.zxid).collect();
+    assert_eq!(kept, (11..=30).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_attempt_ends_once() {
+    let mut ledger = begun();
+    ledger.end(Outcome::Released, Timestamp::UNIX_EPOCH);
+    let released = ledger.clone();
+    ledger.end(Outcome::Finished, Timestamp::MAX);
+    assert_eq!(ledger, released, "stopping a job that waits again changes nothing about its attempts");
 }

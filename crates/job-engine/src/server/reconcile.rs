@@ -68,7 +68,8 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
                 tokio::time::sleep(REST).await;
                 tokio::select! {
                     () = leadership.lost() => break,
-                    () = shared.nudge.notified() => {}
+                    // What is left to this reconciler was written just now: a round at once would leave it alone.
+                    () = shared.nudge.notified() => tokio::time::sleep(UNTOUCHED.unsigned_abs()).await,
                     () = tokio::time::sleep(PERIOD) => {}
                 }
             }

@@ -391,4 +391,11 @@ mod tests {
             assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
         }
     }
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_arrives_is_waited_for_within_the_limit() {
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let waiting = tokio::time::timeout(BODY_TIME * 2, read_body(body)).await;
+        let refusal = waiting.expect("within the limit").expect_err("nothing arrives").refusal;
+        assert_eq!((refusal.status, refusal.message.as_str()), (400, "the request body did not arrive in time"));
+    }
 }

@@ -183,6 +183,8 @@ mod tests {
         assert_eq!(first.secret().expose_secret().len(), 32);
         let mode = std::fs::metadata(password_file(data_dir.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let mode = std::fs::metadata(data_dir.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "the documents are nobody else's either");
     }
 
     #[test]

@@ -170,6 +170,8 @@ async fn an_edit_merges_removes_and_answers_the_document() {
     assert_eq!((impossible.status, &impossible.body["code"]), (409, &json!("conflict")));
     let done = api.send(Raw::new("PUT", &path).json(&json!({"state": "SUCCESS", "returnCode": 3}))).await.body;
     assert_eq!((&done["progress"], &done["returnCode"], &done["duration"]), (&json!(100), &json!(3), &json!(0)));
+    let stopped = api.send(Raw::new("POST", &format!("{path}/stop"))).await;
+    assert_eq!((stopped.status, &stopped.body), (200, &done), "a final job stays as it is");
 }
 
 #[tokio::test]
@@ -266,6 +268,9 @@ async fn the_cookie_lives_a_day_and_is_not_secure_over_plain_http() {
     let login = api.anonymous(Raw::new("POST", "/api/session").json(&body)).await;
     let cookie = login.headers["set-cookie"].to_str().expect("text");
     assert!(cookie.starts_with("com.sixsq.slipstream.cookie=token="), "{cookie}");
-    assert!(cookie.contains(";Path=/") && cookie.ends_with(" +0000") && !cookie.contains("Secure"), "{cookie}");
+    assert!(
+        cookie.contains(";Path=/;HttpOnly;Expires=") && cookie.ends_with(" +0000") && !cookie.contains("Secure"),
+        "{cookie}"
+    );
     assert!(login.headers["location"].to_str().is_ok_and(|location| location.starts_with("session/")));
 }

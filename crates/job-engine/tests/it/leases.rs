@@ -73,6 +73,7 @@ async fn the_same_final_report_twice_is_answered_and_changes_nothing() {
     let (id, entry) = running(&engine).await;
     let holder = writer(&engine, lease(1, 10), &id, &entry);
     let first = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 0})).await.expect("accepted");
+    assert_eq!(ledger(&engine, &id).await["attempts"][0]["outcome"], "finished");
     let again = set(&holder, &id, json!({"state": "SUCCESS", "returnCode": 5})).await.expect("accepted");
     assert_eq!(first, again);
     assert_eq!(refusal(set(&holder, &id, json!({"state": "FAILED"})).await), (409, Some(Code::Final)));
@@ -94,6 +95,11 @@ async fn a_job_lost_five_times_is_given_up() {
     let job = engine.client.get(&id).await.expect("there");
     assert_eq!(state(&job), "FAILED");
     assert_eq!(job["statusMessage"], "given up after 5 attempts, last on executor-5");
+    let fifth = writer(&engine, lease(1, 5), &entry);
+    assert_eq!(refusal(set(&fifth, &id, json!({"state": "SUCCESS"})).await), (409, Some(Code::LateLease)));
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!((&ledger["lost"], &ledger["lease"]["zxid"]), (&json!(5), &json!(6)));
+    assert_eq!(ledger["attempts"][4]["outcome"], "lost");
 }
 
 #[tokio::test]
@@ -108,6 +114,20 @@ async fn a_released_attempt_does_not_count() {
         assert_eq!(state(&released), "QUEUED");
     }
     assert_eq!(ledger(&engine, &id).await["lost"], 0);
+}
+
+/// An executor whose RUNNING was lost on its way cannot know, and gives back what it never began.
+#[tokio::test]
+async fn a_release_of_what_was_never_begun_does_not_count() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    for zxid in 1..=12 {
+        let released = set(&writer(&engine, lease(1, zxid), &entry), &id, json!({"state": "QUEUED"})).await;
+        assert_eq!(state(&released.expect("accepted")), "QUEUED");
+    }
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!((&ledger["lost"], &ledger["attempts"][11]["outcome"]), (&json!(0), &json!("released")));
 }
 
 #[tokio::test]
@@ -126,11 +146,39 @@ async fn a_second_entry_of_a_job_is_superseded_while_the_recorded_one_exists() {
     let another = "/job/entries/entry-999-0000009999";
     let second = writer(&engine, lease(1, 30), &id, another);
     assert_eq!(refusal(set(&second, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::Superseded)));
+    assert_eq!(ledger(&engine, &id).await["refused-total"], 0, "only late writes are noted");
     let session = engine.coordinator.connect().await.expect("connected");
     let path = entry_of(&engine, &id).await;
     session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
     set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is gone");
     assert_eq!(ledger(&engine, &id).await["entry"], another);
+}
+
+/// After a coordinator was wiped another job may have an entry of the recorded name.
+#[tokio::test]
+async fn the_entry_of_another_job_supersedes_nothing() {
+    let engine = InProcess::new().await;
+    let (id, path) = running(&engine).await;
+    let session = engine.coordinator.connect().await.expect("connected");
+    session
+        .commit(vec![
+            Operation::Delete { path: path.clone(), version: None },
+            Operation::Create { path, data: b"job/another".to_vec(), mode: Mode::Persistent },
+        ])
+        .await
+        .expect("replaced");
+    let second = writer(&engine, lease(1, 30), "/job/entries/entry-999-0000009999");
+    set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is no longer this job's");
+}
+
+#[tokio::test]
+async fn an_attempt_without_leases_takes_no_lease_away() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("an old executor, whose claim is gone already");
+    assert_eq!(ledger(&engine, &id).await["lease"], json!({"generation": 1, "zxid": 10}));
+    let late = writer(&engine, lease(1, 9), &entry);
+    assert_eq!(refusal(set(&late, &id, json!({"progress": 1})).await), (409, Some(Code::LateLease)));
 }
 
 #[tokio::test]
@@ -180,7 +228,7 @@ async fn an_unanswered_add_can_be_repeated() {
     assert_eq!(found.count, 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writes_lose_nothing() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;

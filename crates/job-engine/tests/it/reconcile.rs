@@ -77,6 +77,17 @@ async fn an_entry_that_was_put_and_not_recorded_is_adopted() {
     assert_eq!(engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"], put);
 }
 
+/// An attempt may hold it; whoever begins under it is told that it is superseded.
+#[tokio::test]
+async fn a_second_entry_of_a_waiting_job_is_left_alone() {
+    let engine = InProcess::new().await;
+    let (session, queue) = queue(&engine).await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    queue.put(id.as_bytes(), 999).await.expect("put");
+    assert_eq!(round(&engine).await, Mended::default());
+    assert_eq!(entries(&*session).await.len(), 2);
+}
+
 #[tokio::test]
 async fn the_entry_of_a_final_job_is_consumed_unless_somebody_holds_it() {
     let engine = InProcess::new().await;

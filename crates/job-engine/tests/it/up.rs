@@ -197,3 +197,36 @@ async fn keys_make_submits_repeatable() {
     let count = up.client().search("job", &Search::default()).await.expect("searched").count;
     assert_eq!(count, 1);
 }
+
+/// Decision 2: the start recreates recorded entries by name, so that nothing is written to the store.
+#[tokio::test]
+async fn a_restart_finds_the_queue_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = Up::start(folder.path(), &["--threads", "1", "--distributors", "jobs_cleanup"]);
+    let client = up.client();
+    let first = client.add("job", &job("noop"), None).await.expect("added");
+    eventually("the first is done", async || (state(&client.get(&first).await.ok()?) == "SUCCESS").then_some(())).await;
+    let running = client.add("job", &job("dummy_test_action"), None).await.expect("added");
+    eventually("it runs", async || (state(&client.get(&running).await.ok()?) == "RUNNING").then_some(())).await;
+    let waiting = client.add("job", &job("noop"), None).await.expect("added");
+    let before = client.get(&waiting).await.expect("there");
+    assert_eq!(before["properties"]["zookeeper-path"], "/job/entries/entry-999-0000000002");
+    assert!(folder.path().join("endpoint").exists());
+    up.kill();
+    let mut up = Up::start(folder.path(), &["--threads", "1", "--distributors", "jobs_cleanup"]);
+    let client = up.client();
+    for id in [&running, &waiting] {
+        let job = client.get(id).await.expect("there");
+        let name = if *id == running { "1" } else { "2" };
+        assert_eq!(job["properties"]["zookeeper-path"], format!("/job/entries/entry-999-000000000{name}"));
+    }
+    assert_eq!(client.get(&first).await.expect("there")["state"], "SUCCESS", "a final state survives");
+    let next = client.add("job", &job("noop"), None).await.expect("added");
+    let next = client.get(&next).await.expect("there");
+    assert_eq!(next["properties"]["zookeeper-path"], "/job/entries/entry-999-0000000003");
+    up.signal("TERM");
+    up.line_with("stopping");
+    up.signal("TERM");
+    assert!(up.ended().await.success());
+    assert!(!folder.path().join("endpoint").exists(), "nobody is told of an API that is no more");
+}

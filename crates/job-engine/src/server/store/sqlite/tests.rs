@@ -9,10 +9,14 @@ use std::sync::mpsc as blocking;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use slipstream_cimi::query::Order;
+use slipstream_cimi::{Client, Credentials};
+use slipstream_coordination::Embedded;
 use tempfile::TempDir;
 
 use super::*;
+use crate::clock::Clock;
 use crate::server::store::conformance::record;
+use crate::server::{Options, Server};
 
 mod plans;
 
@@ -216,6 +220,42 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     drop(store);
     let page = SqliteStore::open(&path).unwrap().query("job", &everything).await.unwrap();
     assert_eq!((page.count, page.records.len() as u64), (stored + 1, stored + 1));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_507_for_a_client_and_the_server_goes_on() {
+    let (_folder, _, store) = new_store();
+    let store = Arc::new(store);
+    let options = Options { password: "secret".into(), max_attempts: 5 };
+    let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().unwrap());
+    let server = Server::start(store.clone(), Arc::new(Embedded::new()), clock, options).await.unwrap();
+    let credentials = Credentials { username: "super".to_owned(), password: "secret".into() };
+    let client = Client::new(server.transport(), Some(credentials));
+    client.login().await.unwrap();
+    let limit = |pages: u32| {
+        move |connection: &Connection| {
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0)).unwrap()
+        }
+    };
+    inspect(&store, limit(60)).await;
+    let Value::Object(job) = json!({"action": "noop", "description": "x".repeat(5_000)}) else { unreachable!() };
+    let mut added = Vec::new();
+    let refused = loop {
+        match client.add("job", &job, None).await {
+            Ok(id) => added.push(id),
+            Err(error) => break error,
+        }
+        assert!(added.len() < 200, "the limit is never reached");
+    };
+    assert_eq!(refused.refusal().map(|refusal| refusal.status), Some(507), "{refused}");
+    assert!(added.len() > 3, "a floor of work: {}", added.len());
+    for id in &added {
+        assert_eq!(client.get(id).await.unwrap()["state"], "QUEUED", "what was answered is there");
+    }
+    inspect(&store, limit(10_000)).await;
+    client.add("job", &job, None).await.unwrap();
+    let found = client.search("job", &slipstream_cimi::query::Search::default()).await.unwrap();
+    assert_eq!(found.count, added.len() as u64 + 1);
 }
 
 #[tokio::test]
