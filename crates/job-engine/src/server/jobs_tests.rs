@@ -62,7 +62,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     shared.store.insert(record).await.expect("stored");
     let entry = shared.entries.put(&id, 999).await.expect("put");
     let lease = Lease { generation: 1, zxid: 5 };
-    let attempt = AttemptIdentity { lease, entry: entry.clone(), executor: "Kenny".to_owned() };
+    let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.clone(), executor: "Kenny".to_owned() };
     let changes = json!({"state": "RUNNING"}).as_object().cloned().expect("an object");
     let request = EditRequest { changes, remove: Vec::new(), attempt: Some(attempt) };
     edit(&shared, &administrator("super"), &id, &request).await.expect("begun");

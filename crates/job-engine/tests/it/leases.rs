@@ -95,7 +95,7 @@ async fn a_job_lost_five_times_is_given_up() {
     let job = engine.client.get(&id).await.expect("there");
     assert_eq!(state(&job), "FAILED");
     assert_eq!(job["statusMessage"], "given up after 5 attempts, last on executor-5");
-    let fifth = writer(&engine, lease(1, 5), &entry);
+    let fifth = writer(&engine, lease(1, 5), &id, &entry);
     assert_eq!(refusal(set(&fifth, &id, json!({"state": "SUCCESS"})).await), (409, Some(Code::LateLease)));
     let ledger = ledger(&engine, &id).await;
     assert_eq!((&ledger["lost"], &ledger["lease"]["zxid"]), (&json!(5), &json!(6)));
@@ -123,7 +123,7 @@ async fn a_release_of_what_was_never_begun_does_not_count() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     for zxid in 1..=12 {
-        let released = set(&writer(&engine, lease(1, zxid), &entry), &id, json!({"state": "QUEUED"})).await;
+        let released = set(&writer(&engine, lease(1, zxid), &id, &entry), &id, json!({"state": "QUEUED"})).await;
         assert_eq!(state(&released.expect("accepted")), "QUEUED");
     }
     let ledger = ledger(&engine, &id).await;
@@ -167,7 +167,7 @@ async fn the_entry_of_another_job_supersedes_nothing() {
         ])
         .await
         .expect("replaced");
-    let second = writer(&engine, lease(1, 30), "/job/entries/entry-999-0000009999");
+    let second = writer(&engine, lease(1, 30), &id, "/job/entries/entry-999-0000009999");
     set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is no longer this job's");
 }
 
@@ -177,7 +177,7 @@ async fn an_attempt_without_leases_takes_no_lease_away() {
     let (id, entry) = running(&engine).await;
     set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("an old executor, whose claim is gone already");
     assert_eq!(ledger(&engine, &id).await["lease"], json!({"generation": 1, "zxid": 10}));
-    let late = writer(&engine, lease(1, 9), &entry);
+    let late = writer(&engine, lease(1, 9), &id, &entry);
     assert_eq!(refusal(set(&late, &id, json!({"progress": 1})).await), (409, Some(Code::LateLease)));
 }
 
