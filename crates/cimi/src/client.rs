@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use self::session::Session;
-use crate::error::{Error, Refusal};
+use crate::error::{Code, Error, Refusal};
 use crate::lease::{AttemptIdentity, ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
 use crate::query::{Collection, Search};
 use crate::resource::Document;
@@ -87,11 +87,11 @@ impl Client {
                 Some(Value::String(id)) => Ok(id.clone()),
                 _ => Err(call.unintelligible("it has no resource-id")),
             },
-            Err(Error::Refused { refusal: Refusal { status: 409, resource_id: Some(id), .. }, .. })
-                if key.is_some() =>
-            {
-                Ok(id)
-            }
+            // Any other code refuses the attempt that adds, and names its job.
+            Err(Error::Refused {
+                refusal: Refusal { status: 409, resource_id: Some(id), code: None | Some(Code::Conflict), .. },
+                ..
+            }) if key.is_some() => Ok(id),
             Err(error) => Err(error),
         }
     }

@@ -31,6 +31,7 @@ use requests::{End, Requests, existing};
 
 mod actor;
 mod mirror;
+pub use mirror::is_entry_name;
 mod requests;
 
 /// A queue of small values in order of priority, of which each is held by at most one taker.

@@ -1,5 +1,7 @@
 //! Paths in the node tree on which server, executor and distributor agree.
 
+use slipstream_coordination::queue::is_entry_name;
+
 /// Root of the queue, as the original engines have it.
 pub const JOB: &str = "/job";
 /// Waiting entries.
@@ -16,3 +18,9 @@ pub const GENERATION: &str = "/slipstream/generation";
 pub const RECONCILER: &str = "/slipstream/reconciler";
 /// High-water marks of distributors, one node each.
 pub const MARKS: &str = "/slipstream/marks";
+
+/// Whether this is the path of an entry of the queue.
+#[must_use]
+pub fn is_entry(path: &str) -> bool {
+    path.strip_prefix(ENTRIES).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_entry_name)
+}

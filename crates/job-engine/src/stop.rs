@@ -51,7 +51,10 @@ impl Stop {
     }
 }
 
-/// Asks `stop` at the first SIGTERM or SIGINT, and to stop at once at the second.
+/// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
+const THIRD_SIGNAL: i32 = 130;
+
+/// Asks `stop` at the first SIGTERM or SIGINT, to stop at once at the second, and ends the process at the third.
 pub fn on_signals(stop: &Stop) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -65,6 +68,12 @@ pub fn on_signals(stop: &Stop) -> std::io::Result<()> {
             }
             ask(&stop);
         }
+        // Whoever asks a third time does not want to wait for anything; what was answered is on disk.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(THIRD_SIGNAL);
     });
     Ok(())
 }

@@ -167,7 +167,8 @@ impl Mirror {
 }
 
 /// Whether this is the name of an entry, `^entry-[0-9]{3}-(-?[0-9]{10})$`. Anything else in the folders is not ours.
-pub(super) fn is_entry_name(name: &str) -> bool {
+#[must_use]
+pub fn is_entry_name(name: &str) -> bool {
     let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     let parts = name.strip_prefix("entry-").and_then(|rest| rest.split_once('-'));
     parts.is_some_and(|(priority, rest)| digits(priority, 3) && digits(rest.strip_prefix('-').unwrap_or(rest), 10))

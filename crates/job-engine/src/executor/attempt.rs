@@ -8,7 +8,7 @@ use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::changes;
@@ -196,7 +196,10 @@ impl<'a> Attempt<'a> {
         let deadline = Instant::now() + executor.options.cimi_grace;
         let mut pauses = Pauses::default();
         loop {
-            let answer = request().await;
+            let answer = timeout_at(deadline, request()).await.unwrap_or_else(|elapsed| {
+                let request = format!("a request about {}", self.id);
+                Err(Error::Unreachable { request, source: elapsed.into() })
+            });
             let meaning = self.note_reach(answer.as_ref().err());
             let Err(error) = answer else { return answer };
             if !meaning.is_some_and(Meaning::may_pass) {

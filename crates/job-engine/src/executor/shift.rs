@@ -21,6 +21,8 @@ use super::reach::Reach;
 use crate::nodes;
 use crate::pauses::Pauses;
 
+/// How long a slot rests after a bug broke its attempt.
+const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
 
@@ -81,6 +83,8 @@ impl Shift {
             let attempt = AbortOnDropHandle::new(tokio::spawn(Attempt::make(self.clone(), claim)));
             if let Err(bug) = attempt.await {
                 error!(cause = with_causes(&bug), "an attempt broke off, its claim is released");
+                // The same entry may be taken again at once, and break the next attempt.
+                sleep(BROKEN_PAUSE).await;
             }
         }
     }

@@ -40,6 +40,20 @@ impl Caller {
         }
     }
 
+    /// The session's id, if there is a session.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::User { session, .. } => Some(session),
+        }
+    }
+
+    /// Refuses everybody but administrators, naming the document that exists (specification 0.3 and quirk 28).
+    pub fn require_administrator_for(&self, id: &str) -> Result<(), ApiError> {
+        if self.is_administrator() { Ok(()) } else { Err(ApiError::invalid_credentials(id)) }
+    }
+
     /// Refuses everybody but administrators.
     pub fn require_administrator(&self) -> Result<(), ApiError> {
         if self.is_administrator() { Ok(()) } else { Err(ApiError::credentials_required()) }

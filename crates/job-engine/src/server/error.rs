@@ -106,6 +106,12 @@ impl ApiError {
         Self { log: Some(chain(error)), ..outer }
     }
 
+    /// Passwords are checked a few at a time, and the queue for it is too long.
+    #[must_use]
+    pub fn too_many_logins() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many logins at once, try again", None)
+    }
+
     /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.
     #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static)) -> Self {

@@ -11,6 +11,8 @@ use crate::clock;
 
 /// Attributes of a job that only the server sets, besides those of every resource.
 const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChange"];
+/// Kept from the add to the end, because the entry has it in its name: an edit neither changes nor removes it (quirk 39).
+const PRIORITY: &str = "priority";
 /// Where a reader finds the queue entry.
 const ENTRY_PROPERTY: &str = "zookeeper-path";
 /// Longest status message in characters; what is longer keeps its first and last half (quirk 10).
@@ -50,10 +52,13 @@ pub fn new_document(id: &str, sent: Document, now: Timestamp) -> Document {
 #[must_use]
 pub fn merge(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Document {
     let mut document = stored.clone();
-    for attribute in remove.iter().filter(|name| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str())) {
+    let may_go = |name: &&String| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str()) && *name != PRIORITY;
+    for attribute in remove.iter().filter(may_go) {
         document.shift_remove(attribute);
     }
-    document.extend(without_service_attributes(changes));
+    let mut changes = without_service_attributes(changes);
+    changes.shift_remove(PRIORITY);
+    document.extend(changes);
     if let Some(acl) = document.get_mut("acl") {
         *acl = access::with_administrator_rule(acl.take());
     }
@@ -230,8 +235,11 @@ mod tests {
     #[test]
     fn an_edit_keeps_the_priority_and_service_attributes() {
         let queued = added(json!({"action": "noop", "priority": 5}));
-        let edit =
-            edited(&queued, json!({"id": "job/other", "created": "x", "resourceURI": "x", "operations": []}), 10);
+        let edit = edited(
+            &queued,
+            json!({"priority": 1, "id": "job/other", "created": "x", "resourceURI": "x", "operations": []}),
+            10,
+        );
         for kept in ["id", "created", "resourceURI", "priority"] {
             assert_eq!(edit[kept], queued[kept], "{kept}");
         }
@@ -241,11 +249,11 @@ mod tests {
     #[test]
     fn select_removes_attributes_but_not_service_attributes() {
         let queued = added(json!({"action": "noop", "name": "n", "description": "d"}));
-        let remove: Vec<String> = ["name", "id", "acl", "created"].map(str::to_owned).to_vec();
+        let remove: Vec<String> = ["name", "id", "acl", "created", "priority"].map(str::to_owned).to_vec();
         let edit = merge(&queued, document(json!({"description": "e"})), &remove, Timestamp::UNIX_EPOCH);
         assert!(!edit.contains_key("name"));
         assert_eq!(edit["description"], "e");
-        for kept in ["id", "acl", "created"] {
+        for kept in ["id", "acl", "created", "priority"] {
             assert!(edit.contains_key(kept), "{kept}");
         }
     }

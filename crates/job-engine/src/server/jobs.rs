@@ -1,5 +1,6 @@
 //! Jobs behind the API: add, read, edit, search, stop, delete.
 
+use serde::Deserialize;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
 use uuid::Uuid;
@@ -45,19 +46,26 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
 }
 
 /// Records an entry unless one is recorded. Never deletes the entry because somebody else was faster: an attempt that
-/// has begun meanwhile recorded it itself.
+/// has begun meanwhile recorded it itself. Only the entry of a job that was stopped or deleted meanwhile goes: whoever
+/// did that did not know of it.
 pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
     for _ in 0..WRITE_TRIES {
         let written = match shared.store.get(id).await {
+            Ok(Some(record)) if state_of(&record.document).is_final() && entry_of(&record).is_none() => {
+                return take_away(shared, id, entry).await;
+            }
             Ok(Some(record)) => {
-                let mut ledger = ledger_of(&record);
+                let mut ledger = match ledger_of(&record) {
+                    Ok(ledger) => ledger,
+                    Err(error) => return tracing::error!(error = chain(&error), "entry not recorded"),
+                };
                 if ledger.entry.is_some() {
                     return;
                 }
                 ledger.entry = Some(entry.to_owned());
                 shared.store.replace(Record { ledger: ledger_value(&ledger), ..record }).await
             }
-            Ok(None) => return,
+            Ok(None) => return take_away(shared, id, entry).await,
             Err(error) => Err(error),
         };
         match written {
@@ -74,14 +82,14 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
 /// Reads a job.
 pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     let record = existing(shared, id).await?;
-    caller.require_administrator()?;
+    caller.require_administrator_for(id)?;
     Ok(shown(record))
 }
 
 /// Reads what the server keeps of a job and never shows as an attribute.
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     let record = existing(shared, id).await?;
-    caller.require_administrator()?;
+    caller.require_administrator_for(id)?;
     let serde_json::Value::Object(ledger) = record.ledger else { return Ok(Document::new()) };
     Ok(ledger)
 }
@@ -101,8 +109,8 @@ pub struct EditRequest {
 pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Document, ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = existing(shared, id).await?;
-        caller.require_administrator()?;
-        let ledger = ledger_of(&record);
+        caller.require_administrator_for(id)?;
+        let ledger = ledger_of(&record)?;
         let facts = facts(shared, &record, &ledger, request).await.map_err(|error| ApiError::unavailable(&error))?;
         let decision = decide(shared, record, ledger, request, &facts)?;
         match decision {
@@ -236,8 +244,8 @@ fn refusal_message(code: Code, stored: State, id: &str) -> String {
 pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
         let mut record = existing(shared, &attempt.job).await?;
-        caller.require_administrator()?;
-        let mut ledger = ledger_of(&record);
+        caller.require_administrator_for(&attempt.job)?;
+        let mut ledger = ledger_of(&record)?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
         if !attempt.lease.is_valid() {
@@ -262,12 +270,12 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
 pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     for _ in 0..WRITE_TRIES {
         let mut record = existing(shared, id).await?;
-        caller.require_administrator()?;
+        caller.require_administrator_for(id)?;
         if state_of(&record.document).is_final() {
             return Ok(shown(record));
         }
         let now = shared.clock.now();
-        let mut ledger = ledger_of(&record);
+        let mut ledger = ledger_of(&record)?;
         let mut changes = Document::new();
         changes.insert("state".to_owned(), State::Stopped.as_str().into());
         record.document = job_document::merge(&record.document, changes, &[], now);
@@ -289,7 +297,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
 pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = existing(shared, id).await?;
-        caller.require_administrator()?;
+        caller.require_administrator_for(id)?;
         match shared.store.remove(id, record.revision).await {
             Ok(()) => {
                 if !state_of(&record.document).is_final() {
@@ -305,9 +313,14 @@ pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), Ap
 }
 
 async fn remove_entry(shared: &Shared, record: &Record) {
-    let Some(entry) = entry_of(record) else { return };
-    if let Err(error) = shared.entries.remove(entry, &record.id).await {
-        tracing::warn!(job = record.id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
+    if let Some(entry) = entry_of(record) {
+        take_away(shared, &record.id, entry).await;
+    }
+}
+
+async fn take_away(shared: &Shared, id: &str, entry: &str) {
+    if let Err(error) = shared.entries.remove(entry, id).await {
+        tracing::warn!(job = id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
         shared.nudge.notify_one();
     }
 }
@@ -340,10 +353,27 @@ pub fn entry_of(record: &Record) -> Option<&str> {
     record.ledger.get("entry").and_then(serde_json::Value::as_str)
 }
 
+/// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger of {id} cannot be read")]
+pub struct UnreadableLedger {
+    id: String,
+    #[source]
+    source: serde_json::Error,
+}
+
+impl From<UnreadableLedger> for ApiError {
+    fn from(error: UnreadableLedger) -> Self {
+        Self::unexpected(&error)
+    }
+}
+
 /// The ledger of a stored job.
-#[must_use]
-pub fn ledger_of(record: &Record) -> Ledger {
-    serde_json::from_value(record.ledger.clone()).unwrap_or_default()
+pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
+    if record.ledger.is_null() {
+        return Ok(Ledger::default());
+    }
+    Ledger::deserialize(&record.ledger).map_err(|source| UnreadableLedger { id: record.id.clone(), source })
 }
 
 /// The ledger as it is stored.

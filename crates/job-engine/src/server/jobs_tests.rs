@@ -31,7 +31,8 @@ fn sent() -> Document {
 }
 
 async fn ledger(shared: &Shared, id: &str) -> Ledger {
-    ledger_of(&shared.store.get(id).await.expect("the memory store answers").expect("the job is there"))
+    let record = shared.store.get(id).await.expect("the memory store answers").expect("the job is there");
+    ledger_of(&record).expect("readable")
 }
 
 async fn entries(shared: &Shared) -> usize {

@@ -5,9 +5,11 @@
 //! them, and entries of ids that this store never knew are reported and left alone. There are no retries inside a
 //! round: the next round is the retry.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipstream_cimi::State;
@@ -32,6 +34,12 @@ const PERIOD: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(1);
 /// Most entries put or consumed in a round.
 const MOST_MENDED: usize = 10_000;
+/// Jobs given their entry at the same time.
+const PUT_AT_ONCE: usize = 64;
+/// Most entries of unknown jobs named in the log of a round.
+const REPORTED: usize = 10;
+/// Time between removals of expired sessions.
+const PURGE_PERIOD: Duration = Duration::from_mins(10);
 /// Documents read at once.
 const PAGE: u64 = 1_000;
 
@@ -63,15 +71,21 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
         let term = async {
             let session = shared.entries.session().await?;
             let leadership = Election::new(session, nodes::RECONCILER, name).lead().await?;
-            while leadership.holds() {
-                one_round(shared).await;
-                tokio::time::sleep(REST).await;
-                tokio::select! {
-                    () = leadership.lost() => break,
-                    // What is left to this reconciler was written just now: a round at once would leave it alone.
-                    () = shared.nudge.notified() => tokio::time::sleep(UNTOUCHED.unsigned_abs()).await,
-                    () = tokio::time::sleep(PERIOD) => {}
+            let rounds = async {
+                loop {
+                    one_round(shared).await;
+                    tokio::time::sleep(REST).await;
+                    tokio::select! {
+                        // What is left to this reconciler was written just now: a round at once would leave it alone.
+                        () = shared.nudge.notified() => tokio::time::sleep(UNTOUCHED.unsigned_abs()).await,
+                        () = tokio::time::sleep(PERIOD) => {}
+                    }
                 }
+            };
+            tokio::select! {
+                () = leadership.lost() => {}
+                () = rounds => {}
+                () = purge_sessions(shared) => {}
             }
             Ok::<(), EntriesError>(())
         };
@@ -94,8 +108,14 @@ async fn one_round(shared: &Shared) {
         Ok(mended) => tracing::info!(mended.put, mended.consumed, mended.unknown, "queue reconciled with the jobs"),
         Err(error) => tracing::warn!(error = chain(&error), "round of the reconciler cut short"),
     }
-    if let Err(error) = shared.sessions.purge(&*shared.store, shared.clock.now()).await {
-        tracing::warn!(error = chain(&error), "expired sessions not removed");
+}
+
+async fn purge_sessions(shared: &Shared) {
+    loop {
+        if let Err(error) = shared.sessions.purge(&*shared.store, shared.clock.now()).await {
+            tracing::warn!(error = chain(&error), "expired sessions not removed");
+        }
+        tokio::time::sleep(PURGE_PERIOD).await;
     }
 }
 
@@ -106,17 +126,23 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     let Walk { recorded, missing } = walk(&*shared.store, &entries).await?;
     let mut unrecorded = ids_at(shared, entries.difference(&recorded).take(MOST_MENDED)).await?;
     let mut mended = Mended::default();
-    for record in missing {
+    let missing = missing.into_iter().filter_map(|record| {
         let there = unrecorded.remove(&record.id);
-        if updated(&record) <= before && put_missing(shared, record, there).await? {
-            mended.put += 1;
-        }
+        (updated(&record) <= before).then(|| put_missing(shared, record, there))
+    });
+    // Side by side, so that the store can commit many at once.
+    let mut puts = futures_util::stream::iter(missing.collect::<Vec<_>>()).buffer_unordered(PUT_AT_ONCE);
+    while let Some(put) = puts.next().await {
+        mended.put += usize::from(put?);
     }
+    drop(puts);
     for (id, path) in unrecorded {
         match shared.store.get(&id).await? {
             None => {
-                tracing::warn!(entry = path, job = id, "entry of a job that this store never knew, left alone");
                 mended.unknown += 1;
+                if mended.unknown <= REPORTED {
+                    tracing::warn!(entry = path, job = id, "entry of a job that this store never knew, left alone");
+                }
             }
             Some(record) if state_of(&record.document).is_final() => {
                 mended.consumed += usize::from(shared.entries.consume_unclaimed(&path).await?);
@@ -143,9 +169,8 @@ async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, Stor
         after = Some(last.id.clone());
         for record in page {
             match entry_of(&record) {
-                Some(entry) if entries.contains(entry) => {
-                    walk.recorded.insert(entry.to_owned());
-                }
+                // An entry that two jobs record is one's alone: the other gets a new one.
+                Some(entry) if entries.contains(entry) && walk.recorded.insert(entry.to_owned()) => {}
                 _ => walk.missing.push(record),
             }
         }
@@ -154,18 +179,32 @@ async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, Stor
     Ok(walk)
 }
 
-/// The entries recorded for jobs that are not final, as (name, job id): what a coordinator that forgets everything
-/// has to be told at its start.
-pub async fn recorded_entries(store: &dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    let mut entries = Vec::new();
+/// What a coordinator that forgets everything has to be told at its start.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Name of each entry, and the id of its job.
+    pub entries: HashMap<String, Vec<u8>>,
+    /// How many jobs have no entry recorded, or one that cannot be theirs: a round gives them one.
+    pub without: usize,
+}
+
+/// The entries recorded for jobs that are not final.
+pub async fn recorded_entries(store: &dyn Store) -> Result<Recorded, StoreError> {
+    let mut recorded = Recorded::default();
     let mut after = None;
     loop {
         let page = unfinished(store, after).await?;
-        let Some(last) = page.last() else { return Ok(entries) };
+        let Some(last) = page.last() else { return Ok(recorded) };
         after = Some(last.id.clone());
         for record in page {
-            let name = entry_of(&record).and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-            entries.extend(name.map(|name| (name, record.id.into_bytes())));
+            let path = entry_of(&record).filter(|path| nodes::is_entry(path));
+            let name = path.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+            match name.map(|name| recorded.entries.entry(name)) {
+                Some(Entry::Vacant(place)) => {
+                    place.insert(record.id.into_bytes());
+                }
+                Some(Entry::Occupied(_)) | None => recorded.without += 1,
+            }
         }
     }
 }
@@ -200,7 +239,13 @@ async fn put_missing(shared: &Shared, record: Record, there: Option<String>) -> 
         Some(entry) => entry,
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
     };
-    let mut ledger = ledger_of(&record);
+    let mut ledger = match ledger_of(&record) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            tracing::error!(entry, error = chain(&error), "entry not recorded");
+            return Ok(false);
+        }
+    };
     ledger.entry = Some(entry);
     match shared.store.replace(Record { ledger: ledger_value(&ledger), ..record }).await {
         Ok(_) => Ok(true),

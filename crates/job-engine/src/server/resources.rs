@@ -147,8 +147,11 @@ pub async fn delete_session(shared: &Shared, caller: &Caller, id: &str) -> Resul
 async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Record, ApiError> {
     let session = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
     let session = session.ok_or_else(|| ApiError::not_found(id))?;
-    let owns = matches!(caller, Caller::User { session, .. } if session == id);
-    if owns || caller.is_administrator() { Ok(session) } else { Err(ApiError::credentials_required()) }
+    if caller.session() == Some(id) || caller.is_administrator() {
+        Ok(session)
+    } else {
+        Err(ApiError::invalid_credentials(id))
+    }
 }
 
 fn presented_session(record: Record) -> Document {

@@ -20,6 +20,7 @@ use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
 use super::resources;
 use super::{Shared, sessions};
+use crate::nodes;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -273,7 +274,10 @@ impl Call {
     async fn delete(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
         if kind == SESSION {
             resources::delete_session(shared, &self.caller, id).await?;
-            return Ok(Answer::deleted(id).with_cookie(sessions::farewell_cookie(shared.clock.now())));
+            let answer = Answer::deleted(id);
+            let is_own = self.caller.session() == Some(id);
+            let farewell = || sessions::farewell_cookie(shared.clock.now());
+            return Ok(if is_own { answer.with_cookie(farewell()) } else { answer });
         }
         self.fence(shared).await?;
         jobs::delete(shared, &self.caller, id).await?;
@@ -302,6 +306,9 @@ impl Call {
         };
         let executor = self.header(lease::EXECUTOR_HEADER)?.unwrap_or("unnamed").to_owned();
         let (job, entry) = (required(lease::JOB_HEADER)?, required(lease::ENTRY_HEADER)?);
+        if !nodes::is_entry(&entry) {
+            return Err(ApiError::bad_request(format!("{} is not the path of an entry", lease::ENTRY_HEADER)));
+        }
         Ok(Some(AttemptIdentity { job, lease, entry, executor }))
     }
 

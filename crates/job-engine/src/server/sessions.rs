@@ -50,8 +50,15 @@ pub enum PasswordError {
 
 /// Knows the sessions.
 pub struct Sessions {
-    remembered: Mutex<HashMap<[u8; 32], Remembered>>,
+    remembered: Mutex<Memory>,
     checks: Semaphore,
+}
+
+#[derive(Default)]
+struct Memory {
+    sessions: HashMap<[u8; 32], Remembered>,
+    /// How often sessions were forgotten: what was read before the last time is not remembered any more.
+    forgotten: u64,
 }
 
 #[derive(Clone)]
@@ -118,33 +125,40 @@ impl Sessions {
         let Some(digest) = cookies.iter().find_map(|cookies| token_digest(cookies)) else {
             return Ok(Caller::Anonymous);
         };
-        if let Some(remembered) = self.lock().get(&digest).filter(|remembered| remembered.trusted_until > now) {
-            return Ok(remembered.caller.clone());
-        }
+        let forgotten = {
+            let memory = self.lock();
+            if let Some(remembered) = memory.sessions.get(&digest).filter(|remembered| remembered.trusted_until > now) {
+                return Ok(remembered.caller.clone());
+            }
+            memory.forgotten
+        };
         let id = session_id(&digest);
         let session = store.get(&id).await.map_err(|error| ApiError::store(&error))?;
         let Some(remembered) = session.and_then(|session| trust(&session, &digest, now)) else {
-            self.lock().remove(&digest);
+            self.lock().sessions.remove(&digest);
             return Ok(Caller::Anonymous);
         };
         let caller = remembered.caller.clone();
-        let mut sessions = self.lock();
-        if sessions.len() >= REMEMBERED {
-            sessions.clear();
+        let mut memory = self.lock();
+        if memory.sessions.len() >= REMEMBERED {
+            memory.sessions.clear();
         }
-        sessions.insert(digest, remembered);
+        if memory.forgotten == forgotten {
+            memory.sessions.insert(digest, remembered);
+        }
         Ok(caller)
     }
 
     /// Forgets a session whose document was deleted.
     pub fn forget(&self, id: &str) {
-        self.lock()
-            .retain(|_, remembered| !matches!(&remembered.caller, Caller::User { session, .. } if session == id));
+        let mut memory = self.lock();
+        memory.forgotten += 1;
+        memory.sessions.retain(|_, remembered| remembered.caller.session() != Some(id));
     }
 
     /// Removes the documents of sessions that have expired.
     pub async fn purge(&self, store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
-        self.lock().retain(|_, remembered| remembered.expiry > now);
+        self.lock().sessions.retain(|_, remembered| remembered.expiry > now);
         let expired =
             Filter::Compare(Attribute("expiry".to_owned()), Comparison::Less, Literal::Text(clock::print(now)));
         store.remove_matching(dialect::SESSION.name, &expired).await
@@ -154,7 +168,7 @@ impl Sessions {
     async fn password_is(&self, password: SecretString, hash: String) -> Result<bool, ApiError> {
         let turn = tokio::time::timeout(CHECK_LIMIT, self.checks.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(ApiError::unexpected(&std::io::Error::other("too many logins at once, try again later")));
+            return Err(ApiError::too_many_logins());
         };
         let check = move || {
             let hash = PasswordHash::new(&hash).ok()?;
@@ -164,7 +178,7 @@ impl Sessions {
         Ok(checked.is_some())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Remembered>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -185,6 +199,10 @@ pub async fn ensure_administrator(
     let ledger = json!({"password": renewed});
     if let Some(user) = stored {
         store.replace(Record { ledger, ..user }).await?;
+        // Whoever knew the old password only has no session any more.
+        let theirs = Literal::Text(ADMINISTRATOR.to_owned());
+        let sessions = Filter::Compare(Attribute("username".to_owned()), Comparison::Equal, theirs);
+        store.remove_matching(dialect::SESSION.name, &sessions).await?;
         return Ok(());
     }
     let document = json!({

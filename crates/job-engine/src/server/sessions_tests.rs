@@ -71,8 +71,12 @@ async fn wrong_passwords_users_and_templates_are_refused() {
 async fn a_changed_password_replaces_the_old_one() {
     let store = store_with("old").await;
     let now = Timestamp::UNIX_EPOCH;
+    let sessions = Sessions::default();
+    let cookie = sent_back(&sessions.login(&store, &login_document("old"), now).await.expect("the password is right"));
     ensure_administrator(&store, "new".into(), now).await.expect("the memory store takes it");
     let sessions = Sessions::default();
+    let before = sessions.caller(&store, &[&cookie], now).await.expect("answers");
+    assert_eq!(before, Caller::Anonymous, "a session of the old password is over");
     assert!(sessions.login(&store, &login_document("old"), now).await.is_err());
     assert!(sessions.login(&store, &login_document("new"), now).await.is_ok());
 }
@@ -167,10 +171,10 @@ async fn a_bounded_number_of_sessions_is_remembered() {
         let login = sessions.open(&store, "super", now).await.expect("the memory store takes it");
         assert!(caller(&sessions, &store, &sent_back(&login), now).await.is_administrator());
     }
-    let remembered = sessions.lock().len();
+    let remembered = sessions.lock().sessions.len();
     assert!((1..=REMEMBERED).contains(&remembered), "{remembered}");
     sessions.purge(&store, now + LIFETIME + SignedDuration::from_secs(1)).await.expect("answers");
-    assert_eq!(sessions.lock().len(), 0, "an expired session is not remembered");
+    assert_eq!(sessions.lock().sessions.len(), 0, "an expired session is not remembered");
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +184,7 @@ async fn passwords_are_checked_two_at_once_and_nobody_waits_for_ever() {
     let turns = sessions.checks.acquire_many(2).await.expect("never closed");
     assert_eq!(sessions.checks.available_permits(), 0);
     let busy = sessions.login(&store, &login_document("secret"), Timestamp::UNIX_EPOCH).await;
-    assert_eq!(busy.expect_err("nobody's turn comes").refusal.status, 500);
+    assert_eq!(busy.expect_err("nobody's turn comes").refusal.status, 503);
     drop(turns);
     sessions.login(&store, &login_document("secret"), Timestamp::UNIX_EPOCH).await.expect("the password is right");
 }

@@ -1,5 +1,7 @@
 //! The routes called as a function: for clients in the same process.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
@@ -8,6 +10,9 @@ use http_body_util::BodyExt;
 use slipstream_cimi::Transport;
 use slipstream_cimi::client::TransportError;
 use tower::ServiceExt;
+
+/// Longest wait for an answer: the disk may hang.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A transport that never leaves the process.
 pub struct InProcess {
@@ -25,8 +30,11 @@ impl InProcess {
 #[async_trait]
 impl Transport for InProcess {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let response = self.router.clone().oneshot(request.map(axum::body::Body::from)).await?;
-        let (head, body) = response.into_parts();
-        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        let answer = async {
+            let response = self.router.clone().oneshot(request.map(axum::body::Body::from)).await?;
+            let (head, body) = response.into_parts();
+            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        };
+        tokio::time::timeout(LIMIT, answer).await?
     }
 }

@@ -73,10 +73,12 @@ impl DataDir {
         &self.path
     }
 
-    /// The store's file.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.path.join("jobs.db")
+    /// The store's file, which only its owner may read: it holds the hashes of passwords.
+    pub fn database(&self) -> anyhow::Result<PathBuf> {
+        let path = self.path.join("jobs.db");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        file.with_context(|| format!("cannot open {}: check who owns the data directory", path.display()))?;
+        Ok(path)
     }
 
     /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
@@ -91,10 +93,13 @@ impl DataDir {
             return Ok(Password { secret, place });
         }
         let secret = hex::encode(rand::random::<[u8; 16]>());
+        // Under its name only when it is whole: a crash leaves no empty password.
         let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+            let unfinished = path.with_extension("new");
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
             file.write_all(format!("{secret}\n").as_bytes())?;
-            file.sync_all()
+            file.sync_all()?;
+            std::fs::rename(&unfinished, &path)
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Password { secret: secret.into(), place })

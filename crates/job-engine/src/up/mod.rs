@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::SignedDuration;
 use serde_json::json;
 use slipstream_action::Catalogue;
@@ -19,14 +19,13 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Client, Credentials, Document};
 use slipstream_coordination::Embedded;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::distributor::{self, Surroundings};
 use crate::server::sessions::ADMINISTRATOR;
-use crate::server::store::Store;
 use crate::server::store::sqlite::SqliteStore;
 use crate::server::{self, Server, reconcile};
 use crate::stop::Stop;
@@ -61,46 +60,31 @@ pub struct Options {
     pub demo: bool,
 }
 
-/// Runs until `stop`, with the actions of `catalogue`.
+/// Runs until `stop`, with the actions of `catalogue`. The store is closed before the data directory is let go.
 pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
     let data_dir = DataDir::open(&options.data_dir)?;
     let distributors = chosen_distributors(&options)?;
     let password = data_dir.password()?;
     let listener = listen(options.listen).await?;
-    let address = listener.local_addr().context("cannot read the address that the API listens on")?;
-    let store = Arc::new(SqliteStore::open(&data_dir.database())?);
-    let (server, coordinator) = start_server(store.clone(), &clock, &password, options.max_attempts).await?;
-    let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.secret().clone() };
-    let client = Client::new(server.transport(), Some(credentials));
-    let endpoint = data_dir.announce(address)?;
-    greet(&endpoint, &data_dir, &password, &options, &distributors);
-
-    let serving = Stop::new();
-    let mut api = JoinSet::new();
-    {
-        let (server, serving) = (server.clone(), serving.clone());
-        api.spawn(async move { server.serve(listener, serving).await });
-    }
-    let parts = Parts { store, server, coordinator: Arc::new(coordinator), client, clock };
-    let mut work = start_work(&parts, &options, catalogue, distributors, &stop);
-    if options.demo {
-        add_demo_jobs(&parts.client).await?;
-    }
-    tokio::select! {
-        () = stop.asked() => {}
-        Some(ended) = work.join_next() => {
-            stop.ask();
-            tracing::error!(cause = ?ended.err(), "a part of the engine has ended before it was asked to");
+    let store = Arc::new(SqliteStore::open(&data_dir.database()?)?);
+    let started = tokio::select! {
+        biased;
+        () = stop.asked() => None,
+        started = start(store.clone(), &clock, &password, options.max_attempts) => Some(started),
+    };
+    let ran = match started {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(parts)) => {
+            let endpoint = data_dir.announce(listener.local_addr().context("the address that the API listens on")?)?;
+            greet(&endpoint, &data_dir, &password, &options, &distributors);
+            let ran = run(parts, listener, &options, catalogue, distributors, &stop).await;
+            ran.and(data_dir.retract())
         }
-    }
-    say(&format!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs()));
-    finish(work).await?;
-    serving.ask();
-    finish(api).await?;
-    drop(parts);
-    data_dir.retract()?;
+    };
+    let closed = close(store).await;
     say("stopped");
-    Ok(())
+    ran.and(closed)
 }
 
 /// What everything that works in this process shares.
@@ -110,6 +94,77 @@ struct Parts {
     coordinator: Arc<Embedded>,
     client: Client,
     clock: Clock,
+}
+
+/// Rebuilds the queue from the store and makes the parts.
+async fn start(
+    store: Arc<SqliteStore>,
+    clock: &Clock,
+    password: &Password,
+    max_attempts: u32,
+) -> anyhow::Result<Parts> {
+    let coordinator = Embedded::new();
+    let recorded = reconcile::recorded_entries(&*store).await.context("cannot read the jobs that wait")?;
+    coordinator.restore(nodes::ENTRIES, recorded.entries).context("cannot rebuild the queue")?;
+    let options = server::Options { password: password.secret().clone(), max_attempts };
+    let coordinator = Arc::new(coordinator);
+    let server = Server::start(store.clone(), coordinator.clone(), clock.clone(), options).await?;
+    if recorded.without > 0 {
+        server.reconcile_once(SignedDuration::ZERO).await.context("cannot queue the jobs that wait")?;
+    }
+    let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.secret().clone() };
+    let client = Client::new(server.transport(), Some(credentials));
+    Ok(Parts { store, server, coordinator, client, clock: clock.clone() })
+}
+
+/// Works until `stop`, or until a part ends that should not. The API answers until the last job has ended.
+async fn run(
+    parts: Parts,
+    listener: TcpListener,
+    options: &Options,
+    catalogue: Catalogue,
+    distributors: Vec<Configured>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let serving = Stop::new();
+    let mut api = JoinSet::new();
+    {
+        let (server, serving) = (parts.server.clone(), serving.clone());
+        api.spawn(async move { server.serve(listener, serving).await });
+    }
+    let mut work = start_work(&parts, options, catalogue, distributors, stop);
+    let demo = if options.demo { add_demo_jobs(&parts.client).await } else { Ok(()) };
+    let early = tokio::select! {
+        biased;
+        () = stop.asked() => Ok(()),
+        Some(ended) = work.join_next() => Err(ended_early(ended)),
+        Some(ended) = api.join_next() => Err(ended_early(ended)),
+    };
+    stop.ask();
+    say(&format!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs()));
+    let worked = finish(work).await;
+    serving.ask();
+    let served = finish(api).await;
+    demo.and(early).and(worked).and(served)
+}
+
+fn ended_early(ended: Result<(), JoinError>) -> anyhow::Error {
+    let what = "a part of the engine has ended before it was asked to";
+    match ended {
+        Ok(()) => anyhow!(what),
+        Err(error) => anyhow::Error::new(error).context(what),
+    }
+}
+
+/// Puts everything into the one file. A request that nobody has answered may still hold the store; then the end of the
+/// process closes it, which loses nothing that was answered.
+async fn close(store: Arc<SqliteStore>) -> anyhow::Result<()> {
+    let Some(store) = Arc::into_inner(store) else {
+        tracing::warn!("requests are still open, the store is left to the end of the process");
+        return Ok(());
+    };
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    closed.context("closing the store has crashed")?.context("cannot close the store")
 }
 
 /// Starts the reconciler, the executor and the distributors.
@@ -159,22 +214,6 @@ fn say(line: &str) {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
-}
-
-async fn start_server(
-    store: Arc<SqliteStore>,
-    clock: &Clock,
-    password: &Password,
-    max_attempts: u32,
-) -> anyhow::Result<(Server, Embedded)> {
-    let coordinator = Embedded::new();
-    let recorded = reconcile::recorded_entries(&*store).await.context("cannot read the jobs that wait")?;
-    coordinator.restore(nodes::ENTRIES, recorded).context("cannot rebuild the queue")?;
-    let options = server::Options { password: password.secret().clone(), max_attempts };
-    let store: Arc<dyn Store> = store;
-    let server = Server::start(store, Arc::new(coordinator.clone()), clock.clone(), options).await?;
-    server.reconcile_once(SignedDuration::ZERO).await.context("cannot queue the jobs that wait")?;
-    Ok((server, coordinator))
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

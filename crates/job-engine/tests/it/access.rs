@@ -124,10 +124,11 @@ async fn headers_of_an_attempt_are_checked() {
     let id = engine.client.add("job", &crate::support::job("noop"), None).await.expect("added");
     let before = engine.store.get(&id).await.expect("answers");
     for (headers, message) in [
-        (vec![("job-lease", "1.5")], "job-lease without job-entry"),
+        (vec![("job-lease", "1.5")], "job-lease without job-id"),
+        (vec![("job-lease", "1.5"), ("job-id", "job/0a")], "job-lease without job-entry"),
         (vec![("job-lease", "five"), ("job-entry", "/job/entries/entry-999-0000000000")], "is not a lease"),
         (vec![("job-lease", "\u{e9}")], "job-lease is not text"),
-        (vec![("job-lease", "1.5"), ("job-entry", "\u{e9}")], "job-entry is not text"),
+        (vec![("job-lease", "1.5"), ("job-id", "job/0a"), ("job-entry", "\u{e9}")], "job-entry is not text"),
     ] {
         let request = Raw::new("PUT", &format!("/api/{id}")).json(&json!({"state": "RUNNING"}));
         let request = request.header("cookie", &cookie);

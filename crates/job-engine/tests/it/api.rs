@@ -123,7 +123,7 @@ async fn bodies_and_statuses_are_the_originals() {
         ("GET", "/ledger".to_owned()),
     ] {
         let refusal = refused(method, &format!("/api/{id}{path}"), false).await;
-        assert_eq!(refusal["status"], 403, "{method} {path}");
+        assert_eq!(refusal, body(403, &format!("invalid credentials for '{id}'"), &id), "{method} {path}");
     }
     assert_eq!(refused("GET", "/api//job/0a", true).await["status"], 404, "double slashes are tolerated");
     assert_eq!(api.send(Raw::new("GET", &format!("//api//{id}"))).await.status, 200);

@@ -90,6 +90,17 @@ async fn a_bad_edit_leaves_the_job_as_it_was() {
             .header("job-lease", header);
         assert_eq!(request.send(&*engine.transport).await.status, 400, "{header}");
     }
+    for entry in
+        ["/etc/passwd", "/job/entries/", "/job/entries/entry-1-0000000001", "/job/entries/entry-999-0000000001/x"]
+    {
+        let request = Raw::new("PUT", &format!("/api/{id}")).json(&json!({})).header("cookie", &cookie);
+        let request = request.header("job-lease", "1.1").header("job-id", &id).header("job-entry", entry);
+        let answered = request.send(&*engine.transport).await;
+        assert_eq!(
+            (answered.status, answered.body["message"].as_str()),
+            (400, Some("job-entry is not the path of an entry"))
+        );
+    }
     assert_eq!(engine.client.get(&id).await.expect("there"), before);
 }
 

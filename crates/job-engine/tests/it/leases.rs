@@ -262,9 +262,10 @@ async fn an_attempt_writes_to_other_documents_only_as_long_as_it_is_the_latest()
     assert_eq!(refusal(holder.operation(&other, "stop").await), (409, Some(Code::LateLease)));
     assert!(holder.delete(&other).await.is_err());
     assert!(holder.add("job", &job("noop"), None).await.is_err());
+    assert!(holder.add("job", &job("noop"), Some("a key")).await.is_err(), "a refusal is no earlier add");
     let job = engine.client.get(&other).await.expect("still there");
     assert_eq!((&job["name"], state(&job)), (&json!("touched"), "QUEUED"));
-    assert_eq!(ledger(&engine, &id).await["refused-total"], 4);
+    assert_eq!(ledger(&engine, &id).await["refused-total"], 5);
     engine.client.operation(&id, "stop").await.expect("stopped");
     let latest = writer(&engine, lease(1, 20), &id, &entry);
     assert_eq!(refusal(set(&latest, &other, json!({"name": "stopped"})).await), (409, Some(Code::Final)));

@@ -1,6 +1,7 @@
 //! The reconciler over a real queue: everything that an interruption can leave behind is mended, nothing else is
 //! touched (decisions 1, 2 and 14).
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,7 @@ use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Sessio
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::{Mended, recorded_entries};
+use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
 use slipstream_job_engine::stop::Stop;
@@ -137,7 +139,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
     let before = (revision(&kept).await, revision(&also_kept).await);
 
     let coordinator = Embedded::new();
-    let recorded = recorded_entries(&*store).await.expect("read");
+    let recorded = recorded_entries(&*store).await.expect("read").entries;
     coordinator.restore(nodes::ENTRIES, recorded).expect("restored");
     let session = coordinator.connect().await.expect("connected");
     assert_eq!(entries(&*session).await, ["entry-999-0000000000", "entry-999-0000000002"]);
@@ -219,4 +221,30 @@ async fn the_reconciler_runs_by_itself_and_when_it_is_elected() {
     eventually("the entry of the final job goes", async || entries(&*session).await.is_empty().then_some(())).await;
     stop.ask();
     running.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_an_entry_keeps_nobody_from_starting() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let first = InProcess::over(store.clone()).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(first.client.add("job", &job("noop"), None).await.expect("added"));
+    }
+    let shared_by_two = first.client.get(&ids[0]).await.expect("there")["properties"]["zookeeper-path"].clone();
+    for (id, entry) in [(&ids[1], shared_by_two), (&ids[2], json!("/job/entries/x/"))] {
+        let mut record = store.get(id).await.expect("answers").expect("there");
+        record.ledger["entry"] = entry;
+        store.replace(record).await.expect("replaced");
+    }
+    let recorded = recorded_entries(&*store).await.expect("read");
+    assert_eq!((recorded.entries.len(), recorded.without), (1, 2));
+    let second = InProcess::over(store.clone()).await;
+    second.coordinator.restore(nodes::ENTRIES, recorded.entries).expect("restored");
+    assert_eq!(round(&second).await.put, 2, "the one whose record is no entry, and one of the two that share one");
+    let mut paths = HashSet::new();
+    for id in &ids {
+        paths.insert(second.client.get(id).await.expect("there")["properties"]["zookeeper-path"].to_string());
+    }
+    assert_eq!(paths.len(), 3, "each has one of its own: {paths:?}");
 }

@@ -302,7 +302,7 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
     let mut seen = Vec::new();
     for _ in 0..10 {
         let page = store.query("job", &query).await.unwrap();
-        assert_eq!(page.count, 20 - seen.len() as u64);
+        assert_eq!(page.count, if seen.is_empty() { 20 } else { 0 }, "only the first page is counted");
         query.after = page.records.last().map(|record| record.id.clone());
         seen.extend(page.records.into_iter().map(|record| record.id));
         if query.after.is_none() {

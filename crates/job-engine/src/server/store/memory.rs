@@ -69,7 +69,10 @@ impl Store for MemoryStore {
             .collect();
         found.sort_by(|left, right| compare(left, right, &query.order));
         let page = found.iter().skip(saturating(query.offset)).take(saturating(query.limit));
-        Ok(Page { count: found.len() as u64, records: page.map(|record| (*record).clone()).collect() })
+        Ok(Page {
+            count: if query.after.is_some() { 0 } else { found.len() as u64 },
+            records: page.map(|record| (*record).clone()).collect(),
+        })
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

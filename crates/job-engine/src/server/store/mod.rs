@@ -44,7 +44,7 @@ pub struct Query {
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// Matches before `offset` and `limit` (but after `after`).
+    /// Matches before `offset` and `limit`. A walk by `after` counts nothing: 0.
     pub count: u64,
     /// The page.
     pub records: Vec<Record>,

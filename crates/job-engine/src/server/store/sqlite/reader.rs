@@ -52,8 +52,15 @@ impl Reader {
         self.within_limit(kind, |translator| {
             let found = if query.limit == 0 { Vec::new() } else { self.found(translator.page(query))? };
             let shown = found.len() as u64;
+            let walks = query.after.is_some();
             let is_last = shown < query.limit && (shown > 0 || query.offset == 0);
-            let count = if is_last { query.offset + shown } else { self.count(translator.count(query))? };
+            let count = if walks {
+                0
+            } else if is_last {
+                query.offset + shown
+            } else {
+                self.count(translator.count(query))?
+            };
             let record = |(id, _): &(String, u64)| self.get(id)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
             Ok(Page { count, records: found.iter().map(record).collect::<rusqlite::Result<_>>()? })
         })

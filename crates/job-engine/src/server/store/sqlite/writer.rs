@@ -87,16 +87,23 @@ pub(super) fn run(
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
+/// A transaction that fails is settled write by write, so that one that cannot be carried out takes no other with it.
 /// A caller that no longer waits for its answer is not told; its change stays.
 fn settle(connection: &mut Connection, path: &Path, group: Vec<Write>) {
     if group.is_empty() {
         return;
     }
+    let shares_transaction = group.len() > 1;
     let (changes, callers): (Vec<Change>, Vec<_>) = group.into_iter().map(|write| (write.change, write.answer)).unzip();
     match commit(connection, &changes) {
         Ok(answers) => {
             for (caller, answer) in callers.into_iter().zip(answers) {
                 drop(caller.send(answer));
+            }
+        }
+        Err(_) if shares_transaction => {
+            for (change, answer) in changes.into_iter().zip(callers) {
+                settle(connection, path, vec![Write { change, answer }]);
             }
         }
         Err(error) => {
