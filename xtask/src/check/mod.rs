@@ -10,6 +10,7 @@ use anyhow::Context;
 use crate::commands::{cargo, read, root, run as succeed};
 
 mod dependencies;
+mod invariants;
 mod source;
 mod texts;
 
@@ -71,6 +72,7 @@ pub fn run() -> anyhow::Result<bool> {
     held.push(report("banned texts", &files.iter().flat_map(texts::banned).collect::<Vec<_>>()));
     held.push(report("dead links", &texts::dead_links(&root, &files)));
     held.push(report("no sleeping in tests", &texts::sleeps(&files)));
+    held.push(report("invariants", &invariants::invariants(&files)));
     held.push(report("crate layers", &dependencies::crate_layers(&root)?));
     held.push(report("one compilation", &dependencies::one_compilation(&root)?));
     held.push(report("licences", &dependencies::licences(&root)?));
