@@ -9,6 +9,7 @@ use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 use serde::de::Error as _;
 use slipstream_cimi::job::LOWEST_PRIORITY;
+use slipstream_cimi::resource::is_id;
 use toml::Spanned;
 
 use crate::distributor::configured::Configured;
@@ -144,7 +145,7 @@ struct Table {
     name: Name,
     action: Text,
     election: Option<Name>,
-    target: Option<Text>,
+    target: Option<Target>,
     priority: Option<Priority>,
     every: Option<Interval>,
     cron: Option<String>,
@@ -202,15 +203,35 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, String> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
-        if !text.is_empty() && text.bytes().all(fits) {
+        if (1..=LONGEST).contains(&text.len()) && text.bytes().all(fits) {
             Ok(Self(text))
         } else {
-            Err(format!("`{text}` is not a name, use lower-case letters, digits, `_` and `-`"))
+            Err(format!("`{text}` is not a name, use up to {LONGEST} lower-case letters, digits, `_` and `-`"))
         }
     }
 }
 
-/// Part of a key, which travels in a header.
+/// Name and target make a key together, which is not longer than 255 characters.
+const LONGEST: usize = 100;
+
+/// What jobs work on: the server takes ids only, and it is part of a key.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Target(String);
+
+impl TryFrom<String> for Target {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() <= LONGEST && is_id(&text) {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is not the id of a resource of up to {LONGEST} characters, such as `credential/abc`"))
+        }
+    }
+}
+
+/// The name of an action.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Text(String);

@@ -57,8 +57,11 @@ struct UpArguments {
     /// Where the API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
     listen: SocketAddr,
-    /// Where everything is kept [default: ~/.local/share/slipstream-job]
-    #[arg(long, value_name = "DIR", env = "SLIPSTREAM_DATA_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where everything is kept [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
+    )]
     data_dir: Option<PathBuf>,
     /// How many jobs at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]

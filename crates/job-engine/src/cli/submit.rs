@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 use slipstream_cimi::dialect::JOB;
@@ -50,6 +50,9 @@ pub struct SubmitArguments {
 pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
     let id = add(&client, &arguments.document(), arguments.key.clone()).await?;
+    if let Some(key) = &arguments.key {
+        check_same(&client.get(&id).await?, &arguments, key)?;
+    }
     match (arguments.wait, arguments.json) {
         (false, false) => terminal::print(&id)?,
         (false, true) => terminal::print(&json!({ "id": id }).to_string())?,
@@ -62,6 +65,19 @@ impl SubmitArguments {
     fn document(&self) -> Document {
         let Self { action, target, priority, .. } = self;
         NewJob { action: action.clone(), target: target.clone(), priority: *priority }.document()
+    }
+}
+
+/// A key that was used for another job adds nothing, and must not be taken for this one's.
+fn check_same(job: &Document, arguments: &SubmitArguments, key: &str) -> anyhow::Result<()> {
+    let wanted = arguments.document();
+    let differs = |name: &&str| wanted.get(*name).is_some() && wanted.get(*name) != job.get(*name);
+    match ["action", "targetResource", "priority"].iter().find(|name| differs(name)) {
+        Some(name) => {
+            let id = job.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+            bail!("the key {key} belongs to {id}, which has another {name}: nothing was added, choose another key")
+        }
+        None => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ const WRITE_TRIES: usize = 50;
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);
 
-const INVALID_LEASE: &str = "a lease has a generation and a zxid above zero";
+const INVALID_LEASE: &str = "a lease has a zxid above zero and a generation that this server has had";
 
 /// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
 /// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
@@ -175,6 +175,7 @@ fn decide(
     let now = shared.clock.now();
     let stored = state_of(&record.document);
     let edit = wish(request);
+    check_generation(shared, request.attempt.as_ref())?;
     let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
     match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
         Judgement::InvalidLease => {
@@ -205,9 +206,12 @@ fn decide(
         }
         Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
         Judgement::BeginLeaselessAttempt => {
-            ledger.begin(None, now);
             let claim = known.claim.map(|zxid| Lease { generation: shared.generation, zxid });
-            ledger.lease = ledger.lease.max(claim);
+            // RUNNING again under the claim of the attempt that runs is that attempt.
+            if !ledger.goes_on_without_leases(claim) && !ledger.runs_under(claim) {
+                ledger.begin(None, now);
+                ledger.lease = ledger.lease.max(claim);
+            }
         }
         Judgement::Accept => {}
     }
@@ -230,6 +234,14 @@ fn decide(
     Ok(Decision::Write(Box::new(record), Ok(answer)))
 }
 
+/// A generation that this server has not reached is a bug of the sender; were it stored, no true attempt could follow.
+fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) -> Result<(), ApiError> {
+    match attempt {
+        Some(attempt) if attempt.lease.generation > shared.generation => Err(ApiError::bad_request(INVALID_LEASE)),
+        _ => Ok(()),
+    }
+}
+
 fn refusal_message(code: Code, stored: State, id: &str) -> String {
     match code {
         Code::LateLease => format!("{id} has been taken over by a later claim"),
@@ -248,6 +260,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
         let mut ledger = ledger_of(&record)?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
+        check_generation(shared, Some(attempt))?;
         if !attempt.lease.is_valid() {
             return Err(ApiError::bad_request(INVALID_LEASE));
         }

@@ -178,6 +178,20 @@ impl Ledger {
         self.open_attempt().is_some_and(|attempt| attempt.lease.is_some())
     }
 
+    /// Whether an executor without leases that holds the claim of this lease has begun already: `None` if nobody holds
+    /// the entry, so that nothing tells this executor from the one before.
+    #[must_use]
+    pub fn goes_on_without_leases(&self, claim: Option<Lease>) -> bool {
+        let open = self.open_attempt().is_some_and(|attempt| attempt.lease.is_none());
+        open && (claim.is_none() || claim == self.lease)
+    }
+
+    /// Whether the claim of this lease is that of the attempt that runs.
+    #[must_use]
+    pub fn runs_under(&self, claim: Option<Lease>) -> bool {
+        claim.is_some() && self.open_attempt().is_some_and(|attempt| attempt.lease == claim)
+    }
+
     /// How many attempts will have been lost once another one begins.
     fn lost_if_begun_again(&self) -> u32 {
         self.lost + u32::from(self.open_attempt().is_some())

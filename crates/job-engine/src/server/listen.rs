@@ -13,10 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::stop::Stop;
 
-/// Most connections at once; further ones wait in the listener's queue.
-const MOST_CONNECTIONS: usize = 4096;
+/// Most connections at once, well below the usual limit of 1,024 open files; further ones wait in the listener's queue.
+const MOST_CONNECTIONS: usize = 512;
 /// Longest wait for the head of a request, the first or the next one of a connection.
-const HEAD_TIME: Duration = Duration::from_mins(1);
+const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
 const HEAD_SIZE: usize = 64 * 1024;
 /// Pause after a connection could not be accepted: most likely this process has too many files open.
@@ -53,6 +53,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
 }
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    if places.available_permits() == 0 {
+        tracing::warn!(connections = MOST_CONNECTIONS, "no place for a further connection until one ends");
+    }
     let place = places.clone().acquire_owned().await.expect("the places are never closed");
     loop {
         match listener.accept().await {

@@ -60,6 +60,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
     let record = Record { id: ENTRY_POINT.to_owned(), revision: 0, document, ledger: Value::Null };
     match shared.store.insert(record.clone()).await {
         Ok(()) => Ok(Record { revision: 1, ..record }),
+        Err(StoreError::Full { .. }) => Ok(record),
         Err(StoreError::Exists(_)) => {
             let stored = shared.store.get(ENTRY_POINT).await.map_err(failed)?;
             stored.ok_or_else(|| ApiError::not_found(ENTRY_POINT))

@@ -24,6 +24,8 @@ use crate::nodes;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+/// Longest request body in bytes of somebody who is not logged in: a login is small.
+const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
 /// Longest wait for a request body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Longest idempotency key in bytes.
@@ -164,7 +166,11 @@ struct Call {
 impl Call {
     async fn receive(shared: &Shared, request: axum::extract::Request) -> Result<Self, Refused> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let bytes = read_body(body).await?;
+        let cookies: Vec<&str> =
+            headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
+        let caller = shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?;
+        let limit = if caller == Caller::Anonymous { ANONYMOUS_BODY_LIMIT } else { BODY_LIMIT };
+        let bytes = read_body(body, limit).await?;
         let mut form = Bytes::new();
         let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
         let body = if bytes.is_empty() {
@@ -178,9 +184,6 @@ impl Call {
                 _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
             }
         };
-        let cookies: Vec<&str> =
-            headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
-        let caller = shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?;
         let path = resources::without_double_slashes(uri.path());
         let query = uri.query().unwrap_or_default().to_owned();
         Ok(Self { method, path, headers, query, form, body, caller })
@@ -225,6 +228,10 @@ impl Call {
         if self.body.is_some() {
             let message = "a search takes its parameters from the query string or a form, not from JSON";
             return Err(ApiError::bad_request(message).into());
+        }
+        let names = form_urlencoded::parse(self.query.as_bytes()).chain(form_urlencoded::parse(&self.form));
+        if names.map(|(name, _)| name).any(|name| name.trim_start_matches('$') == "aggregation") {
+            return Err(ApiError::bad_request("aggregation is not yet supported").into());
         }
         let parameters = self.parameters()?;
         Ok(match kind {
@@ -322,11 +329,11 @@ impl Call {
     }
 }
 
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let read = axum::body::to_bytes(body, BODY_LIMIT);
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let read = axum::body::to_bytes(body, limit);
     match tokio::time::timeout(BODY_TIME, read).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large(BODY_LIMIT)),
+        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large(limit)),
         Ok(Err(error)) => Err(ApiError::bad_request(format!("cannot read the request body: {error}"))),
         Err(_) => Err(ApiError::bad_request("the request body did not arrive in time")),
     }
@@ -401,7 +408,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_arrives_is_waited_for_within_the_limit() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let waiting = tokio::time::timeout(BODY_TIME * 2, read_body(body)).await;
+        let waiting = tokio::time::timeout(BODY_TIME * 2, read_body(body, BODY_LIMIT)).await;
         let refusal = waiting.expect("within the limit").expect_err("nothing arrives").refusal;
         assert_eq!((refusal.status, refusal.message.as_str()), (400, "the request body did not arrive in time"));
     }

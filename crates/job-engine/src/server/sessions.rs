@@ -32,6 +32,8 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 const TRUSTED: SignedDuration = SignedDuration::from_secs(5);
 /// Most sessions remembered at once.
 const REMEMBERED: usize = 1024;
+/// Most cookies of our name that are looked at in one request.
+const MOST_COOKIES: usize = 8;
 /// Most passwords checked at once: each check takes 19 MiB.
 const CHECKED_AT_ONCE: usize = 2;
 /// Longest wait for a password check before the caller is told to come back.
@@ -114,7 +116,17 @@ impl Sessions {
         let Value::Object(document) = document else { unreachable!("written as an object above") };
         let ledger = json!({"token": hex::encode(digest)});
         let record = Record { id: id.clone(), revision: 0, document, ledger };
-        store.insert(record).await.map_err(|error| ApiError::store(&error))?;
+        match store.insert(record.clone()).await {
+            Ok(()) => {}
+            // Somebody has to be able to look and to tidy up: such a session lives in this process alone.
+            Err(StoreError::Full { path }) => {
+                tracing::warn!(session = id, path, "no space left: the session is not stored");
+                let remembered =
+                    trust(&record, &digest, now).map(|session| Remembered { trusted_until: expiry, ..session });
+                self.lock().sessions.extend(remembered.map(|remembered| (digest, remembered)));
+            }
+            Err(error) => return Err(ApiError::store(&error)),
+        }
         let expires = expiry.strftime("%a, %d %b %Y %H:%M:%S +0000");
         let cookie = format!("{}=token={};Path=/;HttpOnly;Expires={expires}", dialect::COOKIE_NAME, hex::encode(token));
         Ok(Login { id, cookie })
@@ -122,9 +134,16 @@ impl Sessions {
 
     /// Who sent a request with these `Cookie` headers. A forged, expired or revoked token is no credentials.
     pub async fn caller(&self, store: &dyn Store, cookies: &[&str], now: Timestamp) -> Result<Caller, ApiError> {
-        let Some(digest) = cookies.iter().find_map(|cookies| token_digest(cookies)) else {
-            return Ok(Caller::Anonymous);
-        };
+        for digest in cookies.iter().flat_map(|cookies| token_digests(cookies)).take(MOST_COOKIES) {
+            let caller = self.owner(store, digest, now).await?;
+            if caller != Caller::Anonymous {
+                return Ok(caller);
+            }
+        }
+        Ok(Caller::Anonymous)
+    }
+
+    async fn owner(&self, store: &dyn Store, digest: [u8; 32], now: Timestamp) -> Result<Caller, ApiError> {
         let forgotten = {
             let memory = self.lock();
             if let Some(remembered) = memory.sessions.get(&digest).filter(|remembered| remembered.trusted_until > now) {
@@ -241,10 +260,13 @@ fn session_id(digest: &[u8; 32]) -> String {
     format!("{}/{}", dialect::SESSION.name, uuid::Builder::from_random_bytes(half).into_uuid())
 }
 
-fn token_digest(cookies: &str) -> Option<[u8; 32]> {
-    let cookie = Cookie::split_parse(cookies).flatten().find(|cookie| cookie.name() == dialect::COOKIE_NAME)?;
-    let token = hex::decode(cookie.value().strip_prefix("token=")?).ok()?;
-    Some(Sha256::digest(token).into())
+/// A client may send a stale cookie beside the good one.
+fn token_digests(cookies: &str) -> impl Iterator<Item = [u8; 32]> {
+    let ours = Cookie::split_parse(cookies).flatten().filter(|cookie| cookie.name() == dialect::COOKIE_NAME);
+    ours.filter_map(|cookie| {
+        let token = hex::decode(cookie.value_trimmed().strip_prefix("token=")?).ok()?;
+        Some(Sha256::digest(token).into())
+    })
 }
 
 fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remembered> {

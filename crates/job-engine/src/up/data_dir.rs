@@ -76,9 +76,17 @@ impl DataDir {
     /// The store's file, which only its owner may read: it holds the hashes of passwords.
     pub fn database(&self) -> anyhow::Result<PathBuf> {
         let path = self.path.join("jobs.db");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        file.with_context(|| format!("cannot open {}: check who owns the data directory", path.display()))?;
-        Ok(path)
+        let place = path.display();
+        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match std::fs::metadata(&path) {
+                Ok(found) if found.len() == 0 => {
+                    bail!("the database {place} is empty: restore it from a backup, or remove it to start without jobs")
+                }
+                _ => Ok(path),
+            },
+            Err(error) => Err(error).with_context(|| format!("cannot make {place}: check who owns the data directory")),
+        }
     }
 
     /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
@@ -120,14 +128,25 @@ impl DataDir {
     /// Takes the address away again.
     pub fn retract(&self) -> anyhow::Result<()> {
         let path = endpoint_file(&self.path);
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// The default data directory: `$XDG_DATA_HOME/slipstream-job`, else `~/.local/share/slipstream-job` (XDG Base
+/// Environment variable with the data directory.
+pub const DATA_DIR_VARIABLE: &str = "SLIPSTREAM_DATA_DIR";
+
+/// The default data directory: `$SLIPSTREAM_DATA_DIR`, else `$XDG_DATA_HOME/slipstream-job`, else `~/.local/share/slipstream-job` (XDG Base
 /// Directory Specification).
 #[must_use]
 pub fn default_path() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(DATA_DIR_VARIABLE).filter(|path| !path.is_empty()) {
+        return Some(path.into());
+    }
     let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let data_home = data_home.or_else(|| Some(std::env::home_dir()?.join(".local/share")))?;
     Some(data_home.join("slipstream-job"))

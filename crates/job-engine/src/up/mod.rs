@@ -141,7 +141,10 @@ async fn run(
         Some(ended) = api.join_next() => Err(ended_early(ended)),
     };
     stop.ask();
-    say(&format!("stopping: running jobs may take up to {} seconds; again to stop at once", options.grace.as_secs()));
+    match options.grace.as_secs() {
+        0 => say("stopping"),
+        seconds => say(&format!("stopping: running jobs may take up to {seconds} seconds; again to stop at once")),
+    }
     let worked = finish(work).await;
     serving.ask();
     let served = finish(api).await;
@@ -239,7 +242,7 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
         None => Config::default(),
     };
     let known: Vec<String> = config.distributors.iter().map(|known| known.name.clone()).collect();
-    for name in options.distributors.iter().flatten() {
+    for name in options.distributors.iter().flatten().filter(|name| !name.is_empty()) {
         if !known.contains(name) {
             bail!("there is no distributor {name}, known are {}", known.join(", "));
         }
@@ -268,13 +271,12 @@ fn greet(endpoint: &str, data_dir: &DataDir, password: &Password, options: &Opti
     if !options.listen.ip().is_loopback() {
         say(&format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
     }
+    let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let connection = match data_dir::default_path() {
         Some(default) if default == data_dir.path() => String::new(),
         _ => format!(" --ss-url {endpoint} --ss-pass PASSWORD"),
     };
-    say(&format!(
-        "Ctrl-C stops it. In another terminal:\n  slipstream-job submit {DEMO_DISTRIBUTOR} --wait{connection}"
-    ));
+    say(&format!("Ctrl-C stops it. In another terminal:\n  {program} submit {DEMO_DISTRIBUTOR} --wait{connection}"));
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
-use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::{Mode, Operation};
+use slipstream_coordination::{Coordinator, LockingQueue};
 use slipstream_job_engine::nodes;
 
 use crate::support::{InProcess, document, job, state};
@@ -134,7 +134,7 @@ async fn a_release_of_what_was_never_begun_does_not_count() {
 async fn a_lease_that_is_none_is_a_bad_request() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
-    for bad in [lease(0, 5), lease(5, 0), lease(-1, 5), lease(5, -1)] {
+    for bad in [lease(0, 5), lease(5, 0), lease(-1, 5), lease(5, -1), lease(2, 1), lease(i64::MAX, 1)] {
         assert_eq!(refusal(set(&writer(&engine, bad, &id, &entry), &id, json!({"progress": 1})).await), (400, None));
     }
 }
@@ -204,8 +204,7 @@ async fn an_old_executor_runs_under_the_lease_of_its_claim() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     let queue_session = engine.coordinator.connect().await.expect("connected");
-    let queue =
-        slipstream_coordination::LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     assert_eq!(claim.entry(), entry);
     set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");
@@ -269,4 +268,43 @@ async fn an_attempt_writes_to_other_documents_only_as_long_as_it_is_the_latest()
     engine.client.operation(&id, "stop").await.expect("stopped");
     let latest = writer(&engine, lease(1, 20), &id, &entry);
     assert_eq!(refusal(set(&latest, &other, json!({"name": "stopped"})).await), (409, Some(Code::Final)));
+}
+
+#[tokio::test]
+async fn running_again_under_the_same_claim_is_the_same_attempt() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    for _ in 0..7 {
+        set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("nobody holds it");
+    }
+    let held = ledger(&engine, &id).await;
+    assert_eq!((&held["lost"], held["attempts"].as_array().map(Vec::len)), (&json!(0), Some(1)));
+    for life in 1..=2 {
+        let session = engine.coordinator.connect().await.expect("connected");
+        let queue = LockingQueue::open(session.clone(), nodes::JOB, &"a".repeat(32)).await.expect("open");
+        let claim = queue.take().await.expect("taken");
+        for _ in 0..3 {
+            set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");
+        }
+        let ledger = ledger(&engine, &id).await;
+        assert_eq!((&ledger["lost"], &ledger["lease"]["zxid"]), (&json!(life), &json!(claim.zxid())));
+        claim.abandon();
+        session.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_edit_of_somebody_else_under_the_claim_of_the_attempt_is_no_attempt() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let session = engine.coordinator.connect().await.expect("connected");
+    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let claim = queue.take().await.expect("taken");
+    let holder = writer(&engine, lease(1, claim.zxid()), &id, claim.entry());
+    set(&holder, &id, json!({"state": "RUNNING"})).await.expect("begun");
+    set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("no change");
+    set(&holder, &id, json!({"progress": 50})).await.expect("still the attempt");
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!((&ledger["lost"], ledger["attempts"].as_array().map(Vec::len)), (&json!(0), Some(1)));
+    claim.abandon();
 }

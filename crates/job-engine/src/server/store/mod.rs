@@ -60,7 +60,7 @@ pub enum StoreError {
     #[error("{0} was changed meanwhile")]
     Changed(String),
     /// The disk is full; nothing was changed.
-    #[error("no space left for {path}")]
+    #[error("no space left for {path}: free some and try again")]
     Full {
         /// The database file.
         path: String,

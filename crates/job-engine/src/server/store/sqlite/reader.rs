@@ -11,6 +11,7 @@ use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::{Attribute, Filter};
 
+use super::failure::DAMAGED;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::server::store::sort::sort_key;
@@ -124,12 +125,25 @@ impl Reader {
     }
 }
 
+/// What is stored for one id is not what this program writes.
+#[derive(Debug, thiserror::Error)]
+#[error("the {what} of {id} is damaged ({source}); {DAMAGED}")]
+struct Damaged {
+    what: &'static str,
+    id: String,
+    source: serde_json::Error,
+}
+
 fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
+    let damaged = |what, source| {
+        let damage = Damaged { what, id: id.to_owned(), source };
+        rusqlite::Error::UserFunctionError(Box::new(damage))
+    };
     let ledger = match row.get_ref(2)?.as_str_or_null()? {
-        Some(text) => serde_json::from_str(text).map_err(not_json)?,
+        Some(text) => serde_json::from_str(text).map_err(|source| damaged("ledger", source))?,
         None => Value::Null,
     };
-    let document = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(not_json)?;
+    let document = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|source| damaged("document", source))?;
     Ok(Record { id: id.to_owned(), revision: unsigned(row, 0)?, document, ledger })
 }
 
