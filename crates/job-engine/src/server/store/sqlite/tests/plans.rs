@@ -49,18 +49,21 @@ const QUESTIONS: &[Question] = &[
     Question { filter: Some("state='QUEUED'"), order: OLDEST, after: false, index: "resource_by_state ", sorts: true },
 ];
 
-/// What starts with a text is a range of an index, and has to be sorted.
-const PREFIXES: &[(&str, &str)] = &[
+/// What starts with a text is a range of an index, and a list some places in one; both have to be sorted.
+const PREFIXES_AND_LISTS: &[(&str, &str)] = &[
     ("state^='QUE'", "state>? AND state<?"),
     ("action^='no'", "action>? AND action<?"),
     ("targetResource/href^='credential/'", "target>? AND target<?"),
     ("parentJob^='job/'", "parent>? AND parent<?"),
     ("action='noop' and state^='RUN'", "state>? AND state<?"),
+    ("action=['noop','collect_vms']", "action=?"),
+    ("action=['noop'] and state=['QUEUED','RUNNING','SUCCESS','FAILED','STOPPED','1','2','3','4']", "state=?"),
+    ("targetResource/href=['1','2','3','4','5','6','7','8','9']", "target=?"),
     ("state^='QUE' and acl/owner/principal^='A'", "state>? AND state<?"),
 ];
 
-fn check_prefixes(reader: &Reader, when: &str) {
-    for (text, range) in PREFIXES {
+fn check_prefixes_and_lists(reader: &Reader, when: &str) {
+    for (text, range) in PREFIXES_AND_LISTS {
         for order in [NEWEST, None] {
             let order = order.map(|(path, descending)| Order { attribute: path.into(), descending });
             let query = Query {
@@ -114,7 +117,7 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
     let (_folder, path, store) = new_store();
     let store = Arc::new(store);
     check(&Reader::open(&path, PATIENCE).unwrap(), "empty");
-    check_prefixes(&Reader::open(&path, PATIENCE).unwrap(), "empty");
+    check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "empty");
     for batch in 0..10 {
         let changes = (0..200).map(|number| {
             let number = batch * 200 + number;
@@ -137,7 +140,7 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
     }
     check(&Reader::open(&path, PATIENCE).unwrap(), "filled");
-    check_prefixes(&Reader::open(&path, PATIENCE).unwrap(), "filled");
+    check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "filled");
     inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
     check(&Reader::open(&path, PATIENCE).unwrap(), "analysed");
 }
