@@ -47,6 +47,10 @@ impl Translator<'_> {
     /// Selects the ids of the page, and beside each, as the second column, its revision.
     pub fn page(&self, query: &Query) -> Select {
         let branches = query.filter.as_ref().and_then(|filter| self.branches(filter));
+        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list; a walk
+        // over pages comes through everything anyway, but once
+        let finds_few = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
+        let sign = if finds_few && branches.is_none() && query.after.is_none() { "+" } else { "" };
         let mut select = Select::default();
         match branches {
             Some(branches) => {
@@ -61,9 +65,9 @@ impl Translator<'_> {
         for (index, order) in query.order.iter().enumerate() {
             // SQLite takes NULL for the least value
             let direction = if order.descending { "DESC" } else { "ASC NULLS LAST" };
-            select.push(&["key", &index.to_string(), " ", direction, ", "]);
+            select.push(&[sign, "key", &index.to_string(), " ", direction, ", "]);
         }
-        select.push(&["id LIMIT ? OFFSET ?"]);
+        select.push(&[sign, "id LIMIT ? OFFSET ?"]);
         select.values.extend([query.limit, query.offset].map(saturating));
         select
     }
@@ -189,6 +193,17 @@ impl Translator<'_> {
             Filter::All(others.cloned().chain([alternative]).collect())
         };
         Some(alternatives.into_iter().map(branch).collect())
+    }
+
+    /// Whether only documents with one of some values in a column can match.
+    fn asks_for_a_list(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) => parts.iter().any(|part| self.asks_for_a_list(part)),
+            Filter::Compare(path, Comparison::Equal, literal @ Literal::List(_)) => self
+                .column(&path.0)
+                .is_some_and(|column| column.finds_equals() && column.condition(Comparison::Equal, literal).is_some()),
+            Filter::Any(_) | Filter::Compare(..) => false,
+        }
     }
 
     fn alternatives(&self, filter: &Filter) -> Option<Vec<Filter>> {

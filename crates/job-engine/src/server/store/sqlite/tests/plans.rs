@@ -45,6 +45,13 @@ const QUESTIONS: &[Question] = &[
         index: "resource_by_state_and_id ",
         sorts: false,
     },
+    Question {
+        filter: Some("action=['noop']"),
+        order: None,
+        after: true,
+        index: "sqlite_autoindex_resource_1 ",
+        sorts: false,
+    },
     // equal times only: they are in the index the other way round
     Question { filter: Some("state='QUEUED'"), order: OLDEST, after: false, index: "resource_by_state ", sorts: true },
 ];
