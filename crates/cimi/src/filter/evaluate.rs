@@ -5,31 +5,43 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use serde_json::{Number, Value};
 
-use super::{Comparison, DATE_ATTRIBUTES, Filter, Literal};
+use super::{Attribute, Comparison, DATE_ATTRIBUTES, FULL_TEXT_ATTRIBUTES, Filter, Literal, Span, words};
 use crate::resource::Document;
 
 pub(super) fn matches(filter: &Filter, document: &Document) -> bool {
-    match filter {
-        Filter::All(parts) => parts.iter().all(|part| matches(part, document)),
-        Filter::Any(parts) => parts.iter().any(|part| matches(part, document)),
-        Filter::Compare(attribute, comparison, literal) => {
-            let path = attribute.0.as_str();
-            let any = |test: &dyn Fn(&Value) -> bool| any_member(document, path, &mut |value| test(value));
-            if *literal == Literal::Null {
-                return match comparison {
-                    Comparison::Equal => !any(&|_| true),
-                    Comparison::NotEqual => any(&|_| true),
-                    _ => false,
-                };
-            }
-            let is_date = DATE_ATTRIBUTES.contains(&path);
-            let compared = |value: &Value| compare(value, literal, is_date);
-            match comparison {
-                Comparison::NotEqual => !any(&|value| compared(value) == Some(Ordering::Equal)),
-                _ => any(&|value| compared(value).is_some_and(|ordering| comparison.admits(ordering))),
-            }
+    let (attribute, comparison, literal) = match filter {
+        Filter::All(parts) => return parts.iter().all(|part| matches(part, document)),
+        Filter::Any(parts) => return parts.iter().any(|part| matches(part, document)),
+        Filter::Compare(attribute, comparison, literal) => (attribute, *comparison, literal),
+    };
+    let any = |test: &dyn Fn(&Value) -> bool| any_member(document, &attribute.0, &mut |value| test(value));
+    let is_date = DATE_ATTRIBUTES.contains(&attribute.0.as_str());
+    match (comparison, literal) {
+        (Comparison::Words, Literal::Text(query)) => words::matches(query, &texts(document, attribute)),
+        (Comparison::StartsWith, Literal::Text(prefix)) => {
+            !is_date && any(&|value| value.as_str().is_some_and(|text| text.starts_with(prefix)))
         }
+        (Comparison::StartsWith | Comparison::Words, _) => false,
+        (Comparison::Equal, Literal::Null) => !any(&|_| true),
+        (Comparison::NotEqual, Literal::Null) => any(&|_| true),
+        (Comparison::Equal, _) => any(&|value| equals(value, literal, is_date)),
+        (Comparison::NotEqual, _) => !any(&|value| equals(value, literal, is_date)),
+        _ => any(&|value| compare(value, literal, is_date).is_some_and(|ordering| comparison.admits(ordering))),
     }
+}
+
+fn equals(value: &Value, literal: &Literal, is_date: bool) -> bool {
+    match literal {
+        Literal::List(elements) => elements.iter().any(|element| equals(value, element, is_date)),
+        _ => compare(value, literal, is_date) == Some(Ordering::Equal),
+    }
+}
+
+/// What `==` looks into.
+fn texts<'a>(document: &'a Document, attribute: &'a Attribute) -> Vec<&'a str> {
+    let one = [attribute.0.as_str()];
+    let paths = if one == ["fulltext"] { FULL_TEXT_ATTRIBUTES } else { one.as_slice() };
+    paths.iter().flat_map(|path| values_at(document, path)).filter_map(Value::as_str).collect()
 }
 
 pub(super) fn values_at<'a>(document: &'a Document, path: &str) -> Vec<&'a Value> {
@@ -60,14 +72,14 @@ fn any_value<'a>(value: &'a Value, rest: Option<&str>, test: &mut dyn FnMut(&'a 
 }
 
 impl Comparison {
+    /// Whether an order makes it hold.
     fn admits(self, ordering: Ordering) -> bool {
         match self {
-            Self::Equal => ordering.is_eq(),
-            Self::NotEqual => ordering.is_ne(),
             Self::Less => ordering.is_lt(),
             Self::LessOrEqual => ordering.is_le(),
             Self::Greater => ordering.is_gt(),
             Self::GreaterOrEqual => ordering.is_ge(),
+            Self::Equal | Self::NotEqual | Self::StartsWith | Self::Words => false,
         }
     }
 }
@@ -75,14 +87,14 @@ impl Comparison {
 /// How a value stands to a literal; none if the literal cannot be converted to the value's type.
 fn compare(value: &Value, literal: &Literal, is_date: bool) -> Option<Ordering> {
     match (value, literal) {
-        (Value::String(text), Literal::Text(wanted)) if is_date => {
-            let instants = text.parse::<Timestamp>().ok().zip(wanted.parse::<Timestamp>().ok());
-            Some(instants.map_or_else(|| text.cmp(wanted), |(instant, limit)| instant.cmp(&limit)))
+        (Value::String(text), _) if is_date => {
+            let (instant, wanted) = (text.parse::<Timestamp>().ok()?, Span::of(literal)?);
+            let within = if instant > wanted.last { Ordering::Greater } else { Ordering::Equal };
+            Some(if instant < wanted.first { Ordering::Less } else { within })
         }
-        (Value::String(text), Literal::Text(wanted)) => Some(text.cmp(wanted)),
-        (Value::String(text), Literal::Integer(wanted)) => Some(text.as_str().cmp(wanted.to_string().as_str())),
-        (Value::String(text), Literal::Boolean(wanted)) => {
-            Some(text.as_str().cmp(if *wanted { "true" } else { "false" }))
+        (_, _) if is_date => None,
+        (Value::String(text), Literal::Text(_) | Literal::Integer(_) | Literal::Boolean(_)) => {
+            Some(text.as_str().cmp(&*literal.text()))
         }
         (Value::Number(number), Literal::Integer(wanted)) => compare_whole(number, i128::from(*wanted)),
         (Value::Number(number), Literal::Text(wanted)) => match wanted.parse::<i128>() {

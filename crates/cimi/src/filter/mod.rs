@@ -1,12 +1,17 @@
 //! The filter language (specification 4.3 and 4.4): parsed into a [`Filter`], printed, and evaluated on a document.
 
+mod date;
 mod evaluate;
+mod failure;
 mod parse;
+mod print;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use std::fmt::{self, Write as _};
+use std::borrow::Cow;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::resource::Document;
@@ -30,6 +35,10 @@ pub enum Comparison {
     Greater,
     /// `>=`
     GreaterOrEqual,
+    /// `^=`: starts with a text.
+    StartsWith,
+    /// `==`: has the words of a text, which is a query of its own.
+    Words,
 }
 
 /// What an attribute is compared with.
@@ -43,6 +52,8 @@ pub enum Literal {
     Boolean(bool),
     /// `null`: the attribute is missing, null or an empty list.
     Null,
+    /// Any of some values, none of which is `null` or a list.
+    List(Vec<Literal>),
 }
 
 /// What a search asks of a document.
@@ -74,8 +85,26 @@ pub struct FilterError {
 
 impl Filter {
     /// Parses a filter of at most [`MAXIMUM_LENGTH`] bytes with parentheses at most [`MAXIMUM_DEPTH`] deep.
+    ///
+    /// What a date attribute is compared with must be a date, a timestamp or date math; what `==` looks for has at most
+    /// [`MAXIMUM_WORDS`] words.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         parse::parse(text)
+    }
+
+    /// The same with `now`, in what date attributes are compared with, replaced by this time: to be done once a search,
+    /// as [`Filter::matches`] has no clock.
+    #[must_use]
+    pub fn resolve(self, now: Timestamp) -> Self {
+        let all = |parts: Vec<Self>| parts.into_iter().map(|part| part.resolve(now)).collect();
+        match self {
+            Self::All(parts) => Self::All(all(parts)),
+            Self::Any(parts) => Self::Any(all(parts)),
+            Self::Compare(attribute, comparison, literal) if comparison.takes_dates(&attribute) => {
+                Self::Compare(attribute, comparison, date::resolve(literal, now))
+            }
+            other @ Self::Compare(..) => other,
+        }
     }
 
     /// Whether the document satisfies it (specification 4.4).
@@ -86,7 +115,13 @@ impl Filter {
     /// * Texts compare by code point; with a text, a number or boolean literal compares as it is written.
     /// * A number compares with a text that is a number (`'50'`, `'-1'`, `'0.5'`).
     /// * A boolean compares with `'true'` and `'false'`; false comes before true.
-    /// * At the paths [`DATE_ATTRIBUTES`] instants compare if both sides are RFC 3339 timestamps, else texts.
+    /// * At the paths [`DATE_ATTRIBUTES`] an RFC 3339 timestamp compares with what the literal stands for, see [`Span`];
+    ///   one with an unresolved `now` equals nothing.
+    /// * A list is equal if one of it is.
+    /// * `^=` holds for texts only, and not for dates.
+    /// * `==` knows `+` (and), `|` (or, also between words without anything), `-` (not), `*` (at the end of a word: any
+    ///   word that starts so), quotes (words in a row) and parentheses, evaluated from left to right. Words are runs of
+    ///   letters, digits and `_`, whatever their case. The attribute `fulltext` stands for [`FULL_TEXT_ATTRIBUTES`].
     /// * An object is a value that exists and equals nothing.
     #[must_use]
     pub fn matches(&self, document: &Document) -> bool {
@@ -94,71 +129,55 @@ impl Filter {
     }
 }
 
+impl Comparison {
+    /// Whether this compares an attribute with dates.
+    fn takes_dates(self, attribute: &Attribute) -> bool {
+        DATE_ATTRIBUTES.contains(&attribute.0.as_str()) && !matches!(self, Self::StartsWith | Self::Words)
+    }
+}
+
+impl Literal {
+    /// The literal as texts are compared with it: a text as it is, anything else as it is written.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            other => Cow::Owned(other.to_string()),
+        }
+    }
+}
+
+/// The instants that a date, a timestamp or date math stands for, from the first to the last: `2020-01-01` is the whole
+/// day, `now/M` the whole month, a timestamp with a fraction of a second one instant.
+///
+/// An attribute equals it if it lies within; `<` and `>=` look at the first instant and `>` and `<=` at the last, which is
+/// the rounding of specification 4.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first instant.
+    pub first: Timestamp,
+    /// The last one; a nanosecond before the next span, as documents may hold times finer than milliseconds.
+    pub last: Timestamp,
+}
+
+impl Span {
+    /// What a literal stands for; none if it is no date, or `now`.
+    #[must_use]
+    pub fn of(literal: &Literal) -> Option<Self> {
+        date::span(&literal.text())
+    }
+}
+
 /// The paths at which timestamps are compared as instants (specification 4.4, end).
 pub const DATE_ATTRIBUTES: &[&str] = &["created", "updated", "started", "timeOfStatusChange", "expiry"];
+/// What `fulltext==` looks into.
+pub const FULL_TEXT_ATTRIBUTES: &[&str] = &["name", "description", "statusMessage"];
 /// The longest filter, in bytes: real engines send thousands of terms.
 pub const MAXIMUM_LENGTH: usize = 1024 * 1024;
 /// The deepest nesting of parentheses: each level takes room on the stack.
 pub const MAXIMUM_DEPTH: usize = 64;
-
-/// Prints a filter that parses to the same one, provided that it is one that a text can say: lists of two or more,
-/// legal attribute names, `<` and its like only with integers and texts, and not nested too deep.
-impl fmt::Display for Filter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (parts, word) = match self {
-            Self::Compare(attribute, comparison, literal) => {
-                return write!(formatter, "{}{comparison}{literal}", attribute.0);
-            }
-            Self::All(parts) => (parts, " and "),
-            Self::Any(parts) => (parts, " or "),
-        };
-        for (index, part) in parts.iter().enumerate() {
-            if index > 0 {
-                formatter.write_str(word)?;
-            }
-            let needs_parentheses = match part {
-                Self::Compare(..) => false,
-                Self::All(_) => matches!(self, Self::All(_)),
-                Self::Any(_) => true,
-            };
-            if needs_parentheses { write!(formatter, "({part})")? } else { write!(formatter, "{part}")? }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Equal => "=",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-        })
-    }
-}
-
-impl fmt::Display for Literal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer(number) => write!(formatter, "{number}"),
-            Self::Boolean(truth) => write!(formatter, "{truth}"),
-            Self::Null => formatter.write_str("null"),
-            Self::Text(text) => {
-                formatter.write_char('\'')?;
-                for character in text.chars() {
-                    if matches!(character, '\'' | '\\') {
-                        formatter.write_char('\\')?;
-                    }
-                    formatter.write_char(character)?;
-                }
-                formatter.write_char('\'')
-            }
-        }
-    }
-}
+/// The most words that one `==` may look for, as in Elasticsearch.
+pub const MAXIMUM_WORDS: usize = 1024;
 
 /// The values found at a path: lists are flattened, missing and null give none (specification 4.4).
 #[must_use]

@@ -1,15 +1,27 @@
 //! The filter grammar (specification 4.3): one function per rule, in the order of the specification.
 
-use winnow::combinator::{alt, cut_err, delimited, eof, opt, repeat, separated, terminated};
-use winnow::error::{AddContext, ErrMode, ParseError, ParserError};
-use winnow::stream::Stream;
+use winnow::combinator::{alt, cut_err, delimited, eof, opt, preceded, repeat, separated, terminated};
+use winnow::error::{ErrMode, ParseError};
 use winnow::token::{none_of, one_of, take_while};
 use winnow::{ModalResult, Parser};
 
-use super::{Attribute, Comparison, Filter, FilterError, Literal, MAXIMUM_DEPTH, MAXIMUM_LENGTH};
+use super::failure::{Failure, explain};
+use super::{
+    Attribute, Comparison, Filter, FilterError, Literal, MAXIMUM_DEPTH, MAXIMUM_LENGTH, MAXIMUM_WORDS, date, words,
+};
 
-/// Characters of the input that an error shows.
-const EXCERPT: usize = 60;
+/// Where properties are: `property['x']` is `properties/x` (quirk 22).
+pub(super) const PROPERTIES: &str = "properties/";
+
+const AN_ORDINAL: &str = "a number, a text in quotes or a date";
+const A_LITERAL: &str = "a number, a text in quotes, a date, `true`, `false`, `null` or a list";
+const A_TEXT: &str = "a text in quotes";
+const AN_OPERATOR: &str = "a comparison: one of `=` `!=` `<` `<=` `>` `>=` `^=` `==`";
+
+/// Whether a path can stand in a filter as it is.
+pub(super) fn is_path(text: &str) -> bool {
+    path.parse(text).is_ok()
+}
 
 type Parsed<T> = ModalResult<T, Failure>;
 
@@ -70,29 +82,53 @@ fn parentheses(input: &mut &str, depth: usize) -> Parsed<Filter> {
 
 fn attribute_first(input: &mut &str) -> Parsed<Filter> {
     let attribute = attribute(input)?;
-    let (comparison, literal) = alt((
-        (equality, value.context("a number, a text in quotes, a date, `true`, `false` or `null`")),
-        (order, ordinal.context("a number, a text in quotes or a date")),
+    let (comparison, (place, literal)) = alt((
+        (equality, placed(value).context(A_LITERAL)),
+        (order, placed(ordinal).context(AN_ORDINAL)),
+        (textual, placed(text).context(A_TEXT)),
+        (geographic, placed(text)),
     ))
-    .context("a comparison: one of `=` `!=` `<` `<=` `>` `>=`")
+    .context(AN_OPERATOR)
     .parse_next(input)?;
-    Ok(Filter::Compare(attribute, comparison, literal))
+    checked(place, attribute, comparison, literal)
 }
 
 fn value_first(input: &mut &str) -> Parsed<Filter> {
     let name = || attribute.context("the name of an attribute");
-    let ordered = (ordinal, alt((equality, order)).context("a comparison: one of `=` `!=` `<` `<=` `>` `>=`"), name());
-    let equal = (word_value, equality, name());
-    let (literal, comparison, attribute) = alt((ordered, equal)).parse_next(input)?;
+    let ordered = (placed(ordinal), alt((equality, order)).context(AN_OPERATOR), name());
+    let equal = (placed(alt((word_value, list))), equality.context("`=` or `!=`"), name());
+    let text = (placed(text), textual, name());
+    let ((place, literal), comparison, attribute) = alt((ordered, equal, text)).parse_next(input)?;
     let mirrored = match comparison {
-        Comparison::Equal => Comparison::Equal,
-        Comparison::NotEqual => Comparison::NotEqual,
         Comparison::Less => Comparison::Greater,
         Comparison::LessOrEqual => Comparison::GreaterOrEqual,
         Comparison::Greater => Comparison::Less,
         Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+        same => same,
     };
-    Ok(Filter::Compare(attribute, mirrored, literal))
+    checked(place, attribute, mirrored, literal)
+}
+
+/// A literal with its place: the bytes from it to the end.
+fn placed<'a>(
+    mut literal: impl Parser<&'a str, Literal, ErrMode<Failure>>,
+) -> impl Parser<&'a str, (usize, Literal), ErrMode<Failure>> {
+    move |input: &mut &'a str| {
+        space(input)?;
+        Ok((input.len(), literal.parse_next(input)?))
+    }
+}
+
+/// Refuses at once what no document can ever be compared with (quirk 23).
+fn checked(place: usize, attribute: Attribute, comparison: Comparison, literal: Literal) -> Parsed<Filter> {
+    let expected = if comparison.takes_dates(&attribute) && !date::is_date(&literal) {
+        "a date, a timestamp or date math, such as '2026-01-31', '2026-01-31T12:00:00.000Z' or 'now-7d/d'"
+    } else if comparison == Comparison::Words && words::count(&literal.text()) > MAXIMUM_WORDS {
+        "at most 1024 words"
+    } else {
+        return Ok(Filter::Compare(attribute, comparison, literal));
+    };
+    Err(ErrMode::Cut(Failure { remaining: place, expected: vec![expected] }))
 }
 
 fn equality(input: &mut &str) -> Parsed<Comparison> {
@@ -109,22 +145,60 @@ fn order(input: &mut &str) -> Parsed<Comparison> {
     .parse_next(input)
 }
 
-fn attribute(input: &mut &str) -> Parsed<Attribute> {
-    let path = separated::<_, _, (), _, _, _, _>(1.., (term, opt((':', term))), '/').take();
-    delimited(space, path, space).map(|path: &str| Attribute(path.to_owned())).parse_next(input)
+fn textual(input: &mut &str) -> Parsed<Comparison> {
+    alt(("^=".value(Comparison::StartsWith), "==".value(Comparison::Words))).parse_next(input)
 }
 
-/// The longest run of word characters and `-` that does not end in `-`.
+/// Known, so that it can be refused by name.
+fn geographic(input: &mut &str) -> Parsed<Comparison> {
+    let place = input.len();
+    let expected = alt((
+        "intersects".value("a comparison other than `intersects`, which is not supported"),
+        "disjoint".value("a comparison other than `disjoint`, which is not supported"),
+        "within".value("a comparison other than `within`, which is not supported"),
+        "contains".value("a comparison other than `contains`, which is not supported"),
+    ))
+    .parse_next(input)?;
+    Err(ErrMode::Cut(Failure { remaining: place, expected: vec![expected] }))
+}
+
+/// A property is one for every comparison, although the original knows `=` and `!=` only.
+fn attribute(input: &mut &str) -> Parsed<Attribute> {
+    let key = terminated(text.context(A_TEXT), ']'.context("`]`"));
+    let property = preceded("property[", cut_err(key)).map(|key| Attribute(format!("{PROPERTIES}{}", key.text())));
+    let named = path.map(|path| Attribute(path.to_owned()));
+    delimited(space, alt((property, named)), space).parse_next(input)
+}
+
+fn path<'a>(input: &mut &'a str) -> Parsed<&'a str> {
+    separated::<_, _, (), _, _, _, _>(1.., (term, opt((':', term))), '/').take().parse_next(input)
+}
+
+/// The longest run of word characters and `-` that does not end in `-`; `@` can begin it, but not be all of it.
 fn term<'a>(input: &mut &'a str) -> Parsed<&'a str> {
     let word = |minimum| take_while(minimum.., |character: char| character.is_ascii_alphanumeric() || character == '_');
     let dashed = (take_while(1.., '-'), word(1));
-    (one_of(|character: char| character.is_ascii_alphabetic()), word(0), repeat::<_, _, (), _, _>(0.., dashed))
+    (
+        one_of(|character: char| character.is_ascii_alphabetic() || character == '@'),
+        word(0),
+        repeat::<_, _, (), _, _>(0.., dashed),
+    )
         .take()
+        .verify(|term: &str| term != "@")
         .parse_next(input)
 }
 
 fn value(input: &mut &str) -> Parsed<Literal> {
-    alt((ordinal, word_value)).parse_next(input)
+    alt((ordinal, word_value, list)).parse_next(input)
+}
+
+/// Blanks, a comma at the end, `true` and `false` are accepted too, where the original refuses them.
+fn list(input: &mut &str) -> Parsed<Literal> {
+    '['.parse_next(input)?;
+    let element = alt((ordinal, boolean)).context("a number, a text in quotes, a date, `true`, `false` or `]`");
+    let elements = repeat(0.., terminated(element, opt(','))).parse_next(input)?;
+    cut_err((space, ']', space).context("`,` or `]`")).parse_next(input)?;
+    Ok(Literal::List(elements))
 }
 
 /// A date is tried first: it begins as a number does and is longer.
@@ -132,12 +206,16 @@ fn ordinal(input: &mut &str) -> Parsed<Literal> {
     delimited(space, alt((date, integer, quoted)), space).parse_next(input)
 }
 
+fn text(input: &mut &str) -> Parsed<Literal> {
+    delimited(space, quoted, space).parse_next(input)
+}
+
 fn word_value(input: &mut &str) -> Parsed<Literal> {
-    let word = alt((
-        "true".value(Literal::Boolean(true)),
-        "false".value(Literal::Boolean(false)),
-        "null".value(Literal::Null),
-    ));
+    alt((boolean, delimited(space, "null".value(Literal::Null), space))).parse_next(input)
+}
+
+fn boolean(input: &mut &str) -> Parsed<Literal> {
+    let word = alt(("true".value(Literal::Boolean(true)), "false".value(Literal::Boolean(false))));
     delimited(space, word, space).parse_next(input)
 }
 
@@ -185,71 +263,4 @@ fn unescape(text: &str) -> String {
 
 fn space(input: &mut &str) -> Parsed<()> {
     take_while(0.., [' ', '\t', '\n', '\r', '\x0b', '\x0c']).void().parse_next(input)
-}
-
-/// Where a rule failed and what it would have accepted; of several rules the one that came furthest speaks.
-#[derive(Debug)]
-struct Failure {
-    /// Bytes from the place to the end.
-    remaining: usize,
-    expected: Vec<&'static str>,
-}
-
-impl ParserError<&str> for Failure {
-    type Inner = Self;
-
-    fn from_input(input: &&str) -> Self {
-        Self { remaining: input.len(), expected: Vec::new() }
-    }
-
-    fn or(mut self, other: Self) -> Self {
-        match self.remaining.cmp(&other.remaining) {
-            std::cmp::Ordering::Less => self,
-            std::cmp::Ordering::Greater => other,
-            std::cmp::Ordering::Equal => {
-                self.expected.extend(other.expected);
-                self
-            }
-        }
-    }
-
-    fn into_inner(self) -> Result<Self, Self> {
-        Ok(self)
-    }
-}
-
-impl AddContext<&str> for Failure {
-    /// Names a rule that failed at its very beginning (blanks aside); one that came further has said more already.
-    fn add_context(mut self, input: &&str, start: &<&str as Stream>::Checkpoint, context: &'static str) -> Self {
-        let mut from_start = *input;
-        from_start.reset(start);
-        let consumed = from_start.len() - self.remaining;
-        if self.expected.is_empty() && from_start[..consumed].trim().is_empty() {
-            self.expected = vec![context];
-        }
-        self
-    }
-}
-
-/// An error for people: line, column, and the line around the place.
-fn explain(text: &str, place: usize, expected: &[&str]) -> FilterError {
-    let line_start = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
-    let before = text[line_start..place].chars().count();
-    let line_rest = text[place..].split('\n').next().unwrap_or_default();
-    let cut = before.saturating_sub(EXCERPT / 2);
-    let shown_after = EXCERPT - (before - cut);
-    let (head, tail) =
-        (if cut > 0 { "…" } else { "" }, if line_rest.chars().nth(shown_after).is_some() { "…" } else { "" });
-    let shown = text[line_start..].chars().take_while(|character| *character != '\n').skip(cut).take(EXCERPT);
-    // a tab or the like would push the caret off its place
-    let shown: String = shown.map(|character| if character.is_control() { ' ' } else { character }).collect();
-    let mut expected = expected.to_vec();
-    expected.dedup();
-    FilterError {
-        line: text[..place].matches('\n').count() + 1,
-        column: before + 1,
-        excerpt: format!("{head}{shown}{tail}"),
-        caret: format!("{}^", " ".repeat(head.chars().count() + before - cut)),
-        expected: format!("expected {}", expected.join(", or ")),
-    }
 }

@@ -96,8 +96,8 @@ fn base_uri(headers: &HeaderMap) -> String {
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
     let (offset, limit) =
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let query =
-        Query { filter: parameters.filter.clone(), order: parameters.order.clone(), after: None, offset, limit };
+    let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
+    let query = Query { filter, order: parameters.order.clone(), after: None, offset, limit };
     let (count, documents) = jobs::search(shared, caller, &query).await?;
     let documents = documents.into_iter().map(|job| Value::Object(presented_job(job, &parameters.select))).collect();
     Ok(Answer::ok(collection(JOB, count, documents, true)))

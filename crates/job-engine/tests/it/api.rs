@@ -220,6 +220,19 @@ async fn searches_filter_order_page_select_and_count() {
     assert_eq!(actions(&selected), ["a"]);
     let by_query_string = api.send(Raw::new("GET", "/api/job?%24filter=action%3D%27b%27")).await.body;
     assert_eq!(actions(&by_query_string), ["b"]);
+    for (filter, count) in [
+        ("created<='now'", 4),
+        ("created>'now+1m'", 0),
+        ("created>'now-1h' and created<'now+1h'", 4),
+        ("created<'now-7d'", 0),
+        ("action^='a'", 1),
+        ("action=['a','b'] and state!=['RUNNING']", 2),
+        ("property['x']=null", 4),
+        ("action=='a d'", 2),
+        ("2<priority", 2),
+    ] {
+        assert_eq!(api.search(&[("$filter", filter)]).await["count"], count, "{filter}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Random documents and searches: `SQLite` answers as memory does.
+//! Random documents and searches: both stores answer as the evaluator does.
 
 use proptest::prelude::*;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal};
@@ -16,6 +16,8 @@ const PATHS: &[&str] = &[
     "progress",
     "nested/list",
     "id",
+    "name",
+    "fulltext",
 ];
 
 /// Few different values, so that comparisons meet; among them those that are nearly equal.
@@ -35,6 +37,19 @@ fn text() -> impl Strategy<Value = String> {
             "-000001-01-01T00:00:00.000Z",
         ]).prop_map(str::to_owned),
         1 => "job/[0-9]",
+    ]
+}
+
+/// What looks like a date, words or a prefix; some of it is none.
+fn wanted_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => text(),
+        2 => prop::sample::select(vec![
+            "now", "now-1d/d", "2026", "2026-01-01||+1d/M", "2026-01-01T00:00:00.0005Z||-1s", "2026-01-02||-1d",
+            "2026-01-01T00:00:00.000Z||/y", "9999", "0000", "now-99999999y", "now+99999999y", "2026-13",
+        ]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["a b", "-a", "b + a", "a*", "(a | b) + -ab", "\"a b\""]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["", "Q", "\u{D7FF}", "\u{10FFFF}", "é\u{10FFFF}", "2026"]).prop_map(str::to_owned),
     ]
 }
 
@@ -70,7 +85,7 @@ fn regular_document() -> impl Strategy<Value = Value> {
         |(state, action, created, updated, priority, href, progress)| {
             json!({
                 "state": state, "action": action, "created": created, "updated": updated, "priority": priority,
-                "targetResource": {"href": href}, "progress": progress,
+                "targetResource": {"href": href}, "progress": progress, "name": action,
             })
         },
     )
@@ -89,13 +104,17 @@ fn wild_document() -> impl Strategy<Value = Value> {
 }
 
 fn comparison() -> impl Strategy<Value = Comparison> {
-    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
-    prop::sample::select(vec![Equal, Equal, Equal, NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual])
+    use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual, StartsWith, Words};
+    prop_oneof![
+        3 => Just(Equal),
+        1 => Just(NotEqual),
+        6 => prop::sample::select(vec![NotEqual, Less, LessOrEqual, Greater, GreaterOrEqual, StartsWith, Words]),
+    ]
 }
 
-fn literal() -> impl Strategy<Value = Literal> {
+fn single_literal() -> impl Strategy<Value = Literal> {
     prop_oneof![
-        5 => text().prop_map(Literal::Text),
+        5 => wanted_text().prop_map(Literal::Text),
         2 => prop::sample::select(vec!["QUEUED", "RUNNING", "a", "b"]).prop_map(|text| Literal::Text(text.to_owned())),
         3 => prop_oneof![0_u64..4, Just(u64::MAX), Just(9_007_199_254_740_993)].prop_map(Literal::Integer),
         1 => any::<bool>().prop_map(Literal::Boolean),
@@ -103,7 +122,20 @@ fn literal() -> impl Strategy<Value = Literal> {
     ]
 }
 
+fn literal() -> impl Strategy<Value = Literal> {
+    prop_oneof![4 => single_literal(), 1 => prop::collection::vec(single_literal(), 0..3).prop_map(Literal::List)]
+}
+
+/// With or without a clock.
 fn filter() -> impl Strategy<Value = Filter> {
+    let now = prop::sample::select(vec!["2026-01-01T00:00:00.001Z", "2026-01-02T00:00:00.000Z"]);
+    (unresolved_filter(), prop::option::of(now)).prop_map(|(filter, now)| match now {
+        Some(now) => filter.resolve(now.parse().unwrap()),
+        None => filter,
+    })
+}
+
+fn unresolved_filter() -> impl Strategy<Value = Filter> {
     let leaf = (prop::sample::select(PATHS), comparison(), literal())
         .prop_map(|(path, comparison, literal)| Filter::Compare(Attribute(path.to_owned()), comparison, literal));
     let states = prop::collection::vec(prop::sample::select(vec!["QUEUED", "RUNNING", "SUCCESS", "A"]), 2..4).prop_map(
@@ -153,6 +185,10 @@ fn same_answers(documents: &[Value], queries: &[Query], removed: &Filter) -> Res
             let (expected, found) =
                 (memory.query("job", query).await.unwrap(), sqlite.query("job", query).await.unwrap());
             prop_assert_eq!(shown(&expected), shown(&found), "{:?}", query);
+            if let Some(filter) = query.filter.as_ref().filter(|_| query.after.is_none()) {
+                let matches = documents.iter().filter(|document| filter.matches(document.as_object().unwrap()));
+                prop_assert_eq!(matches.count() as u64, found.count, "{:?}", filter);
+            }
             prop_assert_eq!(expected, found);
         }
         let expected = memory.remove_matching("job", removed).await.unwrap();

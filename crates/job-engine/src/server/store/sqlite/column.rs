@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value as SqlValue;
 use serde_json::Value;
 use slipstream_cimi::Document;
-use slipstream_cimi::filter::{Attribute, Comparison, Literal, values_at};
+use slipstream_cimi::filter::{Attribute, Comparison, Literal, Span, values_at};
 
 use crate::clock;
 
@@ -24,17 +24,12 @@ pub(super) enum Column {
     Owner,
 }
 
-/// A comparison of a column with a value, in SQL.
+/// A comparison of a column with values, in SQL.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Condition {
-    /// Holds for every document.
-    Always,
-    /// Holds for none.
-    Never,
-    /// `<column> <operator>`, to be followed by the value.
-    Compare(&'static str, SqlValue),
-    /// A condition without a value.
-    Plain(&'static str),
+pub(super) struct Condition {
+    pub sql: String,
+    /// What belongs to its question marks.
+    pub values: Vec<SqlValue>,
 }
 
 /// The largest whole number up to which ordering as floating-point numbers is exact.
@@ -110,62 +105,118 @@ impl Column {
     /// The comparison in SQL, with exactly the meaning of `Filter::matches` as long as the column is regular; none
     /// where that has to be asked.
     pub fn condition(self, comparison: Comparison, literal: &Literal) -> Option<Condition> {
-        if *literal == Literal::Null {
-            return Some(match comparison {
-                Comparison::Equal => Condition::Plain("IS NULL"),
-                Comparison::NotEqual => Condition::Plain("IS NOT NULL"),
-                _ => Condition::Never,
-            });
+        let name = self.name();
+        match (comparison, literal) {
+            (Comparison::Words, _) => None,
+            (Comparison::Equal, Literal::Null) => Some(Condition::new(format!("{name} IS NULL"), [])),
+            (Comparison::NotEqual, Literal::Null) => Some(Condition::new(format!("{name} IS NOT NULL"), [])),
+            (_, Literal::Null) => Some(Condition::never()),
+            (Comparison::StartsWith, Literal::Text(prefix)) => Some(self.starts_with(prefix)),
+            (Comparison::Equal | Comparison::NotEqual, Literal::List(elements)) => self.any_of(comparison, elements),
+            (Comparison::StartsWith, _) | (_, Literal::List(_)) => None,
+            _ if self.holds_times() => during(name, comparison, Span::of(literal)),
+            _ => Some(Condition::new(format!("{name} {} ?", operator(comparison)), [self.comparable(literal)?])),
         }
-        match self {
-            Self::Priority => {
-                let whole = match literal {
-                    Literal::Integer(number) => i64::try_from(*number).ok()?,
-                    Literal::Text(text) => text.parse().ok()?,
-                    Literal::Boolean(_) | Literal::Null => return None,
-                };
-                Some(Condition::Compare(operator(comparison), SqlValue::Integer(whole)))
-            }
-            Self::Created | Self::Updated => match as_text(literal).parse::<Timestamp>() {
-                Ok(time) if matches!(literal, Literal::Text(_)) => compare_instant(comparison, time),
-                _ => Some(Condition::Compare(operator(comparison), SqlValue::Text(as_text(literal)))),
-            },
-            _ => Some(Condition::Compare(operator(comparison), SqlValue::Text(as_text(literal)))),
+    }
+
+    /// Whether an index begins with it.
+    pub fn finds_equals(self) -> bool {
+        matches!(self, Self::Id | Self::State | Self::Action | Self::Target | Self::Parent)
+    }
+
+    fn holds_times(self) -> bool {
+        matches!(self, Self::Created | Self::Updated)
+    }
+
+    /// The literal as a value that compares with the column's as `Filter::matches` does; none if there is no such.
+    fn comparable(self, literal: &Literal) -> Option<SqlValue> {
+        match (self, literal) {
+            (Self::Priority, Literal::Integer(number)) => i64::try_from(*number).ok().map(SqlValue::Integer),
+            (Self::Priority, Literal::Text(text)) => text.parse().ok().map(SqlValue::Integer),
+            (Self::Priority | Self::Created | Self::Updated, _) | (_, Literal::Null | Literal::List(_)) => None,
+            _ => Some(SqlValue::Text(literal.text().into_owned())),
         }
+    }
+
+    /// As a range, for which the indexes can be used: texts are ordered by their bytes, which is by code point.
+    fn starts_with(self, prefix: &str) -> Condition {
+        let name = self.name();
+        if self == Self::Priority || self.holds_times() {
+            return Condition::never();
+        }
+        let start = SqlValue::Text(prefix.to_owned());
+        match successor(prefix) {
+            Some(end) => Condition::new(format!("({name} >= ? AND {name} < ?)"), [start, SqlValue::Text(end)]),
+            None => Condition::new(format!("{name} >= ?"), [start]),
+        }
+    }
+
+    /// Dates are left to the evaluator: each element may be a span of its own.
+    fn any_of(self, comparison: Comparison, elements: &[Literal]) -> Option<Condition> {
+        let values: Vec<SqlValue> = elements.iter().map(|element| self.comparable(element)).collect::<Option<_>>()?;
+        let marks = vec!["?"; values.len()].join(", ");
+        let name = self.name();
+        let sql = match comparison {
+            Comparison::NotEqual => format!("({name} IN ({marks})) IS NOT TRUE"),
+            _ => format!("{name} IN ({marks})"),
+        };
+        Some(Condition::new(sql, values))
+    }
+}
+
+impl Condition {
+    fn new(sql: String, values: impl IntoIterator<Item = SqlValue>) -> Self {
+        Self { sql, values: values.into_iter().collect() }
+    }
+
+    /// Holds for no document.
+    fn never() -> Self {
+        Self::new("FALSE".to_owned(), [])
     }
 }
 
 /// `!=` holds for missing values too, as `IS NOT` does.
 fn operator(comparison: Comparison) -> &'static str {
     match comparison {
-        Comparison::Equal => "=",
-        Comparison::NotEqual => "IS NOT",
         Comparison::Less => "<",
         Comparison::LessOrEqual => "<=",
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
+        Comparison::NotEqual => "IS NOT",
+        Comparison::Equal | Comparison::StartsWith | Comparison::Words => "=",
     }
 }
 
-/// A text attribute is compared with a literal as it is written (specification 4.4).
-pub(super) fn as_text(literal: &Literal) -> String {
-    match literal {
-        Literal::Text(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// The least text after all that start so; none if there is no end to them.
+fn successor(prefix: &str) -> Option<String> {
+    let rest = prefix.trim_end_matches(char::MAX);
+    let last = rest.chars().next_back()?;
+    let next = (last..=char::MAX).nth(1)?;
+    Some(format!("{}{next}", &rest[..rest.len() - last.len_utf8()]))
 }
 
-/// A column of times holds whole milliseconds, so that a time between two of them is after the first and equals none.
-fn compare_instant(comparison: Comparison, time: Timestamp) -> Option<Condition> {
-    let floor = Timestamp::from_millisecond(time.as_nanosecond().div_euclid(1_000_000).try_into().ok()?).ok()?;
-    let operator = match comparison {
-        _ if floor == time => operator(comparison),
-        Comparison::Equal => return Some(Condition::Never),
-        Comparison::NotEqual => return Some(Condition::Always),
-        Comparison::Less | Comparison::LessOrEqual => "<=",
-        Comparison::Greater | Comparison::GreaterOrEqual => ">",
+/// A column of times holds whole milliseconds: of a span only those within count. What is no date equals nothing.
+fn during(name: &str, comparison: Comparison, span: Option<Span>) -> Option<Condition> {
+    let Some(span) = span else {
+        let sql = if comparison == Comparison::NotEqual { "TRUE" } else { "FALSE" };
+        return Some(Condition::new(sql.to_owned(), []));
     };
-    Some(Condition::Compare(operator, SqlValue::Text(canonical(floor)?)))
+    let millisecond = |nanoseconds: i128| {
+        let time = Timestamp::from_millisecond(nanoseconds.div_euclid(1_000_000).try_into().ok()?).ok()?;
+        canonical(time).map(SqlValue::Text)
+    };
+    let (first, last) = (millisecond(span.first.as_nanosecond() + 999_999)?, millisecond(span.last.as_nanosecond())?);
+    let (sql, values) = match comparison {
+        Comparison::Less => (format!("{name} < ?"), vec![first]),
+        Comparison::LessOrEqual => (format!("{name} <= ?"), vec![last]),
+        Comparison::Greater => (format!("{name} > ?"), vec![last]),
+        Comparison::GreaterOrEqual => (format!("{name} >= ?"), vec![first]),
+        Comparison::NotEqual => (format!("({name} BETWEEN ? AND ?) IS NOT TRUE"), vec![first, last]),
+        Comparison::Equal | Comparison::StartsWith | Comparison::Words => {
+            (format!("{name} BETWEEN ? AND ?"), vec![first, last])
+        }
+    };
+    Some(Condition { sql, values })
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ`, which as text is ordered as time; none outside the years 0 to 9999.

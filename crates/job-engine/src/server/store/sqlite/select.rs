@@ -7,7 +7,7 @@ use rusqlite::types::Value as SqlValue;
 use slipstream_cimi::filter::{Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 
-use super::column::{Column, Condition, as_text};
+use super::column::Column;
 use crate::server::store::Query;
 
 /// SQL with what belongs to its question marks, in their order, and the filters it calls by number.
@@ -30,8 +30,9 @@ impl Select {
     }
 }
 
-/// Beyond so many comparisons the evaluator is asked for the whole: `SQLite` binds 32,766 values at most.
-const MOST_COMPARISONS: usize = 10_000;
+/// Beyond so many values to compare with the evaluator is asked for the whole: `SQLite` binds 32,766 at most, and a page
+/// needs a few besides.
+const MOST_VALUES: usize = 32_000;
 /// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
 const MOST_BRANCHES: usize = 8;
 
@@ -46,6 +47,10 @@ impl Translator<'_> {
     /// Selects the ids of the page, and beside each, as the second column, its revision.
     pub fn page(&self, query: &Query) -> Select {
         let branches = query.filter.as_ref().and_then(|filter| self.branches(filter));
+        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list; a walk
+        // over pages comes through everything anyway, but once
+        let finds_few = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
+        let sign = if finds_few && branches.is_none() && query.after.is_none() { "+" } else { "" };
         let mut select = Select::default();
         match branches {
             Some(branches) => {
@@ -60,9 +65,9 @@ impl Translator<'_> {
         for (index, order) in query.order.iter().enumerate() {
             // SQLite takes NULL for the least value
             let direction = if order.descending { "DESC" } else { "ASC NULLS LAST" };
-            select.push(&["key", &index.to_string(), " ", direction, ", "]);
+            select.push(&[sign, "key", &index.to_string(), " ", direction, ", "]);
         }
-        select.push(&["id LIMIT ? OFFSET ?"]);
+        select.push(&[sign, "id LIMIT ? OFFSET ?"]);
         select.values.extend([query.limit, query.offset].map(saturating));
         select
     }
@@ -104,7 +109,7 @@ impl Translator<'_> {
         }
         if let Some(filter) = filter {
             select.push(&[" AND "]);
-            if comparisons(filter) > MOST_COMPARISONS {
+            if values(filter) > MOST_VALUES {
                 select.ask(filter.clone());
             } else {
                 self.filter(select, filter);
@@ -122,14 +127,10 @@ impl Translator<'_> {
             Filter::All(parts) => self.join(select, parts.iter().collect(), " AND "),
             Filter::Any(parts) => self.join(select, parts.iter().collect(), " OR "),
             Filter::Compare(path, comparison, literal) => {
-                let column = self.column(&path.0);
-                match column.and_then(|column| Some((column.name(), column.condition(*comparison, literal)?))) {
-                    Some((_, Condition::Always)) => select.push(&["TRUE"]),
-                    Some((_, Condition::Never)) => select.push(&["FALSE"]),
-                    Some((name, Condition::Plain(test))) => select.push(&[name, " ", test]),
-                    Some((name, Condition::Compare(operator, value))) => {
-                        select.push(&[name, " ", operator, " ?"]);
-                        select.values.push(value);
+                match self.column(&path.0).and_then(|column| column.condition(*comparison, literal)) {
+                    Some(condition) => {
+                        select.push(&[&condition.sql]);
+                        select.values.extend(condition.values);
                     }
                     None => select.ask(filter.clone()),
                 }
@@ -184,39 +185,63 @@ impl Translator<'_> {
         };
         let (place, alternatives) =
             parts.iter().enumerate().find_map(|(place, part)| Some((place, self.alternatives(part)?)))?;
-        let branch = |alternative: &Filter| {
+        if values(filter) * alternatives.len() > MOST_VALUES {
+            return None;
+        }
+        let branch = |alternative: Filter| {
             let others = parts.iter().enumerate().filter(|(index, _)| *index != place).map(|(_, part)| part);
-            Filter::All(others.chain([alternative]).cloned().collect())
+            Filter::All(others.cloned().chain([alternative]).collect())
         };
         Some(alternatives.into_iter().map(branch).collect())
     }
 
-    fn alternatives<'b>(&self, filter: &'b Filter) -> Option<Vec<&'b Filter>> {
-        let Filter::Any(parts) = filter else { return None };
+    /// Whether only documents with one of some values in a column can match.
+    fn asks_for_a_list(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) => parts.iter().any(|part| self.asks_for_a_list(part)),
+            Filter::Compare(path, Comparison::Equal, literal @ Literal::List(_)) => self
+                .column(&path.0)
+                .is_some_and(|column| column.finds_equals() && column.condition(Comparison::Equal, literal).is_some()),
+            Filter::Any(_) | Filter::Compare(..) => false,
+        }
+    }
+
+    fn alternatives(&self, filter: &Filter) -> Option<Vec<Filter>> {
+        let parts = match filter {
+            Filter::Any(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
         let mut column = None;
-        let mut wanted: Vec<(String, &Filter)> = Vec::new();
+        let mut wanted: Vec<Filter> = Vec::new();
         for part in parts {
             let Filter::Compare(path, Comparison::Equal, literal) = part else { return None };
             let found = self.column(&path.0).filter(|column| matches!(column, Column::State | Column::Target))?;
             if *literal == Literal::Null || *column.get_or_insert(found) != found {
                 return None;
             }
-            let text = as_text(literal);
-            if wanted.iter().all(|(other, _)| *other != text) {
-                wanted.push((text, part));
-            }
-            if wanted.len() > MOST_BRANCHES {
-                return None;
+            let literals = if let Literal::List(elements) = literal { elements } else { std::slice::from_ref(literal) };
+            for literal in literals {
+                let text = Literal::Text(literal.text().into_owned());
+                let one = Filter::Compare(path.clone(), Comparison::Equal, text);
+                if !wanted.contains(&one) {
+                    wanted.push(one);
+                }
+                if wanted.len() > MOST_BRANCHES {
+                    return None;
+                }
             }
         }
-        Some(wanted.into_iter().map(|(_, part)| part).collect())
+        Some(wanted).filter(|wanted| !wanted.is_empty())
     }
 }
 
-fn comparisons(filter: &Filter) -> usize {
+/// How many values are compared with at most.
+fn values(filter: &Filter) -> usize {
     match filter {
-        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(comparisons).sum(),
-        Filter::Compare(..) => 1,
+        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(values).sum(),
+        // a range has two
+        Filter::Compare(_, _, Literal::List(elements)) => 2.max(elements.len()),
+        Filter::Compare(..) => 2,
     }
 }
 

@@ -27,6 +27,14 @@ const QUESTIONS: &[Question] = &[
     question("created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_created "),
     question("parentJob='job/1'", None, "resource_by_parent "),
     question("id='job/7'", None, "sqlite_autoindex_resource_1 "),
+    question("id^='job/7'", None, "sqlite_autoindex_resource_1 "),
+    // lists
+    question("state=['QUEUED','RUNNING']", NEWEST, "resource_by_state "),
+    question("targetResource/href=['credential/1','credential/2']", NEWEST, "resource_by_target "),
+    question("action='noop' and state=['SUCCESS','FAILED']", NEWEST, "resource_by_action "),
+    // dates
+    question("created='2026-01-01'", NEWEST, "resource_by_created "),
+    question("state='SUCCESS' and created<='2026-01-01||-1d/M'", NEWEST, "resource_by_state "),
     question("state='QUEUED'", None, "resource_by_state_and_id "),
     Question { filter: None, order: NEWEST, after: false, index: "resource_by_created ", sorts: false },
     Question { filter: None, order: None, after: true, index: "sqlite_autoindex_resource_1 ", sorts: false },
@@ -37,9 +45,50 @@ const QUESTIONS: &[Question] = &[
         index: "resource_by_state_and_id ",
         sorts: false,
     },
+    Question {
+        filter: Some("action=['noop']"),
+        order: None,
+        after: true,
+        index: "sqlite_autoindex_resource_1 ",
+        sorts: false,
+    },
     // equal times only: they are in the index the other way round
     Question { filter: Some("state='QUEUED'"), order: OLDEST, after: false, index: "resource_by_state ", sorts: true },
 ];
+
+/// What starts with a text is a range of an index, and a list some places in one; both have to be sorted.
+const PREFIXES_AND_LISTS: &[(&str, &str)] = &[
+    ("state^='QUE'", "state>? AND state<?"),
+    ("action^='no'", "action>? AND action<?"),
+    ("targetResource/href^='credential/'", "target>? AND target<?"),
+    ("parentJob^='job/'", "parent>? AND parent<?"),
+    ("action='noop' and state^='RUN'", "state>? AND state<?"),
+    ("action=['noop','collect_vms']", "action=?"),
+    ("action=['noop'] and state=['QUEUED','RUNNING','SUCCESS','FAILED','STOPPED','1','2','3','4']", "state=?"),
+    ("targetResource/href=['1','2','3','4','5','6','7','8','9']", "target=?"),
+    ("state^='QUE' and acl/owner/principal^='A'", "state>? AND state<?"),
+];
+
+fn check_prefixes_and_lists(reader: &Reader, when: &str) {
+    for (text, range) in PREFIXES_AND_LISTS {
+        for order in [NEWEST, None] {
+            let order = order.map(|(path, descending)| Order { attribute: path.into(), descending });
+            let query = Query {
+                filter: Some(Filter::parse(text).unwrap()),
+                order: order.into_iter().collect(),
+                limit: 20,
+                ..Query::default()
+            };
+            for count in [false, true] {
+                let plan = reader.plan("job", &query, count).unwrap();
+                let told = format!("{when}, {query:?}: {plan:#?}");
+                let mut reads = plan.iter().filter(|line| line.contains("resource")).peekable();
+                assert!(reads.peek().is_some(), "{told}");
+                assert!(reads.all(|line| line.starts_with("SEARCH") && line.contains(range)), "{told}");
+            }
+        }
+    }
+}
 
 fn check(reader: &Reader, when: &str) {
     for question in QUESTIONS {
@@ -75,6 +124,7 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
     let (_folder, path, store) = new_store();
     let store = Arc::new(store);
     check(&Reader::open(&path, PATIENCE).unwrap(), "empty");
+    check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "empty");
     for batch in 0..10 {
         let changes = (0..200).map(|number| {
             let number = batch * 200 + number;
@@ -97,6 +147,7 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
     }
     check(&Reader::open(&path, PATIENCE).unwrap(), "filled");
+    check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "filled");
     inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
     check(&Reader::open(&path, PATIENCE).unwrap(), "analysed");
 }
