@@ -95,11 +95,12 @@ fn intervals_are_written_as_people_do() {
 fn what_is_wrong_is_named_with_its_line() {
     let rows = [
         // what to put in place of what, line, part of the message
-        ("name = \"one\"", "name = \"One\"", 2, "`One` is not a name, use lower-case letters"),
+        ("name = \"one\"", "name = \"One\"", 2, "`One` is not a name, use up to 100 lower-case letters"),
         ("name = \"one\"", "name = \"\"", 2, "`` is not a name"),
         ("name = \"one\"", "name = \"a/b\"", 2, "`a/b` is not a name"),
         ("name = \"one\"\n", "", 1, "missing field `name`"),
         ("action = \"count\"\n", "", 1, "missing field `action`"),
+        ("every = \"1 h\"", "target = \"Bad.Target\"\nevery = \"1 h\"", 4, "`Bad.Target` is not the id of a resource"),
         ("action = \"count\"", "action = \"two words\"", 3, "`two words` cannot be"),
         ("action = \"count\"", "action = 7", 3, "invalid type: integer `7`"),
         ("every = \"1 h\"", "evry = \"1 h\"", 4, "unknown field `evry`, expected one of `name`"),
