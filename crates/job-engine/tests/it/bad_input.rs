@@ -1,11 +1,14 @@
 //! Bad input gets its status, says what to do, and loses nothing.
 
+use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc::channel;
 
 use serde_json::json;
 use slipstream_job_engine::server::routes::BODY_LIMIT;
 
-use crate::support::{InProcess, Raw, Up, cookie, program, up_command};
+use crate::support::{InProcess, LIMIT, Raw, Up, cookie, program, up_command};
 
 #[tokio::test]
 async fn bad_requests_say_what_is_wrong_and_change_nothing() {
@@ -120,9 +123,23 @@ async fn a_filter_error_points_at_its_place() {
 }
 
 fn up_fails(data_dir: &Path, arguments: &[&str]) -> String {
-    let output = up_command(data_dir).args(arguments).output().expect("the binary starts");
-    assert_eq!(output.status.code(), Some(2));
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut command = up_command(data_dir);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut errors = child.stderr.take().expect("standard error is a pipe");
+    let (sender, said) = channel();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = errors.read_to_string(&mut text);
+        sender.send(read.map(|_| text)).expect("the test waits");
+    });
+    let Ok(message) = said.recv_timeout(LIMIT) else {
+        child.kill().expect("the process is there");
+        panic!("`up` runs, and should have refused to");
+    };
+    reader.join().expect("no panic");
+    let message = message.expect("text");
+    assert_eq!(child.wait().expect("the process is ours").code(), Some(2));
     assert_eq!(message.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{message}");
     message
 }
