@@ -132,9 +132,13 @@ impl ApiError {
                 "unexpected error occurred: no space left for documents, nothing was changed",
                 None,
             ),
-            StoreError::Failed { .. } => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("unexpected error occurred: {error}"), None)
-            }
+            StoreError::TooSlow => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
+            // Names and paths of this machine are for the log.
+            StoreError::Failed { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "unexpected error occurred: the store failed, its log says more under this request id",
+                None,
+            ),
         };
         Self { log: Some(chain(error)), ..outer }
     }

@@ -65,6 +65,12 @@ pub enum StoreError {
         /// The database file.
         path: String,
     },
+    /// A search looked at too many documents.
+    #[error(
+        "the search takes too long: no index helps with this filter or order; narrow it by state, action with state, \
+         targetResource/href or created"
+    )]
+    TooSlow,
     /// Anything else that the storage engine reports; nothing was changed.
     #[error("cannot {what}")]
     Failed {

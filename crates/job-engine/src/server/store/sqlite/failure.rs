@@ -18,10 +18,7 @@ pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> S
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             format!("{what}: the database {path} is damaged; {DAMAGED}")
         }
-        Some(ErrorCode::OperationInterrupted) => format!(
-            "{what} in time: no index helps with this filter or order; narrow it by state, action with state, \
-             targetResource/href or created"
-        ),
+        Some(ErrorCode::OperationInterrupted) => return StoreError::TooSlow,
         _ => format!("{what} in {path}"),
     };
     StoreError::Failed { what, source: Box::new(error) }

@@ -374,7 +374,7 @@ async fn a_search_that_takes_too_long_is_stopped() {
     let sort = Query { order: vec![Order { attribute: "n".into(), descending: true }], limit: 1, ..Query::default() };
     for query in [&scan, &sort, &scan] {
         let stopped = store.query("job", query).await.unwrap_err();
-        assert!(stopped.to_string().contains("search job documents in time: no index helps"), "{stopped}");
+        assert!(matches!(stopped, StoreError::TooSlow), "{stopped}");
     }
     store.remove("job/0-0", 1).await.unwrap();
     drop(store);
