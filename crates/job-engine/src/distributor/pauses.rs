@@ -27,6 +27,7 @@ impl Pauses {
         self.next = (length * 2).min(LONGEST);
         // Either branch is the end of the pause.
         tokio::select! {
+            biased;
             () = tokio::time::sleep(length) => {}
             () = stop.asked() => {}
         }

@@ -95,6 +95,7 @@ impl Executor {
         while !self.stop.is_asked() {
             let begun = Instant::now();
             let connected = tokio::select! {
+                biased;
                 () = self.stop.asked() => return,
                 connected = coordinator.connect() => connected,
             };
@@ -110,6 +111,7 @@ impl Executor {
             }
             // Either is the end of the pause.
             tokio::select! {
+                biased;
                 () = self.stop.asked() => {}
                 () = sleep(pauses.take()) => {}
             }

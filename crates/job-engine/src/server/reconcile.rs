@@ -5,7 +5,7 @@
 //! them, and entries of ids that this store never knew are reported and left alone. There are no retries inside a
 //! round: the next round is the retry.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -67,6 +67,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
                 one_round(shared).await;
                 tokio::time::sleep(REST).await;
                 tokio::select! {
+                    biased;
                     () = leadership.lost() => break,
                     () = shared.nudge.notified() => {}
                     () = tokio::time::sleep(PERIOD) => {}
@@ -75,12 +76,14 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
             Ok::<(), EntriesError>(())
         };
         tokio::select! {
+            biased;
             () = stop.asked() => return,
             ended = term => if let Err(error) = ended {
                 tracing::warn!(error = chain(&error), "reconciler cannot be elected");
             }
         }
         tokio::select! {
+            biased;
             () = stop.asked() => return,
             () = tokio::time::sleep(REST) => {}
         }
@@ -128,13 +131,13 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
 
 struct Walk {
     /// Entries that count for a job that is not final.
-    recorded: HashSet<String>,
+    recorded: BTreeSet<String>,
     /// Jobs that are not final and whose entry is not there.
     missing: Vec<Record>,
 }
 
-async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, StoreError> {
-    let mut walk = Walk { recorded: HashSet::new(), missing: Vec::new() };
+async fn walk(store: &dyn Store, entries: &BTreeSet<String>) -> Result<Walk, StoreError> {
+    let mut walk = Walk { recorded: BTreeSet::new(), missing: Vec::new() };
     let mut after = None;
     while walk.missing.len() < MOST_MENDED {
         let page = unfinished(store, after).await?;
@@ -182,8 +185,8 @@ async fn unfinished(store: &dyn Store, after: Option<String>) -> Result<Vec<Reco
 async fn ids_at(
     shared: &Shared,
     paths: impl Iterator<Item = &String>,
-) -> Result<HashMap<String, String>, EntriesError> {
-    let mut ids = HashMap::new();
+) -> Result<BTreeMap<String, String>, EntriesError> {
+    let mut ids = BTreeMap::new();
     for path in paths {
         if let Some(id) = shared.entries.id_at(path).await? {
             ids.insert(id, path.clone());
