@@ -211,7 +211,7 @@ fn decide(
     }
     if next.is_final() {
         ledger.end(Outcome::Finished, now);
-    } else if next == State::Queued && stored != State::Queued {
+    } else if edit.state == Some(State::Queued) {
         ledger.end(Outcome::Released, now);
     }
     record.document = document;

@@ -110,6 +110,24 @@ async fn a_released_attempt_does_not_count() {
     assert_eq!(ledger(&engine, &id).await["lost"], 0);
 }
 
+/// Found by simulation: an executor that was stopped while its RUNNING was on the way gave the job back with an edit to
+/// QUEUED, the first one under its lease; the server began an attempt with it that nobody ever ended, so that each such
+/// release counted as a lost attempt, and five of them gave the job up.
+#[tokio::test]
+async fn an_attempt_that_is_given_back_before_it_began_does_not_count() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let entry = entry_of(&engine, &id).await;
+    for zxid in 1..=12 {
+        let holder = writer(&engine, lease(1, zxid), &id, &entry);
+        let released = set(&holder, &id, json!({"state": "QUEUED"})).await.expect("accepted");
+        assert_eq!(state(&released), "QUEUED");
+    }
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!(ledger["lost"], 0);
+    assert_eq!(ledger["lease"]["zxid"], 12, "what comes late under an earlier lease is refused");
+}
+
 #[tokio::test]
 async fn a_lease_that_is_none_is_a_bad_request() {
     let engine = InProcess::new().await;
