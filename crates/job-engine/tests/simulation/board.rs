@@ -1,6 +1,6 @@
 //! [`Board`]: what the wrappers saw, and the promises held against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -55,7 +55,7 @@ struct Waiting {
 
 struct Held {
     job: String,
-    session: u64,
+    session: String,
 }
 
 /// What the wrappers saw.
@@ -67,11 +67,14 @@ pub struct Board {
     pub faults: BTreeMap<Fault, u32>,
     entries: BTreeMap<String, Waiting>,
     claims: BTreeMap<String, Held>,
-    connected: BTreeMap<u64, Instant>,
+    connected: BTreeMap<String, Instant>,
     /// Ids of keyed adds that were answered 201.
     added: BTreeMap<String, String>,
     deleted: Vec<String>,
     lost_claims: BTreeMap<String, u32>,
+    /// Jobs whose holder heard that they are QUEUED again.
+    set_back: BTreeSet<String>,
+    /// How often a job was given back without that.
     given_back: BTreeMap<String, u32>,
     unanswered: BTreeMap<String, u32>,
     ran: BTreeMap<String, u32>,
@@ -90,13 +93,13 @@ impl Board {
     }
 
     /// A session can reach the coordinator from now on.
-    pub fn connected(&mut self, session: u64) {
-        self.connected.insert(session, Instant::now());
+    pub fn connected(&mut self, session: &str) {
+        self.connected.insert(session.to_owned(), Instant::now());
     }
 
     /// A session is over: what it held is lost.
-    pub fn session_over(&mut self, session: u64) {
-        self.connected.remove(&session);
+    pub fn session_over(&mut self, session: &str) {
+        self.connected.remove(session);
         let lost: Vec<String> =
             self.claims.iter().filter(|(_, held)| held.session == session).map(|(name, _)| name.clone()).collect();
         for name in lost {
@@ -108,8 +111,8 @@ impl Board {
 
     /// The tree is empty again.
     pub fn tree_wiped(&mut self) {
-        let sessions: Vec<u64> = self.claims.values().map(|held| held.session).collect();
-        sessions.into_iter().for_each(|session| self.session_over(session));
+        let sessions: Vec<String> = self.claims.values().map(|held| held.session.clone()).collect();
+        sessions.iter().for_each(|session| self.session_over(session));
         self.entries.clear();
     }
 
@@ -125,16 +128,17 @@ impl Board {
     }
 
     /// An entry was claimed. The job of lower number comes first, as far as everybody knew of it.
-    pub fn claimed(&mut self, name: &str, session: u64, who: &str, store: &MemoryStore) {
+    pub fn claimed(&mut self, name: &str, session: &str, who: &str, store: &MemoryStore) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.was_claimed = true;
         let job = entry.job.clone();
+        self.set_back.remove(&job);
         let long_ago = |time: Instant| time.elapsed() >= KNOWN_TO_ALL;
         let Some(priority) = priority(store, &job) else {
-            self.claims.insert(name.to_owned(), Held { job, session });
+            self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
             return;
         };
-        if self.connected.get(&session).copied().is_some_and(long_ago) {
+        if self.connected.get(session).copied().is_some_and(long_ago) {
             let passed_over = self.entries.values().find(|other| {
                 !other.was_claimed
                     && long_ago(other.since)
@@ -145,21 +149,39 @@ impl Board {
                 self.violate(Promise::PrioritiesHold, how);
             }
         }
-        self.claims.insert(name.to_owned(), Held { job, session });
+        self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
     }
 
     /// A claim was deleted by its holder.
     pub fn claim_ended(&mut self, name: &str, consumed: bool) {
         if let Some(held) = self.claims.remove(name)
             && !consumed
+            && !self.set_back.remove(&held.job)
         {
             *self.given_back.entry(held.job).or_default() += 1;
         }
     }
 
-    /// A request about a job got no good answer.
-    pub fn unanswered(&mut self, job: &str) {
+    /// A request about a job was sent.
+    pub fn asked(&mut self, job: &str) {
         *self.unanswered.entry(job.to_owned()).or_default() += 1;
+    }
+
+    /// It got a good answer, and its sender heard it.
+    pub fn answered(&mut self, job: &str) {
+        *self.unanswered.entry(job.to_owned()).or_default() -= 1;
+    }
+
+    /// The holder of a job heard that it is QUEUED again.
+    pub fn set_back(&mut self, job: &str) {
+        self.set_back.insert(job.to_owned());
+    }
+
+    /// Somebody has this entry in hand, though the coordinator does not know yet.
+    pub fn tried(&mut self, name: &str) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.was_claimed = true;
+        }
     }
 
     /// A job was added under a key.

@@ -88,14 +88,14 @@ pub enum Event {
     StoreOutage(Duration),
 }
 
-/// How often a request fares so, in percent.
+/// How often a request fares so, in thousandths.
 #[derive(Clone, Debug, Default)]
-pub struct Weather(BTreeMap<Fault, f64>);
+pub struct Weather(BTreeMap<Fault, u64>);
 
 impl Weather {
     /// The probability of a fault for one request.
-    pub fn of(&self, fault: Fault) -> f64 {
-        self.0.get(&fault).copied().unwrap_or(0.0)
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or(0)
     }
 }
 
@@ -141,7 +141,7 @@ impl Plan {
         let weather = weather(&mut chance);
         let mut events: Vec<_> = (0..chance.random_range(3..12))
             .map(|_| {
-                let time = Duration::from_millis(chance.random_range(0..u64::try_from(storm.as_millis()).unwrap_or(1)));
+                let time = Duration::from_millis(10 * chance.random_range(0..storm.as_secs() * 100));
                 (time, event(&mut chance, site))
             })
             .collect();
@@ -166,9 +166,7 @@ fn processes(site: Site) -> Vec<String> {
     let names: &[&str] = match site {
         Site::Up => &["up-1"],
         Site::Spread { servers: 1 } => &["server-1", "executor-1", "executor-2", "distributor-1", "distributor-2"],
-        Site::Spread { .. } => {
-            &["server-1", "server-2", "executor-1", "executor-2", "distributor-1", "distributor-2"]
-        }
+        Site::Spread { .. } => &["server-1", "server-2", "executor-1", "executor-2", "distributor-1", "distributor-2"],
     };
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -183,14 +181,14 @@ fn weather(chance: &mut StdRng) -> Weather {
         Fault::LostCommandAnswer,
         Fault::StoreError,
     ];
-    let rates = [0.0, 0.0, 0.01, 0.03, 0.08];
+    let rates = [0, 0, 10, 30, 80];
     Weather(kinds.into_iter().map(|kind| (kind, rates[chance.random_range(0..rates.len())])).collect())
 }
 
 fn event(chance: &mut StdRng, site: Site) -> Event {
     let names = processes(site);
     let process = names[chance.random_range(0..names.len())].clone();
-    let seconds = |chance: &mut StdRng, most: u64| Duration::from_millis(chance.random_range(100..most * 1000));
+    let seconds = |chance: &mut StdRng, most: u64| Duration::from_millis(10 * chance.random_range(10..most * 100));
     let kinds = if site == Site::Up { 5 } else { 11 };
     match chance.random_range(0..kinds) {
         0 => Event::JumpClock(chance.random_range(-200..600)),

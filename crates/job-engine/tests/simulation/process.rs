@@ -46,7 +46,7 @@ const CIMI_GRACE: Duration = Duration::from_mins(1);
 /// Keeps a process running: what died or ended is started again after a while.
 pub async fn keep(world: Arc<World>, process: String) {
     for incarnation in 1_u32.. {
-        let life = Arc::new(Life::new(format!("{process}.{incarnation}")));
+        let life = Arc::new(Life::new(format!("{process}.{incarnation}"), world.trace.begun));
         world.begin(&process, &life);
         world.trace.note(&life.name, "begins");
         tokio::select! {
@@ -58,7 +58,7 @@ pub async fn keep(world: Arc<World>, process: String) {
             }
         }
         world.bury(&life);
-        tokio::time::sleep(Duration::from_millis(100 + world.below(15_000))).await;
+        tokio::time::sleep(Duration::from_millis(10 * world.below(1500, &life.name, "rests"))).await;
     }
 }
 
@@ -135,8 +135,7 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
 }
 
 async fn execute(world: &Arc<World>, life: &Arc<Life>) {
-    let options =
-        executor::Options { name: life.name.clone(), threads: SLOTS, grace: GRACE, cimi_grace: CIMI_GRACE };
+    let options = executor::Options { name: life.name.clone(), threads: SLOTS, grace: GRACE, cimi_grace: CIMI_GRACE };
     let coordinator: Arc<dyn Coordinator> = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let mut catalogue = Catalogue::new();
     let work = Work { world: world.clone(), life: life.clone() };

@@ -42,10 +42,10 @@ impl Coordinator for SeenCoordinator {
         if self.world.meets(Fault::LostCommand, &self.life, "connect") {
             return Err(Error::ConnectionLoss);
         }
-        let (session, number) = self.world.connect(&self.life);
-        self.world.trace.note(&self.life.name, &format!("session {number} begins"));
+        let (session, name) = self.world.connect(&self.life);
+        self.world.trace.note(&self.life.name, &format!("session {name} begins"));
         let hidden = self.hides_suspension.then(|| watch::Sender::new(State::Connected));
-        Ok(Arc::new(SeenSession { world: self.world.clone(), life: self.life.clone(), session, number, hidden }))
+        Ok(Arc::new(SeenSession { world: self.world.clone(), life: self.life.clone(), session, name, hidden }))
     }
 }
 
@@ -53,7 +53,7 @@ struct SeenSession {
     world: Arc<World>,
     life: Arc<Life>,
     session: Arc<EmbeddedSession>,
-    number: u64,
+    name: String,
     /// For a broken engine: the state that never changes.
     hidden: Option<watch::Sender<State>>,
 }
@@ -67,7 +67,7 @@ impl SeenSession {
         }
         let answer = request.await;
         let lost = self.world.meets(Fault::LostCommandAnswer, &self.life, what);
-        let wait = if self.life.is_starting() { 0 } else { self.world.below(3) };
+        let wait = if self.life.is_starting() { 0 } else { self.world.below(3, &self.life.name, what) };
         if wait > 0 {
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
@@ -93,11 +93,12 @@ impl SeenSession {
                 }
                 Operation::Create { .. } if claim.is_some() && !gone.contains(&path.as_str()) => {
                     let name = claim.unwrap_or_default();
-                    board.claimed(name, self.number, &self.life.name, &self.world.documents);
+                    board.claimed(name, &self.name, &self.life.name, &self.world.documents);
                 }
                 Operation::Delete { .. } if entry.is_some() => board.entry_deleted(entry.unwrap_or_default()),
                 Operation::Delete { .. } if claim.is_some() => {
-                    board.claim_ended(claim.unwrap_or_default(), gone.iter().any(|path| child(path, ENTRIES).is_some()));
+                    board
+                        .claim_ended(claim.unwrap_or_default(), gone.iter().any(|path| child(path, ENTRIES).is_some()));
                 }
                 _ => continue,
             }
@@ -128,6 +129,23 @@ impl SeenSession {
     }
 }
 
+fn describe(operation: &Operation) -> String {
+    match operation {
+        Operation::Create { path, .. } => tidy("create", path),
+        Operation::Delete { path, .. } => tidy("delete", path),
+        Operation::Set { path, .. } => tidy("set", path),
+        Operation::Check { path, .. } => tidy("check", path),
+    }
+}
+
+/// The same text for the same request in every run: the names of candidates begin at random.
+fn tidy(verb: &str, path: &str) -> String {
+    match path.rsplit_once('/').zip(path.rsplit_once("__lock__")) {
+        Some(((parent, _), (_, sequence))) => format!("{verb} {parent}/candidate-{sequence}"),
+        None => format!("{verb} {path}"),
+    }
+}
+
 fn child<'path>(path: &'path str, parent: &str) -> Option<&'path str> {
     path.strip_prefix(parent)?.strip_prefix('/')
 }
@@ -135,27 +153,28 @@ fn child<'path>(path: &'path str, parent: &str) -> Option<&'path str> {
 #[async_trait]
 impl Session for SeenSession {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
-        let what = match operations.first() {
-            Some(Operation::Create { path, .. }) if path.contains("/election/") => "commit of a candidate".to_owned(),
-            Some(Operation::Create { path, .. }) => format!("create {path}"),
-            Some(Operation::Delete { path, .. }) if path.contains("/election/") => "withdrawal".to_owned(),
-            Some(Operation::Delete { path, .. }) => format!("delete {path}"),
-            _ => "commit".to_owned(),
-        };
+        let what: Vec<String> = operations.iter().map(describe).collect();
+        let what = what.join(", ");
         let operations = self.levelled(operations);
+        if let Some(Operation::Create { path, .. }) = operations.first()
+            && let Some(name) = child(path, TAKEN)
+            && *self.session.state().borrow() != State::Expired
+        {
+            self.world.board().tried(name);
+        }
         self.ask(&what, self.carry_out(operations)).await
     }
 
     async fn data(&self, path: &str) -> Result<Node, Error> {
-        self.ask("data", self.session.data(path)).await
+        self.ask(&tidy("data", path), self.session.data(path)).await
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
-        self.ask("children", self.session.children(path)).await
+        self.ask(&tidy("children", path), self.session.children(path)).await
     }
 
     async fn watch(&self, path: &str) -> Result<Watch, Error> {
-        let mut changes = self.ask("watch", self.session.watch(path)).await?;
+        let mut changes = self.ask(&tidy("watch", path), self.session.watch(path)).await?;
         if self.hidden.is_none() {
             return Ok(changes);
         }
@@ -173,7 +192,7 @@ impl Session for SeenSession {
     }
 
     async fn sync(&self, path: &str) -> Result<(), Error> {
-        self.ask("sync", self.session.sync(path)).await
+        self.ask(&tidy("sync", path), self.session.sync(path)).await
     }
 
     fn state(&self) -> watch::Receiver<State> {
@@ -182,7 +201,7 @@ impl Session for SeenSession {
 
     async fn close(&self) {
         self.life.step().await;
-        self.world.trace.note(&self.life.name, &format!("session {} is closed", self.number));
-        self.world.end_session(self.number);
+        self.world.trace.note(&self.life.name, &format!("session {} is closed", self.name));
+        self.world.end_session(&self.name);
     }
 }

@@ -38,7 +38,9 @@ impl SeenStore {
         self.life.step().await;
         let (slow, outage) = self.world.store_is();
         let most = if slow { 3000 } else { 2 };
-        let wait = self.world.below(most);
+        // sessions have ids that are drawn at random
+        let id = if id.starts_with("session/") { "session" } else { id };
+        let wait = self.world.below(most, &self.life.name, &format!("{what} {id}"));
         if wait > 0 {
             tokio::time::sleep(Duration::from_millis(wait)).await;
             self.life.step().await;

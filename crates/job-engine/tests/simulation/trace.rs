@@ -10,7 +10,8 @@ const LONGEST: usize = 64 * 1024 * 1024;
 
 /// What happened so far.
 pub struct Trace {
-    begun: Instant,
+    /// When it began.
+    pub begun: Instant,
     text: Mutex<String>,
 }
 

@@ -42,16 +42,17 @@ impl Network {
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        let what = format!("{} {}", request.method(), request.uri());
+        let what = describe(&request);
+        let below = |end, why: &str| self.world.below(end, &self.life.name, &format!("{why} {what}"));
         let late_answer = self.world.meets(Fault::LateAnswer, &self.life, &what);
         let late_request = self.world.meets(Fault::LateRequest, &self.life, &what);
         let lost_answer = self.world.meets(Fault::LostAnswer, &self.life, &what);
         if self.world.meets(Fault::LostRequest, &self.life, &what) {
-            tokio::time::sleep(Duration::from_millis(self.world.below(12_000))).await;
+            tokio::time::sleep(Duration::from_millis(below(12_000, "lost"))).await;
             return Err("connection reset".into());
         }
-        let Some(door) = self.world.door() else { return Err("connection refused".into()) };
-        let (there, back) = (self.world.below(if late_request { 30_000 } else { 4 }), self.world.below(3));
+        let Some(door) = self.world.door(&self.life.name, &what) else { return Err("connection refused".into()) };
+        let (there, back) = (below(if late_request { 30_000 } else { 4 }, "there"), below(3, "back"));
         let (sender, answer) = oneshot::channel();
         let (world, server) = (self.world.clone(), door.life.clone());
         // whatever becomes of the client, a request that was sent is carried out
@@ -66,7 +67,7 @@ impl Network {
             drop(sender.send(answered));
         });
         let answer = answer.await?.ok_or("connection reset")?;
-        let back = if late_answer { self.world.below(20_000) } else { back };
+        let back = if late_answer { below(20_000, "late") } else { back };
         tokio::time::sleep(Duration::from_millis(back)).await;
         if lost_answer { Err("connection reset".into()) } else { answer }
     }
@@ -90,9 +91,15 @@ impl Transport for Network {
         request.headers_mut().insert(COOKIE, self.world.cookie.clone());
         sign(&mut request);
         let job = request.uri().path().strip_prefix("/api/").map(str::to_owned).unwrap_or_default();
+        let sets_back = asks_for(&request, "QUEUED");
+        // so it stays if the sender does not wait for the answer
+        self.world.board().asked(&job);
         let answer = tokio::time::timeout(LIMIT, self.exchange(request)).await.unwrap_or(Err("time-out".into()));
-        if !answer.as_ref().is_ok_and(|answer| answer.status().as_u16() < 500) {
-            self.world.board().unanswered(&job);
+        if answer.as_ref().is_ok_and(|answer| answer.status().as_u16() < 500) {
+            self.world.board().answered(&job);
+            if sets_back && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+                self.world.board().set_back(&job);
+            }
         }
         self.life.step().await;
         answer
@@ -107,7 +114,7 @@ async fn serve(
 ) -> Result<Response<Bytes>, TransportError> {
     let key = header(&request, IDEMPOTENCY_HEADER);
     let lease = header(&request, LEASE_HEADER);
-    let what = format!("{} {}", request.method(), request.uri());
+    let what = describe(&request);
     let is_add = request.method() == Method::POST && request.uri().path() == "/api/job";
     spoil(world.broken, &mut request);
     let answer = door.routes.send(request).await?;
@@ -115,7 +122,7 @@ async fn serve(
     let named = serde_json::from_slice::<serde_json::Value>(answer.body()).ok();
     let id = named.as_ref().and_then(|body| body.get("resource-id")?.as_str()).unwrap_or_default();
     if let Some(key) = key.filter(|_| is_add) {
-        world.trace.note(&door.life.name, &format!("{what} `{key}`: {} {id}", status.as_u16()));
+        world.trace.note(&door.life.name, &format!("{what}: {} {id}", status.as_u16()));
         // 409 with an id says that an earlier add with this key was carried out
         if matches!(status, StatusCode::CREATED | StatusCode::CONFLICT) && !id.is_empty() {
             world.board().added(&key, id);
@@ -140,8 +147,6 @@ fn sign(request: &mut Request<Bytes>) {
 
 /// What a broken engine's proxy does to a request.
 fn spoil(broken: Broken, request: &mut Request<Bytes>) {
-    let asks_for = |state: &str| format!("\"state\":\"{state}\"");
-    let body = String::from_utf8_lossy(request.body()).into_owned();
     match broken {
         Broken::StripsLease => {
             for name in [LEASE_HEADER, JOB_HEADER, ENTRY_HEADER, EXECUTOR_HEADER] {
@@ -149,15 +154,26 @@ fn spoil(broken: Broken, request: &mut Request<Bytes>) {
             }
         }
         Broken::StripsKey => drop(request.headers_mut().remove(IDEMPOTENCY_HEADER)),
-        Broken::PretendsRelease if body.contains(&asks_for("QUEUED")) => {
+        Broken::PretendsRelease if asks_for(request, "QUEUED") => {
             *request.method_mut() = Method::GET;
             *request.body_mut() = Bytes::new();
         }
-        Broken::EndsAtOnce if body.contains(&asks_for("RUNNING")) => {
-            *request.body_mut() = body.replace("RUNNING", "SUCCESS").into();
+        Broken::EndsAtOnce if asks_for(request, "RUNNING") => {
+            *request.body_mut() = String::from_utf8_lossy(request.body()).replace("RUNNING", "SUCCESS").into();
         }
         _ => {}
     }
+}
+
+fn asks_for(request: &Request<Bytes>, state: &str) -> bool {
+    serde_json::from_slice::<Document>(request.body())
+        .is_ok_and(|body| body.get("state").and_then(|wanted| wanted.as_str()) == Some(state))
+}
+
+/// The same text for the same request, whenever it is sent.
+fn describe(request: &Request<Bytes>) -> String {
+    let key = header(request, IDEMPOTENCY_HEADER).map_or(String::new(), |key| format!(" `{key}`"));
+    format!("{} {}{key}", request.method(), request.uri())
 }
 
 fn header(request: &Request<Bytes>, name: &str) -> Option<String> {

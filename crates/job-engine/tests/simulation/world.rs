@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,8 +11,6 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Embedded;
@@ -30,8 +29,8 @@ use crate::trace::Trace;
 /// Password of the administrator.
 pub const PASSWORD: &str = "secret";
 const START: &str = "2026-11-24T00:00:00Z";
-/// How long the coordinator waits for a session of which it hears nothing, in milliseconds.
-const SESSION_TIMEOUT: std::ops::Range<u64> = 4_000..15_000;
+/// How long the coordinator waits for a session of which it hears nothing, in hundredths of a second.
+const SESSION_TIMEOUT: std::ops::Range<u64> = 400..1_500;
 
 /// A server that can be reached.
 #[derive(Clone)]
@@ -45,7 +44,7 @@ pub struct Door {
 struct Known {
     life: Arc<Life>,
     session: Arc<EmbeddedSession>,
-    number: u64,
+    name: String,
 }
 
 /// What all processes of one simulation share.
@@ -63,7 +62,9 @@ pub struct World {
     /// Opens the administrator's session.
     pub cookie: HeaderValue,
     board: Mutex<Board>,
-    chance: Mutex<StdRng>,
+    seed: u64,
+    /// How often each thing was drawn for.
+    drawn: Mutex<BTreeMap<u64, u64>>,
     shift: Arc<AtomicI64>,
     stormy: AtomicBool,
     coordinator: Mutex<Embedded>,
@@ -72,7 +73,6 @@ pub struct World {
     doors: Mutex<BTreeMap<String, Door>>,
     lives: Mutex<BTreeMap<String, Arc<Life>>>,
     sessions: Mutex<Vec<Known>>,
-    session_count: AtomicI64,
     slow: AtomicBool,
     outage: AtomicBool,
 }
@@ -98,7 +98,8 @@ impl World {
             clock,
             cookie,
             board: Mutex::default(),
-            chance: Mutex::new(StdRng::seed_from_u64(seed.wrapping_add(1 << 40))),
+            seed,
+            drawn: Mutex::default(),
             shift,
             stormy: AtomicBool::new(true),
             coordinator: Mutex::default(),
@@ -106,7 +107,6 @@ impl World {
             doors: Mutex::default(),
             lives: Mutex::default(),
             sessions: Mutex::default(),
-            session_count: AtomicI64::new(0),
             slow: AtomicBool::new(false),
             outage: AtomicBool::new(false),
         })
@@ -117,15 +117,28 @@ impl World {
         lock(&self.board)
     }
 
-    /// A number below `end`.
-    pub fn below(&self, end: u64) -> u64 {
-        lock(&self.chance).random_range(0..end)
+    /// A number below `end`, drawn for the next time that `who` does `what`. It does not matter what others drew
+    /// meanwhile: the order in which two tasks wake within one millisecond changes nobody's fate.
+    pub fn below(&self, end: u64, who: &str, what: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, who, what).hash(&mut hasher);
+        let times = {
+            let mut drawn = lock(&self.drawn);
+            let times = drawn.entry(hasher.finish()).or_insert(0_u64);
+            *times += 1;
+            *times
+        };
+        times.hash(&mut hasher);
+        hasher.finish() % end.max(1)
     }
 
     /// Whether this request meets the fault; counted and noted if so.
     pub fn meets(&self, fault: Fault, life: &Life, what: &str) -> bool {
         let rate = self.plan.weather.of(fault);
-        let meets = !life.is_starting() && self.is_stormy() && rate > 0.0 && lock(&self.chance).random_bool(rate);
+        if life.is_starting() || !self.is_stormy() || rate == 0 {
+            return false;
+        }
+        let meets = self.below(1000, &life.name, &format!("{fault:?} {what}")) < rate;
         if meets {
             self.inject(fault, &life.name, what);
         }
@@ -179,53 +192,53 @@ impl World {
     }
 
     /// One of the servers, if there is one.
-    pub fn door(&self) -> Option<Door> {
+    pub fn door(&self, who: &str, what: &str) -> Option<Door> {
         let doors = lock(&self.doors);
         let count = doors.len() as u64;
         if count == 0 {
             return None;
         }
-        let choice = usize::try_from(self.below(count)).unwrap_or(0);
+        let choice = usize::try_from(self.below(count, who, what)).unwrap_or(0);
         doors.values().nth(choice).cloned()
     }
 
-    /// A new session of a process, and its number.
-    pub fn connect(&self, life: &Arc<Life>) -> (Arc<EmbeddedSession>, u64) {
+    /// A new session of a process, and its name.
+    pub fn connect(&self, life: &Arc<Life>) -> (Arc<EmbeddedSession>, String) {
         let session = Arc::new(self.coordinator().session());
-        let number = self.session_count.fetch_add(1, Ordering::Relaxed).unsigned_abs();
-        let known = Known { life: life.clone(), session: session.clone(), number };
-        lock(&self.sessions).push(known);
-        self.board().connected(number);
-        (session, number)
+        let name = life.next_session();
+        lock(&self.sessions).push(Known { life: life.clone(), session: session.clone(), name: name.clone() });
+        self.board().connected(&name);
+        (session, name)
     }
 
     /// Ends a session.
-    pub fn end_session(&self, number: u64) {
+    pub fn end_session(&self, name: &str) {
         let mut sessions = lock(&self.sessions);
-        if let Some(index) = sessions.iter().position(|known| known.number == number) {
+        if let Some(index) = sessions.iter().position(|known| known.name == name) {
             let known = sessions.remove(index);
             known.session.expire();
             drop(sessions);
-            self.board().session_over(number);
+            self.board().session_over(name);
         }
     }
 
-    fn sessions_of(&self, life: &Life) -> Vec<(Arc<EmbeddedSession>, u64)> {
+    fn sessions_of(&self, life: &Life) -> Vec<(Arc<EmbeddedSession>, String)> {
         let sessions = lock(&self.sessions);
         let own = sessions.iter().filter(|known| known.life.name == life.name);
-        own.map(|known| (known.session.clone(), known.number)).collect()
+        own.map(|known| (known.session.clone(), known.name.clone())).collect()
     }
 
     /// A process has died: the coordinator hears nothing of its sessions, and ends them after a while.
     pub fn bury(self: &Arc<Self>, life: &Arc<Life>) {
         self.shut_door(life);
-        for (session, number) in self.sessions_of(life) {
+        for (session, name) in self.sessions_of(life) {
             session.suspend();
             let world = self.clone();
-            let timeout = SESSION_TIMEOUT.start + self.below(SESSION_TIMEOUT.end - SESSION_TIMEOUT.start);
+            let timeout = SESSION_TIMEOUT.start
+                + self.below(SESSION_TIMEOUT.end - SESSION_TIMEOUT.start, &life.name, "is missed");
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(timeout)).await;
-                world.end_session(number);
+                tokio::time::sleep(Duration::from_millis(10 * timeout)).await;
+                world.end_session(&name);
             });
         }
     }
@@ -234,9 +247,9 @@ impl World {
     pub fn wipe(&self) {
         *lock(&self.coordinator) = Embedded::new();
         self.wiped.store(true, Ordering::Relaxed);
-        let numbers: Vec<u64> = lock(&self.sessions).iter().map(|known| known.number).collect();
+        let names: Vec<String> = lock(&self.sessions).iter().map(|known| known.name.clone()).collect();
         self.board().tree_wiped();
-        numbers.into_iter().for_each(|number| self.end_session(number));
+        names.iter().for_each(|name| self.end_session(name));
     }
 
     /// Lets the storm of the plan pass, and then calms everything.
@@ -266,14 +279,14 @@ impl World {
                 }
             }
             Event::Expire { process } => {
-                for (_, number) in life(&process).iter().flat_map(|life| self.sessions_of(life)) {
-                    self.inject(Fault::ExpiredSession, &process, &format!("session {number}"));
-                    self.end_session(number);
+                for (_, name) in life(&process).iter().flat_map(|life| self.sessions_of(life)) {
+                    self.inject(Fault::ExpiredSession, &process, &format!("session {name}"));
+                    self.end_session(&name);
                 }
             }
             Event::Suspend { process, length, expires } => {
-                for (session, number) in life(&process).iter().flat_map(|life| self.sessions_of(life)) {
-                    self.suspend(&process, &session, number, length, expires);
+                for (session, name) in life(&process).iter().flat_map(|life| self.sessions_of(life)) {
+                    self.suspend(&process, &session, name, length, expires);
                 }
             }
             Event::Wipe => {
@@ -305,21 +318,21 @@ impl World {
         self: &Arc<Self>,
         process: &str,
         session: &Arc<EmbeddedSession>,
-        number: u64,
+        name: String,
         length: Duration,
         expires: bool,
     ) {
         let fault = if expires { Fault::SuspendedToExpiry } else { Fault::SuspendedSession };
-        self.inject(fault, process, &format!("session {number} for {length:?}"));
+        self.inject(fault, process, &format!("session {name} for {length:?}"));
         session.suspend();
         let (world, session) = (self.clone(), session.clone());
         tokio::spawn(async move {
             tokio::time::sleep(length).await;
             if expires {
-                world.end_session(number);
-            } else if lock(&world.sessions).iter().any(|known| known.number == number && !known.life.is_over()) {
+                world.end_session(&name);
+            } else if lock(&world.sessions).iter().any(|known| known.name == name && !known.life.is_over()) {
                 session.resume();
-                world.board().connected(number);
+                world.board().connected(&name);
             }
         });
     }
