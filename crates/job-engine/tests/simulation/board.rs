@@ -112,7 +112,9 @@ impl Board {
     /// The tree is empty again.
     pub fn tree_wiped(&mut self) {
         let sessions: Vec<String> = self.claims.values().map(|held| held.session.clone()).collect();
-        sessions.iter().for_each(|session| self.session_over(session));
+        for session in &sessions {
+            self.session_over(session);
+        }
         self.entries.clear();
     }
 

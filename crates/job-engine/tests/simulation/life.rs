@@ -35,8 +35,8 @@ pub struct Life {
     begun: Instant,
     over: CancellationToken,
     sessions: AtomicU32,
-    /// Steps left to live, once somebody has decided to kill it.
-    fuse: Mutex<Option<u32>>,
+    /// Turns left to live, once somebody has decided to kill it, and when the last one was.
+    fuse: Mutex<Option<(u32, Instant)>>,
 }
 
 impl Life {
@@ -57,17 +57,20 @@ impl Life {
     /// One side of a request: the place where a process may die. Never ends in a process that is dead.
     pub async fn step(&self) {
         self.turn().await;
-        {
-            let mut fuse = self.fuse.lock().expect("nothing panics while it counts");
-            if let Some(left) = fuse.as_mut() {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    self.over.cancel();
-                }
-            }
-        }
+        self.burn(Instant::now());
         if self.over.is_cancelled() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// What it does in one turn is done or not done together: its tasks may wake in any order.
+    fn burn(&self, now: Instant) {
+        let mut fuse = self.fuse.lock().expect("nothing panics while it counts");
+        if let Some((left, last)) = fuse.as_mut().filter(|(_, last)| *last != now) {
+            (*left, *last) = (left.saturating_sub(1), now);
+            if *left == 0 {
+                self.over.cancel();
+            }
         }
     }
 
@@ -93,9 +96,9 @@ impl Life {
         format!("{}/{}", self.name, self.sessions.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Kills it after so many steps.
-    pub fn kill_after(&self, steps: u32) {
-        *self.fuse.lock().expect("nothing panics while it counts") = Some(steps);
+    /// Kills it after so many turns.
+    pub fn kill_after(&self, turns: u32) {
+        *self.fuse.lock().expect("nothing panics while it counts") = Some((turns, self.begun));
     }
 
     /// Kills it now.

@@ -70,7 +70,7 @@ impl Fault {
 /// Something that happens to the whole world or to one process.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// After so many more requests of this process, on whichever side of the request.
+    /// After so many more turns of this process, on whichever side of a request.
     Kill { process: String, after: u32 },
     /// An orderly stop.
     Stop { process: String },

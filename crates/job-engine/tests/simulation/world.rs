@@ -249,7 +249,9 @@ impl World {
         self.wiped.store(true, Ordering::Relaxed);
         let names: Vec<String> = lock(&self.sessions).iter().map(|known| known.name.clone()).collect();
         self.board().tree_wiped();
-        names.iter().for_each(|name| self.end_session(name));
+        for name in &names {
+            self.end_session(name);
+        }
     }
 
     /// Lets the storm of the plan pass, and then calms everything.
@@ -293,7 +295,9 @@ impl World {
                 self.inject(Fault::WipedCoordinator, "world", "the servers start again");
                 self.wipe();
                 let servers: Vec<_> = lock(&self.doors).values().cloned().collect();
-                servers.iter().for_each(|door| door.life.kill());
+                for server in &servers {
+                    server.life.kill();
+                }
             }
             Event::JumpClock(seconds) => {
                 self.inject(Fault::ClockJump, "world", &format!("by {seconds} s"));
