@@ -41,9 +41,7 @@ pub fn simulate(seed: u64, broken: Broken) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime without drivers can be built");
-    let outcome = runtime.block_on(live(seed, broken));
-    runtime.shutdown_background();
-    outcome
+    runtime.block_on(live(seed, broken))
 }
 
 async fn live(seed: u64, broken: Broken) -> Outcome {
@@ -86,5 +84,6 @@ async fn live(seed: u64, broken: Broken) -> Outcome {
     }
     let (violations, faults) = (std::mem::take(&mut board.violations), std::mem::take(&mut board.faults));
     drop(board);
+    world.end();
     Outcome { violations, trace: world.trace.take(), faults, done }
 }

@@ -266,6 +266,12 @@ impl World {
         self.trace.note("world", "the storm is over");
     }
 
+    /// Forgets everybody: servers know the world, too, and would keep it for ever.
+    pub fn end(&self) {
+        lock(&self.doors).clear();
+        lock(&self.sessions).clear();
+    }
+
     fn happen(self: &Arc<Self>, event: Event) {
         let life = |process: &str| lock(&self.lives).get(process).cloned();
         match event {
