@@ -35,7 +35,7 @@ pub async fn raise(store: &dyn Store) -> Result<i64, StoreError> {
     Err(StoreError::Changed(ID.to_owned()))
 }
 
-/// Writes the generation into its node.
+/// Writes the generation into its node, unless a server that started at the same time has written a higher one.
 pub async fn publish(entries: &Entries, generation: i64) -> Result<(), EntriesError> {
     let session = entries.session().await?;
     let data = generation.to_string().into_bytes();
@@ -47,13 +47,27 @@ pub async fn publish(entries: &Entries, generation: i64) -> Result<(), EntriesEr
             Err(error) => return Err(error.into()),
         }
     }
-    let set = Operation::Set { path: nodes::GENERATION.to_owned(), data, version: None };
-    session.commit(vec![set]).await?;
-    Ok(())
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let shown = session.data(nodes::GENERATION).await?;
+        if std::str::from_utf8(&shown.data).is_ok_and(|text| text.parse().is_ok_and(|shown: i64| shown >= generation)) {
+            return Ok(());
+        }
+        let (data, version) = (data.clone(), Some(shown.version));
+        match session.commit(vec![Operation::Set { path: nodes::GENERATION.to_owned(), data, version }]).await {
+            Err(error) if error.is(Cause::BadVersion) && tries < TRIES => {}
+            written => return Ok(written.map(drop)?),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use slipstream_coordination::{Embedded, Session};
+
     use super::*;
     use crate::server::store::memory::MemoryStore;
 
@@ -62,6 +76,19 @@ mod tests {
         let store = MemoryStore::default();
         for expected in 1..=3 {
             assert_eq!(raise(&store).await.expect("the memory store answers"), expected);
+        }
+    }
+
+    /// Two servers start at the same time: the one that was slower to publish put its lower generation over the other's,
+    /// and whoever claimed under it was refused as late for ever.
+    #[tokio::test]
+    async fn a_lower_generation_is_not_put_over_a_higher_one() {
+        let coordinator = Arc::new(Embedded::new());
+        let entries = Entries::new(coordinator.clone());
+        for (published, shown) in [(2, "2"), (1, "2"), (3, "3")] {
+            publish(&entries, published).await.expect("the coordinator answers");
+            let node = coordinator.session().data(nodes::GENERATION).await.expect("it is there");
+            assert_eq!(String::from_utf8_lossy(&node.data), shown);
         }
     }
 }
