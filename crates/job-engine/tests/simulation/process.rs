@@ -58,7 +58,9 @@ pub async fn keep(world: Arc<World>, process: String) {
             }
         }
         world.bury(&life);
-        tokio::time::sleep(Duration::from_millis(10 * world.below(1500, &life.name, "rests"))).await;
+        // after a wipe all servers start at once
+        let most = if world.has_to_rebuild() { 3 } else { 1500 };
+        tokio::time::sleep(Duration::from_millis(10 * world.below(most, &life.name, "rests"))).await;
     }
 }
 
