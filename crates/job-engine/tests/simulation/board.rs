@@ -42,6 +42,8 @@ pub enum Promise {
     SuccessIsEarned,
     /// A floor of work done.
     WorkDone,
+    /// No part of the engine panics.
+    NobodyPanics,
 }
 
 /// A promise that was broken, and how.

@@ -110,10 +110,13 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     let rebuilds = world.has_to_rebuild();
     if rebuilds {
         let recorded = reconcile::recorded_entries(&*world.documents).await.expect("the memory store answers");
+        if let Err(error) = world.coordinator().restore(nodes::ENTRIES, recorded.clone()) {
+            world.trace.note(&life.name, &format!("cannot rebuild the queue: {error}"));
+            return None;
+        }
         for (name, job) in &recorded {
             world.board().entry_put(name, &String::from_utf8_lossy(job));
         }
-        world.coordinator().restore(nodes::ENTRIES, recorded).expect("an empty tree takes them");
         world.rebuilt();
     }
     let store: Arc<dyn Store> = Arc::new(SeenStore::new(world.clone(), life.clone()));

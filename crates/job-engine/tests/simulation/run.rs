@@ -47,11 +47,8 @@ pub fn simulate(seed: u64, broken: Broken) -> Outcome {
 async fn live(seed: u64, broken: Broken) -> Outcome {
     let world = World::new(seed, broken).await;
     world.trace.note("world", &format!("seed {seed}, {:?}, {:?}", broken, world.plan));
-    if broken != Broken::NoWork {
-        for process in world.plan.processes() {
-            tokio::spawn(keep(world.clone(), process));
-        }
-    }
+    let processes = if broken == Broken::NoWork { Vec::new() } else { world.plan.processes() };
+    let processes: Vec<_> = processes.into_iter().map(|process| tokio::spawn(keep(world.clone(), process))).collect();
     let users = tokio::spawn(users::add_jobs(world.clone()));
     world.storm().await;
     let over = Instant::now();
@@ -73,6 +70,9 @@ async fn live(seed: u64, broken: Broken) -> Outcome {
     }
     if !users.is_finished() {
         board.violate(Promise::EndsFinal, "a user still waits for an answer".to_owned());
+    }
+    if processes.iter().any(tokio::task::JoinHandle::is_finished) {
+        board.violate(Promise::NobodyPanics, "a process has panicked".to_owned());
     }
     let done = board.audit(&world.documents);
     let floor = usize::try_from(world.plan.jobs / 3).unwrap_or(0).max(3);
