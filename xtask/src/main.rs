@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask check` and `cargo xtask bench`.
+//! The project's own commands: `cargo xtask test`, `check`, `simulate` and `bench`.
 //!
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod commands;
 mod python;
+mod simulate;
 mod suite;
 mod totals;
 
@@ -17,6 +18,7 @@ cargo xtask <command>
 
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
   check                            format, lints, layers, lengths, banned texts, documentation, links, licences
+  simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match command.as_deref() {
         Some("test") => suite::run(&rest),
+        Some("simulate") => simulate::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("check") if rest.is_empty() => check::run(),
         Some("help" | "--help" | "-h") => {

@@ -24,6 +24,12 @@ impl Clock {
         Self(Arc::new(move || start + jiff::SignedDuration::try_from(origin.elapsed()).unwrap_or_default()))
     }
 
+    /// A clock that shows what `now` answers: one that jumps, for a simulation.
+    #[must_use]
+    pub fn showing(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
     /// Now.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -42,6 +42,7 @@ impl Pauses {
     pub async fn pause(&mut self, stop: &Stop) {
         // Either branch is the end of the pause.
         tokio::select! {
+            biased;
             () = sleep(self.take()) => {}
             () = stop.asked() => {}
         }

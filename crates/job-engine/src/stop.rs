@@ -45,6 +45,7 @@ impl Stop {
         self.asked.cancelled().await;
         // Either branch is the end of the grace.
         tokio::select! {
+            biased;
             () = tokio::time::sleep(grace) => {}
             () = self.at_once.cancelled() => {}
         }

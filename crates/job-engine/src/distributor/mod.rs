@@ -107,6 +107,7 @@ pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings
     let mut pauses = Pauses::default();
     while !stop.is_asked() {
         let connected = tokio::select! {
+            biased;
             () = stop.asked() => return,
             connected = surroundings.coordinator.connect() => connected,
         };
@@ -134,6 +135,7 @@ impl Candidate<'_> {
         let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
         while !self.stop.is_asked() {
             let elected = tokio::select! {
+                biased;
                 () = self.stop.asked() => return,
                 elected = election.lead() => elected,
             };
@@ -159,6 +161,7 @@ impl Candidate<'_> {
             stop: self.stop,
         };
         tokio::select! {
+            biased;
             // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
             () = leadership.lost() => return tracing::warn!(distributor = name, "leadership is lost"),
             () = term.serve() => {}

@@ -162,6 +162,7 @@ impl Term<'_> {
             }
             // Either branch is a reason to look at the time again.
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(left.min(LONGEST_LOOK_AWAY)) => {}
                 () = self.stop.asked() => {}
             }

@@ -212,8 +212,9 @@ impl<'a> Attempt<'a> {
                 }
             };
             tokio::select! {
-                () = pause => {}
+                biased;
                 () = sleep_until(deadline) => return Err(error),
+                () = pause => {}
             }
         }
     }

@@ -96,6 +96,7 @@ impl Executor {
         while !self.stop.is_asked() {
             let begun = Instant::now();
             let connected = tokio::select! {
+                biased;
                 () = self.stop.asked() => return,
                 connected = coordinator.connect() => connected,
             };

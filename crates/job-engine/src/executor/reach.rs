@@ -44,6 +44,7 @@ impl Reach {
             let outage = *outages.borrow_and_update();
             let Some(outage) = outage.filter(|outage| Instant::now() < outage.pause_until) else { return };
             tokio::select! {
+                biased;
                 () = sleep_until(outage.pause_until) => {}
                 changed = outages.changed() => changed.expect("the sender is kept by self"),
             }

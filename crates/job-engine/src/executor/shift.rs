@@ -37,6 +37,7 @@ pub(super) struct Shift {
 /// Works until the stop or until the session is over, and closes the session.
 pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) -> Result<(), Error> {
     let opened = tokio::select! {
+        biased;
         () = executor.stop.asked() => None,
         shift = Shift::open(executor, &session) => Some(shift),
     };
@@ -71,6 +72,7 @@ impl Shift {
             sleep(SETTLING).await;
         };
         tokio::select! {
+            biased;
             () = async { while slots.join_next().await.is_some() {} } => {}
             () = overdue => warn!(slots = slots.len(), "attempts that do not end are left to the session's close"),
         }

@@ -172,6 +172,7 @@ impl<'a> Supervision<'a> {
         let mut unproven = pin!(unproven(attempt));
         loop {
             tokio::select! {
+                biased;
                 () = attempt.claim.lost() => return Interruption::Ending(Happening::ClaimLost.into()),
                 () = executor.interrupted.cancelled() => return Interruption::OwnStop,
                 () = &mut time_over => return Interruption::TimeLimit(time_limit.unwrap_or_default()),

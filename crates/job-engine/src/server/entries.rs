@@ -2,7 +2,7 @@
 //! when it has expired; every call has a limit, because a job is stored whether or not the coordinator answers
 //! (decision 1).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ impl Entries {
     }
 
     /// Paths of all entries, from a fresh listing.
-    pub async fn list(&self) -> Result<HashSet<String>, EntriesError> {
+    pub async fn list(&self) -> Result<BTreeSet<String>, EntriesError> {
         let names = self
             .within_limit(async |connection| {
                 connection.session.sync(nodes::ENTRIES).await?;

@@ -1,18 +1,19 @@
 //! Jobs behind the API: add, read, edit, search, stop, delete.
 
+use std::sync::atomic::Ordering;
+
 use serde::Deserialize;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
 use uuid::Uuid;
 
-use super::Shared;
 use super::access::Caller;
-use super::entries::EntriesError;
 use super::error::{ApiError, chain};
 use super::job_document::{self, priority_of, state_of};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::job_violations;
 use super::store::{Page, Query, Record, StoreError};
+use super::{Shared, generation};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -110,8 +111,9 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
     for _ in 0..WRITE_TRIES {
         let record = existing(shared, id).await?;
         caller.require_administrator_for(id)?;
+        check_generation(shared, request.attempt.as_ref()).await?;
         let ledger = ledger_of(&record)?;
-        let facts = facts(shared, &record, &ledger, request).await.map_err(|error| ApiError::unavailable(&error))?;
+        let facts = facts(shared, &record, &ledger, request).await?;
         let decision = decide(shared, record, ledger, request, &facts)?;
         match decision {
             Decision::Answer(answer) => return answer,
@@ -133,16 +135,11 @@ enum Decision {
 
 struct Known {
     facts: Facts,
-    /// For an attempt without leases: the zxid of the claim that it holds.
-    claim: Option<i64>,
+    /// For an attempt without leases: the lease of the claim that it holds.
+    claim: Option<Lease>,
 }
 
-async fn facts(
-    shared: &Shared,
-    record: &Record,
-    ledger: &Ledger,
-    request: &EditRequest,
-) -> Result<Known, EntriesError> {
+async fn facts(shared: &Shared, record: &Record, ledger: &Ledger, request: &EditRequest) -> Result<Known, ApiError> {
     let stored = state_of(&record.document);
     let edit = wish(request);
     let (entry_wanted, claim_wanted) = Facts::wanted(stored, ledger, edit);
@@ -150,11 +147,16 @@ async fn facts(
     let mut known = Known { facts: Facts::default(), claim: None };
     if let Some(entry) = &ledger.entry {
         if entry_wanted {
-            known.facts.recorded_entry_exists = shared.entries.id_at(entry).await?.as_deref() == Some(&record.id);
+            let id = shared.entries.id_at(entry).await.map_err(|error| ApiError::unavailable(&error))?;
+            known.facts.recorded_entry_exists = id.as_deref() == Some(&record.id);
         }
         if claim_wanted {
-            known.claim = shared.entries.claim_on(entry).await?;
-            known.facts.claim_lives = known.claim.is_some();
+            let claim = shared.entries.claim_on(entry).await.map_err(|error| ApiError::unavailable(&error))?;
+            known.facts.claim_lives = claim.is_some();
+            if let Some(zxid) = claim {
+                let generation = generation::latest(&*shared.store).await.map_err(|error| ApiError::store(&error))?;
+                known.claim = Some(Lease { generation, zxid });
+            }
         }
     }
     Ok(known)
@@ -175,7 +177,6 @@ fn decide(
     let now = shared.clock.now();
     let stored = state_of(&record.document);
     let edit = wish(request);
-    check_generation(shared, request.attempt.as_ref())?;
     let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
     match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
         Judgement::InvalidLease => {
@@ -206,7 +207,7 @@ fn decide(
         }
         Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
         Judgement::BeginLeaselessAttempt => {
-            let claim = known.claim.map(|zxid| Lease { generation: shared.generation, zxid });
+            let claim = known.claim;
             // RUNNING again under the claim of the attempt that runs is that attempt.
             if !ledger.goes_on_without_leases(claim) && !ledger.runs_under(claim) {
                 ledger.begin(None, now);
@@ -235,11 +236,14 @@ fn decide(
 }
 
 /// A generation that this server has not reached is a bug of the sender; were it stored, no true attempt could follow.
-fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) -> Result<(), ApiError> {
-    match attempt {
-        Some(attempt) if attempt.lease.generation > shared.generation => Err(ApiError::bad_request(INVALID_LEASE)),
-        _ => Ok(()),
+async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) -> Result<(), ApiError> {
+    let Some(asked) = attempt.map(|attempt| attempt.lease.generation) else { return Ok(()) };
+    if asked <= shared.generation.load(Ordering::Relaxed) {
+        return Ok(());
     }
+    let latest = generation::latest(&*shared.store).await.map_err(|error| ApiError::store(&error))?;
+    shared.generation.fetch_max(latest, Ordering::Relaxed);
+    if asked <= latest { Ok(()) } else { Err(ApiError::bad_request(INVALID_LEASE)) }
 }
 
 fn refusal_message(code: Code, stored: State, id: &str) -> String {
@@ -260,7 +264,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
         let mut ledger = ledger_of(&record)?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
-        check_generation(shared, Some(attempt))?;
+        check_generation(shared, Some(attempt)).await?;
         if !attempt.lease.is_valid() {
             return Err(ApiError::bad_request(INVALID_LEASE));
         }

@@ -16,7 +16,7 @@ fn shared() -> Shared {
         entries: Entries::new(Arc::new(Embedded::new())),
         sessions: Sessions::default(),
         clock: Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time")),
-        generation: 1,
+        generation: 1.into(),
         max_attempts: 5,
         nudge: Notify::new(),
     }

@@ -20,6 +20,7 @@ pub mod store;
 pub mod transport;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use jiff::SignedDuration;
 use secrecy::SecretString;
@@ -66,7 +67,8 @@ pub struct Shared {
     entries: Entries,
     sessions: Sessions,
     clock: Clock,
-    generation: i64,
+    /// The highest generation that this server knows of; the store may be ahead of it.
+    generation: AtomicI64,
     max_attempts: u32,
     nudge: Notify,
 }
@@ -94,7 +96,7 @@ impl Server {
             entries,
             sessions: Sessions::default(),
             clock,
-            generation,
+            generation: generation.into(),
             max_attempts: options.max_attempts,
             nudge: Notify::new(),
         };

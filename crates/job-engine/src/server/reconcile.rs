@@ -5,8 +5,8 @@
 //! them, and entries of ids that this store never knew are reported and left alone. There are no retries inside a
 //! round: the next round is the retry.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -76,6 +76,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
                     one_round(shared).await;
                     tokio::time::sleep(REST).await;
                     tokio::select! {
+                        biased;
                         // What is left to this reconciler was written just now: a round at once would leave it alone.
                         () = shared.nudge.notified() => tokio::time::sleep(UNTOUCHED.unsigned_abs()).await,
                         () = tokio::time::sleep(PERIOD) => {}
@@ -83,6 +84,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
                 }
             };
             tokio::select! {
+                biased;
                 () = leadership.lost() => {}
                 () = rounds => {}
                 () = purge_sessions(shared) => {}
@@ -90,12 +92,14 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
             Ok::<(), EntriesError>(())
         };
         tokio::select! {
+            biased;
             () = stop.asked() => return,
             ended = term => if let Err(error) = ended {
                 tracing::warn!(error = chain(&error), "reconciler cannot be elected");
             }
         }
         tokio::select! {
+            biased;
             () = stop.asked() => return,
             () = tokio::time::sleep(REST) => {}
         }
@@ -155,13 +159,13 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
 
 struct Walk {
     /// Entries that count for a job that is not final.
-    recorded: HashSet<String>,
+    recorded: BTreeSet<String>,
     /// Jobs that are not final and whose entry is not there.
     missing: Vec<Record>,
 }
 
-async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, StoreError> {
-    let mut walk = Walk { recorded: HashSet::new(), missing: Vec::new() };
+async fn walk(store: &dyn Store, entries: &BTreeSet<String>) -> Result<Walk, StoreError> {
+    let mut walk = Walk { recorded: BTreeSet::new(), missing: Vec::new() };
     let mut after = None;
     while walk.missing.len() < MOST_MENDED {
         let page = unfinished(store, after).await?;
@@ -183,7 +187,7 @@ async fn walk(store: &dyn Store, entries: &HashSet<String>) -> Result<Walk, Stor
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// Name of each entry, and the id of its job.
-    pub entries: HashMap<String, Vec<u8>>,
+    pub entries: BTreeMap<String, Vec<u8>>,
     /// How many jobs have no entry recorded, or one that cannot be theirs: a round gives them one.
     pub without: usize,
 }
@@ -222,8 +226,8 @@ async fn unfinished(store: &dyn Store, after: Option<String>) -> Result<Vec<Reco
 async fn ids_at(
     shared: &Shared,
     paths: impl Iterator<Item = &String>,
-) -> Result<HashMap<String, String>, EntriesError> {
-    let mut ids = HashMap::new();
+) -> Result<BTreeMap<String, String>, EntriesError> {
+    let mut ids = BTreeMap::new();
     for path in paths {
         if let Some(id) = shared.entries.id_at(path).await? {
             ids.insert(id, path.clone());

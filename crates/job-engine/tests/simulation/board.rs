@@ -1,0 +1,302 @@
+//! [`Board`]: what the wrappers saw, and the promises held against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use serde_json::Value;
+use slipstream_cimi::{Lease, State};
+use slipstream_job_engine::server::job_document::priority_of;
+use slipstream_job_engine::server::jobs::ledger_of;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::store::{Record, Store};
+use tokio::time::Instant;
+
+use crate::plan::Fault;
+use crate::transport::WRITER;
+
+/// An entry that waited for so long is known to every executor that was connected all the time.
+const KNOWN_TO_ALL: Duration = Duration::from_secs(10);
+
+/// What the engine promises, whatever happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// Every add answered 201 ends final.
+    EndsFinal,
+    /// A final state is followed by nothing.
+    FinalIsFinal,
+    /// Nothing is accepted under a lower lease.
+    LeasesRise,
+    /// Never two leaders adding.
+    OneLeader,
+    /// No round missed.
+    NoRoundMissed,
+    /// No round, and no add, doubled.
+    NothingDoubled,
+    /// Every extra attempt has a lost claim.
+    AttemptsAccounted,
+    /// The job of lower number is begun first.
+    PrioritiesHold,
+    /// SUCCESS was earned by an action that ran to its end.
+    SuccessIsEarned,
+    /// A floor of work done.
+    WorkDone,
+    /// No part of the engine panics.
+    NobodyPanics,
+}
+
+/// A promise that was broken, and how.
+pub type Violation = (Promise, String);
+
+struct Waiting {
+    since: Instant,
+    job: String,
+    was_claimed: bool,
+}
+
+struct Held {
+    job: String,
+    session: String,
+}
+
+/// What the wrappers saw.
+#[derive(Default)]
+pub struct Board {
+    /// Promises that were broken.
+    pub violations: Vec<Violation>,
+    /// How often each fault was injected.
+    pub faults: BTreeMap<Fault, u32>,
+    entries: BTreeMap<String, Waiting>,
+    claims: BTreeMap<String, Held>,
+    connected: BTreeMap<String, Instant>,
+    /// Ids of keyed adds that were answered 201.
+    added: BTreeMap<String, String>,
+    deleted: Vec<String>,
+    lost_claims: BTreeMap<String, u32>,
+    /// Jobs whose holder heard that they are QUEUED again.
+    set_back: BTreeSet<String>,
+    /// How often a job was given back without that.
+    given_back: BTreeMap<String, u32>,
+    unanswered: BTreeMap<String, u32>,
+    ran: BTreeMap<String, u32>,
+    rounds_since: Option<Timestamp>,
+}
+
+impl Board {
+    /// A promise was broken.
+    pub fn violate(&mut self, promise: Promise, how: String) {
+        self.violations.push((promise, how));
+    }
+
+    /// A fault was injected.
+    pub fn inject(&mut self, fault: Fault) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    /// A session can reach the coordinator from now on.
+    pub fn connected(&mut self, session: &str) {
+        self.connected.insert(session.to_owned(), Instant::now());
+    }
+
+    /// A session is over: what it held is lost.
+    pub fn session_over(&mut self, session: &str) {
+        self.connected.remove(session);
+        let lost: Vec<String> =
+            self.claims.iter().filter(|(_, held)| held.session == session).map(|(name, _)| name.clone()).collect();
+        for name in lost {
+            if let Some(held) = self.claims.remove(&name) {
+                *self.lost_claims.entry(held.job).or_default() += 1;
+            }
+        }
+    }
+
+    /// The tree is empty again.
+    pub fn tree_wiped(&mut self) {
+        let sessions: Vec<String> = self.claims.values().map(|held| held.session.clone()).collect();
+        for session in &sessions {
+            self.session_over(session);
+        }
+        self.entries.clear();
+    }
+
+    /// An entry was put.
+    pub fn entry_put(&mut self, name: &str, job: &str) {
+        let waiting = Waiting { since: Instant::now(), job: job.to_owned(), was_claimed: false };
+        self.entries.insert(name.to_owned(), waiting);
+    }
+
+    /// An entry was deleted.
+    pub fn entry_deleted(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    /// An entry was claimed. The job of lower number comes first, as far as everybody knew of it.
+    pub fn claimed(&mut self, name: &str, session: &str, who: &str, store: &MemoryStore) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.was_claimed = true;
+        let job = entry.job.clone();
+        self.set_back.remove(&job);
+        let long_ago = |time: Instant| time.elapsed() >= KNOWN_TO_ALL;
+        let Some(priority) = priority(store, &job) else {
+            self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
+            return;
+        };
+        if self.connected.get(session).copied().is_some_and(long_ago) {
+            let passed_over = self.entries.values().find(|other| {
+                !other.was_claimed
+                    && long_ago(other.since)
+                    && self::priority(store, &other.job).is_some_and(|number| number < priority)
+            });
+            if let Some(other) = passed_over {
+                let how = format!("{who} took {job} ({priority}) while {} waited", other.job);
+                self.violate(Promise::PrioritiesHold, how);
+            }
+        }
+        self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
+    }
+
+    /// A claim was deleted by its holder.
+    pub fn claim_ended(&mut self, name: &str, consumed: bool) {
+        if let Some(held) = self.claims.remove(name)
+            && !consumed
+            && !self.set_back.remove(&held.job)
+        {
+            *self.given_back.entry(held.job).or_default() += 1;
+        }
+    }
+
+    /// A request about a job was sent.
+    pub fn asked(&mut self, job: &str) {
+        *self.unanswered.entry(job.to_owned()).or_default() += 1;
+    }
+
+    /// It got a good answer, and its sender heard it.
+    pub fn answered(&mut self, job: &str) {
+        *self.unanswered.entry(job.to_owned()).or_default() -= 1;
+    }
+
+    /// The holder of a job heard that it is QUEUED again.
+    pub fn set_back(&mut self, job: &str) {
+        self.set_back.insert(job.to_owned());
+    }
+
+    /// Somebody has this entry in hand, though the coordinator does not know yet.
+    pub fn tried(&mut self, name: &str) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.was_claimed = true;
+        }
+    }
+
+    /// A job was added under a key.
+    pub fn added(&mut self, key: &str, id: &str) {
+        if let Some(first) = self.added.insert(key.to_owned(), id.to_owned())
+            && first != id
+        {
+            self.violate(Promise::NothingDoubled, format!("`{key}` was added as {first} and as {id}"));
+        }
+    }
+
+    /// A job was deleted by a user.
+    pub fn deleted(&mut self, id: &str) {
+        self.deleted.push(id.to_owned());
+    }
+
+    /// Rounds count from then on.
+    pub fn rounds_begin(&mut self, time: Timestamp) {
+        self.rounds_since.get_or_insert(time);
+    }
+
+    /// An action ran to its end.
+    pub fn ran(&mut self, job: &str) {
+        *self.ran.entry(job.to_owned()).or_default() += 1;
+    }
+
+    /// A job was replaced in the store.
+    pub fn replaced(&mut self, before: &Record, after: &Record) {
+        let (was, is) = (state(before), state(after));
+        let id = &after.id;
+        // an executor without leases may still finish what was stopped; there is none here
+        if was != is && was.is_some_and(State::is_final) {
+            self.violate(Promise::FinalIsFinal, format!("{id} went from {was:?} to {is:?}"));
+        }
+        let (old, new) =
+            (ledger_of(before).expect("a readable ledger").lease, ledger_of(after).expect("a readable ledger").lease);
+        if new < old {
+            self.violate(Promise::LeasesRise, format!("the lease of {id} went from {old:?} to {new:?}"));
+        }
+        let (earlier, later) = (writer(before), writer(after));
+        if later < earlier {
+            let how = format!("a write under {later:?} into {id} was accepted after one under {earlier:?}");
+            self.violate(Promise::LeasesRise, how);
+        }
+    }
+
+    /// Jobs that were added and are not final.
+    pub fn unfinished(&self, store: &MemoryStore) -> Vec<String> {
+        let open = |id: &&String| match read(store, id) {
+            Some(record) => !state(&record).is_some_and(State::is_final),
+            None => !self.deleted.contains(*id),
+        };
+        self.added.values().filter(open).cloned().collect()
+    }
+
+    /// Rounds of `distributor` that were due by now and were not added.
+    pub fn missed(&self, distributor: &str, every: i64, targets: &[&str], now: Timestamp) -> Vec<String> {
+        let Some(since) = self.rounds_since else { return vec!["no round was ever due".to_owned()] };
+        let first = since.as_second().div_euclid(every) + 1;
+        let last = now.as_second().div_euclid(every);
+        let times = (first..=last).filter_map(|number| Timestamp::from_second(number * every).ok());
+        let keys = times.flat_map(|time| targets.iter().map(move |target| format!("{distributor} {time} {target}")));
+        keys.filter(|key| !self.added.contains_key(key)).collect()
+    }
+
+    /// Looks at each job once everything has settled.
+    pub fn audit(&mut self, store: &MemoryStore) -> usize {
+        let mut done = 0;
+        for id in self.unfinished(store) {
+            let what = read(store, &id).map_or("is gone".to_owned(), |it| format!("is {:?}", state(&it)));
+            self.violate(Promise::EndsFinal, format!("{id} {what}"));
+        }
+        for id in self.added.values().cloned().collect::<Vec<_>>() {
+            let Some(record) = read(store, &id) else { continue };
+            let count = |counts: &BTreeMap<String, u32>| counts.get(&id).copied().unwrap_or(0);
+            let lost = ledger_of(&record).expect("a readable ledger").lost;
+            let excused = if count(&self.unanswered) > 0 { count(&self.given_back) } else { 0 };
+            if lost > count(&self.lost_claims) + excused {
+                let how = format!(
+                    "{id} counts {lost} lost attempts, of {} lost claims and {excused} given back unheard",
+                    count(&self.lost_claims)
+                );
+                self.violate(Promise::AttemptsAccounted, how);
+            }
+            if state(&record) == Some(State::Success) {
+                done += 1;
+                if count(&self.ran) == 0 {
+                    self.violate(Promise::SuccessIsEarned, format!("{id} is SUCCESS and its action never ended"));
+                }
+            }
+        }
+        done
+    }
+}
+
+/// The lease under which a job was last written to.
+pub fn writer(record: &Record) -> Option<Lease> {
+    record.document.get(WRITER)?.as_str()?.parse().ok()
+}
+
+fn state(record: &Record) -> Option<State> {
+    record.document.get("state").and_then(Value::as_str).and_then(State::from_text)
+}
+
+/// The memory store answers at once.
+pub fn read(store: &MemoryStore, id: &str) -> Option<Record> {
+    store.get(id).now_or_never().and_then(Result::ok).flatten()
+}
+
+/// The number of a job that waits.
+fn priority(store: &MemoryStore, job: &str) -> Option<u16> {
+    let record = read(store, job).filter(|record| state(record) == Some(State::Queued))?;
+    Some(priority_of(&record.document))
+}

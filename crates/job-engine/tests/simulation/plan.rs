@@ -1,0 +1,204 @@
+//! [`Plan`]: everything that a seed decides beforehand: who works, how rough the weather is, and what happens when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::broken::Broken;
+
+/// A fault, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A request never reached the server.
+    LostRequest,
+    /// The server did it, and nobody heard.
+    LostAnswer,
+    /// The server got the request after its sender had given up.
+    LateRequest,
+    /// The answer came late, or after its receiver had given up.
+    LateAnswer,
+    /// The coordinator did not get a request.
+    LostCommand,
+    /// The coordinator did it, and nobody heard.
+    LostCommandAnswer,
+    /// A session ended without a warning.
+    ExpiredSession,
+    /// A session was out of reach for a while.
+    SuspendedSession,
+    /// A session was out of reach until it expired.
+    SuspendedToExpiry,
+    /// A process was killed, at an arbitrary await.
+    Killed,
+    /// A process was asked to stop and started again.
+    Stopped,
+    /// Two servers worked on one store.
+    TwoServers,
+    /// The coordinator forgot everything.
+    WipedCoordinator,
+    /// The time of day was set forward or back.
+    ClockJump,
+    /// The store refused.
+    StoreError,
+    /// The store took its time.
+    SlowStore,
+}
+
+impl Fault {
+    /// Every fault that the seeds together have to inject.
+    pub const ALL: [Self; 16] = [
+        Self::LostRequest,
+        Self::LostAnswer,
+        Self::LateRequest,
+        Self::LateAnswer,
+        Self::LostCommand,
+        Self::LostCommandAnswer,
+        Self::ExpiredSession,
+        Self::SuspendedSession,
+        Self::SuspendedToExpiry,
+        Self::Killed,
+        Self::Stopped,
+        Self::TwoServers,
+        Self::WipedCoordinator,
+        Self::ClockJump,
+        Self::StoreError,
+        Self::SlowStore,
+    ];
+}
+
+/// Something that happens to the whole world or to one process.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// After so many more turns of this process, on whichever side of a request.
+    Kill { process: String, after: u32 },
+    /// An orderly stop.
+    Stop { process: String },
+    /// Its sessions end.
+    Expire { process: String },
+    /// Its sessions are out of reach for so long; then they are back, or over.
+    Suspend { process: String, length: Duration, expires: bool },
+    /// The coordinator forgets everything, and the servers start again.
+    Wipe,
+    /// Seconds, forward or back.
+    JumpClock(i64),
+    /// Each request to the store takes up to 3 s for so long.
+    SlowStore(Duration),
+    /// The store refuses everything for so long.
+    StoreOutage(Duration),
+}
+
+/// How often a request fares so, in thousandths.
+#[derive(Clone, Debug, Default)]
+pub struct Weather(BTreeMap<Fault, u64>);
+
+impl Weather {
+    /// The probability of a fault for one request.
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or(0)
+    }
+}
+
+/// Who works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// One process with everything in it, its coordinator too.
+    Up,
+    /// A process for each part, and a coordinator that outlives them.
+    Spread {
+        /// One or two.
+        servers: usize,
+    },
+}
+
+/// What a seed decides beforehand.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Who works.
+    pub site: Site,
+    /// Whether high-water marks lie in the node tree instead of the store.
+    pub marks_in_nodes: bool,
+    /// How often requests go wrong while the storm lasts.
+    pub weather: Weather,
+    /// What happens when, in order.
+    pub events: Vec<(Duration, Event)>,
+    /// How long it blows.
+    pub storm: Duration,
+    /// How many jobs users add.
+    pub jobs: u32,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(seed: u64, broken: Broken) -> Self {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let site = match chance.random_range(0..4) {
+            0 => Site::Up,
+            1 => Site::Spread { servers: 1 },
+            _ => Site::Spread { servers: 2 },
+        };
+        let storm = Duration::from_secs(chance.random_range(180..420));
+        let weather = weather(&mut chance);
+        let mut events: Vec<_> = (0..chance.random_range(3..12))
+            .map(|_| {
+                let time = Duration::from_millis(10 * chance.random_range(0..storm.as_secs() * 100));
+                (time, event(&mut chance, site))
+            })
+            .collect();
+        events.sort_by_key(|(time, _)| *time);
+        let marks_in_nodes = site != Site::Up && !events.iter().any(|(_, event)| matches!(event, Event::Wipe));
+        let jobs = if broken == Broken::NoWork { 0 } else { chance.random_range(12..30) };
+        let mut plan = Self { site, marks_in_nodes, weather, events, storm, jobs };
+        if broken == Broken::FairWeather {
+            plan.events.clear();
+            plan.weather = Weather::default();
+        }
+        plan
+    }
+
+    /// Names of the processes, as [`crate::process`] knows them.
+    pub fn processes(&self) -> Vec<String> {
+        processes(self.site)
+    }
+}
+
+fn processes(site: Site) -> Vec<String> {
+    let names: &[&str] = match site {
+        Site::Up => &["up-1"],
+        Site::Spread { servers: 1 } => &["server-1", "executor-1", "executor-2", "distributor-1", "distributor-2"],
+        Site::Spread { .. } => &["server-1", "server-2", "executor-1", "executor-2", "distributor-1", "distributor-2"],
+    };
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn weather(chance: &mut StdRng) -> Weather {
+    let kinds = [
+        Fault::LostRequest,
+        Fault::LostAnswer,
+        Fault::LateRequest,
+        Fault::LateAnswer,
+        Fault::LostCommand,
+        Fault::LostCommandAnswer,
+        Fault::StoreError,
+    ];
+    let rates = [0, 0, 10, 30, 80];
+    Weather(kinds.into_iter().map(|kind| (kind, rates[chance.random_range(0..rates.len())])).collect())
+}
+
+fn event(chance: &mut StdRng, site: Site) -> Event {
+    let names = processes(site);
+    let process = names[chance.random_range(0..names.len())].clone();
+    let seconds = |chance: &mut StdRng, most: u64| Duration::from_millis(10 * chance.random_range(10..most * 100));
+    let kinds = if site == Site::Up { 5 } else { 11 };
+    match chance.random_range(0..kinds) {
+        0 => Event::JumpClock(chance.random_range(-200..600)),
+        1 => Event::SlowStore(seconds(chance, 40)),
+        2 => Event::StoreOutage(seconds(chance, 20)),
+        3 => Event::Stop { process },
+        4 | 5 => Event::Kill { process, after: chance.random_range(1..40) },
+        6 => Event::Expire { process },
+        7 | 8 => Event::Suspend { process, length: seconds(chance, 20), expires: false },
+        9 => Event::Suspend { process, length: seconds(chance, 20), expires: true },
+        _ => Event::Wipe,
+    }
+}

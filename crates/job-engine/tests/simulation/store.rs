@@ -1,0 +1,127 @@
+//! [`SeenStore`]: the documents as one server reaches them: slow at times, refusing at times, and always watched.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use slipstream_cimi::filter::Filter;
+use slipstream_job_engine::server::jobs::ledger_of;
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+
+use crate::board;
+use crate::broken::Broken;
+use crate::life::Life;
+use crate::plan::Fault;
+use crate::world::World;
+
+/// The documents as one process reaches them.
+pub struct SeenStore {
+    world: Arc<World>,
+    life: Arc<Life>,
+}
+
+impl SeenStore {
+    /// For this process.
+    pub fn new(world: Arc<World>, life: Arc<Life>) -> Self {
+        Self { world, life }
+    }
+
+    async fn before(&self, what: &str, id: &str) -> Result<(), StoreError> {
+        if id.starts_with("generation/") {
+            self.life.starting.store(false, Ordering::Relaxed);
+        }
+        if self.life.is_starting() {
+            return Ok(());
+        }
+        self.life.step().await;
+        let (slow, outage) = self.world.store_is();
+        let most = if slow { 3000 } else { 2 };
+        // sessions have ids that are drawn at random
+        let id = if id.starts_with("session/") { "session" } else { id };
+        let wait = self.world.below(most, &self.life.name, &format!("{what} {id}"));
+        if wait > 0 {
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            self.life.step().await;
+        }
+        if outage || self.world.meets(Fault::StoreError, &self.life, &format!("{what} {id}")) {
+            let source = "the disk is on fire".into();
+            return Err(StoreError::Failed { what: format!("{what} {id}"), source });
+        }
+        Ok(())
+    }
+
+    /// Done, but the process may have died before it heard of it.
+    async fn after<T>(&self, done: T) -> T {
+        if !self.life.is_starting() {
+            self.life.step().await;
+        }
+        done
+    }
+
+    fn seen(&self, before: Option<&Record>, after: &Record) {
+        let Some(before) = before.filter(|_| after.id.starts_with("job/")) else { return };
+        let state = |record: &Record| record.document.get("state").and_then(Value::as_str).unwrap_or("?").to_owned();
+        let under = board::writer(after).map_or(String::new(), |lease| format!(" by {lease}"));
+        let kept = ledger_of(after)
+            .expect("a readable ledger")
+            .lease
+            .map_or(String::new(), |lease| format!(", lease {lease}"));
+        self.world.trace.note(
+            &self.life.name,
+            &format!("{} {} -> {}{under}{kept}, revision {}", after.id, state(before), state(after), after.revision),
+        );
+        self.world.board().replaced(before, after);
+    }
+}
+
+#[async_trait]
+impl Store for SeenStore {
+    async fn insert(&self, record: Record) -> Result<(), StoreError> {
+        self.before("insert", &record.id).await?;
+        let done = self.world.documents.insert(record).await;
+        self.after(done).await
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        self.before("get", id).await?;
+        let done = self.world.documents.get(id).await;
+        self.after(done).await
+    }
+
+    async fn replace(&self, mut record: Record) -> Result<u64, StoreError> {
+        self.before("replace", &record.id).await?;
+        let stored = board::read(&self.world.documents, &record.id);
+        if let Some(stored) = stored.as_ref().filter(|_| self.world.broken == Broken::IgnoresRevision) {
+            record.revision = stored.revision;
+        }
+        let done = self.world.documents.replace(record.clone()).await;
+        if done.is_ok() {
+            self.seen(stored.as_ref(), &record);
+        }
+        self.after(done).await
+    }
+
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
+        self.before("remove", id).await?;
+        let done = self.world.documents.remove(id, revision).await;
+        if done.is_ok() && id.starts_with("job/") {
+            self.world.board().deleted(id);
+            self.world.trace.note(&self.life.name, &format!("{id} removed"));
+        }
+        self.after(done).await
+    }
+
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+        self.before("query", kind).await?;
+        let done = self.world.documents.query(kind, query).await;
+        self.after(done).await
+    }
+
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        self.before("remove_matching", kind).await?;
+        let done = self.world.documents.remove_matching(kind, filter).await;
+        self.after(done).await
+    }
+}

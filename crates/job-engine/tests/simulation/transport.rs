@@ -1,0 +1,191 @@
+//! [`Network`]: requests may get lost, come late, and so may their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::COOKIE;
+use http::{Method, Request, Response, StatusCode};
+use slipstream_cimi::client::TransportError;
+use slipstream_cimi::lease::{ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
+use slipstream_cimi::{Document, Transport};
+use slipstream_coordination::Session as _;
+use slipstream_job_engine::nodes::ELECTION;
+use tokio::sync::oneshot;
+
+use crate::board::Promise;
+use crate::broken::Broken;
+use crate::life::Life;
+use crate::plan::Fault;
+use crate::process::DISTRIBUTOR;
+use crate::world::{Door, World};
+
+/// The longest that a client waits for an answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Attribute in which every write of an attempt says its lease once more, so that the stored document tells who wrote
+/// last, whatever the engine makes of the headers.
+pub const WRITER: &str = "description";
+
+/// The way from one process to the servers.
+pub struct Network {
+    world: Arc<World>,
+    life: Arc<Life>,
+}
+
+impl Network {
+    /// For this process.
+    pub fn new(world: Arc<World>, life: Arc<Life>) -> Self {
+        Self { world, life }
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let what = describe(&request);
+        let below = |end, why: &str| self.world.below(end, &self.life.name, &format!("{why} {what}"));
+        let late_answer = self.world.meets(Fault::LateAnswer, &self.life, &what);
+        let late_request = self.world.meets(Fault::LateRequest, &self.life, &what);
+        let lost_answer = self.world.meets(Fault::LostAnswer, &self.life, &what);
+        if self.world.meets(Fault::LostRequest, &self.life, &what) {
+            tokio::time::sleep(Duration::from_millis(below(12_000, "lost"))).await;
+            return Err("connection reset".into());
+        }
+        let Some(door) = self.world.door(&self.life.name, &what) else { return Err("connection refused".into()) };
+        let (there, back) = (below(if late_request { 30_000 } else { 4 }, "there"), below(3, "back"));
+        let (sender, answer) = oneshot::channel();
+        let (world, server) = (self.world.clone(), door.life.clone());
+        // whatever becomes of the client, a request that was sent is carried out
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(there)).await;
+            let answered = tokio::select! {
+                biased;
+                () = server.over() => None,
+                answer = serve(&world, &door, request) => Some(answer),
+            };
+            // the client may have gone
+            drop(sender.send(answered));
+        });
+        let answer = answer.await?.ok_or("connection reset")?;
+        let back = if late_answer { below(20_000, "late") } else { back };
+        tokio::time::sleep(Duration::from_millis(back)).await;
+        if lost_answer { Err("connection reset".into()) } else { answer }
+    }
+
+    /// Whoever adds the jobs of a round leads at that moment.
+    fn check_leadership(&self, request: &Request<Bytes>) {
+        let Some(key) = header(request, IDEMPOTENCY_HEADER).filter(|key| key.starts_with(DISTRIBUTOR)) else { return };
+        let leader = leader(&self.world);
+        if leader.as_deref() != Some(self.life.name.as_str()) {
+            let how = format!("{} adds `{key}` while {leader:?} leads", self.life.name);
+            self.world.board().violate(Promise::OneLeader, how);
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Network {
+    async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        self.life.step().await;
+        self.check_leadership(&request);
+        request.headers_mut().insert(COOKIE, self.world.cookie.clone());
+        sign(&mut request);
+        let job = request.uri().path().strip_prefix("/api/").map(str::to_owned).unwrap_or_default();
+        let sets_back = asks_for(&request, "QUEUED");
+        // so it stays if the sender does not wait for the answer
+        self.world.board().asked(&job);
+        let answer = tokio::time::timeout(LIMIT, self.exchange(request)).await.unwrap_or(Err("time-out".into()));
+        if answer.as_ref().is_ok_and(|answer| answer.status().as_u16() < 500) {
+            self.world.board().answered(&job);
+            if sets_back && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+                self.world.board().set_back(&job);
+            }
+        }
+        self.life.step().await;
+        answer
+    }
+}
+
+/// What a server does with a request, seen from outside.
+async fn serve(
+    world: &Arc<World>,
+    door: &Door,
+    mut request: Request<Bytes>,
+) -> Result<Response<Bytes>, TransportError> {
+    let key = header(&request, IDEMPOTENCY_HEADER);
+    let lease = header(&request, LEASE_HEADER);
+    let what = describe(&request);
+    let is_add = request.method() == Method::POST && request.uri().path() == "/api/job";
+    spoil(world.broken, &mut request);
+    let answer = door.routes.send(request).await?;
+    let status = answer.status();
+    let named = serde_json::from_slice::<serde_json::Value>(answer.body()).ok();
+    let id = named.as_ref().and_then(|body| body.get("resource-id")?.as_str()).unwrap_or_default();
+    if let Some(key) = key.filter(|_| is_add) {
+        world.trace.note(&door.life.name, &format!("{what}: {} {id}", status.as_u16()));
+        // 409 with an id says that an earlier add with this key was carried out
+        if matches!(status, StatusCode::CREATED | StatusCode::CONFLICT) && !id.is_empty() {
+            world.board().added(&key, id);
+        }
+    } else if !status.is_success() {
+        let code = named.as_ref().and_then(|body| body.get("code")?.as_str()).unwrap_or_default();
+        let lease = lease.map_or(String::new(), |lease| format!(" under {lease}"));
+        world.trace.note(&door.life.name, &format!("{what}{lease}: {} {code}", status.as_u16()));
+    }
+    Ok(answer)
+}
+
+/// Writes the lease of an attempt's edit into the document, too.
+fn sign(request: &mut Request<Bytes>) {
+    let Some(lease) = header(request, LEASE_HEADER).filter(|_| request.method() == Method::PUT) else { return };
+    let body = serde_json::from_slice::<Document>(request.body());
+    if let Ok(mut body) = body {
+        body.insert(WRITER.to_owned(), lease.into());
+        *request.body_mut() = serde_json::to_vec(&body).expect("a document's keys are texts").into();
+    }
+}
+
+/// What a broken engine's proxy does to a request.
+fn spoil(broken: Broken, request: &mut Request<Bytes>) {
+    match broken {
+        Broken::StripsLease => {
+            for name in [LEASE_HEADER, JOB_HEADER, ENTRY_HEADER, EXECUTOR_HEADER] {
+                request.headers_mut().remove(name);
+            }
+        }
+        Broken::StripsKey => drop(request.headers_mut().remove(IDEMPOTENCY_HEADER)),
+        Broken::PretendsRelease if asks_for(request, "QUEUED") => {
+            *request.method_mut() = Method::GET;
+            *request.body_mut() = Bytes::new();
+        }
+        Broken::EndsAtOnce if asks_for(request, "RUNNING") => {
+            *request.body_mut() = String::from_utf8_lossy(request.body()).replace("RUNNING", "SUCCESS").into();
+        }
+        _ => {}
+    }
+}
+
+fn asks_for(request: &Request<Bytes>, state: &str) -> bool {
+    serde_json::from_slice::<Document>(request.body())
+        .is_ok_and(|body| body.get("state").and_then(|wanted| wanted.as_str()) == Some(state))
+}
+
+/// The same text for the same request, whenever it is sent.
+fn describe(request: &Request<Bytes>) -> String {
+    let key = header(request, IDEMPOTENCY_HEADER).map_or(String::new(), |key| format!(" `{key}`"));
+    format!("{} {}{key}", request.method(), request.uri())
+}
+
+fn header(request: &Request<Bytes>, name: &str) -> Option<String> {
+    request.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Who leads in the election of the distributors, read from the tree itself.
+fn leader(world: &World) -> Option<String> {
+    let session = world.coordinator().session();
+    let path = format!("{ELECTION}/{DISTRIBUTOR}");
+    let names = session.children(&path).now_or_never()?.ok()?;
+    let first = names.into_iter().min_by_key(|name| name.rsplit("__lock__").next().map(str::to_owned))?;
+    let node = session.data(&format!("{path}/{first}")).now_or_never()?.ok()?;
+    Some(String::from_utf8_lossy(&node.data).into_owned())
+}
