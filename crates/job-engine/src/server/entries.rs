@@ -60,8 +60,8 @@ impl Entries {
         self.within_limit(async |connection| connection.queue.consume_unclaimed(path).await).await
     }
 
-    /// The job id that an entry holds, if the entry exists.
-    pub async fn id_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
+    /// What the node at `path` holds, if it exists: an entry a job's id, the generation's node a number.
+    pub async fn text_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
         let node = self.within_limit(async |connection| optional(connection.session.data(path).await)).await?;
         Ok(node.map(|node| String::from_utf8_lossy(&node.data).into_owned()))
     }

@@ -147,7 +147,7 @@ async fn facts(shared: &Shared, record: &Record, ledger: &Ledger, request: &Edit
     let mut known = Known { facts: Facts::default(), claim: None };
     if let Some(entry) = &ledger.entry {
         if entry_wanted {
-            let id = shared.entries.id_at(entry).await.map_err(|error| ApiError::unavailable(&error))?;
+            let id = shared.entries.text_at(entry).await.map_err(|error| ApiError::unavailable(&error))?;
             known.facts.recorded_entry_exists = id.as_deref() == Some(&record.id);
         }
         if claim_wanted {

@@ -7,6 +7,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,12 +18,12 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_coordination::Election;
 
-use super::Shared;
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
 use super::jobs::{entry_of, ledger_of, ledger_value};
 use super::store::{Query, Record, Store, StoreError};
+use super::{Shared, generation};
 use crate::nodes;
 use crate::stop::Stop;
 
@@ -125,6 +126,7 @@ async fn purge_sessions(shared: &Shared) {
 
 /// One round over jobs that nobody has written to for `untouched`.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
+    raise_forgotten_generation(shared).await?;
     let entries = shared.entries.list().await?;
     let before = shared.clock.now() - untouched;
     let Walk { recorded, missing } = walk(&*shared.store, &entries).await?;
@@ -155,6 +157,20 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
         }
     }
     Ok(mended)
+}
+
+/// A coordinator without the generation's node has forgotten everything, and its zxids may have started again: leases
+/// go on under a higher generation (decision 3).
+async fn raise_forgotten_generation(shared: &Shared) -> Result<(), ReconcileError> {
+    let shown = shared.entries.text_at(nodes::GENERATION).await?;
+    if shown.is_some_and(|text| text.parse::<i64>().is_ok()) {
+        return Ok(());
+    }
+    let generation = generation::raise(&*shared.store).await?;
+    generation::publish(&shared.entries, generation).await?;
+    shared.generation.fetch_max(generation, Ordering::Relaxed);
+    tracing::warn!(generation, "the coordinator had forgotten the generation, it is raised");
+    Ok(())
 }
 
 struct Walk {
@@ -229,7 +245,7 @@ async fn ids_at(
 ) -> Result<BTreeMap<String, String>, EntriesError> {
     let mut ids = BTreeMap::new();
     for path in paths {
-        if let Some(id) = shared.entries.id_at(path).await? {
+        if let Some(id) = shared.entries.text_at(path).await? {
             ids.insert(id, path.clone());
         }
     }

@@ -114,6 +114,22 @@ async fn entries_that_this_store_never_knew_are_reported_and_left_alone() {
     assert_eq!(entries(&*session).await.len(), 1);
 }
 
+/// Found by simulation: a server that had just started when the coordinator was wiped never showed a generation again,
+/// and executors waited for it for ever.
+#[tokio::test]
+async fn a_forgotten_generation_is_raised() {
+    let engine = InProcess::new().await;
+    let (session, _) = queue(&engine).await;
+    let shown = async || String::from_utf8(session.data(nodes::GENERATION).await.expect("there").data).expect("text");
+    assert_eq!(shown().await, "1");
+    let forget = Operation::Delete { path: nodes::GENERATION.to_owned(), version: None };
+    session.commit(vec![forget]).await.expect("deleted");
+    round(&engine).await;
+    assert_eq!(shown().await, "2");
+    round(&engine).await;
+    assert_eq!(shown().await, "2");
+}
+
 #[tokio::test]
 async fn jobs_just_written_to_are_left_alone() {
     let engine = InProcess::new().await;
