@@ -1,5 +1,8 @@
 //! Who calls, and what they may do (specification 3.3). Only the administrator may do anything with jobs.
 
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 
@@ -14,10 +17,10 @@ pub enum Caller {
     User {
         /// User name.
         name: String,
-        /// Roles, e.g. `ADMIN`.
+        /// Roles, e.g. `ADMIN`; the session's id is one of them.
         roles: Vec<String>,
-        /// The session's id.
-        session: String,
+        /// The session's id; none for somebody whom a trusted proxy vouches for.
+        session: Option<String>,
     },
 }
 
@@ -45,7 +48,7 @@ impl Caller {
     pub fn session(&self) -> Option<&str> {
         match self {
             Self::Anonymous => None,
-            Self::User { session, .. } => Some(session),
+            Self::User { session, .. } => session.as_deref(),
         }
     }
 
@@ -57,6 +60,49 @@ impl Caller {
     /// Refuses everybody but administrators.
     pub fn require_administrator(&self) -> Result<(), ApiError> {
         if self.is_administrator() { Ok(()) } else { Err(ApiError::credentials_required()) }
+    }
+}
+
+/// Somebody whom access control can name (specification 3.3).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Principal {
+    /// The caller of this name.
+    User(String),
+    /// Every caller who has this role.
+    Role(String),
+}
+
+/// `USER jane` or `ROLE ANON`.
+impl Display for Principal {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(formatter, "USER {name}"),
+            Self::Role(name) => write!(formatter, "ROLE {name}"),
+        }
+    }
+}
+
+/// Whom a document's access control lets see it: its owner, and whoever has VIEW, MODIFY or ALL by a rule. A rule with
+/// any other right shows nothing.
+#[must_use]
+pub fn viewers(document: &Document) -> BTreeSet<Principal> {
+    with_rights(document, &["VIEW", "MODIFY", "ALL"])
+}
+
+/// The owner, and everybody with one of these rights by a rule.
+fn with_rights(document: &Document, rights: &[&str]) -> BTreeSet<Principal> {
+    let Some(acl) = document.get("acl") else { return BTreeSet::new() };
+    let rules = acl.get("rules").and_then(Value::as_array).into_iter().flatten();
+    let granted = rules.filter(|rule| rule["right"].as_str().is_some_and(|right| rights.contains(&right)));
+    acl.get("owner").into_iter().chain(granted).filter_map(principal).collect()
+}
+
+fn principal(of: &Value) -> Option<Principal> {
+    let name = of["principal"].as_str()?.to_owned();
+    match of["type"].as_str()? {
+        "USER" => Some(Principal::User(name)),
+        "ROLE" => Some(Principal::Role(name)),
+        _ => None,
     }
 }
 

@@ -23,7 +23,7 @@ fn shared() -> Shared {
 }
 
 fn administrator(name: &str) -> Caller {
-    Caller::User { name: name.to_owned(), roles: vec!["ADMIN".to_owned()], session: "session/1".to_owned() }
+    Caller::User { name: name.to_owned(), roles: vec!["ADMIN".to_owned()], session: Some("session/1".to_owned()) }
 }
 
 fn sent() -> Document {

@@ -97,7 +97,7 @@ pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Paramete
     let (offset, limit) =
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
-    let query = Query { filter, order: parameters.order.clone(), after: None, offset, limit };
+    let query = Query { filter, order: parameters.order.clone(), offset, limit, ..Query::default() };
     let (count, documents) = jobs::search(shared, caller, &query).await?;
     let documents = documents.into_iter().map(|job| Value::Object(presented_job(job, &parameters.select))).collect();
     Ok(Answer::ok(collection(JOB, count, documents, true)))
@@ -124,9 +124,9 @@ pub fn presented_job(mut job: Document, select: &[String]) -> Document {
 
 /// The caller's own session or nothing, whatever was asked: how clients find out whether they are logged in.
 pub async fn search_sessions(shared: &Shared, caller: &Caller) -> Result<Answer, ApiError> {
-    let own = match caller {
-        Caller::Anonymous => None,
-        Caller::User { session, .. } => shared.store.get(session).await.map_err(|error| ApiError::store(&error))?,
+    let own = match caller.session() {
+        None => None,
+        Some(session) => shared.store.get(session).await.map_err(|error| ApiError::store(&error))?,
     };
     let documents: Vec<Value> = own.into_iter().map(|record| Value::Object(presented_session(record))).collect();
     Ok(Answer::ok(collection(SESSION, documents.len() as u64, documents, true)))

@@ -277,7 +277,7 @@ fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remember
         return None;
     }
     let roles = text("roles")?.split(' ').map(str::to_owned).collect();
-    let caller = Caller::User { name: text("username")?.to_owned(), roles, session: session.id.clone() };
+    let caller = Caller::User { name: text("username")?.to_owned(), roles, session: Some(session.id.clone()) };
     Some(Remembered { caller, expiry, trusted_until: expiry.min(now + TRUSTED) })
 }
 

@@ -11,6 +11,7 @@ use slipstream_cimi::query::Order;
 
 use super::sort::sort_key;
 use super::{Page, Query, Record, Store, StoreError, kind_of};
+use crate::server::access::{Principal, viewers};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
 #[derive(Debug, Default)]
@@ -65,6 +66,7 @@ impl Store for MemoryStore {
             .values()
             .filter(|record| kind_of(&record.id) == kind)
             .filter(|record| query.after.as_ref().is_none_or(|after| record.id > *after))
+            .filter(|record| query.visible_to.as_ref().is_none_or(|callers| is_visible(record, callers)))
             .filter(|record| query.filter.as_ref().is_none_or(|filter| filter.matches(&record.document)))
             .collect();
         found.sort_by(|left, right| compare(left, right, &query.order));
@@ -81,6 +83,11 @@ impl Store for MemoryStore {
         records.retain(|id, record| kind_of(id) != kind || !filter.matches(&record.document));
         Ok((before - records.len()) as u64)
     }
+}
+
+fn is_visible(record: &Record, callers: &[Principal]) -> bool {
+    let viewers = viewers(&record.document);
+    callers.iter().any(|caller| viewers.contains(caller))
 }
 
 fn compare(left: &Record, right: &Record, order: &[Order]) -> Ordering {

@@ -13,6 +13,8 @@ use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 
+use super::access::Principal;
+
 /// A document with what the server keeps beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -31,6 +33,8 @@ pub struct Record {
 pub struct Query {
     /// Which documents; all without one.
     pub filter: Option<Filter>,
+    /// Only documents that one of these may see, see [`viewers`](super::access::viewers); all without them.
+    pub visible_to: Option<Vec<Principal>>,
     /// Then by id, so that pages do not overlap.
     pub order: Vec<Order>,
     /// Only documents whose id is greater, for walking through all of them in order of id; needs an empty `order`.

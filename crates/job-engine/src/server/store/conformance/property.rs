@@ -161,7 +161,7 @@ fn query() -> impl Strategy<Value = Query> {
     (prop::option::weighted(0.8, filter()), prop::collection::vec(order, 0..3), after, 0_u64..4, 0_u64..30).prop_map(
         |(filter, order, after, offset, limit)| {
             let order = if after.is_some() { Vec::new() } else { order };
-            Query { filter, order, after, offset, limit }
+            Query { filter, order, after, offset, limit, ..Query::default() }
         },
     )
 }

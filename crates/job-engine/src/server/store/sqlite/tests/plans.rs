@@ -100,8 +100,8 @@ fn check(reader: &Reader, when: &str) {
                 .map(|(path, descending)| Order { attribute: (*path).into(), descending: *descending })
                 .collect(),
             after: question.after.then(|| "job/0100".to_owned()),
-            offset: 0,
             limit: 20,
+            ..Query::default()
         };
         let page = reader.plan("job", &query, false).unwrap();
         let told = format!("{when}, {query:?}: {page:#?}");
