@@ -22,6 +22,8 @@ pub enum Broken {
     PretendsRelease,
     /// Every entry is put with one and the same priority.
     IgnoresPriority,
+    /// A client panics when its connection is reset.
+    PanicsOnReset,
     /// Nobody adds anything.
     NoWork,
     /// A proxy makes SUCCESS of every RUNNING.

@@ -7,6 +7,7 @@
 mod board;
 mod broken;
 mod life;
+mod panics;
 mod plan;
 mod process;
 mod run;
@@ -188,6 +189,11 @@ fn a_queue_that_ignores_priorities_is_noticed() {
 #[test]
 fn a_success_that_nobody_earned_is_noticed() {
     assert_noticed(Broken::EndsAtOnce, Promise::SuccessIsEarned);
+}
+
+#[test]
+fn a_client_that_panics_is_noticed() {
+    assert_noticed(Broken::PanicsOnReset, Promise::NobodyPanics);
 }
 
 #[test]

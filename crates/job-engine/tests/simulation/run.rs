@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::board::{Promise, Violation};
 use crate::broken::Broken;
+use crate::panics;
 use crate::plan::Fault;
 use crate::process::{DISTRIBUTOR, EVERY, TARGETS, keep};
 use crate::users;
@@ -41,6 +42,7 @@ pub fn simulate(seed: u64, broken: Broken) -> Outcome {
         .start_paused(true)
         .build()
         .expect("a runtime without drivers can be built");
+    panics::watch(broken);
     runtime.block_on(live(seed, broken))
 }
 
@@ -71,8 +73,11 @@ async fn live(seed: u64, broken: Broken) -> Outcome {
     if !users.is_finished() {
         board.violate(Promise::EndsFinal, "a user still waits for an answer".to_owned());
     }
+    if let Some(panic) = panics::first() {
+        board.violate(Promise::NobodyPanics, panic);
+    }
     if processes.iter().any(tokio::task::JoinHandle::is_finished) {
-        board.violate(Promise::NobodyPanics, "a process has panicked".to_owned());
+        board.violate(Promise::NobodyPanics, "a process has ended".to_owned());
     }
     let done = board.audit(&world.documents);
     let floor = usize::try_from(world.plan.jobs / 3).unwrap_or(0).max(3);

@@ -66,7 +66,9 @@ impl Network {
             // the client may have gone
             drop(sender.send(answered));
         });
-        let answer = answer.await?.ok_or("connection reset")?;
+        let answer = answer.await?;
+        assert!(answer.is_some() || self.world.broken != Broken::PanicsOnReset, "on purpose");
+        let answer = answer.ok_or("connection reset")?;
         let back = if late_answer { below(20_000, "late") } else { back };
         tokio::time::sleep(Duration::from_millis(back)).await;
         if lost_answer { Err("connection reset".into()) } else { answer }
