@@ -370,7 +370,7 @@ impl<'path> Route<'path> {
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
         let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE].into_iter().find(|kind| kind.name == name);
         match segments[..] {
-            ["cloud-entry-point"] => Ok(Self::EntryPoint),
+            [resources::ENTRY_POINT] => Ok(Self::EntryPoint),
             [name] => kind(name).map(Self::Collection).ok_or_else(unknown),
             [_, ""] | [_, _, ""] => Err(unknown()),
             [name, uuid] => {
