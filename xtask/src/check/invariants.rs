@@ -45,7 +45,9 @@ fn tests(files: &[File]) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for file in files {
         let Some(module) = module(&file.path) else { continue };
-        let suite = |other: &&File| folder(&other.path) == folder(&file.path) && other.text.contains("cases!");
+        // A suite lists what lies beside it, and what lies in its own folder.
+        let lists = |other: &File| [folder(&other.path), stem(&other.path)].contains(&folder(&file.path));
+        let suite = |other: &&File| other.text.contains("cases!") && lists(other);
         let cases = files.iter().filter(suite).flat_map(|suite| cases(&suite.text, &file.text));
         for name in marked(&file.text).chain(cases) {
             // Tests lie in a module of their own, or the whole file is tests.
@@ -75,6 +77,10 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+fn stem(path: &str) -> &str {
+    path.strip_suffix(".rs").unwrap_or(path)
+}
+
 /// Functions with a test attribute.
 fn marked(text: &str) -> impl Iterator<Item = &str> {
     let mut is_marked = false;
@@ -98,7 +104,7 @@ fn cases<'a>(suite: &str, text: &'a str) -> Vec<&'a str> {
 
 fn function(line: &str) -> Option<&str> {
     let (before, after) = line.split_once("fn ")?;
-    let begins = before.split_whitespace().all(|word| matches!(word, "async" | "pub"));
+    let begins = before.split_whitespace().all(|word| matches!(word, "async" | "pub" | "pub(super)"));
     if begins { after.split(['(', '<']).next() } else { None }
 }
 
@@ -119,6 +125,8 @@ mod tests {
             file("crates/cimi/src/lib.rs", "mod tests {\n    #[test]\n    fn whole() {}\n}\n"),
             file("crates/coordination/tests/conformance/main.rs", "cases! {\n    queue: first, second;\n}\n"),
             file("crates/coordination/tests/conformance/queue.rs", "pub async fn first(a: &A) {}\nfn third() {}\n"),
+            file("crates/job-engine/src/server/conformance.rs", "cases!(\n    row,\n);\n"),
+            file("crates/job-engine/src/server/conformance/rows.rs", "pub(super) async fn row() {}\nfn other() {}\n"),
         ]
     }
 
@@ -136,6 +144,7 @@ mod tests {
             "it::kill::survives",
             "cimi::tests::whole",
             "conformance::queue::first",
+            "server::conformance::rows::row",
         ];
         let mut files = project();
         files.push(file(PAGE, &page(&good)));

@@ -6,6 +6,7 @@ mod dates;
 mod grammar;
 mod meaning;
 mod property;
+mod vectors;
 mod words;
 
 fn compare(attribute: &str, comparison: Comparison, literal: Literal) -> Filter {

@@ -15,7 +15,8 @@ use super::store::{Query, Record, StoreError};
 use super::{Shared, schema};
 use crate::clock;
 
-const ENTRY_POINT: &str = "cloud-entry-point";
+/// Id of the entry point.
+pub const ENTRY_POINT: &str = "cloud-entry-point";
 /// Members of the entry point that an administrator may set.
 const ENTRY_POINT_MEMBERS: [&str; 3] = ["name", "description", "properties"];
 

@@ -119,8 +119,15 @@ fn json_response(status: StatusCode, body: &Document) -> Response {
     let text = serde_json::to_vec(body).expect("a document has texts as keys");
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(json_type(status, body)));
     response
+}
+
+/// Some answers of the original name their encoding, and the others do not (specification 0.3).
+fn json_type(status: StatusCode, body: &Document) -> &'static str {
+    let names_it = matches!(status, StatusCode::CREATED | StatusCode::INTERNAL_SERVER_ERROR)
+        || body.get("id").is_some_and(|id| id == resources::ENTRY_POINT);
+    if names_it { "application/json; charset=utf-8" } else { "application/json" }
 }
 
 fn into_response(answer: Answer) -> Response {
@@ -363,7 +370,7 @@ impl<'path> Route<'path> {
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
         let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE].into_iter().find(|kind| kind.name == name);
         match segments[..] {
-            ["cloud-entry-point"] => Ok(Self::EntryPoint),
+            [resources::ENTRY_POINT] => Ok(Self::EntryPoint),
             [name] => kind(name).map(Self::Collection).ok_or_else(unknown),
             [_, ""] | [_, _, ""] => Err(unknown()),
             [name, uuid] => {

@@ -82,7 +82,7 @@ async fn bodies_and_statuses_are_the_originals() {
     let id = created.body["resource-id"].as_str().expect("an id").to_owned();
     assert_eq!(created.body, json!({"status": 201, "message": format!("{id} created"), "resource-id": id}));
     assert_eq!(created.headers["location"], id.as_str());
-    assert_eq!(created.headers["content-type"], "application/json");
+    assert_eq!(created.headers["content-type"], "application/json; charset=utf-8");
 
     let deleted = api.send(Raw::new("DELETE", &format!("/api/{id}"))).await;
     assert_eq!(deleted.body, json!({"status": 200, "message": format!("{id} deleted"), "resource-id": id}));

@@ -6,6 +6,7 @@ mod bad_input;
 mod failing_store;
 mod kill;
 mod leases;
+mod protocol;
 mod python_client;
 mod reconcile;
 mod reconcile_runs;

@@ -209,7 +209,12 @@ impl Raw {
     }
 
     pub fn text(self, content_type: &str, body: impl Into<bytes::Bytes>) -> Self {
-        Self { body: body.into(), ..self }.header("content-type", content_type)
+        self.bare(body).header("content-type", content_type)
+    }
+
+    /// A body of no named type.
+    pub fn bare(self, body: impl Into<bytes::Bytes>) -> Self {
+        Self { body: body.into(), ..self }
     }
 
     pub async fn send(self, transport: &dyn Transport) -> Answered {

@@ -134,45 +134,17 @@ fn what_is_looked_for_has_a_bounded_number_of_words() {
     }
 }
 
-/// Each with the column of its error.
+/// Each with the column of its error; `vectors` has those that the specification names.
 #[test]
-fn rejects_what_both_originals_reject() {
+fn rejects_what_is_no_filter() {
     let rows = [
-        ("a=1 AND b=2", 5),
-        ("a=TRUE", 3),
-        ("not a=1", 5),
-        ("!(a=1)", 1),
-        ("", 1),
-        ("   ", 4),
-        ("()", 2),
-        ("a=1 and", 8),
-        ("a=b", 3),
-        ("a.b='x'", 2),
-        ("a-='x'", 2),
-        ("_a='x'", 1),
-        ("1a='x'", 2),
-        ("a/1='x'", 2),
         ("a / b=1", 3),
-        ("ns:a:b='x'", 5),
-        ("a:='x'", 2),
-        ("a=-1", 3),
-        ("a=1.5", 4),
-        ("a=1e3", 4),
-        ("a=<1", 3),
-        ("a<>1", 3),
-        ("created<now-7d", 9),
-        ("a>true", 3),
-        ("a>null", 3),
         ("true<a", 6),
-        ("'x'=aand b=1", 10),
         ("a='x", 5),
         ("a='x\\\n'", 5),
         ("(a=1", 5),
         ("a=1)", 4),
         ("a=18446744073709551616", 3),
-        ("a^=null", 4),
-        ("a^=3", 4),
-        ("a==3", 4),
         ("3^=a", 2),
         ("3==a", 3),
         ("a== ='x'", 5),

@@ -12,11 +12,16 @@ use self::filters::{
     a_filter_of_thousands_of_terms, dates_compare_as_instants, filters_select, irregular_values_are_found,
     lists_of_thousands, one_irregular_value_is_enough, prefixes_and_lists_select,
 };
+use self::meaning::{
+    row_conversions, row_dates, row_lists_in_documents, row_lists_words_and_properties, row_missing,
+    row_reversed_operands, row_strings, row_types,
+};
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
 
 mod filters;
+mod meaning;
 mod property;
 
 /// Runs each case over each store.
@@ -57,6 +62,14 @@ cases!(
     one_irregular_value_is_enough,
     remove_matching_removes_those_and_no_others,
     a_filter_of_thousands_of_terms,
+    row_missing,
+    row_lists_in_documents,
+    row_strings,
+    row_conversions,
+    row_reversed_operands,
+    row_lists_words_and_properties,
+    row_types,
+    row_dates,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {
