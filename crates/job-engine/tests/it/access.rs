@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use slipstream_job_engine::server::store::Record;
+use slipstream_job_engine::server::store::{Record, Store};
 
 use crate::support::{InProcess, Raw, cookie, document};
 
-/// Every route that is for administrators, as (method, path); `ID` is a job's id.
-const ADMINISTRATORS_ONLY: [(&str, &str); 10] = [
+/// Every route that is for administrators where access control names nobody else, as (method, path); `ID` is a job's
+/// id.
+const ADMINISTRATORS_ONLY: [(&str, &str); 7] = [
     ("PUT", "cloud-entry-point"),
-    ("GET", "job"),
-    ("HEAD", "job"),
-    ("PUT", "job"),
     ("POST", "job"),
     ("GET", "ID"),
     ("PUT", "ID"),
@@ -20,26 +18,26 @@ const ADMINISTRATORS_ONLY: [(&str, &str); 10] = [
     ("GET", "ID/ledger"),
 ];
 
-/// A session of somebody who is no administrator; answers its id and its cookie.
-async fn session_of_a_user(engine: &InProcess) -> (String, String) {
-    let token = [7_u8; 32];
+/// A session of somebody with these roles, as a login would have made it; answers its id and its cookie.
+pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, String) {
+    let token = Sha256::digest(format!("{name} {roles}"));
     let digest: [u8; 32] = Sha256::digest(token).into();
     let half: [u8; 16] = digest[..16].try_into().expect("half of 32 bytes");
     let id = format!("session/{}", uuid::Builder::from_random_bytes(half).into_uuid());
     let session = document(json!({
-        "id": id, "username": "jane", "roles": "USER ANON", "expiry": "2999-01-01T00:00:00.000Z",
+        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": "2999-01-01T00:00:00.000Z",
     }));
     let ledger = json!({"token": hex::encode(digest)});
-    engine.store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
+    store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
     (id, format!("com.sixsq.slipstream.cookie=token={}", hex::encode(token)))
 }
 
 #[tokio::test]
-async fn nobody_but_administrators_does_anything_to_jobs() {
+async fn nobody_but_administrators_does_anything_to_the_jobs_of_administrators() {
     let engine = InProcess::new().await;
     let id = engine.client.add("job", &crate::support::job("noop"), None).await.expect("added");
     let before = engine.store.get(&id).await.expect("answers");
-    let (_, user) = session_of_a_user(&engine).await;
+    let (_, user) = session_of(&*engine.store, "jane", "USER ANON").await;
     for (method, path) in ADMINISTRATORS_ONLY {
         for cookie in [None, Some(&user)] {
             let request = Raw::new(method, &format!("/api/{}", path.replace("ID", &id)));
@@ -61,7 +59,7 @@ async fn nobody_but_administrators_does_anything_to_jobs() {
 async fn a_session_is_its_owners_and_the_administrators_alone() {
     let engine = InProcess::new().await;
     let administrator = cookie(&*engine.transport).await;
-    let (own, user) = session_of_a_user(&engine).await;
+    let (own, user) = session_of(&*engine.store, "jane", "USER ANON").await;
     let send = async |method: &str, path: &str, cookie: Option<&str>| {
         let request = Raw::new(method, path);
         let request = if let Some(cookie) = cookie { request.header("cookie", cookie) } else { request };
