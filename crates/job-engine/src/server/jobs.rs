@@ -341,7 +341,8 @@ async fn take_away(shared: &Shared, id: &str, entry: &str) {
 pub async fn search(shared: &Shared, caller: &Caller, mut query: Query) -> Result<(u64, Vec<Document>), ApiError> {
     caller.require_user()?;
     query.visible_to = caller.searches_as();
-    let Page { count, records } = shared.store.query(JOB.name, &query).await.map_err(|error| ApiError::store(&error))?;
+    let Page { count, records } =
+        shared.store.query(JOB.name, &query).await.map_err(|error| ApiError::store(&error))?;
     Ok((count, records.into_iter().map(shown).collect()))
 }
 
