@@ -105,8 +105,12 @@ pub struct EditRequest {
 }
 
 /// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again, the
-/// caller's right too.
+/// caller's right too. An attempt writes into the ledger, which names entries of the queue that every job is in: that
+/// is for administrators, whoever may modify the job.
 pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Document, ApiError> {
+    if request.attempt.is_some() {
+        caller.require_administrator_for(id)?;
+    }
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         check_generation(shared, request.attempt.as_ref()).await?;
@@ -254,8 +258,9 @@ fn refusal_message(code: Code, stored: State, id: &str) -> String {
 }
 
 /// Refuses an attempt that is not the latest of its job any more, or whose job has ended: before a write to another
-/// document.
+/// document. Only administrators write as attempts.
 pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
+    caller.require_administrator_for(&attempt.job)?;
     for _ in 0..WRITE_TRIES {
         let mut record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
         let mut ledger = ledger_of(&record)?;

@@ -53,8 +53,10 @@ const RIGHTS: [(&str, May); 11] = [
     ("MANAGE", Nothing),
 ];
 
-/// Caller, owner of the job, its one rule, what the caller may do.
-const CASES: [(Who, Named, Option<(Named, &str)>, May); 37] = [
+/// Caller, owner of the secret job, its one rule with the right, and what the caller may do.
+type Case = (Who, Named, Option<(Named, &'static str)>, May);
+
+const CASES: [Case; 37] = [
     (NOBODY, SOMEBODY, None, Nothing),
     (NOBODY, ("ROLE", "ANON"), None, Modify),
     (NOBODY, ("USER", "ANON"), None, Nothing),
@@ -170,10 +172,10 @@ fn expected(operation: Operation, who: Who, may: May, exists: bool) -> Expected 
         Operation::Get | Operation::Head if views => Expected::Job,
         Operation::Put | Operation::Stop if modifies => Expected::Job,
         Operation::PutUnknown if modifies => Expected::Violation,
-        Operation::PutLeased if modifies => Expected::Superseded,
+        Operation::PutLeased if root && exists => Expected::Superseded,
         Operation::Delete if modifies => Expected::Deleted,
         Operation::Ledger if root && exists => Expected::Ledger,
-        Operation::Fenced if modifies => Expected::OpenJob,
+        Operation::Fenced if root && exists => Expected::OpenJob,
         Operation::Add if root => Expected::Created,
         Operation::Add => Expected::CredentialsRequired,
         Operation::UnknownAction => Expected::UnknownAction,
@@ -264,7 +266,7 @@ impl World {
     }
 
     /// One row of [`CASES`] with each operation.
-    async fn hold(&self, (who, owner, rule, may): (Who, Named, Option<(Named, &str)>, May)) {
+    async fn hold(&self, (who, owner, rule, may): Case) {
         let (session, cookie) = match who {
             None => (String::new(), None),
             Some((name, roles)) => {
@@ -274,7 +276,7 @@ impl World {
         };
         for operation in OPERATIONS {
             let place = format!("{operation:?} by {who:?} of the job of {owner:?} with {rule:?}");
-            let secret = self.add(&secret(acl(owner, rule, &session))).await;
+            let secret = self.add(&secret(&acl(owner, rule, &session))).await;
             let send = async || {
                 let request = self.request(operation, &secret);
                 self.send(if let Some(cookie) = &cookie { request.header("cookie", cookie) } else { request }).await
@@ -402,7 +404,7 @@ fn acl(owner: Named, rule: Option<(Named, &str)>, session: &str) -> Value {
 }
 
 /// A job that says its mark wherever an author can put it.
-fn secret(acl: Value) -> Value {
+fn secret(acl: &Value) -> Value {
     json!({
         "action": format!("{MARK}_action"), "name": MARK, "description": MARK, "statusMessage": MARK,
         "properties": {MARK: MARK}, "targetResource": {"href": MARK}, "affectedResources": [{"href": MARK}],
