@@ -12,12 +12,14 @@ use self::filters::{
     a_filter_of_thousands_of_terms, dates_compare_as_instants, filters_select, irregular_values_are_found,
     lists_of_thousands, one_irregular_value_is_enough, prefixes_and_lists_select,
 };
+use self::visibility::{callers_see_what_names_them, changed_access_control_holds_at_once, shared_with_ever_others};
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
 
 mod filters;
 mod property;
+mod visibility;
 
 /// Runs each case over each store.
 macro_rules! cases {
@@ -57,6 +59,9 @@ cases!(
     one_irregular_value_is_enough,
     remove_matching_removes_those_and_no_others,
     a_filter_of_thousands_of_terms,
+    callers_see_what_names_them,
+    changed_access_control_holds_at_once,
+    shared_with_ever_others,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {
