@@ -82,23 +82,56 @@ impl Translator<'_> {
 
     /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        let is_tallied =
-            query.filter.as_ref().is_none_or(|filter| values(filter) <= MOST_VALUES && self.is_tallied(filter));
-        let administrators = matches!(self.visible, Visible::Callers { administrators: true, .. });
-        let mut select = Select::default();
-        if is_tallied && !administrators && query.after.is_none() {
-            select.push(&["SELECT ifnull(sum(documents), 0) FROM tally WHERE type = ?"]);
-            select.values.push(SqlValue::Text(self.kind.to_owned()));
-            match &self.visible {
-                Visible::All => select.push(&[" AND audience = 0"]),
-                _ => self.visible(&mut select),
-            }
-            self.matching(&mut select, query.filter.as_ref());
-        } else {
-            select.push(&["SELECT count(*) FROM resource"]);
+        self.tallied(query).unwrap_or_else(|| {
+            let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
             self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
+            select
+        })
+    }
+
+    /// The count from the tally; none if the search asks for more than that has.
+    fn tallied(&self, query: &Query) -> Option<Select> {
+        let filter = query.filter.as_ref();
+        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+            return None;
         }
-        select
+        let mut select = Select::default();
+        select.push(&["SELECT ifnull(sum(documents), 0) FROM tally WHERE type = ? AND scope "]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        let (owner, rest) = self.owner(filter);
+        match (&self.visible, owner) {
+            (Visible::All, None) => select.push(&["= 0"]),
+            (Visible::All, Some(owner)) => {
+                select.push(&["= ?"]);
+                select.values.push(SqlValue::Text(owner.to_owned()));
+            }
+            (Visible::Callers { administrators: true, .. }, _) | (_, Some(_)) => return None,
+            (visible, None) => self.audiences(&mut select, visible),
+        }
+        for part in rest {
+            if !self.is_tallied(part) {
+                return None;
+            }
+            select.push(&[" AND "]);
+            self.filter(&mut select, part);
+        }
+        Some(select)
+    }
+
+    /// The owner whose documents are asked for, if it is one, and what is asked besides.
+    fn owner<'f>(&self, filter: Option<&'f Filter>) -> (Option<&'f str>, Vec<&'f Filter>) {
+        let mut rest: Vec<&Filter> = match filter {
+            Some(Filter::All(parts)) => parts.iter().collect(),
+            other => other.into_iter().collect(),
+        };
+        let owner = |part: &&'f Filter| match part {
+            Filter::Compare(path, Comparison::Equal, Literal::Text(name)) => {
+                self.column(&path.0).filter(|column| *column == Column::Owner).map(|_| name.as_str())
+            }
+            _ => None,
+        };
+        let place = rest.iter().position(|part| owner(part).is_some());
+        (place.and_then(|place| owner(&rest.remove(place))), rest)
     }
 
     /// Whether it asks for nothing but what the tally has.
@@ -153,16 +186,29 @@ impl Translator<'_> {
     fn visible(&self, select: &mut Select) {
         match &self.visible {
             Visible::All => (),
+            Visible::Callers { administrators: true, .. } => {
+                select.push(&[" AND (audience IS NULL OR audience "]);
+                self.audiences(select, &self.visible);
+                select.push(&[")"]);
+            }
+            visible => {
+                select.push(&[" AND audience "]);
+                self.audiences(select, visible);
+            }
+        }
+    }
+
+    /// That it is one of these.
+    fn audiences(&self, select: &mut Select, visible: &Visible) {
+        match visible {
+            Visible::All => select.push(&["IS NOT NULL"]),
             Visible::Audiences(audiences) => {
-                let marks = vec!["?"; audiences.len()].join(", ");
-                select.push(&[" AND audience IN (", &marks, ")"]);
+                select.push(&["IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
                 select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
             }
-            Visible::Callers { names, administrators } => {
-                let or_none = if *administrators { "audience IS NULL OR " } else { "" };
-                let theirs = "SELECT audience FROM viewer \
-                              WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
-                select.push(&[" AND (", or_none, "audience IN (", theirs, "))"]);
+            Visible::Callers { names, .. } => {
+                let callers = "SELECT value FROM json_each(?)";
+                select.push(&["IN (SELECT audience FROM viewer WHERE type = ? AND principal IN (", callers, "))"]);
                 select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
             }
         }
