@@ -132,7 +132,7 @@ impl ApiError {
                 "unexpected error occurred: no space left for documents, nothing was changed",
                 None,
             ),
-            StoreError::TooSlow => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
+            StoreError::TooSlow { .. } => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
             // Names and paths of this machine are for the log.
             StoreError::Failed { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

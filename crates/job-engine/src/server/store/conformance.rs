@@ -16,6 +16,7 @@ use self::meaning::{
     row_conversions, row_dates, row_lists_in_documents, row_lists_words_and_properties, row_missing,
     row_reversed_operands, row_strings, row_types,
 };
+use self::visibility::{callers_see_what_names_them, changed_access_control_holds_at_once, shared_with_ever_others};
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
@@ -23,6 +24,7 @@ use super::{Page, Query, Record, Store, StoreError};
 mod filters;
 mod meaning;
 mod property;
+mod visibility;
 
 /// Runs each case over each store.
 macro_rules! cases {
@@ -70,6 +72,9 @@ cases!(
     row_lists_words_and_properties,
     row_types,
     row_dates,
+    callers_see_what_names_them,
+    changed_access_control_holds_at_once,
+    shared_with_ever_others,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {

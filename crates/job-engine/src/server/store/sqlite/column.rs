@@ -119,11 +119,6 @@ impl Column {
         }
     }
 
-    /// Whether an index begins with it.
-    pub fn finds_equals(self) -> bool {
-        matches!(self, Self::Id | Self::State | Self::Action | Self::Target | Self::Parent)
-    }
-
     fn holds_times(self) -> bool {
         matches!(self, Self::Created | Self::Updated)
     }

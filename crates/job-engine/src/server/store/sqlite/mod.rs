@@ -14,9 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::failure::{failure, open_failure};
 use self::reader::Reader;
+use self::unindexed::unindexed;
 use self::writer::{Change, Request, Row, Write};
 use super::{Page, Query, Record, Store, StoreError};
 
+mod audience;
 mod column;
 mod failure;
 mod reader;
@@ -24,6 +26,7 @@ mod schema;
 mod select;
 #[cfg(test)]
 mod tests;
+mod unindexed;
 mod writer;
 
 /// Requests that may wait for a thread before callers are held up.
@@ -230,8 +233,12 @@ impl Store for SqliteStore {
     }
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
-        let (what, kind, query) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-        self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &query)).await
+        let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+        let found = self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &asked)).await;
+        found.map_err(|error| match error {
+            StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(query) },
+            other => other,
+        })
     }
 
     /// In pages: what is changed between finding and removing stays.

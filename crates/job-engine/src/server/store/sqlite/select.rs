@@ -7,6 +7,7 @@ use rusqlite::types::Value as SqlValue;
 use slipstream_cimi::filter::{Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 
+use super::audience::Visible;
 use super::column::Column;
 use crate::server::store::Query;
 
@@ -35,31 +36,45 @@ impl Select {
 const MOST_VALUES: usize = 32_000;
 /// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
 const MOST_BRANCHES: usize = 8;
+/// Searches merged at most, over states and audiences.
+const MOST_PARTS: usize = 64;
 
 /// The search for one type; `irregular` are the bits of the columns that cannot be relied on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug)]
 pub(super) struct Translator<'a> {
     pub kind: &'a str,
     pub irregular: i64,
+    pub visible: Visible,
+}
+
+/// A part of the documents that match, which no other part shares.
+struct Part {
+    /// Only those of this audience; else those that are visible.
+    audience: Option<i64>,
+    filter: Option<Filter>,
 }
 
 impl Translator<'_> {
-    /// Selects the ids of the page, and beside each, as the second column, its revision.
-    pub fn page(&self, query: &Query) -> Select {
-        let branches = query.filter.as_ref().and_then(|filter| self.branches(filter));
-        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list; a walk
-        // over pages comes through everything anyway, but once
-        let finds_few = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
-        let sign = if finds_few && branches.is_none() && query.after.is_none() { "+" } else { "" };
+    /// Selects the ids of the page. `few` says that sorting all that match takes less than walking in the order wanted
+    /// until the page is full.
+    pub fn page(&self, query: &Query, few: bool) -> Select {
+        self.select(query, "id", few)
+    }
+
+    /// The same with the revision of each as the second column.
+    pub fn revisions(&self, query: &Query) -> Select {
+        self.select(query, "id, revision", false)
+    }
+
+    fn select(&self, query: &Query, columns: &str, few: bool) -> Select {
+        let parts = self.parts(query.filter.as_ref());
+        // the sign keeps SQLite from walking in the order wanted
+        let sign = if few && parts.is_none() { "+" } else { "" };
+        let parts = parts.unwrap_or_else(|| vec![Part { audience: None, filter: query.filter.clone() }]);
         let mut select = Select::default();
-        match branches {
-            Some(branches) => {
-                for (index, branch) in branches.iter().enumerate() {
-                    select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
-                    self.rows(&mut select, query, Some(branch));
-                }
-            }
-            None => self.rows(&mut select, query, query.filter.as_ref()),
+        for (index, part) in parts.iter().enumerate() {
+            select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
+            self.rows(&mut select, query, columns, part);
         }
         select.push(&[" ORDER BY "]);
         for (index, order) in query.order.iter().enumerate() {
@@ -72,22 +87,80 @@ impl Translator<'_> {
         select
     }
 
-    /// Counts all matches.
+    /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
-        self.conditions(&mut select, query, query.filter.as_ref());
-        select
+        self.tallied(query).unwrap_or_else(|| {
+            let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
+            self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
+            select
+        })
     }
 
-    fn rows(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
-        select.push(&["SELECT id, revision"]);
+    /// The count from the tally; none if the search asks for more than that has.
+    fn tallied(&self, query: &Query) -> Option<Select> {
+        let filter = query.filter.as_ref();
+        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+            return None;
+        }
+        let mut select = Select::default();
+        select.push(&["SELECT ifnull(sum(documents), 0) FROM tally WHERE type = ? AND scope "]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        let (owner, rest) = self.owner(filter);
+        match (&self.visible, owner) {
+            (Visible::All, None) => select.push(&["= 0"]),
+            (Visible::All, Some(owner)) => {
+                select.push(&["= ?"]);
+                select.values.push(SqlValue::Text(owner.to_owned()));
+            }
+            (Visible::Callers { administrators: true, .. }, _) | (_, Some(_)) => return None,
+            (visible, None) => self.audiences(&mut select, visible),
+        }
+        for part in rest {
+            if !self.is_tallied(part) {
+                return None;
+            }
+            select.push(&[" AND "]);
+            self.filter(&mut select, part);
+        }
+        Some(select)
+    }
+
+    /// The owner whose documents are asked for, if it is one, and what is asked besides.
+    fn owner<'f>(&self, filter: Option<&'f Filter>) -> (Option<&'f str>, Vec<&'f Filter>) {
+        let mut rest: Vec<&Filter> = match filter {
+            Some(Filter::All(parts)) => parts.iter().collect(),
+            other => other.into_iter().collect(),
+        };
+        let owner = |part: &&'f Filter| match part {
+            Filter::Compare(path, Comparison::Equal, Literal::Text(name)) => {
+                self.column(&path.0).filter(|column| *column == Column::Owner).map(|_| name.as_str())
+            }
+            _ => None,
+        };
+        let place = rest.iter().position(|part| owner(part).is_some());
+        (place.and_then(|place| owner(&rest.remove(place))), rest)
+    }
+
+    /// Whether it asks for nothing but what the tally has.
+    fn is_tallied(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().all(|part| self.is_tallied(part)),
+            Filter::Compare(path, comparison, literal) => self
+                .column(&path.0)
+                .filter(|column| matches!(column, Column::State | Column::Action))
+                .is_some_and(|column| column.condition(*comparison, literal).is_some()),
+        }
+    }
+
+    fn rows(&self, select: &mut Select, query: &Query, columns: &str, part: &Part) {
+        select.push(&["SELECT ", columns]);
         for (index, order) in query.order.iter().enumerate() {
             select.push(&[", "]);
             self.key(select, order);
             select.push(&[" AS key", &index.to_string()]);
         }
         select.push(&[" FROM resource"]);
-        self.conditions(select, query, filter);
+        self.conditions(select, query, part);
     }
 
     fn key(&self, select: &mut Select, order: &Order) {
@@ -100,20 +173,61 @@ impl Translator<'_> {
         }
     }
 
-    fn conditions(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+    fn conditions(&self, select: &mut Select, query: &Query, part: &Part) {
         select.push(&[" WHERE type = ?"]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         if let Some(after) = &query.after {
             select.push(&[" AND id > ?"]);
             select.values.push(SqlValue::Text(after.clone()));
         }
-        if let Some(filter) = filter {
-            select.push(&[" AND "]);
-            if values(filter) > MOST_VALUES {
-                select.ask(filter.clone());
-            } else {
-                self.filter(select, filter);
+        match part.audience {
+            Some(audience) => {
+                select.push(&[" AND audience = ?"]);
+                select.values.push(SqlValue::Integer(audience));
             }
+            None => self.visible(select),
+        }
+        self.matching(select, part.filter.as_ref());
+    }
+
+    fn visible(&self, select: &mut Select) {
+        match &self.visible {
+            Visible::All => (),
+            Visible::Callers { administrators: true, .. } => {
+                select.push(&[" AND (audience IS NULL OR audience "]);
+                self.audiences(select, &self.visible);
+                select.push(&[")"]);
+            }
+            visible => {
+                select.push(&[" AND audience "]);
+                self.audiences(select, visible);
+            }
+        }
+    }
+
+    /// That it is one of these.
+    fn audiences(&self, select: &mut Select, visible: &Visible) {
+        match visible {
+            Visible::All => select.push(&["IS NOT NULL"]),
+            Visible::Audiences(audiences) => {
+                select.push(&["IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
+                select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
+            }
+            Visible::Callers { names, .. } => {
+                let callers = "SELECT value FROM json_each(?)";
+                select.push(&["IN (SELECT audience FROM viewer WHERE type = ? AND principal IN (", callers, "))"]);
+                select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
+            }
+        }
+    }
+
+    fn matching(&self, select: &mut Select, filter: Option<&Filter>) {
+        let Some(filter) = filter else { return };
+        select.push(&[" AND "]);
+        if values(filter) > MOST_VALUES {
+            select.ask(filter.clone());
+        } else {
+            self.filter(select, filter);
         }
     }
 
@@ -176,6 +290,29 @@ impl Translator<'_> {
         }
     }
 
+    /// The search as several, each of which has an index in the order wanted; none where there is but one.
+    fn parts(&self, filter: Option<&Filter>) -> Option<Vec<Part>> {
+        let branches = filter.and_then(|filter| self.branches(filter));
+        let audiences = match &self.visible {
+            Visible::Audiences(audiences) if !audiences.is_empty() => audiences.as_slice(),
+            _ => {
+                return Some(
+                    branches?.into_iter().map(|branch| Part { audience: None, filter: Some(branch) }).collect(),
+                );
+            }
+        };
+        let branches = branches.filter(|branches| branches.len() * audiences.len() <= MOST_PARTS);
+        let filters: Vec<Option<Filter>> =
+            branches.map_or_else(|| vec![filter.cloned()], |branches| branches.into_iter().map(Some).collect());
+        if filter.map_or(0, values) * filters.len() * audiences.len() > MOST_VALUES {
+            return None;
+        }
+        let parts = audiences.iter().flat_map(|audience| {
+            filters.iter().map(|filter| Part { audience: Some(*audience), filter: filter.clone() })
+        });
+        Some(parts.collect())
+    }
+
     /// A filter that asks for one of some states (or targets) as one filter for each: each has an index in the order
     /// wanted, while all together would have to be sorted. No document is in two.
     fn branches(&self, filter: &Filter) -> Option<Vec<Filter>> {
@@ -193,17 +330,6 @@ impl Translator<'_> {
             Filter::All(others.cloned().chain([alternative]).collect())
         };
         Some(alternatives.into_iter().map(branch).collect())
-    }
-
-    /// Whether only documents with one of some values in a column can match.
-    fn asks_for_a_list(&self, filter: &Filter) -> bool {
-        match filter {
-            Filter::All(parts) => parts.iter().any(|part| self.asks_for_a_list(part)),
-            Filter::Compare(path, Comparison::Equal, literal @ Literal::List(_)) => self
-                .column(&path.0)
-                .is_some_and(|column| column.finds_equals() && column.condition(Comparison::Equal, literal).is_some()),
-            Filter::Any(_) | Filter::Compare(..) => false,
-        }
     }
 
     fn alternatives(&self, filter: &Filter) -> Option<Vec<Filter>> {
