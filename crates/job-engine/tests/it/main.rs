@@ -7,6 +7,7 @@ mod failing_store;
 mod kill;
 mod leases;
 mod python_client;
+mod queries;
 mod reconcile;
 mod reconcile_runs;
 mod stopping;

@@ -8,6 +8,10 @@ use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 
+use self::aggregations::{
+    aggregations_are_over_all_that_is_selected, aggregations_are_over_what_may_be_seen,
+    irregular_values_are_aggregated, what_cannot_be_computed_is_refused,
+};
 use self::filters::{
     a_filter_of_thousands_of_terms, dates_compare_as_instants, filters_select, irregular_values_are_found,
     lists_of_thousands, one_irregular_value_is_enough, prefixes_and_lists_select,
@@ -16,6 +20,7 @@ use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
 
+mod aggregations;
 mod filters;
 mod property;
 
@@ -57,6 +62,10 @@ cases!(
     one_irregular_value_is_enough,
     remove_matching_removes_those_and_no_others,
     a_filter_of_thousands_of_terms,
+    aggregations_are_over_all_that_is_selected,
+    aggregations_are_over_what_may_be_seen,
+    irregular_values_are_aggregated,
+    what_cannot_be_computed_is_refused,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {

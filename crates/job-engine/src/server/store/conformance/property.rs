@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal};
+use slipstream_cimi::query::{Aggregation, Algorithm};
 
-use super::{Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, Value, json};
+use super::{
+    Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, StoreError, Value, json,
+};
 
 const PATHS: &[&str] = &[
     "state",
@@ -166,11 +169,26 @@ fn query() -> impl Strategy<Value = Query> {
     )
 }
 
+/// Those that compute often meet a text, so the others are asked for by themselves.
+fn aggregations() -> impl Strategy<Value = Vec<Aggregation>> {
+    let one = |algorithms: &'static [Algorithm]| {
+        (prop::sample::select(algorithms), prop::sample::select(PATHS))
+            .prop_map(|(algorithm, path)| Aggregation { algorithm, attribute: path.to_owned() })
+    };
+    let any = one(&[Algorithm::Count, Algorithm::Cardinality, Algorithm::Missing, Algorithm::Terms]);
+    prop_oneof![prop::collection::vec(any, 1..5), prop::collection::vec(one(&Algorithm::ALL), 1..3)]
+}
+
 fn shown(page: &Page) -> (u64, Vec<&str>) {
     (page.count, page.records.iter().map(|record| record.id.as_str()).collect())
 }
 
-fn same_answers(documents: &[Value], queries: &[Query], removed: &Filter) -> Result<(), TestCaseError> {
+fn same_answers(
+    documents: &[Value],
+    queries: &[Query],
+    aggregations: &[Vec<Aggregation>],
+    removed: &Filter,
+) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let sqlite: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
@@ -191,6 +209,9 @@ fn same_answers(documents: &[Value], queries: &[Query], removed: &Filter) -> Res
             }
             prop_assert_eq!(expected, found);
         }
+        for (query, asked) in queries.iter().zip(aggregations) {
+            same_aggregations((&*memory, &*sqlite), query, asked).await?;
+        }
         let expected = memory.remove_matching("job", removed).await.unwrap();
         prop_assert_eq!(expected, sqlite.remove_matching("job", removed).await.unwrap());
         let everything = Query { limit: 100, ..Query::default() };
@@ -202,6 +223,21 @@ fn same_answers(documents: &[Value], queries: &[Query], removed: &Filter) -> Res
     })
 }
 
+async fn same_aggregations(
+    (memory, sqlite): (&dyn Store, &dyn Store),
+    query: &Query,
+    asked: &[Aggregation],
+) -> Result<(), TestCaseError> {
+    let expected = memory.aggregate("job", query, asked).await;
+    let found = sqlite.aggregate("job", query, asked).await;
+    match (expected, found) {
+        // which of several was met first is a matter of the order
+        (Err(StoreError::Aggregation(_)), Err(StoreError::Aggregation(_))) => {}
+        (expected, found) => prop_assert_eq!(expected.unwrap(), found.unwrap(), "{:?} {:?}", asked, query),
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -209,17 +245,19 @@ proptest! {
     fn sqlite_answers_as_memory_does_on_regular_documents(
         documents in prop::collection::vec(regular_document(), 0..20),
         queries in prop::collection::vec(query(), 12),
+        asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &queries, &removed)?;
+        same_answers(&documents, &queries, &asked, &removed)?;
     }
 
     #[test]
     fn sqlite_answers_as_memory_does_on_wild_documents(
         documents in prop::collection::vec(wild_document(), 0..12),
         queries in prop::collection::vec(query(), 12),
+        asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &queries, &removed)?;
+        same_answers(&documents, &queries, &asked, &removed)?;
     }
 }

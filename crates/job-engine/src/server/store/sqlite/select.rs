@@ -100,7 +100,8 @@ impl Translator<'_> {
         }
     }
 
-    fn conditions(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+    /// Where documents have to be that a query selects.
+    pub fn conditions(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
         select.push(&[" WHERE type = ?"]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         if let Some(after) = &query.after {
@@ -118,7 +119,7 @@ impl Translator<'_> {
     }
 
     /// An attribute's column, if it can be relied on.
-    fn column(&self, path: &str) -> Option<Column> {
+    pub fn column(&self, path: &str) -> Option<Column> {
         Column::of(path).filter(|column| column.bit() & self.irregular == 0)
     }
 
