@@ -16,6 +16,7 @@ use self::filters::{
     a_filter_of_thousands_of_terms, dates_compare_as_instants, filters_select, irregular_values_are_found,
     lists_of_thousands, one_irregular_value_is_enough, prefixes_and_lists_select,
 };
+use self::visibility::{callers_see_what_names_them, changed_access_control_holds_at_once, shared_with_ever_others};
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
@@ -23,6 +24,7 @@ use super::{Page, Query, Record, Store, StoreError};
 mod aggregations;
 mod filters;
 mod property;
+mod visibility;
 
 /// Runs each case over each store.
 macro_rules! cases {
@@ -66,6 +68,9 @@ cases!(
     aggregations_are_over_what_may_be_seen,
     irregular_values_are_aggregated,
     what_cannot_be_computed_is_refused,
+    callers_see_what_names_them,
+    changed_access_control_holds_at_once,
+    shared_with_ever_others,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {

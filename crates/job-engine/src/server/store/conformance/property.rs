@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal};
 use slipstream_cimi::query::{Aggregation, Algorithm};
 
+use crate::server::access::{Principal, default_acl, viewers, with_administrator_rule};
+
 use super::{
     Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, StoreError, Value, json,
 };
@@ -16,6 +18,7 @@ const PATHS: &[&str] = &[
     "priority",
     "targetResource/href",
     "acl/owner/principal",
+    "parentJob",
     "progress",
     "nested/list",
     "id",
@@ -76,6 +79,54 @@ fn value() -> impl Strategy<Value = Value> {
         1 => scalar().prop_map(|value| json!({"href": value})),
         1 => scalar().prop_map(|value| json!([[value], []])),
     ]
+}
+
+/// Callers and viewers: some that are nearly the same, among them administrators.
+fn principal() -> impl Strategy<Value = Principal> {
+    prop_oneof![
+        3 => prop::sample::select(vec!["jane", "joe", "USER", "ADMIN"]).prop_map(|name| Principal::User(name.to_owned())),
+        3 => prop::sample::select(vec!["ADMIN", "USER", "jane", "session/1"])
+            .prop_map(|name| Principal::Role(name.to_owned())),
+    ]
+}
+
+fn shown_principal(principal: &Principal) -> Value {
+    match principal {
+        Principal::User(name) => json!({"type": "USER", "principal": name}),
+        Principal::Role(name) => json!({"type": "ROLE", "principal": name}),
+    }
+}
+
+/// None, that of most jobs, one as it should be, or anything.
+fn acl() -> impl Strategy<Value = Option<Value>> {
+    let right = prop::sample::select(vec!["VIEW", "MODIFY", "ALL", "DELETE", "view"]);
+    let rule = (principal(), right).prop_map(|(principal, right)| {
+        let mut rule = shown_principal(&principal);
+        rule["right"] = json!(right);
+        rule
+    });
+    let good =
+        (principal(), prop::collection::vec(rule, 0..4), any::<bool>()).prop_map(|(owner, rules, administered)| {
+            let acl = json!({"owner": shown_principal(&owner), "rules": rules});
+            Some(if administered { with_administrator_rule(acl) } else { acl })
+        });
+    prop_oneof![
+        1 => Just(None),
+        2 => Just(Some(default_acl())),
+        6 => good,
+        1 => value().prop_map(Some),
+        1 => value().prop_map(|value| Some(json!({"owner": value, "rules": [{"type": "USER", "principal": value}]}))),
+    ]
+}
+
+/// With access control beside what the document has.
+fn guarded(document: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
+    (document, acl()).prop_map(|(mut document, acl)| {
+        if let Some(acl) = acl {
+            document["acl"] = acl;
+        }
+        document
+    })
 }
 
 /// Documents in which a job's attributes are what they should be; nothing irregular hides the columns.
@@ -161,10 +212,12 @@ fn query() -> impl Strategy<Value = Query> {
     let order = (prop::sample::select(PATHS), any::<bool>())
         .prop_map(|(path, descending)| Order { attribute: path.to_owned(), descending });
     let after = prop::option::weighted(0.2, "job/[0-9]{2}");
-    (prop::option::weighted(0.8, filter()), prop::collection::vec(order, 0..3), after, 0_u64..4, 0_u64..30).prop_map(
-        |(filter, order, after, offset, limit)| {
+    let filter = prop::option::weighted(0.8, filter());
+    let visible_to = prop::option::weighted(0.6, prop::collection::vec(principal(), 0..4));
+    (filter, visible_to, prop::collection::vec(order, 0..3), after, 0_u64..4, 0_u64..30).prop_map(
+        |(filter, visible_to, order, after, offset, limit)| {
             let order = if after.is_some() { Vec::new() } else { order };
-            Query { filter, order, after, offset, limit, ..Query::default() }
+            Query { filter, visible_to, order, after, offset, limit }
         },
     )
 }
@@ -183,8 +236,10 @@ fn shown(page: &Page) -> (u64, Vec<&str>) {
     (page.count, page.records.iter().map(|record| record.id.as_str()).collect())
 }
 
+/// Stores the documents, replaces the first ones by `changed`, removes every fifth of all, and asks.
 fn same_answers(
     documents: &[Value],
+    changed: &[Value],
     queries: &[Query],
     aggregations: &[Vec<Aggregation>],
     removed: &Filter,
@@ -193,19 +248,15 @@ fn same_answers(
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let sqlite: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-        for (number, document) in documents.iter().enumerate() {
-            let document = document.as_object().unwrap().clone();
-            let record = Record { id: format!("job/{number:02}"), revision: 0, document, ledger: Value::Null };
-            memory.insert(record.clone()).await.unwrap();
-            sqlite.insert(record).await.unwrap();
+        for store in [&memory, &sqlite] {
+            fill(store.as_ref(), documents, changed).await;
         }
         for query in queries {
             let (expected, found) =
                 (memory.query("job", query).await.unwrap(), sqlite.query("job", query).await.unwrap());
             prop_assert_eq!(shown(&expected), shown(&found), "{:?}", query);
-            if let Some(filter) = query.filter.as_ref().filter(|_| query.after.is_none()) {
-                let matches = documents.iter().filter(|document| filter.matches(document.as_object().unwrap()));
-                prop_assert_eq!(matches.count() as u64, found.count, "{:?}", filter);
+            if query.after.is_none() {
+                prop_assert_eq!(matching(memory.as_ref(), query).await, found.count, "{:?}", query);
             }
             prop_assert_eq!(expected, found);
         }
@@ -219,8 +270,44 @@ fn same_answers(
             memory.query("job", &everything).await.unwrap(),
             sqlite.query("job", &everything).await.unwrap()
         );
+        for query in queries {
+            let count = Query { limit: 0, ..query.clone() };
+            let (expected, found) =
+                (memory.query("job", &count).await.unwrap(), sqlite.query("job", &count).await.unwrap());
+            prop_assert_eq!(expected.count, found.count, "{:?}", count);
+        }
         Ok(())
     })
+}
+
+/// How many match, by the evaluator alone.
+async fn matching(store: &dyn Store, query: &Query) -> u64 {
+    let everything = store.query("job", &Query { limit: 100, ..Query::default() }).await.unwrap().records;
+    let is_visible = |record: &&Record| {
+        let viewers = viewers(&record.document);
+        query.visible_to.as_ref().is_none_or(|callers| callers.iter().any(|caller| viewers.contains(caller)))
+    };
+    let matches = |record: &&Record| query.filter.as_ref().is_none_or(|filter| filter.matches(&record.document));
+    everything.iter().filter(is_visible).filter(matches).count() as u64
+}
+
+async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
+    let record = |number: usize, revision: u64, document: &Value| {
+        let document = document.as_object().unwrap().clone();
+        Record { id: format!("job/{number:02}"), revision, document, ledger: Value::Null }
+    };
+    for (number, document) in documents.iter().enumerate() {
+        store.insert(record(number, 0, document)).await.unwrap();
+    }
+    for (number, document) in changed.iter().enumerate().take(documents.len()) {
+        assert!(store.insert(record(number, 0, document)).await.is_err(), "it exists");
+        assert!(store.replace(record(number, 2, document)).await.is_err(), "it is older");
+        store.replace(record(number, 1, document)).await.unwrap();
+    }
+    for number in (0..documents.len()).step_by(5) {
+        let revision = store.get(&format!("job/{number:02}")).await.unwrap().unwrap().revision;
+        store.remove(&format!("job/{number:02}"), revision).await.unwrap();
+    }
 }
 
 async fn same_aggregations(
@@ -243,21 +330,23 @@ proptest! {
 
     #[test]
     fn sqlite_answers_as_memory_does_on_regular_documents(
-        documents in prop::collection::vec(regular_document(), 0..20),
+        documents in prop::collection::vec(guarded(regular_document()), 0..20),
+        changed in prop::collection::vec(guarded(regular_document()), 0..6),
         queries in prop::collection::vec(query(), 12),
         asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &queries, &asked, &removed)?;
+        same_answers(&documents, &changed, &queries, &asked, &removed)?;
     }
 
     #[test]
     fn sqlite_answers_as_memory_does_on_wild_documents(
-        documents in prop::collection::vec(wild_document(), 0..12),
+        documents in prop::collection::vec(guarded(wild_document()), 0..12),
+        changed in prop::collection::vec(guarded(wild_document()), 0..6),
         queries in prop::collection::vec(query(), 12),
         asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &queries, &asked, &removed)?;
+        same_answers(&documents, &changed, &queries, &asked, &removed)?;
     }
 }

@@ -19,6 +19,7 @@ use self::reader::Reader;
 use self::writer::{Change, Request, Row, Write};
 use super::{Page, Query, Record, Store, StoreError};
 
+mod audience;
 mod column;
 mod failure;
 mod reader;

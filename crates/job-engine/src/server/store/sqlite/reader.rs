@@ -13,6 +13,7 @@ use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::{Attribute, Filter};
 
+use super::audience::{self, Visible};
 use super::failure::DAMAGED;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
@@ -52,7 +53,7 @@ impl Reader {
 
     /// A page and its count, both of one moment.
     pub fn query(&self, kind: &str, query: &Query) -> rusqlite::Result<Page> {
-        self.within_limit(kind, |translator| {
+        self.within_limit(kind, query, |translator| {
             let found = if query.limit == 0 { Vec::new() } else { self.found(translator.page(query))? };
             let shown = found.len() as u64;
             let walks = query.after.is_some();
@@ -71,13 +72,13 @@ impl Reader {
 
     /// Id and revision of what a query finds, without its count.
     pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, u64)>> {
-        self.within_limit(kind, |translator| self.found(translator.page(query)))
+        self.within_limit(kind, query, |translator| self.found(translator.page(query)))
     }
 
     /// How `SQLite` would go about a search, one line per step.
     #[cfg(test)]
     pub fn plan(&self, kind: &str, query: &Query, count: bool) -> rusqlite::Result<Vec<String>> {
-        self.within_limit(kind, |translator| {
+        self.within_limit(kind, query, |translator| {
             let select = if count { translator.count(query) } else { translator.page(query) };
             let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
             let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
@@ -89,12 +90,17 @@ impl Reader {
     fn within_limit<T>(
         &self,
         kind: &str,
+        query: &Query,
         search: impl FnOnce(&Translator<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         self.deadline.set(Some(Instant::now() + self.patience));
         let answer = self.connection.unchecked_transaction().and_then(|snapshot| {
             let irregular = self.irregular(kind)?;
-            let answer = search(&Translator { kind, irregular })?;
+            let visible = match &query.visible_to {
+                Some(callers) => audience::visible(&self.connection, kind, callers)?,
+                None => Visible::All,
+            };
+            let answer = search(&Translator { kind, irregular, visible })?;
             snapshot.commit()?;
             Ok(answer)
         });

@@ -19,6 +19,10 @@ const PREPARED: usize = 64;
 /// keeps them in the tree that is searched. `type` is the first part of `id`, so that the primary key finds a document
 /// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
 /// times newest first, as they are asked for.
+///
+/// `tally` counts the documents by all that is asked most, so that a count walks through no documents: those of one
+/// audience, and under audience 0 all of them. Its triggers add before they take away: an audience that keeps documents
+/// never has none in between. See `audience` for what that is.
 const SCHEMA: &str = "
     CREATE TABLE resource (
         type TEXT NOT NULL,
@@ -35,6 +39,7 @@ const SCHEMA: &str = "
         updated TEXT,
         priority INTEGER,
         owner TEXT,
+        audience INTEGER,
         PRIMARY KEY (type, id)
     ) STRICT;
     CREATE INDEX resource_by_created ON resource (type, created DESC, id);
@@ -43,7 +48,68 @@ const SCHEMA: &str = "
     CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
     CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
     CREATE INDEX resource_by_parent ON resource (type, parent, id) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
+        WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
     CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
+
+    CREATE TABLE audience (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        viewers TEXT NOT NULL,
+        UNIQUE (type, viewers)
+    ) STRICT;
+    CREATE TABLE viewer (
+        type TEXT NOT NULL,
+        principal TEXT NOT NULL,
+        audience INTEGER NOT NULL,
+        PRIMARY KEY (type, principal, audience)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX viewer_by_audience ON viewer (audience);
+
+    CREATE TABLE tally (
+        type TEXT NOT NULL,
+        audience INTEGER NOT NULL,
+        state TEXT,
+        action TEXT,
+        documents INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX tally_by_all ON tally (type, audience, ifnull(state, x''), ifnull(action, x''));
+
+    CREATE TRIGGER resource_added AFTER INSERT ON resource BEGIN
+        INSERT INTO tally VALUES (new.type, 0, new.state, new.action, 1)
+            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+            DO UPDATE SET documents = documents + 1;
+        INSERT INTO tally SELECT new.type, new.audience, new.state, new.action, 1 WHERE new.audience IS NOT NULL
+            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+            DO UPDATE SET documents = documents + 1;
+    END;
+    CREATE TRIGGER resource_removed AFTER DELETE ON resource BEGIN
+        UPDATE tally SET documents = documents - 1
+            WHERE type = old.type AND audience IN (0, old.audience)
+            AND ifnull(state, x'') = ifnull(old.state, x'') AND ifnull(action, x'') = ifnull(old.action, x'');
+    END;
+    CREATE TRIGGER resource_changed AFTER UPDATE ON resource
+        WHEN old.state IS NOT new.state OR old.action IS NOT new.action OR old.audience IS NOT new.audience
+    BEGIN
+        INSERT INTO tally VALUES (new.type, 0, new.state, new.action, 1)
+            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+            DO UPDATE SET documents = documents + 1;
+        INSERT INTO tally SELECT new.type, new.audience, new.state, new.action, 1 WHERE new.audience IS NOT NULL
+            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+            DO UPDATE SET documents = documents + 1;
+        UPDATE tally SET documents = documents - 1
+            WHERE type = old.type AND audience IN (0, old.audience)
+            AND ifnull(state, x'') = ifnull(old.state, x'') AND ifnull(action, x'') = ifnull(old.action, x'');
+    END;
+    CREATE TRIGGER tally_empty AFTER UPDATE ON tally WHEN new.documents = 0 BEGIN
+        DELETE FROM tally WHERE rowid = new.rowid;
+        DELETE FROM viewer WHERE audience = new.audience
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND audience = new.audience);
+        DELETE FROM audience WHERE id = new.audience
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND audience = new.audience);
+    END;
 ";
 
 /// The connection that writes; makes the table in a new file. Looks at nothing but the header and the schema, so that

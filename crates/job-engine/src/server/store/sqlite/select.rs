@@ -7,6 +7,7 @@ use rusqlite::types::Value as SqlValue;
 use slipstream_cimi::filter::{Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 
+use super::audience::Visible;
 use super::column::Column;
 use crate::server::store::Query;
 
@@ -35,31 +36,38 @@ impl Select {
 const MOST_VALUES: usize = 32_000;
 /// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
 const MOST_BRANCHES: usize = 8;
+/// Searches merged at most, over states and audiences.
+const MOST_PARTS: usize = 64;
 
 /// The search for one type; `irregular` are the bits of the columns that cannot be relied on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug)]
 pub(super) struct Translator<'a> {
     pub kind: &'a str,
     pub irregular: i64,
+    pub visible: Visible,
+}
+
+/// A part of the documents that match, which no other part shares.
+struct Part {
+    /// Only those of this audience; else those that are visible.
+    audience: Option<i64>,
+    filter: Option<Filter>,
 }
 
 impl Translator<'_> {
     /// Selects the ids of the page, and beside each, as the second column, its revision.
     pub fn page(&self, query: &Query) -> Select {
-        let branches = query.filter.as_ref().and_then(|filter| self.branches(filter));
-        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list; a walk
-        // over pages comes through everything anyway, but once
-        let finds_few = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
-        let sign = if finds_few && branches.is_none() && query.after.is_none() { "+" } else { "" };
+        let parts = self.parts(query.filter.as_ref());
+        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list, or of
+        // a caller; a walk over pages comes through everything anyway, but once
+        let asks_for_a_list = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
+        let finds_few = asks_for_a_list || matches!(self.visible, Visible::Callers { administrators: false, .. });
+        let sign = if finds_few && parts.is_none() && query.after.is_none() { "+" } else { "" };
+        let parts = parts.unwrap_or_else(|| vec![Part { audience: None, filter: query.filter.clone() }]);
         let mut select = Select::default();
-        match branches {
-            Some(branches) => {
-                for (index, branch) in branches.iter().enumerate() {
-                    select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
-                    self.rows(&mut select, query, Some(branch));
-                }
-            }
-            None => self.rows(&mut select, query, query.filter.as_ref()),
+        for (index, part) in parts.iter().enumerate() {
+            select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
+            self.rows(&mut select, query, part);
         }
         select.push(&[" ORDER BY "]);
         for (index, order) in query.order.iter().enumerate() {
@@ -72,14 +80,74 @@ impl Translator<'_> {
         select
     }
 
-    /// Counts all matches.
+    /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
-        self.conditions(&mut select, query, query.filter.as_ref());
+        let mut select = Select::default();
+        if self.tally_answers(query) {
+            select.push(&["SELECT ifnull(sum(documents), 0)"]);
+            self.tallied(&mut select, query);
+        } else {
+            select.push(&["SELECT count(*)"]);
+            self.all(&mut select, query);
+        }
         select
     }
 
-    fn rows(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+    /// Selects each value of a column among all matches, with the number of those that have it.
+    pub fn groups(&self, query: &Query, column: Column) -> Select {
+        let mut select = Select::default();
+        if is_tallied(column) && self.tally_answers(query) {
+            select.push(&["SELECT ", column.name(), ", sum(documents)"]);
+            self.tallied(&mut select, query);
+        } else {
+            select.push(&["SELECT ", column.name(), ", count(*)"]);
+            self.all(&mut select, query);
+        }
+        select.push(&[" GROUP BY ", column.name()]);
+        select
+    }
+
+    /// Selects the documents of all matches.
+    pub fn documents(&self, query: &Query) -> Select {
+        let mut select = Select { sql: "SELECT document".into(), ..Select::default() };
+        self.all(&mut select, query);
+        select
+    }
+
+    fn all(&self, select: &mut Select, query: &Query) {
+        select.push(&[" FROM resource"]);
+        self.conditions(select, query, &Part { audience: None, filter: query.filter.clone() });
+    }
+
+    fn tallied(&self, select: &mut Select, query: &Query) {
+        select.push(&[" FROM tally WHERE type = ?"]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        match &self.visible {
+            Visible::All => select.push(&[" AND audience = 0"]),
+            _ => self.visible(select),
+        }
+        self.matching(select, query.filter.as_ref());
+    }
+
+    /// Whether the tally knows how many match.
+    fn tally_answers(&self, query: &Query) -> bool {
+        let administrators = matches!(self.visible, Visible::Callers { administrators: true, .. });
+        let knows = |filter: &Filter| values(filter) <= MOST_VALUES && self.is_tallied(filter);
+        !administrators && query.after.is_none() && query.filter.as_ref().is_none_or(knows)
+    }
+
+    /// Whether it asks for nothing but what the tally has.
+    fn is_tallied(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().all(|part| self.is_tallied(part)),
+            Filter::Compare(path, comparison, literal) => self
+                .column(&path.0)
+                .filter(|column| is_tallied(*column))
+                .is_some_and(|column| column.condition(*comparison, literal).is_some()),
+        }
+    }
+
+    fn rows(&self, select: &mut Select, query: &Query, part: &Part) {
         select.push(&["SELECT id, revision"]);
         for (index, order) in query.order.iter().enumerate() {
             select.push(&[", "]);
@@ -87,7 +155,7 @@ impl Translator<'_> {
             select.push(&[" AS key", &index.to_string()]);
         }
         select.push(&[" FROM resource"]);
-        self.conditions(select, query, filter);
+        self.conditions(select, query, part);
     }
 
     fn key(&self, select: &mut Select, order: &Order) {
@@ -100,21 +168,48 @@ impl Translator<'_> {
         }
     }
 
-    /// Where documents have to be that a query selects.
-    pub fn conditions(&self, select: &mut Select, query: &Query, filter: Option<&Filter>) {
+    fn conditions(&self, select: &mut Select, query: &Query, part: &Part) {
         select.push(&[" WHERE type = ?"]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         if let Some(after) = &query.after {
             select.push(&[" AND id > ?"]);
             select.values.push(SqlValue::Text(after.clone()));
         }
-        if let Some(filter) = filter {
-            select.push(&[" AND "]);
-            if values(filter) > MOST_VALUES {
-                select.ask(filter.clone());
-            } else {
-                self.filter(select, filter);
+        match part.audience {
+            Some(audience) => {
+                select.push(&[" AND audience = ?"]);
+                select.values.push(SqlValue::Integer(audience));
             }
+            None => self.visible(select),
+        }
+        self.matching(select, part.filter.as_ref());
+    }
+
+    fn visible(&self, select: &mut Select) {
+        match &self.visible {
+            Visible::All => (),
+            Visible::Audiences(audiences) => {
+                let marks = vec!["?"; audiences.len()].join(", ");
+                select.push(&[" AND audience IN (", &marks, ")"]);
+                select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
+            }
+            Visible::Callers { names, administrators } => {
+                let or_none = if *administrators { "audience IS NULL OR " } else { "" };
+                let theirs = "SELECT audience FROM viewer \
+                              WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
+                select.push(&[" AND (", or_none, "audience IN (", theirs, "))"]);
+                select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
+            }
+        }
+    }
+
+    fn matching(&self, select: &mut Select, filter: Option<&Filter>) {
+        let Some(filter) = filter else { return };
+        select.push(&[" AND "]);
+        if values(filter) > MOST_VALUES {
+            select.ask(filter.clone());
+        } else {
+            self.filter(select, filter);
         }
     }
 
@@ -177,6 +272,29 @@ impl Translator<'_> {
         }
     }
 
+    /// The search as several, each of which has an index in the order wanted; none where there is but one.
+    fn parts(&self, filter: Option<&Filter>) -> Option<Vec<Part>> {
+        let branches = filter.and_then(|filter| self.branches(filter));
+        let audiences = match &self.visible {
+            Visible::Audiences(audiences) if !audiences.is_empty() => audiences.as_slice(),
+            _ => {
+                return Some(
+                    branches?.into_iter().map(|branch| Part { audience: None, filter: Some(branch) }).collect(),
+                );
+            }
+        };
+        let branches = branches.filter(|branches| branches.len() * audiences.len() <= MOST_PARTS);
+        let filters: Vec<Option<Filter>> =
+            branches.map_or_else(|| vec![filter.cloned()], |branches| branches.into_iter().map(Some).collect());
+        if filter.map_or(0, values) * filters.len() * audiences.len() > MOST_VALUES {
+            return None;
+        }
+        let parts = audiences.iter().flat_map(|audience| {
+            filters.iter().map(|filter| Part { audience: Some(*audience), filter: filter.clone() })
+        });
+        Some(parts.collect())
+    }
+
     /// A filter that asks for one of some states (or targets) as one filter for each: each has an index in the order
     /// wanted, while all together would have to be sorted. No document is in two.
     fn branches(&self, filter: &Filter) -> Option<Vec<Filter>> {
@@ -234,6 +352,11 @@ impl Translator<'_> {
         }
         Some(wanted).filter(|wanted| !wanted.is_empty())
     }
+}
+
+/// Whether the tally tells values of this column from each other.
+fn is_tallied(column: Column) -> bool {
+    matches!(column, Column::State | Column::Action)
 }
 
 /// How many values are compared with at most.

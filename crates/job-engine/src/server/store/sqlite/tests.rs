@@ -313,7 +313,7 @@ async fn damage_found_later_is_named_with_what_to_do() {
     }
     store.close().unwrap();
     let mut file = fs::read(&path).unwrap();
-    let schema_pages = 16 * 4_096;
+    let schema_pages = 32 * 4_096;
     file[schema_pages..].fill(0xee);
     fs::write(&path, file).unwrap();
     let store = SqliteStore::open(&path).unwrap();

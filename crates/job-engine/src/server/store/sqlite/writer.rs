@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
+use super::audience;
 use super::column::Column;
 use super::failure::failure;
+use crate::server::access::viewers;
 use crate::server::store::{Record, StoreError, kind_of};
 
 /// The most writes in one transaction.
@@ -23,6 +25,8 @@ pub(super) struct Row {
     revision: u64,
     /// `document`, `ledger`, `irregular` and the columns in their order.
     values: Vec<SqlValue>,
+    /// Who may see it, as [`audience::stored`] has it.
+    viewers: Option<String>,
 }
 
 impl Row {
@@ -34,7 +38,8 @@ impl Row {
         let mut values = vec![document, ledger, SqlValue::Integer(irregular)];
         let shown = columns.into_iter().filter(|(column, _)| *column != Column::Id);
         values.extend(shown.map(|(_, value)| value.unwrap_or(SqlValue::Null)));
-        Ok(Self { id: record.id, revision: record.revision, values })
+        let viewers = audience::stored(&viewers(&record.document));
+        Ok(Self { id: record.id, revision: record.revision, values, viewers })
     }
 }
 
@@ -144,23 +149,42 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Result<u6
 }
 
 fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
+    // whom it names must not be left behind without it
+    if row.viewers.is_some() && revision_of(connection, &row.id)?.is_some() {
+        return Ok(false);
+    }
     let sql = "INSERT INTO resource (document, ledger, irregular, state, action, target, parent, created, updated, \
-               priority, owner, type, id, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) \
+               priority, owner, audience, type, id, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) \
                ON CONFLICT DO NOTHING";
+    let audience = [audience_of(connection, row)?];
     let keys = [kind_of(&row.id), &row.id].map(|text| SqlValue::Text(text.to_owned()));
-    let values = row.values.iter().chain(&keys);
+    let values = row.values.iter().chain(&audience).chain(&keys);
     Ok(connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1)
 }
 
 fn replace(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
     let Some(revision) = stored(row.revision) else { return Ok(false) };
+    if row.viewers.is_some() && revision_of(connection, &row.id)? != Some(revision) {
+        return Ok(false);
+    }
     let sql = "UPDATE resource SET document = ?, ledger = ?, irregular = ?, state = ?, action = ?, target = ?, \
-               parent = ?, created = ?, updated = ?, priority = ?, owner = ?, revision = revision + 1 \
+               parent = ?, created = ?, updated = ?, priority = ?, owner = ?, audience = ?, revision = revision + 1 \
                WHERE type = ? AND id = ? AND revision = ?";
+    let audience = [audience_of(connection, row)?];
     let keys = [kind_of(&row.id), &row.id].map(|text| SqlValue::Text(text.to_owned()));
     let revision = [SqlValue::Integer(revision)];
-    let values = row.values.iter().chain(&keys).chain(&revision);
+    let values = row.values.iter().chain(&audience).chain(&keys).chain(&revision);
     Ok(connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1)
+}
+
+fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<SqlValue> {
+    let audience = row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers));
+    Ok(audience.transpose()?.map_or(SqlValue::Null, SqlValue::Integer))
+}
+
+fn revision_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT revision FROM resource WHERE type = ? AND id = ?";
+    connection.prepare_cached(sql)?.query_row([kind_of(id), id], |row| row.get(0)).optional()
 }
 
 fn remove(connection: &Connection, id: &str, revision: u64) -> rusqlite::Result<bool> {

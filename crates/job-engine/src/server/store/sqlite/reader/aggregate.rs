@@ -9,7 +9,7 @@ use slipstream_cimi::filter::Attribute;
 use slipstream_cimi::query::Aggregation;
 
 use super::super::column::Column;
-use super::super::select::{Select, Translator};
+use super::super::select::Translator;
 use super::{Reader, not_json, unsigned};
 use crate::server::store::Query;
 use crate::server::store::aggregate::{AggregationError, Aggregators};
@@ -37,7 +37,7 @@ type Answers = Result<Vec<Value>, AggregationError>;
 impl Reader {
     /// Answers about all the documents that a query selects, as of one moment and within the time of a search.
     pub fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> rusqlite::Result<Answers> {
-        self.within_limit(kind, |translator| match self.answers(translator, query, asked) {
+        self.within_limit(kind, query, |translator| match self.answers(translator, query, asked) {
             Ok(answers) => Ok(Ok(answers)),
             Err(Stopped::Aggregation(error)) => Ok(Err(error)),
             Err(Stopped::Read(error)) => Err(error),
@@ -71,7 +71,7 @@ impl Reader {
         (column, attribute): (Column, &Attribute),
         aggregators: &mut Aggregators,
     ) -> Result<(), Stopped> {
-        let mut select = groups(translator, query, column);
+        let mut select = translator.groups(query, column);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(std::mem::take(&mut select.filters));
         let mut rows = statement.query(params_from_iter(select.values))?;
@@ -94,8 +94,7 @@ impl Reader {
         attributes: &[Attribute],
         aggregators: &mut Aggregators,
     ) -> Result<(), Stopped> {
-        let mut select = Select { sql: "SELECT document FROM resource".into(), ..Select::default() };
-        translator.conditions(&mut select, query, query.filter.as_ref());
+        let mut select = translator.documents(query);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(std::mem::take(&mut select.filters));
         let mut rows = statement.query(params_from_iter(select.values))?;
@@ -104,14 +103,6 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-/// Selects each value of a column with how many of the documents have it.
-fn groups(translator: &Translator<'_>, query: &Query, column: Column) -> Select {
-    let mut select = Select { sql: format!("SELECT {}, count(*) FROM resource", column.name()), ..Select::default() };
-    translator.conditions(&mut select, query, query.filter.as_ref());
-    select.sql.extend([" GROUP BY ", column.name()]);
-    select
 }
 
 fn document(row: &Row<'_>) -> rusqlite::Result<Document> {

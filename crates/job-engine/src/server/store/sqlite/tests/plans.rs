@@ -82,6 +82,9 @@ fn check_prefixes_and_lists(reader: &Reader, when: &str) {
             for count in [false, true] {
                 let plan = reader.plan("job", &query, count).unwrap();
                 let told = format!("{when}, {query:?}: {plan:#?}");
+                if plan.iter().all(|line| line.starts_with("SEARCH tally")) {
+                    continue;
+                }
                 let mut reads = plan.iter().filter(|line| line.contains("resource")).peekable();
                 assert!(reads.peek().is_some(), "{told}");
                 assert!(reads.all(|line| line.starts_with("SEARCH") && line.contains(range)), "{told}");
