@@ -8,6 +8,7 @@ use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 
+pub(super) use self::aggregations::asked;
 use self::aggregations::{
     aggregations_are_over_all_that_is_selected, aggregations_are_over_what_may_be_seen,
     irregular_values_are_aggregated, what_cannot_be_computed_is_refused,

@@ -8,7 +8,7 @@ use super::super::aggregate::AggregationError;
 use super::{Arc, Query, Store, StoreError, Value, fill, filter, json};
 use crate::server::access::Principal;
 
-pub(super) fn asked(tags: &[&str]) -> Vec<Aggregation> {
+pub fn asked(tags: &[&str]) -> Vec<Aggregation> {
     let aggregation = |tag: &&str| {
         let (name, attribute) = tag.split_once(':').unwrap();
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).unwrap();

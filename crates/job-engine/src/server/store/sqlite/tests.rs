@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::server::store::conformance::record;
 use crate::server::{Options, Server};
 
+mod aggregate;
 mod plans;
 
 fn new_store() -> (TempDir, PathBuf, SqliteStore) {
