@@ -121,7 +121,7 @@ impl Column {
 
     /// Whether an index begins with it.
     pub fn finds_equals(self) -> bool {
-        matches!(self, Self::Id | Self::State | Self::Action | Self::Target | Self::Parent)
+        !self.holds_times()
     }
 
     fn holds_times(self) -> bool {

@@ -20,9 +20,9 @@ const PREPARED: usize = 64;
 /// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
 /// times newest first, as they are asked for.
 ///
-/// `tally` counts the documents by all that is asked most, so that a count walks through no documents: those of one
-/// audience, and under audience 0 all of them. Its triggers add before they take away: an audience that keeps documents
-/// never has none in between. See `audience` for what that is.
+/// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
+/// all, another number an audience (see `audience`), a text an owner. Its triggers add before they take away: a scope
+/// that keeps documents never has none in between. An audience goes with its last document.
 const SCHEMA: &str = "
     CREATE TABLE resource (
         type TEXT NOT NULL,
@@ -46,8 +46,12 @@ const SCHEMA: &str = "
     CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
     CREATE INDEX resource_by_state_and_id ON resource (type, state, id);
     CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
+    CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
     CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
-    CREATE INDEX resource_by_parent ON resource (type, parent, id) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_by_parent ON resource (type, parent, created DESC, id) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_by_updated ON resource (type, updated DESC, id);
+    CREATE INDEX resource_by_priority ON resource (type, priority, created DESC, id);
+    CREATE INDEX resource_by_owner ON resource (type, owner, created DESC, id);
     CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
     CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
         WHERE audience IS NOT NULL;
@@ -70,45 +74,44 @@ const SCHEMA: &str = "
 
     CREATE TABLE tally (
         type TEXT NOT NULL,
-        audience INTEGER NOT NULL,
+        scope ANY NOT NULL,
         state TEXT,
         action TEXT,
         documents INTEGER NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX tally_by_all ON tally (type, audience, ifnull(state, x''), ifnull(action, x''));
+    CREATE UNIQUE INDEX tally_by_all ON tally (type, scope, ifnull(state, x''), ifnull(action, x''));
 
     CREATE TRIGGER resource_added AFTER INSERT ON resource BEGIN
-        INSERT INTO tally VALUES (new.type, 0, new.state, new.action, 1)
-            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
-            DO UPDATE SET documents = documents + 1;
-        INSERT INTO tally SELECT new.type, new.audience, new.state, new.action, 1 WHERE new.audience IS NOT NULL
-            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+        INSERT INTO tally SELECT new.type, value, new.state, new.action, 1
+            FROM (SELECT 0 AS value UNION ALL SELECT new.audience UNION ALL SELECT new.owner)
+            WHERE value IS NOT NULL
+            ON CONFLICT (type, scope, ifnull(state, x''), ifnull(action, x''))
             DO UPDATE SET documents = documents + 1;
     END;
     CREATE TRIGGER resource_removed AFTER DELETE ON resource BEGIN
         UPDATE tally SET documents = documents - 1
-            WHERE type = old.type AND audience IN (0, old.audience)
+            WHERE type = old.type AND scope IN (0, old.audience, old.owner)
             AND ifnull(state, x'') = ifnull(old.state, x'') AND ifnull(action, x'') = ifnull(old.action, x'');
     END;
     CREATE TRIGGER resource_changed AFTER UPDATE ON resource
-        WHEN old.state IS NOT new.state OR old.action IS NOT new.action OR old.audience IS NOT new.audience
+        WHEN old.state IS NOT new.state OR old.action IS NOT new.action
+            OR old.audience IS NOT new.audience OR old.owner IS NOT new.owner
     BEGIN
-        INSERT INTO tally VALUES (new.type, 0, new.state, new.action, 1)
-            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
-            DO UPDATE SET documents = documents + 1;
-        INSERT INTO tally SELECT new.type, new.audience, new.state, new.action, 1 WHERE new.audience IS NOT NULL
-            ON CONFLICT (type, audience, ifnull(state, x''), ifnull(action, x''))
+        INSERT INTO tally SELECT new.type, value, new.state, new.action, 1
+            FROM (SELECT 0 AS value UNION ALL SELECT new.audience UNION ALL SELECT new.owner)
+            WHERE value IS NOT NULL
+            ON CONFLICT (type, scope, ifnull(state, x''), ifnull(action, x''))
             DO UPDATE SET documents = documents + 1;
         UPDATE tally SET documents = documents - 1
-            WHERE type = old.type AND audience IN (0, old.audience)
+            WHERE type = old.type AND scope IN (0, old.audience, old.owner)
             AND ifnull(state, x'') = ifnull(old.state, x'') AND ifnull(action, x'') = ifnull(old.action, x'');
     END;
     CREATE TRIGGER tally_empty AFTER UPDATE ON tally WHEN new.documents = 0 BEGIN
         DELETE FROM tally WHERE rowid = new.rowid;
-        DELETE FROM viewer WHERE audience = new.audience
-            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND audience = new.audience);
-        DELETE FROM audience WHERE id = new.audience
-            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND audience = new.audience);
+        DELETE FROM viewer WHERE audience = new.scope
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
+        DELETE FROM audience WHERE id = new.scope
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
     END;
 ";
 

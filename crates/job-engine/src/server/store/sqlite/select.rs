@@ -82,58 +82,73 @@ impl Translator<'_> {
 
     /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        let mut select = Select::default();
-        if self.tally_answers(query) {
-            select.push(&["SELECT ifnull(sum(documents), 0)"]);
-            self.tallied(&mut select, query);
-        } else {
-            select.push(&["SELECT count(*)"]);
-            self.all(&mut select, query);
-        }
-        select
+        self.tallied(query, "ifnull(sum(documents), 0)").unwrap_or_else(|| self.all(query, "count(*)"))
     }
 
     /// Selects each value of a column among all matches, with the number of those that have it.
     pub fn groups(&self, query: &Query, column: Column) -> Select {
-        let mut select = Select::default();
-        if is_tallied(column) && self.tally_answers(query) {
-            select.push(&["SELECT ", column.name(), ", sum(documents)"]);
-            self.tallied(&mut select, query);
-        } else {
-            select.push(&["SELECT ", column.name(), ", count(*)"]);
-            self.all(&mut select, query);
-        }
-        select.push(&[" GROUP BY ", column.name()]);
+        let name = column.name();
+        let tallied = is_tallied(column).then(|| self.tallied(query, &format!("{name}, sum(documents)"))).flatten();
+        let mut select = tallied.unwrap_or_else(|| self.all(query, &format!("{name}, count(*)")));
+        select.push(&[" GROUP BY ", name]);
         select
     }
 
     /// Selects the documents of all matches.
     pub fn documents(&self, query: &Query) -> Select {
-        let mut select = Select { sql: "SELECT document".into(), ..Select::default() };
-        self.all(&mut select, query);
+        self.all(query, "document")
+    }
+
+    fn all(&self, query: &Query, wanted: &str) -> Select {
+        let mut select = Select::default();
+        select.push(&["SELECT ", wanted, " FROM resource"]);
+        self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
         select
     }
 
-    fn all(&self, select: &mut Select, query: &Query) {
-        select.push(&[" FROM resource"]);
-        self.conditions(select, query, &Part { audience: None, filter: query.filter.clone() });
-    }
-
-    fn tallied(&self, select: &mut Select, query: &Query) {
-        select.push(&[" FROM tally WHERE type = ?"]);
-        select.values.push(SqlValue::Text(self.kind.to_owned()));
-        match &self.visible {
-            Visible::All => select.push(&[" AND audience = 0"]),
-            _ => self.visible(select),
+    /// The same from the tally, which has `documents` of each; none if the search asks for more than that has.
+    fn tallied(&self, query: &Query, wanted: &str) -> Option<Select> {
+        let filter = query.filter.as_ref();
+        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+            return None;
         }
-        self.matching(select, query.filter.as_ref());
+        let mut select = Select::default();
+        select.push(&["SELECT ", wanted, " FROM tally WHERE type = ? AND scope "]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        let (owner, rest) = self.owner(filter);
+        match (&self.visible, owner) {
+            (Visible::All, None) => select.push(&["= 0"]),
+            (Visible::All, Some(owner)) => {
+                select.push(&["= ?"]);
+                select.values.push(SqlValue::Text(owner.to_owned()));
+            }
+            (Visible::Callers { administrators: true, .. }, _) | (_, Some(_)) => return None,
+            (visible, None) => self.audiences(&mut select, visible),
+        }
+        for part in rest {
+            if !self.is_tallied(part) {
+                return None;
+            }
+            select.push(&[" AND "]);
+            self.filter(&mut select, part);
+        }
+        Some(select)
     }
 
-    /// Whether the tally knows how many match.
-    fn tally_answers(&self, query: &Query) -> bool {
-        let administrators = matches!(self.visible, Visible::Callers { administrators: true, .. });
-        let knows = |filter: &Filter| values(filter) <= MOST_VALUES && self.is_tallied(filter);
-        !administrators && query.after.is_none() && query.filter.as_ref().is_none_or(knows)
+    /// The owner whose documents are asked for, if it is one, and what is asked besides.
+    fn owner<'f>(&self, filter: Option<&'f Filter>) -> (Option<&'f str>, Vec<&'f Filter>) {
+        let mut rest: Vec<&Filter> = match filter {
+            Some(Filter::All(parts)) => parts.iter().collect(),
+            other => other.into_iter().collect(),
+        };
+        let owner = |part: &&'f Filter| match part {
+            Filter::Compare(path, Comparison::Equal, Literal::Text(name)) => {
+                self.column(&path.0).filter(|column| *column == Column::Owner).map(|_| name.as_str())
+            }
+            _ => None,
+        };
+        let place = rest.iter().position(|part| owner(part).is_some());
+        (place.and_then(|place| owner(&rest.remove(place))), rest)
     }
 
     /// Whether it asks for nothing but what the tally has.
@@ -188,16 +203,29 @@ impl Translator<'_> {
     fn visible(&self, select: &mut Select) {
         match &self.visible {
             Visible::All => (),
+            Visible::Callers { administrators: true, .. } => {
+                select.push(&[" AND (audience IS NULL OR audience "]);
+                self.audiences(select, &self.visible);
+                select.push(&[")"]);
+            }
+            visible => {
+                select.push(&[" AND audience "]);
+                self.audiences(select, visible);
+            }
+        }
+    }
+
+    /// That it is one of these.
+    fn audiences(&self, select: &mut Select, visible: &Visible) {
+        match visible {
+            Visible::All => select.push(&["IS NOT NULL"]),
             Visible::Audiences(audiences) => {
-                let marks = vec!["?"; audiences.len()].join(", ");
-                select.push(&[" AND audience IN (", &marks, ")"]);
+                select.push(&["IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
                 select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
             }
-            Visible::Callers { names, administrators } => {
-                let or_none = if *administrators { "audience IS NULL OR " } else { "" };
-                let theirs = "SELECT audience FROM viewer \
-                              WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
-                select.push(&[" AND (", or_none, "audience IN (", theirs, "))"]);
+            Visible::Callers { names, .. } => {
+                let callers = "SELECT value FROM json_each(?)";
+                select.push(&["IN (SELECT audience FROM viewer WHERE type = ? AND principal IN (", callers, "))"]);
                 select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
             }
         }

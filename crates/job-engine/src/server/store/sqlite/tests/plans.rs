@@ -15,19 +15,25 @@ const fn question(filter: &'static str, order: Option<(&'static str, bool)>, ind
 }
 
 const NEWEST: Option<(&str, bool)> = Some(("created", true));
+const LAST_UPDATED: Option<(&str, bool)> = Some(("updated", true));
 const OLDEST: Option<(&str, bool)> = Some(("created", false));
 
 const QUESTIONS: &[Question] = &[
     question("state='QUEUED'", NEWEST, "resource_by_state "),
     question("state='QUEUED' or state='RUNNING'", NEWEST, "resource_by_state "),
     question("state='SUCCESS' and created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_state "),
+    question("action='noop'", NEWEST, "resource_by_action_and_created "),
     question("action='noop' and state='SUCCESS'", NEWEST, "resource_by_action "),
     question("action='noop' and (state='SUCCESS' or state='FAILED')", NEWEST, "resource_by_action "),
     question("targetResource/href='credential/1'", NEWEST, "resource_by_target "),
     question("created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_created "),
-    question("parentJob='job/1'", None, "resource_by_parent "),
+    question("parentJob='job/1'", NEWEST, "resource_by_parent "),
     question("id='job/7'", None, "sqlite_autoindex_resource_1 "),
     question("id^='job/7'", None, "sqlite_autoindex_resource_1 "),
+    question("priority=5", NEWEST, "resource_by_priority "),
+    question("acl/owner/principal='jane'", NEWEST, "resource_by_owner "),
+    question("updated>'2026-01-01T00:00:00.000Z'", LAST_UPDATED, "resource_by_updated "),
+    Question { filter: None, order: LAST_UPDATED, after: false, index: "resource_by_updated ", sorts: false },
     // lists
     question("state=['QUEUED','RUNNING']", NEWEST, "resource_by_state "),
     question("targetResource/href=['credential/1','credential/2']", NEWEST, "resource_by_target "),
@@ -66,7 +72,11 @@ const PREFIXES_AND_LISTS: &[(&str, &str)] = &[
     ("action=['noop','collect_vms']", "action=?"),
     ("action=['noop'] and state=['QUEUED','RUNNING','SUCCESS','FAILED','STOPPED','1','2','3','4']", "state=?"),
     ("targetResource/href=['1','2','3','4','5','6','7','8','9']", "target=?"),
-    ("state^='QUE' and acl/owner/principal^='A'", "state>? AND state<?"),
+    ("state^='QUE' and statusMessage^='A'", "state>? AND state<?"),
+    ("acl/owner/principal^='A'", "owner>? AND owner<?"),
+    ("acl/owner/principal=['A','B']", "owner=?"),
+    ("priority=[1,2]", "priority=?"),
+    ("parentJob=['1','2']", "parent=?"),
 ];
 
 fn check_prefixes_and_lists(reader: &Reader, when: &str) {
