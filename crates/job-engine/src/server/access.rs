@@ -1,4 +1,5 @@
-//! Who calls, and what they may do (specification 3.3). Only the administrator may do anything with jobs.
+//! Who calls, and what they may do (specification 3.3): a document's access control decides who may view and who may
+//! modify it, and whoever may not view it learns nothing of it, not even whether it exists.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -7,6 +8,14 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 
 use super::error::ApiError;
+use super::store::Record;
+
+/// Administrators have this role. They may do everything everywhere.
+const ADMINISTRATORS: &str = "ADMIN";
+/// Whoever has logged in has this role.
+const USERS: &str = "USER";
+/// Everybody has this role, logged in or not.
+const ANYBODY: &str = "ANON";
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +39,7 @@ impl Caller {
     pub fn is_administrator(&self) -> bool {
         match self {
             Self::Anonymous => false,
-            Self::User { roles, .. } => roles.iter().any(|role| role == "ADMIN"),
+            Self::User { roles, .. } => roles.iter().any(|role| role == ADMINISTRATORS),
         }
     }
 
@@ -52,14 +61,76 @@ impl Caller {
         }
     }
 
-    /// Refuses everybody but administrators, naming the document that exists (specification 0.3 and quirk 28).
+    /// Everybody whom access control means when it means this caller.
+    #[must_use]
+    pub fn principals(&self) -> BTreeSet<Principal> {
+        let mut principals = BTreeSet::from([Principal::Role(ANYBODY.to_owned())]);
+        if let Self::User { name, roles, session } = self {
+            principals.insert(Principal::User(name.clone()));
+            principals.extend(roles.iter().chain(session).cloned().map(Principal::Role));
+        }
+        principals
+    }
+
+    /// Whether the caller may read a document and find it.
+    #[must_use]
+    pub fn may_view(&self, document: &Document) -> bool {
+        self.is_administrator() || !viewers(document).is_disjoint(&self.principals())
+    }
+
+    /// Whether the caller may edit, stop and delete a document.
+    #[must_use]
+    pub fn may_modify(&self, document: &Document) -> bool {
+        self.is_administrator() || !modifiers(document).is_disjoint(&self.principals())
+    }
+
+    /// Whom searches show documents to; none if everything may be shown.
+    #[must_use]
+    pub fn searches_as(&self) -> Option<Vec<Principal>> {
+        if self.is_administrator() { None } else { Some(self.principals().into_iter().collect()) }
+    }
+
+    /// What was read under an id, if the caller may do this with it. Only administrators are told that there is nothing;
+    /// everybody else is told the same as of a document that is there and not theirs.
+    pub fn permit(
+        &self,
+        id: &str,
+        stored: Option<Record>,
+        may: impl FnOnce(&Self, &Document) -> bool,
+    ) -> Result<Record, ApiError> {
+        match stored {
+            Some(record) if may(self, &record.document) => Ok(record),
+            None if self.is_administrator() => Err(ApiError::not_found(id)),
+            _ => Err(self.refusal(id)),
+        }
+    }
+
+    /// Refuses everybody but administrators something about one document, whether it exists or not.
     pub fn require_administrator_for(&self, id: &str) -> Result<(), ApiError> {
-        if self.is_administrator() { Ok(()) } else { Err(ApiError::invalid_credentials(id)) }
+        if self.is_administrator() { Ok(()) } else { Err(self.refusal(id)) }
     }
 
     /// Refuses everybody but administrators.
     pub fn require_administrator(&self) -> Result<(), ApiError> {
         if self.is_administrator() { Ok(()) } else { Err(ApiError::credentials_required()) }
+    }
+
+    /// Refuses everybody who may not search jobs (specification 5.5).
+    pub fn require_user(&self) -> Result<(), ApiError> {
+        if self.is_administrator() || self.principals().contains(&Principal::Role(USERS.to_owned())) {
+            Ok(())
+        } else {
+            Err(ApiError::credentials_required())
+        }
+    }
+
+    /// Names the document only to somebody whose credentials are known (specification 0.3 and quirk 28): everybody
+    /// else may be somebody whose session has expired, and logs in.
+    fn refusal(&self, id: &str) -> ApiError {
+        match self {
+            Self::Anonymous => ApiError::credentials_required(),
+            Self::User { .. } => ApiError::invalid_credentials(id),
+        }
     }
 }
 
@@ -89,6 +160,12 @@ pub fn viewers(document: &Document) -> BTreeSet<Principal> {
     with_rights(document, &["VIEW", "MODIFY", "ALL"])
 }
 
+/// Whom a document's access control lets edit, stop and delete it: its owner, and whoever has MODIFY or ALL by a rule.
+#[must_use]
+pub fn modifiers(document: &Document) -> BTreeSet<Principal> {
+    with_rights(document, &["MODIFY", "ALL"])
+}
+
 /// The owner, and everybody with one of these rights by a rule.
 fn with_rights(document: &Document, rights: &[&str]) -> BTreeSet<Principal> {
     let Some(acl) = document.get("acl") else { return BTreeSet::new() };
@@ -106,16 +183,16 @@ fn principal(of: &Value) -> Option<Principal> {
     }
 }
 
-/// The access control of a document whose author gave none.
+/// The access control of a document whose author gave none. Only administrators add documents that have one.
 #[must_use]
 pub fn default_acl() -> Value {
-    with_administrator_rule(json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}))
+    with_administrator_rule(json!({"owner": {"principal": ADMINISTRATORS, "type": "ROLE"}}))
 }
 
 /// Adds the rule that every stored document has: administrators may do everything.
 #[must_use]
 pub fn with_administrator_rule(mut acl: Value) -> Value {
-    let rule = json!({"type": "ROLE", "principal": "ADMIN", "right": "ALL"});
+    let rule = json!({"type": "ROLE", "principal": ADMINISTRATORS, "right": "ALL"});
     if let Some(acl) = acl.as_object_mut() {
         let rules = acl.entry("rules").or_insert_with(|| json!([]));
         if let Some(rules) = rules.as_array_mut()
@@ -186,35 +263,5 @@ fn principal_violations(place: &str, principal: &Value, with_right: bool) -> Vec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_administrator_rule_is_there_once() {
-        let once = default_acl();
-        assert_eq!(once["rules"].as_array().map(Vec::len), Some(1));
-        assert_eq!(with_administrator_rule(once.clone()), once);
-    }
-
-    #[test]
-    fn broken_access_control_is_named() {
-        let owner = json!({"type": "ROLE", "principal": "ADMIN"});
-        let good = json!({"owner": owner, "rules": [{"type": "USER", "principal": "jane", "right": "VIEW"}]});
-        assert_eq!(acl_violations(&good), Vec::<String>::new());
-        for (bad, place) in [
-            (json!("x"), "acl:"),
-            (json!({}), "acl/owner:"),
-            (json!({"owner": {"type": "GROUP", "principal": "x"}}), "acl/owner/type:"),
-            (json!({"owner": {"type": "ROLE", "principal": " "}}), "acl/owner/principal:"),
-            (json!({"owner": owner, "rules": []}), "acl/rules:"),
-            (
-                json!({"owner": owner, "rules": [{"type": "USER", "principal": "j", "right": "READ"}]}),
-                "acl/rules/0/right:",
-            ),
-            (json!({"owner": owner, "rule": []}), "acl/rule:"),
-        ] {
-            let violations = acl_violations(&bad);
-            assert!(violations.iter().any(|violation| violation.starts_with(place)), "{bad}: {violations:?}");
-        }
-    }
-}
+#[path = "access_tests.rs"]
+mod tests;

@@ -85,15 +85,13 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
 
 /// Reads a job.
 pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
-    let record = existing(shared, id).await?;
-    caller.require_administrator_for(id)?;
-    Ok(shown(record))
+    Ok(shown(permitted(shared, caller, id, Caller::may_view).await?))
 }
 
-/// Reads what the server keeps of a job and never shows as an attribute.
+/// Reads what the server keeps of a job and never shows as an attribute; only administrators may.
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
-    let record = existing(shared, id).await?;
     caller.require_administrator_for(id)?;
+    let record = permitted(shared, caller, id, Caller::may_view).await?;
     let serde_json::Value::Object(ledger) = record.ledger else { return Ok(Document::new()) };
     Ok(ledger)
 }
@@ -109,11 +107,15 @@ pub struct EditRequest {
     pub attempt: Option<AttemptIdentity>,
 }
 
-/// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again.
+/// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again, the
+/// caller's right too. An attempt writes into the ledger, which names entries of the queue that every job is in: that
+/// is for administrators, whoever may modify the job.
 pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Document, ApiError> {
-    for _ in 0..WRITE_TRIES {
-        let record = existing(shared, id).await?;
+    if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
+    }
+    for _ in 0..WRITE_TRIES {
+        let record = permitted(shared, caller, id, Caller::may_modify).await?;
         check_generation(shared, request.attempt.as_ref()).await?;
         let ledger = ledger_of(&record)?;
         let facts = facts(shared, &record, &ledger, request).await?;
@@ -259,11 +261,11 @@ fn refusal_message(code: Code, stored: State, id: &str) -> String {
 }
 
 /// Refuses an attempt that is not the latest of its job any more, or whose job has ended: before a write to another
-/// document.
+/// document. Only administrators write as attempts.
 pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
+    caller.require_administrator_for(&attempt.job)?;
     for _ in 0..WRITE_TRIES {
-        let mut record = existing(shared, &attempt.job).await?;
-        caller.require_administrator_for(&attempt.job)?;
+        let mut record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
         let mut ledger = ledger_of(&record)?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
@@ -289,8 +291,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
 /// (decision 14). A final job stays as it is.
 pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     for _ in 0..WRITE_TRIES {
-        let mut record = existing(shared, id).await?;
-        caller.require_administrator_for(id)?;
+        let mut record = permitted(shared, caller, id, Caller::may_modify).await?;
         if state_of(&record.document).is_final() {
             return Ok(shown(record));
         }
@@ -316,8 +317,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
 /// Deletes a job: first the document, then the entry.
 pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
-        let record = existing(shared, id).await?;
-        caller.require_administrator_for(id)?;
+        let record = permitted(shared, caller, id, Caller::may_modify).await?;
         match shared.store.remove(id, record.revision).await {
             Ok(()) => {
                 if !state_of(&record.document).is_final() {
@@ -345,9 +345,15 @@ async fn take_away(shared: &Shared, id: &str, entry: &str) {
     }
 }
 
-async fn existing(shared: &Shared, id: &str) -> Result<Record, ApiError> {
-    let record = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
-    record.ok_or_else(|| ApiError::not_found(id))
+/// The job, if the caller may do this with it.
+async fn permitted(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    may: fn(&Caller, &Document) -> bool,
+) -> Result<Record, ApiError> {
+    let stored = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    caller.permit(id, stored, may)
 }
 
 fn check(document: &Document) -> Result<(), ApiError> {

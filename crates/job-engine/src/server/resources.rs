@@ -95,9 +95,9 @@ fn base_uri(headers: &HeaderMap) -> String {
 /// Searches jobs and presents the collection.
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
     let found = jobs::search(shared, caller, parameters).await?;
-    let presented = |job| Value::Object(presented_job(job, &parameters.select));
+    let presented = |job| Value::Object(presented_job(caller, job, &parameters.select));
     let documents = found.documents.into_iter().map(presented).collect();
-    let mut collection = collection(JOB, found.count, documents, true);
+    let mut collection = collection(JOB, found.count, documents, caller.is_administrator());
     add_aggregations(&mut collection, &parameters.aggregations, found.aggregations);
     collection.extend(found.next.map(|next| ("next".to_owned(), next.into())));
     Ok(Answer::ok(collection))
@@ -120,22 +120,23 @@ fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: V
     }
 }
 
-/// A job with its operations, limited to the selected attributes; `id`, `resourceURI`, `acl` and `operations` are
-/// always there, because old clients need them to do anything with it (quirk 11).
+/// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and
+/// `operations` are always there, because old clients need them to do anything with it (quirk 11). As in the original,
+/// whoever may view a job is told how to stop it (specification 5.4).
 #[must_use]
-pub fn presented_job(mut job: Document, select: &[String]) -> Document {
+pub fn presented_job(caller: &Caller, mut job: Document, select: &[String]) -> Document {
     const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
+    let may_modify = caller.may_modify(&job);
     let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     if !select.is_empty() {
         job.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.iter().any(|selected| selected == name));
     }
-    let operations = json!([
-        {"rel": "edit", "href": id},
-        {"rel": "delete", "href": id},
-        {"rel": dialect::STOP_REL, "href": format!("{id}/stop")},
-        {"rel": "stop", "href": format!("{id}/stop")},
-    ]);
-    job.insert("operations".to_owned(), operations);
+    let mut operations = Vec::new();
+    if may_modify {
+        operations.extend(["edit", "delete"].map(|rel| json!({"rel": rel, "href": id})));
+    }
+    operations.extend([dialect::STOP_REL, "stop"].map(|rel| json!({"rel": rel, "href": format!("{id}/stop")})));
+    job.insert("operations".to_owned(), Value::Array(operations));
     job
 }
 
@@ -164,12 +165,7 @@ pub async fn delete_session(shared: &Shared, caller: &Caller, id: &str) -> Resul
 
 async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Record, ApiError> {
     let session = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
-    let session = session.ok_or_else(|| ApiError::not_found(id))?;
-    if caller.session() == Some(id) || caller.is_administrator() {
-        Ok(session)
-    } else {
-        Err(ApiError::invalid_credentials(id))
-    }
+    caller.permit(id, session, |caller, _| caller.session() == Some(id) || caller.is_administrator())
 }
 
 fn presented_session(record: Record) -> Document {

@@ -259,7 +259,10 @@ impl Call {
     async fn read(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
         let select = self.parameters()?.select;
         Ok(match kind {
-            JOB => Answer::ok(resources::presented_job(jobs::read(shared, &self.caller, id).await?, &select)),
+            JOB => {
+                let job = jobs::read(shared, &self.caller, id).await?;
+                Answer::ok(resources::presented_job(&self.caller, job, &select))
+            }
             SESSION => resources::read_session(shared, &self.caller, id).await?,
             _ => resources::read_template(id)?,
         })

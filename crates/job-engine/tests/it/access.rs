@@ -1,17 +1,21 @@
 //! Who may do what, and which methods a path has, route by route.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use slipstream_job_engine::server::store::Record;
+use slipstream_job_engine::server::access::default_acl;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::store::{Record, Store};
 
-use crate::support::{InProcess, Raw, cookie, document};
+use crate::failing_store::{Failing, Fault};
+use crate::support::{Answered, InProcess, Raw, cookie, document};
 
-/// Every route that is for administrators, as (method, path); `ID` is a job's id.
-const ADMINISTRATORS_ONLY: [(&str, &str); 10] = [
+/// Every route that is for administrators where access control names nobody else, as (method, path); `ID` is a job's
+/// id.
+const ADMINISTRATORS_ONLY: [(&str, &str); 7] = [
     ("PUT", "cloud-entry-point"),
-    ("GET", "job"),
-    ("HEAD", "job"),
-    ("PUT", "job"),
     ("POST", "job"),
     ("GET", "ID"),
     ("PUT", "ID"),
@@ -20,26 +24,26 @@ const ADMINISTRATORS_ONLY: [(&str, &str); 10] = [
     ("GET", "ID/ledger"),
 ];
 
-/// A session of somebody who is no administrator; answers its id and its cookie.
-async fn session_of_a_user(engine: &InProcess) -> (String, String) {
-    let token = [7_u8; 32];
+/// A session of somebody with these roles, as a login would have made it; answers its id and its cookie.
+pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, String) {
+    let token = Sha256::digest(format!("{name} {roles}"));
     let digest: [u8; 32] = Sha256::digest(token).into();
     let half: [u8; 16] = digest[..16].try_into().expect("half of 32 bytes");
     let id = format!("session/{}", uuid::Builder::from_random_bytes(half).into_uuid());
     let session = document(json!({
-        "id": id, "username": "jane", "roles": "USER ANON", "expiry": "2999-01-01T00:00:00.000Z",
+        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": "2999-01-01T00:00:00.000Z",
     }));
     let ledger = json!({"token": hex::encode(digest)});
-    engine.store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
+    store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
     (id, format!("com.sixsq.slipstream.cookie=token={}", hex::encode(token)))
 }
 
 #[tokio::test]
-async fn nobody_but_administrators_does_anything_to_jobs() {
+async fn nobody_but_administrators_does_anything_to_the_jobs_of_administrators() {
     let engine = InProcess::new().await;
     let id = engine.client.add("job", &crate::support::job("noop"), None).await.expect("added");
     let before = engine.store.get(&id).await.expect("answers");
-    let (_, user) = session_of_a_user(&engine).await;
+    let (_, user) = session_of(&*engine.store, "jane", "USER ANON").await;
     for (method, path) in ADMINISTRATORS_ONLY {
         for cookie in [None, Some(&user)] {
             let request = Raw::new(method, &format!("/api/{}", path.replace("ID", &id)));
@@ -57,25 +61,203 @@ async fn nobody_but_administrators_does_anything_to_jobs() {
     assert_eq!(engine.client.search("job", &slipstream_cimi::query::Search::default()).await.expect("found").count, 1);
 }
 
+/// An engine, its administrator's cookie, and that of jane, who is a user.
+struct Jane {
+    engine: InProcess,
+    administrator: String,
+    user: String,
+}
+
+impl Jane {
+    async fn over(store: Arc<dyn Store>) -> Self {
+        let engine = InProcess::over(store).await;
+        let administrator = cookie(&*engine.transport).await;
+        let (_, user) = session_of(&*engine.store, "jane", "USER ANON").await;
+        Self { engine, administrator, user }
+    }
+
+    async fn new() -> Self {
+        Self::over(Arc::new(MemoryStore::default())).await
+    }
+
+    async fn by(&self, cookie: &str, request: Raw) -> Answered {
+        request.header("cookie", cookie).send(&*self.engine.transport).await
+    }
+
+    /// A job with one rule for jane; answers its path.
+    async fn add(&self, name: &str, right: &str) -> String {
+        let acl = json!({"owner": {"type": "USER", "principal": "somebody"},
+                         "rules": [{"type": "USER", "principal": "jane", "right": right}]});
+        let request = Raw::new("POST", "/api/job").json(&json!({"action": "noop", "name": name, "acl": acl}));
+        let added = self.by(&self.administrator, request).await;
+        assert_eq!(added.status, 201, "{}", added.text);
+        format!("/api/{}", added.body["resource-id"].as_str().expect("an id"))
+    }
+}
+
+/// What an answer says, but for the request's id, which differs each time.
+fn said(answer: &Answered) -> (u16, Value) {
+    let mut body = answer.body.clone();
+    if let Some(body) = body.as_object_mut() {
+        body.shift_remove("request-id");
+    }
+    (answer.status, body)
+}
+
+/// The original says 404 for what is missing and 403 for what is hidden, and so tells whether a document exists.
+#[tokio::test]
+async fn a_missing_document_answers_as_a_hidden_one_unlike_the_original() {
+    let world = Jane::new().await;
+    let hidden = world.add("hidden", "DELETE").await;
+    let ended = world.add("ended", "VIEW_DATA").await;
+    let put = Raw::new("PUT", &ended).json(&json!({"state": "FAILED"}));
+    assert_eq!(world.by(&world.administrator, put).await.status, 200);
+    for path in [hidden.as_str(), ended.as_str(), "/api/job/0a"] {
+        for (method, action) in [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/ledger")] {
+            let request = || Raw::new(method, &format!("{path}{action}"));
+            let id = path.trim_start_matches("/api/");
+            let message = format!("invalid credentials for '{id}'");
+            let body = json!({"status": 403, "message": message, "resource-id": id});
+            assert_eq!(said(&world.by(&world.user, request()).await), (403, body), "{method} {path}{action}");
+            let body = json!({"status": 403, "message": "credentials required"});
+            assert_eq!(said(&request().send(&*world.engine.transport).await), (403, body), "{method} {path}{action}");
+        }
+    }
+    assert_eq!(world.by(&world.administrator, Raw::new("GET", "/api/job/0a")).await.status, 404);
+}
+
+/// The original lists a document to everybody whom any rule names, whatever its right (quirk 25).
+#[tokio::test]
+async fn a_search_shows_what_may_be_viewed_and_nothing_else_unlike_the_original() {
+    let world = Jane::new().await;
+    let listed_by_the_original = world.add("mark", "DELETE").await;
+    let viewed = world.add("mark", "VIEW").await;
+    let found = world.by(&world.user, Raw::new("GET", "/api/job?$filter=name='mark'")).await;
+    assert_eq!((found.status, &found.body["count"]), (200, &json!(1)), "{}", found.text);
+    assert_eq!(found.body["jobs"][0]["id"], viewed.trim_start_matches("/api/"));
+    assert_eq!(world.by(&world.user, Raw::new("GET", &listed_by_the_original)).await.status, 403);
+    let found = world.by(&world.administrator, Raw::new("GET", "/api/job?$filter=name='mark'")).await;
+    assert_eq!(found.body["count"], 2);
+}
+
+async fn hold_pages(store: Arc<dyn Store>) {
+    let world = Jane::over(store).await;
+    for number in 10..40 {
+        world.add(&number.to_string(), if number % 3 == 0 { "VIEW" } else { "MANAGE" }).await;
+    }
+    let mut names = Vec::new();
+    for (first, last) in [(1, 4), (5, 8), (9, 12)] {
+        let question = format!("/api/job?$orderby=name:desc&$first={first}&$last={last}");
+        let page = world.by(&world.user, Raw::new("GET", &question)).await.body;
+        assert_eq!(page["count"], 10, "{page}");
+        let jobs = page["jobs"].as_array().expect("a list");
+        names.extend(jobs.iter().filter_map(|job| job["name"].as_str()?.parse::<u32>().ok()));
+    }
+    assert_eq!(names, [39, 36, 33, 30, 27, 24, 21, 18, 15, 12], "no page has holes, none tells what is left out");
+    let counted = world.by(&world.user, Raw::new("GET", "/api/job?$last=0")).await.body;
+    assert_eq!((&counted["count"], &counted["jobs"]), (&json!(10), &json!([])));
+}
+
+#[tokio::test]
+async fn pages_and_counts_are_of_what_may_be_viewed_in_memory() {
+    hold_pages(Arc::new(MemoryStore::default())).await;
+}
+
+#[tokio::test]
+async fn pages_and_counts_are_of_what_may_be_viewed_in_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    hold_pages(Arc::new(SqliteStore::open(&folder.path().join("jobs.db")).expect("opened"))).await;
+}
+
+/// A right that was withdrawn between reading and writing counts as withdrawn.
+#[tokio::test]
+async fn a_right_is_checked_on_the_very_record_that_is_written() {
+    let store: Arc<Failing> = Arc::default();
+    let world = Jane::over(store.clone()).await;
+    for (number, what) in ["edit", "stop", "delete"].into_iter().enumerate() {
+        let path = world.add(what, "MODIFY").await;
+        let request = match what {
+            "edit" => Raw::new("PUT", &path).json(&json!({"name": "taken"})),
+            "stop" => Raw::new("POST", &format!("{path}/stop")),
+            _ => Raw::new("DELETE", &path),
+        };
+        let id = path.trim_start_matches("/api/");
+        let mut expected = store.get(id).await.expect("answers").expect("there");
+        store.set(Fault::Withdrawn);
+        let answered = world.by(&world.user, request).await;
+        let message = format!("invalid credentials for '{id}'");
+        assert_eq!((answered.status, &answered.body["message"]), (403, &json!(message)), "{what}: {}", answered.text);
+        assert_eq!(store.injected(), number + 1, "{what}: overtaken");
+        expected.document.insert("acl".to_owned(), default_acl());
+        let found = store.get(id).await.expect("answers").expect("still there");
+        assert_eq!((&found.document, &found.ledger), (&expected.document, &expected.ledger), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_modify_may_give_a_job_away_but_never_from_administrators() {
+    let world = Jane::new().await;
+    let path = world.add("gift", "MODIFY").await;
+    let put = |query: &str, body: Value| Raw::new("PUT", &format!("{path}{query}")).json(&body);
+    let kept = world.by(&world.user, put("?$select=acl", json!({}))).await;
+    assert_eq!((kept.status, &kept.body["acl"]["rules"][0]["right"]), (200, &json!("MODIFY")), "never without");
+    let broken = world.by(&world.user, put("", json!({"acl": {"rules": []}}))).await;
+    assert_eq!(broken.status, 400, "{}", broken.text);
+    let john = json!({"type": "USER", "principal": "john"});
+    let given = world.by(&world.user, put("", json!({"acl": {"owner": john}}))).await;
+    let administrators = json!({"type": "ROLE", "principal": "ADMIN", "right": "ALL"});
+    assert_eq!(said(&given).1["acl"], json!({"owner": john, "rules": [administrators]}));
+    for request in [Raw::new("GET", &path), put("", json!({})), Raw::new("DELETE", &path)] {
+        assert_eq!(world.by(&world.user, request).await.status, 403, "given is given");
+    }
+    assert_eq!(world.by(&world.user, Raw::new("GET", "/api/job")).await.body["count"], 0);
+    let (_, john) = session_of(&*world.engine.store, "john", "USER ANON").await;
+    assert_eq!(world.by(&john, put("", json!({"name": "mine"}))).await.body["name"], "mine");
+    assert_eq!(world.by(&world.administrator, Raw::new("GET", &path)).await.body["name"], "mine");
+}
+
+/// The id of a keyed add follows from user and key: a second add would name it.
+#[tokio::test]
+async fn a_key_tells_nobody_but_administrators_that_its_job_exists() {
+    let world = Jane::new().await;
+    let add = || Raw::new("POST", "/api/job").json(&json!({"action": "noop"})).header("idempotency-key", "key");
+    assert_eq!(world.by(&world.administrator, add()).await.status, 201);
+    let (_, other) = session_of(&*world.engine.store, "super", "USER ANON").await;
+    for cookie in [&world.user, &other] {
+        let refused = world.by(cookie, add()).await;
+        assert_eq!(said(&refused), (403, json!({"status": 403, "message": "credentials required"})));
+    }
+    assert_eq!(world.by(&world.administrator, add()).await.status, 409);
+}
+
 #[tokio::test]
 async fn a_session_is_its_owners_and_the_administrators_alone() {
     let engine = InProcess::new().await;
     let administrator = cookie(&*engine.transport).await;
-    let (own, user) = session_of_a_user(&engine).await;
+    let (own, user) = session_of(&*engine.store, "jane", "USER ANON").await;
     let send = async |method: &str, path: &str, cookie: Option<&str>| {
         let request = Raw::new(method, path);
         let request = if let Some(cookie) = cookie { request.header("cookie", cookie) } else { request };
         request.send(&*engine.transport).await
     };
     let found = send("GET", "/api/session", Some(&administrator)).await;
-    let others = format!("/api/{}", found.body["sessions"][0]["id"].as_str().expect("an id"));
+    let others = found.body["sessions"][0]["id"].as_str().expect("an id").to_owned();
+    for id in [others.as_str(), "session/0a", own.as_str()] {
+        for method in ["GET", "DELETE"] {
+            let path = format!("/api/{id}");
+            let refused = send(method, &path, None).await;
+            let body = json!({"status": 403, "message": "credentials required"});
+            assert_eq!(said(&refused), (403, body), "{method} {id} by nobody");
+            if id != own {
+                let refused = send(method, &path, Some(&user)).await;
+                let message = format!("invalid credentials for '{id}'");
+                let body = json!({"status": 403, "message": message, "resource-id": id});
+                assert_eq!(said(&refused), (403, body), "{method} {id} by another user");
+            }
+        }
+    }
+    assert_eq!(send("GET", "/api/session/0a", Some(&administrator)).await.status, 404);
     let own = format!("/api/{own}");
-    for (method, path) in [("GET", &own), ("DELETE", &own), ("GET", &others), ("DELETE", &others)] {
-        assert_eq!(send(method, path, None).await.status, 403, "{method} {path} by nobody");
-    }
-    for method in ["GET", "DELETE"] {
-        assert_eq!(send(method, &others, Some(&user)).await.status, 403, "{method} by another user");
-    }
     let found = send("GET", "/api/session", Some(&user)).await;
     assert_eq!((&found.body["count"], &found.body["sessions"][0]["username"]), (&json!(1), &json!("jane")));
     assert_eq!(send("GET", &own, Some(&user)).await.status, 200);

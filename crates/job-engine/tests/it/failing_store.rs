@@ -12,6 +12,7 @@ use slipstream_cimi::query::Aggregation;
 use slipstream_cimi::{Document, Transport};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::access::default_acl;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
 use tokio::sync::Semaphore;
@@ -34,6 +35,8 @@ pub enum Fault {
     Overtaken,
     /// Somebody else stops the job just before the next replacement.
     Stopped,
+    /// Somebody else takes the job for administrators alone just before the next replacement or removal.
+    Withdrawn,
     /// Another server raises the generation just before this one does.
     Rival,
 }
@@ -84,6 +87,7 @@ impl Failing {
             }
             Fault::Overtaken => self.overtake(id, "progress", json!(42)).await,
             Fault::Stopped => self.overtake(id, "state", json!("STOPPED")).await,
+            Fault::Withdrawn => self.overtake(id, "acl", default_acl()).await,
             Fault::Rival => self.overtake(id, "generation", json!(100)).await,
             Fault::None => Ok(()),
         }
@@ -106,7 +110,7 @@ impl Failing {
 #[async_trait]
 impl Store for Failing {
     async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        if !matches!(self.fault(), Fault::NotReplaced | Fault::Overtaken | Fault::Stopped) {
+        if !matches!(self.fault(), Fault::NotReplaced | Fault::Overtaken | Fault::Stopped | Fault::Withdrawn) {
             self.fail(&record.id).await?;
         }
         self.inner.insert(record).await

@@ -1,6 +1,7 @@
 //! The engine from outside: its binary, its API over a socket and its routes as a function. A module per topic.
 
 mod access;
+mod acl_matrix;
 mod api;
 mod bad_input;
 mod failing_store;

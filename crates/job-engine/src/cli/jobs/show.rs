@@ -29,6 +29,9 @@ const FIRST_ATTRIBUTES: [&str; 10] = [
     "duration",
 ];
 
+const NO_LEDGER: &str = "this server keeps no ledger";
+const NOT_SHOWN: &str = "only administrators see the ledger: who holds the job, its attempts and refused writes";
+
 /// What `jobs show` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: slipstream-job jobs show 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
@@ -36,7 +39,7 @@ pub struct ShowArguments {
     /// Id, with or without job/
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: String,
-    /// Print the document as JSON, with the server's ledger in the member ledger
+    /// Print the document as JSON, with the server's ledger in the member ledger: null if there is none to show
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -56,8 +59,8 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     let (screen, now) = (Screen::standard_output(), Clock::system().now());
     let mut parts = vec![render_attributes(&document, now, screen)];
     match ledger {
-        None => parts.push("this server keeps no ledger".to_owned()),
-        Some(ledger) => {
+        Err(reason) => parts.push(reason.to_owned()),
+        Ok(ledger) => {
             let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
             parts.push(render_ledger(&ledger, now, screen));
         }
@@ -66,13 +69,17 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the server keeps of the job; a server that keeps nothing does not know the action.
-async fn read_ledger(client: &Client, id: &str) -> anyhow::Result<Option<Document>> {
-    match client.operation(id, "ledger").await {
-        Ok(ledger) => Ok(Some(ledger)),
-        Err(error) if error.is_not_found(id) => Err(error.into()),
-        Err(error) if error.refusal().is_some_and(|refusal| matches!(refusal.status, 404 | 405)) => Ok(None),
-        Err(error) => Err(error.into()),
+/// What the server keeps of the job, or why there is nothing to show: a server that keeps nothing does not know the
+/// action, and ours shows it to administrators only.
+async fn read_ledger(client: &Client, id: &str) -> anyhow::Result<Result<Document, &'static str>> {
+    let error = match client.operation(id, "ledger").await {
+        Ok(ledger) => return Ok(Ok(ledger)),
+        Err(error) => error,
+    };
+    match error.refusal().map(|refusal| refusal.status) {
+        Some(404 | 405) if !error.is_not_found(id) => Ok(Err(NO_LEDGER)),
+        Some(403) => Ok(Err(NOT_SHOWN)),
+        _ => Err(error.into()),
     }
 }
 

@@ -1,5 +1,11 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
 use serde_json::json;
-use slipstream_cimi::Lease;
+use slipstream_cimi::client::TransportError;
+use slipstream_cimi::{Lease, Transport};
 
 use super::super::super::terminal::Screen;
 use super::*;
@@ -126,4 +132,24 @@ fn a_job_whose_last_attempt_ended_is_held_by_nobody() {
     let shown = render_ledger(&Ledger { attempts, ..Ledger::default() }, now(), PLAIN_80);
     assert!(shown.contains("held by         nobody"), "{shown}");
     assert!(shown.ends_with("finished"), "{shown}");
+}
+
+/// Refuses everything with this status.
+struct Refusing(u16);
+
+#[async_trait]
+impl Transport for Refusing {
+    async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let body = json!({"status": self.0, "message": "no", "resource-id": "job/0a/ledger"});
+        Ok(Response::builder().status(self.0).body(Bytes::from(body.to_string()))?)
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_shown_without_its_ledger_to_whoever_may_not_see_it() {
+    for (status, reason) in [(403, Some(NOT_SHOWN)), (404, Some(NO_LEDGER)), (405, Some(NO_LEDGER)), (500, None)] {
+        let client = Client::new(Arc::new(Refusing(status)), None);
+        let read = read_ledger(&client, "job/0a").await;
+        assert_eq!(read.ok().and_then(Result::err), reason, "{status}");
+    }
 }

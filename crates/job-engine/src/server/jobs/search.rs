@@ -25,12 +25,11 @@ pub struct Found {
     pub next: Option<String>,
 }
 
-/// Searches jobs. A job that is there all the while is on exactly one of the pages that follow each other by `next`,
+/// Searches the jobs that the caller may view. A job that is there all the while is on exactly one of the pages that follow each other by `next`,
 /// whatever is added or deleted meanwhile.
 pub async fn search(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Found, ApiError> {
-    caller.require_administrator()?;
-    let visible_to = None;
-    let query = Query { visible_to, ..query(parameters, shared.clock.now())? };
+    caller.require_user()?;
+    let query = Query { visible_to: caller.searches_as(), ..query(parameters, shared.clock.now())? };
     let all = Query { filter: query.filter.clone(), visible_to: query.visible_to.clone(), ..Query::default() };
     let store = |error| ApiError::store(&error);
     let is_walk = query.after.is_some();
