@@ -1,11 +1,15 @@
 //! Aggregations (specification 4.6), and pages that follow each other, through the routes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::query::{Aggregation, Algorithm, Search};
-use slipstream_job_engine::server::store::Record;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::store::{Record, Store};
 
+use crate::access::session_of;
 use crate::support::{InProcess, Raw, cookie, document};
 
 struct Api {
@@ -128,14 +132,18 @@ async fn every_aggregation_is_answered_at_top_level_under_its_tag() {
 #[tokio::test]
 async fn aggregations_are_over_all_matches_whatever_the_page() {
     let api = Api::with_jobs().await;
-    let form = [("$filter", "state='QUEUED'"), ("$aggregation", "MAX:priority,foo:state,max:priority")];
+    let form = [("$filter", "state='QUEUED'"), ("$aggregation", "MAX:priority,foo:state,max:priority,min:priority")];
     for page in
         [vec![], vec![("$last", "1")], vec![("$first", "2"), ("$orderby", "priority:desc")], vec![("$after", "job/0")]]
     {
         let form: Vec<_> = form.into_iter().chain(page).collect();
         let found = api.search(&form).await;
         assert_eq!(found["count"], 2, "{form:?}");
-        assert_eq!(found["aggregations"], json!({"max:priority": {"value": 10.0}}), "{form:?}");
+        assert_eq!(
+            found["aggregations"],
+            json!({"max:priority": {"value": 10.0}, "min:priority": {"value": 0.0}}),
+            "{form:?}"
+        );
     }
     let without = api.search(&[("$last", "0"), ("$aggregation", "foo:state,max")]).await;
     assert_eq!(without.get("aggregations"), None, "unknown algorithms are ignored");
@@ -174,6 +182,48 @@ async fn a_client_reads_aggregations() {
     let found = api.engine.client.search("job", &search).await.expect("found");
     let terms = &found.aggregations["terms:targetResource/href"];
     assert_eq!(terms["buckets"][0], json!({"key": "credential/0", "doc_count": 2}));
+}
+
+#[tokio::test]
+async fn nobody_learns_from_aggregations_or_pages_of_what_is_not_theirs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sqlite = SqliteStore::open(&folder.path().join("store.db")).expect("opened");
+    let stores: [Arc<dyn Store>; 2] = [Arc::new(MemoryStore::default()), Arc::new(sqlite)];
+    for store in stores {
+        let engine = InProcess::over(store).await;
+        let (_, jane) = session_of(&*engine.store, "jane", "USER ANON").await;
+        let api = Api { engine, cookie: jane };
+        for number in 0..6 {
+            let owner = if number % 2 == 0 { "jane" } else { "joe" };
+            let owner = json!({"owner": {"type": "USER", "principal": owner}});
+            let progress = if number % 2 == 0 { json!(number) } else { json!("a text of joe's") };
+            api.store(
+                &format!("job/{number}"),
+                json!({"state": "QUEUED", "action": format!("a{number}"), "progress": progress, "acl": owner}),
+            )
+            .await;
+        }
+        let tags = "terms:action,terms:state,sum:progress,count:id,missing:action,cardinality:acl/owner/principal";
+        let found = api.search(&[("$aggregation", tags), ("$last", "2")]).await;
+        assert_eq!((&found["count"], ids(&found)), (&json!(3), vec!["job/0".into(), "job/2".into()]));
+        assert_eq!(found["next"], "job/2");
+        let actions = json!([
+            {"key": "a0", "doc_count": 1}, {"key": "a2", "doc_count": 1}, {"key": "a4", "doc_count": 1},
+        ]);
+        let answers = &found["aggregations"];
+        assert_eq!(answers["terms:action"]["buckets"], actions);
+        assert_eq!(answers["terms:state"]["buckets"], json!([{"key": "QUEUED", "doc_count": 3}]));
+        assert_eq!(answers["sum:progress"], json!({"value": 6.0}), "the others' texts do not even make it fail");
+        assert_eq!(
+            (&answers["count:id"], &answers["missing:action"]),
+            (&json!({"value": 3.0}), &json!({"doc_count": 0}))
+        );
+        assert_eq!(answers["cardinality:acl/owner/principal"], json!({"value": 1.0}));
+        let rest = api.search(&[("$after", "job/2"), ("$last", "2")]).await;
+        assert_eq!((&rest["count"], ids(&rest), rest.get("next")), (&json!(3), vec!["job/4".into()], None));
+        let nobody = Raw::new("GET", "/api/job?aggregation=count:id").send(&*api.engine.transport).await;
+        assert_eq!(nobody.status, 403);
+    }
 }
 
 #[tokio::test]

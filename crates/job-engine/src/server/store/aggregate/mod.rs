@@ -245,9 +245,8 @@ fn computed(algorithm: Algorithm, moments: &Moments, is_date: bool) -> Value {
     Value::Object(shown)
 }
 
-/// A number, with its time as a text beside it if it is one; `null` if there is none or JSON cannot say it.
+/// A number, with its time as a text beside it if it is one; `null` if there is none, and for what JSON has no word for.
 fn show(shown: &mut Document, name: &str, number: Option<f64>, is_date: bool) {
-    let number = number.filter(|number| number.is_finite());
     shown.insert(name.to_owned(), json!(number));
     if let Some(text) = number.filter(|_| is_date).and_then(numbers::to_milliseconds).and_then(time) {
         shown.insert(format!("{name}_as_string"), text.into());
