@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt::{self, Display, Formatter};
+
 use form_urlencoded::Serializer;
 use serde_json::Value;
 
@@ -12,6 +14,8 @@ use crate::resource::Document;
 
 /// The most documents in one page (specification 4.5).
 pub const LARGEST_PAGE: u64 = 10_000;
+/// The most aggregations in one search.
+pub const MOST_AGGREGATIONS: usize = 64;
 
 /// One attribute to order by; missing values come last in both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,42 @@ pub struct Order {
     pub attribute: String,
     /// `true` for `:desc`.
     pub descending: bool,
+}
+
+/// A question about all matches at once (specification 4.6). Prints as its tag, `<algorithm>:<attribute>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregation {
+    /// What to compute.
+    pub algorithm: Algorithm,
+    /// Of what: a path as it was asked for, levels separated by `/`.
+    pub attribute: String,
+}
+
+/// What an aggregation computes of the values of an attribute (specification 4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Avg,
+    /// Number, least, greatest, mean and sum.
+    Stats,
+    /// The same, with sum of squares, variance, standard deviation and what lies two of these from the mean.
+    ExtendedStats,
+    /// How many values there are.
+    Count,
+    /// Below what so many of a hundred lie.
+    Percentiles,
+    /// How many different values there are.
+    Cardinality,
+    /// How many documents have no value.
+    Missing,
+    /// The ten most frequent values.
+    Terms,
 }
 
 /// What a client asks of a collection. Texts go to the server as they stand.
@@ -35,6 +75,10 @@ pub struct Search {
     pub last: Option<i64>,
     /// Only these attributes; empty means all.
     pub select: Vec<String>,
+    /// Questions about all matches.
+    pub aggregations: Vec<Aggregation>,
+    /// Goes on after a page: its [`Collection::next`]. Extension of this server; goes with neither `order` nor `first`.
+    pub after: Option<String>,
 }
 
 /// A page of documents.
@@ -44,6 +88,61 @@ pub struct Collection {
     pub count: u64,
     /// The page.
     pub documents: Vec<Document>,
+    /// The answers, by [tag](Aggregation).
+    pub aggregations: Document,
+    /// What [`Search::after`] takes to go on, if more documents follow in order of id.
+    pub next: Option<String>,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Min,
+        Self::Max,
+        Self::Sum,
+        Self::Avg,
+        Self::Stats,
+        Self::ExtendedStats,
+        Self::Count,
+        Self::Percentiles,
+        Self::Cardinality,
+        Self::Missing,
+        Self::Terms,
+    ];
+
+    /// Its name in a tag.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Stats => "stats",
+            Self::ExtendedStats => "extendedstats",
+            Self::Count => "count",
+            Self::Percentiles => "percentiles",
+            Self::Cardinality => "cardinality",
+            Self::Missing => "missing",
+            Self::Terms => "terms",
+        }
+    }
+}
+
+impl Aggregation {
+    /// Reads `algorithm:attribute`; none if no algorithm has this name, which is to be ignored.
+    fn from_wire(text: &str) -> Option<Self> {
+        let (name, attribute) = text.split_once(':')?;
+        let (name, attribute) = (name.trim(), attribute.trim());
+        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))?;
+        (!attribute.is_empty()).then(|| Self { algorithm, attribute: attribute.to_owned() })
+    }
+}
+
+impl Display for Aggregation {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.algorithm.as_str(), self.attribute)
+    }
 }
 
 impl Order {
@@ -83,21 +182,35 @@ impl Search {
         if !self.select.is_empty() {
             form.append_pair("$select", &self.select.join(","));
         }
+        if !self.aggregations.is_empty() {
+            let aggregations: Vec<String> = self.aggregations.iter().map(Aggregation::to_string).collect();
+            form.append_pair("$aggregation", &aggregations.join(","));
+        }
+        if let Some(after) = &self.after {
+            form.append_pair("$after", after);
+        }
         form.finish()
     }
 }
 
 impl Collection {
     /// Reads a collection's answer; the error says what is wrong with it.
-    pub fn from_document(document: Document) -> Result<Self, &'static str> {
+    pub fn from_document(mut document: Document) -> Result<Self, &'static str> {
         // a server of the original whose search failed answers 200 with `"count": null` (quirk 23)
         let count = document.get("count").and_then(Value::as_u64).ok_or("it has no count")?;
+        let next = document.get("next").and_then(Value::as_str).map(str::to_owned);
+        let aggregations = match document.shift_remove("aggregations") {
+            None => Document::new(),
+            Some(Value::Object(aggregations)) => aggregations,
+            Some(_) => return Err("its aggregations are no object"),
+        };
         let members = dialect::collection_members(document).ok_or("it has no list of documents")?;
         let into_document = |member| match member {
             Value::Object(document) => Ok(document),
             _ => Err("its list holds something else than documents"),
         };
-        Ok(Self { count, documents: members.into_iter().map(into_document).collect::<Result<_, _>>()? })
+        let documents = members.into_iter().map(into_document).collect::<Result<_, _>>()?;
+        Ok(Self { count, documents, aggregations, next })
     }
 }
 
@@ -114,6 +227,10 @@ pub struct Parameters {
     pub last: Option<i64>,
     /// Only these attributes; empty means all.
     pub select: Vec<String>,
+    /// Each once; of more than [`MOST_AGGREGATIONS`] only one too many.
+    pub aggregations: Vec<Aggregation>,
+    /// The `next` of the page to go on after.
+    pub after: Option<String>,
 }
 
 impl Parameters {
@@ -134,6 +251,10 @@ impl Parameters {
                     selects_all |= items().any(|item| item == "*");
                     parameters.select.extend(items().map(str::to_owned));
                 }
+                "aggregation" => {
+                    items().filter_map(Aggregation::from_wire).for_each(|asked| parameters.aggregate(asked));
+                }
+                "after" => parameters.after = Some(value.into_owned()),
                 _ => {}
             }
         }
@@ -143,11 +264,19 @@ impl Parameters {
         parameters.filter = if filters.len() > 1 { Some(Filter::All(filters)) } else { filters.pop() };
         Ok(parameters)
     }
+
+    fn aggregate(&mut self, asked: Aggregation) {
+        if self.aggregations.len() <= MOST_AGGREGATIONS && !self.aggregations.contains(&asked) {
+            self.aggregations.push(asked);
+        }
+    }
 }
 
 /// A page larger than [`LARGEST_PAGE`] was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("size {0} too large; limit is {LARGEST_PAGE}")]
+#[error(
+    "size {0} too large; limit is {LARGEST_PAGE}; for more go on from page to page by $after and the answer's next"
+)]
 pub struct TooLarge(pub u64);
 
 /// How many matches to pass over and how many to answer, at most (specification 4.5, column "S").

@@ -6,6 +6,10 @@ fn order(attribute: &str, descending: bool) -> Order {
     Order { attribute: attribute.to_owned(), descending }
 }
 
+fn aggregation(algorithm: Algorithm, attribute: &str) -> Aggregation {
+    Aggregation { algorithm, attribute: attribute.to_owned() }
+}
+
 fn parse(query: &str) -> Parameters {
     Parameters::parse(query, b"").unwrap_or_else(|error| panic!("{query}: {error}"))
 }
@@ -19,16 +23,19 @@ fn a_search_becomes_a_form() {
         first: Some(1),
         last: Some(0),
         select: vec!["id".to_owned(), "state".to_owned()],
+        aggregations: vec![aggregation(Algorithm::Terms, "state"), aggregation(Algorithm::ExtendedStats, "a/b")],
+        after: Some("job/1".to_owned()),
     };
     assert_eq!(
         search.to_form(),
         "%24filter=action%3D%22x%22+and+state%3D%22%C3%9CBER%22&%24orderby=created%3Adesc%2CtargetResource.href\
-         &%24first=1&%24last=0&%24select=id%2Cstate"
+         &%24first=1&%24last=0&%24select=id%2Cstate&%24aggregation=terms%3Astate%2Cextendedstats%3Aa%2Fb&%24after=job%2F1"
     );
     let parameters = Parameters::parse("", search.to_form().as_bytes()).expect("what is written can be read");
     assert_eq!(parameters.filter.map(|filter| filter.to_string()).as_deref(), Some("action='x' and state='ÜBER'"));
     assert_eq!((parameters.order, parameters.select), (search.order, search.select));
     assert_eq!((parameters.first, parameters.last), (Some(1), Some(0)));
+    assert_eq!((parameters.aggregations, parameters.after), (search.aggregations, search.after));
 }
 
 #[test]
@@ -69,6 +76,38 @@ fn lists_are_separated_by_commas_or_repeated() {
 }
 
 #[test]
+fn aggregations_are_read_as_the_table_says() {
+    for algorithm in Algorithm::ALL {
+        let asked = format!("$aggregation={}:priority", algorithm.as_str().to_uppercase());
+        assert_eq!(parse(&asked).aggregations, [aggregation(algorithm, "priority")], "{asked}");
+    }
+    let read = parse(
+        "$aggregation=max:progress, TERMS:targetResource/href ,,max:progress&aggregation=min : ns:a,max:progress",
+    );
+    let tags: Vec<String> = read.aggregations.iter().map(Aggregation::to_string).collect();
+    assert_eq!(tags, ["max:progress", "terms:targetResource/href", "min:ns:a"]);
+    for ignored in ["value_count:a", "extended_stats:a", "max", "max:", ":a", "", "max a:b", "geo_bounds:a"] {
+        assert_eq!(parse(&format!("aggregation={ignored}")).aggregations, [], "{ignored}");
+    }
+}
+
+#[test]
+fn of_too_many_aggregations_one_too_many_is_kept() {
+    let many: Vec<String> = (0..1_000).map(|number| format!("max:a{number}")).collect();
+    assert_eq!(parse(&format!("aggregation={}", many.join(","))).aggregations.len(), MOST_AGGREGATIONS + 1);
+    assert_eq!(
+        parse(&format!("aggregation={}", many[..MOST_AGGREGATIONS].join(","))).aggregations.len(),
+        MOST_AGGREGATIONS
+    );
+}
+
+#[test]
+fn a_page_after_another_is_asked_for_in_two_spellings() {
+    assert_eq!(parse("$after=job/1").after.as_deref(), Some("job/1"));
+    assert_eq!(Parameters::parse("", b"after=job%2F1").expect("no filter").after.as_deref(), Some("job/1"));
+}
+
+#[test]
 fn what_is_not_an_integer_is_ignored() {
     let parameters = parse("$first=x&$last=1.5&first=99999999999999999999");
     assert_eq!((parameters.first, parameters.last), (None, None));
@@ -97,7 +136,10 @@ fn windows_are_as_the_table_says() {
     for (first, last, expected) in rows {
         assert_eq!(window(first, last), expected, "{first:?} {last:?}");
     }
-    assert_eq!(TooLarge(10_001).to_string(), "size 10001 too large; limit is 10000");
+    assert_eq!(
+        TooLarge(10_001).to_string(),
+        "size 10001 too large; limit is 10000; for more go on from page to page by $after and the answer's next"
+    );
 }
 
 #[test]
@@ -110,6 +152,11 @@ fn collections_are_read_in_both_dialects() {
         assert_eq!((collection.count, collection.documents.len()), (3, 1));
         assert_eq!(collection.documents[0]["id"], "job/1");
     }
+    let more = json!({"count": 3, "aggregations": {"max:n": {"value": 4.0}}, "next": "job/1", "jobs": []});
+    let more = read(more).unwrap_or_else(|reason| panic!("{reason}"));
+    assert_eq!(more.aggregations["max:n"]["value"], 4.0);
+    assert_eq!(more.next.as_deref(), Some("job/1"));
+    assert_eq!(read(json!({"count": 1, "jobs": [], "aggregations": []})), Err("its aggregations are no object"));
     assert_eq!(read(json!({"count": null, "jobs": []})), Err("it has no count"));
     assert_eq!(read(json!({"count": 1, "operations": operations})), Err("it has no list of documents"));
     assert_eq!(read(json!({"count": 1, "jobs": [1]})), Err("its list holds something else than documents"));

@@ -85,6 +85,7 @@ fn search(filter: &str, skip: u64) -> Search {
         first: position(skip + 1),
         last: position(skip + PAGE),
         select: vec!["id".to_owned()],
+        ..Search::default()
     }
 }
 

@@ -132,6 +132,7 @@ impl ApiError {
                 "unexpected error occurred: no space left for documents, nothing was changed",
                 None,
             ),
+            StoreError::Aggregation(error) => return Self::bad_request(error.to_string()),
             StoreError::TooSlow { .. } => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
             // Names and paths of this machine are for the log.
             StoreError::Failed { .. } => Self::new(

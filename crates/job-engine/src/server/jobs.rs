@@ -1,5 +1,7 @@
 //! Jobs behind the API: add, read, edit, search, stop, delete.
 
+mod search;
+
 use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
@@ -12,8 +14,9 @@ use super::error::{ApiError, chain};
 use super::job_document::{self, priority_of, state_of};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::job_violations;
-use super::store::{Page, Query, Record, StoreError};
+use super::store::{Record, StoreError};
 use super::{Shared, generation};
+pub use search::{Found, search};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -340,15 +343,6 @@ async fn take_away(shared: &Shared, id: &str, entry: &str) {
         tracing::warn!(job = id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
         shared.nudge.notify_one();
     }
-}
-
-/// Searches the jobs that the caller may view: how many match, and the page of them that was asked for.
-pub async fn search(shared: &Shared, caller: &Caller, mut query: Query) -> Result<(u64, Vec<Document>), ApiError> {
-    caller.require_user()?;
-    query.visible_to = caller.searches_as();
-    let Page { count, records } =
-        shared.store.query(JOB.name, &query).await.map_err(|error| ApiError::store(&error))?;
-    Ok((count, records.into_iter().map(shown).collect()))
 }
 
 /// The job, if the caller may do this with it.

@@ -5,13 +5,13 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE};
-use slipstream_cimi::query::{Parameters, window};
+use slipstream_cimi::query::{Aggregation, Parameters};
 
 use super::access::{self, Caller};
 use super::error::ApiError;
 use super::jobs;
 use super::routes::Answer;
-use super::store::{Query, Record, StoreError};
+use super::store::{self, Record, StoreError};
 use super::{Shared, schema};
 use crate::clock;
 
@@ -95,14 +95,30 @@ fn base_uri(headers: &HeaderMap) -> String {
 
 /// Searches jobs and presents the collection.
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
-    let (offset, limit) =
-        window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
-    let query = Query { filter, order: parameters.order.clone(), offset, limit, ..Query::default() };
-    let (count, documents) = jobs::search(shared, caller, query).await?;
+    let found = jobs::search(shared, caller, parameters).await?;
     let presented = |job| Value::Object(presented_job(caller, job, &parameters.select));
-    let documents = documents.into_iter().map(presented).collect();
-    Ok(Answer::ok(collection(JOB, count, documents, caller.is_administrator())))
+    let documents = found.documents.into_iter().map(presented).collect();
+    let mut collection = collection(JOB, found.count, documents, caller.is_administrator());
+    add_aggregations(&mut collection, &parameters.aggregations, found.aggregations);
+    collection.extend(found.next.map(|next| ("next".to_owned(), next.into())));
+    Ok(Answer::ok(collection))
+}
+
+/// Answers the aggregations about a collection that is shown whole.
+pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -> Result<(), ApiError> {
+    let shown = collection.get(kind.plural).and_then(Value::as_array).into_iter().flatten();
+    let answers = store::aggregate::over(shown.filter_map(Value::as_object), asked);
+    let answers = answers.map_err(|error| ApiError::store(&error.into()))?;
+    add_aggregations(collection, asked, answers);
+    Ok(())
+}
+
+/// At top level, by their tags (specification 4.6).
+fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
+    if !asked.is_empty() {
+        let answers: Document = asked.iter().map(Aggregation::to_string).zip(answers).collect();
+        collection.insert("aggregations".to_owned(), Value::Object(answers));
+    }
 }
 
 /// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and

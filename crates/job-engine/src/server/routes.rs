@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE};
-use slipstream_cimi::query::Parameters;
+use slipstream_cimi::query::{MOST_AGGREGATIONS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
 
@@ -236,16 +236,14 @@ impl Call {
             let message = "a search takes its parameters from the query string or a form, not from JSON";
             return Err(ApiError::bad_request(message).into());
         }
-        let names = form_urlencoded::parse(self.query.as_bytes()).chain(form_urlencoded::parse(&self.form));
-        if names.map(|(name, _)| name).any(|name| name.trim_start_matches('$') == "aggregation") {
-            return Err(ApiError::bad_request("aggregation is not yet supported").into());
-        }
         let parameters = self.parameters()?;
-        Ok(match kind {
-            JOB => resources::search_jobs(shared, &self.caller, &parameters).await?,
+        let mut answer = match kind {
+            JOB => return Ok(resources::search_jobs(shared, &self.caller, &parameters).await?),
             SESSION => resources::search_sessions(shared, &self.caller).await?,
             _ => resources::search_templates(),
-        })
+        };
+        resources::aggregate(kind, &mut answer.body, &parameters.aggregations)?;
+        Ok(answer)
     }
 
     async fn add(mut self, shared: &Shared, kind: Kind) -> Result<Answer, Refused> {
@@ -302,7 +300,12 @@ impl Call {
     }
 
     fn parameters(&self) -> Result<Parameters, ApiError> {
-        Parameters::parse(&self.query, &self.form).map_err(|error| ApiError::bad_request(error.to_string()))
+        let parameters = Parameters::parse(&self.query, &self.form);
+        let parameters = parameters.map_err(|error| ApiError::bad_request(error.to_string()))?;
+        if parameters.aggregations.len() > MOST_AGGREGATIONS {
+            return Err(ApiError::bad_request(format!("a search takes at most {MOST_AGGREGATIONS} aggregations")));
+        }
+        Ok(parameters)
     }
 
     /// An attempt writes to other documents than its job, too: only as long as it is the latest (decision 4).

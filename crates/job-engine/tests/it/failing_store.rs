@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::Aggregation;
 use slipstream_cimi::{Document, Transport};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
@@ -93,7 +94,7 @@ impl Failing {
     }
 
     /// Once.
-    async fn overtake(&self, id: &str, attribute: &str, value: serde_json::Value) -> Result<(), StoreError> {
+    async fn overtake(&self, id: &str, attribute: &str, value: Value) -> Result<(), StoreError> {
         self.set(Fault::None);
         let stored = self.inner.get(id).await?;
         let missing = || Record { id: id.to_owned(), revision: 0, document: Document::new(), ledger: json!(null) };
@@ -131,6 +132,10 @@ impl Store for Failing {
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         self.inner.query(kind, query).await
+    }
+
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        self.inner.aggregate(kind, query, asked).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

@@ -9,6 +9,7 @@ mod kill;
 mod leases;
 mod protocol;
 mod python_client;
+mod queries;
 mod reconcile;
 mod reconcile_runs;
 mod stopping;

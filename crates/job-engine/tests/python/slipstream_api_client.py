@@ -204,6 +204,21 @@ class Walk:
         equal(one.json.get("name"), "job 1", "selected name of one job")
         check("action" not in one.json, "action of one job was not selected")
 
+    def search_aggregates(self):
+        """Aggregations come as an attribute of the collection, under their tags."""
+        found = self.search(aggregation=["max:priority", "terms:targetResource/href"], last=0)
+        equal(found.aggregations["max:priority"], {"value": 902.0}, "greatest priority")
+        buckets = [{"key": self.target, "doc_count": 3}]
+        equal(found.aggregations["terms:targetResource/href"]["buckets"], buckets, "targets")
+        refused(400, "sum of texts", self.search, aggregation="sum:state")
+
+    def search_follows(self):
+        """A page that is followed by others names the place where they begin."""
+        page = self.search(last=2)
+        rest = self.search(last=2, after=page.next)
+        equal(identifiers(page) + identifiers(rest), sorted(self.jobs), "ids of both pages")
+        equal(hasattr(rest, "next"), False, "a page follows the last one")
+
     def stop(self):
         """Stopping goes by the full relation, and answers the document."""
         answer = self.api.cimi_operation(self.jobs[1], STOP)
@@ -259,8 +274,8 @@ class Walk:
         fresh.logout()
 
     STEPS = (entry_point, anonymous, wrong_password, login, kept_cookie, add_jobs, add_refused, read, read_missing, edit,
-             edit_removes, edit_refused, search_all, search_counts, search_filters, search_orders, search_selects, stop,
-             stop_running, final_is_final, delete, logout, login_again)
+             edit_removes, edit_refused, search_all, search_counts, search_filters, search_orders, search_selects,
+             search_aggregates, search_follows, stop, stop_running, final_is_final, delete, logout, login_again)
 
     def run(self):
         for step in self.STEPS:

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::Aggregation;
 use slipstream_job_engine::server::jobs::ledger_of;
 use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
 
@@ -116,6 +117,12 @@ impl Store for SeenStore {
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         self.before("query", kind).await?;
         let done = self.world.documents.query(kind, query).await;
+        self.after(done).await
+    }
+
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        self.before("aggregate", kind).await?;
+        let done = self.world.documents.aggregate(kind, query, asked).await;
         self.after(done).await
     }
 

@@ -8,6 +8,11 @@ use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 
+pub(super) use self::aggregations::asked;
+use self::aggregations::{
+    aggregations_are_over_all_that_is_selected, aggregations_are_over_what_may_be_seen,
+    irregular_values_are_aggregated, what_cannot_be_computed_is_refused,
+};
 use self::filters::{
     a_filter_of_thousands_of_terms, dates_compare_as_instants, filters_select, irregular_values_are_found,
     lists_of_thousands, one_irregular_value_is_enough, prefixes_and_lists_select,
@@ -21,6 +26,7 @@ use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
 
+mod aggregations;
 mod filters;
 mod meaning;
 mod property;
@@ -72,6 +78,10 @@ cases!(
     row_lists_words_and_properties,
     row_types,
     row_dates,
+    aggregations_are_over_all_that_is_selected,
+    aggregations_are_over_what_may_be_seen,
+    irregular_values_are_aggregated,
+    what_cannot_be_computed_is_refused,
     callers_see_what_names_them,
     changed_access_control_holds_at_once,
     shared_with_ever_others,

@@ -6,11 +6,12 @@ use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use slipstream_cimi::filter::{Attribute, Filter};
-use slipstream_cimi::query::Order;
+use slipstream_cimi::query::{Aggregation, Order};
 
 use super::sort::sort_key;
-use super::{Page, Query, Record, Store, StoreError, kind_of};
+use super::{Page, Query, Record, Store, StoreError, aggregate, kind_of};
 use crate::server::access::{Principal, viewers};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
@@ -62,13 +63,7 @@ impl Store for MemoryStore {
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         let records = self.records();
-        let mut found: Vec<&Record> = records
-            .values()
-            .filter(|record| kind_of(&record.id) == kind)
-            .filter(|record| query.after.as_ref().is_none_or(|after| record.id > *after))
-            .filter(|record| query.visible_to.as_ref().is_none_or(|callers| is_visible(record, callers)))
-            .filter(|record| query.filter.as_ref().is_none_or(|filter| filter.matches(&record.document)))
-            .collect();
+        let mut found: Vec<&Record> = records.values().filter(|record| is_selected(record, kind, query)).collect();
         found.sort_by(|left, right| compare(left, right, &query.order));
         let page = found.iter().skip(saturating(query.offset)).take(saturating(query.limit));
         Ok(Page {
@@ -77,12 +72,25 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        let records = self.records();
+        let selected = records.values().filter(|record| is_selected(record, kind, query));
+        Ok(aggregate::over(selected.map(|record| &record.document), asked)?)
+    }
+
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
         let mut records = self.records();
         let before = records.len();
         records.retain(|id, record| kind_of(id) != kind || !filter.matches(&record.document));
         Ok((before - records.len()) as u64)
     }
+}
+
+fn is_selected(record: &Record, kind: &str, query: &Query) -> bool {
+    kind_of(&record.id) == kind
+        && query.after.as_ref().is_none_or(|after| record.id > *after)
+        && query.visible_to.as_ref().is_none_or(|callers| is_visible(record, callers))
+        && query.filter.as_ref().is_none_or(|filter| filter.matches(&record.document))
 }
 
 fn is_visible(record: &Record, callers: &[Principal]) -> bool {

@@ -1,5 +1,6 @@
 //! [`Store`]: where the server keeps documents.
 
+pub mod aggregate;
 pub mod memory;
 mod sort;
 pub mod sqlite;
@@ -11,8 +12,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Order;
+use slipstream_cimi::query::{Aggregation, Order};
 
+use self::aggregate::AggregationError;
 use super::access::Principal;
 
 /// A document with what the server keeps beside it.
@@ -79,6 +81,9 @@ pub enum StoreError {
         /// The attributes of its filter and order for which no index helps; none where too much matches.
         unindexed: Vec<String>,
     },
+    /// An aggregation has no answer.
+    #[error(transparent)]
+    Aggregation(#[from] AggregationError),
     /// Anything else that the storage engine reports; nothing was changed.
     #[error("cannot {what}")]
     Failed {
@@ -103,6 +108,9 @@ pub trait Store: Send + Sync {
     async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError>;
     /// Searches the documents of one type, e.g. `job`.
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError>;
+    /// Answers these about all the documents of one type that a query's `filter`, `visible_to` and `after` select, in
+    /// their order and as of one moment.
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
 }

@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal};
+use slipstream_cimi::query::{Aggregation, Algorithm};
 
 use crate::server::access::{Principal, default_acl, viewers, with_administrator_rule};
 
-use super::{Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, Value, json};
+use super::{
+    Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, StoreError, Value, json,
+};
 
 const PATHS: &[&str] = &[
     "state",
@@ -219,6 +222,16 @@ fn query() -> impl Strategy<Value = Query> {
     )
 }
 
+/// Those that compute often meet a text, so the others are asked for by themselves.
+fn aggregations() -> impl Strategy<Value = Vec<Aggregation>> {
+    let one = |algorithms: &'static [Algorithm]| {
+        (prop::sample::select(algorithms), prop::sample::select(PATHS))
+            .prop_map(|(algorithm, path)| Aggregation { algorithm, attribute: path.to_owned() })
+    };
+    let any = one(&[Algorithm::Count, Algorithm::Cardinality, Algorithm::Missing, Algorithm::Terms]);
+    prop_oneof![prop::collection::vec(any, 1..5), prop::collection::vec(one(&Algorithm::ALL), 1..3)]
+}
+
 fn shown(page: &Page) -> (u64, Vec<&str>) {
     (page.count, page.records.iter().map(|record| record.id.as_str()).collect())
 }
@@ -228,6 +241,7 @@ fn same_answers(
     documents: &[Value],
     changed: &[Value],
     queries: &[Query],
+    aggregations: &[Vec<Aggregation>],
     removed: &Filter,
 ) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
@@ -245,6 +259,9 @@ fn same_answers(
                 prop_assert_eq!(matching(memory.as_ref(), query).await, found.count, "{:?}", query);
             }
             prop_assert_eq!(expected, found);
+        }
+        for (query, asked) in queries.iter().zip(aggregations) {
+            same_aggregations((&*memory, &*sqlite), query, asked).await?;
         }
         let expected = memory.remove_matching("job", removed).await.unwrap();
         prop_assert_eq!(expected, sqlite.remove_matching("job", removed).await.unwrap());
@@ -293,6 +310,21 @@ async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
     }
 }
 
+async fn same_aggregations(
+    (memory, sqlite): (&dyn Store, &dyn Store),
+    query: &Query,
+    asked: &[Aggregation],
+) -> Result<(), TestCaseError> {
+    let expected = memory.aggregate("job", query, asked).await;
+    let found = sqlite.aggregate("job", query, asked).await;
+    match (expected, found) {
+        // which of several was met first is a matter of the order
+        (Err(StoreError::Aggregation(_)), Err(StoreError::Aggregation(_))) => {}
+        (expected, found) => prop_assert_eq!(expected.unwrap(), found.unwrap(), "{:?} {:?}", asked, query),
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -301,9 +333,10 @@ proptest! {
         documents in prop::collection::vec(guarded(regular_document()), 0..20),
         changed in prop::collection::vec(guarded(regular_document()), 0..6),
         queries in prop::collection::vec(query(), 12),
+        asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &changed, &queries, &removed)?;
+        same_answers(&documents, &changed, &queries, &asked, &removed)?;
     }
 
     #[test]
@@ -311,8 +344,9 @@ proptest! {
         documents in prop::collection::vec(guarded(wild_document()), 0..12),
         changed in prop::collection::vec(guarded(wild_document()), 0..6),
         queries in prop::collection::vec(query(), 12),
+        asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),
     ) {
-        same_answers(&documents, &changed, &queries, &removed)?;
+        same_answers(&documents, &changed, &queries, &asked, &removed)?;
     }
 }

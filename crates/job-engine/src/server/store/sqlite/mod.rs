@@ -9,7 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::Aggregation;
 use tokio::sync::{mpsc, oneshot};
 
 use self::failure::{failure, open_failure};
@@ -239,6 +241,13 @@ impl Store for SqliteStore {
             StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(query) },
             other => other,
         })
+    }
+
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        let (what, kind, query) = (format!("aggregate {kind} documents"), kind.to_owned(), query.clone());
+        let asked = asked.to_vec();
+        let answers = self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &query, &asked));
+        Ok(answers.await??)
     }
 
     /// In pages: what is changed between finding and removing stays.

@@ -1,5 +1,7 @@
 //! The connections that read, each on its own thread.
 
+mod aggregate;
+
 use std::ffi::{c_int, c_void};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

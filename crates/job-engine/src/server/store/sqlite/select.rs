@@ -89,21 +89,38 @@ impl Translator<'_> {
 
     /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        self.tallied(query).unwrap_or_else(|| {
-            let mut select = Select { sql: "SELECT count(*) FROM resource".into(), ..Select::default() };
-            self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
-            select
-        })
+        self.tallied(query, "ifnull(sum(documents), 0)").unwrap_or_else(|| self.all(query, "count(*)"))
     }
 
-    /// The count from the tally; none if the search asks for more than that has.
-    fn tallied(&self, query: &Query) -> Option<Select> {
+    /// Selects each value of a column among all matches, with the number of those that have it.
+    pub fn groups(&self, query: &Query, column: Column) -> Select {
+        let name = column.name();
+        let tallied = is_tallied(column).then(|| self.tallied(query, &format!("{name}, sum(documents)"))).flatten();
+        let mut select = tallied.unwrap_or_else(|| self.all(query, &format!("{name}, count(*)")));
+        select.push(&[" GROUP BY ", name]);
+        select
+    }
+
+    /// Selects the documents of all matches.
+    pub fn documents(&self, query: &Query) -> Select {
+        self.all(query, "document")
+    }
+
+    fn all(&self, query: &Query, wanted: &str) -> Select {
+        let mut select = Select::default();
+        select.push(&["SELECT ", wanted, " FROM resource"]);
+        self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
+        select
+    }
+
+    /// The same from the tally, which has `documents` of each; none if the search asks for more than that has.
+    fn tallied(&self, query: &Query, wanted: &str) -> Option<Select> {
         let filter = query.filter.as_ref();
         if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
             return None;
         }
         let mut select = Select::default();
-        select.push(&["SELECT ifnull(sum(documents), 0) FROM tally WHERE type = ? AND scope "]);
+        select.push(&["SELECT ", wanted, " FROM tally WHERE type = ? AND scope "]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         let (owner, rest) = self.owner(filter);
         match (&self.visible, owner) {
@@ -147,7 +164,7 @@ impl Translator<'_> {
             Filter::All(parts) | Filter::Any(parts) => parts.iter().all(|part| self.is_tallied(part)),
             Filter::Compare(path, comparison, literal) => self
                 .column(&path.0)
-                .filter(|column| matches!(column, Column::State | Column::Action))
+                .filter(|column| is_tallied(*column))
                 .is_some_and(|column| column.condition(*comparison, literal).is_some()),
         }
     }
@@ -232,7 +249,7 @@ impl Translator<'_> {
     }
 
     /// An attribute's column, if it can be relied on.
-    fn column(&self, path: &str) -> Option<Column> {
+    pub fn column(&self, path: &str) -> Option<Column> {
         Column::of(path).filter(|column| column.bit() & self.irregular == 0)
     }
 
@@ -359,6 +376,11 @@ impl Translator<'_> {
         }
         Some(wanted).filter(|wanted| !wanted.is_empty())
     }
+}
+
+/// Whether the tally tells values of this column from each other.
+fn is_tallied(column: Column) -> bool {
+    matches!(column, Column::State | Column::Action)
 }
 
 /// How many values are compared with at most.

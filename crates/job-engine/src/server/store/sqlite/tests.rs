@@ -20,6 +20,7 @@ use crate::server::store::conformance::record;
 use crate::server::{Options, Server};
 
 mod audiences;
+mod aggregate;
 mod plans;
 
 fn new_store() -> (TempDir, PathBuf, SqliteStore) {
