@@ -109,19 +109,15 @@ impl Sessions {
         // Others of the same kind may have failed while this one waited for its turn.
         self.throttled(&subjects, now)?;
         let is_right = self.passwords.is(turn, password, hash).await?;
-        match user.filter(|user| is_right && users::is_active(user)) {
-            Some(user) => {
-                // A login that counts for nothing clears nothing either.
-                if !is_local_administrator {
-                    self.throttle().succeeded(&Subject::User(username));
-                }
-                self.open(store, &user, origin, now).await
-            }
-            None => {
-                self.throttle().failed(&subjects, now);
-                Err(ApiError::invalid_credentials(&username))
-            }
+        let Some(user) = user.filter(|user| is_right && users::is_active(user)) else {
+            self.throttle().failed(&subjects, now);
+            return Err(ApiError::invalid_credentials(&username));
+        };
+        // A login that counts for nothing clears nothing either.
+        if !is_local_administrator {
+            self.throttle().succeeded(&Subject::User(username));
         }
+        self.open(store, &user, origin, now).await
     }
 
     fn throttled(&self, subjects: &[Subject], now: Timestamp) -> Result<(), ApiError> {
