@@ -188,21 +188,36 @@ async fn sessions_end_with_what_they_rest_on() {
     assert_eq!(engine.client.search("user", &slipstream_cimi::query::Search::default()).await.expect("found").count, 1);
 }
 
-/// The process may end between the write that disables a user and the removal of its sessions.
+/// The process may end between the write that ends a user's sessions and the removal of their documents.
 #[tokio::test]
 async fn a_session_whose_document_outlived_its_user_opens_nothing() {
-    let engine = InProcess::new().await;
-    add_user(&engine, "jane").await;
-    let jane = cookie_of(&*engine.transport, "jane", SECRET).await;
-    let session = own_session(&*engine.transport, &jane).await["id"].as_str().expect("an id").to_owned();
-    let kept = engine.store.get(&session).await.expect("answers").expect("there");
-    engine.client.delete("user/jane").await.expect("deleted");
-    engine.store.insert(kept.clone()).await.expect("as if it had not been removed");
-    assert!(own_session(&*engine.transport, &jane).await.is_null());
-    add_user(&engine, "jane").await;
-    assert!(own_session(&*engine.transport, &jane).await.is_null(), "nor after a new user got the name");
-    let again = InProcess::over(engine.store.clone()).await;
-    assert!(own_session(&*again.transport, &jane).await.is_null(), "nor at the next start");
+    for change in [
+        json!({"password": "another secret"}),
+        json!({"state": "SUSPENDED"}),
+        json!({"isSuperUser": false}),
+        Value::Null,
+    ] {
+        let engine = InProcess::new().await;
+        let user = document(json!({"username": "jane", "password": SECRET, "isSuperUser": true}));
+        engine.client.add("user", &user, None).await.expect("added");
+        let jane = cookie_of(&*engine.transport, "jane", SECRET).await;
+        let session = own_session(&*engine.transport, &jane).await["id"].as_str().expect("an id").to_owned();
+        let kept = engine.store.get(&session).await.expect("answers").expect("there");
+        if change.is_null() {
+            engine.client.delete("user/jane").await.expect("deleted");
+        } else {
+            engine.client.edit("user/jane", &document(change.clone()), &[]).await.expect("changed");
+        }
+        assert_eq!(engine.store.get(&session).await.expect("answers"), None, "{change}");
+        engine.store.insert(kept).await.expect("as if it had not been removed");
+        assert!(own_session(&*engine.transport, &jane).await.is_null(), "{change}");
+        let again = InProcess::over(engine.store.clone()).await;
+        assert!(own_session(&*again.transport, &jane).await.is_null(), "{change}, at the next start");
+        if change.is_null() {
+            add_user(&engine, "jane").await;
+            assert!(own_session(&*engine.transport, &jane).await.is_null(), "nor after somebody got the name");
+        }
+    }
 }
 
 #[tokio::test]
@@ -308,6 +323,7 @@ async fn a_trusted_proxy_vouches_and_its_word_beats_a_cookie() {
         (vec![(AUTHN, ""), ("cookie", &administrator)], (200, json!("super"))),
         (vec![(AUTHN, "  "), ("cookie", &jane)], (403, json!("jane"))),
         (vec![(AUTHN, "x USER"), (AUTHN, "super ADMIN")], (403, Value::Null)),
+        (vec![(AUTHN, "super ADMIN"), (AUTHN, "x USER")], (403, Value::Null)),
     ] {
         assert_eq!(server.asked_with(&headers).await, expected, "{headers:?}");
     }
