@@ -40,6 +40,9 @@ pub const SESSION_TEMPLATE: Kind = Kind {
     plural: "sessionTemplates",
 };
 
+/// Users.
+pub const USER: Kind = Kind { name: "user", resource_uri: "http://sixsq.com/slipstream/1/User", plural: "users" };
+
 /// The list of documents in a collection: its one member that is an array and not `operations`.
 #[must_use]
 pub fn collection_members(collection: Document) -> Option<Vec<Value>> {

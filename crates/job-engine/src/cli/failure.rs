@@ -29,6 +29,9 @@ const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; the password of a
                                 super.password in its data directory";
 const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
+const UNKNOWN_USER_HINT: &str = "`slipstream-job users` lists the users that are there";
+const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` gives a user that exists a new password";
+const FORBIDDEN_HINT: &str = "only administrators may do that: log in as one with --ss-user and --ss-pass";
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
@@ -41,8 +44,13 @@ fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> Str
 fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
         (400, _) => (refusal.message.clone(), None),
+        (403, None) => (causes, Some(FORBIDDEN_HINT)),
         (401 | 403, _) => (causes, Some(CREDENTIALS_HINT)),
         (404, Some(id)) if id.starts_with("job/") => (format!("there is no {id}"), Some(UNKNOWN_HINT)),
+        (404, Some(id)) if id.starts_with("user/") => (format!("there is no {id}"), Some(UNKNOWN_USER_HINT)),
+        (409, Some(id)) if refusal.message == format!("conflict with {id}") && id.starts_with("user/") => {
+            (format!("{id} exists"), Some(KNOWN_USER_HINT))
+        }
         (404, None) => (causes, Some(FOREIGN_HINT)),
         (500.., _) => match &refusal.request_id {
             Some(request_id) => (format!("{causes}, request {request_id} in the server's log"), None),
@@ -86,6 +94,18 @@ mod tests {
             ),
             (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
             (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),
+            (
+                refused(404, "user/jane not found", Some("user/jane")),
+                format!("error: there is no user/jane\nhint: {UNKNOWN_USER_HINT}"),
+            ),
+            (
+                refused(409, "conflict with user/jane", Some("user/jane")),
+                format!("error: user/jane exists\nhint: {KNOWN_USER_HINT}"),
+            ),
+            (
+                refused(403, "credentials required", None),
+                format!("error: PUT /api/job was refused: credentials required (status 403)\nhint: {FORBIDDEN_HINT}"),
+            ),
             (
                 refused(403, "invalid credentials for 'super'", Some("super")),
                 format!(

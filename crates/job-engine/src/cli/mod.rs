@@ -5,6 +5,7 @@ mod failure;
 pub mod jobs;
 pub mod submit;
 mod terminal;
+mod users;
 mod watch;
 
 use std::net::SocketAddr;
@@ -14,8 +15,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::clock::Clock;
+use crate::server::peer::parse_network;
 use crate::stop::{self, Stop};
 use crate::up::{self, data_dir};
 use crate::{actions, server, telemetry};
@@ -47,6 +50,8 @@ enum Command {
     Submit(submit::SubmitArguments),
     /// List, show, stop and delete jobs
     Jobs(jobs::JobsArguments),
+    /// List, add, change and delete users
+    Users(users::UsersArguments),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +62,10 @@ struct UpArguments {
     /// Where the API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
     listen: SocketAddr,
+    /// Believe the header slipstream-authn-info (and X-Real-IP) of peers in this network; may be repeated. The proxies
+    /// there must blank it in what they are sent
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
+    trust_authn_header_from: Vec<IpNet>,
     #[arg(
         long,
         value_name = "DIR",
@@ -106,6 +115,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Command::Up(arguments) => run_up(arguments).await,
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
+            Command::Users(arguments) => users::run(arguments).await,
         }
     });
     runtime.shutdown_timeout(LAST_TASKS);
@@ -126,6 +136,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let options = up::Options {
         listen: arguments.listen,
         data_dir,
+        proxies: arguments.trust_authn_header_from,
         threads: arguments.threads,
         grace: arguments.grace,
         max_attempts: arguments.max_attempts,
@@ -172,12 +183,28 @@ mod tests {
             "jobs list --order a:desc,b",
             "jobs show 0a --json",
             "jobs stop 0a 0b",
+            "users",
+            "users list --json",
+            "users add jane --administrator --password-file f",
+            "users passwd jane",
+            "up --trust-authn-header-from 10.0.0.0/8,fd00::/8 --trust-authn-header-from 127.0.0.1",
         ] {
             assert!(parses(&format!("slipstream-job {good}")), "{good}");
         }
-        for wrong in
-            ["jobs show", "jobs stop", "jobs delete", "jobs --filter x show 0a", "jobs --limit 10001", "jobs 0a"]
-        {
+        for wrong in [
+            "jobs show",
+            "jobs stop",
+            "jobs delete",
+            "jobs --filter x show 0a",
+            "jobs --limit 10001",
+            "jobs 0a",
+            "users add",
+            "users add a/b",
+            "users add jane secret-as-argument",
+            "users passwd jane --password secret-as-argument",
+            "up --trust-authn-header-from 10.0.0.0/33",
+            "up --trust-authn-header-from proxy.example.org",
+        ] {
             assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
         }
     }

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use http::StatusCode;
+use jiff::SignedDuration;
 use slipstream_cimi::{Code, Refusal};
 
 use super::store::StoreError;
@@ -15,6 +16,8 @@ pub struct ApiError {
     pub refusal: Refusal,
     /// For the log: the whole chain of causes.
     pub log: Option<String>,
+    /// Seconds after which the same request may be answered; the header `Retry-After`.
+    pub retry_after: Option<u64>,
 }
 
 impl ApiError {
@@ -26,7 +29,7 @@ impl ApiError {
             code: None,
             request_id: None,
         };
-        Self { refusal, log: None }
+        Self { refusal, log: None, retry_after: None }
     }
 
     /// The document does not exist.
@@ -110,6 +113,14 @@ impl ApiError {
     #[must_use]
     pub fn too_many_logins() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many logins at once, try again", None)
+    }
+
+    /// Too many logins of this user or from this address have failed.
+    #[must_use]
+    pub fn throttled(pause: SignedDuration) -> Self {
+        let seconds = u64::try_from(pause.as_millis()).unwrap_or_default().div_ceil(1000).max(1);
+        let message = format!("too many logins have failed, try again in {seconds} seconds");
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message, None) }
     }
 
     /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.

@@ -11,17 +11,22 @@ pub mod job_document;
 pub mod jobs;
 pub mod ledger;
 mod listen;
+mod passwords;
+pub mod peer;
 pub mod reconcile;
 pub mod resources;
 pub mod routes;
 pub mod schema;
 pub mod sessions;
 pub mod store;
+mod throttle;
 pub mod transport;
+pub mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_cimi::Transport;
@@ -111,7 +116,13 @@ impl Server {
 
     /// Answers requests until `stop`, then lets open requests end.
     pub async fn serve(&self, listener: TcpListener, stop: Stop) {
-        listen::serve(listener, routes::router(self.shared.clone()), stop).await;
+        self.serve_behind(listener, Vec::new(), stop).await;
+    }
+
+    /// As [`serve`](Self::serve), but a peer within one of the networks `proxies` is believed when it says who asks
+    /// (specification 2.4).
+    pub async fn serve_behind(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
+        listen::serve(listener, routes::router(self.shared.clone()), proxies, stop).await;
     }
 
     /// Mends what was interrupted, until `stop` (decision 2).

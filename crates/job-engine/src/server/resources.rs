@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE};
+use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::query::{Aggregation, Parameters};
 
 use super::access::{self, Caller};
@@ -73,7 +73,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
 fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) -> Document {
     let mut document = stored.document.clone();
     document.insert("baseURI".to_owned(), json!(base_uri(headers)));
-    for kind in [JOB, SESSION, SESSION_TEMPLATE] {
+    for kind in [JOB, SESSION, SESSION_TEMPLATE, USER] {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
     }
     if caller.is_administrator() {
@@ -201,7 +201,9 @@ fn internal_template() -> Document {
     }))
 }
 
-fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
+/// Documents of one kind, as the answer to a search (specification 4.2).
+#[must_use]
+pub fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
     let mut collection = object(json!({
         "count": count, "acl": access::default_acl(),
         "resourceURI": format!("{}Collection", kind.resource_uri), "id": kind.name,

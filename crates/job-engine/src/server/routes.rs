@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE};
+use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::query::{MOST_AGGREGATIONS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::access::Caller;
 use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
+use super::peer::Origin;
 use super::resources;
-use super::{Shared, sessions};
+use super::{Shared, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
@@ -144,10 +145,14 @@ fn refused(error: ApiError, request_id: &str) -> Response {
     let status = StatusCode::from_u16(error.refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut refusal = error.refusal;
     refusal.request_id = Some(request_id.to_owned());
-    match serde_json::to_value(refusal) {
+    let mut response = match serde_json::to_value(refusal) {
         Ok(serde_json::Value::Object(body)) => json_response(status, &body),
         _ => unreachable!("a refusal is an object"),
+    };
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
+    response
 }
 
 fn malformed_json() -> Response {
@@ -167,15 +172,20 @@ struct Call {
     form: Bytes,
     /// JSON body.
     body: Option<Document>,
+    origin: Origin,
     caller: Caller,
 }
 
 impl Call {
     async fn receive(shared: &Shared, request: axum::extract::Request) -> Result<Self, Refused> {
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let (Parts { method, uri, headers, extensions, .. }, body) = request.into_parts();
         let cookies: Vec<&str> =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
-        let caller = shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?;
+        let origin = Origin::of(&extensions, &headers);
+        let caller = match origin.vouched(&headers) {
+            Some(caller) => caller,
+            None => shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?,
+        };
         let limit = if caller == Caller::Anonymous { ANONYMOUS_BODY_LIMIT } else { BODY_LIMIT };
         let bytes = read_body(body, limit).await?;
         let mut form = Bytes::new();
@@ -193,13 +203,18 @@ impl Call {
         };
         let path = resources::without_double_slashes(uri.path());
         let query = uri.query().unwrap_or_default().to_owned();
-        Ok(Self { method, path, headers, query, form, body, caller })
+        Ok(Self { method, path, headers, query, form, body, origin, caller })
     }
 
     async fn answer(mut self, shared: &Shared) -> Result<Answer, Refused> {
         let path = std::mem::take(&mut self.path);
         let method = self.method.as_str().to_lowercase();
-        let answer = match Route::of(&path)? {
+        let route = Route::of(&path)?;
+        if route.kind() == Some(USER) {
+            // Before anything is looked up: whether a user exists is nobody else's affair.
+            self.caller.require_administrator()?;
+        }
+        let answer = match route {
             Route::EntryPoint => match self.method {
                 Method::GET | Method::HEAD => resources::entry_point(shared, &self.caller, &self.headers).await?,
                 Method::PUT => {
@@ -215,7 +230,7 @@ impl Call {
             },
             Route::Document(kind, id) => match self.method {
                 Method::GET | Method::HEAD => self.read(shared, kind, &id).await?,
-                Method::PUT if kind == JOB => self.edit(shared, &id).await?,
+                Method::PUT if matches!(kind, JOB | USER) => self.edit(shared, kind, &id).await?,
                 Method::DELETE if kind != SESSION_TEMPLATE => self.delete(shared, kind, &id).await?,
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
@@ -240,6 +255,7 @@ impl Call {
         let mut answer = match kind {
             JOB => return Ok(resources::search_jobs(shared, &self.caller, &parameters).await?),
             SESSION => resources::search_sessions(shared, &self.caller).await?,
+            USER => users::search(shared, &parameters).await?,
             _ => resources::search_templates(),
         };
         resources::aggregate(kind, &mut answer.body, &parameters.aggregations)?;
@@ -249,8 +265,12 @@ impl Call {
     async fn add(mut self, shared: &Shared, kind: Kind) -> Result<Answer, Refused> {
         if kind == SESSION {
             let body = self.body.take().unwrap_or_else(|| resources::login_form(&self.form));
-            let login = shared.sessions.login(&*shared.store, &body, shared.clock.now()).await?;
+            let login = shared.sessions.login(&*shared.store, &body, &self.origin, shared.clock.now()).await?;
             return Ok(Answer::created(&login.id).with_cookie(login.cookie));
+        }
+        if kind == USER {
+            self.fence(shared).await?;
+            return Ok(Answer::created(&users::add(shared, self.body.take().unwrap_or_default()).await?));
         }
         let key = self.header(lease::IDEMPOTENCY_HEADER)?.map(str::to_owned);
         if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_LIMIT) {
@@ -271,16 +291,20 @@ impl Call {
                 Answer::ok(resources::presented_job(&self.caller, job, &select))
             }
             SESSION => resources::read_session(shared, &self.caller, id).await?,
+            USER => Answer::ok(users::read(shared, id, &select).await?),
             _ => resources::read_template(id)?,
         })
     }
 
-    async fn edit(mut self, shared: &Shared, id: &str) -> Result<Answer, Refused> {
+    async fn edit(mut self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {
         let remove = self.parameters()?.select;
         let changes = self.body.take().unwrap_or_default();
-        let attempt = self.attempt()?.filter(|attempt| attempt.job == id);
+        let attempt = self.attempt()?.filter(|attempt| kind == JOB && attempt.job == id);
         if attempt.is_none() {
             self.fence(shared).await?;
+        }
+        if kind == USER {
+            return Ok(Answer::ok(users::edit(shared, id, changes, &remove).await?));
         }
         let request = EditRequest { changes, remove, attempt };
         Ok(Answer::ok(jobs::edit(shared, &self.caller, id, &request).await?))
@@ -295,7 +319,10 @@ impl Call {
             return Ok(if is_own { answer.with_cookie(farewell()) } else { answer });
         }
         self.fence(shared).await?;
-        jobs::delete(shared, &self.caller, id).await?;
+        match kind {
+            USER => users::delete(shared, id).await?,
+            _ => jobs::delete(shared, &self.caller, id).await?,
+        }
         Ok(Answer::deleted(id))
     }
 
@@ -371,10 +398,17 @@ enum Route<'path> {
 }
 
 impl<'path> Route<'path> {
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::EntryPoint => None,
+            Self::Collection(kind) | Self::Document(kind, _) | Self::Action(kind, ..) => Some(*kind),
+        }
+    }
+
     fn of(path: &'path str) -> Result<Self, ApiError> {
         let unknown = || ApiError::unknown_resource(path);
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
-        let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE].into_iter().find(|kind| kind.name == name);
+        let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
         match segments[..] {
             [resources::ENTRY_POINT] => Ok(Self::EntryPoint),
             [name] => kind(name).map(Self::Collection).ok_or_else(unknown),

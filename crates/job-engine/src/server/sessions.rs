@@ -5,22 +5,22 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use cookie::Cookie;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::{Document, dialect};
-use tokio::sync::Semaphore;
 
 use super::access::Caller;
 use super::error::ApiError;
+use super::passwords::{self, HashError, Passwords, Queue};
+use super::peer::Origin;
 use super::store::{Record, Store, StoreError};
+use super::throttle::{Subject, Throttle};
+use super::users;
 use crate::clock;
 
 /// The administrator.
@@ -34,26 +34,24 @@ const TRUSTED: SignedDuration = SignedDuration::from_secs(5);
 const REMEMBERED: usize = 1024;
 /// Most cookies of our name that are looked at in one request.
 const MOST_COOKIES: usize = 8;
-/// Most passwords checked at once: each check takes 19 MiB.
-const CHECKED_AT_ONCE: usize = 2;
-/// Longest wait for a password check before the caller is told to come back.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
 
 /// What is wrong with the password of the administrator.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// It cannot be hashed.
-    #[error("cannot hash the password: {0}")]
-    Hash(argon2::password_hash::Error),
+    #[error(transparent)]
+    Hash(#[from] HashError),
     /// The store did not take it.
     #[error("cannot store the administrator")]
     Store(#[from] StoreError),
 }
 
 /// Knows the sessions.
+#[derive(Default)]
 pub struct Sessions {
     remembered: Mutex<Memory>,
-    checks: Semaphore,
+    throttle: Mutex<Throttle>,
+    passwords: Passwords,
 }
 
 #[derive(Default)]
@@ -68,6 +66,17 @@ struct Remembered {
     caller: Caller,
     expiry: Timestamp,
     trusted_until: Timestamp,
+    stamp: Option<String>,
+}
+
+impl Remembered {
+    /// Whether the user still has the stamp under which the session was opened: it is replaced in the same write that
+    /// changes the password, disables the user or takes its role away, so that no session outlives that.
+    async fn is_good(&self, store: &dyn Store) -> Result<bool, ApiError> {
+        let name = self.caller.name().unwrap_or_default();
+        let user = store.get(&users::id(name)).await.map_err(|error| ApiError::store(&error))?;
+        Ok(user.as_ref().and_then(users::stamp) == self.stamp.as_deref())
+    }
 }
 
 /// A new session: the document's id and the cookie that opens it.
@@ -79,28 +88,46 @@ pub struct Login {
     pub cookie: String,
 }
 
-impl Default for Sessions {
-    fn default() -> Self {
-        Self { remembered: Mutex::default(), checks: Semaphore::new(CHECKED_AT_ONCE) }
-    }
-}
-
 impl Sessions {
-    /// Makes a session for whoever names a user and its password in a login document.
-    pub async fn login(&self, store: &dyn Store, body: &Document, now: Timestamp) -> Result<Login, ApiError> {
+    /// Makes a session for whoever names a user and its password in a login document. Failures make the next logins
+    /// wait, but never those of the administrator on this machine, who also waits behind nobody.
+    pub async fn login(
+        &self,
+        store: &dyn Store,
+        body: &Document,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Login, ApiError> {
         let (username, password) = credentials(body)?;
-        let refused = || ApiError::invalid_credentials(&username);
-        let user =
-            store.get(&user_id(&username)).await.map_err(|error| ApiError::store(&error))?.ok_or_else(refused)?;
-        let hash = user.ledger.get("password").and_then(Value::as_str).ok_or_else(refused)?.to_owned();
-        let active = user.document.get("state").and_then(Value::as_str) == Some("ACTIVE");
-        if !self.password_is(password, hash).await? || !active {
-            return Err(refused());
+        let is_local_administrator = username == ADMINISTRATOR && origin.is_local();
+        let queue = if is_local_administrator { Queue::Administrator } else { Queue::Anybody };
+        let subjects = if is_local_administrator { Vec::new() } else { subjects(&username, origin) };
+        self.throttled(&subjects, now)?;
+        let user = store.get(&users::id(&username)).await.map_err(|error| ApiError::store(&error))?;
+        let hash = user.as_ref().and_then(users::password_hash).map(str::to_owned);
+        let turn = self.passwords.turn(queue).await?;
+        // Others of the same kind may have failed while this one waited for its turn.
+        self.throttled(&subjects, now)?;
+        let is_right = self.passwords.is(turn, password, hash).await?;
+        let Some(user) = user.filter(|user| is_right && users::is_active(user)) else {
+            self.throttle().failed(&subjects, now);
+            return Err(ApiError::invalid_credentials(&username));
+        };
+        // A login that counts for nothing clears nothing either.
+        if !is_local_administrator {
+            self.throttle().succeeded(&Subject::User(username));
         }
-        self.open(store, &username, now).await
+        self.open(store, &user, origin, now).await
     }
 
-    async fn open(&self, store: &dyn Store, username: &str, now: Timestamp) -> Result<Login, ApiError> {
+    fn throttled(&self, subjects: &[Subject], now: Timestamp) -> Result<(), ApiError> {
+        match self.throttle().pause(subjects, now) {
+            Some(pause) => Err(ApiError::throttled(pause)),
+            None => Ok(()),
+        }
+    }
+
+    async fn open(&self, store: &dyn Store, user: &Record, origin: &Origin, now: Timestamp) -> Result<Login, ApiError> {
         let token = rand::random::<[u8; 32]>();
         let digest: [u8; 32] = Sha256::digest(token).into();
         let id = session_id(&digest);
@@ -110,11 +137,14 @@ impl Sessions {
             "created": clock::print(now), "updated": clock::print(now),
             "acl": {"owner": {"principal": id, "type": "ROLE"},
                     "rules": [{"principal": "ADMIN", "type": "ROLE", "right": "VIEW"}]},
-            "username": username, "roles": format!("ADMIN USER ANON {id}"), "method": "internal",
+            "username": users::name(user), "roles": format!("{} {id}", users::roles(user)), "method": "internal",
             "sessionTemplate": {"href": dialect::INTERNAL_TEMPLATE}, "expiry": clock::print(expiry),
         });
-        let Value::Object(document) = document else { unreachable!("written as an object above") };
-        let ledger = json!({"token": hex::encode(digest)});
+        let Value::Object(mut document) = document else { unreachable!("written as an object above") };
+        if let Some(client) = origin.client() {
+            document.insert("clientIP".to_owned(), json!(client.to_string()));
+        }
+        let ledger = json!({"token": hex::encode(digest), "stamp": users::stamp(user)});
         let record = Record { id: id.clone(), revision: 0, document, ledger };
         match store.insert(record.clone()).await {
             Ok(()) => {}
@@ -153,9 +183,12 @@ impl Sessions {
         };
         let id = session_id(&digest);
         let session = store.get(&id).await.map_err(|error| ApiError::store(&error))?;
-        let Some(remembered) = session.and_then(|session| trust(&session, &digest, now)) else {
-            self.lock().sessions.remove(&digest);
-            return Ok(Caller::Anonymous);
+        let remembered = match session.and_then(|session| trust(&session, &digest, now)) {
+            Some(remembered) if remembered.is_good(store).await? => remembered,
+            _ => {
+                self.lock().sessions.remove(&digest);
+                return Ok(Caller::Anonymous);
+            }
         };
         let caller = remembered.caller.clone();
         let mut memory = self.lock();
@@ -175,6 +208,24 @@ impl Sessions {
         memory.sessions.retain(|_, remembered| remembered.caller.session() != Some(id));
     }
 
+    /// Ends all sessions of a user whose stamp has just been replaced, or who was just removed. The stamp has ended
+    /// them already, but for what this process remembers; their documents are only in the way.
+    pub async fn revoke(&self, store: &dyn Store, username: &str) {
+        {
+            let mut memory = self.lock();
+            memory.forgotten += 1;
+            memory.sessions.retain(|_, remembered| remembered.caller.name() != Some(username));
+        }
+        if let Err(error) = store.remove_matching(dialect::SESSION.name, &of_user(username)).await {
+            tracing::warn!(%error, username, "the documents of sessions that are over stay until they expire");
+        }
+    }
+
+    /// Hashes a new password of a user.
+    pub async fn hash(&self, password: SecretString) -> Result<String, ApiError> {
+        self.passwords.hash(password).await
+    }
+
     /// Removes the documents of sessions that have expired.
     pub async fn purge(&self, store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
         self.lock().sessions.retain(|_, remembered| remembered.expiry > now);
@@ -183,18 +234,8 @@ impl Sessions {
         store.remove_matching(dialect::SESSION.name, &expired).await
     }
 
-    /// Checks a password off the async threads.
-    async fn password_is(&self, password: SecretString, hash: String) -> Result<bool, ApiError> {
-        let turn = tokio::time::timeout(CHECK_LIMIT, self.checks.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(ApiError::too_many_logins());
-        };
-        let check = move || {
-            let hash = PasswordHash::new(&hash).ok()?;
-            Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).ok()
-        };
-        let checked = tokio::task::spawn_blocking(check).await.map_err(|error| ApiError::unexpected(&error))?;
-        Ok(checked.is_some())
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -208,40 +249,36 @@ pub async fn ensure_administrator(
     password: SecretString,
     now: Timestamp,
 ) -> Result<(), PasswordError> {
-    let id = user_id(ADMINISTRATOR);
-    let stored = store.get(&id).await?;
-    let hash = stored.as_ref().and_then(|user| user.ledger.get("password")?.as_str().map(str::to_owned));
-    let work = move || renewed_hash(&password, hash.as_deref());
-    let renewed =
-        tokio::task::spawn_blocking(work).await.expect("hashing does not panic").map_err(PasswordError::Hash)?;
+    let stored = store.get(&users::id(ADMINISTRATOR)).await?;
+    let hash = stored.as_ref().and_then(users::password_hash).map(str::to_owned);
+    let work = move || match hash {
+        Some(hash) if passwords::is_of(&password, &hash) => Ok(None),
+        _ => passwords::hash(&password).map(Some),
+    };
+    let renewed = tokio::task::spawn_blocking(work).await.expect("hashing does not panic")?;
     let Some(renewed) = renewed else { return Ok(()) };
-    let ledger = json!({"password": renewed});
     if let Some(user) = stored {
-        store.replace(Record { ledger, ..user }).await?;
         // Whoever knew the old password only has no session any more.
-        let theirs = Literal::Text(ADMINISTRATOR.to_owned());
-        let sessions = Filter::Compare(Attribute("username".to_owned()), Comparison::Equal, theirs);
-        store.remove_matching(dialect::SESSION.name, &sessions).await?;
+        store.replace(Record { ledger: users::ledger(&renewed), ..user }).await?;
+        store.remove_matching(dialect::SESSION.name, &of_user(ADMINISTRATOR)).await?;
         return Ok(());
     }
-    let document = json!({
-        "id": id, "resourceURI": "http://sixsq.com/slipstream/1/User",
-        "created": clock::print(now), "updated": clock::print(now), "acl": super::access::default_acl(),
-        "username": ADMINISTRATOR, "state": "ACTIVE", "isSuperUser": true,
-    });
-    let Value::Object(document) = document else { unreachable!("written as an object above") };
-    store.insert(Record { id, revision: 0, document, ledger }).await?;
+    let mut document = Document::new();
+    document.insert("isSuperUser".to_owned(), true.into());
+    store.insert(users::record(ADMINISTRATOR, document, users::ledger(&renewed), now)).await?;
     Ok(())
 }
 
-/// A new hash, unless the old one is of this password.
-fn renewed_hash(password: &SecretString, old: Option<&str>) -> Result<Option<String>, argon2::password_hash::Error> {
-    let argon2 = Argon2::default();
-    let password = password.expose_secret().as_bytes();
-    let unchanged = old
-        .and_then(|old| PasswordHash::new(old).ok())
-        .is_some_and(|old| argon2.verify_password(password, &old).is_ok());
-    if unchanged { Ok(None) } else { Ok(Some(argon2.hash_password(password)?.to_string())) }
+/// Whom and what a failed login counts against. A name that no user can have is nobody's.
+fn subjects(username: &str, origin: &Origin) -> Vec<Subject> {
+    let user = users::is_name(username).then(|| Subject::User(username.to_owned()));
+    user.into_iter().chain(origin.client().map(Subject::address)).collect()
+}
+
+/// All sessions of a user.
+fn of_user(username: &str) -> Filter {
+    let theirs = Literal::Text(username.to_owned());
+    Filter::Compare(Attribute("username".to_owned()), Comparison::Equal, theirs)
 }
 
 /// The cookie that makes a client forget its session.
@@ -249,10 +286,6 @@ fn renewed_hash(password: &SecretString, old: Option<&str>) -> Result<Option<Str
 pub fn farewell_cookie(now: Timestamp) -> String {
     let expires = now.strftime("%a, %d %b %Y %H:%M:%S +0000");
     format!("{}=INVALID;Path=/;Max-Age=0;Expires={expires}", dialect::COOKIE_NAME)
-}
-
-fn user_id(username: &str) -> String {
-    format!("user/{username}")
 }
 
 fn session_id(digest: &[u8; 32]) -> String {
@@ -278,7 +311,8 @@ fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remember
     }
     let roles = text("roles")?.split(' ').map(str::to_owned).collect();
     let caller = Caller::User { name: text("username")?.to_owned(), roles, session: Some(session.id.clone()) };
-    Some(Remembered { caller, expiry, trusted_until: expiry.min(now + TRUSTED) })
+    let stamp = session.ledger.get("stamp").and_then(Value::as_str).map(str::to_owned);
+    Some(Remembered { caller, expiry, trusted_until: expiry.min(now + TRUSTED), stamp })
 }
 
 /// User name and password of a login document (specification 2.1).

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use serde_json::json;
 use slipstream_action::Catalogue;
@@ -46,6 +47,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Whose word counts when they say who asks: the networks of proxies.
+    pub proxies: Vec<IpNet>,
     /// How many jobs at once.
     pub threads: usize,
     /// How long running actions may go on after a stop was asked for.
@@ -129,8 +132,8 @@ async fn run(
     let serving = Stop::new();
     let mut api = JoinSet::new();
     {
-        let (server, serving) = (parts.server.clone(), serving.clone());
-        api.spawn(async move { server.serve(listener, serving).await });
+        let (server, proxies, serving) = (parts.server.clone(), options.proxies.clone(), serving.clone());
+        api.spawn(async move { server.serve_behind(listener, proxies, serving).await });
     }
     let mut work = start_work(&parts, options, catalogue, distributors, stop);
     let demo = if options.demo { add_demo_jobs(&parts.client).await } else { Ok(()) };
@@ -270,6 +273,10 @@ fn greet(endpoint: &str, data_dir: &DataDir, password: &Password, options: &Opti
     ));
     if !options.listen.ip().is_loopback() {
         say(&format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
+    }
+    if !options.proxies.is_empty() {
+        let proxies: Vec<String> = options.proxies.iter().map(ToString::to_string).collect();
+        say(&format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
     }
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let connection = match data_dir::default_path() {

@@ -15,3 +15,4 @@ mod reconcile_runs;
 mod stopping;
 mod support;
 mod up;
+mod users;

@@ -16,6 +16,7 @@ use slipstream_cimi::Transport;
 use slipstream_coordination::Embedded;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::server::peer::Origin;
 use slipstream_job_engine::server::sessions::Sessions;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
@@ -365,7 +366,7 @@ async fn log_in(documents: &MemoryStore, now: Timestamp) -> HeaderValue {
         "href": "session-template/internal", "username": "super", "password": PASSWORD
     }});
     let body = body.as_object().cloned().unwrap_or_default();
-    let login = Sessions::default().login(documents, &body, now).await.expect("the password is right");
+    let login = Sessions::default().login(documents, &body, &Origin::HERE, now).await.expect("the password is right");
     HeaderValue::from_str(login.cookie.split(';').next().unwrap_or_default()).expect("a cookie is a header's value")
 }
 

@@ -1,0 +1,276 @@
+//! `slipstream-job users`: lists, adds, changes and deletes those who may log in.
+
+use std::io::{BufRead, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use console::Term;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::USER;
+use slipstream_cimi::query::{Order, Search};
+
+use super::connection::Connection;
+use super::terminal::{self, Screen, age, one_line};
+use crate::clock::Clock;
+use crate::server::users;
+
+/// Most bytes of a password that are read; the server takes fewer.
+const LONGEST_PASSWORD: u64 = 4096;
+
+/// What `users` is asked for.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command, lists. A password is asked for, or read from standard input or a file; it is \
+                  never an argument.\n\nExample: slipstream-job users add jane"
+)]
+pub struct UsersArguments {
+    #[command(subcommand)]
+    command: Option<UsersCommand>,
+    #[command(flatten)]
+    list: ListArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersCommand {
+    /// List users
+    List(ListArguments),
+    /// Add a user
+    Add(AddArguments),
+    /// Give a user a new password, which ends all of its sessions
+    Passwd(PasswdArguments),
+    /// Keep a user from logging in, and end all of its sessions
+    #[command(after_help = "Example: slipstream-job users disable jane")]
+    Disable(ChosenUser),
+    /// Let a user log in again
+    #[command(after_help = "Example: slipstream-job users enable jane")]
+    Enable(ChosenUser),
+    /// Delete a user, and end all of its sessions; its jobs stay
+    #[command(after_help = "Example: slipstream-job users delete jane")]
+    Delete(ChosenUser),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job users list --json")]
+struct ListArguments {
+    /// Print the users' documents as a JSON array
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job users add jane --password-file jane.password")]
+struct AddArguments {
+    /// The user's name
+    #[arg(value_name = "NAME", value_parser = parse_name)]
+    name: String,
+    /// Give the user the role ADMIN, which may do everything
+    #[arg(long)]
+    administrator: bool,
+    #[command(flatten)]
+    password: PasswordSource,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: slipstream-job users passwd jane < jane.password")]
+struct PasswdArguments {
+    /// The user's name
+    #[arg(value_name = "NAME", value_parser = parse_name)]
+    name: String,
+    #[command(flatten)]
+    password: PasswordSource,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct ChosenUser {
+    /// The user's name
+    #[arg(value_name = "NAME", value_parser = parse_name)]
+    name: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct PasswordSource {
+    /// Read the password from the first line of this file [default: asked for, or the first line of standard input]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// Does what `users` is asked for.
+pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        None => list(arguments.list).await?,
+        Some(UsersCommand::List(arguments)) => list(arguments).await?,
+        Some(UsersCommand::Add(arguments)) => add(arguments).await?,
+        Some(UsersCommand::Passwd(arguments)) => passwd(arguments).await?,
+        Some(UsersCommand::Disable(chosen)) => set_state(chosen, "SUSPENDED", "disabled").await?,
+        Some(UsersCommand::Enable(chosen)) => set_state(chosen, "ACTIVE", "enabled").await?,
+        Some(UsersCommand::Delete(ChosenUser { name, connection })) => {
+            let id = users::id(&name);
+            connection.client()?.delete(&id).await?;
+            terminal::print(&format!("{id} deleted"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(arguments: ListArguments) -> anyhow::Result<()> {
+    let by_name = Order { attribute: "username".to_owned(), descending: false };
+    let search = Search { order: vec![by_name], ..Search::default() };
+    let found = arguments.connection.client()?.search(USER.name, &search).await?;
+    if arguments.json {
+        return terminal::print(&serde_json::to_string_pretty(&found.documents)?);
+    }
+    terminal::print(&render(&found.documents, Clock::system().now(), Screen::standard_output()))
+}
+
+fn render(users: &[Document], now: Timestamp, screen: Screen) -> String {
+    let mut table = screen.table(&["USER", "STATE", "ADMINISTRATOR", "AGE"]);
+    for user in users {
+        let text = |attribute: &str| user.get(attribute).and_then(Value::as_str).map(one_line).unwrap_or_default();
+        let is_administrator = user.get("isSuperUser").and_then(Value::as_bool) == Some(true);
+        let created: Option<Timestamp> = text("created").parse().ok();
+        let age = created.map(|created| age(created, now)).unwrap_or_default();
+        let role = if is_administrator { "yes" } else { "no" };
+        table.add_row([text("username"), text("state"), role.to_owned(), age]);
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+async fn add(arguments: AddArguments) -> anyhow::Result<()> {
+    let client = arguments.connection.client()?;
+    let password = arguments.password.read(&arguments.name)?;
+    let user = [
+        ("username", json!(arguments.name)),
+        ("password", json!(password.expose_secret())),
+        ("isSuperUser", json!(arguments.administrator)),
+    ];
+    let id = client.add(USER.name, &document(user), None).await?;
+    terminal::print(&format!("{id} added"))
+}
+
+async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
+    let client = arguments.connection.client()?;
+    let password = arguments.password.read(&arguments.name)?;
+    let id = users::id(&arguments.name);
+    client.edit(&id, &document([("password", json!(password.expose_secret()))]), &[]).await?;
+    terminal::print(&format!("{id} has a new password, its sessions are over"))
+}
+
+async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
+    let id = users::id(&chosen.name);
+    chosen.connection.client()?.edit(&id, &document([("state", json!(state))]), &[]).await?;
+    terminal::print(&format!("{id} {done}"))
+}
+
+fn document<const N: usize>(members: [(&str, Value); N]) -> Document {
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+impl PasswordSource {
+    /// From the file, else asked for twice, else from standard input if that is no terminal.
+    fn read(&self, name: &str) -> anyhow::Result<SecretString> {
+        if let Some(path) = &self.password_file {
+            return from_file(path);
+        }
+        if std::io::stdin().is_terminal() {
+            return ask(name);
+        }
+        first_line(std::io::stdin().lock()).context("no password on standard input")
+    }
+}
+
+fn from_file(path: &Path) -> anyhow::Result<SecretString> {
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    first_line(file).with_context(|| format!("no password in {}", path.display()))
+}
+
+fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
+    let mut line = String::new();
+    std::io::BufReader::new(source.take(LONGEST_PASSWORD)).read_line(&mut line).context("it cannot be read")?;
+    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
+    if password.expose_secret().is_empty() {
+        bail!("the first line is empty");
+    }
+    Ok(password)
+}
+
+fn ask(name: &str) -> anyhow::Result<SecretString> {
+    let terminal = Term::stderr();
+    if !terminal.is_term() {
+        bail!("a password cannot be asked for while standard error is no terminal: use --password-file");
+    }
+    let prompt = |text: &str| -> anyhow::Result<SecretString> {
+        terminal
+            .write_str(text)
+            .and_then(|()| terminal.read_secure_line())
+            .map(SecretString::from)
+            .context("no password")
+    };
+    let first = prompt(&format!("New password of the user {name}: "))?;
+    let second = prompt("The same again: ")?;
+    if first.expose_secret() != second.expose_secret() {
+        bail!("the two passwords differ, nothing was changed");
+    }
+    Ok(first)
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if users::is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected up to 64 letters, digits, dots, hyphens and underscores, such as jane.doe".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_and_not_empty() {
+        for (text, expected) in [
+            ("secret", Some("secret")),
+            ("secret\n", Some("secret")),
+            ("secret\r\nsecond\n", Some("secret")),
+            (" with blanks \n", Some(" with blanks ")),
+            ("", None),
+            ("\nsecond", None),
+        ] {
+            let read = first_line(text.as_bytes()).ok();
+            assert_eq!(read.as_ref().map(ExposeSecret::expose_secret), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_user() {
+        let user = |name: &str, state: &str, is_super: bool| {
+            let created = json!("2026-11-24T12:00:00.000Z");
+            document([
+                ("username", json!(name)),
+                ("state", json!(state)),
+                ("isSuperUser", json!(is_super)),
+                ("created", created),
+            ])
+        };
+        let users = [user("jane", "SUSPENDED", false), user("super", "ACTIVE", true)];
+        let now = "2026-11-24T12:05:00Z".parse().unwrap();
+        assert_eq!(
+            render(&users, now, Screen { width: None, colours: false }),
+            "USER   STATE      ADMINISTRATOR  AGE\njane   SUSPENDED  no             5m\nsuper  ACTIVE     yes            5m"
+        );
+    }
+}
