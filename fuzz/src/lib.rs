@@ -3,9 +3,11 @@
 #[path = "../../crates/job-engine/tests/it/requests.rs"]
 pub mod requests;
 
+use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
-use requests::{BODIES, CALLERS, Caller, ENTRY, HEADERS, JOBS, LEASE, METHODS, QUERIES, Request, Step, TARGETS};
+use requests::{ATTEMPT, BODIES, CALLERS, Caller, HEADERS, JOBS, LEASE, METHODS, QUERIES, Request, Step, TARGETS};
 use serde_json::{Map, Value, json};
+use slipstream_cimi::lease;
 
 /// Most steps of one run.
 const MOST_STEPS: usize = 40;
@@ -49,10 +51,11 @@ fn any_request(input: &mut Unstructured) -> Result<Request> {
     let mut headers = Vec::new();
     while headers.len() < 8 && input.ratio(1, 2)? {
         let (name, value) = input.choose(HEADERS)?;
-        let value = if input.ratio(1, 6)? { input.arbitrary()? } else { value.as_bytes().to_vec() };
+        let value = if input.ratio(1, 6)? { input.arbitrary::<Vec<u8>>()?.into() } else { Bytes::from(*value) };
         headers.push(((*name).to_owned(), value));
     }
-    let body = if input.ratio(1, 8)? { input.arbitrary()? } else { input.choose(BODIES)?.as_bytes().to_vec() };
+    let body =
+        if input.ratio(1, 8)? { input.arbitrary::<Vec<u8>>()?.into() } else { Bytes::from(*input.choose(BODIES)?) };
     Ok(Request { caller, method, target, headers, body })
 }
 
@@ -62,7 +65,7 @@ fn known_or_any(input: &mut Unstructured, known: &[&str]) -> Result<String> {
 
 fn document_request(input: &mut Unstructured) -> Result<Request> {
     let mut document = Map::new();
-    let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
+    let mut headers = vec![("content-type".to_owned(), Bytes::from("application/json"))];
     let (method, target) = match input.int_in_range(0..=9)? {
         0..=2 => {
             document.insert("action".to_owned(), json!("noop"));
@@ -73,9 +76,9 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
         _ => ("POST", format!("/api/{}/stop", input.choose(&JOBS)?)),
     };
     if input.ratio(1, 3)? {
-        let lease = *input.choose(&[LEASE, LEASE, "1.1", "1.9000", "2.1"])?;
-        for (name, value) in [("job-lease", lease), ("job-id", JOBS[0]), ("job-entry", ENTRY)] {
-            headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        let number = *input.choose(&[LEASE, LEASE, "1.1", "1.9000", "2.1"])?;
+        for (name, value) in [(lease::LEASE_HEADER, number), ATTEMPT[1], ATTEMPT[2]] {
+            headers.push((name.to_owned(), Bytes::from(value)));
         }
     }
     let mut target = target;
@@ -88,7 +91,7 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
         let value = attribute_value(input, &attribute)?;
         document.insert(attribute, value);
     }
-    let body = Value::Object(document).to_string().into_bytes();
+    let body = Value::Object(document).to_string().into();
     Ok(Request { caller: Caller::Administrator, method: method.to_owned(), target, headers, body })
 }
 

@@ -26,9 +26,9 @@ const BRIEFLY: u64 = 10;
 /// One input that takes this long is a finding, in seconds.
 const SLOWEST: u64 = 10;
 /// What cargo-fuzz tells rustc, but for the sanitizer, which stable has not; there is next to no unsafe code to find.
-const FLAGS: &str = "--cfg fuzzing -C codegen-units=1 -C passes=sancov-module \
-    -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
-    -C llvm-args=-sanitizer-coverage-pc-table -C llvm-args=-sanitizer-coverage-trace-compares";
+const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
+    -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
+    -C llvm-args=-sanitizer-coverage-trace-compares -C codegen-units=1";
 
 /// Fuzzes a target, or gives it one input once more. Answers whether nothing was found.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
