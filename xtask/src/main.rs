@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `check`, `simulate` and `bench`.
+//! The project's own commands: `cargo xtask test`, `check`, `simulate`, `fuzz` and `bench`.
 //!
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod bench;
 mod check;
 mod commands;
+mod fuzz;
 mod python;
 mod simulate;
 mod suite;
@@ -17,8 +18,12 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
-  check                            format, lints, layers, lengths, banned texts, documentation, links, licences
+  check                            format, lints, layers, lengths, banned texts, documentation, links, licences,
+                                   and ten seconds of each fuzz target
   simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds
+  fuzz NAME --minutes N            random input for a target, bent towards code that was not reached yet
+       [--corpus FOLDER]           NAME: filter, job_document, routes; keeps what it learns in the folder
+  fuzz NAME --input FILE           gives a target one input once more
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)";
 
@@ -29,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_deref() {
         Some("test") => suite::run(&rest),
         Some("simulate") => simulate::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("check") if rest.is_empty() => check::run(),
         Some("help" | "--help" | "-h") => {

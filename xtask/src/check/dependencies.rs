@@ -59,8 +59,9 @@ fn compiled_twice(package: &str, alone: &str, tests: &str) -> Vec<Finding> {
 /// Every dependency may be used under a licence that `deny.toml` allows.
 pub fn licences(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let policy = fs::read_to_string(root.join("deny.toml")).context("cannot read deny.toml")?;
-    let tree = tree(root, &["--workspace", "--edges", "normal,build,dev"], "{p}\t{l}")?;
-    Ok(refused(&tree, &allowed(&policy)))
+    let product = tree(root, &["--workspace", "--edges", "normal,build,dev"], "{p}\t{l}")?;
+    let fuzz = tree(root, &["--manifest-path", "fuzz/Cargo.toml"], "{p}\t{l}")?;
+    Ok(refused(&format!("{product}\n{fuzz}"), &allowed(&policy)))
 }
 
 fn refused(tree: &str, allowed: &BTreeSet<&str>) -> Vec<Finding> {

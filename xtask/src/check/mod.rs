@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::commands::{cargo, read, root, run as succeed};
+use crate::fuzz;
 
 mod dependencies;
 mod invariants;
@@ -65,7 +66,9 @@ pub fn run() -> anyhow::Result<bool> {
     let rust: Vec<&File> = files.iter().filter(|file| is_rust(file)).collect();
     let mut held = Vec::new();
 
-    held.push(report("format", &tool(cargo(&root).args(["fmt", "--all", "--check"]))));
+    let mut format = tool(cargo(&root).args(["fmt", "--all", "--check"]));
+    format.extend(tool(cargo(&root).args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"])));
+    held.push(report("format", &format));
     for (name, rule) in RUST_RULES {
         held.push(report(name, &rust.iter().flat_map(|file| rule(file)).collect::<Vec<_>>()));
     }
@@ -86,6 +89,8 @@ pub fn run() -> anyhow::Result<bool> {
     let mut documentation = cargo(&root);
     documentation.args(["doc", "--workspace", "--no-deps", "--release", "--locked", "--quiet"]);
     held.push(report("documentation", &tool(documentation.env("RUSTDOCFLAGS", "-D warnings"))));
+    let found = fuzz::briefly(&root);
+    held.push(report("fuzzing", &found.into_iter().map(|what| Finding::new("fuzz", 0, what)).collect::<Vec<_>>()));
 
     let good = held.iter().filter(|held| **held).count();
     println!("{good} of {} rules held", held.len());

@@ -19,8 +19,8 @@ use crate::server::access::Principal;
 use crate::server::store::conformance::record;
 use crate::server::{Options, Server};
 
-mod audiences;
 mod aggregate;
+mod audiences;
 mod plans;
 
 fn new_store() -> (TempDir, PathBuf, SqliteStore) {
