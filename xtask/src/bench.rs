@@ -1,4 +1,5 @@
 //! `cargo xtask bench idle`: what an `up` that nobody uses costs, and how soon it answers.
+//! `cargo xtask bench query`: how long searches take in a store with very many jobs.
 //!
 //! Linux only: the figures come from `/proc`. The ratio is to the same program doing nothing (`--version`), started in
 //! the same run.
@@ -22,6 +23,10 @@ const WATCHED: Duration = Duration::from_mins(1);
 /// Clock ticks per second in `/proc/<pid>/stat` (proc(5); fixed on every Linux that Rust supports).
 const TICKS: f64 = 100.0;
 
+/// Jobs in the store that is searched unless told otherwise.
+const JOBS: &str = "1000000";
+const USAGE: &str = "cargo xtask bench idle [--seconds N] | query [--jobs N]";
+
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     let watched = match arguments {
@@ -29,13 +34,26 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         [name, flag, seconds] if name == "idle" && flag == "--seconds" => {
             Duration::from_secs(seconds.parse().context("--seconds takes a whole number")?)
         }
-        _ => bail!("cargo xtask bench idle [--seconds N]"),
+        [name] if name == "query" => return query(JOBS),
+        [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
+        _ => bail!(USAGE),
     };
     let root = commands::root()?;
     let mut build = commands::cargo(&root);
     commands::run(build.args(["build", "--release", "--locked", "--package", "slipstream-job-engine"]))?;
     let program = commands::target(&root).join("release/slipstream-job");
     idle(&program, watched)?;
+    Ok(true)
+}
+
+/// Fails if an answer takes longer than is promised.
+fn query(jobs: &str) -> anyhow::Result<bool> {
+    let jobs: u64 = jobs.parse().context("--jobs takes a whole number")?;
+    println!("command      cargo xtask bench query --jobs {jobs}");
+    println!("machine      {}", machine()?);
+    let mut command = commands::cargo(&commands::root()?);
+    command.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-job-engine"]);
+    commands::run(command.args(["--example", "bench_query", "--", &jobs.to_string()]))?;
     Ok(true)
 }
 

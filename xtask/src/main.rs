@@ -19,7 +19,8 @@ cargo xtask <command>
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
   check                            format, lints, layers, lengths, banned texts, documentation, links, licences
   simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds
-  bench idle [--seconds N]         what an unused `up` costs, and how soon it answers";
+  bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
+  bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -133,7 +133,7 @@ impl ApiError {
                 None,
             ),
             StoreError::Aggregation(error) => return Self::bad_request(error.to_string()),
-            StoreError::TooSlow => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
+            StoreError::TooSlow { .. } => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
             // Names and paths of this machine are for the log.
             StoreError::Failed { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

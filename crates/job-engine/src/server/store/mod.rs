@@ -73,10 +73,14 @@ pub enum StoreError {
     },
     /// A search looked at too many documents.
     #[error(
-        "the search takes too long: no index helps with this filter or order; narrow it by state, action with state, \
-         targetResource/href or created"
+        "the search takes too long: {}; narrow it by state, action, targetResource/href, parentJob, created, updated, \
+         priority or acl/owner/principal",
+        too_slow(unindexed)
     )]
-    TooSlow,
+    TooSlow {
+        /// The attributes of its filter and order for which no index helps; none where too much matches.
+        unindexed: Vec<String>,
+    },
     /// An aggregation has no answer.
     #[error(transparent)]
     Aggregation(#[from] AggregationError),
@@ -109,6 +113,14 @@ pub trait Store: Send + Sync {
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+}
+
+fn too_slow(unindexed: &[String]) -> String {
+    if unindexed.is_empty() {
+        return "too many documents match".to_owned();
+    }
+    let names: Vec<String> = unindexed.iter().map(|attribute| format!("'{attribute}'")).collect();
+    format!("no index on {}", names.join(", "))
 }
 
 /// The type of the document with this id: `job` for `job/1`.

@@ -119,11 +119,6 @@ impl Column {
         }
     }
 
-    /// Whether an index begins with it.
-    pub fn finds_equals(self) -> bool {
-        !self.holds_times()
-    }
-
     fn holds_times(self) -> bool {
         matches!(self, Self::Created | Self::Updated)
     }

@@ -18,7 +18,7 @@ pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> S
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             format!("{what}: the database {path} is damaged; {DAMAGED}")
         }
-        Some(ErrorCode::OperationInterrupted) => return StoreError::TooSlow,
+        Some(ErrorCode::OperationInterrupted) => return StoreError::TooSlow { unindexed: Vec::new() },
         _ => format!("{what} in {path}"),
     };
     StoreError::Failed { what, source: Box::new(error) }

@@ -23,6 +23,9 @@ use crate::server::store::{Page, Query, Record, kind_of};
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
 
+/// How many entries of an index are sorted in the time in which one document is looked at.
+const SORTED_WHILE_WALKING: u128 = 4;
+
 /// Reads documents; a read that takes longer than it may is stopped with `OperationInterrupted`.
 pub(super) struct Reader {
     connection: Connection,
@@ -51,35 +54,46 @@ impl Reader {
         statement.query_row([kind_of(id), id], |row| record(id, row)).optional()
     }
 
-    /// A page and its count, both of one moment.
+    /// A page and its count, both of one moment. The count comes first: it tells how the page is best found.
     pub fn query(&self, kind: &str, query: &Query) -> rusqlite::Result<Page> {
         self.within_limit(kind, query, |translator| {
-            let found = if query.limit == 0 { Vec::new() } else { self.found(translator.page(query))? };
-            let shown = found.len() as u64;
             let walks = query.after.is_some();
-            let is_last = shown < query.limit && (shown > 0 || query.offset == 0);
-            let count = if walks {
-                0
-            } else if is_last {
-                query.offset + shown
-            } else {
-                self.count(translator.count(query))?
-            };
-            let record = |(id, _): &(String, u64)| self.get(id)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
+            let count = if walks { 0 } else { self.count(translator.count(query))? };
+            if query.limit == 0 || (!walks && count <= query.offset) {
+                return Ok(Page { count, records: Vec::new() });
+            }
+            let few = !walks && self.are_few(translator, query, count)?;
+            let select = translator.page(query, few);
+            let found: Vec<String> = self.found(select, |row| row.get(0))?;
+            let record = |id: &String| self.get(id)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
             Ok(Page { count, records: found.iter().map(record).collect::<rusqlite::Result<_>>()? })
         })
     }
 
     /// Id and revision of what a query finds, without its count.
     pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, u64)>> {
-        self.within_limit(kind, query, |translator| self.found(translator.page(query)))
+        self.within_limit(kind, query, |translator| {
+            self.found(translator.revisions(query), |row| Ok((row.get(0)?, unsigned(row, 1)?)))
+        })
+    }
+
+    /// Of `all` documents, if those that match lie evenly in the order wanted, `all / count` are looked at for each that
+    /// is found: that takes longer than sorting all `count`, which lie in an index, once this holds.
+    fn are_few(&self, translator: &Translator<'_>, query: &Query, count: u64) -> rusqlite::Result<bool> {
+        let all = self.count(translator.count(&Query::default()))?;
+        let walked = u128::from(query.offset.saturating_add(query.limit)) * u128::from(all);
+        Ok(u128::from(count) * u128::from(count) < walked.saturating_mul(SORTED_WHILE_WALKING))
     }
 
     /// How `SQLite` would go about a search, one line per step.
     #[cfg(test)]
-    pub fn plan(&self, kind: &str, query: &Query, count: bool) -> rusqlite::Result<Vec<String>> {
+    pub fn plan(&self, kind: &str, query: &Query, count: bool, few: bool) -> rusqlite::Result<Vec<String>> {
         self.within_limit(kind, query, |translator| {
-            let select = if count { translator.count(query) } else { translator.page(query) };
+            let select = match (count, query.after.is_some()) {
+                (true, _) => translator.count(query),
+                (false, true) => translator.page(query, false),
+                (false, false) => translator.page(query, few),
+            };
             let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
             let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
             lines.collect()
@@ -116,10 +130,10 @@ impl Reader {
         bits.into_iter().try_fold(0, |all, bits| Ok(all | bits?))
     }
 
-    fn found(&self, select: Select) -> rusqlite::Result<Vec<(String, u64)>> {
+    fn found<T>(&self, select: Select, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Vec<T>> {
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(select.filters);
-        statement.query_map(params_from_iter(select.values), |row| Ok((row.get(0)?, unsigned(row, 1)?)))?.collect()
+        statement.query_map(params_from_iter(select.values), read)?.collect()
     }
 
     fn count(&self, select: Select) -> rusqlite::Result<u64> {

@@ -55,6 +55,8 @@ const SCHEMA: &str = "
     CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
     CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
         WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_action ON resource (type, audience, action, created DESC, id)
+        WHERE audience IS NOT NULL;
     CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
     CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
 

@@ -55,19 +55,26 @@ struct Part {
 }
 
 impl Translator<'_> {
-    /// Selects the ids of the page, and beside each, as the second column, its revision.
-    pub fn page(&self, query: &Query) -> Select {
+    /// Selects the ids of the page. `few` says that sorting all that match takes less than walking in the order wanted
+    /// until the page is full.
+    pub fn page(&self, query: &Query, few: bool) -> Select {
+        self.select(query, "id", few)
+    }
+
+    /// The same with the revision of each as the second column.
+    pub fn revisions(&self, query: &Query) -> Select {
+        self.select(query, "id, revision", false)
+    }
+
+    fn select(&self, query: &Query, columns: &str, few: bool) -> Select {
         let parts = self.parts(query.filter.as_ref());
-        // the sign keeps SQLite from walking through everything in the order wanted to find the few of a list, or of
-        // a caller; a walk over pages comes through everything anyway, but once
-        let asks_for_a_list = query.filter.as_ref().is_some_and(|filter| self.asks_for_a_list(filter));
-        let finds_few = asks_for_a_list || matches!(self.visible, Visible::Callers { administrators: false, .. });
-        let sign = if finds_few && parts.is_none() && query.after.is_none() { "+" } else { "" };
+        // the sign keeps SQLite from walking in the order wanted
+        let sign = if few && parts.is_none() { "+" } else { "" };
         let parts = parts.unwrap_or_else(|| vec![Part { audience: None, filter: query.filter.clone() }]);
         let mut select = Select::default();
         for (index, part) in parts.iter().enumerate() {
             select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
-            self.rows(&mut select, query, part);
+            self.rows(&mut select, query, columns, part);
         }
         select.push(&[" ORDER BY "]);
         for (index, order) in query.order.iter().enumerate() {
@@ -162,8 +169,8 @@ impl Translator<'_> {
         }
     }
 
-    fn rows(&self, select: &mut Select, query: &Query, part: &Part) {
-        select.push(&["SELECT id, revision"]);
+    fn rows(&self, select: &mut Select, query: &Query, columns: &str, part: &Part) {
+        select.push(&["SELECT ", columns]);
         for (index, order) in query.order.iter().enumerate() {
             select.push(&[", "]);
             self.key(select, order);
@@ -340,17 +347,6 @@ impl Translator<'_> {
             Filter::All(others.cloned().chain([alternative]).collect())
         };
         Some(alternatives.into_iter().map(branch).collect())
-    }
-
-    /// Whether only documents with one of some values in a column can match.
-    fn asks_for_a_list(&self, filter: &Filter) -> bool {
-        match filter {
-            Filter::All(parts) => parts.iter().any(|part| self.asks_for_a_list(part)),
-            Filter::Compare(path, Comparison::Equal, literal @ Literal::List(_)) => self
-                .column(&path.0)
-                .is_some_and(|column| column.finds_equals() && column.condition(Comparison::Equal, literal).is_some()),
-            Filter::Any(_) | Filter::Compare(..) => false,
-        }
     }
 
     fn alternatives(&self, filter: &Filter) -> Option<Vec<Filter>> {

@@ -15,10 +15,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
+use crate::server::access::Principal;
 use crate::server::store::conformance::record;
 use crate::server::{Options, Server};
 
 mod aggregate;
+mod audiences;
 mod plans;
 
 fn new_store() -> (TempDir, PathBuf, SqliteStore) {
@@ -372,10 +374,17 @@ async fn a_search_that_takes_too_long_is_stopped() {
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
     }
     let scan = Query { filter: Some(Filter::parse("n=0 or n=1").unwrap()), limit: 10, ..Query::default() };
-    let sort = Query { order: vec![Order { attribute: "n".into(), descending: true }], limit: 1, ..Query::default() };
-    for query in [&scan, &sort, &scan] {
+    let sort = Query { order: vec![Order { attribute: "m".into(), descending: true }], limit: 1, ..Query::default() };
+    let large = Query { filter: Some(Filter::parse("id^='job/'").unwrap()), ..Query::default() };
+    for (query, cause) in [
+        (&scan, "the search takes too long: no index on 'n'; narrow it by state, action, "),
+        (&sort, "the search takes too long: no index on 'm'; narrow it by "),
+        (&large, "the search takes too long: too many documents match; narrow it by "),
+        (&scan, "no index on 'n'"),
+    ] {
         let stopped = store.query("job", query).await.unwrap_err();
-        assert!(matches!(stopped, StoreError::TooSlow), "{stopped}");
+        assert!(matches!(stopped, StoreError::TooSlow { .. }), "{stopped}");
+        assert!(stopped.to_string().contains(cause), "{stopped}");
     }
     store.remove("job/0-0", 1).await.unwrap();
     drop(store);

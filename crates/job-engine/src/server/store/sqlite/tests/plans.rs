@@ -90,7 +90,7 @@ fn check_prefixes_and_lists(reader: &Reader, when: &str) {
                 ..Query::default()
             };
             for count in [false, true] {
-                let plan = reader.plan("job", &query, count).unwrap();
+                let plan = reader.plan("job", &query, count, true).unwrap();
                 let told = format!("{when}, {query:?}: {plan:#?}");
                 if plan.iter().all(|line| line.starts_with("SEARCH tally")) {
                     continue;
@@ -116,7 +116,7 @@ fn check(reader: &Reader, when: &str) {
             limit: 20,
             ..Query::default()
         };
-        let page = reader.plan("job", &query, false).unwrap();
+        let page = reader.plan("job", &query, false, false).unwrap();
         let told = format!("{when}, {query:?}: {page:#?}");
         let reads: Vec<&String> = page.iter().filter(|line| line.contains("resource")).collect();
         assert!(!reads.is_empty(), "{told}");
@@ -127,7 +127,7 @@ fn check(reader: &Reader, when: &str) {
         let sorts: Vec<&String> = page.iter().filter(|line| line.contains("TEMP B-TREE")).collect();
         let only_last = sorts.iter().all(|line| line.contains("LAST TERM"));
         assert!(if question.sorts { only_last } else { sorts.is_empty() }, "{told}");
-        let count = reader.plan("job", &query, true).unwrap();
+        let count = reader.plan("job", &query, true, false).unwrap();
         assert!(count.iter().all(|line| !line.contains("SCAN resource")), "{when}, {query:?}: {count:#?}");
     }
 }
