@@ -276,6 +276,8 @@ fn number() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn neither_order_nor_weights_change_an_answer(
         values in prop::collection::vec((number(), 1_u64..4), 1..40).prop_shuffle(),

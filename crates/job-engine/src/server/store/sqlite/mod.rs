@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Aggregation;
+use slipstream_cimi::query::{Aggregation, Order};
 use tokio::sync::{mpsc, oneshot};
 
 use self::failure::{failure, open_failure};
@@ -244,10 +244,19 @@ impl Store for SqliteStore {
     }
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        let (what, kind, query) = (format!("aggregate {kind} documents"), kind.to_owned(), query.clone());
-        let asked = asked.to_vec();
-        let answers = self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &query, &asked));
-        Ok(answers.await??)
+        let (what, kind, all, wanted) =
+            (format!("aggregate {kind} documents"), kind.to_owned(), query.clone(), asked.to_vec());
+        let answers =
+            self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
+        Ok(answers.map_err(|error| match error {
+            // what is asked for costs as much as ordering by it, and the query's own order nothing
+            StoreError::TooSlow { .. } => {
+                let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
+                let order = asked.iter().map(order).collect();
+                StoreError::TooSlow { unindexed: unindexed(&Query { order, ..query.clone() }) }
+            }
+            other => other,
+        })??)
     }
 
     /// In pages: what is changed between finding and removing stays.
