@@ -427,7 +427,9 @@ async fn pages_are_as_the_table_says() {
     // 500 in the original
     for query in ["$first=1&$last=10001", "$last=10001"] {
         let refused = api.send(Raw::new("GET", &format!("/api/job?{query}"))).await;
-        let body = json!({"status": 400, "message": "size 10001 too large; limit is 10000"});
+        let message = "size 10001 too large; limit is 10000; for more go on from page to page by $after and the \
+                       answer's next";
+        let body = json!({"status": 400, "message": message});
         check(query, refused, 400, JSON, &body);
     }
 }

@@ -155,7 +155,7 @@ fn page_cases(stored: &[Record]) -> Vec<Value> {
         json!({"kind": "page", "search": search, "count": count, "ids": ids[from..to]})
     };
     let too_large = |window: Value| {
-        let message = "size 10001 too large; limit is 10000";
+        let message = slipstream_cimi::query::TooLarge(10_001).to_string();
         json!({"kind": "too large", "search": window, "status": 400, "message": message})
     };
     vec![
