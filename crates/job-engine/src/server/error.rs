@@ -119,7 +119,7 @@ impl ApiError {
     #[must_use]
     pub fn throttled(pause: SignedDuration) -> Self {
         let seconds = u64::try_from(pause.as_millis()).unwrap_or_default().div_ceil(1000).max(1);
-        let message = format!("too many logins have failed, try again in {seconds} seconds");
+        let message = format!("too many logins have failed, try again in {seconds} s");
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message, None) }
     }
 

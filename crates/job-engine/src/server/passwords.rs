@@ -105,6 +105,15 @@ pub fn hash(password: &SecretString) -> Result<String, HashError> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn without_a_hash_no_password_is_right() {
+        let passwords = Passwords::default();
+        for (hash, is_right) in [(None, false), (Some(hash(&"secret".into()).expect("hashed")), true)] {
+            let turn = passwords.turn(Queue::Anybody).await.expect("nobody waits");
+            assert_eq!(passwords.is(turn, "secret".into(), hash).await.expect("checked"), is_right);
+        }
+    }
+
     #[test]
     fn nobodys_hash_costs_what_every_other_costs() {
         let cost = |hash: &str| {

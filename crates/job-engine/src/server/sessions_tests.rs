@@ -370,3 +370,15 @@ async fn revoking_forgets_what_is_remembered_and_removes_the_documents_of_that_u
     }
     assert!(caller(&sessions, &store, &sent_back(&logins[2]), now).await.is_administrator());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_throttled_does_not_stand_in_the_queue() {
+    let store = store_with("secret").await;
+    let sessions = Sessions::default();
+    let now = Timestamp::UNIX_EPOCH;
+    for _ in 0..5 {
+        assert_eq!(fail(&sessions, &store, "super", &from("192.0.2.1"), now).await, 403);
+    }
+    let _turns = [sessions.passwords.turn(Queue::Anybody).await, sessions.passwords.turn(Queue::Anybody).await];
+    assert_eq!(fail(&sessions, &store, "super", &from("192.0.2.1"), now).await, 429, "and not 503 after a while");
+}
