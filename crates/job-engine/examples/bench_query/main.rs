@@ -23,7 +23,7 @@ use self::questions::{Kind, Question};
 /// How often each question is asked, unless that takes too long.
 const TIMES: usize = 1_000;
 /// How long one question is asked at most, and how often at least.
-const LONGEST: Duration = Duration::from_secs(8);
+const LONGEST: Duration = Duration::from_secs(3);
 const FEWEST: usize = 20;
 /// What is promised for each answer, at the 99th percentile.
 const PROMISED: Duration = Duration::from_millis(2);
@@ -61,7 +61,7 @@ async fn main() -> anyhow::Result<()> {
         let remark = match question.kind {
             Kind::Promised if holds => "holds",
             Kind::Promised => "BROKEN",
-            Kind::Large => "much matches",
+            Kind::Shown => "not promised",
             Kind::Control => "control",
         };
         println!("{:<54} {measured} {remark}", question.name);

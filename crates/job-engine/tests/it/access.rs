@@ -33,7 +33,9 @@ pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, 
     let session = document(json!({
         "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": "2999-01-01T00:00:00.000Z",
     }));
-    let ledger = json!({"token": hex::encode(digest)});
+    let user = store.get(&format!("user/{name}")).await.expect("answers");
+    let stamp = user.map_or(Value::Null, |user| user.ledger["stamp"].clone());
+    let ledger = json!({"token": hex::encode(digest), "stamp": stamp});
     store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
     (id, format!("com.sixsq.slipstream.cookie=token={}", hex::encode(token)))
 }

@@ -22,7 +22,8 @@ const PREPARED: usize = 64;
 ///
 /// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
 /// all, another number an audience (see `audience`), a text an owner. Its triggers add before they take away: a scope
-/// that keeps documents never has none in between. An audience goes with its last document.
+/// that keeps documents never has none in between. An audience goes with its last document. Its index
+/// begins with the scope, so that it is used for however many of them.
 const SCHEMA: &str = "
     CREATE TABLE resource (
         type TEXT NOT NULL,
@@ -81,7 +82,7 @@ const SCHEMA: &str = "
         action TEXT,
         documents INTEGER NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX tally_by_all ON tally (type, scope, ifnull(state, x''), ifnull(action, x''));
+    CREATE UNIQUE INDEX tally_by_all ON tally (scope, type, ifnull(state, x''), ifnull(action, x''));
 
     CREATE TRIGGER resource_added AFTER INSERT ON resource BEGIN
         INSERT INTO tally SELECT new.type, value, new.state, new.action, 1

@@ -120,18 +120,27 @@ impl Translator<'_> {
             return None;
         }
         let mut select = Select::default();
-        select.push(&["SELECT ", wanted, " FROM tally WHERE type = ? AND scope "]);
-        select.values.push(SqlValue::Text(self.kind.to_owned()));
         let (owner, rest) = self.owner(filter);
-        match (&self.visible, owner) {
-            (Visible::All, None) => select.push(&["= 0"]),
-            (Visible::All, Some(owner)) => {
-                select.push(&["= ?"]);
-                select.values.push(SqlValue::Text(owner.to_owned()));
-            }
+        let kind = SqlValue::Text(self.kind.to_owned());
+        // a cross join is done in the order written: each scope is searched by itself
+        let (scopes, values) = match (&self.visible, owner) {
+            (Visible::All, None) => ("SELECT 0 AS wanted", vec![]),
+            (Visible::All, Some(owner)) => ("SELECT ? AS wanted", vec![SqlValue::Text(owner.to_owned())]),
             (Visible::Callers { administrators: true, .. }, _) | (_, Some(_)) => return None,
-            (visible, None) => self.audiences(&mut select, visible),
-        }
+            (Visible::Audiences(audiences), None) => {
+                let list = serde_json::Value::from(audiences.as_slice()).to_string();
+                ("SELECT value AS wanted FROM json_each(?)", vec![SqlValue::Text(list)])
+            }
+            (Visible::Callers { names, .. }, None) => {
+                let sql = "SELECT DISTINCT audience AS wanted FROM viewer \
+                           WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
+                (sql, vec![kind.clone(), SqlValue::Text(names.clone())])
+            }
+        };
+        select.push(&["SELECT ", wanted, " FROM (", scopes, ") CROSS JOIN tally "]);
+        select.push(&["WHERE scope = wanted AND type = ?"]);
+        select.values.extend(values);
+        select.values.push(kind);
         for part in rest {
             if !self.is_tallied(part) {
                 return None;

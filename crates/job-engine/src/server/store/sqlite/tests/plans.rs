@@ -92,7 +92,7 @@ fn check_prefixes_and_lists(reader: &Reader, when: &str) {
             for count in [false, true] {
                 let plan = reader.plan("job", &query, count, true).unwrap();
                 let told = format!("{when}, {query:?}: {plan:#?}");
-                if plan.iter().all(|line| line.starts_with("SEARCH tally")) {
+                if plan.iter().any(|line| line.starts_with("SEARCH tally")) {
                     continue;
                 }
                 let mut reads = plan.iter().filter(|line| line.contains("resource")).peekable();
