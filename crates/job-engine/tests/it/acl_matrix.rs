@@ -97,7 +97,7 @@ const CASES: [Case; 37] = [
 ];
 
 /// What is asked about the secret job, in the order in which it is told.
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 18] = [
     Operation::Get,
     Operation::Head,
     Operation::Put,
@@ -114,6 +114,8 @@ const OPERATIONS: [Operation; 16] = [
     Operation::Search("$orderby=name:desc,statusMessage"),
     Operation::Search("$select=name,statusMessage"),
     Operation::Search("$filter=id='ID'"),
+    Operation::Search("$aggregation=cardinality:id,terms:name"),
+    Operation::Search("$after=job/0"),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -347,6 +349,11 @@ impl World {
                 let told = if matches!(operation, Operation::Search("$last=0")) { 0 } else { *count };
                 assert_eq!((answer.status, &body["count"]), (200, &json!(count)), "{place}: {}", answer.text);
                 assert_eq!(body["jobs"].as_array().map(Vec::len), Some(told), "{place}: {}", answer.text);
+                if let Some(aggregations) = body.get("aggregations") {
+                    assert_eq!(aggregations["cardinality:id"]["value"].to_string(), format!("{count}.0"), "{place}");
+                    let names = usize::from(answer.text.contains(MARK));
+                    assert_eq!(aggregations["terms:name"]["buckets"].as_array().map(Vec::len), Some(names), "{place}");
+                }
                 let add = json!([{"rel": "add", "href": "job"}]);
                 assert_eq!(body.get("operations"), (may == Everything).then_some(&add), "{place}");
             }
