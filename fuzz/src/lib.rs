@@ -38,18 +38,19 @@ fn steps(input: &mut Unstructured, request: fn(&mut Unstructured) -> Result<Requ
     Ok(steps)
 }
 
+/// Counts come first: of input that has run out every question is answered with yes.
 fn any_request(input: &mut Unstructured) -> Result<Request> {
     let caller = *input.choose(&CALLERS)?;
     let method = known_or_any(input, METHODS)?;
     let mut target = known_or_any(input, TARGETS)?;
     let mut separator = '?';
-    while input.ratio(1, 3)? {
+    for _ in 0..input.int_in_range(0..=2)? {
         target.push(separator);
         target.push_str(&known_or_any(input, QUERIES)?);
         separator = '&';
     }
     let mut headers = Vec::new();
-    while headers.len() < 8 && input.ratio(1, 2)? {
+    for _ in 0..input.int_in_range(0..=4)? {
         let (name, value) = input.choose(HEADERS)?;
         let value = if input.ratio(1, 6)? { input.arbitrary::<Vec<u8>>()?.into() } else { Bytes::from(*value) };
         headers.push(((*name).to_owned(), value));
@@ -86,7 +87,7 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
         target.push_str("?select=");
         target.push_str(input.choose(ATTRIBUTES)?);
     }
-    while document.len() < 6 && input.ratio(2, 3)? {
+    for _ in 0..input.int_in_range(0..=5)? {
         let attribute = known_or_any(input, ATTRIBUTES)?;
         let value = attribute_value(input, &attribute)?;
         document.insert(attribute, value);
@@ -183,14 +184,14 @@ fn any_value(input: &mut Unstructured, depth: u8) -> Result<Value> {
         5 => json!(input.arbitrary::<String>()?),
         6 => {
             let mut list = Vec::new();
-            while list.len() < 4 && input.ratio(1, 2)? {
+            for _ in 0..input.int_in_range(0..=3)? {
                 list.push(any_value(input, depth - 1)?);
             }
             Value::Array(list)
         }
         _ => {
             let mut members = Map::new();
-            while members.len() < 4 && input.ratio(2, 3)? {
+            for _ in 0..input.int_in_range(0..=3)? {
                 members.insert(known_or_any(input, MEMBERS)?, any_value(input, depth - 1)?);
             }
             Value::Object(members)

@@ -25,6 +25,8 @@ cargo xtask fuzz NAME --input FILE";
 const BRIEFLY: u64 = 10;
 /// One input that takes this long is a finding, in seconds.
 const SLOWEST: u64 = 10;
+/// Longest input in bytes; what is long only by repetition has a short form in the target `filter`.
+const LONGEST: u64 = 4096;
 /// What cargo-fuzz tells rustc, but for the sanitizer, which stable has not; there is next to no unsafe code to find.
 const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
     -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
@@ -83,7 +85,10 @@ fn fuzz(root: &Path, name: &str, seconds: u64, corpus: Option<PathBuf>) -> anyho
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let mut command = Command::new(program);
-    command.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={SLOWEST}"));
+    command
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-max_len={LONGEST}"))
+        .arg(format!("-timeout={SLOWEST}"));
     command.arg(format!("-artifact_prefix={}/", findings.display())).args(["-print_final_stats=1", "-verbosity=1"]);
     let dictionary = root.join("fuzz/dictionaries").join(name);
     if dictionary.is_file() {
