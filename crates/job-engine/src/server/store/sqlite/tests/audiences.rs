@@ -117,4 +117,9 @@ async fn a_caller_of_very_many_audiences_looks_at_theirs_alone() {
     let page = reader.plan("job", &query, false, true).unwrap();
     assert!(page.iter().any(|line| line.contains("(type=? AND audience=?)")), "{page:#?}");
     assert_eq!(store.query("job", &query).await.unwrap().count, 40);
+    assert!(!reader.sorts("job", &query, 60).unwrap(), "of 40 documents");
+    for number in 0..100 {
+        store.insert(record(&format!("job/other-{number}"), &json!({"state": "QUEUED"}))).await.unwrap();
+    }
+    assert!(reader.sorts("job", &query, 60).unwrap(), "of 140, not only of those that the caller may see");
 }
