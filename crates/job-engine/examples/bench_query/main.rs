@@ -15,16 +15,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store};
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
 
 use self::documents::Jobs;
 use self::questions::{Kind, Question};
 
 /// How often each question is asked, unless that takes too long.
 const TIMES: usize = 1_000;
-/// How long one question is asked at most, and how often at least.
+/// How long one question is asked at most, and how often at least if something is promised.
 const LONGEST: Duration = Duration::from_secs(3);
-const FEWEST: usize = 20;
+const FEWEST: usize = 500;
 /// What is promised for each answer, at the 99th percentile.
 const PROMISED: Duration = Duration::from_millis(2);
 /// Writes under way at once while the store is filled.
@@ -108,8 +108,9 @@ async fn ask(store: &SqliteStore, question: &Question) -> anyhow::Result<Measure
     let mut random = StdRng::seed_from_u64(7);
     let mut times = Vec::with_capacity(TIMES);
     let mut largest = 0;
+    let fewest = if question.kind == Kind::Promised { FEWEST } else { 3 };
     let start = Instant::now();
-    while times.len() < TIMES && (start.elapsed() < LONGEST || times.len() < FEWEST) {
+    while times.len() < TIMES && (start.elapsed() < LONGEST || times.len() < fewest) {
         let query = (question.query)(&mut random);
         let before = Instant::now();
         let page = answer(store, question, &query).await.with_context(|| question.name)?;
@@ -128,7 +129,11 @@ async fn answer(store: &SqliteStore, question: &Question, query: &Query) -> anyh
         ensure!(found.is_some(), "{id} is missing");
         return Ok(Page::default());
     }
-    Ok(store.query("job", query).await?)
+    match store.query("job", query).await {
+        // what nobody promises may be stopped; its time is what it had
+        Err(StoreError::TooSlow { .. }) if question.kind != Kind::Promised => Ok(Page::default()),
+        other => Ok(other?),
+    }
 }
 
 /// Whole lives per second: insert, RUNNING, SUCCESS.

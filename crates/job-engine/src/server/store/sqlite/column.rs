@@ -119,6 +119,15 @@ impl Column {
         }
     }
 
+    /// Whether each of its values is worth a search of its own, in order of `created` or else of id.
+    pub fn has_branches(self, by_created: bool) -> bool {
+        match self {
+            Self::State | Self::Target => true,
+            Self::Action | Self::Parent | Self::Owner => by_created,
+            _ => false,
+        }
+    }
+
     fn holds_times(self) -> bool {
         matches!(self, Self::Created | Self::Updated)
     }

@@ -80,7 +80,8 @@ impl Reader {
     /// Of `all` documents, if those that match lie evenly in the order wanted, `all / count` are looked at for each that
     /// is found: that takes longer than sorting all `count`, which lie in an index, once this holds.
     fn are_few(&self, translator: &Translator<'_>, query: &Query, count: u64) -> rusqlite::Result<bool> {
-        let all = self.count(translator.count(&Query::default()))?;
+        let everything = Translator { visible: Visible::All, ..translator.clone() };
+        let all = self.count(everything.count(&Query::default()))?;
         let walked = u128::from(query.offset.saturating_add(query.limit)) * u128::from(all);
         Ok(u128::from(count) * u128::from(count) < walked.saturating_mul(SORTED_WHILE_WALKING))
     }
@@ -98,6 +99,12 @@ impl Reader {
             let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
             lines.collect()
         })
+    }
+
+    /// Whether so many matches would be sorted.
+    #[cfg(test)]
+    pub fn sorts(&self, kind: &str, query: &Query, count: u64) -> rusqlite::Result<bool> {
+        self.within_limit(kind, query, |translator| self.are_few(translator, query, count))
     }
 
     /// The statements of one search see one state of the database and share its time.

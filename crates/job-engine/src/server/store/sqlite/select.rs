@@ -67,7 +67,7 @@ impl Translator<'_> {
     }
 
     fn select(&self, query: &Query, columns: &str, few: bool) -> Select {
-        let parts = self.parts(query.filter.as_ref());
+        let parts = self.parts(query);
         // the sign keeps SQLite from walking in the order wanted
         let sign = if few && parts.is_none() { "+" } else { "" };
         let parts = parts.unwrap_or_else(|| vec![Part { audience: None, filter: query.filter.clone() }]);
@@ -132,7 +132,8 @@ impl Translator<'_> {
                 ("SELECT value AS wanted FROM json_each(?)", vec![SqlValue::Text(list)])
             }
             (Visible::Callers { names, .. }, None) => {
-                let sql = "SELECT DISTINCT audience AS wanted FROM viewer \
+                // the sign takes the column's affinity away, with which the index would be of no use
+                let sql = "SELECT DISTINCT +audience AS wanted FROM viewer \
                            WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
                 (sql, vec![kind.clone(), SqlValue::Text(names.clone())])
             }
@@ -317,8 +318,11 @@ impl Translator<'_> {
     }
 
     /// The search as several, each of which has an index in the order wanted; none where there is but one.
-    fn parts(&self, filter: Option<&Filter>) -> Option<Vec<Part>> {
-        let branches = filter.and_then(|filter| self.branches(filter));
+    fn parts(&self, query: &Query) -> Option<Vec<Part>> {
+        let filter = query.filter.as_ref();
+        let by_created =
+            query.order.first().is_some_and(|order| self.column(&order.attribute) == Some(Column::Created));
+        let branches = filter.and_then(|filter| self.branches(filter, by_created));
         let audiences = match &self.visible {
             Visible::Audiences(audiences) if !audiences.is_empty() => audiences.as_slice(),
             _ => {
@@ -339,15 +343,18 @@ impl Translator<'_> {
         Some(parts.collect())
     }
 
-    /// A filter that asks for one of some states (or targets) as one filter for each: each has an index in the order
+    /// A filter that asks for one of some states (or actions, …) as one filter for each: each has an index in the order
     /// wanted, while all together would have to be sorted. No document is in two.
-    fn branches(&self, filter: &Filter) -> Option<Vec<Filter>> {
+    fn branches(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {
         let parts = match filter {
             Filter::All(parts) => parts.as_slice(),
             other => std::slice::from_ref(other),
         };
-        let (place, alternatives) =
-            parts.iter().enumerate().find_map(|(place, part)| Some((place, self.alternatives(part)?)))?;
+        let alternatives = parts.iter().enumerate();
+        let (place, alternatives) = alternatives
+            .filter_map(|(place, part)| Some((place, self.alternatives(part, by_created)?)))
+            .filter(|(_, alternatives)| alternatives.len() > 1)
+            .max_by_key(|(_, alternatives)| alternatives.len())?;
         if values(filter) * alternatives.len() > MOST_VALUES {
             return None;
         }
@@ -358,7 +365,7 @@ impl Translator<'_> {
         Some(alternatives.into_iter().map(branch).collect())
     }
 
-    fn alternatives(&self, filter: &Filter) -> Option<Vec<Filter>> {
+    fn alternatives(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {
         let parts = match filter {
             Filter::Any(parts) => parts.as_slice(),
             other => std::slice::from_ref(other),
@@ -367,7 +374,7 @@ impl Translator<'_> {
         let mut wanted: Vec<Filter> = Vec::new();
         for part in parts {
             let Filter::Compare(path, Comparison::Equal, literal) = part else { return None };
-            let found = self.column(&path.0).filter(|column| matches!(column, Column::State | Column::Target))?;
+            let found = self.column(&path.0).filter(|column| column.has_branches(by_created))?;
             if *literal == Literal::Null || *column.get_or_insert(found) != found {
                 return None;
             }

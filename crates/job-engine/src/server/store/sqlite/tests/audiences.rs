@@ -100,3 +100,26 @@ async fn states_actions_and_an_owner_are_counted_without_looking() {
         assert!(is_tallied(&count), "{text}: {count:#?}");
     }
 }
+#[tokio::test]
+async fn a_caller_of_very_many_audiences_looks_at_theirs_alone() {
+    let (_folder, path, store) = new_store();
+    for number in 0..40 {
+        let mut document = job("QUEUED", &json!({"type": "USER", "principal": "jane"}));
+        document["acl"]["rules"] = json!([{"type": "USER", "principal": format!("user-{number}"), "right": "VIEW"}]);
+        store.insert(record(&format!("job/{number}"), &document)).await.unwrap();
+    }
+    let reader = Reader::open(&path, PATIENCE).unwrap();
+    let callers = vec![Principal::User("jane".to_owned()), Principal::Role("ANON".to_owned())];
+    let order = vec![Order { attribute: "created".into(), descending: true }];
+    let query = Query { visible_to: Some(callers), order, limit: 20, ..Query::default() };
+    let count = reader.plan("job", &query, true, false).unwrap();
+    assert!(is_tallied(&count), "{count:#?}");
+    let page = reader.plan("job", &query, false, true).unwrap();
+    assert!(page.iter().any(|line| line.contains("(type=? AND audience=?)")), "{page:#?}");
+    assert_eq!(store.query("job", &query).await.unwrap().count, 40);
+    assert!(!reader.sorts("job", &query, 60).unwrap(), "of 40 documents");
+    for number in 0..100 {
+        store.insert(record(&format!("job/other-{number}"), &json!({"state": "QUEUED"}))).await.unwrap();
+    }
+    assert!(reader.sorts("job", &query, 60).unwrap(), "of 140, not only of those that the caller may see");
+}

@@ -36,6 +36,9 @@ const QUESTIONS: &[Question] = &[
     Question { filter: None, order: LAST_UPDATED, after: false, index: "resource_by_updated ", sorts: false },
     // lists
     question("state=['QUEUED','RUNNING']", NEWEST, "resource_by_state "),
+    question("action=['noop','dummy_test_action']", NEWEST, "resource_by_action_and_created "),
+    question("parentJob=['job/1','job/2']", NEWEST, "resource_by_parent "),
+    question("acl/owner/principal='jane' or acl/owner/principal='joe'", NEWEST, "resource_by_owner "),
     question("targetResource/href=['credential/1','credential/2']", NEWEST, "resource_by_target "),
     question("action='noop' and state=['SUCCESS','FAILED']", NEWEST, "resource_by_action "),
     // dates
