@@ -72,9 +72,9 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
             document.insert("action".to_owned(), json!("noop"));
             ("POST", "/api/job".to_owned())
         }
-        3..=7 => ("PUT", format!("/api/{}", input.choose(&JOBS)?)),
-        8 => ("DELETE", format!("/api/{}", input.choose(&JOBS)?)),
-        _ => ("POST", format!("/api/{}/stop", input.choose(&JOBS)?)),
+        3..=7 => ("PUT", format!("/api/{}", input.choose(&JOBS[..input.int_in_range(1..=3)?])?)),
+        8 => ("DELETE", format!("/api/{}", input.choose(&JOBS[..input.int_in_range(1..=3)?])?)),
+        _ => ("POST", format!("/api/{}/stop", input.choose(&JOBS[..input.int_in_range(1..=3)?])?)),
     };
     if input.ratio(1, 3)? {
         let number = *input.choose(&[LEASE, LEASE, "1.1", "1.9000", "2.1"])?;
@@ -87,7 +87,10 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
         target.push_str("?select=");
         target.push_str(input.choose(ATTRIBUTES)?);
     }
-    for _ in 0..input.int_in_range(0..=5)? {
+    if input.ratio(1, 2)? {
+        document.insert("state".to_owned(), json!(input.choose(&TEXTS[..6])?));
+    }
+    for _ in 0..input.int_in_range(0..=4)? {
         let attribute = known_or_any(input, ATTRIBUTES)?;
         let value = attribute_value(input, &attribute)?;
         document.insert(attribute, value);
@@ -97,8 +100,6 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
 }
 
 const ATTRIBUTES: &[&str] = &[
-    "state",
-    "state",
     "state",
     "progress",
     "statusMessage",

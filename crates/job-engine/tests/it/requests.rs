@@ -93,7 +93,7 @@ pub const TARGETS: &[&str] = &[
 ];
 pub const QUERIES: &[&str] = &[
     "$filter=state%3D%27QUEUED%27",
-    "$filter=created%3Enow-1d%20and%20(progress%3C50%20or%20name%3D%3D%27a*%27)",
+    "$filter=created%3E%27now-1d%27%20and%20(progress%3C50%20or%20name%3D%3D%27a*%27)",
     "$filter=targetResource/href%5E%3D%27c%27",
     "$filter=a%3D",
     "$orderby=created:desc,priority",
