@@ -132,7 +132,8 @@ impl Translator<'_> {
                 ("SELECT value AS wanted FROM json_each(?)", vec![SqlValue::Text(list)])
             }
             (Visible::Callers { names, .. }, None) => {
-                let sql = "SELECT DISTINCT audience AS wanted FROM viewer \
+                // as it is: with the type of its column it would equal an owner whose name is its number
+                let sql = "SELECT DISTINCT +audience AS wanted FROM viewer \
                            WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
                 (sql, vec![kind.clone(), SqlValue::Text(names.clone())])
             }
