@@ -21,7 +21,9 @@ use self::meaning::{
     row_conversions, row_dates, row_lists_in_documents, row_lists_words_and_properties, row_missing,
     row_reversed_operands, row_strings, row_types,
 };
-use self::visibility::{callers_see_what_names_them, changed_access_control_holds_at_once, shared_with_ever_others};
+use self::visibility::{
+    callers_see_what_names_them, changed_access_control_holds_at_once, names_that_are_numbers, shared_with_ever_others,
+};
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::{Page, Query, Record, Store, StoreError};
@@ -85,6 +87,7 @@ cases!(
     callers_see_what_names_them,
     changed_access_control_holds_at_once,
     shared_with_ever_others,
+    names_that_are_numbers,
 );
 
 pub(super) fn record(id: &str, document: &Value) -> Record {

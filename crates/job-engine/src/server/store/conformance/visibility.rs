@@ -137,3 +137,19 @@ pub(super) async fn shared_with_ever_others(store: Arc<dyn Store>) {
         (0..100).filter(|number| number % 10 != 9).map(|number| format!("job/{number:03}")).collect();
     assert_eq!(seen, expected);
 }
+
+/// A store that numbers whom it knows takes no name for a number.
+pub(super) async fn names_that_are_numbers(store: Arc<dyn Store>) {
+    for number in 1..=40_u32 {
+        let name = number.to_string();
+        let theirs = json!({"state": "QUEUED", "acl": owned("jane", &[("USER", &name, "VIEW")])});
+        let own = json!({"state": "QUEUED", "acl": owned(&name, &[])});
+        store.insert(record(&format!("job/{number}"), &theirs)).await.unwrap();
+        store.insert(record(&format!("job/own-{number}"), &own)).await.unwrap();
+    }
+    assert_eq!(seen(&*store, &[user("jane")], Query::default()).await.len(), 40);
+    for number in 1..=40_u32 {
+        store.remove(&format!("job/own-{number}"), 1).await.unwrap();
+        assert_eq!(seen(&*store, &[user("jane")], Query::default()).await.len(), 40, "without {number}");
+    }
+}

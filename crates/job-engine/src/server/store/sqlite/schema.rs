@@ -22,8 +22,9 @@ const PREPARED: usize = 64;
 ///
 /// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
 /// all, another number an audience (see `audience`), a text an owner. Its triggers add before they take away: a scope
-/// that keeps documents never has none in between. An audience goes with its last document. Its index
-/// begins with the scope, so that it is used for however many of them.
+/// that keeps documents never has none in between. An audience goes with its last document; the owner
+/// '5' is not the audience 5, though a column of integers takes it for that. Its index begins with the scope, so that
+/// it is used for however many of them.
 const SCHEMA: &str = "
     CREATE TABLE resource (
         type TEXT NOT NULL,
@@ -111,9 +112,9 @@ const SCHEMA: &str = "
     END;
     CREATE TRIGGER tally_empty AFTER UPDATE ON tally WHEN new.documents = 0 BEGIN
         DELETE FROM tally WHERE rowid = new.rowid;
-        DELETE FROM viewer WHERE audience = new.scope
+        DELETE FROM viewer WHERE audience = new.scope AND typeof(new.scope) = 'integer'
             AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
-        DELETE FROM audience WHERE id = new.scope
+        DELETE FROM audience WHERE id = new.scope AND typeof(new.scope) = 'integer'
             AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
     END;
 ";

@@ -132,7 +132,8 @@ impl Translator<'_> {
                 ("SELECT value AS wanted FROM json_each(?)", vec![SqlValue::Text(list)])
             }
             (Visible::Callers { names, .. }, None) => {
-                // the sign takes the column's affinity away, with which the index would be of no use
+                // the sign takes the affinity of the column away: with it the index would be of no use, and an owner
+                // whose name is its number would equal it
                 let sql = "SELECT DISTINCT +audience AS wanted FROM viewer \
                            WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
                 (sql, vec![kind.clone(), SqlValue::Text(names.clone())])

@@ -86,6 +86,22 @@ async fn what_a_caller_may_see_is_found_in_the_order_wanted_and_counted_without_
 }
 
 #[tokio::test]
+async fn what_a_caller_of_many_audiences_may_see_is_counted_without_looking() {
+    let (_folder, path, store) = new_store();
+    for number in 0..40 {
+        let mut document = job("QUEUED", &json!({"type": "USER", "principal": "jane"}));
+        let rule = json!({"type": "USER", "principal": number.to_string(), "right": "VIEW"});
+        document["acl"]["rules"].as_array_mut().unwrap().push(rule);
+        store.insert(record(&format!("job/{number}"), &document)).await.unwrap();
+    }
+    let reader = Reader::open(&path, PATIENCE).unwrap();
+    let callers = vec![Principal::User("jane".to_owned())];
+    let query = Query { visible_to: Some(callers), limit: 20, ..Query::default() };
+    let count = reader.plan("job", &query, true, false).unwrap();
+    assert!(is_tallied(&count), "{count:#?}");
+}
+
+#[tokio::test]
 async fn states_actions_and_an_owner_are_counted_without_looking() {
     let (_folder, path, _store) = new_store();
     let reader = Reader::open(&path, PATIENCE).unwrap();
