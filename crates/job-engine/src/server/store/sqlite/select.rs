@@ -354,7 +354,9 @@ impl Translator<'_> {
         let alternatives = parts.iter().enumerate();
         let (place, alternatives) = alternatives
             .filter_map(|(place, part)| Some((place, self.alternatives(part, by_created)?)))
-            .filter(|(_, alternatives)| alternatives.len() > 1)
+            .filter(|(_, alternatives)| {
+                alternatives.len() > 1 || alternatives.iter().all(|one| self.is_in_any_order(one))
+            })
             .max_by_key(|(_, alternatives)| alternatives.len())?;
         if values(filter) * alternatives.len() > MOST_VALUES {
             return None;
@@ -364,6 +366,10 @@ impl Translator<'_> {
             Filter::All(others.cloned().chain([alternative]).collect())
         };
         Some(alternatives.into_iter().map(branch).collect())
+    }
+
+    fn is_in_any_order(&self, filter: &Filter) -> bool {
+        matches!(filter, Filter::Compare(path, ..) if self.column(&path.0).is_some_and(|column| column.has_branches(false)))
     }
 
     fn alternatives(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {

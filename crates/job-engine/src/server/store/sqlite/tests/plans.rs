@@ -36,6 +36,7 @@ const QUESTIONS: &[Question] = &[
     Question { filter: None, order: LAST_UPDATED, after: false, index: "resource_by_updated ", sorts: false },
     // lists
     question("state=['QUEUED','RUNNING']", NEWEST, "resource_by_state "),
+    question("state=['QUEUED','QUEUED']", NEWEST, "resource_by_state "),
     question("action=['noop','dummy_test_action']", NEWEST, "resource_by_action_and_created "),
     question("parentJob=['job/1','job/2']", NEWEST, "resource_by_parent "),
     question("acl/owner/principal='jane' or acl/owner/principal='joe'", NEWEST, "resource_by_owner "),
