@@ -14,6 +14,8 @@ use crate::resource::Document;
 
 /// The most documents in one page (specification 4.5).
 pub const LARGEST_PAGE: u64 = 10_000;
+/// The most attributes to order one search by.
+pub const MOST_ORDERS: usize = 64;
 /// The most aggregations in one search.
 pub const MOST_AGGREGATIONS: usize = 64;
 
@@ -219,7 +221,7 @@ impl Collection {
 pub struct Parameters {
     /// All of the filters given.
     pub filter: Option<Filter>,
-    /// First by the first, then by the next.
+    /// First by the first, then by the next; of more than [`MOST_ORDERS`] only one too many.
     pub order: Vec<Order>,
     /// First document wanted, from 1.
     pub first: Option<i64>,
@@ -261,6 +263,7 @@ impl Parameters {
         if selects_all {
             parameters.select.clear();
         }
+        parameters.order.truncate(MOST_ORDERS + 1);
         parameters.filter = if filters.len() > 1 { Some(Filter::All(filters)) } else { filters.pop() };
         Ok(parameters)
     }

@@ -11,7 +11,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
-use slipstream_cimi::query::{MOST_AGGREGATIONS, Parameters};
+use slipstream_cimi::filter::MAXIMUM_LENGTH;
+use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ use crate::nodes;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
+/// Longest form in bytes: each byte of the longest filter may be sent as three, and there is room beside it.
+const FORM_LIMIT: usize = 3 * MAXIMUM_LENGTH + BODY_LIMIT;
 /// Longest request body in bytes of somebody who is not logged in: a login is small.
 const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
 /// Longest wait for a request body.
@@ -186,10 +189,14 @@ impl Call {
             Some(caller) => caller,
             None => shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?,
         };
-        let limit = if caller == Caller::Anonymous { ANONYMOUS_BODY_LIMIT } else { BODY_LIMIT };
+        let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
+        let limit = match caller {
+            Caller::Anonymous => ANONYMOUS_BODY_LIMIT,
+            _ if is_form => FORM_LIMIT,
+            _ => BODY_LIMIT,
+        };
         let bytes = read_body(body, limit).await?;
         let mut form = Bytes::new();
-        let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
         let body = if bytes.is_empty() {
             None
         } else if is_form {
@@ -331,6 +338,9 @@ impl Call {
         let parameters = parameters.map_err(|error| ApiError::bad_request(error.to_string()))?;
         if parameters.aggregations.len() > MOST_AGGREGATIONS {
             return Err(ApiError::bad_request(format!("a search takes at most {MOST_AGGREGATIONS} aggregations")));
+        }
+        if parameters.order.len() > MOST_ORDERS {
+            return Err(ApiError::bad_request(format!("a search is ordered by at most {MOST_ORDERS} attributes")));
         }
         Ok(parameters)
     }

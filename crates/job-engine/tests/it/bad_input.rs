@@ -6,9 +6,23 @@ use std::process::Stdio;
 use std::sync::mpsc::channel;
 
 use serde_json::json;
+use slipstream_cimi::filter::MAXIMUM_LENGTH;
 use slipstream_job_engine::server::routes::BODY_LIMIT;
 
 use crate::support::{InProcess, LIMIT, Raw, Up, cookie, program, up_command};
+
+/// A search whose filter has so many bytes, each percent-encoded.
+fn long_filter(length: usize) -> Raw {
+    let blanks = " ".repeat(length - "a='x'".len());
+    let filter: String = format!("a='x'{blanks}").bytes().map(|byte| format!("%{byte:02X}")).collect();
+    Raw::new("PUT", "/api/job").text("application/x-www-form-urlencoded", format!("%24filter={filter}"))
+}
+
+fn many_orders() -> Raw {
+    let attributes: Vec<String> = (0..3000).map(|number| format!("a{number}")).collect();
+    Raw::new("PUT", "/api/job")
+        .text("application/x-www-form-urlencoded", format!("%24orderby={}", attributes.join(",")))
+}
 
 #[tokio::test]
 async fn bad_requests_say_what_is_wrong_and_change_nothing() {
@@ -57,6 +71,9 @@ async fn bad_requests_say_what_is_wrong_and_change_nothing() {
         (form("%24filter=created%3E%27soon%27"), 400, "Invalid CIMI filter. Parse error at line 1, column 9:"),
         (form("%24filter=created%3E%27soon%27"), 400, "expected a date, a timestamp or date math, such as"),
         (form("%24filter=g+within+%27POINT(1+2)%27"), 400, "`within`, which is not supported"),
+        (long_filter(MAXIMUM_LENGTH), 200, ""),
+        (long_filter(MAXIMUM_LENGTH + 1), 400, "Invalid CIMI filter. Parse error at line 1, column 1048577:"),
+        (many_orders(), 400, "a search is ordered by at most 64 attributes"),
         (form("%24first=1&%24last=10001"), 400, "size 10001 too large; limit is 10000"),
         (Raw::new("PUT", "/api/job").json(&json!({"filter": "a=1"})), 400, "a search takes its parameters from"),
         (Raw::new("PUT", "/api/job/0a").json(&json!({})), 404, "job/0a not found"),
