@@ -27,8 +27,6 @@ const ACTIVE: &str = "ACTIVE";
 const SUSPENDED: &str = "SUSPENDED";
 /// Attributes that every resource may have and an edit may take away.
 const OPTIONAL: [&str; 3] = ["name", "description", "properties"];
-/// Always shown, as of jobs.
-const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
 
 /// Adds a user and answers its id.
 pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError> {
@@ -187,7 +185,7 @@ fn is_super(user: &Record) -> bool {
 }
 
 fn is_administrator(id: &str) -> bool {
-    id.strip_prefix(USER.name).and_then(|id| id.strip_prefix('/')) == Some(ADMINISTRATOR)
+    id == self::id(ADMINISTRATOR)
 }
 
 fn unchangeable(id: &str) -> ApiError {
@@ -212,9 +210,7 @@ fn taken_text(document: &mut Document, name: &str) -> Option<String> {
 
 fn presented(mut user: Document, select: &[String]) -> Document {
     let id = user.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !select.is_empty() {
-        user.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.contains(name));
-    }
+    resources::keep_selected(&mut user, select);
     let mut operations = vec![json!({"rel": "edit", "href": id})];
     if !is_administrator(&id) {
         operations.push(json!({"rel": "delete", "href": id}));
