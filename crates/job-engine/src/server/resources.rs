@@ -113,8 +113,8 @@ pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -
     Ok(())
 }
 
-/// At top level, by their tags (specification 4.6).
-fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
+/// Adds answers at top level, by their tags (specification 4.6).
+pub fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
     if !asked.is_empty() {
         let answers: Document = asked.iter().map(Aggregation::to_string).zip(answers).collect();
         collection.insert("aggregations".to_owned(), Value::Object(answers));

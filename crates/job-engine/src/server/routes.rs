@@ -255,7 +255,7 @@ impl Call {
         let mut answer = match kind {
             JOB => return Ok(resources::search_jobs(shared, &self.caller, &parameters).await?),
             SESSION => resources::search_sessions(shared, &self.caller).await?,
-            USER => users::search(shared, &parameters).await?,
+            USER => return Ok(users::search(shared, &parameters).await?),
             _ => resources::search_templates(),
         };
         resources::aggregate(kind, &mut answer.body, &parameters.aggregations)?;

@@ -110,10 +110,16 @@ pub async fn search(shared: &Shared, parameters: &Parameters) -> Result<Answer, 
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
     let query = Query { filter, order: parameters.order.clone(), offset, limit, ..Query::default() };
-    let found = shared.store.query(USER.name, &query).await.map_err(|error| ApiError::store(&error))?;
-    let Page { count, records } = found;
+    let failed = |error| ApiError::store(&error);
+    let Page { count, records } = shared.store.query(USER.name, &query).await.map_err(failed)?;
     let shown = |record: Record| Value::Object(presented(record.document, &parameters.select));
-    Ok(Answer::ok(resources::collection(USER, count, records.into_iter().map(shown).collect(), true)))
+    let mut collection = resources::collection(USER, count, records.into_iter().map(shown).collect(), true);
+    let asked = parameters.aggregations.as_slice();
+    if !asked.is_empty() {
+        let answers = shared.store.aggregate(USER.name, &query, asked).await.map_err(failed)?;
+        resources::add_aggregations(&mut collection, asked, answers);
+    }
+    Ok(Answer::ok(collection))
 }
 
 /// The id of the user of this name.
