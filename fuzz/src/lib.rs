@@ -67,7 +67,7 @@ fn known_or_any(input: &mut Unstructured, known: &[&str]) -> Result<String> {
 fn document_request(input: &mut Unstructured) -> Result<Request> {
     let mut document = Map::new();
     let mut headers = vec![("content-type".to_owned(), Bytes::from("application/json"))];
-    let (method, target) = match input.int_in_range(0..=9)? {
+    let (method, mut target) = match input.int_in_range(0..=9)? {
         0..=2 => {
             document.insert("action".to_owned(), json!("noop"));
             ("POST", "/api/job".to_owned())
@@ -82,7 +82,6 @@ fn document_request(input: &mut Unstructured) -> Result<Request> {
             headers.push((name.to_owned(), Bytes::from(value)));
         }
     }
-    let mut target = target;
     if method == "PUT" && input.ratio(1, 4)? {
         target.push_str("?select=");
         target.push_str(input.choose(ATTRIBUTES)?);

@@ -113,8 +113,8 @@ pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -
     Ok(())
 }
 
-/// At top level, by their tags (specification 4.6).
-fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
+/// Adds answers at top level, by their tags (specification 4.6).
+pub fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
     if !asked.is_empty() {
         let answers: Document = asked.iter().map(Aggregation::to_string).zip(answers).collect();
         collection.insert("aggregations".to_owned(), Value::Object(answers));
@@ -126,12 +126,9 @@ fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: V
 /// whoever may view a job is told how to stop it (specification 5.4).
 #[must_use]
 pub fn presented_job(caller: &Caller, mut job: Document, select: &[String]) -> Document {
-    const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
     let may_modify = caller.may_modify(&job);
     let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !select.is_empty() {
-        job.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.iter().any(|selected| selected == name));
-    }
+    keep_selected(&mut job, select);
     let mut operations = Vec::new();
     if may_modify {
         operations.extend(["edit", "delete"].map(|rel| json!({"rel": rel, "href": id})));
@@ -139,6 +136,14 @@ pub fn presented_job(caller: &Caller, mut job: Document, select: &[String]) -> D
     operations.extend([dialect::STOP_REL, "stop"].map(|rel| json!({"rel": rel, "href": format!("{id}/stop")})));
     job.insert("operations".to_owned(), Value::Array(operations));
     job
+}
+
+/// Takes out what is not selected; nothing if nothing is. `id`, `resourceURI` and `acl` stay in any case.
+pub fn keep_selected(document: &mut Document, select: &[String]) {
+    const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
+    if !select.is_empty() {
+        document.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.contains(name));
+    }
 }
 
 /// The caller's own session or nothing, whatever was asked: how clients find out whether they are logged in.

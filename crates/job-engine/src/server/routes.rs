@@ -262,7 +262,7 @@ impl Call {
         let mut answer = match kind {
             JOB => return Ok(resources::search_jobs(shared, &self.caller, &parameters).await?),
             SESSION => resources::search_sessions(shared, &self.caller).await?,
-            USER => users::search(shared, &parameters).await?,
+            USER => return Ok(users::search(shared, &parameters).await?),
             _ => resources::search_templates(),
         };
         resources::aggregate(kind, &mut answer.body, &parameters.aggregations)?;
@@ -370,12 +370,8 @@ impl Call {
     }
 
     fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
-        let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
-        match self.headers.get(name) {
-            None => Ok(None),
-            Some(value) if text(value).is_ok() => Ok(value.to_str().ok()),
-            Some(_) => Err(ApiError::bad_request(format!("{name} is not text"))),
-        }
+        let not_text = |_| ApiError::bad_request(format!("{name} is not text"));
+        self.headers.get(name).map(|value| value.to_str().map_err(not_text)).transpose()
     }
 }
 
@@ -462,6 +458,7 @@ mod tests {
             assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
         }
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_arrives_is_waited_for_within_the_limit() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());

@@ -27,8 +27,6 @@ const ACTIVE: &str = "ACTIVE";
 const SUSPENDED: &str = "SUSPENDED";
 /// Attributes that every resource may have and an edit may take away.
 const OPTIONAL: [&str; 3] = ["name", "description", "properties"];
-/// Always shown, as of jobs.
-const ALWAYS: [&str; 3] = ["id", "resourceURI", "acl"];
 
 /// Adds a user and answers its id.
 pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError> {
@@ -112,10 +110,16 @@ pub async fn search(shared: &Shared, parameters: &Parameters) -> Result<Answer, 
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
     let query = Query { filter, order: parameters.order.clone(), offset, limit, ..Query::default() };
-    let found = shared.store.query(USER.name, &query).await.map_err(|error| ApiError::store(&error))?;
-    let Page { count, records } = found;
+    let failed = |error| ApiError::store(&error);
+    let Page { count, records } = shared.store.query(USER.name, &query).await.map_err(failed)?;
     let shown = |record: Record| Value::Object(presented(record.document, &parameters.select));
-    Ok(Answer::ok(resources::collection(USER, count, records.into_iter().map(shown).collect(), true)))
+    let mut collection = resources::collection(USER, count, records.into_iter().map(shown).collect(), true);
+    let asked = parameters.aggregations.as_slice();
+    if !asked.is_empty() {
+        let answers = shared.store.aggregate(USER.name, &query, asked).await.map_err(failed)?;
+        resources::add_aggregations(&mut collection, asked, answers);
+    }
+    Ok(Answer::ok(collection))
 }
 
 /// The id of the user of this name.
@@ -187,7 +191,7 @@ fn is_super(user: &Record) -> bool {
 }
 
 fn is_administrator(id: &str) -> bool {
-    id.strip_prefix(USER.name).and_then(|id| id.strip_prefix('/')) == Some(ADMINISTRATOR)
+    id == self::id(ADMINISTRATOR)
 }
 
 fn unchangeable(id: &str) -> ApiError {
@@ -212,9 +216,7 @@ fn taken_text(document: &mut Document, name: &str) -> Option<String> {
 
 fn presented(mut user: Document, select: &[String]) -> Document {
     let id = user.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !select.is_empty() {
-        user.retain(|name, _| ALWAYS.contains(&name.as_str()) || select.contains(name));
-    }
+    resources::keep_selected(&mut user, select);
     let mut operations = vec![json!({"rel": "edit", "href": id})];
     if !is_administrator(&id) {
         operations.push(json!({"rel": "delete", "href": id}));

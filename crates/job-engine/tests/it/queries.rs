@@ -175,6 +175,17 @@ async fn other_collections_are_aggregated_as_they_are_shown() {
 }
 
 #[tokio::test]
+async fn aggregations_of_users_are_over_all_matches_whatever_is_shown() {
+    let api = Api::new().await;
+    let jane = document(json!({"username": "jane", "password": "long enough"}));
+    api.engine.client.add("user", &jane, None).await.expect("added");
+    let asked = [("$aggregation", "terms:state"), ("$last", "0"), ("$select", "username")];
+    let (status, users) = api.put("/api/user", &asked).await;
+    assert_eq!((status, &users["count"], &users["users"]), (200, &json!(2), &json!([])));
+    assert_eq!(users["aggregations"]["terms:state"]["buckets"], json!([{"key": "ACTIVE", "doc_count": 2}]));
+}
+
+#[tokio::test]
 async fn a_client_reads_aggregations() {
     let api = Api::with_jobs().await;
     let aggregations = vec![Aggregation { algorithm: Algorithm::Terms, attribute: "targetResource/href".to_owned() }];

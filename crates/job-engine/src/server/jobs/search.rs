@@ -25,8 +25,8 @@ pub struct Found {
     pub next: Option<String>,
 }
 
-/// Searches the jobs that the caller may view. A job that is there all the while is on exactly one of the pages that follow each other by `next`,
-/// whatever is added or deleted meanwhile.
+/// Searches the jobs that the caller may view. A job that is there all the while is on exactly one of the pages that
+/// follow each other by `next`, whatever is added or deleted meanwhile.
 pub async fn search(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Found, ApiError> {
     caller.require_user()?;
     let query = Query { visible_to: caller.searches_as(), ..query(parameters, shared.clock.now())? };

@@ -197,6 +197,14 @@ impl SqliteStore {
     }
 }
 
+/// A search that took too long is told what made it slow.
+fn explained(error: StoreError, slow: &Query) -> StoreError {
+    match error {
+        StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(slow) },
+        other => other,
+    }
+}
+
 fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
     loop {
         let next = reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
@@ -237,10 +245,7 @@ impl Store for SqliteStore {
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
         let found = self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &asked)).await;
-        found.map_err(|error| match error {
-            StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(query) },
-            other => other,
-        })
+        found.map_err(|error| explained(error, query))
     }
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
@@ -248,15 +253,10 @@ impl Store for SqliteStore {
             (format!("aggregate {kind} documents"), kind.to_owned(), query.clone(), asked.to_vec());
         let answers =
             self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
-        Ok(answers.map_err(|error| match error {
-            // what is asked for costs as much as ordering by it, and the query's own order nothing
-            StoreError::TooSlow { .. } => {
-                let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
-                let order = asked.iter().map(order).collect();
-                StoreError::TooSlow { unindexed: unindexed(&Query { order, ..query.clone() }) }
-            }
-            other => other,
-        })??)
+        // what is asked for costs as much as ordering by it, and the query's own order nothing
+        let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
+        let slow = Query { order: asked.iter().map(order).collect(), ..query.clone() };
+        Ok(answers.map_err(|error| explained(error, &slow))??)
     }
 
     /// In pages: what is changed between finding and removing stays.

@@ -227,29 +227,14 @@ impl Translator<'_> {
     fn visible(&self, select: &mut Select) {
         match &self.visible {
             Visible::All => (),
-            Visible::Callers { administrators: true, .. } => {
-                select.push(&[" AND (audience IS NULL OR audience "]);
-                self.audiences(select, &self.visible);
-                select.push(&[")"]);
-            }
-            visible => {
-                select.push(&[" AND audience "]);
-                self.audiences(select, visible);
-            }
-        }
-    }
-
-    /// That it is one of these.
-    fn audiences(&self, select: &mut Select, visible: &Visible) {
-        match visible {
-            Visible::All => select.push(&["IS NOT NULL"]),
             Visible::Audiences(audiences) => {
-                select.push(&["IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
+                select.push(&[" AND audience IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
                 select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
             }
-            Visible::Callers { names, .. } => {
-                let callers = "SELECT value FROM json_each(?)";
-                select.push(&["IN (SELECT audience FROM viewer WHERE type = ? AND principal IN (", callers, "))"]);
+            Visible::Callers { names, administrators } => {
+                select.push(&[" AND (", if *administrators { "audience IS NULL OR " } else { "" }]);
+                select.push(&["audience IN (SELECT audience FROM viewer WHERE type = ? AND principal IN "]);
+                select.push(&["(SELECT value FROM json_each(?))))"]);
                 select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
             }
         }

@@ -15,21 +15,12 @@ use crate::server::store::Query;
 use crate::server::store::aggregate::{AggregationError, Aggregators};
 
 /// Why there are no answers.
+#[derive(Debug, thiserror::Error)]
 enum Stopped {
-    Read(rusqlite::Error),
-    Aggregation(AggregationError),
-}
-
-impl From<rusqlite::Error> for Stopped {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<AggregationError> for Stopped {
-    fn from(error: AggregationError) -> Self {
-        Self::Aggregation(error)
-    }
+    #[error(transparent)]
+    Read(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Aggregation(#[from] AggregationError),
 }
 
 type Answers = Result<Vec<Value>, AggregationError>;
@@ -71,9 +62,9 @@ impl Reader {
         (column, attribute): (Column, &Attribute),
         aggregators: &mut Aggregators,
     ) -> Result<(), Stopped> {
-        let mut select = translator.groups(query, column);
+        let select = translator.groups(query, column);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
-        self.ask(std::mem::take(&mut select.filters));
+        self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;
         while let Some(row) = rows.next()? {
             let value: SqlValue = row.get(0)?;
@@ -94,9 +85,9 @@ impl Reader {
         attributes: &[Attribute],
         aggregators: &mut Aggregators,
     ) -> Result<(), Stopped> {
-        let mut select = translator.documents(query);
+        let select = translator.documents(query);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
-        self.ask(std::mem::take(&mut select.filters));
+        self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;
         while let Some(row) = rows.next()? {
             aggregators.add_document(&document(row)?, attributes)?;
