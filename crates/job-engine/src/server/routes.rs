@@ -192,8 +192,8 @@ impl Call {
         let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
         let limit = match caller {
             Caller::Anonymous => ANONYMOUS_BODY_LIMIT,
-            _ if is_form => FORM_LIMIT,
-            _ => BODY_LIMIT,
+            Caller::User { .. } if is_form => FORM_LIMIT,
+            Caller::User { .. } => BODY_LIMIT,
         };
         let bytes = read_body(body, limit).await?;
         let mut form = Bytes::new();
