@@ -1,6 +1,4 @@
-//! Jobs behind the API: add, read, edit, search, stop, delete.
-
-mod search;
+//! Jobs behind the API: add, read, edit, stop, delete.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +14,6 @@ use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::job_violations;
 use super::store::{Record, StoreError};
 use super::{Shared, generation};
-pub use search::{Found, search};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -361,7 +358,9 @@ fn check(document: &Document) -> Result<(), ApiError> {
     if violations.is_empty() { Ok(()) } else { Err(ApiError::schema(&violations)) }
 }
 
-fn shown(record: Record) -> Document {
+/// A job as its readers see it.
+#[must_use]
+pub fn shown(record: Record) -> Document {
     let entry = entry_of(&record).map(str::to_owned);
     job_document::shown(record.document, entry.as_deref())
 }

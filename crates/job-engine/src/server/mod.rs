@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod resources;
 pub mod routes;
 pub mod schema;
+pub mod search;
 pub mod sessions;
 pub mod store;
 mod throttle;

@@ -11,6 +11,7 @@ use super::access::{self, Caller};
 use super::error::ApiError;
 use super::jobs;
 use super::routes::Answer;
+use super::search::{Found, search};
 use super::store::{self, Record, StoreError};
 use super::{Shared, schema};
 use crate::clock;
@@ -95,13 +96,26 @@ fn base_uri(headers: &HeaderMap) -> String {
 
 /// Searches jobs and presents the collection.
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
-    let found = jobs::search(shared, caller, parameters).await?;
-    let presented = |job| Value::Object(presented_job(caller, job, &parameters.select));
-    let documents = found.documents.into_iter().map(presented).collect();
-    let mut collection = collection(JOB, found.count, documents, caller.is_administrator());
+    caller.require_user()?;
+    let found = search(shared, JOB, caller.searches_as(), parameters).await?;
+    let present = |record| presented_job(caller, jobs::shown(record), &parameters.select);
+    Ok(presented_search(JOB, found, parameters, caller.is_administrator(), present))
+}
+
+/// What a search found as its answer.
+#[must_use]
+pub fn presented_search(
+    kind: Kind,
+    found: Found,
+    parameters: &Parameters,
+    may_add: bool,
+    present: impl Fn(Record) -> Document,
+) -> Answer {
+    let documents = found.records.into_iter().map(|record| Value::Object(present(record))).collect();
+    let mut collection = collection(kind, found.count, documents, may_add);
     add_aggregations(&mut collection, &parameters.aggregations, found.aggregations);
     collection.extend(found.next.map(|next| ("next".to_owned(), next.into())));
-    Ok(Answer::ok(collection))
+    Answer::ok(collection)
 }
 
 /// Answers the aggregations about a collection that is shown whole.
@@ -114,7 +128,7 @@ pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -
 }
 
 /// Adds answers at top level, by their tags (specification 4.6).
-pub fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
+fn add_aggregations(collection: &mut Document, asked: &[Aggregation], answers: Vec<Value>) {
     if !asked.is_empty() {
         let answers: Document = asked.iter().map(Aggregation::to_string).zip(answers).collect();
         collection.insert("aggregations".to_owned(), Value::Object(answers));
@@ -207,8 +221,7 @@ fn internal_template() -> Document {
 }
 
 /// Documents of one kind, as the answer to a search (specification 4.2).
-#[must_use]
-pub fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
+fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
     let mut collection = object(json!({
         "count": count, "acl": access::default_acl(),
         "resourceURI": format!("{}Collection", kind.resource_uri), "id": kind.name,

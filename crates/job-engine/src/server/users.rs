@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
 use slipstream_cimi::error::Code;
-use slipstream_cimi::query::{Parameters, window};
+use slipstream_cimi::query::Parameters;
 
 use super::error::ApiError;
 use super::resources;
 use super::routes::Answer;
 use super::sessions::ADMINISTRATOR;
-use super::store::{Page, Query, Record};
-use super::{Shared, access, schema};
+use super::store::Record;
+use super::{Shared, access, schema, search};
 use crate::clock;
 
 /// Most characters of a user's name.
@@ -106,20 +106,9 @@ pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
 
 /// Searches users.
 pub async fn search(shared: &Shared, parameters: &Parameters) -> Result<Answer, ApiError> {
-    let (offset, limit) =
-        window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let filter = parameters.filter.clone().map(|filter| filter.resolve(shared.clock.now()));
-    let query = Query { filter, order: parameters.order.clone(), offset, limit, ..Query::default() };
-    let failed = |error| ApiError::store(&error);
-    let Page { count, records } = shared.store.query(USER.name, &query).await.map_err(failed)?;
-    let shown = |record: Record| Value::Object(presented(record.document, &parameters.select));
-    let mut collection = resources::collection(USER, count, records.into_iter().map(shown).collect(), true);
-    let asked = parameters.aggregations.as_slice();
-    if !asked.is_empty() {
-        let answers = shared.store.aggregate(USER.name, &query, asked).await.map_err(failed)?;
-        resources::add_aggregations(&mut collection, asked, answers);
-    }
-    Ok(Answer::ok(collection))
+    let found = search::search(shared, USER, None, parameters).await?;
+    let present = |record: Record| presented(record.document, &parameters.select);
+    Ok(resources::presented_search(USER, found, parameters, true, present))
 }
 
 /// The id of the user of this name.

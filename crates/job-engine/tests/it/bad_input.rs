@@ -13,8 +13,7 @@ use crate::support::{InProcess, LIMIT, Raw, Up, cookie, program, up_command};
 
 /// A search whose filter has so many bytes, each percent-encoded.
 fn long_filter(length: usize) -> Raw {
-    let blanks = " ".repeat(length - "a='x'".len());
-    let filter: String = format!("a='x'{blanks}").bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let filter = format!("%61%3D%27%78%27{}", "%20".repeat(length - "a='x'".len()));
     Raw::new("PUT", "/api/job").text("application/x-www-form-urlencoded", format!("%24filter={filter}"))
 }
 

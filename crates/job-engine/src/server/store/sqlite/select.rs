@@ -36,9 +36,6 @@ impl Select {
 const MOST_VALUES: usize = 32_000;
 /// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
 const MOST_BRANCHES: usize = 8;
-/// Of so many conditions at most the tally is asked: it is joined, and for a join `SQLite` makes conditions that must all
-/// hold into one expression with a level for each, of which it refuses more than 1,000.
-const MOST_TALLIED: usize = 100;
 /// Searches merged at most, over states and audiences.
 const MOST_PARTS: usize = 64;
 
@@ -124,9 +121,6 @@ impl Translator<'_> {
         }
         let mut select = Select::default();
         let (owner, rest) = self.owner(filter);
-        if rest.iter().copied().map(conditions).sum::<usize>() > MOST_TALLIED {
-            return None;
-        }
         let kind = SqlValue::Text(self.kind.to_owned());
         // a cross join is done in the order written: each scope is searched by itself
         let (scopes, values) = match (&self.visible, owner) {
@@ -149,12 +143,14 @@ impl Translator<'_> {
         select.push(&["WHERE scope = wanted AND type = ?"]);
         select.values.extend(values);
         select.values.push(kind);
-        for part in rest {
-            if !self.is_tallied(part) {
-                return None;
-            }
-            select.push(&[" AND "]);
-            self.filter(&mut select, part);
+        if !rest.iter().all(|part| self.is_tallied(part)) {
+            return None;
+        }
+        if !rest.is_empty() {
+            // as one condition: of several SQLite makes an expression with a level for each, as this is a join
+            select.push(&[" AND ("]);
+            self.join_balanced(&mut select, &rest, " AND ");
+            select.push(&[") IS TRUE"]);
         }
         Some(select)
     }
@@ -395,14 +391,6 @@ impl Translator<'_> {
 /// Whether the tally tells values of this column from each other.
 fn is_tallied(column: Column) -> bool {
     matches!(column, Column::State | Column::Action)
-}
-
-/// How many must hold at once.
-fn conditions(filter: &Filter) -> usize {
-    match filter {
-        Filter::All(parts) => parts.iter().map(conditions).sum(),
-        Filter::Any(_) | Filter::Compare(..) => 1,
-    }
 }
 
 /// How many values are compared with at most.
