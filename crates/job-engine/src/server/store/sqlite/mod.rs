@@ -23,6 +23,7 @@ use super::{Page, Query, Record, Store, StoreError};
 mod audience;
 mod column;
 mod failure;
+mod gather;
 mod reader;
 mod schema;
 mod select;

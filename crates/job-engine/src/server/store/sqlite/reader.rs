@@ -15,6 +15,7 @@ use slipstream_cimi::filter::{Attribute, Filter};
 
 use super::audience::{self, Visible};
 use super::failure::DAMAGED;
+use super::gather::gathered;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::server::store::sort::sort_key;
@@ -56,7 +57,7 @@ impl Reader {
 
     /// A page and its count, both of one moment. The count comes first: it tells how the page is best found.
     pub fn query(&self, kind: &str, query: &Query) -> rusqlite::Result<Page> {
-        self.within_limit(kind, query, |translator| {
+        self.within_limit(kind, query, |translator, query| {
             let walks = query.after.is_some();
             let count = if walks { 0 } else { self.count(translator.count(query))? };
             if query.limit == 0 || (!walks && count <= query.offset) {
@@ -72,7 +73,7 @@ impl Reader {
 
     /// Id and revision of what a query finds, without its count.
     pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, u64)>> {
-        self.within_limit(kind, query, |translator| {
+        self.within_limit(kind, query, |translator, query| {
             self.found(translator.revisions(query), |row| Ok((row.get(0)?, unsigned(row, 1)?)))
         })
     }
@@ -89,7 +90,7 @@ impl Reader {
     /// How `SQLite` would go about a search, one line per step.
     #[cfg(test)]
     pub fn plan(&self, kind: &str, query: &Query, count: bool, few: bool) -> rusqlite::Result<Vec<String>> {
-        self.within_limit(kind, query, |translator| {
+        self.within_limit(kind, query, |translator, query| {
             let select = match (count, query.after.is_some()) {
                 (true, _) => translator.count(query),
                 (false, true) => translator.page(query, false),
@@ -104,7 +105,7 @@ impl Reader {
     /// Whether so many matches would be sorted.
     #[cfg(test)]
     pub fn sorts(&self, kind: &str, query: &Query, count: u64) -> rusqlite::Result<bool> {
-        self.within_limit(kind, query, |translator| self.are_few(translator, query, count))
+        self.within_limit(kind, query, |translator, query| self.are_few(translator, query, count))
     }
 
     /// The statements of one search see one state of the database and share its time.
@@ -112,8 +113,9 @@ impl Reader {
         &self,
         kind: &str,
         query: &Query,
-        search: impl FnOnce(&Translator<'_>) -> rusqlite::Result<T>,
+        search: impl FnOnce(&Translator<'_>, &Query) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
+        let query = &Query { filter: query.filter.as_ref().map(gathered), ..query.clone() };
         self.deadline.set(Some(Instant::now() + self.patience));
         let answer = self.connection.unchecked_transaction().and_then(|snapshot| {
             let irregular = self.irregular(kind)?;
@@ -121,7 +123,7 @@ impl Reader {
                 Some(callers) => audience::visible(&self.connection, kind, callers)?,
                 None => Visible::All,
             };
-            let answer = search(&Translator { kind, irregular, visible })?;
+            let answer = search(&Translator { kind, irregular, visible }, query)?;
             snapshot.commit()?;
             Ok(answer)
         });

@@ -34,6 +34,9 @@ impl Select {
 /// Beyond so many values to compare with the evaluator is asked for the whole: `SQLite` binds 32,766 at most, and a page
 /// needs a few besides.
 const MOST_VALUES: usize = 32_000;
+/// Of more conditions than this joined by one word the evaluator is asked: `SQLite` plans each of them, whose time it does
+/// not limit.
+const MOST_CONDITIONS: usize = 256;
 /// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
 const MOST_BRANCHES: usize = 8;
 /// Searches merged at most, over states and audiences.
@@ -269,7 +272,12 @@ impl Translator<'_> {
 
     /// What columns answer first; then the evaluator, once for all the rest.
     fn join(&self, select: &mut Select, parts: Vec<&Filter>, word: &str) {
-        let (columns, rest): (Vec<&Filter>, Vec<&Filter>) = parts.into_iter().partition(|part| self.uses_columns(part));
+        let (mut columns, mut rest): (Vec<&Filter>, Vec<&Filter>) =
+            parts.into_iter().partition(|part| self.uses_columns(part));
+        if columns.len() > MOST_CONDITIONS {
+            // those of an `and` that are left still narrow what is looked at; an `or` has to be asked whole
+            rest.extend(columns.split_off(if word == " AND " { MOST_CONDITIONS } else { 0 }));
+        }
         select.push(&["("]);
         self.join_balanced(select, &columns, word);
         if !rest.is_empty() {

@@ -28,7 +28,7 @@ type Answers = Result<Vec<Value>, AggregationError>;
 impl Reader {
     /// Answers about all the documents that a query selects, as of one moment and within the time of a search.
     pub fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> rusqlite::Result<Answers> {
-        self.within_limit(kind, query, |translator| match self.answers(translator, query, asked) {
+        self.within_limit(kind, query, |translator, query| match self.answers(translator, query, asked) {
             Ok(answers) => Ok(Ok(answers)),
             Err(Stopped::Aggregation(error)) => Ok(Err(error)),
             Err(Stopped::Read(error)) => Err(error),
