@@ -36,11 +36,12 @@ impl Peer {
 pub struct Origin {
     peer: Option<Peer>,
     client: Option<IpAddr>,
+    is_local: bool,
 }
 
 impl Origin {
     /// This process.
-    pub const HERE: Self = Self { peer: None, client: None };
+    pub const HERE: Self = Self { peer: None, client: None, is_local: true };
 
     /// Reads the peer, and what a trusted one says of its own client.
     #[must_use]
@@ -53,7 +54,10 @@ impl Origin {
             Some(Peer { address, is_trusted: false }) => Some(address),
             None => None,
         };
-        Self { peer, client }
+        let is_local = peer.is_none_or(|peer| {
+            peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER))
+        });
+        Self { peer, client, is_local }
     }
 
     /// The address of whoever asks, before a trusted proxy; none in this process.
@@ -62,10 +66,11 @@ impl Origin {
         self.client
     }
 
-    /// Whether somebody on this machine asks.
+    /// Whether somebody on this machine asks. Never a proxy's client, whatever its address is said to be: the proxy may
+    /// be on another machine, or hand on what its client wrote.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.client.is_none_or(|client| client.is_loopback())
+        self.is_local
     }
 
     /// Whom a trusted peer vouches for. A header from anybody else, one that is sent twice or that names nobody is none.
