@@ -32,6 +32,8 @@ const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there"
 const UNKNOWN_USER_HINT: &str = "`slipstream-job users` lists the users that are there";
 const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` gives a user that exists a new password";
 const FORBIDDEN_HINT: &str = "only administrators may do that: log in as one with --ss-user and --ss-pass";
+const HIDDEN_HINT: &str =
+    "there is no such job for you, or you may see it and no more; administrators may do everything";
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
@@ -45,6 +47,7 @@ fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
         (400, _) => (refusal.message.clone(), None),
         (403, None) => (causes, Some(FORBIDDEN_HINT)),
+        (403, Some(id)) if id.starts_with("job/") => (causes, Some(HIDDEN_HINT)),
         (401 | 403, _) => (causes, Some(CREDENTIALS_HINT)),
         (404, Some(id)) if id.starts_with("job/") => (format!("there is no {id}"), Some(UNKNOWN_HINT)),
         (404, Some(id)) if id.starts_with("user/") => (format!("there is no {id}"), Some(UNKNOWN_USER_HINT)),
@@ -111,6 +114,13 @@ mod tests {
                 format!(
                     "error: PUT /api/job was refused: invalid credentials for 'super' (status 403)\n\
                      hint: {CREDENTIALS_HINT}"
+                ),
+            ),
+            (
+                refused(403, "invalid credentials for 'job/1'", Some("job/1")),
+                format!(
+                    "error: PUT /api/job was refused: invalid credentials for 'job/1' (status 403)\n\
+                     hint: {HIDDEN_HINT}"
                 ),
             ),
             (

@@ -123,6 +123,12 @@ impl ApiError {
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message, None) }
     }
 
+    /// Somebody else's searches are before this one, and for too long.
+    #[must_use]
+    pub fn too_many_searches() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once, try again", None)
+    }
+
     /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.
     #[must_use]
     pub fn unavailable(error: &(dyn Error + 'static)) -> Self {

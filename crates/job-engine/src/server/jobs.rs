@@ -113,6 +113,11 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
     }
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
+        // only administrators say what is run, by adding a job: another action in it would be as good as an add
+        let action = request.changes.get("action");
+        if action.is_some_and(|action| record.document.get("action") != Some(action)) {
+            caller.require_administrator_for(id)?;
+        }
         check_generation(shared, request.attempt.as_ref()).await?;
         let ledger = ledger_of(&record)?;
         let facts = facts(shared, &record, &ledger, request).await?;
@@ -402,4 +407,4 @@ pub fn ledger_value(ledger: &Ledger) -> serde_json::Value {
 
 #[cfg(test)]
 #[path = "jobs_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use slipstream_coordination::Embedded;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::clock::Clock;
@@ -10,7 +10,7 @@ use crate::server::entries::Entries;
 use crate::server::sessions::Sessions;
 use crate::server::store::memory::MemoryStore;
 
-fn shared() -> Shared {
+pub(crate) fn shared() -> Shared {
     Shared {
         store: Arc::new(MemoryStore::default()),
         entries: Entries::new(Arc::new(Embedded::new())),
@@ -19,6 +19,7 @@ fn shared() -> Shared {
         generation: 1.into(),
         max_attempts: 5,
         nudge: Notify::new(),
+        others_search: Semaphore::new(1),
     }
 }
 

@@ -33,7 +33,7 @@ use secrecy::SecretString;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 use crate::stop::Stop;
@@ -77,6 +77,8 @@ pub struct Shared {
     generation: AtomicI64,
     max_attempts: u32,
     nudge: Notify,
+    /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
+    others_search: Semaphore,
 }
 
 /// A server. Cheap to clone: clones share everything.
@@ -105,6 +107,7 @@ impl Server {
             generation: generation.into(),
             max_attempts: options.max_attempts,
             nudge: Notify::new(),
+            others_search: Semaphore::new(1),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -54,9 +54,8 @@ impl Origin {
             Some(Peer { address, is_trusted: false }) => Some(address),
             None => None,
         };
-        let is_local = peer.is_none_or(|peer| {
-            peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER))
-        });
+        let is_local = peer
+            .is_none_or(|peer| peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER)));
         Self { peer, client, is_local }
     }
 

@@ -1,14 +1,20 @@
 //! What is asked of all documents of a kind (specification 4).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::dialect::Kind;
 use slipstream_cimi::query::{Parameters, window};
+use tokio::sync::SemaphorePermit;
 
 use super::Shared;
 use super::access::Principal;
 use super::error::ApiError;
 use super::store::{Page, Query, Record};
+
+/// Longest wait for a turn, after which the caller is told to come back.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a search found.
 #[derive(Debug)]
@@ -32,6 +38,7 @@ pub async fn search(
     parameters: &Parameters,
 ) -> Result<Found, ApiError> {
     let query = Query { visible_to, ..query(parameters, shared.clock.now())? };
+    let _turn = if query.visible_to.is_some() { Some(turn(shared).await?) } else { None };
     let all = Query { filter: query.filter.clone(), visible_to: query.visible_to.clone(), ..Query::default() };
     let store = |error| ApiError::store(&error);
     let is_walk = query.after.is_some();
@@ -50,6 +57,14 @@ pub async fn search(
     Ok(Found { count, records, aggregations, next })
 }
 
+/// Waits until no other search of somebody who is no administrator is under way.
+async fn turn(shared: &Shared) -> Result<SemaphorePermit<'_>, ApiError> {
+    match tokio::time::timeout(TURN_LIMIT, shared.others_search.acquire()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(_)) | Err(_) => Err(ApiError::too_many_searches()),
+    }
+}
+
 /// The page that is asked for.
 fn query(parameters: &Parameters, now: Timestamp) -> Result<Query, ApiError> {
     let after = parameters.after.clone();
@@ -61,4 +76,26 @@ fn query(parameters: &Parameters, now: Timestamp) -> Result<Query, ApiError> {
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let filter = parameters.filter.clone().map(|filter| filter.resolve(now));
     Ok(Query { filter, order: parameters.order.clone(), after, offset, limit, visible_to: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use slipstream_cimi::dialect::JOB;
+
+    use super::*;
+    use crate::server::jobs::tests::shared;
+
+    #[tokio::test(start_paused = true)]
+    async fn searches_of_others_wait_for_each_other_within_a_limit_and_hold_up_no_administrator() {
+        let shared = shared();
+        let jane = || Some(vec![Principal::User("jane".to_owned())]);
+        let asked = Parameters::default();
+        let under_way = shared.others_search.acquire().await.expect("not closed");
+        let refused = search(&shared, JOB, jane(), &asked).await.expect_err("it is not its turn");
+        assert_eq!(refused.refusal.status, 503);
+        let whole = tokio::time::timeout(TURN_LIMIT / 2, search(&shared, JOB, None, &asked)).await;
+        assert_eq!(whole.expect("administrators do not wait").expect("found").count, 0);
+        drop(under_way);
+        assert_eq!(search(&shared, JOB, jane(), &asked).await.expect("it is its turn").count, 0);
+    }
 }

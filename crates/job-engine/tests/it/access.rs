@@ -340,3 +340,24 @@ async fn only_some_members_of_the_entry_point_may_be_set() {
     assert_eq!(edited.body["acl"]["owner"]["principal"], "ADMIN");
     assert_eq!(put(json!({"name": 5})).await.status, 400);
 }
+
+/// Only administrators add jobs; whoever could put another action into one would add a job all the same.
+#[tokio::test]
+async fn whoever_may_modify_a_job_does_not_say_what_is_run() {
+    let engine = InProcess::new().await;
+    let acl = json!({"owner": {"type": "USER", "principal": "jane"}});
+    let job = document(json!({"action": "noop", "acl": acl}));
+    let id = engine.client.add("job", &job, None).await.expect("added");
+    let (_, jane) = session_of(&*engine.store, "jane", "USER ANON").await;
+    let edit = async |action: &str| {
+        let changes = json!({"action": action, "name": "mine"});
+        Raw::new("PUT", &format!("/api/{id}")).json(&changes).header("cookie", &jane).send(&*engine.transport).await
+    };
+    let refused = edit("cleanup_jobs").await;
+    assert_eq!((refused.status, &refused.body["resource-id"]), (403, &json!(id)), "{}", refused.text);
+    let accepted = edit("noop").await;
+    assert_eq!((accepted.status, &accepted.body["name"]), (200, &json!("mine")), "{}", accepted.text);
+    let changes = document(json!({"action": "dummy_test_action"}));
+    let edited = engine.client.edit(&id, &changes, &[]).await.expect("administrators may");
+    assert_eq!(edited["action"], "dummy_test_action");
+}
