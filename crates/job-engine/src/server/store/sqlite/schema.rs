@@ -140,7 +140,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE_WITH_OTHERS)?;
-    connection.execute_batch("PRAGMA mmap_size = 0; PRAGMA cache_size = -1024;")?;
+    connection.execute_batch("PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;")?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     Ok(connection)
 }
