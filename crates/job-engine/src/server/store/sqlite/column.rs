@@ -49,6 +49,18 @@ impl Column {
         Self::Owner,
     ];
 
+    /// Those that the table has beside the key, in the order of the table.
+    pub const STORED: [Self; 8] = [
+        Self::State,
+        Self::Action,
+        Self::Target,
+        Self::Parent,
+        Self::Created,
+        Self::Updated,
+        Self::Priority,
+        Self::Owner,
+    ];
+
     /// Its name in SQL.
     pub fn name(self) -> &'static str {
         match self {

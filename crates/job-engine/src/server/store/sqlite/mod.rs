@@ -27,13 +27,14 @@ mod gather;
 mod reader;
 mod schema;
 mod select;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod unindexed;
 mod writer;
 
 /// Requests that may wait for a thread before callers are held up.
-const WAITING: usize = 1_024;
+const WAITING: usize = 4_096;
 /// How long a search may take; only those that no index helps with come near.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many documents `remove_matching` removes at once, so that other writes get their turn.
@@ -192,9 +193,9 @@ impl SqliteStore {
         found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
     }
 
-    fn row(&self, record: Record) -> Result<Row, StoreError> {
+    fn row(&self, record: Record) -> Result<Box<Row>, StoreError> {
         let what = format!("write {} in {}", record.id, self.path.display());
-        Row::of(record).map_err(|source| StoreError::Failed { what, source: source.into() })
+        Row::of(record).map(Box::new).map_err(|source| StoreError::Failed { what, source: source.into() })
     }
 }
 

@@ -74,7 +74,7 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
 }
 
 fn insert(id: &str, document: &Value) -> Change {
-    Change::Insert(Row::of(record(id, document)).unwrap())
+    Change::Insert(Box::new(Row::of(record(id, document)).unwrap()))
 }
 
 /// The frames of the log that end a transaction: those with a size of the database (file format, section 4.1).
@@ -168,7 +168,8 @@ async fn a_conflict_does_not_fail_its_group() {
     let store = Arc::new(store);
     store.insert(record("job/1", &json!({"n": 1}))).await.unwrap();
     let before = transactions_in_log(&path);
-    let replace = |revision| Change::Replace(Row::of(Record { revision, ..record("job/1", &json!({})) }).unwrap());
+    let replace =
+        |revision| Change::Replace(Box::new(Row::of(Record { revision, ..record("job/1", &json!({})) }).unwrap()));
     let remove = |id: &str| Change::Remove { id: id.to_owned(), revision: 1 };
     let changes = vec![
         insert("job/2", &json!({})),
@@ -316,8 +317,9 @@ async fn damage_found_later_is_named_with_what_to_do() {
     }
     store.close().unwrap();
     let mut file = fs::read(&path).unwrap();
-    let schema_pages = 32 * 4_096;
-    file[schema_pages..].fill(0xee);
+    for page in file.chunks_mut(4_096).filter(|page| page.windows(100).any(|bytes| bytes == [b'x'; 100])) {
+        page.fill(0xee);
+    }
     fs::write(&path, file).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     let mut damaged = 0;

@@ -7,46 +7,52 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audience;
 use super::column::Column;
 use super::failure::failure;
+use super::tally::{Place, Tally};
 use crate::server::access::viewers;
 use crate::server::store::{Record, StoreError, kind_of};
 
 /// The most writes in one transaction.
-pub(super) const LARGEST_GROUP: usize = 256;
+pub(super) const LARGEST_GROUP: usize = 1_024;
 
 /// A record as the table has it.
 pub(super) struct Row {
     id: String,
     revision: u64,
-    /// `document`, `ledger`, `irregular` and the columns in their order.
-    values: Vec<SqlValue>,
+    document: String,
+    ledger: Option<String>,
+    irregular: i64,
+    columns: [SqlValue; Column::STORED.len()],
     /// Who may see it, as [`audience::stored`] has it.
     viewers: Option<String>,
 }
 
 impl Row {
     pub fn of(record: Record) -> Result<Self, serde_json::Error> {
-        let columns = Column::ALL.map(|column| (column, column.value(&record.id, &record.document)));
-        let irregular = columns.iter().filter(|(_, value)| value.is_none()).map(|(column, _)| column.bit()).sum();
-        let document = SqlValue::Text(serde_json::to_string(&record.document)?);
-        let ledger = if record.ledger.is_null() { SqlValue::Null } else { SqlValue::Text(record.ledger.to_string()) };
-        let mut values = vec![document, ledger, SqlValue::Integer(irregular)];
-        let shown = columns.into_iter().filter(|(column, _)| *column != Column::Id);
-        values.extend(shown.map(|(_, value)| value.unwrap_or(SqlValue::Null)));
+        let mut irregular = 0;
+        let mut value = |column: Column| {
+            let value = column.value(&record.id, &record.document);
+            irregular |= if value.is_none() { column.bit() } else { 0 };
+            value.unwrap_or(SqlValue::Null)
+        };
+        value(Column::Id);
+        let columns = Column::STORED.map(value);
+        let document = serde_json::to_string(&record.document)?;
+        let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
         let viewers = audience::stored(&viewers(&record.document));
-        Ok(Self { id: record.id, revision: record.revision, values, viewers })
+        Ok(Self { id: record.id, revision: record.revision, document, ledger, irregular, columns, viewers })
     }
 }
 
 /// What to write.
 pub(super) enum Change {
-    Insert(Row),
-    Replace(Row),
+    Insert(Box<Row>),
+    Replace(Box<Row>),
     Remove {
         id: String,
         revision: u64,
@@ -124,76 +130,127 @@ fn settle(connection: &mut Connection, path: &Path, group: Vec<Write>) {
 /// is rolled back as the transaction is dropped.
 fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Result<u64, StoreError>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answers = changes.iter().map(|change| apply(&transaction, change)).collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut tally = Tally::default();
+    let apply = |change| apply(&transaction, change, &mut tally);
+    let answers = changes.iter().map(apply).collect::<rusqlite::Result<Vec<_>>>()?;
+    tally.store(&transaction)?;
     transaction.commit()?;
     Ok(answers)
 }
 
-fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Result<u64, StoreError>> {
+fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Result<u64, StoreError>> {
     Ok(match change {
-        Change::Insert(row) => insert(connection, row)?.then_some(1).ok_or_else(|| StoreError::Exists(row.id.clone())),
+        Change::Insert(row) => {
+            insert(connection, row, tally)?.then_some(1).ok_or_else(|| StoreError::Exists(row.id.clone()))
+        }
         Change::Replace(row) => {
-            replace(connection, row)?.then_some(row.revision + 1).ok_or_else(|| StoreError::Changed(row.id.clone()))
+            let changed = || StoreError::Changed(row.id.clone());
+            replace(connection, row, tally)?.then_some(row.revision + 1).ok_or_else(changed)
         }
         Change::Remove { id, revision } => {
-            remove(connection, id, *revision)?.then_some(1).ok_or_else(|| StoreError::Changed(id.clone()))
+            remove(connection, id, *revision, tally)?.then_some(1).ok_or_else(|| StoreError::Changed(id.clone()))
         }
         Change::RemoveUnchanged(records) => {
             let mut removed = 0;
             for (id, revision) in records {
-                removed += u64::from(remove(connection, id, *revision)?);
+                removed += u64::from(remove(connection, id, *revision, tally)?);
             }
             Ok(removed)
         }
     })
 }
 
-fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
+fn insert(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
     // whom it names must not be left behind without it
-    if row.viewers.is_some() && revision_of(connection, &row.id)?.is_some() {
+    if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
         return Ok(false);
     }
-    let sql = "INSERT INTO resource (document, ledger, irregular, state, action, target, parent, created, updated, \
-               priority, owner, audience, type, id, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1) \
+    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, state, action, target, \
+               parent, created, updated, priority, owner) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                ON CONFLICT DO NOTHING";
-    let audience = [audience_of(connection, row)?];
-    let keys = [kind_of(&row.id), &row.id].map(|text| SqlValue::Text(text.to_owned()));
-    let values = row.values.iter().chain(&audience).chain(&keys);
-    Ok(connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1)
-}
-
-fn replace(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
-    let Some(revision) = stored(row.revision) else { return Ok(false) };
-    if row.viewers.is_some() && revision_of(connection, &row.id)? != Some(revision) {
-        return Ok(false);
+    let kind = kind_of(&row.id);
+    let audience = audience_of(connection, row)?;
+    let first: [&dyn ToSql; 6] = [&kind, &row.id, &row.document, &row.ledger, &row.irregular, &audience];
+    let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
+    let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
+    if inserted {
+        tally.count(Place::of(kind, &row.columns, audience), 1);
     }
-    let sql = "UPDATE resource SET document = ?, ledger = ?, irregular = ?, state = ?, action = ?, target = ?, \
-               parent = ?, created = ?, updated = ?, priority = ?, owner = ?, audience = ?, revision = revision + 1 \
-               WHERE type = ? AND id = ? AND revision = ?";
-    let audience = [audience_of(connection, row)?];
-    let keys = [kind_of(&row.id), &row.id].map(|text| SqlValue::Text(text.to_owned()));
-    let revision = [SqlValue::Integer(revision)];
-    let values = row.values.iter().chain(&audience).chain(&keys).chain(&revision);
-    Ok(connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1)
+    Ok(inserted)
 }
 
-fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<SqlValue> {
-    let audience = row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers));
-    Ok(audience.transpose()?.map_or(SqlValue::Null, SqlValue::Integer))
+/// Sets what differs and nothing else: an index is written only if one of its columns is set.
+fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
+    let Some(stored) = Stored::find(connection, &row.id)?.filter(|stored| stored.has(row.revision)) else {
+        return Ok(false);
+    };
+    let audience = audience_of(connection, row)?;
+    let mut sql = "UPDATE resource SET revision = revision + 1, document = ?, ledger = ?".to_owned();
+    let mut values: Vec<&dyn ToSql> = vec![&row.document, &row.ledger];
+    let mut set = |name: &str, value| {
+        sql.extend([", ", name, " = ?"]);
+        values.push(value);
+    };
+    if stored.irregular != row.irregular {
+        set("irregular", &row.irregular);
+    }
+    if stored.audience != audience {
+        set("audience", &audience);
+    }
+    for ((column, before), value) in Column::STORED.into_iter().zip(&stored.columns).zip(&row.columns) {
+        if before != value {
+            set(column.name(), value);
+        }
+    }
+    sql.push_str(" WHERE rowid = ?");
+    values.push(&stored.rowid);
+    connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    let kind = kind_of(&row.id);
+    let (before, after) = (Place::of(kind, &stored.columns, stored.audience), Place::of(kind, &row.columns, audience));
+    if before != after {
+        tally.count(after, 1);
+        tally.count(before, -1);
+    }
+    Ok(true)
 }
 
-fn revision_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
-    let sql = "SELECT revision FROM resource WHERE type = ? AND id = ?";
-    connection.prepare_cached(sql)?.query_row([kind_of(id), id], |row| row.get(0)).optional()
+fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i64>> {
+    row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers)).transpose()
 }
 
-fn remove(connection: &Connection, id: &str, revision: u64) -> rusqlite::Result<bool> {
-    let Some(revision) = stored(revision) else { return Ok(false) };
-    let sql = "DELETE FROM resource WHERE type = ? AND id = ? AND revision = ?";
-    Ok(connection.prepare_cached(sql)?.execute(params![kind_of(id), id, revision])? == 1)
+fn remove(connection: &Connection, id: &str, revision: u64, tally: &mut Tally) -> rusqlite::Result<bool> {
+    let Some(stored) = Stored::find(connection, id)?.filter(|stored| stored.has(revision)) else { return Ok(false) };
+    connection.prepare_cached("DELETE FROM resource WHERE rowid = ?")?.execute([stored.rowid])?;
+    tally.count(Place::of(kind_of(id), &stored.columns, stored.audience), -1);
+    Ok(true)
 }
 
-/// No document has had more replacements than fit.
-fn stored(revision: u64) -> Option<i64> {
-    i64::try_from(revision).ok().filter(|revision| *revision < i64::MAX)
+/// What is stored of a document, but for what it says itself.
+struct Stored {
+    rowid: i64,
+    revision: i64,
+    irregular: i64,
+    audience: Option<i64>,
+    columns: [SqlValue; Column::STORED.len()],
+}
+
+impl Stored {
+    fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT rowid, revision, irregular, audience, state, action, target, parent, created, updated, \
+                   priority, owner FROM resource WHERE type = ? AND id = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_row([kind_of(id), id], |row| {
+            let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
+            for (index, column) in columns.iter_mut().enumerate() {
+                *column = row.get(4 + index)?;
+            }
+            let [rowid, revision, irregular] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            Ok(Self { rowid, revision, irregular, audience: row.get(3)?, columns })
+        });
+        found.optional()
+    }
+
+    fn has(&self, revision: u64) -> bool {
+        u64::try_from(self.revision) == Ok(revision)
+    }
 }

@@ -49,10 +49,7 @@ async fn states_and_actions_are_answered_from_the_tally() {
     let store = Arc::new(store);
     fill(&store).await;
     // behind the back of the tally
-    let change = |connection: &Connection| {
-        connection.execute_batch("DROP TRIGGER resource_removed").unwrap();
-        connection.execute("DELETE FROM resource", []).unwrap()
-    };
+    let change = |connection: &Connection| connection.execute("DELETE FROM resource", []).unwrap();
     assert_eq!(inspect(&store, change).await, 1_000);
     let answers = aggregate(&store, &Query::default(), &asked(&["terms:state", "count:action"])).await.unwrap();
     let states = json!([{"key": "SUCCESS", "doc_count": 600}, {"key": "QUEUED", "doc_count": 400}]);
