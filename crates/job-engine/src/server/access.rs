@@ -1,6 +1,7 @@
 //! Who calls, and what they may do (specification 3.3): a document's access control decides who may view and who may
 //! modify it, and whoever may not view it learns nothing of it, not even whether it exists.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
@@ -92,14 +93,14 @@ impl Caller {
 
     /// What was read under an id, if the caller may do this with it. Only administrators are told that there is nothing;
     /// everybody else is told the same as of a document that is there and not theirs.
-    pub fn permit(
+    pub fn permit<Stored: Borrow<Record>>(
         &self,
         id: &str,
-        stored: Option<Record>,
+        stored: Option<Stored>,
         may: impl FnOnce(&Self, &Document) -> bool,
-    ) -> Result<Record, ApiError> {
+    ) -> Result<Stored, ApiError> {
         match stored {
-            Some(record) if may(self, &record.document) => Ok(record),
+            Some(record) if may(self, &record.borrow().document) => Ok(record),
             None if self.is_administrator() => Err(ApiError::not_found(id)),
             _ => Err(self.refusal(id)),
         }

@@ -1,5 +1,6 @@
 //! Jobs behind the API: add, read, edit, stop, delete.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use super::error::{ApiError, chain};
 use super::job_document::{self, priority_of, state_of};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::job_violations;
+use super::store::write_behind::Durability;
 use super::store::{Record, StoreError};
 use super::{Shared, generation};
 
@@ -35,7 +37,7 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
     check(&document)?;
     let priority = priority_of(&document);
     let record = Record { id: id.clone(), revision: 0, document, ledger: ledger_value(&Ledger::default()) };
-    shared.store.insert(record).await.map_err(|error| ApiError::store(&error))?;
+    shared.jobs.insert(record).await.map_err(|error| ApiError::store(&error))?;
     match shared.entries.put(&id, priority).await {
         Ok(entry) => record_entry(shared, &id, &entry).await,
         Err(error) => {
@@ -51,7 +53,7 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
 /// did that did not know of it.
 pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
     for _ in 0..WRITE_TRIES {
-        let written = match shared.store.get(id).await {
+        let written = match shared.jobs.get(id).await {
             Ok(Some(record)) if state_of(&record.document).is_final() && entry_of(&record).is_none() => {
                 return take_away(shared, id, entry).await;
             }
@@ -64,13 +66,14 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
                     return;
                 }
                 ledger.entry = Some(entry.to_owned());
-                shared.store.replace(Record { ledger: ledger_value(&ledger), ..record }).await
+                let recorded = with_ledger(&record, &ledger);
+                shared.jobs.replace(&record, Some(recorded), Durability::Soon).await
             }
             Ok(None) => return take_away(shared, id, entry).await,
             Err(error) => Err(error),
         };
         match written {
-            Ok(_) => return,
+            Ok(()) => return,
             Err(StoreError::Changed(_)) => {}
             Err(error) => {
                 tracing::warn!(job = id, error = chain(&error), "entry not recorded, the reconciler will");
@@ -80,17 +83,36 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
     }
 }
 
+/// Records this entry for a job that is as it was `seen`, whatever is recorded. Answers whether that was so.
+pub async fn record_other_entry(shared: &Shared, seen: &Record, entry: &str) -> Result<bool, StoreError> {
+    let is_as_seen = |now: &Arc<Record>| now.document == seen.document && now.ledger == seen.ledger;
+    let Some(record) = shared.jobs.get(&seen.id).await?.filter(is_as_seen) else { return Ok(false) };
+    let mut ledger = match ledger_of(&record) {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            tracing::error!(entry, error = chain(&error), "entry not recorded");
+            return Ok(false);
+        }
+    };
+    ledger.entry = Some(entry.to_owned());
+    match shared.jobs.replace(&record, Some(with_ledger(&record, &ledger)), Durability::OnDisk).await {
+        Ok(()) => Ok(true),
+        Err(StoreError::Changed(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a job.
 pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
-    Ok(shown(permitted(shared, caller, id, Caller::may_view).await?))
+    Ok(shown(Record::clone(&*permitted(shared, caller, id, Caller::may_view).await?)))
 }
 
 /// Reads what the server keeps of a job and never shows as an attribute; only administrators may.
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     caller.require_administrator_for(id)?;
     let record = permitted(shared, caller, id, Caller::may_view).await?;
-    let serde_json::Value::Object(ledger) = record.ledger else { return Ok(Document::new()) };
-    Ok(ledger)
+    let serde_json::Value::Object(ledger) = &record.ledger else { return Ok(Document::new()) };
+    Ok(ledger.clone())
 }
 
 /// What a client asks of a job by PUT.
@@ -121,14 +143,16 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
         check_generation(shared, request.attempt.as_ref()).await?;
         let ledger = ledger_of(&record)?;
         let facts = facts(shared, &record, &ledger, request).await?;
-        let decision = decide(shared, record, ledger, request, &facts)?;
+        let decision = decide(shared, &record, ledger, request, &facts)?;
         match decision {
             Decision::Answer(answer) => return answer,
-            Decision::Write(record, answer) => match shared.store.replace(*record).await {
-                Ok(_) => return answer,
-                Err(StoreError::Changed(_)) => {}
-                Err(error) => return Err(ApiError::store(&error)),
-            },
+            Decision::Write(changed, durability, answer) => {
+                match shared.jobs.replace(&record, Some(*changed), durability).await {
+                    Ok(()) => return answer,
+                    Err(StoreError::Changed(_)) => {}
+                    Err(error) => return Err(ApiError::store(&error)),
+                }
+            }
         }
     }
     Err(ApiError::store(&StoreError::Changed(id.to_owned())))
@@ -137,7 +161,7 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
 enum Decision {
     Answer(Result<Document, ApiError>),
     /// The answer counts once the record is written.
-    Write(Box<Record>, Result<Document, ApiError>),
+    Write(Box<Record>, Durability, Result<Document, ApiError>),
 }
 
 struct Known {
@@ -176,7 +200,7 @@ fn wish(request: &EditRequest) -> Edit<'_> {
 
 fn decide(
     shared: &Shared,
-    mut record: Record,
+    record: &Record,
     mut ledger: Ledger,
     request: &EditRequest,
     known: &Known,
@@ -184,20 +208,20 @@ fn decide(
     let now = shared.clock.now();
     let stored = state_of(&record.document);
     let edit = wish(request);
+    let durability = durability(stored, &ledger, edit);
     let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
     match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
         Judgement::InvalidLease => {
             return Ok(Decision::Answer(Err(ApiError::bad_request(INVALID_LEASE))));
         }
-        Judgement::Unchanged => return Ok(Decision::Answer(Ok(shown(record)))),
+        Judgement::Unchanged => return Ok(Decision::Answer(Ok(shown(record.clone())))),
         Judgement::Refuse(code) => {
             let error = refusal(code, refusal_message(code, stored, &record.id));
             let Some(attempt) = edit.attempt.filter(|_| code == Code::LateLease) else {
                 return Ok(Decision::Answer(Err(error)));
             };
             ledger.refuse(attempt, edit.state, now);
-            record.ledger = ledger_value(&ledger);
-            return Ok(Decision::Write(Box::new(record), Err(error)));
+            return Ok(Decision::Write(Box::new(with_ledger(record, &ledger)), Durability::OnDisk, Err(error)));
         }
         Judgement::GiveUp => {
             let message = ledger.give_up(now);
@@ -208,9 +232,9 @@ fn decide(
             if let Some(attempt) = edit.attempt {
                 ledger.lease = Some(attempt.lease);
             }
-            record.document = job_document::merge(&record.document, changes, &[], now);
-            record.ledger = ledger_value(&ledger);
-            return Ok(Decision::Write(Box::new(record), Err(error)));
+            let document = job_document::merge(&record.document, changes, &[], now);
+            let given_up = with_document(record, document, &ledger);
+            return Ok(Decision::Write(Box::new(given_up), Durability::OnDisk, Err(error)));
         }
         Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
         Judgement::BeginLeaselessAttempt => {
@@ -236,10 +260,18 @@ fn decide(
     } else if next == State::Queued && (stored != State::Queued || gives_back) {
         ledger.end(Outcome::Released, now);
     }
-    record.document = document;
-    record.ledger = ledger_value(&ledger);
-    let answer = job_document::shown(record.document.clone(), ledger.entry.as_deref());
-    Ok(Decision::Write(Box::new(record), Ok(answer)))
+    let answer = job_document::shown(document.clone(), ledger.entry.as_deref());
+    Ok(Decision::Write(Box::new(with_document(record, document, &ledger)), durability, Ok(answer)))
+}
+
+/// A first RUNNING and what an attempt reports while it runs may be lost in a crash: the job is run again either way.
+/// Everything else is on the disk before it is answered, so that a higher lease than one that was stored is never
+/// forgotten (decision 4).
+fn durability(stored: State, ledger: &Ledger, edit: Edit<'_>) -> Durability {
+    let Some(attempt) = edit.attempt else { return Durability::OnDisk };
+    let goes_on = edit.state.unwrap_or(stored) == State::Running;
+    let raises_no_lease = ledger.lease.is_none_or(|lease| lease == attempt.lease);
+    if goes_on && raises_no_lease { Durability::Soon } else { Durability::OnDisk }
 }
 
 /// A generation that this server has not reached is a bug of the sender; were it stored, no true attempt could follow.
@@ -267,7 +299,7 @@ fn refusal_message(code: Code, stored: State, id: &str) -> String {
 pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
     caller.require_administrator_for(&attempt.job)?;
     for _ in 0..WRITE_TRIES {
-        let mut record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
+        let record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
         let mut ledger = ledger_of(&record)?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
@@ -279,9 +311,8 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
             return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
         }
         ledger.refuse(attempt, None, shared.clock.now());
-        record.ledger = ledger_value(&ledger);
-        match shared.store.replace(record).await {
-            Ok(_) => return refusal(Code::LateLease, &attempt.job),
+        match shared.jobs.replace(&record, Some(with_ledger(&record, &ledger)), Durability::OnDisk).await {
+            Ok(()) => return refusal(Code::LateLease, &attempt.job),
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
         }
@@ -293,21 +324,22 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
 /// (decision 14). A final job stays as it is.
 pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     for _ in 0..WRITE_TRIES {
-        let mut record = permitted(shared, caller, id, Caller::may_modify).await?;
+        let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if state_of(&record.document).is_final() {
-            return Ok(shown(record));
+            return Ok(shown(Record::clone(&record)));
         }
         let now = shared.clock.now();
         let mut ledger = ledger_of(&record)?;
         let mut changes = Document::new();
         changes.insert("state".to_owned(), State::Stopped.as_str().into());
-        record.document = job_document::merge(&record.document, changes, &[], now);
+        let document = job_document::merge(&record.document, changes, &[], now);
         ledger.end(Outcome::Finished, now);
-        record.ledger = ledger_value(&ledger);
-        match shared.store.replace(record.clone()).await {
-            Ok(_) => {
+        let stopped = with_document(&record, document, &ledger);
+        let answer = shown(stopped.clone());
+        match shared.jobs.replace(&record, Some(stopped), Durability::OnDisk).await {
+            Ok(()) => {
                 remove_entry(shared, &record).await;
-                return Ok(shown(record));
+                return Ok(answer);
             }
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
@@ -320,7 +352,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
 pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
-        match shared.store.remove(id, record.revision).await {
+        match shared.jobs.replace(&record, None, Durability::OnDisk).await {
             Ok(()) => {
                 if !state_of(&record.document).is_final() {
                     remove_entry(shared, &record).await;
@@ -353,8 +385,8 @@ async fn permitted(
     caller: &Caller,
     id: &str,
     may: fn(&Caller, &Document) -> bool,
-) -> Result<Record, ApiError> {
-    let stored = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+) -> Result<Arc<Record>, ApiError> {
+    let stored = shared.jobs.get(id).await.map_err(|error| ApiError::store(&error))?;
     caller.permit(id, stored, may)
 }
 
@@ -368,6 +400,14 @@ fn check(document: &Document) -> Result<(), ApiError> {
 pub fn shown(record: Record) -> Document {
     let entry = entry_of(&record).map(str::to_owned);
     job_document::shown(record.document, entry.as_deref())
+}
+
+fn with_ledger(record: &Record, ledger: &Ledger) -> Record {
+    with_document(record, record.document.clone(), ledger)
+}
+
+fn with_document(record: &Record, document: Document, ledger: &Ledger) -> Record {
+    Record { id: record.id.clone(), revision: record.revision, document, ledger: ledger_value(ledger) }
 }
 
 /// The path of the entry that counts, read without the rest of the ledger.

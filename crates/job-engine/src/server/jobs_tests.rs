@@ -8,17 +8,22 @@ use super::*;
 use crate::clock::Clock;
 use crate::server::entries::Entries;
 use crate::server::sessions::Sessions;
+use crate::server::store::Store;
 use crate::server::store::memory::MemoryStore;
+use crate::server::store::write_behind::WriteBehind;
 
 pub(crate) fn shared() -> Shared {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let nudge = Arc::new(Notify::new());
     Shared {
-        store: Arc::new(MemoryStore::default()),
+        jobs: WriteBehind::new(store.clone(), nudge.clone()),
+        store,
         entries: Entries::new(Arc::new(Embedded::new())),
         sessions: Sessions::default(),
         clock: Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time")),
         generation: 1.into(),
         max_attempts: 5,
-        nudge: Notify::new(),
+        nudge,
         others_search: Semaphore::new(1),
     }
 }
@@ -32,7 +37,7 @@ fn sent() -> Document {
 }
 
 async fn ledger(shared: &Shared, id: &str) -> Ledger {
-    let record = shared.store.get(id).await.expect("the memory store answers").expect("the job is there");
+    let record = shared.jobs.get(id).await.expect("the memory store answers").expect("the job is there");
     ledger_of(&record).expect("readable")
 }
 
@@ -61,7 +66,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let id = format!("job/{}", Uuid::now_v7());
     let document = job_document::new_document(&id, sent(), shared.clock.now());
     let record = Record { id: id.clone(), revision: 0, document, ledger: ledger_value(&Ledger::default()) };
-    shared.store.insert(record).await.expect("stored");
+    shared.jobs.insert(record).await.expect("stored");
     let entry = shared.entries.put(&id, 999).await.expect("put");
     let lease = Lease { generation: 1, zxid: 5 };
     let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.clone(), executor: "Kenny".to_owned() };

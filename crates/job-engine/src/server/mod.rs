@@ -39,6 +39,7 @@ use crate::clock::Clock;
 use crate::stop::Stop;
 use entries::{Entries, EntriesError};
 use sessions::{PasswordError, Sessions};
+use store::write_behind::WriteBehind;
 use store::{Store, StoreError};
 
 /// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
@@ -70,13 +71,15 @@ pub enum StartError {
 /// What all requests share.
 pub struct Shared {
     store: Arc<dyn Store>,
+    /// The jobs of the store, which change here and nowhere else.
+    jobs: WriteBehind,
     entries: Entries,
     sessions: Sessions,
     clock: Clock,
     /// The highest generation that this server knows of; the store may be ahead of it.
     generation: AtomicI64,
     max_attempts: u32,
-    nudge: Notify,
+    nudge: Arc<Notify>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
     others_search: Semaphore,
 }
@@ -99,14 +102,16 @@ impl Server {
         let generation = generation::raise(&*store).await.map_err(StartError::Generation)?;
         let entries = Entries::new(coordinator);
         generation::publish(&entries, generation).await.map_err(StartError::Publish)?;
+        let nudge = Arc::new(Notify::new());
         let shared = Shared {
+            jobs: WriteBehind::new(store.clone(), nudge.clone()),
             store,
             entries,
             sessions: Sessions::default(),
             clock,
             generation: generation.into(),
             max_attempts: options.max_attempts,
-            nudge: Notify::new(),
+            nudge,
             others_search: Semaphore::new(1),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -127,6 +132,11 @@ impl Server {
     /// (specification 2.4).
     pub async fn serve_behind(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
         listen::serve(listener, routes::router(self.shared.clone()), proxies, stop).await;
+    }
+
+    /// Writes what was answered and is not written yet, and ends: later changes of jobs are refused.
+    pub async fn close(&self) {
+        self.shared.jobs.close().await;
     }
 
     /// Mends what was interrupted, until `stop` (decision 2).

@@ -21,7 +21,7 @@ use slipstream_coordination::Election;
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
-use super::jobs::{entry_of, ledger_of, ledger_value};
+use super::jobs::{self, entry_of};
 use super::store::{Query, Record, Store, StoreError};
 use super::{Shared, generation};
 use crate::nodes;
@@ -129,6 +129,7 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     raise_forgotten_generation(shared).await?;
     let entries = shared.entries.list().await?;
     let before = shared.clock.now() - untouched;
+    shared.jobs.settled().await;
     let Walk { recorded, missing } = walk(&*shared.store, &entries).await?;
     let mut unrecorded = ids_at(shared, entries.difference(&recorded).take(MOST_MENDED)).await?;
     let mut mended = Mended::default();
@@ -259,19 +260,7 @@ async fn put_missing(shared: &Shared, record: Record, there: Option<String>) -> 
         Some(entry) => entry,
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
     };
-    let mut ledger = match ledger_of(&record) {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            tracing::error!(entry, error = chain(&error), "entry not recorded");
-            return Ok(false);
-        }
-    };
-    ledger.entry = Some(entry);
-    match shared.store.replace(Record { ledger: ledger_value(&ledger), ..record }).await {
-        Ok(_) => Ok(true),
-        Err(StoreError::Changed(_)) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok(jobs::record_other_entry(shared, &record, &entry).await?)
 }
 
 fn updated(record: &Record) -> Timestamp {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use slipstream_cimi::dialect::Kind;
+use slipstream_cimi::dialect::{JOB, Kind};
 use slipstream_cimi::query::{Parameters, window};
 use tokio::sync::SemaphorePermit;
 
@@ -39,6 +39,9 @@ pub async fn search(
 ) -> Result<Found, ApiError> {
     let query = Query { visible_to, ..query(parameters, shared.clock.now())? };
     let _turn = if query.visible_to.is_some() { Some(turn(shared).await?) } else { None };
+    if kind == JOB {
+        shared.jobs.settled().await;
+    }
     let all = Query { filter: query.filter.clone(), visible_to: query.visible_to.clone(), ..Query::default() };
     let store = |error| ApiError::store(&error);
     let is_walk = query.after.is_some();

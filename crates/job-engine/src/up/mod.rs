@@ -151,6 +151,7 @@ async fn run(
     let worked = finish(work).await;
     serving.ask();
     let served = finish(api).await;
+    parts.server.close().await;
     demo.and(early).and(worked).and(served)
 }
 

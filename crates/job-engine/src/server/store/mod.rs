@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod memory;
 mod sort;
 pub mod sqlite;
+pub mod write_behind;
 
 #[cfg(test)]
 mod conformance;
@@ -113,6 +114,20 @@ pub trait Store: Send + Sync {
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+}
+
+impl StoreError {
+    /// The same for another of those who wait for one write.
+    fn told_again(&self) -> Self {
+        match self {
+            Self::Exists(id) => Self::Exists(id.clone()),
+            Self::Changed(id) => Self::Changed(id.clone()),
+            Self::Full { path } => Self::Full { path: path.clone() },
+            Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
+            Self::Aggregation(error) => Self::Aggregation(error.clone()),
+            Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },
+        }
+    }
 }
 
 fn too_slow(unindexed: &[String]) -> String {
