@@ -1,5 +1,6 @@
 //! `cargo xtask bench idle`: what an `up` that nobody uses costs, and how soon it answers.
 //! `cargo xtask bench query`: how long searches take in a store with very many jobs.
+//! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
 //!
 //! Linux only: the figures come from `/proc`. The ratio is to the same program doing nothing (`--version`), started in
 //! the same run.
@@ -25,7 +26,8 @@ const TICKS: f64 = 100.0;
 
 /// Jobs in the store that is searched unless told otherwise.
 const JOBS: &str = "1000000";
-const USAGE: &str = "cargo xtask bench idle [--seconds N] | query [--jobs N]";
+const USAGE: &str = "\
+cargo xtask bench idle [--seconds N] | query [--jobs N] | embedded [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -36,6 +38,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         }
         [name] if name == "query" => return query(JOBS),
         [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
+        [name, options @ ..] if name == "embedded" => return embedded(options),
+        [name, before, after] if name == "compare" => return example("bench_embedded", &["compare", before, after]),
         _ => bail!(USAGE),
     };
     let root = commands::root()?;
@@ -51,9 +55,35 @@ fn query(jobs: &str) -> anyhow::Result<bool> {
     let jobs: u64 = jobs.parse().context("--jobs takes a whole number")?;
     println!("command      cargo xtask bench query --jobs {jobs}");
     println!("machine      {}", machine()?);
+    example("bench_query", &[&jobs.to_string()])
+}
+
+/// Fails only if something does not work: whether a promise is kept is printed.
+fn embedded(options: &[String]) -> anyhow::Result<bool> {
+    let root = commands::root()?;
+    let folder = commands::target(&root).join("bench");
+    let (json, folder) = (folder.join("embedded.json").display().to_string(), folder.display().to_string());
+    let (machine, commit) = (machine()?, commit(&root)?);
+    let command = [&["cargo xtask bench embedded".to_owned()], options].concat().join(" ");
+    let mut arguments = vec!["run", "--machine", &machine, "--commit", &commit, "--command", &command];
+    arguments.extend(["--folder", &folder, "--json", &json]);
+    arguments.extend(options.iter().map(String::as_str));
+    example("bench_embedded", &arguments)
+}
+
+/// The commit that is built, and whether something was changed since.
+fn commit(root: &Path) -> anyhow::Result<String> {
+    let git = |arguments: &[&str]| commands::read(Command::new("git").current_dir(root).args(arguments));
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    let changed = if git(&["status", "--porcelain"])?.is_empty() { "" } else { " with changes" };
+    Ok(format!("{}{changed}", commit.trim()))
+}
+
+/// Builds and runs an example of the engine.
+fn example(name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = commands::cargo(&commands::root()?);
     command.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-job-engine"]);
-    commands::run(command.args(["--example", "bench_query", "--", &jobs.to_string()]))?;
+    commands::run(command.args(["--example", name, "--"]).args(arguments))?;
     Ok(true)
 }
 

@@ -25,7 +25,9 @@ cargo xtask <command>
        [--corpus FOLDER]           NAME: filter, job_document, routes; keeps what it learns in the folder
   fuzz NAME --input FILE           gives a target one input once more
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
-  bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)";
+  bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
+  bench embedded [--help]          what an engine in one process does in a second, and what that costs
+  bench compare A.json B.json      two reports of `bench embedded` side by side";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

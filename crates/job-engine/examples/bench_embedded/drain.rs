@@ -1,0 +1,47 @@
+//! `drain-N`: jobs that were queued beforehand.
+
+use crate::Bench;
+use crate::engine::{Engine, SLOTS};
+use crate::figures::{Figure, Report};
+use crate::load::remove;
+use crate::process::{Moment, Spent};
+
+/// What is promised: jobs in a second.
+const PROMISED: f64 = 15_000.0;
+
+pub async fn run(bench: &mut Bench, jobs: u64) -> anyhow::Result<()> {
+    let name = format!("drain-{jobs}");
+    Report::about(&format!(
+        "{name}: {jobs} jobs queued beforehand, then an executor of {SLOTS} slots in the same process until all are \
+         SUCCESS and the queue is empty"
+    ));
+    if let (_, Some(built)) = bench.stores.filled(jobs).await? {
+        bench.report.add(Figure::new(format!("fill-{jobs}"), "s", vec![built.time.as_secs_f64()]));
+    }
+    let mut spent = Vec::new();
+    for _ in 0..bench.runs {
+        spent.push(once(bench, jobs).await?);
+    }
+    let rates = spent.iter().map(|spent| spent.rate(jobs)).collect();
+    let cpu = spent.iter().map(|spent| spent.cpu_each(jobs)).collect();
+    let raw = &bench.raw;
+    let rate = Figure::new(&name, "jobs/s", rates).at_least(PROMISED).of("raw SQLite", raw.finish.rate(raw.rows));
+    let cpu = Figure::new(format!("{name} cpu"), "ms/job", cpu).of("raw SQLite", raw.finish.cpu_each(raw.rows));
+    bench.report.add(rate);
+    bench.report.add(cpu);
+    Ok(())
+}
+
+async fn once(bench: &mut Bench, jobs: u64) -> anyhow::Result<Spent> {
+    let path = bench.stores.copy(jobs).await?;
+    let engine = Engine::open(&path, false).await?;
+    let all_gone = engine.gone.mark(jobs);
+    let begin = Moment::now();
+    let working = engine.work(SLOTS, &engine.client);
+    let end = all_gone.reached().await?;
+    engine.ensure_done(jobs).await?;
+    working.end().await?;
+    engine.close().await?;
+    remove(&path)?;
+    Ok(begin.until(end))
+}

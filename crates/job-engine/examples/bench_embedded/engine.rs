@@ -1,0 +1,196 @@
+//! The parts of `slipstream-job up`, put together as `up` does it, with counters.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use jiff::SignedDuration;
+use serde_json::json;
+use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::http::HttpTransport;
+use slipstream_cimi::query::Search;
+use slipstream_cimi::{Client, Credentials, Document, Transport};
+use slipstream_coordination::Embedded;
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::server::sessions::ADMINISTRATOR;
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::{self, DEFAULT_MAX_ATTEMPTS, Server, reconcile};
+use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::{executor, nodes};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::counter::Counter;
+use crate::meters::{MeteredCoordinator, MeteredStore, MeteredTransport};
+
+/// Jobs at once of an executor in the server's process.
+pub const SLOTS: usize = 512;
+/// Jobs at once of an executor that talks HTTP: each has a connection, and a server takes 512.
+pub const HTTP_SLOTS: usize = 128;
+/// Longest wait for an answer over HTTP.
+const ANSWER: Duration = Duration::from_mins(1);
+/// Longest wait for what still uses the store when all have ended.
+const LAST_TASKS: Duration = Duration::from_secs(30);
+const PASSWORD: &str = "benchmark";
+const ACTION: &str = "noop";
+
+/// An engine without an executor.
+pub struct Engine {
+    store: Arc<SqliteStore>,
+    server: Server,
+    coordinator: Arc<MeteredCoordinator>,
+    stop: Stop,
+    reconciler: JoinHandle<()>,
+    /// In process.
+    pub client: Client,
+    /// Actions begun.
+    pub begun: Arc<Counter>,
+    /// Entries that are gone from the queue: their jobs are final, and that is on the disk.
+    pub gone: Arc<Counter>,
+}
+
+/// An executor at work.
+pub struct Working {
+    stop: Stop,
+    task: JoinHandle<()>,
+}
+
+/// An API that listens.
+pub struct Listening {
+    endpoint: String,
+    stop: Stop,
+    task: JoinHandle<()>,
+}
+
+impl Engine {
+    /// With what `path` holds, if there is anything. `metered` measures what each part uses, which slows it down.
+    pub async fn open(path: &Path, metered: bool) -> anyhow::Result<Self> {
+        let store = Arc::new(SqliteStore::open(path)?);
+        let tree = Embedded::new();
+        let recorded = reconcile::recorded_entries(&*store).await?;
+        tree.restore(nodes::ENTRIES, recorded.entries)?;
+        let gone = Arc::new(Counter::default());
+        let coordinator = Arc::new(MeteredCoordinator::new(tree, gone.clone(), metered));
+        let clock = Clock::system();
+        let options = server::Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+        let seen: Arc<dyn server::store::Store> =
+            if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };
+        let server = Server::start(seen, coordinator.clone(), clock, options).await?;
+        if recorded.without > 0 {
+            server.reconcile_once(SignedDuration::ZERO).await?;
+        }
+        let transport = server.transport();
+        let client = client(if metered { Arc::new(MeteredTransport::new(transport)) } else { transport });
+        client.login().await?;
+        let stop = Stop::new();
+        let reconciler = {
+            let (server, stop) = (server.clone(), stop.clone());
+            tokio::spawn(async move { server.reconcile("benchmark", stop).await })
+        };
+        let begun = Arc::default();
+        Ok(Self { store, server, coordinator, stop, reconciler, client, begun, gone })
+    }
+
+    /// Starts an executor of so many slots whose requests go by `client`.
+    pub fn work(&self, slots: usize, client: &Client) -> Working {
+        let options = executor::Options {
+            name: "benchmark".to_owned(),
+            threads: slots,
+            grace: Duration::from_mins(2),
+            cimi_grace: Duration::from_mins(2),
+        };
+        let mut catalogue = Catalogue::new();
+        catalogue.register(ACTION, Noop { begun: self.begun.clone() }, None);
+        let stop = Stop::new();
+        let work = executor::run(options, self.coordinator.clone(), client.clone(), catalogue, stop.clone());
+        Working { stop, task: tokio::spawn(work) }
+    }
+
+    /// Answers requests on a free port of this machine.
+    pub async fn listen(&self) -> anyhow::Result<Listening> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let stop = Stop::new();
+        let (server, asked) = (self.server.clone(), stop.clone());
+        Ok(Listening { endpoint, stop, task: tokio::spawn(async move { server.serve(listener, asked).await }) })
+    }
+
+    /// So many jobs are SUCCESS, there are no others, and nothing waits.
+    pub async fn ensure_done(&self, jobs: u64) -> anyhow::Result<()> {
+        let count = async |filter: Option<&str>| {
+            let search = Search { filter: filter.map(str::to_owned), last: Some(0), ..Search::default() };
+            anyhow::Ok(self.client.search(JOB.name, &search).await?.count)
+        };
+        let (all, done) = (count(None).await?, count(Some("state='SUCCESS'")).await?);
+        ensure!(all == jobs && done == jobs, "{done} of {all} jobs are SUCCESS, and not {jobs}");
+        let waiting = self.coordinator.waiting().await?;
+        ensure!(waiting == 0, "{waiting} entries still wait");
+        Ok(())
+    }
+
+    /// Ends everything and puts the store into its one file.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let Self { store, server, stop, reconciler, client, .. } = self;
+        stop.ask();
+        reconciler.await?;
+        drop((server, client));
+        // tasks that were aborted are dropped when a worker gets to them
+        let freed = async {
+            while Arc::strong_count(&store) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LAST_TASKS, freed).await.context("somebody still uses the store")?;
+        let store = Arc::into_inner(store).context("somebody uses the store again")?;
+        Ok(tokio::task::spawn_blocking(move || store.close()).await??)
+    }
+}
+
+impl Working {
+    /// Lets running jobs end.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.stop.ask();
+        Ok(self.task.await?)
+    }
+}
+
+impl Listening {
+    /// A client with connections of its own, logged in.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let client = client(Arc::new(HttpTransport::new(&self.endpoint, false, ANSWER)?));
+        client.login().await?;
+        Ok(client)
+    }
+
+    /// Once its clients are gone.
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.stop.ask();
+        Ok(self.task.await?)
+    }
+}
+
+fn client(transport: Arc<dyn Transport>) -> Client {
+    let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: PASSWORD.into() };
+    Client::new(transport, Some(credentials))
+}
+
+/// The job that is added, again and again.
+pub fn job() -> Document {
+    let parts = [("action", json!(ACTION)), ("targetResource", json!({"href": "benchmark"}))];
+    parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Succeeds at once.
+struct Noop {
+    begun: Arc<Counter>,
+}
+
+#[async_trait]
+impl Action for Noop {
+    async fn run(&self, _job: JobHandle) -> Result<Success, Failure> {
+        self.begun.add(1);
+        Ok(Success::default())
+    }
+}

@@ -1,0 +1,179 @@
+//! `adds-and-drain`, `submit` and `pickup`: jobs that are added while the engine runs.
+
+use std::time::Instant;
+
+use slipstream_cimi::Client;
+use slipstream_cimi::dialect::JOB;
+
+use crate::Bench;
+use crate::engine::{Engine, HTTP_SLOTS, Listening, SLOTS, job};
+use crate::figures::{Figure, Report, percentile};
+use crate::load::{remove, submit};
+use crate::process::{Moment, Spent};
+
+/// Adds of which each is waited for until it is done.
+const PICKUPS: u64 = 1_000;
+/// Submitters of the second figure of `submit`.
+const FEW: usize = 8;
+
+/// How requests get to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a call.
+    InProcess,
+    /// Over connections, each submitter with its own.
+    Http,
+}
+
+impl Way {
+    pub const BOTH: [Self; 2] = [Self::InProcess, Self::Http];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::InProcess => "",
+            Self::Http => "-http",
+        }
+    }
+
+    fn slots(self) -> usize {
+        match self {
+            Self::InProcess => SLOTS,
+            Self::Http => HTTP_SLOTS,
+        }
+    }
+}
+
+/// An engine with the clients that a run needs, all logged in.
+struct Scene {
+    engine: Engine,
+    listening: Option<Listening>,
+    executor: Client,
+    submitters: Vec<Client>,
+}
+
+impl Scene {
+    async fn open(path: &std::path::Path, way: Way, submitters: usize) -> anyhow::Result<Self> {
+        let engine = Engine::open(path, false).await?;
+        let (mut listening, mut executor) = (None, engine.client.clone());
+        let mut clients = vec![executor.clone(); submitters];
+        if way == Way::Http {
+            let api = engine.listen().await?;
+            executor = api.client().await?;
+            for client in &mut clients {
+                *client = api.client().await?;
+            }
+            listening = Some(api);
+        }
+        Ok(Self { engine, listening, executor, submitters: clients })
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        let Self { engine, listening, executor, submitters } = self;
+        drop((executor, submitters));
+        if let Some(listening) = listening {
+            listening.end().await?;
+        }
+        engine.close().await
+    }
+}
+
+/// Adds while an executor works, from the first add to the last SUCCESS.
+pub async fn adds_and_drain(bench: &mut Bench, way: Way) -> anyhow::Result<()> {
+    let name = format!("adds-and-drain{}", way.suffix());
+    let (jobs, submitters, slots) = (bench.jobs, bench.submitters, way.slots());
+    let (connected, promised) = match way {
+        Way::InProcess => ("in the same process", 10_000.0),
+        Way::Http => ("all over HTTP with single requests, clients and server on this machine", 3_000.0),
+    };
+    Report::about(&format!(
+        "{name}: {jobs} jobs added one at a time by each of {submitters} submitters while an executor of {slots} slots \
+         works, {connected}"
+    ));
+    let mut spent = Vec::new();
+    for _ in 0..bench.runs {
+        let path = bench.stores.fresh();
+        let mut scene = Scene::open(&path, way, submitters).await?;
+        let working = scene.engine.work(slots, &scene.executor);
+        let all_gone = scene.engine.gone.mark(jobs);
+        let begin = Moment::now();
+        submit(std::mem::take(&mut scene.submitters), jobs).await?;
+        spent.push(begin.until(all_gone.reached().await?));
+        scene.engine.ensure_done(jobs).await?;
+        working.end().await?;
+        scene.close().await?;
+        remove(&path)?;
+    }
+    let raw = bench.raw;
+    let both = Spent { time: raw.insert.time + raw.finish.time, cpu: raw.insert.cpu + raw.finish.cpu };
+    let rates = spent.iter().map(|spent| spent.rate(jobs)).collect();
+    let cpu = spent.iter().map(|spent| spent.cpu_each(jobs)).collect();
+    bench.report.add(Figure::new(&name, "jobs/s", rates).at_least(promised).of("raw SQLite", both.rate(raw.rows)));
+    let cpu = Figure::new(format!("{name} cpu"), "ms/job", cpu);
+    bench.report.add(cpu.of("raw SQLite", both.cpu_each(raw.rows)));
+    Ok(())
+}
+
+/// Adds alone.
+pub async fn submits(bench: &mut Bench) -> anyhow::Result<()> {
+    let jobs = bench.jobs;
+    Report::about(&format!("submit: {jobs} jobs added one at a time by each of so many submitters, no executor"));
+    for way in Way::BOTH {
+        for submitters in [bench.submitters, FEW] {
+            let mut rates = Vec::new();
+            for _ in 0..bench.runs {
+                let path = bench.stores.fresh();
+                let mut scene = Scene::open(&path, way, submitters).await?;
+                let clients = std::mem::take(&mut scene.submitters);
+                let begin = Moment::now();
+                submit(clients, jobs).await?;
+                rates.push(begin.until(Moment::now()).rate(jobs));
+                scene.close().await?;
+                remove(&path)?;
+            }
+            let raw = bench.raw;
+            let figure = Figure::new(format!("submit{} {submitters}", way.suffix()), "adds/s", rates);
+            bench.report.add(figure.of("raw SQLite", raw.insert.rate(raw.rows)));
+        }
+    }
+    Ok(())
+}
+
+/// From before an add to the first line of the action, on an engine that does nothing else.
+pub async fn pickup(bench: &mut Bench) -> anyhow::Result<()> {
+    Report::about(&format!(
+        "pickup: {PICKUPS} adds, each after the one before is done, from before the add to the first line of the action"
+    ));
+    let sync = bench.report.median("sync p50").unwrap_or(f64::NAN);
+    for (way, promised) in [(Way::InProcess, 3.0), (Way::Http, 5.0)] {
+        let (mut half, mut most) = (Vec::new(), Vec::new());
+        for _ in 0..bench.runs {
+            let times = pickups(bench, way).await?;
+            half.push(percentile(&times, 50));
+            most.push(percentile(&times, 99));
+        }
+        let name = format!("pickup{}", way.suffix());
+        bench.report.add(Figure::new(format!("{name} p50"), "ms", half).of("sync", sync));
+        bench.report.add(Figure::new(format!("{name} p99"), "ms", most).at_most(promised).of("sync", sync));
+    }
+    Ok(())
+}
+
+async fn pickups(bench: &mut Bench, way: Way) -> anyhow::Result<Vec<f64>> {
+    let path = bench.stores.fresh();
+    let scene = Scene::open(&path, way, 1).await?;
+    let working = scene.engine.work(way.slots(), &scene.executor);
+    let (job, submitter) = (job(), &scene.submitters[0]);
+    let mut times = Vec::new();
+    for number in 1..=PICKUPS {
+        let (begun, gone) = (scene.engine.begun.mark(number), scene.engine.gone.mark(number));
+        let before = Instant::now();
+        submitter.add(JOB.name, &job, None).await?;
+        times.push((begun.reached().await?.at - before).as_secs_f64() * 1_000.0);
+        gone.reached().await?;
+    }
+    scene.engine.ensure_done(PICKUPS).await?;
+    working.end().await?;
+    scene.close().await?;
+    remove(&path)?;
+    Ok(times)
+}

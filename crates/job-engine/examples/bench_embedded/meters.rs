@@ -1,0 +1,219 @@
+//! Wrappers at the engine's seams that count entries that are gone, and measure what each part uses of a processor.
+//!
+//! A measured future charges the processor time of its polls to its part, less what other measured futures inside it
+//! use. What no wrapper sees, such as the executor's own work and the runtime's, is the rest.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::Value;
+use slipstream_cimi::Transport;
+use slipstream_cimi::client::TransportError;
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::Aggregation;
+use slipstream_coordination::session::{Error, Node, Operation, State, Watch};
+use slipstream_coordination::{Coordinator, Embedded, Session};
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use tokio::sync::watch;
+
+use crate::counter::Counter;
+use crate::process::thread_cpu;
+
+/// A part of the engine that works on the runtime's threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the store does before its own threads and after them.
+    Store,
+    /// Routes and JSON: all of a request but store and node tree.
+    Routes,
+    /// The node tree.
+    Tree,
+}
+
+static USED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+thread_local! {
+    /// What is polled on this thread, and what this thread had used when that began or went on.
+    static POLLED: Cell<Option<(Part, Duration)>> = const { Cell::new(None) };
+}
+
+/// What a part has used since the process began.
+pub fn used(part: Part) -> Duration {
+    Duration::from_nanos(USED[part as usize].load(Ordering::Relaxed))
+}
+
+/// From now on another part, or none that is measured, works on this thread. Answers the one before.
+fn switch(next: Option<Part>) -> Option<Part> {
+    let now = thread_cpu();
+    let before = POLLED.replace(next.map(|part| (part, now)));
+    before.map(|(part, since)| {
+        let used = u64::try_from(now.saturating_sub(since).as_nanos()).unwrap_or(u64::MAX);
+        USED[part as usize].fetch_add(used, Ordering::Relaxed);
+        part
+    })
+}
+
+/// The seams' futures are boxed, so that this one can be moved.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+struct Metered<'a, T> {
+    part: Option<Part>,
+    inner: Boxed<'a, T>,
+}
+
+impl<T> Future for Metered<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(part) = self.part else { return self.inner.as_mut().poll(context) };
+        let outer = switch(Some(part));
+        let answer = self.inner.as_mut().poll(context);
+        switch(outer);
+        answer
+    }
+}
+
+fn metered<T>(part: Part, inner: Boxed<'_, T>) -> Metered<'_, T> {
+    Metered { part: Some(part), inner }
+}
+
+/// A store that is measured.
+pub struct MeteredStore(Arc<SqliteStore>);
+
+impl MeteredStore {
+    pub fn new(store: Arc<SqliteStore>) -> Self {
+        Self(store)
+    }
+}
+
+#[async_trait]
+impl Store for MeteredStore {
+    async fn insert(&self, record: Record) -> Result<(), StoreError> {
+        metered(Part::Store, self.0.insert(record)).await
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        metered(Part::Store, self.0.get(id)).await
+    }
+
+    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
+        metered(Part::Store, self.0.replace(record)).await
+    }
+
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
+        metered(Part::Store, self.0.remove(id, revision)).await
+    }
+
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+        metered(Part::Store, self.0.query(kind, query)).await
+    }
+
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        metered(Part::Store, self.0.aggregate(kind, query, asked)).await
+    }
+
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        metered(Part::Store, self.0.remove_matching(kind, filter)).await
+    }
+}
+
+/// A transport that is measured.
+pub struct MeteredTransport(Arc<dyn Transport>);
+
+impl MeteredTransport {
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self(transport)
+    }
+}
+
+#[async_trait]
+impl Transport for MeteredTransport {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        metered(Part::Routes, self.0.send(request)).await
+    }
+}
+
+/// A coordinator whose sessions count entries that are gone, and are measured if that is wanted.
+pub struct MeteredCoordinator {
+    tree: Embedded,
+    gone: Arc<Counter>,
+    part: Option<Part>,
+}
+
+impl MeteredCoordinator {
+    pub fn new(tree: Embedded, gone: Arc<Counter>, measured: bool) -> Self {
+        Self { tree, gone, part: measured.then_some(Part::Tree) }
+    }
+
+    /// Entries in the queue.
+    pub async fn waiting(&self) -> Result<usize, Error> {
+        Ok(self.tree.session().children(nodes::ENTRIES).await?.len())
+    }
+}
+
+#[async_trait]
+impl Coordinator for MeteredCoordinator {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        let inner = self.tree.connect().await?;
+        Ok(Arc::new(MeteredSession { inner, gone: self.gone.clone(), part: self.part }))
+    }
+}
+
+struct MeteredSession {
+    inner: Arc<dyn Session>,
+    gone: Arc<Counter>,
+    part: Option<Part>,
+}
+
+impl MeteredSession {
+    async fn measure<T>(&self, inner: Boxed<'_, T>) -> T {
+        Metered { part: self.part, inner }.await
+    }
+}
+
+#[async_trait]
+impl Session for MeteredSession {
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        let is_end =
+            |operation: &&Operation| matches!(operation, Operation::Delete { path, .. } if nodes::is_entry(path));
+        let gone = operations.iter().filter(is_end).count();
+        let committed = self.measure(self.inner.commit(operations)).await?;
+        if gone > 0 {
+            self.gone.add(gone as u64);
+        }
+        Ok(committed)
+    }
+
+    async fn data(&self, path: &str) -> Result<Node, Error> {
+        self.measure(self.inner.data(path)).await
+    }
+
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        self.measure(self.inner.children(path)).await
+    }
+
+    async fn watch(&self, path: &str) -> Result<Watch, Error> {
+        self.measure(self.inner.watch(path)).await
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), Error> {
+        self.measure(self.inner.sync(path)).await
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.inner.state()
+    }
+
+    async fn close(&self) {
+        self.measure(self.inner.close()).await;
+    }
+}
