@@ -134,6 +134,11 @@ impl Server {
         listen::serve(listener, routes::router(self.shared.clone()), proxies, stop).await;
     }
 
+    /// Ends once everything that was answered so far is in the store.
+    pub async fn settled(&self) {
+        self.shared.jobs.settled().await;
+    }
+
     /// Writes what was answered and is not written yet, and ends: later changes of jobs are refused.
     pub async fn close(&self) {
         self.shared.jobs.close().await;

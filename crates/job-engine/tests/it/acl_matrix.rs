@@ -225,6 +225,7 @@ impl World {
     /// Everything that is stored and queued.
     async fn everything(&self) -> (Vec<Record>, Vec<Record>, Vec<String>) {
         let all = Query { limit: 10_000, ..Query::default() };
+        self.engine.server.settled().await;
         let stored = async |kind| self.engine.store.query(kind, &all).await.expect("answers").records;
         let session = self.engine.coordinator.connect().await.expect("connected");
         let mut entries = session.children(nodes::ENTRIES).await.expect("listed");

@@ -234,6 +234,8 @@ async fn a_write_that_was_overtaken_is_decided_again_and_takes_nothing_back() {
     let path = format!("/api/{id}");
     let added = world.send("GET", &path, None).await.body;
     assert_eq!(added["progress"], 42);
+    world.engine.server.reconcile_once(jiff::SignedDuration::ZERO).await.expect("reconciled");
+    let added = world.send("GET", &path, None).await.body;
     assert!(added["properties"]["zookeeper-path"].is_string(), "its entry is recorded all the same");
 
     let other = format!("/api/{}", world.add().await);

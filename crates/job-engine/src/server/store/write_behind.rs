@@ -13,11 +13,12 @@
 //! [`settled`]: WriteBehind::settled
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -71,8 +72,8 @@ struct Records {
     /// Records that nobody waits for, each with the number of batches when it came.
     unhurried: VecDeque<(String, u64)>,
     batches: u64,
-    /// In the order in which they became known, some of them perhaps forgotten meanwhile.
-    order: VecDeque<String>,
+    /// Records that the store has, in the order in which it had them; some may have changed again meanwhile.
+    kept: VecDeque<String>,
     bytes: usize,
     /// Nothing is written any more.
     closed: bool,
@@ -267,7 +268,7 @@ impl Records {
     fn load(&mut self, record: Arc<Record>) {
         let bytes = weight(&record.ledger) + record.document.values().map(weight).sum::<usize>();
         self.bytes += bytes;
-        self.order.push_back(record.id.clone());
+        self.kept.push_back(record.id.clone());
         let (id, revision) = (record.id.clone(), record.revision);
         let loaded = Loaded {
             current: Some(record),
@@ -281,17 +282,12 @@ impl Records {
         self.forget_oldest();
     }
 
-    /// Forgets records that have been known longest. What is not written yet is passed over once and kept.
+    /// Forgets what the store has had for longest. What has changed since is kept again once the store has it.
     fn forget_oldest(&mut self) {
-        for _ in 0..self.order.len() {
-            if self.order.len() <= KEPT && self.bytes <= KEPT_BYTES {
-                return;
-            }
-            let Some(id) = self.order.pop_front() else { return };
-            match self.known.get(&id) {
-                Some(Known::Loaded(loaded)) if loaded.progress == Progress::Written => self.forget(&id),
-                Some(Known::Loaded(_)) => self.order.push_back(id),
-                Some(Known::Loading(_)) | None => {}
+        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some(id) = self.kept.pop_front() else { return };
+            if self.loaded(&id).is_some_and(|loaded| loaded.progress == Progress::Written) {
+                self.forget(&id);
             }
         }
     }
@@ -393,6 +389,7 @@ impl Records {
             (Ok(revision), _) if loaded.current.is_some() => {
                 loaded.revision = *revision;
                 loaded.progress = Progress::Written;
+                self.kept.push_back(id.to_owned());
             }
             _ => {
                 told.append(&mut loaded.waiting);
@@ -474,11 +471,17 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
     }
 }
 
+/// A store that panics at one write ends no other.
 async fn carry_out(store: &dyn Store, task: &Task) -> Result<u64, StoreError> {
-    match &task.record {
-        Some(record) => store.replace(Record { revision: task.revision, ..Record::clone(record) }).await,
-        None => store.remove(&task.id, task.revision).await.map(|()| task.revision),
-    }
+    let write = async {
+        match &task.record {
+            Some(record) => store.replace(Record { revision: task.revision, ..Record::clone(record) }).await,
+            None => store.remove(&task.id, task.revision).await.map(|()| task.revision),
+        }
+    };
+    let panicked =
+        |_| Err(StoreError::Failed { what: format!("write {}", task.id), source: "the store panicked".into() });
+    AssertUnwindSafe(write).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 /// About how much memory a value takes, in bytes.
