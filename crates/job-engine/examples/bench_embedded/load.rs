@@ -8,6 +8,7 @@ use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 use tokio::task::JoinSet;
 
+use crate::bulk::Bulk;
 use crate::engine::{Engine, job};
 use crate::process::{Moment, Spent};
 
@@ -37,6 +38,9 @@ pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
 
 /// Queues so many jobs, the fastest way there is.
 pub async fn fill(engine: &Engine, jobs: u64) -> anyhow::Result<()> {
+    if let Some(bulk) = Bulk::log_in(engine.transport()).await? {
+        return bulk.add(jobs).await;
+    }
     submit(vec![engine.client.clone(); CONCURRENT], jobs).await
 }
 
@@ -68,8 +72,17 @@ impl Stores {
         let begin = Moment::now();
         let engine = Engine::open(&path, false).await?;
         fill(&engine, jobs).await?;
+        engine.ensure_queued(jobs).await?;
         engine.close().await?;
         Ok((path, Some(begin.until(Moment::now()))))
+    }
+
+    /// Such a store, which the caller may change.
+    pub async fn take(&mut self, jobs: u64) -> anyhow::Result<(PathBuf, Option<Spent>)> {
+        let (filled, built) = self.filled(jobs).await?;
+        let path = self.fresh();
+        std::fs::rename(filled, &path)?;
+        Ok((path, built))
     }
 
     /// A copy of such a store that lies on the disk.
