@@ -78,7 +78,8 @@ impl Bulk {
         let cookie = HeaderValue::from_str(cookie.split(';').next().unwrap_or_default())?;
         let bulk = Self { transport, cookie };
         request = Request::post("/api/job").header(CONTENT_TYPE, "application/json").header(COOKIE, &bulk.cookie);
-        let probe = request.body(Bytes::from_static(b"[]"))?;
+        // whoever takes arrays answers that the one in it is no job, and adds nothing
+        let probe = request.body(Bytes::from_static(b"[{}]"))?;
         let answer = bulk.transport.send(probe).await.map_err(anyhow::Error::from_boxed)?;
         Ok(answer.status().is_success().then_some(bulk))
     }

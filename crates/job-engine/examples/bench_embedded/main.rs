@@ -52,7 +52,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measures
+    /// Measures what an engine in one process does in a second, and what that costs
+    #[command(override_usage = "cargo xtask bench embedded [OPTIONS]")]
     Run(Options),
     /// One run of `drain-backlog`
     #[command(hide = true)]
@@ -86,20 +87,20 @@ struct Options {
     /// Only these measurements
     #[arg(long, value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
-    /// Where the figures go as JSON
+    /// Where the figures go as JSON; seen from the root of the project [default: target/bench/embedded.json]
     #[arg(long)]
-    json: PathBuf,
-    /// Where stores are kept meanwhile: on the disk that is to be measured
-    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where stores are kept meanwhile, and the figures: on the disk that is to be measured
+    #[arg(long, hide = true)]
     folder: PathBuf,
     /// What is measured
-    #[arg(long)]
+    #[arg(long, hide = true)]
     commit: String,
     /// On what
-    #[arg(long)]
+    #[arg(long, hide = true)]
     machine: String,
     /// The command line, for the report
-    #[arg(long)]
+    #[arg(long, hide = true)]
     command: String,
 }
 
@@ -164,8 +165,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
             name => bail!("there is no measurement {name}"),
         }
     }
-    bench.report.write(&options.json)?;
-    println!("\nwritten      {}", options.json.display());
+    let json = options.json.unwrap_or_else(|| options.folder.join("embedded.json"));
+    bench.report.write(&json)?;
+    println!("\nwritten      {}", json.display());
     Ok(())
 }
 
