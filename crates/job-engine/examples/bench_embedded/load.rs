@@ -14,6 +14,8 @@ use crate::process::{Moment, Spent};
 
 /// Adds under way at once while a store is filled.
 const CONCURRENT: usize = 1_024;
+/// Jobs after which is said how far that is.
+const PART: usize = 100_000;
 
 /// Adds so many jobs: each client adds one, waits for its answer, and adds the next.
 pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
@@ -38,10 +40,18 @@ pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
 
 /// Queues so many jobs, the fastest way there is.
 pub async fn fill(engine: &Engine, jobs: u64) -> anyhow::Result<()> {
-    if let Some(bulk) = Bulk::log_in(engine.transport()).await? {
-        return bulk.add(jobs).await;
+    let bulk = Bulk::log_in(engine.transport()).await?;
+    for begin in (0..jobs).step_by(PART) {
+        let part = (jobs - begin).min(PART as u64);
+        match &bulk {
+            Some(bulk) => bulk.add(part).await?,
+            None => submit(vec![engine.client.clone(); CONCURRENT], part).await?,
+        }
+        if jobs > PART as u64 {
+            eprintln!("{} of {jobs} jobs queued", begin + part);
+        }
     }
-    submit(vec![engine.client.clone(); CONCURRENT], jobs).await
+    Ok(())
 }
 
 /// Stores with jobs that wait, each built once and copied for each run.
@@ -68,7 +78,6 @@ impl Stores {
         if path.exists() {
             return Ok((path, None));
         }
-        eprintln!("filling a store with {jobs} jobs");
         let begin = Moment::now();
         let engine = Engine::open(&path, false).await?;
         fill(&engine, jobs).await?;

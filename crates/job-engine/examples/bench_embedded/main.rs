@@ -44,6 +44,9 @@ const NAMES: [&str; 9] = [
 const FEW: u64 = 20_000;
 const MANY: u64 = 200_000;
 
+/// Over HTTP each has a connection beside those of the executor, and a server takes 512.
+const MOST_SUBMITTERS: usize = 256;
+
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -141,8 +144,12 @@ fn return_large_blocks() {}
 async fn run(options: Options) -> anyhow::Result<()> {
     ensure!(options.runs > 0, "--runs takes a number from 1");
     ensure!(options.jobs != Some(0), "--jobs takes a number from 1");
+    ensure!(
+        options.submitters > 0 && options.submitters <= MOST_SUBMITTERS,
+        "--submitters takes 1 to {MOST_SUBMITTERS}"
+    );
     std::fs::create_dir_all(&options.folder)?;
-    let folder = tempfile::tempdir_in(&options.folder)?;
+    let folder = tempfile::Builder::new().prefix("stores-").tempdir_in(&options.folder)?;
     let report = Report::new(options.commit, options.machine, options.command);
     let stores = Stores::new(folder.path());
     let (runs, submitters) = (options.runs, options.submitters);
