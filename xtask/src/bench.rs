@@ -1,6 +1,7 @@
 //! `cargo xtask bench idle`: what an `up` that nobody uses costs, and how soon it answers.
 //! `cargo xtask bench query`: how long searches take in a store with very many jobs.
 //! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
+//! `cargo xtask bench filter`: how long a filter takes to be parsed and to be held against a document.
 //!
 //! Linux only: the figures come from `/proc`. The ratio is to the same program doing nothing (`--version`), started in
 //! the same run.
@@ -26,8 +27,11 @@ const TICKS: f64 = 100.0;
 
 /// Jobs in the store that is searched unless told otherwise.
 const JOBS: &str = "1000000";
+/// The package with most benchmarks.
+const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
-cargo xtask bench idle [--seconds N] | query [--jobs N] | embedded [--help | OPTIONS] | compare A.json B.json";
+cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
+cargo xtask bench embedded [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -39,12 +43,15 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         [name] if name == "query" => return query(JOBS),
         [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
         [name, options @ ..] if name == "embedded" => return embedded(options),
-        [name, before, after] if name == "compare" => return example("bench_embedded", &["compare", before, after]),
+        [name, before, after] if name == "compare" => {
+            return example(ENGINE, "bench_embedded", &["compare", before, after]);
+        }
+        [name] if name == "filter" => return filter(),
         _ => bail!(USAGE),
     };
     let root = commands::root()?;
     let mut build = commands::cargo(&root);
-    commands::run(build.args(["build", "--release", "--locked", "--package", "slipstream-job-engine"]))?;
+    commands::run(build.args(["build", "--release", "--locked", "--package", ENGINE]))?;
     let program = commands::target(&root).join("release/slipstream-job");
     idle(&program, watched)?;
     Ok(true)
@@ -55,20 +62,19 @@ fn query(jobs: &str) -> anyhow::Result<bool> {
     let jobs: u64 = jobs.parse().context("--jobs takes a whole number")?;
     println!("command      cargo xtask bench query --jobs {jobs}");
     println!("machine      {}", machine()?);
-    example("bench_query", &[&jobs.to_string()])
+    example(ENGINE, "bench_query", &[&jobs.to_string()])
 }
 
 /// Fails only if something does not work: whether a promise is kept is printed.
 fn embedded(options: &[String]) -> anyhow::Result<bool> {
     let root = commands::root()?;
-    let folder = commands::target(&root).join("bench");
-    let (json, folder) = (folder.join("embedded.json").display().to_string(), folder.display().to_string());
+    let folder = commands::target(&root).join("bench").display().to_string();
     let (machine, commit) = (machine()?, commit(&root)?);
     let command = [&["cargo xtask bench embedded".to_owned()], options].concat().join(" ");
     let mut arguments = vec!["run", "--machine", &machine, "--commit", &commit, "--command", &command];
-    arguments.extend(["--folder", &folder, "--json", &json]);
+    arguments.extend(["--folder", &folder]);
     arguments.extend(options.iter().map(String::as_str));
-    example("bench_embedded", &arguments)
+    example(ENGINE, "bench_embedded", &arguments)
 }
 
 /// The commit that is built, and whether something was changed since.
@@ -79,10 +85,17 @@ fn commit(root: &Path) -> anyhow::Result<String> {
     Ok(format!("{}{changed}", commit.trim()))
 }
 
-/// Builds and runs an example of the engine.
-fn example(name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
+/// The machine comes first, as in the other benchmarks.
+fn filter() -> anyhow::Result<bool> {
+    println!("command      cargo xtask bench filter");
+    println!("machine      {}", machine()?);
+    example("slipstream-cimi", "bench_filter", &[])
+}
+
+/// Builds and runs an example of a package.
+fn example(package: &str, name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = commands::cargo(&commands::root()?);
-    command.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-job-engine"]);
+    command.args(["run", "--release", "--locked", "--quiet", "--package", package]);
     commands::run(command.args(["--example", name, "--"]).args(arguments))?;
     Ok(true)
 }

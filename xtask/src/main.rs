@@ -26,6 +26,7 @@ cargo xtask <command>
   fuzz NAME --input FILE           gives a target one input once more
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
+  bench filter                     how long a filter takes to be parsed and to be held against a document
   bench embedded [--help]          what an engine in one process does in a second, and what that costs
   bench compare A.json B.json      two reports of `bench embedded` side by side";
 

@@ -33,7 +33,8 @@ pub const HTTP_SLOTS: usize = 128;
 const ANSWER: Duration = Duration::from_mins(1);
 /// Longest wait for what still uses the store when all have ended.
 const LAST_TASKS: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "benchmark";
+/// Of the administrator.
+pub const PASSWORD: &str = "benchmark";
 const ACTION: &str = "noop";
 
 /// An engine without an executor.
@@ -117,17 +118,32 @@ impl Engine {
         Ok(Listening { endpoint, stop, task: tokio::spawn(async move { server.serve(listener, asked).await }) })
     }
 
+    /// How requests of this process get to the server.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.server.transport()
+    }
+
     /// So many jobs are SUCCESS, there are no others, and nothing waits.
     pub async fn ensure_done(&self, jobs: u64) -> anyhow::Result<()> {
-        let count = async |filter: Option<&str>| {
-            let search = Search { filter: filter.map(str::to_owned), last: Some(0), ..Search::default() };
-            anyhow::Ok(self.client.search(JOB.name, &search).await?.count)
-        };
-        let (all, done) = (count(None).await?, count(Some("state='SUCCESS'")).await?);
+        let (all, done) = (self.count(None).await?, self.count(Some("state='SUCCESS'")).await?);
         ensure!(all == jobs && done == jobs, "{done} of {all} jobs are SUCCESS, and not {jobs}");
         let waiting = self.coordinator.waiting().await?;
         ensure!(waiting == 0, "{waiting} entries still wait");
         Ok(())
+    }
+
+    /// So many jobs are there, all QUEUED, and each waits.
+    pub async fn ensure_queued(&self, jobs: u64) -> anyhow::Result<()> {
+        let (all, queued) = (self.count(None).await?, self.count(Some("state='QUEUED'")).await?);
+        ensure!(all == jobs && queued == jobs, "{queued} of {all} jobs are QUEUED, and not {jobs}");
+        let waiting = self.coordinator.waiting().await?;
+        ensure!(u64::try_from(waiting)? == jobs, "{waiting} entries wait, and not {jobs}");
+        Ok(())
+    }
+
+    async fn count(&self, filter: Option<&str>) -> anyhow::Result<u64> {
+        let search = Search { filter: filter.map(str::to_owned), last: Some(0), ..Search::default() };
+        Ok(self.client.search(JOB.name, &search).await?.count)
     }
 
     /// Ends everything and puts the store into its one file.
@@ -159,9 +175,14 @@ impl Working {
 impl Listening {
     /// A client with connections of its own, logged in.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        let client = client(Arc::new(HttpTransport::new(&self.endpoint, false, ANSWER)?));
+        let client = client(self.transport()?);
         client.login().await?;
         Ok(client)
+    }
+
+    /// Connections of its own.
+    pub fn transport(&self) -> anyhow::Result<Arc<dyn Transport>> {
+        Ok(Arc::new(HttpTransport::new(&self.endpoint, false, ANSWER)?))
     }
 
     /// Once its clients are gone.

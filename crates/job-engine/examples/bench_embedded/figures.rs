@@ -70,7 +70,7 @@ impl Report {
     /// Prints what the next figures are about.
     pub fn about(text: &str) {
         println!("\n{text}");
-        println!("{:<38} {:>10} {:>22} {:<7} promised", "", "median", "runs", "unit");
+        println!("{:<38} {:>10} {:>22} {:<7} {:<18} compared", "", "median", "runs", "unit", "promised");
     }
 
     pub fn add(&mut self, figure: Figure) {

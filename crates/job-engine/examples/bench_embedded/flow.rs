@@ -9,7 +9,7 @@ use crate::Bench;
 use crate::engine::{Engine, HTTP_SLOTS, Listening, SLOTS, job};
 use crate::figures::{Figure, Report, percentile};
 use crate::load::{remove, submit};
-use crate::process::{Moment, Spent};
+use crate::process::Moment;
 
 /// Adds of which each is waited for until it is done.
 const PICKUPS: u64 = 1_000;
@@ -28,7 +28,8 @@ pub enum Way {
 impl Way {
     pub const BOTH: [Self; 2] = [Self::InProcess, Self::Http];
 
-    fn suffix(self) -> &'static str {
+    /// Of a figure's name.
+    pub fn suffix(self) -> &'static str {
         match self {
             Self::InProcess => "",
             Self::Http => "-http",
@@ -104,7 +105,8 @@ pub async fn adds_and_drain(bench: &mut Bench, way: Way) -> anyhow::Result<()> {
         remove(&path)?;
     }
     let raw = bench.raw;
-    let both = Spent { time: raw.insert.time + raw.finish.time, cpu: raw.insert.cpu + raw.finish.cpu };
+    let mut both = raw.insert;
+    both += raw.finish;
     let rates = spent.iter().map(|spent| spent.rate(jobs)).collect();
     let cpu = spent.iter().map(|spent| spent.cpu_each(jobs)).collect();
     bench.report.add(Figure::new(&name, "jobs/s", rates).at_least(promised).of("raw SQLite", both.rate(raw.rows)));

@@ -8,11 +8,14 @@ use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 use tokio::task::JoinSet;
 
+use crate::bulk::Bulk;
 use crate::engine::{Engine, job};
 use crate::process::{Moment, Spent};
 
 /// Adds under way at once while a store is filled.
 const CONCURRENT: usize = 1_024;
+/// Jobs after which is said how far that is.
+const PART: usize = 100_000;
 
 /// Adds so many jobs: each client adds one, waits for its answer, and adds the next.
 pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
@@ -37,7 +40,18 @@ pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
 
 /// Queues so many jobs, the fastest way there is.
 pub async fn fill(engine: &Engine, jobs: u64) -> anyhow::Result<()> {
-    submit(vec![engine.client.clone(); CONCURRENT], jobs).await
+    let bulk = Bulk::log_in(engine.transport()).await?;
+    for begin in (0..jobs).step_by(PART) {
+        let part = (jobs - begin).min(PART as u64);
+        match &bulk {
+            Some(bulk) => bulk.add(part).await?,
+            None => submit(vec![engine.client.clone(); CONCURRENT], part).await?,
+        }
+        if jobs > PART as u64 {
+            eprintln!("{} of {jobs} jobs queued", begin + part);
+        }
+    }
+    Ok(())
 }
 
 /// Stores with jobs that wait, each built once and copied for each run.
@@ -64,12 +78,20 @@ impl Stores {
         if path.exists() {
             return Ok((path, None));
         }
-        eprintln!("filling a store with {jobs} jobs");
         let begin = Moment::now();
         let engine = Engine::open(&path, false).await?;
         fill(&engine, jobs).await?;
+        engine.ensure_queued(jobs).await?;
         engine.close().await?;
         Ok((path, Some(begin.until(Moment::now()))))
+    }
+
+    /// Such a store, which the caller may change.
+    pub async fn take(&mut self, jobs: u64) -> anyhow::Result<(PathBuf, Option<Spent>)> {
+        let (filled, built) = self.filled(jobs).await?;
+        let path = self.fresh();
+        std::fs::rename(filled, &path)?;
+        Ok((path, built))
     }
 
     /// A copy of such a store that lies on the disk.

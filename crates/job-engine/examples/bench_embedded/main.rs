@@ -4,7 +4,9 @@
 //! are medians of several runs. Beside each stands its ratio to something simpler that was measured in the same
 //! invocation, because machines and disks differ.
 
+mod backlog;
 mod baseline;
+mod bulk;
 mod components;
 mod counter;
 mod drain;
@@ -17,7 +19,7 @@ mod process;
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::{Parser, Subcommand};
 
 use self::baseline::Raw;
@@ -27,9 +29,23 @@ use self::load::Stores;
 use self::process::Spent;
 
 /// Names that `--only` takes.
-const NAMES: [&str; 6] = ["drain", "adds-and-drain", "adds-and-drain-http", "submit", "pickup", "components"];
-/// Jobs drained unless somebody says otherwise: a few, and many.
-const DRAINED: [u64; 2] = [20_000, 200_000];
+const NAMES: [&str; 9] = [
+    "drain-20000",
+    "drain-200000",
+    "drain-backlog",
+    "adds-and-drain",
+    "adds-and-drain-http",
+    "submit",
+    "bulk-add",
+    "pickup",
+    "components",
+];
+/// Jobs of each run unless somebody says otherwise, and many.
+const FEW: u64 = 20_000;
+const MANY: u64 = 200_000;
+
+/// Over HTTP each has a connection beside those of the executor, and a server takes 512.
+const MOST_SUBMITTERS: usize = 256;
 
 #[derive(Parser)]
 struct Arguments {
@@ -39,8 +55,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measures
+    /// Measures what an engine in one process does in a second, and what that costs
+    #[command(override_usage = "cargo xtask bench embedded [OPTIONS]")]
     Run(Options),
+    /// One run of `drain-backlog`
+    #[command(hide = true)]
+    BacklogFew { store: PathBuf, jobs: u64 },
+    /// One run of `drain-backlog`
+    #[command(hide = true)]
+    BacklogMany { store: PathBuf, jobs: u64 },
     /// Prints two reports side by side
     Compare {
         /// The report of before
@@ -52,9 +75,12 @@ enum Task {
 
 #[derive(clap::Args)]
 struct Options {
-    /// Jobs of each run, instead of 20,000 (and, for draining, 200,000)
+    /// Jobs of each run, instead of 20,000; then nothing is measured with 200,000
     #[arg(long)]
     jobs: Option<u64>,
+    /// Jobs that wait at the large backlog
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog: u64,
     /// Submitters, each of which adds one job at a time
     #[arg(long, default_value_t = 64)]
     submitters: usize,
@@ -64,20 +90,20 @@ struct Options {
     /// Only these measurements
     #[arg(long, value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
-    /// Where the figures go as JSON
+    /// Where the figures go as JSON; seen from the root of the project [default: target/bench/embedded.json]
     #[arg(long)]
-    json: PathBuf,
-    /// Where stores are kept meanwhile: on the disk that is to be measured
-    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where stores are kept meanwhile, and the figures: on the disk that is to be measured
+    #[arg(long, hide = true)]
     folder: PathBuf,
     /// What is measured
-    #[arg(long)]
+    #[arg(long, hide = true)]
     commit: String,
     /// On what
-    #[arg(long)]
+    #[arg(long, hide = true)]
     machine: String,
     /// The command line, for the report
-    #[arg(long)]
+    #[arg(long, hide = true)]
     command: String,
 }
 
@@ -91,47 +117,64 @@ struct Bench {
     raw: Raw,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {
-        Task::Run(options) => run(options).await,
-        Task::Compare { before, after } => figures::compare(&before, &after),
-    }
+fn main() -> anyhow::Result<()> {
+    return_large_blocks();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match Arguments::parse().task {
+            Task::Run(options) => run(options).await,
+            Task::BacklogFew { store, jobs } => backlog::few(&store, jobs).await,
+            Task::BacklogMany { store, jobs } => backlog::many(&store, jobs).await,
+            Task::Compare { before, after } => figures::compare(&before, &after),
+        }
+    })
 }
+
+/// As `slipstream-job` does.
+#[cfg(target_env = "gnu")]
+fn return_large_blocks() {
+    // SAFETY: mallopt sets a parameter of the allocator, and no other thread runs yet.
+    let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 256 * 1024) };
+    assert_eq!(is_set, 1, "the threshold is within the allocator's limits");
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn return_large_blocks() {}
 
 async fn run(options: Options) -> anyhow::Result<()> {
     ensure!(options.runs > 0, "--runs takes a number from 1");
     ensure!(options.jobs != Some(0), "--jobs takes a number from 1");
+    ensure!(
+        options.submitters > 0 && options.submitters <= MOST_SUBMITTERS,
+        "--submitters takes 1 to {MOST_SUBMITTERS}"
+    );
     std::fs::create_dir_all(&options.folder)?;
-    let folder = tempfile::tempdir_in(&options.folder)?;
+    let folder = tempfile::Builder::new().prefix("stores-").tempdir_in(&options.folder)?;
     let report = Report::new(options.commit, options.machine, options.command);
     let stores = Stores::new(folder.path());
     let (runs, submitters) = (options.runs, options.submitters);
-    let jobs = options.jobs.unwrap_or(DRAINED[0]);
+    let jobs = options.jobs.unwrap_or(FEW);
     let mut bench = Bench { stores, report, runs, jobs, submitters, raw: Raw::default() };
     baselines(&mut bench).await?;
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    if wanted("drain") {
-        for jobs in options.jobs.map_or(DRAINED.to_vec(), |jobs| vec![jobs]) {
-            drain::run(&mut bench, jobs).await?;
+    for name in NAMES.into_iter().filter(|name| options.only.is_empty() || options.only.iter().any(|only| only == name))
+    {
+        match name {
+            "drain-20000" => drain::run(&mut bench, jobs).await?,
+            "drain-200000" if options.jobs.is_none() => drain::run(&mut bench, MANY).await?,
+            "drain-200000" => {}
+            "drain-backlog" => backlog::run(&mut bench, options.backlog).await?,
+            "adds-and-drain" => flow::adds_and_drain(&mut bench, Way::InProcess).await?,
+            "adds-and-drain-http" => flow::adds_and_drain(&mut bench, Way::Http).await?,
+            "submit" => flow::submits(&mut bench).await?,
+            "bulk-add" => bulk::run(&mut bench).await?,
+            "pickup" => flow::pickup(&mut bench).await?,
+            "components" => components::run(&mut bench).await?,
+            name => bail!("there is no measurement {name}"),
         }
     }
-    for (name, way) in [("adds-and-drain", Way::InProcess), ("adds-and-drain-http", Way::Http)] {
-        if wanted(name) {
-            flow::adds_and_drain(&mut bench, way).await?;
-        }
-    }
-    if wanted("submit") {
-        flow::submits(&mut bench).await?;
-    }
-    if wanted("pickup") {
-        flow::pickup(&mut bench).await?;
-    }
-    if wanted("components") {
-        components::run(&mut bench).await?;
-    }
-    bench.report.write(&options.json)?;
-    println!("\nwritten      {}", options.json.display());
+    let json = options.json.unwrap_or_else(|| options.folder.join("embedded.json"));
+    bench.report.write(&json)?;
+    println!("\nwritten      {}", json.display());
     Ok(())
 }
 

@@ -33,6 +33,13 @@ pub struct Spent {
     pub cpu: Duration,
 }
 
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, more: Self) {
+        self.time += more.time;
+        self.cpu += more.cpu;
+    }
+}
+
 impl Spent {
     /// Of so many things, how many in a second.
     pub fn rate(self, number: u64) -> f64 {
@@ -63,6 +70,23 @@ fn cpu(clock: libc::clockid_t) -> Duration {
     assert_eq!(answer, 0, "every Linux has the clocks of processor time");
     let seconds = u64::try_from(time.tv_sec).expect("processor time is not negative");
     Duration::new(seconds, u32::try_from(time.tv_nsec).expect("nanoseconds are below a billion"))
+}
+
+/// Memory of this process in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub resident: f64,
+    /// The most that was ever resident.
+    pub highest: f64,
+}
+
+pub fn memory() -> anyhow::Result<Memory> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let field = |name: &str| -> anyhow::Result<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
+    };
+    Ok(Memory { resident: field("VmRSS:")?, highest: field("VmHWM:")? })
 }
 
 /// Processor time of the living threads so far, by name (equal names are added up).
