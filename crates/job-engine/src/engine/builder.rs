@@ -15,9 +15,9 @@ use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::stop::Stop;
 
 /// How many jobs at once, unless somebody says otherwise.
-pub const DEFAULT_SLOTS: usize = 8;
+const DEFAULT_SLOTS: usize = 8;
 /// How long running jobs may go on after a stop was asked for, unless somebody says otherwise.
-pub const DEFAULT_GRACE: Duration = Duration::from_mins(2);
+const DEFAULT_GRACE: Duration = Duration::from_mins(2);
 
 /// Describes an engine, and [starts](Self::start) it. From [`Engine::builder`].
 #[must_use = "an engine begins with `start`"]

@@ -64,7 +64,6 @@ pub struct Engine {
 
 impl Engine {
     /// An engine that is still to be described; [`EngineBuilder::start`] starts it.
-    #[must_use]
     pub fn builder() -> EngineBuilder {
         EngineBuilder::default()
     }

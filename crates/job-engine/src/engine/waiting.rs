@@ -49,16 +49,13 @@ impl Waiting {
                 Err(error) => return Err(error.into()),
             }
             // The entry of a job that is not final goes only when something else is wrong, which others mend.
-            match entry.filter(|entry| departed.as_ref() != Some(entry)) {
-                Some(entry) => {
-                    if timeout(LOOK_AGAIN, self.departure(&entry)).await.is_ok() {
-                        departed = Some(entry);
-                    }
-                }
-                None => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let Some(entry) = entry.filter(|entry| departed.as_ref() != Some(entry)) else {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            };
+            if timeout(LOOK_AGAIN, self.departure(&entry)).await.is_ok() {
+                departed = Some(entry);
             }
         }
     }

@@ -18,10 +18,19 @@ pub const PASSWORD_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD";
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another engine holds it.
-    #[error("another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir", path.display())]
+    #[error("another engine uses the data directory {}", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
+    },
+    /// The folder cannot be made.
+    #[error("cannot make the data directory {}", path.display())]
+    Make {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
     },
     /// The database is there, without anything in it.
     #[error("the database {} is empty: restore it from a backup, or remove it to start without jobs", path.display())]
@@ -93,7 +102,7 @@ impl DataDir {
     /// Makes the folder if it is missing, readable by its owner alone, and locks it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(refused("make the data directory", path, ": choose another with --data-dir"))?;
+        made.map_err(|source| DataDirError::Make { path: path.to_owned(), source })?;
         let lock = path.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(refused(
             "open",
@@ -227,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = DataDir::open(folder.path()).unwrap();
         let refused = DataDir::open(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains("another slipstream-job up uses the data directory"), "{refused}");
+        assert!(refused.contains("another engine uses the data directory"), "{refused}");
         drop(first);
         DataDir::open(folder.path()).unwrap();
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use ipnet::IpNet;
 use serde_json::json;
 use slipstream_action::Catalogue;
@@ -21,6 +21,7 @@ use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::server::sessions::ADMINISTRATOR;
 use crate::stop::Stop;
+use data_dir::DataDirError;
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
 const DEMO_DISTRIBUTOR: &str = "dummy_test_action";
@@ -83,10 +84,16 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     demo.and(ran.map_err(Into::into))
 }
 
-/// With the words of the command line.
+/// The same, with what can be done about it on the command line.
 fn start_error(error: EngineError) -> anyhow::Error {
     match error {
-        EngineError::Listen { address, source } => anyhow::Error::new(source).context(format!(
+        EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
+            "another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir",
+            path.display()
+        ),
+        EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)
+            .context(format!("cannot make the data directory {}: choose another with --data-dir", path.display())),
+        EngineError::Listen { address, source } => anyhow!(source).context(format!(
             "cannot listen on {address}: end what listens there, or choose another address with --listen"
         )),
         error => error.into(),

@@ -49,7 +49,7 @@ async fn reopen(folder: &Path) -> Engine {
         match Engine::builder().folder(folder).action("succeed", succeed).start().await {
             Ok(engine) => Some(engine),
             Err(EngineError::Folder(error)) => {
-                assert!(error.to_string().contains("another slipstream-job up uses"), "{error}");
+                assert!(error.to_string().starts_with("another engine uses the data directory"), "{error}");
                 None
             }
             Err(error) => panic!("{error}"),
