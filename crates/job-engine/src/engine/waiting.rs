@@ -84,3 +84,120 @@ fn entry_of(job: &Job) -> Option<String> {
     let entry = job.others.get("properties")?.get(job_document::ENTRY_PROPERTY)?.as_str()?;
     nodes::is_entry(entry).then(|| entry.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use slipstream_cimi::State;
+    use slipstream_coordination::embedded::EmbeddedSession;
+    use slipstream_coordination::session::{Mode, Operation, Session, make_path};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::executor::tests::fake_server::{FakeServer, Fault};
+
+    const JOB: &str = "job/1";
+    const ENTRY: &str = "/job/entries/entry-999-0000000001";
+
+    struct World {
+        server: FakeServer,
+        session: EmbeddedSession,
+        waiting: Waiting,
+    }
+
+    /// A job that runs, with its entry in the queue.
+    async fn world() -> World {
+        let coordinator = Embedded::new();
+        let session = coordinator.session();
+        make_path(&session, nodes::ENTRIES).await.unwrap();
+        session.commit(vec![Operation::create(ENTRY, JOB, Mode::Persistent)]).await.unwrap();
+        let world = World { server: FakeServer::default(), session, waiting: Waiting::new(coordinator) };
+        world.store(State::Running);
+        world
+    }
+
+    impl World {
+        fn store(&self, state: State) {
+            self.server.store(JOB, "noop", state);
+            let mut job = self.server.document(JOB);
+            job.insert("properties".to_owned(), json!({ job_document::ENTRY_PROPERTY: ENTRY }));
+            self.server.store_document(job);
+        }
+
+        async fn delete_entry(&self) {
+            self.session.commit(vec![Operation::delete(ENTRY)]).await.unwrap();
+        }
+
+        async fn wait(&self) -> Result<Job, EngineError> {
+            self.waiting.until_final(&self.server.client(), JOB).await
+        }
+
+        fn readings(&self) -> usize {
+            self.server.served(JOB).len()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_read_again_when_its_entry_goes_and_not_before() {
+        let world = world().await;
+        let begin = Instant::now();
+        let end = async {
+            sleep(LOOK_AGAIN / 2).await;
+            assert_eq!(world.readings(), 1);
+            world.store(State::Success);
+            world.delete_entry().await;
+        };
+        let (done, ()) = tokio::join!(world.wait(), end);
+        assert_eq!(done.unwrap().state, State::Success);
+        assert_eq!((world.readings(), begin.elapsed()), (2, LOOK_AGAIN / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_of_which_nothing_tells_is_seen_all_the_same() {
+        let world = world().await;
+        let begin = Instant::now();
+        let end = async {
+            sleep(Duration::from_secs(1)).await;
+            world.store(State::Failed);
+        };
+        let (done, ()) = tokio::join!(world.wait(), end);
+        assert_eq!((done.unwrap().state, begin.elapsed()), (State::Failed, LOOK_AGAIN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_without_its_entry_is_read_after_growing_pauses() {
+        let world = world().await;
+        world.delete_entry().await;
+        let end = async {
+            sleep(Duration::from_secs(3600)).await;
+            let readings = world.readings();
+            assert!((7_000..7_300).contains(&readings), "twice a second at most: {readings}");
+            world.store(State::Stopped);
+        };
+        let begin = Instant::now();
+        let (done, ()) = tokio::join!(world.wait(), end);
+        assert_eq!(done.unwrap().state, State::Stopped);
+        assert!(begin.elapsed() <= Duration::from_secs(3600) + LONGEST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readings_may_fail_for_a_while_but_not_for_ever() {
+        let world = world().await;
+        world.store(State::Success);
+        let mut left = MOST_FAILURES;
+        world.server.script(move |_| {
+            left = left.saturating_sub(1);
+            if left > 0 { Fault::Status(503) } else { Fault::None }
+        });
+        assert_eq!(world.wait().await.unwrap().state, State::Success);
+        assert_eq!(world.server.injected(), MOST_FAILURES as usize - 1);
+        world.server.script(|_| Fault::Status(503));
+        let failed = world.wait().await;
+        assert!(matches!(failed, Err(EngineError::Request(_))), "{failed:?}");
+        world.server.script(|_| Fault::Status(400));
+        let injected = world.server.injected();
+        let failed = world.wait().await;
+        assert!(matches!(failed, Err(EngineError::Request(_))), "{failed:?}");
+        assert_eq!(world.server.injected(), injected + 1, "what cannot get better is not tried again");
+    }
+}
