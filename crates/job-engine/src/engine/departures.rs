@@ -96,12 +96,16 @@ impl Drop for Waiter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use slipstream_coordination::embedded::EmbeddedSession;
     use slipstream_coordination::session::{Mode, Operation, make_path};
     use slipstream_coordination::{Coordinator, Embedded};
+    use tokio::time::timeout;
 
     use super::*;
 
+    const LIMIT: Duration = Duration::from_mins(1);
     const FIRST: &str = "/job/entries/entry-999-0000000001";
     const SECOND: &str = "/job/entries/entry-999-0000000002";
 
@@ -136,7 +140,7 @@ mod tests {
         departures.of(FIRST).await;
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn more_changes_than_a_watch_holds_hide_no_departure() {
         let (session, departures) = queue().await;
         let mut wait = Box::pin(departures.of(FIRST));
@@ -149,7 +153,7 @@ mod tests {
                 .unwrap();
         }
         delete(&session, FIRST).await;
-        wait.await;
+        timeout(LIMIT, wait).await.unwrap();
     }
 
     #[tokio::test]

@@ -96,6 +96,7 @@ mod tests {
     use super::*;
     use crate::executor::tests::fake_server::{FakeServer, Fault};
 
+    const LIMIT: Duration = Duration::from_hours(2);
     const JOB: &str = "job/1";
     const ENTRY: &str = "/job/entries/entry-999-0000000001";
 
@@ -129,7 +130,7 @@ mod tests {
         }
 
         async fn wait(&self) -> Result<Job, EngineError> {
-            self.waiting.until_final(&self.server.client(), JOB).await
+            timeout(LIMIT, self.waiting.until_final(&self.server.client(), JOB)).await.expect("in time")
         }
 
         fn readings(&self) -> usize {
