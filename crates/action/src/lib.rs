@@ -48,6 +48,18 @@ pub trait Action: Send + Sync {
     async fn run(&self, job: JobHandle) -> Result<Success, Failure>;
 }
 
+/// An asynchronous function of the handle is an action too.
+#[async_trait]
+impl<F, Run> Action for F
+where
+    F: Fn(JobHandle) -> Run + Send + Sync,
+    Run: Future<Output = Result<Success, Failure>> + Send,
+{
+    async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
+        self(job).await
+    }
+}
+
 /// The action ended well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Success {

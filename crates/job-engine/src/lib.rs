@@ -1,13 +1,14 @@
 //! The `SlipStream` job engine: server, executor and distributors. `ARCHITECTURE.md` follows one job through it.
 //!
-//! [`server`], [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue. [`up`] puts
-//! them together in one process.
+//! [`Engine`] is all of it in your own program, see [`engine`]; the crate's binary is built on it. [`server`],
+//! [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue.
 
 pub mod actions;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod distributor;
+pub mod engine;
 pub mod executor;
 pub mod nodes;
 pub mod pauses;
@@ -15,3 +16,12 @@ pub mod server;
 pub mod stop;
 pub mod telemetry;
 pub mod up;
+
+pub use engine::{Engine, EngineBuilder, EngineError, Submit};
+pub use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
+pub use slipstream_cimi::{Client, Document, Job, State};
+
+/// The examples of the README are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -14,7 +14,7 @@ const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChang
 /// Kept from the add to the end, because the entry has it in its name: an edit neither changes nor removes it (quirk 39).
 const PRIORITY: &str = "priority";
 /// Where a reader finds the queue entry.
-const ENTRY_PROPERTY: &str = "zookeeper-path";
+pub(crate) const ENTRY_PROPERTY: &str = "zookeeper-path";
 /// Longest status message in characters; what is longer keeps its first and last half (quirk 10).
 const LONGEST_MESSAGE: usize = 100_000;
 

@@ -4,16 +4,70 @@
 //! `endpoint` the address of the running API.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Environment variable with the administrator's password.
 pub const PASSWORD_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD";
+
+/// What is wrong with a data directory.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another engine holds it.
+    #[error("another engine uses the data directory {}", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be made.
+    #[error("cannot make the data directory {}", path.display())]
+    Make {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The database is there, without anything in it.
+    #[error("the database {} is empty: restore it from a backup, or remove it to start without jobs", path.display())]
+    EmptyDatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file of the password is there, without one.
+    #[error("{} is empty: write a password into it, or remove it and a new one is made", path.display())]
+    EmptyPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The password in the environment is no text.
+    #[error("{PASSWORD_VARIABLE} is not UTF-8")]
+    NotText,
+    /// The operating system refuses something.
+    #[error("cannot {what} {}{advice}", path.display())]
+    Refused {
+        /// What was tried, e.g. `open`.
+        what: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What its reader may do, with a colon before it; may be empty.
+        advice: &'static str,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+const CHECK_THE_OWNER: &str = ": check who owns the data directory";
+
+fn refused(what: &'static str, path: &Path, advice: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Refused { what, path, advice, source }
+}
 
 /// A data directory that this process holds.
 #[derive(Debug)]
@@ -46,24 +100,19 @@ impl Password {
 
 impl DataDir {
     /// Makes the folder if it is missing, readable by its owner alone, and locks it.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-            format!("cannot make the data directory {}: choose another with --data-dir", path.display())
-        })?;
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|source| DataDirError::Make { path: path.to_owned(), source })?;
         let lock = path.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock)
-            .with_context(|| format!("cannot open {}: check who owns the data directory", lock.display()))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(refused(
+            "open",
+            &lock,
+            CHECK_THE_OWNER,
+        ))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: file }),
-            Err(TryLockError::WouldBlock) => bail!(
-                "another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir",
-                path.display()
-            ),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", lock.display())),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(refused("lock", &lock, "")(error)),
         }
     }
 
@@ -74,25 +123,22 @@ impl DataDir {
     }
 
     /// The store's file, which only its owner may read: it holds the hashes of passwords.
-    pub fn database(&self) -> anyhow::Result<PathBuf> {
+    pub fn database(&self) -> Result<PathBuf, DataDirError> {
         let path = self.path.join("jobs.db");
-        let place = path.display();
         match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
             Ok(_) => Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => match std::fs::metadata(&path) {
-                Ok(found) if found.len() == 0 => {
-                    bail!("the database {place} is empty: restore it from a backup, or remove it to start without jobs")
-                }
+                Ok(found) if found.len() == 0 => Err(DataDirError::EmptyDatabase { path }),
                 _ => Ok(path),
             },
-            Err(error) => Err(error).with_context(|| format!("cannot make {place}: check who owns the data directory")),
+            Err(error) => Err(refused("make", &path, CHECK_THE_OWNER)(error)),
         }
     }
 
     /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
-    pub fn password(&self) -> anyhow::Result<Password> {
+    pub fn password(&self) -> Result<Password, DataDirError> {
         if let Some(value) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
-            let Ok(value) = value.into_string() else { bail!("{PASSWORD_VARIABLE} is not UTF-8") };
+            let value = value.into_string().map_err(|_| DataDirError::NotText)?;
             return Ok(Password { secret: value.into(), place: format!("from {PASSWORD_VARIABLE}") });
         }
         let path = password_file(&self.path);
@@ -102,36 +148,34 @@ impl DataDir {
         }
         let secret = hex::encode(rand::random::<[u8; 16]>());
         // Under its name only when it is whole: a crash leaves no empty password.
-        let write = || -> std::io::Result<()> {
+        let write = || -> io::Result<()> {
             let unfinished = path.with_extension("new");
             let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
             file.write_all(format!("{secret}\n").as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&unfinished, &path)
         };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
+        write().map_err(refused("write", &path, ""))?;
         Ok(Password { secret: secret.into(), place })
     }
 
     /// Writes down where the API listens, for command lines on this machine, and answers it.
-    pub fn announce(&self, address: SocketAddr) -> anyhow::Result<String> {
+    pub fn announce(&self, address: SocketAddr) -> Result<String, DataDirError> {
         let reachable = match address.ip() {
             ip if ip.is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
             _ => address,
         };
         let endpoint = format!("http://{reachable}");
         let path = endpoint_file(&self.path);
-        std::fs::write(&path, &endpoint).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, &endpoint).map_err(refused("write", &path, ""))?;
         Ok(endpoint)
     }
 
     /// Takes the address away again.
-    pub fn retract(&self) -> anyhow::Result<()> {
+    pub fn retract(&self) -> Result<(), DataDirError> {
         let path = endpoint_file(&self.path);
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused("remove", &path, "")(error)),
             _ => Ok(()),
         }
     }
@@ -153,16 +197,16 @@ pub fn default_path() -> Option<PathBuf> {
 }
 
 /// The administrator's password as a data directory has it, if it has one.
-pub fn read_password(data_dir: &Path) -> anyhow::Result<Option<SecretString>> {
+pub fn read_password(data_dir: &Path) -> Result<Option<SecretString>, DataDirError> {
     let path = password_file(data_dir);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => SecretString::from(text),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Err(error) => return Err(refused("read", &path, "")(error)),
     };
     let secret = SecretString::from(text.expose_secret().trim());
     if secret.expose_secret().is_empty() {
-        bail!("{} is empty: write a password into it, or remove it and a new one is made", path.display());
+        return Err(DataDirError::EmptyPassword { path });
     }
     Ok(Some(secret))
 }
@@ -192,7 +236,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = DataDir::open(folder.path()).unwrap();
         let refused = DataDir::open(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains("another slipstream-job up uses the data directory"), "{refused}");
+        assert!(refused.contains("another engine uses the data directory"), "{refused}");
         drop(first);
         DataDir::open(folder.path()).unwrap();
     }

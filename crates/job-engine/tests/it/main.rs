@@ -4,6 +4,7 @@ mod access;
 mod acl_matrix;
 mod api;
 mod bad_input;
+mod engine;
 mod failing_store;
 mod kill;
 mod leases;

@@ -1,0 +1,146 @@
+//! [`EngineBuilder`]: what an engine is to be like.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use slipstream_action::{Action, Catalogue};
+
+use super::error::EngineError;
+use super::{Engine, parts};
+use crate::clock::Clock;
+use crate::distributor::configured::Configured;
+use crate::server::DEFAULT_MAX_ATTEMPTS;
+use crate::stop::Stop;
+
+/// How many jobs at once, unless somebody says otherwise.
+const DEFAULT_SLOTS: usize = 8;
+/// How long running jobs may go on after a stop was asked for, unless somebody says otherwise.
+const DEFAULT_GRACE: Duration = Duration::from_mins(2);
+
+/// Describes an engine, and [starts](Self::start) it. From [`Engine::builder`].
+#[must_use = "an engine begins with `start`"]
+pub struct EngineBuilder {
+    pub(super) folder: Option<PathBuf>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) proxies: Vec<IpNet>,
+    pub(super) slots: usize,
+    pub(super) attempts: u32,
+    pub(super) grace: Duration,
+    pub(super) catalogue: Catalogue,
+    pub(super) distributors: Vec<Configured>,
+    pub(super) clock: Clock,
+    pub(super) stop: Stop,
+    /// A name that was given to a second action.
+    pub(super) same_name: Option<String>,
+}
+
+impl Default for EngineBuilder {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            listen: None,
+            proxies: Vec::new(),
+            slots: DEFAULT_SLOTS,
+            attempts: DEFAULT_MAX_ATTEMPTS,
+            grace: DEFAULT_GRACE,
+            catalogue: Catalogue::new(),
+            distributors: Vec::new(),
+            clock: Clock::system(),
+            stop: Stop::new(),
+            same_name: None,
+        }
+    }
+}
+
+impl EngineBuilder {
+    /// Adds an action: a type that implements [`Action`], or an asynchronous function of a
+    /// [`JobHandle`](slipstream_action::JobHandle). Two of one name are an error of [`start`](Self::start).
+    pub fn action(self, name: &str, action: impl Action + 'static) -> Self {
+        self.register(name, action, None)
+    }
+
+    /// Adds an action of which no run may take longer than this; what does is cancelled, and its job FAILED.
+    pub fn action_within(self, limit: Duration, name: &str, action: impl Action + 'static) -> Self {
+        self.register(name, action, Some(limit))
+    }
+
+    fn register(mut self, name: &str, action: impl Action + 'static, limit: Option<Duration>) -> Self {
+        if !self.catalogue.register(name, action, limit) {
+            self.same_name = Some(name.to_owned());
+        }
+        self
+    }
+
+    /// Keeps everything in this folder, made if it is missing, of which one engine at a time is the only user. Without
+    /// it: in a temporary folder that goes with the engine.
+    pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.folder = Some(path.into());
+        self
+    }
+
+    /// How many jobs run at once, 8 without this; 0 counts as 1.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// How often a job may be claimed and lost before it is given up, 5 times without this (decision 6).
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// How long running jobs may go on after [`Engine::stop`], 2 minutes without this. Then they are cancelled, and run
+    /// again when the folder is opened again.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Offers the API over HTTP too. With port 0 the system chooses one, and [`Engine::address`] answers it.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Stops when this is asked to, as by [`Engine::stop`]: so one signal can end several parts of a program.
+    pub fn stopped_by(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Tells the time of day by this clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// All actions at once, instead of those added before.
+    pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
+        self.catalogue = catalogue;
+        self
+    }
+
+    /// Adds jobs on schedules.
+    pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
+        self.distributors = distributors;
+        self
+    }
+
+    /// Whose word counts over HTTP when they say who asks: the networks of proxies.
+    pub fn proxies(mut self, proxies: Vec<IpNet>) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Starts the engine on the runtime that this is awaited on: jobs that wait in its folder begin at once. Needs a
+    /// runtime with time and, to listen, with input and output.
+    pub async fn start(self) -> Result<Engine, EngineError> {
+        match self.same_name {
+            Some(name) => Err(EngineError::SameName { name }),
+            None => parts::start(self).await,
+        }
+    }
+}

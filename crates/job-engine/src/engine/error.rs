@@ -1,0 +1,78 @@
+//! [`EngineError`]: what can go wrong with an engine.
+
+use std::net::SocketAddr;
+
+use slipstream_coordination::session;
+use tokio::task::JoinError;
+
+use crate::server::StartError;
+use crate::server::reconcile::ReconcileError;
+use crate::server::store::StoreError;
+use crate::server::store::sqlite::OpenError;
+use crate::up::data_dir::DataDirError;
+
+/// Why an engine does not start, does not do what it was asked for, or has ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The name of two actions.
+    #[error("two actions are called {name}")]
+    SameName {
+        /// Their name.
+        name: String,
+    },
+    /// There is no place for a temporary folder.
+    #[error("cannot make a temporary folder")]
+    Temporary(#[source] std::io::Error),
+    /// The folder cannot be used; another engine may be using it.
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
+    /// The API cannot listen.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where it should.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The jobs that are to be queued again cannot be read.
+    #[error("cannot read the jobs that wait")]
+    Waiting(#[source] StoreError),
+    /// They cannot be queued.
+    #[error("cannot rebuild the queue")]
+    Queue(#[source] session::Error),
+    /// Those that had no entry cannot be queued.
+    #[error("cannot queue the jobs that wait")]
+    Reconcile(#[source] ReconcileError),
+    /// The server does not start.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// Somebody asked to stop before everything had started.
+    #[error("asked to stop before it had started")]
+    Stopped,
+    /// A request to the engine has no good answer.
+    #[error(transparent)]
+    Request(#[from] slipstream_cimi::Error),
+    /// Somebody deleted the job that is waited for.
+    #[error("{id} was deleted")]
+    Deleted {
+        /// The job.
+        id: String,
+    },
+    /// The engine has ended: nothing more will happen to the job that is waited for.
+    #[error("the engine has ended")]
+    Ended,
+    /// A part of the engine has ended while it was needed.
+    #[error("a part of the engine has ended before it was asked to")]
+    EndedEarly(#[source] Option<JoinError>),
+    /// A part of the engine has panicked.
+    #[error("a part of the engine has crashed")]
+    Crashed(#[source] JoinError),
+    /// The store cannot be closed. What was answered is on disk all the same.
+    #[error("cannot close the store")]
+    Close(#[source] StoreError),
+}
