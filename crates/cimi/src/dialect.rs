@@ -17,6 +17,15 @@ pub const SERVICE_ATTRIBUTES: &[&str] = &["id", "resourceURI", "created", "updat
 /// Attributes that an edit's `select` cannot delete (specification 3.5).
 pub const UNDELETABLE_ATTRIBUTES: &[&str] = &["id", "created", "updated", "resourceURI", "acl"];
 
+/// Member of the entry point of a server that takes lists of reports (extension).
+pub const REPORTS: &str = "reports";
+/// Where it takes them, below `/api/`.
+pub const REPORTS_PLACE: &str = "job/reports";
+/// Member of the entry point of a server that takes lists of jobs to add (extension).
+pub const BULK_ADD: &str = "bulkAdd";
+/// Most items of such a list.
+pub const MOST_ITEMS: usize = 1_000;
+
 /// A kind of resource: its type as in ids and URLs, and the names derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
