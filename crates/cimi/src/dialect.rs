@@ -6,6 +6,8 @@ use crate::resource::Document;
 
 /// Name of the session cookie.
 pub const COOKIE_NAME: &str = "com.sixsq.slipstream.cookie";
+/// Id of the cloud entry point.
+pub const ENTRY_POINT: &str = "cloud-entry-point";
 /// The `resourceURI` of the cloud entry point.
 pub const ENTRY_POINT_URI: &str = "http://schemas.dmtf.org/cimi/2/CloudEntryPoint";
 /// The rel by which Python programs stop a job.

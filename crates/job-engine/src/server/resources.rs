@@ -17,7 +17,7 @@ use super::{Shared, schema};
 use crate::clock;
 
 /// Id of the entry point.
-pub const ENTRY_POINT: &str = "cloud-entry-point";
+pub const ENTRY_POINT: &str = dialect::ENTRY_POINT;
 /// Members of the entry point that an administrator may set.
 const ENTRY_POINT_MEMBERS: [&str; 3] = ["name", "description", "properties"];
 
