@@ -1,5 +1,6 @@
 //! [`Client`]: login, cookie, one re-login on 403, repeatable adds; all above a [`Transport`].
 
+pub mod lists;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use secrecy::SecretString;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::session::Session;
@@ -82,16 +85,16 @@ impl Client {
     /// carried out already answers the id of the first (decision 11), also if that first answer was lost.
     pub async fn add(&self, kind: &str, document: &Document, key: Option<&str>) -> Result<String, Error> {
         let call = Call { key: key.map(header_value), ..Call::new(Method::POST, path(kind)).json(document) };
-        match self.send(&call).await {
+        match self.send::<Document>(&call).await {
             Ok(answer) => match answer.get("resource-id") {
                 Some(Value::String(id)) => Ok(id.clone()),
                 _ => Err(call.unintelligible("it has no resource-id")),
             },
-            // Any other code refuses the attempt that adds, and names its job.
-            Err(Error::Refused {
-                refusal: Refusal { status: 409, resource_id: Some(id), code: None | Some(Code::Conflict), .. },
-                ..
-            }) if key.is_some() => Ok(id),
+            Err(Error::Refused { refusal: Refusal { status, resource_id: Some(id), code, .. }, .. })
+                if key.is_some() && is_earlier_add(status, code) =>
+            {
+                Ok(id)
+            }
             Err(error) => Err(error),
         }
     }
@@ -103,7 +106,7 @@ impl Client {
             let mut select = form_urlencoded::Serializer::new(String::new());
             path = format!("{path}?{}", select.append_pair("$select", &remove.join(",")).finish());
         }
-        let answer = self.send(&Call::new(Method::PUT, path).json(changes)).await?;
+        let answer: Document = self.send(&Call::new(Method::PUT, path).json(changes)).await?;
         // specification 3.5: some servers answer the standard body instead of the document
         let is_standard_body = answer.get("status").is_some_and(Value::is_number) && !answer.contains_key("id");
         if is_standard_body { self.get(id).await } else { Ok(answer) }
@@ -111,7 +114,7 @@ impl Client {
 
     /// Deletes a document.
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
-        self.send(&Call::new(Method::DELETE, path(id))).await.map(drop)
+        self.send::<Document>(&Call::new(Method::DELETE, path(id))).await.map(drop)
     }
 
     /// Searches a collection.
@@ -125,8 +128,8 @@ impl Client {
         self.send(&Call::new(Method::POST, format!("{}{}", path(id), segment(name)))).await
     }
 
-    async fn send(&self, call: &Call) -> Result<Document, Error> {
-        call.document(self.session.send(call, &self.marks).await?)
+    async fn send<Answer: DeserializeOwned>(&self, call: &Call) -> Result<Answer, Error> {
+        call.answer(self.session.send(call, &self.marks).await?)
     }
 }
 
@@ -145,8 +148,12 @@ impl Call {
         Self { method, path, content_type: None, key: None, body: Bytes::new() }
     }
 
-    fn json(mut self, document: &Document) -> Self {
-        self.body = serde_json::to_vec(document).expect("a document's keys are texts").into();
+    fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
+        self.json_text(serde_json::to_vec(body).expect("a document's keys are texts").into())
+    }
+
+    fn json_text(mut self, body: Bytes) -> Self {
+        self.body = body;
         self.content_type = Some(HeaderValue::from_static("application/json"));
         self
     }
@@ -174,15 +181,16 @@ impl Call {
         request
     }
 
-    /// The document in an answer.
-    fn document(&self, answer: Response<Bytes>) -> Result<Document, Error> {
+    /// The document, or the list, in an answer.
+    fn answer<Answer: DeserializeOwned>(&self, answer: Response<Bytes>) -> Result<Answer, Error> {
         let status = answer.status();
         let body = answer.into_body();
         if status.is_client_error() || status.is_server_error() {
             return Err(Error::Refused { request: self.to_string(), refusal: refusal(status, &body) });
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| self.unintelligible(format!("status {}, and not a JSON object: {error}", status.as_u16())))
+        serde_json::from_slice(&body).map_err(|error| {
+            self.unintelligible(format!("status {}, and not what was asked for: {error}", status.as_u16()))
+        })
     }
 
     fn unintelligible(&self, reason: impl Into<String>) -> Error {
@@ -194,6 +202,12 @@ impl std::fmt::Display for Call {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {}", self.method, self.path)
     }
+}
+
+/// Whether a keyed add is refused because it was carried out before. Any other code refuses the attempt that adds, and
+/// names its job.
+fn is_earlier_add(status: u16, code: Option<Code>) -> bool {
+    status == 409 && matches!(code, None | Some(Code::Conflict))
 }
 
 /// Reads the body of a refusal; one that is not CIMI is shown as text.

@@ -6,6 +6,8 @@ use crate::resource::Document;
 
 /// Name of the session cookie.
 pub const COOKIE_NAME: &str = "com.sixsq.slipstream.cookie";
+/// Id of the cloud entry point.
+pub const ENTRY_POINT: &str = "cloud-entry-point";
 /// The `resourceURI` of the cloud entry point.
 pub const ENTRY_POINT_URI: &str = "http://schemas.dmtf.org/cimi/2/CloudEntryPoint";
 /// The rel by which Python programs stop a job.
@@ -16,6 +18,15 @@ pub const INTERNAL_TEMPLATE: &str = "session-template/internal";
 pub const SERVICE_ATTRIBUTES: &[&str] = &["id", "resourceURI", "created", "updated", "operations"];
 /// Attributes that an edit's `select` cannot delete (specification 3.5).
 pub const UNDELETABLE_ATTRIBUTES: &[&str] = &["id", "created", "updated", "resourceURI", "acl"];
+
+/// Member of the entry point of a server that takes lists of reports (extension).
+pub const REPORTS: &str = "reports";
+/// Where it takes them, below `/api/`.
+pub const REPORTS_PLACE: &str = "job/reports";
+/// Member of the entry point of a server that takes lists of jobs to add (extension).
+pub const BULK_ADD: &str = "bulkAdd";
+/// Most items of such a list.
+pub const MOST_ITEMS: usize = 1_000;
 
 /// A kind of resource: its type as in ids and URLs, and the names derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Call, Credentials, Transport};
 use crate::dialect::INTERNAL_TEMPLATE;
 use crate::error::Error;
+use crate::resource::Document;
 
 /// More cookies than this from one server are not kept.
 const MAXIMUM_COOKIES: usize = 50;
@@ -68,7 +69,7 @@ impl Session {
         let call = Call::new(Method::POST, "/api/session".to_owned()).json(&body);
         let (_, answer) = self.exchange(&call, &HeaderMap::new()).await?;
         let status = answer.status();
-        call.document(answer)?;
+        call.answer::<Document>(answer)?;
         if status != StatusCode::CREATED {
             // specification 2.2: 200 asks for a second factor
             return Err(call.unintelligible(format!("status {} instead of 201", status.as_u16())));

@@ -42,6 +42,7 @@ pub(super) struct Attempt<'a> {
     pub(super) id: String,
     /// Writes under the lease of this attempt.
     pub(super) client: Client,
+    identity: AttemptIdentity,
     action: String,
     state: Option<State>,
 }
@@ -71,10 +72,26 @@ impl<'a> Attempt<'a> {
             shift,
             claim,
             id,
-            client: shift.executor.client.for_attempt(identity),
+            client: shift.executor.client.for_attempt(identity.clone()),
+            identity,
             action: String::new(),
             state: None,
         }
+    }
+
+    /// Reads the job.
+    pub(super) async fn read(&self) -> Result<Document, Error> {
+        self.shift.executor.courier.read(&self.client, &self.id).await
+    }
+
+    /// Edits the job, and answers it as it is then.
+    pub(super) async fn edit(&self, changes: &Document) -> Result<Document, Error> {
+        self.shift.executor.courier.edit(&self.client, &self.identity, changes).await
+    }
+
+    /// Writes what ends the attempt.
+    async fn end(&self, changes: &Document) -> Result<(), Error> {
+        self.shift.executor.courier.end(&self.client, &self.identity, changes).await
     }
 
     /// The steps; one that ends the attempt early answers `Err`.
@@ -94,7 +111,7 @@ impl<'a> Attempt<'a> {
         if !is_job_id(&self.id) {
             return Err(Happening::NotAJob.into());
         }
-        let document = self.before_the_run(|| self.client.get(&self.id)).await?;
+        let document = self.before_the_run(|| self.read()).await?;
         let job = Job::from_document(document).map_err(|error| Ending {
             happening: Happening::NotUnderstood,
             cause: Some(Error::Unintelligible { request: format!("GET {}", self.id), reason: error.to_string() }),
@@ -123,7 +140,7 @@ impl<'a> Attempt<'a> {
     /// Sets RUNNING under the lease, and answers the job as it is now.
     async fn begin(&mut self) -> Result<Document, Ending> {
         let running = changes::state(State::Running);
-        let begun = self.before_the_run(|| self.client.edit(&self.id, &running, &[])).await;
+        let begun = self.before_the_run(|| self.edit(&running)).await;
         self.state = match &begun {
             // Without an answer it may have been carried out.
             Ok(_) | Err(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
@@ -174,10 +191,10 @@ impl<'a> Attempt<'a> {
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Err(Happening::ClaimLost.into()),
-            answer = self.patiently(|| self.client.edit(&self.id, changes, &[])) => answer,
+            answer = self.patiently(|| self.end(changes)) => answer,
             () = has_to_end => return Err(Happening::Undelivered.into()),
         };
-        answer.map(drop).map_err(|error| match Meaning::of(&error, &self.id) {
+        answer.map_err(|error| match Meaning::of(&error, &self.id) {
             Meaning::OutOfReach | Meaning::TryLater => Happening::Undelivered.because(error),
             Meaning::Gone => Happening::Deleted.because(error),
             Meaning::Final => Happening::StoppedElsewhere.because(error),
@@ -188,9 +205,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better.
-    async fn patiently<F>(&self, request: impl Fn() -> F) -> Result<Document, Error>
+    async fn patiently<T, F>(&self, request: impl Fn() -> F) -> Result<T, Error>
     where
-        F: Future<Output = Result<Document, Error>>,
+        F: Future<Output = Result<T, Error>>,
     {
         let executor = &self.shift.executor;
         let deadline = Instant::now() + executor.options.cimi_grace;
@@ -250,7 +267,7 @@ impl<'a> Attempt<'a> {
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Happening::ClaimLost.into(),
-            answer = timeout(LAST_WRITE, self.client.edit(&self.id, &queued, &[])) => answer,
+            answer = timeout(LAST_WRITE, self.end(&queued)) => answer,
         };
         // Without an answer the entry is given back all the same: the next attempt finds the job RUNNING.
         let Ok(answer) = answer else { return ending };

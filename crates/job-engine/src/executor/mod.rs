@@ -1,11 +1,13 @@
 //! The executor: takes entries, runs the actions that jobs name, reports into the documents.
 //!
 //! [`run`] works one shift per session with the coordinator; a shift has as many slots as the executor has threads;
-//! a slot takes one claim after the other and makes an attempt of each; [`verdict`] says what becomes of the claim.
+//! a slot takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries;
+//! [`verdict`] says what becomes of the claim.
 
 mod attempt;
 mod avoidance;
 mod changes;
+mod courier;
 mod meaning;
 mod reach;
 mod shift;
@@ -27,6 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use self::avoidance::Avoidance;
+use self::courier::Courier;
 use self::reach::Reach;
 use crate::pauses::{self, Pauses};
 use crate::stop::Stop;
@@ -59,6 +62,7 @@ pub async fn run(
     info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
     let executor = Arc::new(Executor {
         options,
+        courier: Courier::new(client.clone()),
         client,
         catalogue,
         stop,
@@ -76,6 +80,7 @@ pub async fn run(
 struct Executor {
     options: Options,
     client: Client,
+    courier: Courier,
     catalogue: Catalogue,
     stop: Stop,
     /// Cancelled when the grace after a stop is over.
@@ -101,7 +106,12 @@ impl Executor {
                 connected = coordinator.connect() => connected,
             };
             let ended = match connected {
-                Ok(session) => shift::work(self, session).await,
+                Ok(session) => {
+                    let executor = self.clone();
+                    let _asking =
+                        AbortOnDropHandle::new(tokio::spawn(async move { executor.courier.find_out().await }));
+                    shift::work(self, session).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = ended {

@@ -183,7 +183,7 @@ impl<'a> Supervision<'a> {
                 }
                 () = reconnected(&mut session) => self.read_at = Instant::now(),
                 () = sleep_until(self.read_at), if self.reading.is_none() => {
-                    self.reading = Some(Box::pin(attempt.client.get(&attempt.id)));
+                    self.reading = Some(Box::pin(attempt.read()));
                 }
                 answer = answer_of(&mut self.reading) => {
                     self.reading = None;
@@ -235,7 +235,7 @@ impl<'a> Supervision<'a> {
         let report = self.reports.take();
         let changes = changes::of_report(&report, &self.known);
         if !changes.is_empty() {
-            let answer = async move { attempt.client.edit(&attempt.id, &changes, &[]).await };
+            let answer = async move { attempt.edit(&changes).await };
             self.reporting = Some((report, Box::pin(answer)));
         }
     }

@@ -32,6 +32,15 @@ impl ApiError {
         Self { refusal, log: None, retry_after: None }
     }
 
+    /// Tells the log what is for the log, and answers what is for the caller; the request id joins the two.
+    #[must_use]
+    pub fn tell(self, request: &str, request_id: &str) -> Refusal {
+        if let Some(log) = &self.log {
+            tracing::error!(request, request_id, cause = log, "request failed");
+        }
+        Refusal { request_id: Some(request_id.to_owned()), ..self.refusal }
+    }
+
     /// The document does not exist.
     #[must_use]
     pub fn not_found(id: &str) -> Self {

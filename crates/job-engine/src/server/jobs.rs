@@ -27,6 +27,24 @@ const INVALID_LEASE: &str = "a lease has a zxid above zero and a generation that
 /// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
 /// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
 pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<String, ApiError> {
+    let new = prepare(shared, caller, sent, key)?;
+    let stored = store(shared, new).await?;
+    if let Some(entry) = put_entry(shared, &stored).await {
+        record_entry(shared, &stored.id, &entry).await;
+    }
+    Ok(stored.id)
+}
+
+/// A job that is stored and waits for its entry.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its id.
+    pub id: String,
+    priority: u16,
+}
+
+/// The first step of [`add`]: the record of a new job, checked. Ids rise in the order in which they are drawn here.
+pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<Record, ApiError> {
     caller.require_administrator()?;
     let uuid = match key {
         Some(key) => Uuid::new_v5(&KEY_NAMESPACE, format!("{}\n{key}", caller.name().unwrap_or("")).as_bytes()),
@@ -35,17 +53,27 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
     let id = format!("{}/{uuid}", JOB.name);
     let document = job_document::new_document(&id, sent, shared.clock.now());
     check(&document)?;
-    let priority = priority_of(&document);
-    let record = Record { id: id.clone(), revision: 0, document, ledger: ledger_value(&Ledger::default()) };
-    shared.jobs.insert(record).await.map_err(|error| ApiError::store(&error))?;
-    match shared.entries.put(&id, priority).await {
-        Ok(entry) => record_entry(shared, &id, &entry).await,
+    Ok(Record { id, revision: 0, document, ledger: ledger_value(&Ledger::default()) })
+}
+
+/// The second step of [`add`]: what it answers is on disk.
+pub async fn store(shared: &Shared, new: Record) -> Result<Stored, ApiError> {
+    let stored = Stored { id: new.id.clone(), priority: priority_of(&new.document) };
+    shared.jobs.insert(new).await.map_err(|error| ApiError::store(&error))?;
+    Ok(stored)
+}
+
+/// The third step of [`add`]: puts the entry and answers its path, which is still to be recorded. If it cannot be put
+/// now, the reconciler will do both.
+pub async fn put_entry(shared: &Shared, stored: &Stored) -> Option<String> {
+    match shared.entries.put(&stored.id, stored.priority).await {
+        Ok(entry) => Some(entry),
         Err(error) => {
-            tracing::warn!(job = id, error = chain(&error), "entry not put yet, the reconciler will");
+            tracing::warn!(job = stored.id, error = chain(&error), "entry not put yet, the reconciler will");
             shared.nudge.notify_one();
+            None
         }
     }
-    Ok(id)
 }
 
 /// Records an entry unless one is recorded. Never deletes the entry because somebody else was faster: an attempt that

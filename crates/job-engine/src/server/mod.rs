@@ -4,6 +4,7 @@
 //! mends everything that was interrupted, and [`routes`] for how a request gets there.
 
 pub mod access;
+pub mod bulk_add;
 pub mod entries;
 pub mod error;
 pub mod generation;
@@ -14,6 +15,7 @@ mod listen;
 mod passwords;
 pub mod peer;
 pub mod reconcile;
+pub mod reports;
 pub mod resources;
 pub mod routes;
 pub mod schema;

@@ -17,7 +17,7 @@ use super::{Shared, schema};
 use crate::clock;
 
 /// Id of the entry point.
-pub const ENTRY_POINT: &str = "cloud-entry-point";
+pub const ENTRY_POINT: &str = dialect::ENTRY_POINT;
 /// Members of the entry point that an administrator may set.
 const ENTRY_POINT_MEMBERS: [&str; 3] = ["name", "description", "properties"];
 
@@ -77,6 +77,9 @@ fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) 
     for kind in [JOB, SESSION, SESSION_TEMPLATE, USER] {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
     }
+    // whoever knows nothing of lists sends single requests
+    document.insert(dialect::REPORTS.to_owned(), json!({"href": dialect::REPORTS_PLACE}));
+    document.insert(dialect::BULK_ADD.to_owned(), json!({"href": JOB.name}));
     if caller.is_administrator() {
         document.insert("operations".to_owned(), json!([{"rel": "edit", "href": ENTRY_POINT}]));
     }

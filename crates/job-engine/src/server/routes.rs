@@ -10,7 +10,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use slipstream_cimi::dialect::{JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
+use serde_json::Value;
+use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::filter::MAXIMUM_LENGTH;
 use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
@@ -21,7 +22,7 @@ use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
 use super::peer::Origin;
 use super::resources;
-use super::{Shared, sessions, users};
+use super::{Shared, bulk_add, reports, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
@@ -32,6 +33,8 @@ const FORM_LIMIT: usize = 3 * MAXIMUM_LENGTH + BODY_LIMIT;
 const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
 /// Longest wait for a request body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+/// Where a list of jobs may be sent, and nowhere else.
+const BULK_ADD_PATH: &str = "/api/job";
 /// Longest idempotency key in bytes.
 const KEY_LIMIT: usize = 255;
 /// Joins an answer to the log (decision 19).
@@ -85,20 +88,16 @@ fn status_body(status: StatusCode, message: &str, id: &str) -> Document {
 async fn handle(Extracted(shared): Extracted<Arc<Shared>>, request: axum::extract::Request) -> Response {
     let request_id = Uuid::now_v7().to_string();
     let description = format!("{} {}", request.method(), request.uri().path());
+    let id = request_id.clone();
     let work = tokio::spawn(async move {
-        let call = Call::receive(&shared, request).await?;
+        let call = Call::receive(&shared, request, id).await?;
         call.answer(&shared).await
     });
     let answer = work.await.unwrap_or_else(|panic| Err(Refused::Error(ApiError::unexpected(&panic))));
     let mut response = match answer {
         Ok(answer) => into_response(answer),
         Err(Refused::MalformedJson) => malformed_json(),
-        Err(Refused::Error(error)) => {
-            if let Some(log) = &error.log {
-                tracing::error!(request = description, request_id, cause = log, "request failed");
-            }
-            refused(error, &request_id)
-        }
+        Err(Refused::Error(error)) => refused(error, &description, &request_id),
     };
     tracing::debug!(request = description, request_id, status = response.status().as_u16(), "answered");
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -144,15 +143,14 @@ fn into_response(answer: Answer) -> Response {
     response
 }
 
-fn refused(error: ApiError, request_id: &str) -> Response {
+fn refused(error: ApiError, request: &str, request_id: &str) -> Response {
     let status = StatusCode::from_u16(error.refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = error.refusal;
-    refusal.request_id = Some(request_id.to_owned());
-    let mut response = match serde_json::to_value(refusal) {
-        Ok(serde_json::Value::Object(body)) => json_response(status, &body),
+    let retry_after = error.retry_after;
+    let mut response = match serde_json::to_value(error.tell(request, request_id)) {
+        Ok(Value::Object(body)) => json_response(status, &body),
         _ => unreachable!("a refusal is an object"),
     };
-    if let Some(seconds) = error.retry_after {
+    if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
@@ -167,6 +165,7 @@ fn malformed_json() -> Response {
 
 /// A request that was read whole.
 struct Call {
+    request_id: String,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -175,12 +174,14 @@ struct Call {
     form: Bytes,
     /// JSON body.
     body: Option<Document>,
+    /// JSON body of a bulk add.
+    list: Option<Vec<Value>>,
     origin: Origin,
     caller: Caller,
 }
 
 impl Call {
-    async fn receive(shared: &Shared, request: axum::extract::Request) -> Result<Self, Refused> {
+    async fn receive(shared: &Shared, request: axum::extract::Request, request_id: String) -> Result<Self, Refused> {
         let (Parts { method, uri, headers, extensions, .. }, body) = request.into_parts();
         let cookies: Vec<&str> =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -196,21 +197,19 @@ impl Call {
             Caller::User { .. } => BODY_LIMIT,
         };
         let bytes = read_body(body, limit).await?;
-        let mut form = Bytes::new();
-        let body = if bytes.is_empty() {
-            None
-        } else if is_form {
-            form = bytes;
-            None
-        } else {
-            match serde_json::from_slice(&bytes).map_err(|_| Refused::MalformedJson)? {
-                serde_json::Value::Object(body) => Some(body),
-                _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
-            }
-        };
         let path = resources::without_double_slashes(uri.path());
         let query = uri.query().unwrap_or_default().to_owned();
-        Ok(Self { method, path, headers, query, form, body, origin, caller })
+        let (mut form, mut body, mut list) = (Bytes::new(), None, None);
+        if is_form {
+            form = bytes;
+        } else if !bytes.is_empty() {
+            match serde_json::from_slice(&bytes).map_err(|_| Refused::MalformedJson)? {
+                Value::Object(object) => body = Some(object),
+                Value::Array(items) if method == Method::POST && path == BULK_ADD_PATH => list = Some(items),
+                _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
+            }
+        }
+        Ok(Self { request_id, method, path, headers, query, form, body, list, origin, caller })
     }
 
     async fn answer(mut self, shared: &Shared) -> Result<Answer, Refused> {
@@ -239,6 +238,11 @@ impl Call {
                 Method::GET | Method::HEAD => self.read(shared, kind, &id).await?,
                 Method::PUT if matches!(kind, JOB | USER) => self.edit(shared, kind, &id).await?,
                 Method::DELETE if kind != SESSION_TEMPLATE => self.delete(shared, kind, &id).await?,
+                Method::POST if id == dialect::REPORTS_PLACE => {
+                    self.fence(shared).await?;
+                    let body = self.body.take().unwrap_or_default();
+                    Answer::ok(reports::carry_out(shared, &self.caller, body, &self.request_id).await?)
+                }
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
             Route::Action(kind, id, action) => match (kind, action) {
@@ -285,6 +289,10 @@ impl Call {
             return Err(ApiError::bad_request(message).into());
         }
         self.fence(shared).await?;
+        if let Some(list) = self.list.take() {
+            let added = bulk_add::add_all(shared, &self.caller, list, key.as_deref(), &self.request_id).await?;
+            return Ok(Answer::ok(added));
+        }
         let sent = self.body.take().unwrap_or_default();
         let id = jobs::add(shared, &self.caller, sent, key.as_deref()).await?;
         Ok(Answer::created(&id))

@@ -14,7 +14,7 @@ use crate::support::{Answered, InProcess, Raw, cookie, document};
 
 /// Every route that is for administrators where access control names nobody else, as (method, path); `ID` is a job's
 /// id.
-const ADMINISTRATORS_ONLY: [(&str, &str); 7] = [
+const ADMINISTRATORS_ONLY: [(&str, &str); 8] = [
     ("PUT", "cloud-entry-point"),
     ("POST", "job"),
     ("GET", "ID"),
@@ -22,6 +22,7 @@ const ADMINISTRATORS_ONLY: [(&str, &str); 7] = [
     ("DELETE", "ID"),
     ("POST", "ID/stop"),
     ("GET", "ID/ledger"),
+    ("POST", "job/reports"),
 ];
 
 /// A session of somebody with these roles, as a login would have made it; answers its id and its cookie.

@@ -97,7 +97,7 @@ const CASES: [Case; 37] = [
 ];
 
 /// What is asked about the secret job, in the order in which it is told.
-const OPERATIONS: [Operation; 18] = [
+const OPERATIONS: [Operation; 21] = [
     Operation::Get,
     Operation::Head,
     Operation::Put,
@@ -108,6 +108,9 @@ const OPERATIONS: [Operation; 18] = [
     Operation::Ledger,
     Operation::Fenced,
     Operation::Add,
+    Operation::BulkAdd,
+    Operation::ReportRead,
+    Operation::ReportEdit,
     Operation::UnknownAction,
     Operation::Search("$filter=name='zebra'"),
     Operation::Search("$last=0"),
@@ -133,6 +136,10 @@ enum Operation {
     /// An edit of a job that is open to everybody, by an attempt at the secret job.
     Fenced,
     Add,
+    BulkAdd,
+    ReportRead,
+    /// By an attempt at the job under the entry of another one.
+    ReportEdit,
     UnknownAction,
     Search(&'static str),
 }
@@ -147,6 +154,8 @@ enum Expected {
     Ledger,
     Deleted,
     Created,
+    /// 200 with one item of this status.
+    OneItem(u16),
     /// 400 with what is wrong.
     Violation,
     /// 409 with a code.
@@ -179,7 +188,12 @@ fn expected(operation: Operation, who: Who, may: May, exists: bool) -> Expected 
         Operation::Ledger if root && exists => Expected::Ledger,
         Operation::Fenced if root && exists => Expected::OpenJob,
         Operation::Add if root => Expected::Created,
-        Operation::Add => Expected::CredentialsRequired,
+        Operation::BulkAdd if root => Expected::OneItem(201),
+        Operation::ReportRead if root => Expected::OneItem(if exists { 200 } else { 404 }),
+        Operation::ReportEdit if root => Expected::OneItem(if exists { 409 } else { 404 }),
+        Operation::Add | Operation::BulkAdd | Operation::ReportRead | Operation::ReportEdit => {
+            Expected::CredentialsRequired
+        }
         Operation::UnknownAction => Expected::UnknownAction,
         Operation::Search(_) if !root && !roles(who).contains(&"USER") => Expected::CredentialsRequired,
         Operation::Search(question) => {
@@ -258,6 +272,15 @@ impl World {
             Operation::Ledger => Raw::new("POST", &format!("{path}/ledger")),
             Operation::Fenced => leased(Raw::new("PUT", &format!("/api/{}", self.open)).json(&json!({}))),
             Operation::Add => Raw::new("POST", "/api/job").json(&json!({"action": "noop", "parentJob": id})),
+            Operation::BulkAdd => Raw::new("POST", "/api/job").json(&json!([{"action": "noop", "parentJob": id}])),
+            Operation::ReportRead => {
+                Raw::new("POST", "/api/job/reports").json(&json!({"reports": [{"id": id, "document": true}]}))
+            }
+            Operation::ReportEdit => {
+                let entry = "/job/entries/entry-999-0000000000";
+                let item = json!({"id": id, "lease": "1.1", "entry": entry, "changes": {"progress": 7}});
+                Raw::new("POST", "/api/job/reports").json(&json!({"reports": [item]}))
+            }
             Operation::UnknownAction => Raw::new("POST", &format!("{path}/explode")),
             Operation::Search(question) => {
                 let question = question.replace("ID", id);
@@ -342,6 +365,14 @@ impl World {
                 is(200, json!({"status": 200, "message": format!("{id} deleted"), "resource-id": id}));
             }
             Expected::Created => assert_eq!(answer.status, 201, "{place}: {}", answer.text),
+            Expected::OneItem(status) => {
+                let items = body.get("jobs").or(body.get("reports")).and_then(Value::as_array).expect("a list");
+                assert_eq!((answer.status, items.len()), (200, 1), "{place}: {}", answer.text);
+                assert_eq!(items[0]["status"], *status, "{place}: {}", answer.text);
+                let shows = items[0].get("document").map(|job| &job["id"]);
+                let is_read = matches!(operation, Operation::ReportRead) && *status == 200;
+                assert_eq!(shows, is_read.then_some(&json!(id)), "{place}: {}", answer.text);
+            }
             Expected::Violation => assert_eq!(answer.status, 400, "{place}: {}", answer.text),
             Expected::Superseded => {
                 assert_eq!((answer.status, &body["code"]), (409, &json!("superseded")), "{place}: {}", answer.text);
@@ -384,7 +415,10 @@ fn assert_nothing_of_the_secret(place: &str, operation: Operation, id: &str, ans
     let entries = told.matches("/job/entries/").count();
     let open = told.matches("/job/entries/entry-999-0000000000").count();
     assert_eq!(entries, open, "{place}: {told}");
-    if matches!(operation, Operation::Search(_) | Operation::Add) {
+    if matches!(
+        operation,
+        Operation::Search(_) | Operation::Add | Operation::BulkAdd | Operation::ReportRead | Operation::ReportEdit
+    ) {
         assert!(!told.contains(id), "{place}: {told}");
     }
 }

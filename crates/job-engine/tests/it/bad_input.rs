@@ -32,7 +32,8 @@ async fn bad_requests_say_what_is_wrong_and_change_nothing() {
     let large = format!("{{\"action\": \"{}\"}}", "x".repeat(BODY_LIMIT));
     for (request, status, text) in [
         (post("{\"action\": "), 400, "Malformed JSON in request body."),
-        (post("[1]"), 400, "expected a JSON object"),
+        (Raw::new("POST", "/api/user").text("application/json", "[1]"), 400, "expected a JSON object"),
+        (post("1"), 400, "expected a JSON object"),
         (post("{}"), 400, "action: missing"),
         (post("{\"action\": 5}"), 400, "action: expected a text that is not blank, got 5"),
         (post("{\"action\": \"noop\", \"colour\": \"red\"}"), 400, "colour: unknown attribute"),

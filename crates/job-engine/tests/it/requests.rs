@@ -79,6 +79,7 @@ pub const TARGETS: &[&str] = &[
     "/api/job/NEWEST/ledger",
     "/api/job/NEWEST/start",
     "/api/job/0a",
+    "/api/job/reports",
     "/api/cloud-entry-point",
     "/api/session",
     "/api/session/SESSION",
@@ -150,6 +151,9 @@ pub const BODIES: &[&str] = &[
     "$filter=state!%3D%27FAILED%27&$last=1",
     "{",
     "[]",
+    r#"[{"action": "noop"}, {"action": "noop", "parentJob": "job/NEWEST"}, {}, 1]"#,
+    r#"{"reports": [{"id": "job/NEWEST", "lease": "LEASE", "entry": "/job/entries/ENTRY", "changes": {"state": "RUNNING"}}, {"id": "job/SECOND", "document": true}, {"id": "user/super"}]}"#,
+    r#"{"reports": [{"id": "job/NEWEST", "lease": "LEASE", "entry": "/job/entries/ENTRY", "executor": "é", "changes": {"state": "SUCCESS"}}, {"id": "job/NEWEST", "lease": "1.1", "entry": "/job/entries/ENTRY", "changes": {"progress": 3}}]}"#,
 ];
 
 /// Takes the steps in simulated time and checks every answer. Answers the statuses in order.
@@ -229,15 +233,12 @@ impl World {
         let response = self.transport.send(sent).await.expect("answered");
         let status = response.status().as_u16();
         check_answer(request, &response);
-        if request.method == "POST" && status == 201 {
-            let id = response.headers()[header::LOCATION].to_str().expect("text").to_owned();
-            if id.starts_with("job/") {
-                let record = self.store.get(&id).await.expect("the store answers");
-                assert!(record.is_some(), "{id} was added and is not there");
-                // A key may add a job again that was deleted.
-                self.jobs.retain(|(other, _)| *other != id);
-                self.jobs.push((id, record));
-            }
+        for id in added(request, &response) {
+            let record = self.store.get(&id).await.expect("the store answers");
+            assert!(record.is_some(), "{id} was added and is not there");
+            // A key may add a job again that was deleted.
+            self.jobs.retain(|(other, _)| *other != id);
+            self.jobs.push((id, record));
         }
         // A late lease is noted in the ledger, and a job without attempts left becomes FAILED: both are a 409.
         let may_write = status < 400 || status == 409;
@@ -321,6 +322,22 @@ fn check_change(before: &Record, after: &Record) {
     assert!(!old.is_final() || old == new || finished_late, "from {old:?} to {new:?}");
 }
 
+/// Ids of the jobs that a request added, alone or in a list.
+fn added(request: &Request, response: &Response<Bytes>) -> Vec<String> {
+    let alone = response.headers().get(header::LOCATION).filter(|_| request.method == "POST");
+    let alone = alone.map(|id| id.to_str().expect("text").to_owned());
+    let items = list(response).into_iter().filter(|item| item["status"] == 201);
+    let items = items.map(|item| item["resource-id"].as_str().expect("an id").to_owned());
+    items.chain(alone).filter(|id| id.starts_with("job/")).collect()
+}
+
+/// The answers to the items of a list; none if no list was sent.
+fn list(response: &Response<Bytes>) -> Vec<Value> {
+    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let items = ["jobs", "reports"].into_iter().filter_map(|name| body.get(name)?.as_array());
+    items.flatten().filter(|item| item["status"].is_number()).cloned().collect()
+}
+
 fn check_answer(request: &Request, response: &Response<Bytes>) {
     let status = response.status().as_u16();
     let text = String::from_utf8_lossy(response.body());
@@ -337,6 +354,9 @@ fn check_answer(request: &Request, response: &Response<Bytes>) {
     if is_head {
         assert_eq!(text, "", "HEAD has no body");
         return;
+    }
+    for item in list(response) {
+        assert!(item["status"].as_u64().is_some_and(|status| status < 500), "{item}\n{request:#?}");
     }
     let body: Document = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{request:#?}"));
     if status >= 400 {

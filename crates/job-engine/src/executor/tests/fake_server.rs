@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
 use slipstream_cimi::client::TransportError;
+use slipstream_cimi::dialect::ENTRY_POINT;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::lease::{ENTRY_HEADER, LEASE_HEADER};
 use slipstream_cimi::{Client, Document, Lease, State, Transport};
@@ -161,6 +162,10 @@ impl FakeServer {
 impl Transport for FakeServer {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let asked = asked(&request);
+        if asked.id == ENTRY_POINT {
+            // a server that announces no extension
+            return Ok(answer(200, &json!({ "id": ENTRY_POINT, "jobs": { "href": "job" } })));
+        }
         let fault = self.ask_script(&asked);
         match fault {
             Fault::Unreachable => return Err("connection refused".into()),

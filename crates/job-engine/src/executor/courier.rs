@@ -1,0 +1,251 @@
+//! [`Courier`]: carries what attempts ask and say to the server, many at once where the server takes reports, and one by
+//! one to every other server.
+//!
+//! What arrives while one request is under way shares the next one, which leaves as soon as that one has returned
+//! (decision 10). There are two lanes, each with one request under way, so that no attempt waits for another one's end
+//! to be on disk before it may begin.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use slipstream_action::with_causes;
+use slipstream_cimi::client::lists::{Report, takes_reports};
+use slipstream_cimi::dialect::ENTRY_POINT;
+use slipstream_cimi::{AttemptIdentity, Client, Document, Error};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use crate::pauses::Pauses;
+
+/// Most reports in one request.
+const MOST_REPORTS: usize = 256;
+/// Most bytes of reports in one request, unless one alone is larger; servers read 1 MiB.
+const MOST_BYTES: usize = 512 * 1024;
+/// Most reports that wait in one lane; those that come then wait for a place.
+const MOST_WAITING: usize = 1024;
+
+/// Answers to a report; `None` asks for a request of its own.
+type Answer = Option<Result<Option<Document>, Error>>;
+
+/// What an attempt hands in.
+struct Letter {
+    report: Report,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Carries what attempts ask and say to the server.
+pub(super) struct Courier {
+    desk: Arc<Desk>,
+    /// For what is answered at once: reads, begins, progress.
+    quick: Lane,
+    /// For what ends an attempt, and is answered once it is on disk.
+    lasting: Lane,
+}
+
+struct Lane {
+    letters: mpsc::Sender<Letter>,
+    _work: AbortOnDropHandle<()>,
+}
+
+/// What both lanes share.
+struct Desk {
+    client: Client,
+    takes_reports: AtomicBool,
+    /// Told when a list was refused by a server that had announced to take it.
+    doubt: Notify,
+}
+
+impl Courier {
+    /// Sends reports as this client, once the server is known to take them, see [`find_out`](Self::find_out).
+    pub(super) fn new(client: Client) -> Self {
+        let desk = Arc::new(Desk { client, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
+        Self { quick: Lane::new(&desk), lasting: Lane::new(&desk), desk }
+    }
+
+    /// Finds out whether the server takes reports, and again whenever that is in doubt. Never ends.
+    pub(super) async fn find_out(&self) {
+        let mut pauses = Pauses::default();
+        loop {
+            match self.desk.client.get(ENTRY_POINT).await {
+                Ok(entry_point) => {
+                    self.desk.takes_reports.store(takes_reports(&entry_point), Ordering::Relaxed);
+                    self.desk.doubt.notified().await;
+                }
+                Err(error) => debug!(cause = with_causes(&error), "not known yet whether the server takes reports"),
+            }
+            sleep(pauses.take()).await;
+        }
+    }
+
+    /// Reads the job `id`; `client` is the attempt's own.
+    pub(super) async fn read(&self, client: &Client, id: &str) -> Result<Document, Error> {
+        match self.carry(&self.quick, || Report::read(id)).await {
+            Some(answer) => whole(answer?, id),
+            None => client.get(id).await,
+        }
+    }
+
+    /// Edits the attempt's job, and answers it as it is then; not for what ends the attempt.
+    pub(super) async fn edit(
+        &self,
+        client: &Client,
+        attempt: &AttemptIdentity,
+        changes: &Document,
+    ) -> Result<Document, Error> {
+        match self.carry(&self.quick, || Report::edit(attempt, changes, true)).await {
+            Some(answer) => whole(answer?, &attempt.job),
+            None => client.edit(&attempt.job, changes, &[]).await,
+        }
+    }
+
+    /// Writes what ends the attempt.
+    pub(super) async fn end(
+        &self,
+        client: &Client,
+        attempt: &AttemptIdentity,
+        changes: &Document,
+    ) -> Result<(), Error> {
+        match self.carry(&self.lasting, || Report::edit(attempt, changes, false)).await {
+            Some(answer) => answer.map(drop),
+            None => client.edit(&attempt.job, changes, &[]).await.map(drop),
+        }
+    }
+
+    /// Whoever drops this before the report has left takes it back.
+    async fn carry(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
+        if !self.desk.takes_reports.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (sender, answer) = oneshot::channel();
+        // a lane that is no more leaves everybody to requests of their own
+        lane.letters.send(Letter { report: report(), answer: sender }).await.ok()?;
+        answer.await.ok()?
+    }
+}
+
+/// The job in the answer to a report that asked for it.
+fn whole(answer: Option<Document>, id: &str) -> Result<Document, Error> {
+    answer.ok_or_else(|| Error::Unintelligible {
+        request: format!("a report of {id}"),
+        reason: "it shows no document".to_owned(),
+    })
+}
+
+impl Lane {
+    fn new(desk: &Arc<Desk>) -> Self {
+        let (letters, received) = mpsc::channel(MOST_WAITING);
+        Self { letters, _work: AbortOnDropHandle::new(tokio::spawn(work(desk.clone(), received))) }
+    }
+}
+
+/// One request after the other, each with all that has arrived meanwhile.
+async fn work(desk: Arc<Desk>, mut received: mpsc::Receiver<Letter>) {
+    let mut left_over = None;
+    loop {
+        let first = match left_over.take() {
+            Some(letter) => letter,
+            None => match received.recv().await {
+                Some(letter) => letter,
+                None => return,
+            },
+        };
+        // whoever was woken together with the first comes along
+        tokio::task::yield_now().await;
+        let (reports, answers) = gather(first, &mut received, &mut left_over);
+        if !reports.is_empty() {
+            desk.send(&reports, answers).await;
+        }
+    }
+}
+
+/// The reports of one request: those that are waiting, and still waited for, as far as they fit.
+fn gather(
+    first: Letter,
+    received: &mut mpsc::Receiver<Letter>,
+    left_over: &mut Option<Letter>,
+) -> (Vec<Report>, Vec<oneshot::Sender<Answer>>) {
+    let (mut reports, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(Letter { report, answer }) = next.take() {
+        if !answer.is_closed() {
+            if bytes + report.size() > MOST_BYTES && !reports.is_empty() {
+                *left_over = Some(Letter { report, answer });
+                break;
+            }
+            bytes += report.size();
+            reports.push(report);
+            answers.push(answer);
+        }
+        if reports.len() < MOST_REPORTS {
+            // nobody else is waiting, or ever will be: either way this is all
+            next = received.try_recv().ok();
+        }
+    }
+    (reports, answers)
+}
+
+impl Desk {
+    async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
+        // whoever waited may have gone meanwhile
+        let tell = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
+        match self.client.report(reports).await {
+            Ok(answers) => {
+                for (waiting, answer) in waiting.into_iter().zip(answers) {
+                    tell(waiting, Some(answer));
+                }
+            }
+            Err(error) if refuses_lists(&error) => {
+                debug!(cause = with_causes(&error), "the server does not take reports");
+                self.takes_reports.store(false, Ordering::Relaxed);
+                self.doubt.notify_one();
+                for waiting in waiting {
+                    tell(waiting, None);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for (report, waiting) in reports.iter().zip(waiting) {
+                    tell(waiting, Some(Err(as_if_alone(&error, report))));
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is the list that is refused, and not what is in it.
+fn refuses_lists(error: &Error) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 404 | 405 | 413 | 415))
+}
+
+/// The error that a request of its own would have met.
+fn as_if_alone(error: &Arc<Error>, report: &Report) -> Error {
+    let request = report.request();
+    match &**error {
+        Error::Refused { refusal, .. } => Error::Refused { request, refusal: refusal.clone() },
+        Error::Unintelligible { reason, .. } => Error::Unintelligible { request, reason: reason.clone() },
+        Error::Unreachable { .. } => Error::Unreachable { request, source: Box::new(Common(error.clone())) },
+    }
+}
+
+/// The error of a request that many shared.
+#[derive(Debug)]
+struct Common(Arc<Error>);
+
+impl Display for Common {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl std::error::Error for Common {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[cfg(test)]
+#[path = "courier_tests.rs"]
+mod tests;

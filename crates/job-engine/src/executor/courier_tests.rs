@@ -1,0 +1,375 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use serde_json::{Value, json};
+use slipstream_cimi::client::TransportError;
+use slipstream_cimi::lease::LEASE_HEADER;
+use slipstream_cimi::{Code, Lease, Transport};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::*;
+use crate::executor::changes;
+use crate::executor::meaning::Meaning;
+use crate::executor::tests::harness::until;
+
+const RUNNING: slipstream_cimi::State = slipstream_cimi::State::Running;
+const SUCCESS: slipstream_cimi::State = slipstream_cimi::State::Success;
+
+/// What becomes of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    Unreachable,
+    Status(u16),
+    /// Every item is refused with this status, its code, and its id.
+    Items(u16, Code),
+}
+
+/// A server whose lists wait at one of two gates, of final states and of everything else.
+struct Server {
+    announces: AtomicBool,
+    asked: AtomicUsize,
+    fate: Mutex<Fate>,
+    /// Each list that arrived, as ids; each other request alone, as method and id.
+    requests: Mutex<Vec<Vec<String>>>,
+    open: Semaphore,
+    open_for_ends: Semaphore,
+}
+
+impl Server {
+    /// With both gates open.
+    fn new(announces: bool) -> Arc<Self> {
+        Arc::new(Self {
+            announces: announces.into(),
+            asked: AtomicUsize::new(0),
+            fate: Mutex::new(Fate::Answered),
+            requests: Mutex::default(),
+            open: Semaphore::new(Semaphore::MAX_PERMITS),
+            open_for_ends: Semaphore::new(Semaphore::MAX_PERMITS),
+        })
+    }
+
+    fn requests(&self) -> Vec<Vec<String>> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    async fn until_requests(&self, count: usize) {
+        until(&format!("{count} requests"), || self.requests().len() >= count).await;
+    }
+
+    fn set(&self, fate: Fate) {
+        *self.fate.lock().unwrap() = fate;
+    }
+
+    async fn answer_list(&self, body: &Value) -> Result<(u16, Value), TransportError> {
+        let items = body["reports"].as_array().unwrap();
+        let id = |item: &Value| item["id"].as_str().unwrap().to_owned();
+        self.requests.lock().unwrap().push(items.iter().map(id).collect());
+        let ends = items.iter().any(|item| item["changes"]["state"] == "SUCCESS");
+        let gate = if ends { &self.open_for_ends } else { &self.open };
+        gate.acquire().await.unwrap().forget();
+        let fate = *self.fate.lock().unwrap();
+        match fate {
+            Fate::Unreachable => Err("connection refused".into()),
+            Fate::Status(status) => {
+                Ok((status, json!({"status": status, "message": "no", "resource-id": "job/reports"})))
+            }
+            Fate::Answered => {
+                let answer = |item: &Value| {
+                    let document = json!({"id": id(item), "wrote": item["changes"]});
+                    if item["document"] == true {
+                        json!({"status": 200, "document": document})
+                    } else {
+                        json!({"status": 200})
+                    }
+                };
+                Ok((200, json!({"reports": items.iter().map(answer).collect::<Vec<_>>()})))
+            }
+            Fate::Items(status, code) => {
+                let answer =
+                    |item: &Value| json!({"status": status, "message": "no", "code": code, "resource-id": id(item)});
+                Ok((200, json!({"reports": items.iter().map(answer).collect::<Vec<_>>()})))
+            }
+        }
+    }
+}
+
+struct Way(Arc<Server>);
+
+#[async_trait]
+impl Transport for Way {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let id = request.uri().path().trim_start_matches("/api/").to_owned();
+        let (status, body) = match (request.method(), id.as_str()) {
+            (&Method::GET, ENTRY_POINT) => {
+                self.0.asked.fetch_add(1, Ordering::Relaxed);
+                match (self.0.announces.load(Ordering::Relaxed), *self.0.fate.lock().unwrap()) {
+                    (_, Fate::Unreachable) => return Err("connection refused".into()),
+                    (true, _) => (200, json!({"id": id, "reports": {"href": "job/reports"}})),
+                    (false, _) => (200, json!({"id": id, "reports": {"href": "report"}})),
+                }
+            }
+            (&Method::POST, "job/reports") => {
+                self.0.answer_list(&serde_json::from_slice(request.body()).unwrap()).await?
+            }
+            (method, _) => {
+                let marked = request.headers().contains_key(LEASE_HEADER);
+                let request = format!("{method} {id}{}", if marked { " marked" } else { "" });
+                self.0.requests.lock().unwrap().push(vec![request]);
+                (200, json!({"id": id}))
+            }
+        };
+        Ok(Response::builder().status(status).body(Bytes::from(body.to_string())).unwrap())
+    }
+}
+
+/// A courier that knows what the server announces.
+struct Office {
+    server: Arc<Server>,
+    courier: Arc<Courier>,
+    client: Client,
+    _asking: AbortOnDropHandle<()>,
+}
+
+impl Office {
+    async fn new(announces: bool) -> Self {
+        let server = Server::new(announces);
+        let client = Client::new(Arc::new(Way(server.clone())), None);
+        let courier = Arc::new(Courier::new(client.clone()));
+        let asking = AbortOnDropHandle::new(tokio::spawn({
+            let courier = courier.clone();
+            async move { courier.find_out().await }
+        }));
+        until("the server is asked", || server.asked.load(Ordering::Relaxed) > 0).await;
+        tokio::task::yield_now().await;
+        Self { server, courier, client, _asking: asking }
+    }
+
+    fn attempt(&self, number: usize) -> (Client, AttemptIdentity) {
+        let (job, entry) = (format!("job/{number}"), format!("/job/entries/entry-999-{number:010}"));
+        let attempt = AttemptIdentity { job, lease: Lease { generation: 1, zxid: 7 }, entry, executor: "e".to_owned() };
+        (self.client.for_attempt(attempt.clone()), attempt)
+    }
+
+    fn begin(&self, number: usize) -> JoinHandle<Result<Document, Error>> {
+        self.edit(number, changes::state(RUNNING))
+    }
+
+    fn edit(&self, number: usize, changes: Document) -> JoinHandle<Result<Document, Error>> {
+        let (courier, (client, attempt)) = (self.courier.clone(), self.attempt(number));
+        tokio::spawn(async move { courier.edit(&client, &attempt, &changes).await })
+    }
+
+    fn end(&self, number: usize) -> JoinHandle<Result<(), Error>> {
+        let (courier, (client, attempt)) = (self.courier.clone(), self.attempt(number));
+        tokio::spawn(async move { courier.end(&client, &attempt, &changes::state(SUCCESS)).await })
+    }
+
+    /// Shuts the gate of everything that ends no attempt.
+    fn shut(&self) {
+        self.server.open.forget_permits(Semaphore::MAX_PERMITS);
+    }
+}
+
+/// Lets every task do what it can without time passing.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn ids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    numbers.into_iter().map(|number| format!("job/{number}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_one_request_is_under_way_shares_the_next_and_time_changes_nothing() {
+    let office = Office::new(true).await;
+    office.shut();
+    let first = office.begin(0);
+    office.server.until_requests(1).await;
+    let mut others = Vec::new();
+    for number in 1..6 {
+        others.push(office.begin(number));
+        tokio::time::advance(Duration::from_mins(1)).await;
+    }
+    settle().await;
+    assert_eq!(office.server.requests(), [ids([0])], "nothing leaves before the first has returned");
+    office.server.open.add_permits(2);
+    assert_eq!(first.await.unwrap().unwrap()["id"], "job/0");
+    for (number, other) in others.into_iter().enumerate() {
+        let job = other.await.unwrap().unwrap();
+        assert_eq!((&job["id"], &job["wrote"]["state"]), (&json!(format!("job/{}", number + 1)), &json!("RUNNING")));
+    }
+    assert_eq!(office.server.requests(), [ids([0]), ids(1..6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_nobody_before_it_leaves_at_once() {
+    let office = Office::new(true).await;
+    let begun = Instant::now();
+    for number in 0..3 {
+        office.begin(number).await.unwrap().unwrap();
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO, "no timer");
+    assert_eq!(office.server.requests(), [ids([0]), ids([1]), ids([2])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_hangs_holds_up_no_begin_and_a_begin_that_hangs_no_end() {
+    let office = Office::new(true).await;
+    office.server.open_for_ends.forget_permits(Semaphore::MAX_PERMITS);
+    let end = office.end(0);
+    office.server.until_requests(1).await;
+    office.begin(1).await.unwrap().unwrap();
+    let (courier, client) = (office.courier.clone(), office.client.clone());
+    assert_eq!(courier.read(&client, "job/2").await.unwrap()["id"], "job/2");
+    assert!(!end.is_finished());
+    office.shut();
+    let begin = office.begin(3);
+    office.server.until_requests(4).await;
+    office.server.open_for_ends.add_permits(2);
+    end.await.unwrap().unwrap();
+    office.end(4).await.unwrap().unwrap();
+    assert!(!begin.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
+    let office = Office::new(true).await;
+    for (fate, meaning, said) in [
+        (
+            Fate::Unreachable,
+            Meaning::OutOfReach,
+            "no answer to PUT /api/job/1: no answer to POST /api/job/reports: connection refused",
+        ),
+        (Fate::Status(503), Meaning::OutOfReach, "PUT /api/job/1 was refused: no (status 503)"),
+        (Fate::Status(500), Meaning::TryLater, "PUT /api/job/1 was refused: no (status 500)"),
+        (Fate::Items(409, Code::LateLease), Meaning::Late, "PUT /api/job/1 was refused: no (status 409)"),
+        (Fate::Items(409, Code::Superseded), Meaning::Superseded, "PUT /api/job/1 was refused: no (status 409)"),
+        (Fate::Items(409, Code::Final), Meaning::Final, "PUT /api/job/1 was refused: no (status 409)"),
+    ] {
+        office.server.set(fate);
+        let before = office.server.requests().len();
+        let both = (office.begin(1), office.begin(2));
+        let errors = (both.0.await.unwrap().unwrap_err(), both.1.await.unwrap().unwrap_err());
+        assert_eq!(office.server.requests().len(), before + 1, "{fate:?}: one request for both");
+        assert_eq!(with_causes(&errors.0), said);
+        assert_eq!(Meaning::of(&errors.0, "job/1"), meaning, "{fate:?}");
+        assert_eq!(Meaning::of(&errors.1, "job/2"), meaning, "{fate:?}");
+    }
+    office.server.set(Fate::Items(404, Code::Conflict));
+    assert_eq!(Meaning::of(&office.begin(1).await.unwrap().unwrap_err(), "job/1"), Meaning::Gone);
+    office.server.set(Fate::Answered);
+    office.begin(1).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_away_takes_its_report_back_and_disturbs_nobody() {
+    let office = Office::new(true).await;
+    office.shut();
+    let under_way = office.begin(0);
+    let with_it = office.begin(1);
+    office.server.until_requests(1).await;
+    let (waits, goes) = (office.begin(2), office.begin(3));
+    settle().await;
+    for gone in [under_way, goes] {
+        gone.abort();
+        assert!(gone.await.is_err_and(|error| error.is_cancelled()));
+    }
+    office.server.open.add_permits(2);
+    assert_eq!(with_it.await.unwrap().unwrap()["id"], "job/1");
+    assert_eq!(waits.await.unwrap().unwrap()["id"], "job/2");
+    assert_eq!(office.server.requests(), [ids([0, 1]), ids([2])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_announce_nothing_get_one_request_for_each() {
+    let office = Office::new(false).await;
+    let (client, attempt) = office.attempt(1);
+    office.courier.read(&client, "job/1").await.unwrap();
+    office.courier.edit(&client, &attempt, &changes::state(RUNNING)).await.unwrap();
+    office.courier.end(&client, &attempt, &changes::state(SUCCESS)).await.unwrap();
+    let marked = |method: &str| vec![format!("{method} job/1 marked")];
+    assert_eq!(office.server.requests(), [marked("GET"), marked("PUT"), marked("PUT")]);
+    tokio::time::advance(Duration::from_hours(1)).await;
+    settle().await;
+    assert_eq!(office.server.asked.load(Ordering::Relaxed), 1, "it has answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_say_yet_is_asked_again() {
+    let server = Server::new(true);
+    server.set(Fate::Unreachable);
+    let client = Client::new(Arc::new(Way(server.clone())), None);
+    let courier = Arc::new(Courier::new(client.clone()));
+    let asking = courier.clone();
+    let _asking = AbortOnDropHandle::new(tokio::spawn(async move { asking.find_out().await }));
+    until("it is asked twice", || server.asked.load(Ordering::Relaxed) >= 2).await;
+    courier.read(&client, "job/1").await.unwrap();
+    assert_eq!(server.requests(), [["GET job/1"]], "meanwhile by a request of its own");
+    server.set(Fate::Answered);
+    let asked = server.asked.load(Ordering::Relaxed);
+    until("it is asked again", || server.asked.load(Ordering::Relaxed) > asked).await;
+    settle().await;
+    courier.read(&client, "job/2").await.unwrap();
+    assert_eq!(server.requests()[1], ids([2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_refused_as_a_list_is_sent_one_by_one_and_the_server_asked_again() {
+    for status in [400, 404, 405, 413] {
+        let office = Office::new(true).await;
+        office.server.set(Fate::Status(status));
+        let both = (office.begin(1), office.begin(2));
+        both.0.await.unwrap().unwrap();
+        both.1.await.unwrap().unwrap();
+        let mut requests = office.server.requests();
+        requests.sort();
+        assert_eq!(requests, [vec!["PUT job/1 marked".to_owned()], vec!["PUT job/2 marked".to_owned()], ids([1, 2])]);
+        office.server.set(Fate::Answered);
+        until("it is asked again", || office.server.asked.load(Ordering::Relaxed) > 1).await;
+        settle().await;
+        office.begin(3).await.unwrap().unwrap();
+        assert_eq!(office.server.requests().last(), Some(&ids([3])));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_bounded_in_number_and_size() {
+    let office = Office::new(true).await;
+    office.shut();
+    let first = office.begin(0);
+    office.server.until_requests(1).await;
+    let mut others = JoinSet::new();
+    for number in 1..=MOST_REPORTS + 1 {
+        let begun = office.begin(number);
+        others.spawn(async move { begun.await.unwrap().unwrap() });
+    }
+    settle().await;
+    office.server.open.add_permits(3);
+    first.await.unwrap().unwrap();
+    assert_eq!(others.join_all().await.len(), MOST_REPORTS + 1);
+    let lengths: Vec<usize> = office.server.requests().iter().map(Vec::len).collect();
+    assert_eq!(lengths, [1, MOST_REPORTS, 1]);
+
+    let first = office.begin(0);
+    office.server.until_requests(4).await;
+    let said = |kib: usize| Document::from_iter([("statusMessage".to_owned(), json!("x".repeat(kib * 1024)))]);
+    let sizes = BTreeMap::from([(1, 200), (2, 200), (3, 200), (4, 600), (5, 1)]);
+    let large: Vec<_> = sizes.into_iter().map(|(number, kib)| office.edit(number, said(kib))).collect();
+    settle().await;
+    office.server.open.add_permits(5);
+    first.await.unwrap().unwrap();
+    for large in large {
+        large.await.unwrap().unwrap();
+    }
+    assert_eq!(office.server.requests()[4..], [ids([1, 2]), ids([3]), ids([4]), ids([5])]);
+}

@@ -1,0 +1,54 @@
+//! Bulk add: a list of jobs in one `POST /api/job`, answered item by item. An extension.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::JOB;
+
+use super::access::Caller;
+use super::error::ApiError;
+use super::jobs::{self, Stored};
+use super::store::Record;
+use super::{Shared, reports};
+
+/// Adds each job of the list as a single add would; one that is refused harms no other. With a key, the item of this
+/// index has the key `<key>/<index>`, so that a list that is sent again adds nothing twice.
+///
+/// All are stored at once, and then queued in the order of the list.
+pub async fn add_all(
+    shared: &Shared,
+    caller: &Caller,
+    list: Vec<Value>,
+    key: Option<&str>,
+    request_id: &str,
+) -> Result<Document, ApiError> {
+    caller.require_administrator()?;
+    reports::check_length(&list)?;
+    let prepare = |(index, sent)| {
+        let key = key.map(|key| format!("{key}/{index}"));
+        match sent {
+            Value::Object(sent) => jobs::prepare(shared, caller, sent, key.as_deref()),
+            _ => Err(ApiError::bad_request("expected a JSON object as job")),
+        }
+    };
+    // before anything is awaited: ids rise in the order of the list
+    let new: Vec<Result<Record, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
+    let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
+    queue(shared, added.iter().flatten()).await;
+    let answers = added.into_iter().map(|added| match added {
+        Ok(stored) => json!({"status": 201, "resource-id": stored.id}),
+        Err(error) => reports::refused(error, "POST /api/job", request_id),
+    });
+    Ok(Document::from_iter([(JOB.plural.to_owned(), answers.collect())]))
+}
+
+/// Puts entry after entry, because the queue keeps the order in which they are put. When the coordinator does not
+/// answer once, the rest is left to the reconciler: each wait for it would be as long.
+async fn queue(shared: &Shared, stored: impl Iterator<Item = &Stored>) {
+    let mut put = Vec::new();
+    for stored in stored {
+        let Some(entry) = jobs::put_entry(shared, stored).await else { break };
+        put.push((&stored.id, entry));
+    }
+    join_all(put.iter().map(|(id, entry)| jobs::record_entry(shared, id, entry))).await;
+}
