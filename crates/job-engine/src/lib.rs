@@ -11,6 +11,7 @@ pub mod distributor;
 pub mod executor;
 pub mod nodes;
 pub mod pauses;
+pub mod registry;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::distributor::{self, Surroundings};
+use crate::registry::host_name;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::store::sqlite::SqliteStore;
 use crate::server::{self, Server, reconcile};
@@ -192,6 +193,7 @@ fn start_work(
         threads: options.threads,
         grace: options.grace,
         cimi_grace: CIMI_GRACE,
+        clock: parts.clock.clone(),
     };
     let (coordinator, client) = (parts.coordinator.clone(), parts.client.clone());
     work.spawn(executor::run(executor_options, coordinator, client, catalogue, stop.clone()));
@@ -214,12 +216,6 @@ fn say(line: &str) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
         tracing::debug!(%error, line, "nobody listens");
     }
-}
-
-/// What this process is called in ledgers and elections.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
