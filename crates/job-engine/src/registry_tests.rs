@@ -82,7 +82,7 @@ async fn a_registration_follows_what_is_wanted_and_goes_with_its_session() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_written_is_written_later() {
-    const LOST: usize = 9;
+    const LOST: usize = 7;
     let embedded = Embedded::new();
     let inner = embedded.connect().await.unwrap();
     let lossy = Arc::new(Lossy { inner: inner.clone(), left: LOST.into() });

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
@@ -166,14 +166,24 @@ impl Overview {
     /// The view of this name, as in `/api/<name>`.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Executors, Self::Distributors, Self::Queue].into_iter().find(|overview| overview.names().0 == name)
+        [Self::Executors, Self::Distributors, Self::Queue].into_iter().find(|overview| overview.name() == name)
     }
 
-    fn names(self) -> (&'static str, &'static str) {
+    /// As in `/api/<name>`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Executors => ("executor", "ExecutorCollection"),
-            Self::Distributors => ("distributor", "DistributorCollection"),
-            Self::Queue => ("queue", "Queue"),
+            Self::Executors => "executor",
+            Self::Distributors => "distributor",
+            Self::Queue => "queue",
+        }
+    }
+
+    fn resource_uri(self) -> &'static str {
+        match self {
+            Self::Executors => "http://sixsq.com/slipstream/1/ExecutorCollection",
+            Self::Distributors => "http://sixsq.com/slipstream/1/DistributorCollection",
+            Self::Queue => "http://sixsq.com/slipstream/1/Queue",
         }
     }
 
@@ -186,18 +196,13 @@ impl Overview {
             Self::Queue => serde_json::to_value(queue(shared).await?),
         };
         let Ok(Value::Object(seen)) = seen else { unreachable!("an overview is an object with texts as keys") };
-        let (name, uri) = self.names();
-        let mut document: Document = [("id", json!(name)), ("resourceURI", json!(format!("{URI}{uri}")))]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let mut document = Document::new();
+        document.insert("id".to_owned(), self.name().into());
+        document.insert("resourceURI".to_owned(), self.resource_uri().into());
         document.extend(seen);
         Ok(document)
     }
 }
-
-/// What `resourceURI` begins with.
-const URI: &str = "http://sixsq.com/slipstream/1/";
 
 async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
     let registered = registered_executors(shared).await?;
