@@ -10,6 +10,9 @@ use super::example;
 use super::terminal::{self, Screen, one_line};
 use crate::server::overview::{Executor, Executors, Overview};
 
+/// Most lines of an executor: the names of its actions may be many.
+const MOST_LINES: usize = 3;
+
 /// What `executors` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job executors --json"))]
@@ -100,7 +103,7 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
         ]
     };
     let titles = ["EXECUTOR", "HOST", "PID", "VERSION", "SLOTS", "BUSY", "ACTIONS"];
-    screen.listing(&titles, &[0, 1, 6], executors.iter().map(row).collect())
+    screen.tall_listing(&titles, &[0, 1, 6], executors.iter().map(row).collect(), MOST_LINES)
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ mod tests {
     fn executors_fit_80_columns() {
         let expected = "\
 EXECUTOR  HOST                PID   VERSION  SLOTS  BUSY  ACTIONS
-node-1    node-1.example.org  4711  0.1.0    8      3     cleanup_jobs, dummy_tes…
+node-1    node-1.example.org  4711  0.1.0    8      3     cleanup_jobs,…
 node-2    node-2.example.org  4711  0.1.0    1000   ?     noop";
         assert_eq!(render_executors(&two(), Screen { width: Some(80), colours: false }), expected);
         assert_eq!(render_executors(&[], Screen { width: Some(80), colours: false }), "no executors");

@@ -55,10 +55,22 @@ impl Screen {
     /// A bold line of titles and one line for each row. As wide as the screen at most: the `flexible` columns are cut.
     #[must_use]
     pub fn listing(self, titles: &[&str], flexible: &[usize], rows: Vec<Vec<String>>) -> String {
+        self.tall_listing(titles, flexible, rows, 1)
+    }
+
+    /// As [`listing`](Self::listing), but a row may have so many lines before anything is cut.
+    #[must_use]
+    pub fn tall_listing(
+        self,
+        titles: &[&str],
+        flexible: &[usize],
+        rows: Vec<Vec<String>>,
+        most_lines: usize,
+    ) -> String {
         let mut table = self.table(titles);
         for row in rows {
             let mut row = Row::from(row);
-            row.max_height(1);
+            row.max_height(most_lines);
             table.add_row(row);
         }
         for (index, column) in table.column_iter_mut().enumerate() {
