@@ -143,17 +143,15 @@ async fn list(arguments: ListArguments) -> anyhow::Result<()> {
 }
 
 fn render(users: &[Document], now: Timestamp, screen: Screen) -> String {
-    let mut table = screen.table(&["USER", "STATE", "ADMINISTRATOR", "AGE"]);
-    for user in users {
+    let row = |user: &Document| {
         let text = |attribute: &str| user.get(attribute).and_then(Value::as_str).map(one_line).unwrap_or_default();
         let is_administrator = user.get("isSuperUser").and_then(Value::as_bool) == Some(true);
         let created: Option<Timestamp> = text("created").parse().ok();
         let age = created.map(|created| age(created, now)).unwrap_or_default();
         let role = if is_administrator { "yes" } else { "no" };
-        table.add_row([text("username"), text("state"), role.to_owned(), age]);
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+        vec![text("username"), text("state"), role.to_owned(), age]
+    };
+    screen.listing(&["USER", "STATE", "ADMINISTRATOR", "AGE"], &[0], users.iter().map(row).collect())
 }
 
 async fn add(arguments: AddArguments) -> anyhow::Result<()> {

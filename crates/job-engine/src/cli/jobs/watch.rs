@@ -49,6 +49,8 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
     let is_live = !arguments.json && Term::stdout().is_term();
     if let Some(id) = &arguments.id {
+        // Whoever mistypes an id is told so, not that the job was deleted.
+        client.get(id).await?;
         let changes = (!is_live).then(|| Changes::new(arguments.json));
         let ending = watch::shown_to_the_end(&client, id, changes).await?;
         if let Some(remark) = ending.remark(id) {
@@ -59,7 +61,11 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
     let stop = Stop::new();
     stop::on_signals(&stop).context("cannot listen for signals")?;
     let mut view = if is_live { View::Table(Canvas::new()) } else { View::Changes(Changes::new(arguments.json)) };
-    follow(&client, &mut view, &stop).await.context("cannot watch jobs any longer")?;
+    follow(&client, &mut view, &stop).await?;
+    if let View::Table(canvas) = view {
+        // below the ^C that the terminal has written
+        canvas.end()?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -224,5 +230,9 @@ impl Canvas {
         paint().context("cannot write to the terminal")?;
         (self.drawn, self.size) = (lines.len(), size);
         Ok(())
+    }
+
+    fn end(&self) -> anyhow::Result<()> {
+        self.terminal.write_line("").and_then(|()| self.terminal.flush()).context("cannot write to the terminal")
     }
 }
