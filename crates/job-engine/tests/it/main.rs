@@ -10,6 +10,7 @@ mod commands_watch;
 mod failing_store;
 mod kill;
 mod leases;
+mod overview;
 mod protocol;
 mod python_client;
 mod queries;
