@@ -12,6 +12,7 @@ pub mod engine;
 pub mod executor;
 pub mod nodes;
 pub mod pauses;
+pub mod registry;
 pub mod server;
 pub mod stop;
 pub mod telemetry;

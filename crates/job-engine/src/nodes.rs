@@ -18,6 +18,10 @@ pub const GENERATION: &str = "/slipstream/generation";
 pub const RECONCILER: &str = "/slipstream/reconciler";
 /// High-water marks of distributors, one node each.
 pub const MARKS: &str = "/slipstream/marks";
+/// Registered executors: an ephemeral node each, named by the claimant that its claims' data show.
+pub const EXECUTORS: &str = "/slipstream/executors";
+/// Registered distributors: an ephemeral node for each session of each process that stands as a candidate.
+pub const DISTRIBUTORS: &str = "/slipstream/distributors";
 
 /// Whether this is the path of an entry of the queue.
 #[must_use]

@@ -101,6 +101,7 @@ impl Engine {
             threads: slots,
             grace: Duration::from_mins(2),
             cimi_grace: Duration::from_mins(2),
+            clock: Clock::system(),
         };
         let mut catalogue = Catalogue::new();
         catalogue.register(ACTION, Noop { begun: self.begun.clone() }, None);

@@ -8,9 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
 
+use super::patience::Patience;
+use crate::server::overview::Overview;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::up::data_dir;
 
@@ -44,6 +48,13 @@ impl Connection {
         let password = self.found_password(data_dir.as_deref(), administrators.as_ref())?;
         let transport = HttpTransport::new(&endpoint, self.is_insecure, TIME_LIMIT)?;
         Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
+    }
+
+    /// Asks the server what the engine is doing.
+    pub async fn overview<T: DeserializeOwned>(&self, overview: Overview) -> anyhow::Result<T> {
+        let client = self.client()?;
+        let document = Patience::spinner("asking the server").during(client.get(overview.name())).await?;
+        serde_json::from_value(Value::Object(document)).context("the server's answer is none that this version knows")
     }
 
     fn user_name(&self) -> &str {

@@ -1,8 +1,13 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
 pub mod connection;
+mod distributors;
+mod executors;
 mod failure;
+mod help;
 pub mod jobs;
+mod patience;
+mod queue;
 pub mod submit;
 mod terminal;
 mod users;
@@ -14,7 +19,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use ipnet::IpNet;
 
 use crate::clock::Clock;
@@ -22,8 +28,9 @@ use crate::server::peer::parse_network;
 use crate::stop::{self, Stop};
 use crate::up::{self, data_dir};
 use crate::{actions, server, telemetry};
+use help::{ends_with_the_job, example};
 
-/// The job was not done: `submit --wait` ends with this.
+/// The job was not done: `submit --wait` and `jobs watch ID` end with this.
 pub const JOB_NOT_DONE: u8 = 1;
 /// The command could not do what it was asked for; wrong arguments end with this too.
 pub const COMMAND_FAILED: u8 = 2;
@@ -34,8 +41,11 @@ pub const COMMAND_FAILED: u8 = 2;
     name = "slipstream-job",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 the job was not done (submit --wait), 2 the command failed.\n\n\
-                  Example: slipstream-job up --demo, and in another terminal: slipstream-job jobs"
+    max_term_width = 80,
+    after_help = ends_with_the_job!(
+        "Every command has --help.",
+        "slipstream-job up --demo, and in another terminal: slipstream-job jobs"
+    )
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -48,16 +58,40 @@ enum Command {
     Up(UpArguments),
     /// Add a job
     Submit(submit::SubmitArguments),
-    /// List, show, stop and delete jobs
+    /// List, show, watch, stop and delete jobs
     Jobs(jobs::JobsArguments),
+    /// Show what waits, by priority, and who holds what since when
+    Queue(queue::QueueArguments),
+    /// List executors
+    Executors(executors::ExecutorsArguments),
+    /// List the actions that executors know
+    Actions(executors::ActionsArguments),
+    /// List distributors: when they add jobs, and who leads
+    Distributors(distributors::DistributorsArguments),
     /// List, add, change and delete users
     Users(users::UsersArguments),
+    /// Print what makes a shell complete commands and flags
+    Completions(CompletionsArguments),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job up --demo\n\nPassword of the user super: SLIPSTREAM_SUPER_PASSWORD, \
-                        else made once and kept in DIR/super.password.\nLog: SLIPSTREAM_LOG, e.g. debug (default \
-                        info), on standard error.")]
+#[command(after_help = example!(
+    "For bash, into a file that it reads by itself:\n\
+     slipstream-job completions bash > ~/.local/share/bash-completion/completions/slipstream-job",
+    "slipstream-job completions zsh"
+))]
+struct CompletionsArguments {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else made once and kept in DIR/super.password.\n\
+     Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+    "slipstream-job up --demo"
+))]
 struct UpArguments {
     /// Where the API listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
@@ -110,12 +144,18 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
+    let done = |()| ExitCode::SUCCESS;
     let code = runtime.block_on(async {
         match command {
             Command::Up(arguments) => run_up(arguments).await,
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
+            Command::Queue(arguments) => queue::run(arguments).await.map(done),
+            Command::Executors(arguments) => executors::executors(arguments).await.map(done),
+            Command::Actions(arguments) => executors::actions(arguments).await.map(done),
+            Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
             Command::Users(arguments) => users::run(arguments).await,
+            Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
     });
     runtime.shutdown_timeout(LAST_TASKS);
@@ -124,6 +164,13 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 
 /// How long what is left of the program's tasks may go on after the command has ended.
 const LAST_TASKS: Duration = Duration::from_secs(1);
+
+fn print_completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(shell, &mut command, "slipstream-job", &mut script);
+    terminal::print(String::from_utf8_lossy(&script).trim_end())
+}
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     telemetry::start("info")?;
@@ -165,8 +212,6 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -183,6 +228,13 @@ mod tests {
             "jobs list --order a:desc,b",
             "jobs show 0a --json",
             "jobs stop 0a 0b",
+            "jobs watch",
+            "jobs watch 0a --json",
+            "queue --json",
+            "executors",
+            "actions --json",
+            "distributors",
+            "completions fish",
             "users",
             "users list --json",
             "users add jane --administrator --password-file f",
@@ -198,6 +250,9 @@ mod tests {
             "jobs --filter x show 0a",
             "jobs --limit 10001",
             "jobs 0a",
+            "jobs watch 0a 0b",
+            "completions",
+            "completions command.com",
             "users add",
             "users add a/b",
             "users add jane secret-as-argument",

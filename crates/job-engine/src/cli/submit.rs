@@ -12,17 +12,18 @@ use slipstream_cimi::{Client, Document, Error};
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::{terminal, watch};
+use super::patience::Patience;
+use super::{ends_with_the_job, terminal, watch};
 
 /// How often, and after which pauses, an add that was not answered is sent again.
 const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// What `submit` is asked for.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Prints the job's id. With --wait, ends 0 when the job has succeeded and 1 when it has not.\n\n\
-                        Example: slipstream-job submit dummy_test_action --wait"
-)]
+#[command(after_help = ends_with_the_job!(
+    "Prints the job's id. With --wait, ends when the job does.",
+    "slipstream-job submit dummy_test_action --wait"
+))]
 pub struct SubmitArguments {
     /// Name of the action that does the job
     #[arg(value_name = "ACTION")]
@@ -49,7 +50,9 @@ pub struct SubmitArguments {
 /// Adds the job, and watches it with `--wait`.
 pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
-    let id = add(&client, &arguments.document(), arguments.key.clone()).await?;
+    let document = arguments.document();
+    let adding = add(&client, &document, arguments.key.clone());
+    let id = Patience::spinner("adding the job").during(adding).await?;
     if let Some(key) = &arguments.key {
         check_same(&client.get(&id).await?, &arguments, key)?;
     }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
-use comfy_table::{ContentArrangement, Row, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use console::{Style, Term};
 use jiff::Timestamp;
 use slipstream_cimi::State;
@@ -52,6 +52,40 @@ impl Screen {
         Style::new().force_styling(self.colours).bold().apply_to(text).to_string()
     }
 
+    /// A bold line of titles and one line for each row. As wide as the screen at most: the `flexible` columns are cut.
+    #[must_use]
+    pub fn listing(self, titles: &[&str], flexible: &[usize], rows: Vec<Vec<String>>) -> String {
+        self.tall_listing(titles, flexible, rows, 1)
+    }
+
+    /// As [`listing`](Self::listing), but a row may have so many lines before anything is cut.
+    #[must_use]
+    pub fn tall_listing(
+        self,
+        titles: &[&str],
+        flexible: &[usize],
+        rows: Vec<Vec<String>>,
+        most_lines: usize,
+    ) -> String {
+        let mut table = self.table(titles);
+        for row in rows {
+            let mut row = Row::from(row);
+            row.max_height(most_lines);
+            table.add_row(row);
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            if !flexible.contains(&index) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        let text = table.to_string();
+        let lines = text.lines().map(str::trim_end).enumerate();
+        lines
+            .map(|(index, line)| if index == 0 { self.bold(line) } else { line.to_owned() })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
     /// An empty table with these titles, without lines, as wide as the screen at most.
     #[must_use]
     pub fn table(self, titles: &[&str]) -> Table {
@@ -72,10 +106,16 @@ impl Screen {
 
 /// Prints to standard output. A reader that has gone, such as `head`, is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
+    offer(text).map(drop)
+}
+
+/// Prints to standard output, and answers whether there is still a reader.
+pub fn offer(text: &str) -> anyhow::Result<bool> {
     let mut output = std::io::stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 

@@ -15,6 +15,8 @@ use slipstream_cimi::dialect::USER;
 use slipstream_cimi::query::{Order, Search};
 
 use super::connection::Connection;
+use super::example;
+use super::patience::Patience;
 use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::users;
@@ -26,8 +28,11 @@ const LONGEST_PASSWORD: u64 = 4096;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, lists. A password is asked for, or read from standard input or a file; it is \
-                  never an argument.\n\nExample: slipstream-job users add jane"
+    after_help = example!(
+        "Without a command, lists. A password is asked for, or read from standard input or a file; it is never an \
+         argument.",
+        "slipstream-job users add jane"
+    )
 )]
 pub struct UsersArguments {
     #[command(subcommand)]
@@ -45,18 +50,18 @@ enum UsersCommand {
     /// Give a user a new password, which ends all of its sessions
     Passwd(PasswdArguments),
     /// Keep a user from logging in, and end all of its sessions
-    #[command(after_help = "Example: slipstream-job users disable jane")]
+    #[command(after_help = example!("slipstream-job users disable jane"))]
     Disable(ChosenUser),
     /// Let a user log in again
-    #[command(after_help = "Example: slipstream-job users enable jane")]
+    #[command(after_help = example!("slipstream-job users enable jane"))]
     Enable(ChosenUser),
     /// Delete a user, and end all of its sessions; its jobs stay
-    #[command(after_help = "Example: slipstream-job users delete jane")]
+    #[command(after_help = example!("slipstream-job users delete jane"))]
     Delete(ChosenUser),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job users list --json")]
+#[command(after_help = example!("slipstream-job users list --json"))]
 struct ListArguments {
     /// Print the users' documents as a JSON array
     #[arg(long)]
@@ -66,7 +71,7 @@ struct ListArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job users add jane --password-file jane.password")]
+#[command(after_help = example!("slipstream-job users add jane --password-file jane.password"))]
 struct AddArguments {
     /// The user's name
     #[arg(value_name = "NAME", value_parser = parse_name)]
@@ -81,7 +86,7 @@ struct AddArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job users passwd jane < jane.password")]
+#[command(after_help = example!("slipstream-job users passwd jane < jane.password"))]
 struct PasswdArguments {
     /// The user's name
     #[arg(value_name = "NAME", value_parser = parse_name)]
@@ -129,7 +134,8 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
 async fn list(arguments: ListArguments) -> anyhow::Result<()> {
     let by_name = Order { attribute: "username".to_owned(), descending: false };
     let search = Search { order: vec![by_name], ..Search::default() };
-    let found = arguments.connection.client()?.search(USER.name, &search).await?;
+    let client = arguments.connection.client()?;
+    let found = Patience::spinner("looking for users").during(client.search(USER.name, &search)).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&found.documents)?);
     }
@@ -137,17 +143,15 @@ async fn list(arguments: ListArguments) -> anyhow::Result<()> {
 }
 
 fn render(users: &[Document], now: Timestamp, screen: Screen) -> String {
-    let mut table = screen.table(&["USER", "STATE", "ADMINISTRATOR", "AGE"]);
-    for user in users {
+    let row = |user: &Document| {
         let text = |attribute: &str| user.get(attribute).and_then(Value::as_str).map(one_line).unwrap_or_default();
         let is_administrator = user.get("isSuperUser").and_then(Value::as_bool) == Some(true);
         let created: Option<Timestamp> = text("created").parse().ok();
         let age = created.map(|created| age(created, now)).unwrap_or_default();
         let role = if is_administrator { "yes" } else { "no" };
-        table.add_row([text("username"), text("state"), role.to_owned(), age]);
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+        vec![text("username"), text("state"), role.to_owned(), age]
+    };
+    screen.listing(&["USER", "STATE", "ADMINISTRATOR", "AGE"], &[0], users.iter().map(row).collect())
 }
 
 async fn add(arguments: AddArguments) -> anyhow::Result<()> {
@@ -214,11 +218,12 @@ fn ask(name: &str) -> anyhow::Result<SecretString> {
         bail!("a password cannot be asked for while standard error is no terminal: use --password-file");
     }
     let prompt = |text: &str| -> anyhow::Result<SecretString> {
-        terminal
-            .write_str(text)
-            .and_then(|()| terminal.read_secure_line())
-            .map(SecretString::from)
-            .context("no password")
+        let read = terminal.write_str(text).and_then(|()| terminal.read_secure_line()).context("no password")?;
+        // Ctrl-D ends the line before it has begun.
+        if read.is_empty() {
+            bail!("no password was given, nothing was changed");
+        }
+        Ok(SecretString::from(read))
     };
     let first = prompt(&format!("New password of the user {name}: "))?;
     let second = prompt("The same again: ")?;

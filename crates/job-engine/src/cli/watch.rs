@@ -1,11 +1,13 @@
 //! Watching a job to its end: a live bar on a terminal, a line per change elsewhere.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Context;
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use slipstream_cimi::{Client, Document, Error, Job, State};
 use tokio::time::Instant;
 
@@ -71,9 +73,14 @@ impl Ending {
 
 /// Shows a job on standard error until it ends, or until Ctrl-C.
 pub async fn to_the_end(client: &Client, id: &str) -> anyhow::Result<Ending> {
+    shown_to_the_end(client, id, None).await
+}
+
+/// As [`to_the_end`], or tells its changes.
+pub async fn shown_to_the_end(client: &Client, id: &str, changes: Option<Changes>) -> anyhow::Result<Ending> {
     let stop = Stop::new();
     stop::on_signals(&stop).context("cannot listen for signals")?;
-    let mut view = View::new();
+    let mut view = View::new(changes);
     let ending = follow(client, id, &mut view, &stop).await;
     view.bar.abandon();
     ending.with_context(|| format!("cannot watch {id}, which goes on"))
@@ -81,33 +88,33 @@ pub async fn to_the_end(client: &Client, id: &str) -> anyhow::Result<Ending> {
 
 async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyhow::Result<Ending> {
     let mut last = None;
-    let mut failing_since: Option<Instant> = None;
+    let mut trouble = Trouble::default();
     let mut pause = SHORTEST_PAUSE;
+    let request = format!("GET /api/{id}");
     loop {
         let reading = tokio::select! {
-            reading = read(client, id) => reading,
+            reading = in_time(&request, client.get(id)) => reading,
             () = stop.asked() => return Ok(Ending::Interrupted(last)),
         };
         match reading {
             Ok(document) => {
-                failing_since = None;
+                trouble.is_over();
                 let job = Job::from_document(document.clone()).context("the job is none that this version knows")?;
-                view.show(&job);
+                let is_read = view.show(&job, &document)?;
                 if job.state.is_final() {
                     return Ok(Ending::Final(job.state, document));
                 }
                 last = Some(document);
+                if !is_read {
+                    return Ok(Ending::Interrupted(last));
+                }
             }
             Err(error) if error.is_not_found(id) => return Ok(Ending::Deleted(last)),
-            Err(error) if error.is_transient() => match failing_since {
-                Some(since) if since.elapsed() >= PATIENCE => return Err(error.into()),
-                Some(_) => {}
-                None => {
-                    failing_since = Some(Instant::now());
-                    view.note(&error.into());
+            Err(error) => {
+                if let Some(news) = trouble.met(error)? {
+                    view.note(&news);
                 }
-            },
-            Err(error) => return Err(error.into()),
+            }
         }
         // Whichever branch is first, the next reading finds out what it means.
         tokio::select! {
@@ -118,24 +125,104 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
     }
 }
 
-async fn read(client: &Client, id: &str) -> Result<Document, Error> {
+/// Gives up a reading that is not answered.
+pub async fn in_time<T>(request: &str, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = || Error::Unreachable {
-        request: format!("GET /api/{id}"),
+        request: request.to_owned(),
         source: format!("nothing within {} seconds", READING.as_secs()).into(),
     };
-    tokio::time::timeout(READING, client.get(id)).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(READING, reading).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Trouble that may pass is sat out for a while.
+#[derive(Default)]
+pub struct Trouble {
+    since: Option<Instant>,
+}
+
+impl Trouble {
+    /// It went well.
+    pub fn is_over(&mut self) {
+        self.since = None;
+    }
+
+    /// Answers the error if it is the first one in a row; fails with one that does not pass.
+    pub fn met(&mut self, error: Error) -> Result<Option<Error>, Error> {
+        match self.since {
+            _ if !error.is_transient() => Err(error),
+            Some(since) if since.elapsed() >= PATIENCE => Err(error),
+            Some(_) => Ok(None),
+            None => {
+                self.since = Some(Instant::now());
+                Ok(Some(error))
+            }
+        }
+    }
+}
+
+/// What is said of trouble that is sat out.
+#[must_use]
+pub fn note(trouble: &Error) -> String {
+    let causes = std::iter::successors(Some(trouble as &dyn std::error::Error), |cause| cause.source());
+    let root = causes.last().map(ToString::to_string).unwrap_or_default();
+    format!("note: trying again for {} seconds: {root}", PATIENCE.as_secs())
+}
+
+/// Prints a line for each change of a job on standard output: for people, or the document for programs.
+pub struct Changes {
+    is_json: bool,
+    /// What was said last of each job that was there at the last look.
+    seen: HashMap<String, String>,
+}
+
+impl Changes {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn new(is_json: bool) -> Self {
+        Self { is_json, seen: HashMap::new() }
+    }
+
+    /// Answers whether anybody still reads it.
+    pub fn tell<'job>(&mut self, jobs: impl IntoIterator<Item = &'job Document>) -> anyhow::Result<bool> {
+        let mut seen = HashMap::new();
+        let mut is_read = true;
+        for job in jobs {
+            let id = text(job, "id").to_owned();
+            let line = if self.is_json { serde_json::to_string(job)? } else { line(job) };
+            if self.seen.get(&id) != Some(&line) && !seen.contains_key(&id) {
+                is_read = terminal::offer(&line)?;
+            }
+            seen.insert(id, line);
+        }
+        self.seen = seen;
+        Ok(is_read)
+    }
+}
+
+/// `job/0a RUNNING 40% dummy_test_action: slept 4 of 10 seconds`
+fn line(job: &Document) -> String {
+    let progress = job.get("progress").and_then(Value::as_u64).unwrap_or(0);
+    let [id, state, action, message] =
+        ["id", "state", "action", "statusMessage"].map(|name| terminal::one_line(text(job, name)));
+    let separator = if message.is_empty() { "" } else { ": " };
+    format!("{id} {state} {progress}% {action}{separator}{message}")
+}
+
+fn text<'job>(job: &'job Document, attribute: &str) -> &'job str {
+    job.get(attribute).and_then(Value::as_str).unwrap_or_default()
 }
 
 struct View {
-    /// Hidden unless standard error is a terminal.
+    /// Hidden unless standard error is a terminal and no changes are told.
     bar: ProgressBar,
     is_terminal: bool,
     last_line: Option<String>,
+    changes: Option<Changes>,
 }
 
 impl View {
-    fn new() -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
+    fn new(changes: Option<Changes>) -> Self {
+        let is_terminal = std::io::stderr().is_terminal() && changes.is_none();
         let bar = if is_terminal { ProgressBar::new(100) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{prefix:8.bold} {bar:24.cyan/dim} {pos:>3}% {elapsed:>4} {msg}")
             .expect("the template is sound");
@@ -144,10 +231,14 @@ impl View {
             // so that the time goes on between readings
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Self { bar, is_terminal, last_line: None }
+        Self { bar, is_terminal, last_line: None, changes }
     }
 
-    fn show(&mut self, job: &Job) {
+    /// Answers whether anybody reads it.
+    fn show(&mut self, job: &Job, document: &Document) -> anyhow::Result<bool> {
+        if let Some(changes) = &mut self.changes {
+            return changes.tell([document]);
+        }
         let message = job.status_message.as_deref().map(terminal::one_line).unwrap_or_default();
         let line = format!("{} {message}", job.state).trim_end().to_owned();
         self.bar.set_prefix(job.state.as_str());
@@ -159,6 +250,7 @@ impl View {
             eprintln!("{line}");
             self.last_line = Some(line);
         }
+        Ok(true)
     }
 
     /// Columns for the message. The last ones stay free for the `^C` that the terminal itself writes.
@@ -167,8 +259,8 @@ impl View {
         columns.saturating_sub(BESIDE_THE_MESSAGE)
     }
 
-    fn note(&self, error: &anyhow::Error) {
-        let text = format!("note: trying again for {} seconds: {}", PATIENCE.as_secs(), error.root_cause());
+    fn note(&self, trouble: &Error) {
+        let text = note(trouble);
         if self.is_terminal { self.bar.println(text) } else { eprintln!("{text}") }
     }
 }

@@ -75,7 +75,7 @@ fn not_found() -> Answer {
 }
 
 async fn watched(script: &Arc<Script>) -> anyhow::Result<Ending> {
-    follow(&script.client(), ID, &mut View::new(), &Stop::new()).await
+    follow(&script.client(), ID, &mut View::new(None), &Stop::new()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +141,7 @@ async fn pauses_grow_to_a_second() {
 async fn an_interrupted_watcher_knows_what_it_saw_last_and_says_that_the_job_goes_on() {
     for answers in [vec![job("RUNNING", "half")], vec![job("RUNNING", "half"), Answer::Never]] {
         let script = Script::new(answers);
-        let (client, stop, mut view) = (script.client(), Stop::new(), View::new());
+        let (client, stop, mut view) = (script.client(), Stop::new(), View::new(None));
         let asking = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
             stop.ask();

@@ -13,10 +13,12 @@ use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
+use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::nodes::ELECTION;
+use crate::nodes::{DISTRIBUTORS, ELECTION};
 use crate::pauses::Pauses;
+use crate::registry::{Process, RegisteredDistributor, Registration};
 use crate::stop::Stop;
 
 pub mod configured;
@@ -133,6 +135,7 @@ impl Candidate<'_> {
     async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses) {
         let path = format!("{ELECTION}/{}", self.distributor.election());
         let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
+        let registration = self.register(session);
         while !self.stop.is_asked() {
             let elected = tokio::select! {
                 biased;
@@ -142,7 +145,8 @@ impl Candidate<'_> {
             match elected {
                 Ok(leadership) => {
                     pauses.reset();
-                    self.serve(leadership).await;
+                    self.serve(leadership, &registration).await;
+                    registration.update(|distributor| distributor.term = None);
                 }
                 Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
                 Err(error) => self.complain("cannot stand", &error),
@@ -151,13 +155,28 @@ impl Candidate<'_> {
         }
     }
 
-    async fn serve(&self, leadership: Leadership) {
+    /// Says who stands here (decision 17).
+    fn register(&self, session: &Arc<dyn Session>) -> Registration<RegisteredDistributor> {
+        let distributor = RegisteredDistributor {
+            name: self.distributor.name().to_owned(),
+            election: self.distributor.election().to_owned(),
+            candidate: self.surroundings.name.clone(),
+            process: Process::this(),
+            schedule: self.distributor.schedule().to_string(),
+            term: None,
+        };
+        let name = Uuid::new_v4().simple().to_string();
+        Registration::begin(Arc::clone(session), DISTRIBUTORS, &name, distributor)
+    }
+
+    async fn serve(&self, leadership: Leadership, registration: &Registration<RegisteredDistributor>) {
         let name = self.distributor.name();
         tracing::info!(distributor = name, "leads");
         let term = Term {
             distributor: self.distributor,
             surroundings: self.surroundings,
             leadership: &leadership,
+            registration,
             stop: self.stop,
         };
         tokio::select! {

@@ -1,6 +1,7 @@
 //! [`Schedule`]: when rounds are due. Pure; all candidates and all restarts agree on the times.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use croner::Cron;
@@ -112,6 +113,21 @@ impl Schedule {
             time = next;
         }
         found
+    }
+}
+
+/// For people: `every 1h`, `0 3 * * * Europe/Zurich`.
+impl fmt::Display for Schedule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(interval) => {
+                let interval = SignedDuration::try_from(*interval).unwrap_or(SignedDuration::MAX);
+                write!(formatter, "every {interval:#}")
+            }
+            Self::Cron { expression, zone } => {
+                write!(formatter, "{} {}", expression.as_str(), zone.iana_name().unwrap_or_default())
+            }
+        }
     }
 }
 

@@ -120,6 +120,15 @@ fn moments() -> impl Strategy<Value = Timestamp> {
         .prop_map(|(second, nanosecond)| Timestamp::new(second, nanosecond).unwrap())
 }
 
+#[test]
+fn schedules_read_as_they_are_written() {
+    for (seconds, expected) in [(1, "every 1s"), (90, "every 1m 30s"), (86_400, "every 24h")] {
+        assert_eq!(Schedule::every(Duration::from_secs(seconds)).unwrap().to_string(), expected);
+    }
+    assert_eq!(Schedule::cron("0 3 * * *", "Europe/Zurich").unwrap().to_string(), "0 3 * * * Europe/Zurich");
+    assert_eq!(Schedule::cron("*/5 * * * * *", "UTC").unwrap().to_string(), "*/5 * * * * * UTC");
+}
+
 proptest! {
     #[test]
     fn the_next_time_is_later(schedule in schedules(), after in moments()) {

@@ -10,6 +10,7 @@ use slipstream_coordination::Leadership;
 use super::rounds::{Rounds, rounds};
 use super::{Distributor, HighWaterMark, MarkError, Surroundings, complain};
 use crate::pauses::Pauses;
+use crate::registry::{RegisteredDistributor, RegisteredTerm, Registration};
 use crate::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.
@@ -20,6 +21,7 @@ pub struct Term<'a> {
     pub distributor: &'a dyn Distributor,
     pub surroundings: &'a Surroundings,
     pub leadership: &'a Leadership,
+    pub registration: &'a Registration<RegisteredDistributor>,
     pub stop: &'a Stop,
 }
 
@@ -65,6 +67,7 @@ impl Term<'_> {
             let now = self.surroundings.clock.now();
             let plan = rounds(&stored.mark, self.distributor.schedule(), self.distributor.missed(), now);
             self.report(&stored.mark, &plan, now);
+            self.tell(&stored.mark, plan.due.first().copied().or(plan.next));
             for time in plan.due {
                 if self.stop.is_asked() {
                     return Err(Interruption::Over);
@@ -74,6 +77,7 @@ impl Term<'_> {
                 self.distribute(time).await?;
                 self.save(&mut stored, HighWaterMark { pending: None, done: done.max(Some(time)) }).await?;
             }
+            self.tell(&stored.mark, plan.next);
             self.wait_until(plan.next).await?;
         }
     }
@@ -167,6 +171,12 @@ impl Term<'_> {
                 () = self.stop.asked() => {}
             }
         }
+    }
+
+    /// Tells the registry how far this leader is.
+    fn tell(&self, mark: &HighWaterMark, next: Option<Timestamp>) {
+        let term = RegisteredTerm { last: mark.done, next };
+        self.registration.update(|distributor| distributor.term = Some(term));
     }
 
     fn report(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp) {

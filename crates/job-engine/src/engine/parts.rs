@@ -20,6 +20,7 @@ use super::error::EngineError;
 use super::gate::Gate;
 use super::waiting::Waiting;
 use crate::distributor::{self, Surroundings};
+use crate::registry::host_name;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::store::sqlite::SqliteStore;
 use crate::server::{self, Server, reconcile};
@@ -186,8 +187,13 @@ fn start_work(parts: &Parts, store: &Arc<SqliteStore>, builder: EngineBuilder) -
         let (server, name, stop) = (parts.server.clone(), name.clone(), builder.stop.clone());
         work.spawn(async move { server.reconcile(&name, stop).await });
     }
-    let options =
-        executor::Options { name: name.clone(), threads: builder.slots, grace: builder.grace, cimi_grace: CIMI_GRACE };
+    let options = executor::Options {
+        name: name.clone(),
+        threads: builder.slots,
+        grace: builder.grace,
+        cimi_grace: CIMI_GRACE,
+        clock: builder.clock.clone(),
+    };
     let (coordinator, client) = (parts.coordinator.clone(), parts.client.clone());
     work.spawn(executor::run(options, coordinator, client, builder.catalogue, builder.stop.clone()));
     let surroundings = Surroundings {
@@ -202,12 +208,6 @@ fn start_work(parts: &Parts, store: &Arc<SqliteStore>, builder: EngineBuilder) -
         work.spawn(distributor::lead_and_distribute(distributor, surroundings.clone(), builder.stop.clone()));
     }
     work
-}
-
-/// What this process is called in ledgers and elections.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 /// Waits for all tasks; one that panicked is an error once the others have ended.

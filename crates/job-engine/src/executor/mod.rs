@@ -31,6 +31,7 @@ use tracing::{info, warn};
 use self::avoidance::Avoidance;
 use self::courier::Courier;
 use self::reach::Reach;
+use crate::clock::Clock;
 use crate::pauses::{self, Pauses};
 use crate::stop::Stop;
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub grace: Duration,
     /// How long CIMI may be out of reach before a claim is released.
     pub cimi_grace: Duration,
+    /// The time of day, for the registry.
+    pub clock: Clock,
 }
 
 /// Runs until `stop`; survives expired sessions and unreachable servers.

@@ -20,6 +20,7 @@ use super::attempt::Attempt;
 use super::reach::Reach;
 use crate::nodes;
 use crate::pauses::Pauses;
+use crate::registry::{Process, RegisteredExecutor, Registration};
 
 /// How long a slot rests after a bug broke its attempt.
 const BROKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ pub(super) struct Shift {
     pub(super) executor: Arc<Executor>,
     pub(super) session: Arc<dyn Session>,
     pub(super) queue: LockingQueue,
+    claimant: String,
     generation: AtomicI64,
 }
 
@@ -45,7 +47,9 @@ pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) ->
         None => Ok(()),
         Some(Err(error)) => Err(error),
         Some(Ok(shift)) => {
+            let registration = shift.register();
             Arc::new(shift).fill_slots().await;
+            drop(registration);
             Ok(())
         }
     };
@@ -59,7 +63,23 @@ impl Shift {
         debug!(executor = executor.options.name, claimant, "session begins");
         let generation = wait_for_generation(session.as_ref()).await?;
         let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
-        Ok(Self { executor: executor.clone(), session: session.clone(), queue, generation: generation.into() })
+        let (executor, session) = (executor.clone(), session.clone());
+        Ok(Self { executor, session, queue, claimant, generation: generation.into() })
+    }
+
+    /// Says under the name that its claims show who works here (decision 17).
+    fn register(&self) -> Registration<RegisteredExecutor> {
+        let Executor { options, catalogue, .. } = &*self.executor;
+        let mut actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
+        actions.sort_unstable();
+        let executor = RegisteredExecutor {
+            name: options.name.clone(),
+            process: Process::this(),
+            slots: options.threads.max(1),
+            actions,
+            begun: options.clock.now(),
+        };
+        Registration::begin(self.session.clone(), nodes::EXECUTORS, &self.claimant, executor)
     }
 
     async fn fill_slots(self: Arc<Self>) {

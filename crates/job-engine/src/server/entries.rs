@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_coordination::session::{Cause, State};
-use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use slipstream_coordination::session::{Cause, Node, State};
+use slipstream_coordination::{Coordinator, Election, Error, LockingQueue, Session};
 use tokio::sync::Mutex;
 
 use crate::nodes;
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How many nodes are read at once.
+const READS_AT_ONCE: usize = 64;
 
 /// Why the coordinator did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -74,15 +77,40 @@ impl Entries {
         Ok(node.map(|node| node.created))
     }
 
-    /// Paths of all entries, from a fresh listing.
-    pub async fn list(&self) -> Result<BTreeSet<String>, EntriesError> {
+    /// Names of the nodes below `folder`, from a fresh listing, in no order; none if there is no such folder.
+    pub async fn names_in(&self, folder: &str) -> Result<Vec<String>, EntriesError> {
         let names = self
             .within_limit(async |connection| {
-                connection.session.sync(nodes::ENTRIES).await?;
-                optional(connection.session.children(nodes::ENTRIES).await)
+                connection.session.sync(folder).await?;
+                optional(connection.session.children(folder).await)
             })
             .await?;
-        Ok(names.unwrap_or_default().into_iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect())
+        Ok(names.unwrap_or_default())
+    }
+
+    /// The nodes of these names below `folder`, each with its name, in their order; those that are gone are left out.
+    pub async fn nodes_in(&self, folder: &str, names: &[String]) -> Result<Vec<(String, Node)>, EntriesError> {
+        self.within_limit(async |connection| {
+            let session = &*connection.session;
+            let read = async |name: &String| {
+                let node = optional(session.data(&format!("{folder}/{name}")).await)?;
+                Ok::<_, Error>(node.map(|node| (name.clone(), node)))
+            };
+            let found = stream::iter(names.iter().map(read)).buffered(READS_AT_ONCE);
+            found.try_filter_map(async |found| Ok(found)).try_collect().await
+        })
+        .await
+    }
+
+    /// Identifiers of the candidates in the election at `path`, the leader first.
+    pub async fn candidates(&self, path: &str) -> Result<Vec<String>, EntriesError> {
+        self.within_limit(async |connection| Election::new(connection.session, path, "").contenders().await).await
+    }
+
+    /// Paths of all entries, from a fresh listing.
+    pub async fn list(&self) -> Result<BTreeSet<String>, EntriesError> {
+        let names = self.names_in(nodes::ENTRIES).await?;
+        Ok(names.into_iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect())
     }
 
     /// The session, for elections and for the generation's node.

@@ -12,6 +12,7 @@ pub mod job_document;
 pub mod jobs;
 pub mod ledger;
 mod listen;
+pub mod overview;
 mod passwords;
 pub mod peer;
 pub mod reconcile;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::access::Caller;
 use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
+use super::overview::Overview;
 use super::peer::Origin;
 use super::resources;
 use super::{Shared, bulk_add, reports, sessions, users};
@@ -253,6 +254,10 @@ impl Call {
                 (JOB, "ledger") => Answer::ok(jobs::read_ledger(shared, &self.caller, &id).await?),
                 _ => return Err(ApiError::undefined_action(&method, kind.name, action, &path).into()),
             },
+            Route::Overview(overview) => match self.method {
+                Method::GET | Method::HEAD => Answer::ok(overview.read(shared, &self.caller).await?),
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
         };
         Ok(answer)
     }
@@ -409,12 +414,13 @@ enum Route<'path> {
     Collection(Kind),
     Document(Kind, String),
     Action(Kind, String, &'path str),
+    Overview(Overview),
 }
 
 impl<'path> Route<'path> {
     fn kind(&self) -> Option<Kind> {
         match self {
-            Self::EntryPoint => None,
+            Self::EntryPoint | Self::Overview(_) => None,
             Self::Collection(kind) | Self::Document(kind, _) | Self::Action(kind, ..) => Some(*kind),
         }
     }
@@ -425,7 +431,10 @@ impl<'path> Route<'path> {
         let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
         match segments[..] {
             [resources::ENTRY_POINT] => Ok(Self::EntryPoint),
-            [name] => kind(name).map(Self::Collection).ok_or_else(unknown),
+            [name] => {
+                let collection = kind(name).map(Self::Collection);
+                collection.or_else(|| Overview::of(name).map(Self::Overview)).ok_or_else(unknown)
+            }
             [_, ""] | [_, _, ""] => Err(unknown()),
             [name, uuid] => {
                 let kind = kind(name).ok_or_else(unknown)?;
@@ -450,6 +459,7 @@ mod tests {
         assert_eq!(Route::of("/api/cloud-entry-point").ok(), Some(Route::EntryPoint));
         assert_eq!(Route::of("/api/job").ok(), Some(Route::Collection(JOB)));
         assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
+        assert_eq!(Route::of("/api/queue").ok(), Some(Route::Overview(Overview::Queue)));
         assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
         for unknown in [
             "/",
@@ -460,6 +470,7 @@ mod tests {
             "/api/job/",
             "/api/job/0a/",
             "/api/job/0a/stop/x",
+            "/api/queue/0a",
             "/auth/login",
         ] {
             let refusal = Route::of(unknown).expect_err(unknown).refusal;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_coordination::Coordinator;
+use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor::{self, Options};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::stop::Stop;
@@ -50,6 +51,7 @@ impl World {
             threads: 1,
             grace: Duration::ZERO,
             cimi_grace: Duration::from_secs(30),
+            clock: Clock::system(),
         };
         let stop = Stop::new();
         let coordinator = Arc::new(engine.coordinator.clone());

@@ -11,8 +11,10 @@ use slipstream_cimi::query::{LARGEST_PAGE, Order, Search};
 use slipstream_cimi::{Document, State};
 
 use super::super::connection::Connection;
+use super::super::patience::Patience;
 use super::super::terminal::{self, Screen, age, one_line};
 use super::text;
+use crate::cli::example;
 use crate::clock::Clock;
 
 /// Terminals of at least this many columns have room for target and message in columns of their own.
@@ -20,7 +22,7 @@ const WIDE: usize = 120;
 
 /// What `jobs list` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job jobs list --filter \"state='FAILED' and action='noop'\" --limit 5")]
+#[command(after_help = example!("slipstream-job jobs list --filter \"state='FAILED' and action='noop'\" --limit 5"))]
 pub struct ListArguments {
     /// Only jobs that fit, e.g. state='FAILED'
     #[arg(long, value_name = "FILTER")]
@@ -47,7 +49,7 @@ pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
         last: i64::try_from(arguments.limit).ok(),
         ..Search::default()
     };
-    let found = client.search(JOB.name, &search).await?;
+    let found = Patience::spinner("looking for jobs").during(client.search(JOB.name, &search)).await?;
     if arguments.json {
         terminal::print(&serde_json::to_string_pretty(&found.documents)?)?;
     } else {
@@ -59,7 +61,7 @@ pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
 
 /// What the table shows of a job.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+pub struct Row {
     name: String,
     state: String,
     progress: String,
@@ -70,7 +72,8 @@ struct Row {
 }
 
 impl Row {
-    fn of(document: &Document, now: Timestamp) -> Self {
+    /// What a document says, however little.
+    pub fn of(document: &Document, now: Timestamp) -> Self {
         let shown = |attribute| one_line(text(document, attribute));
         let id = shown("id");
         let progress = document.get("progress").and_then(Value::as_u64).map(|percent| format!("{percent}%"));
@@ -98,6 +101,13 @@ fn render(rows: &[Row], count: u64, screen: Screen) -> String {
     if rows.is_empty() {
         return if count == 0 { "no jobs".to_owned() } else { format!("0 of {count} jobs") };
     }
+    let mut shown = table_lines(rows, screen);
+    shown.push(screen.dimmed(&format!("{} of {count} jobs", rows.len())));
+    shown.join("\n")
+}
+
+/// Titles and, of each job, one line, or two where its message has no column.
+pub fn table_lines(rows: &[Row], screen: Screen) -> Vec<String> {
     let narrow = screen.width.filter(|width| *width < WIDE);
     let table = table(rows, screen, narrow.is_some());
     let mut lines = table.lines();
@@ -107,8 +117,7 @@ fn render(rows: &[Row], count: u64, screen: Screen) -> String {
         shown.push(line.trim_end().replacen(&row.state, &screen.coloured(&row.state, &row.state), 1));
         shown.extend(narrow.and_then(|width| row.message_below(width)).map(|message| screen.dimmed(&message)));
     }
-    shown.push(screen.dimmed(&format!("{} of {count} jobs", rows.len())));
-    shown.join("\n")
+    shown
 }
 
 /// A title line and one line for each row.

@@ -2,6 +2,7 @@
 
 mod list;
 mod show;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -12,13 +13,14 @@ use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{Client, Document};
 
 use super::connection::Connection;
-use super::{COMMAND_FAILED, failure, terminal};
+use super::patience::Patience;
+use super::{COMMAND_FAILED, example, failure, terminal};
 
 /// What `jobs` is asked for.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, lists. Example: slipstream-job jobs --filter \"state='FAILED'\""
+    after_help = example!("Without a command, lists.", "slipstream-job jobs --filter \"state='FAILED'\"")
 )]
 pub struct JobsArguments {
     #[command(subcommand)]
@@ -34,12 +36,16 @@ enum JobsCommand {
     /// Show a job: its attributes, who holds it, its attempts and the writes that were refused
     Show(show::ShowArguments),
     /// Stop jobs: what waits is not run, what runs is cancelled
-    #[command(after_help = "Prints each job's state afterwards; one that has ended stays as it is.\n\n\
-                            Example: slipstream-job jobs stop 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+    #[command(after_help = example!(
+        "Prints each job's state afterwards; one that has ended stays as it is.",
+        "slipstream-job jobs stop 01991d3c-7c1e-7a3b-8f3c-0123456789ab"
+    ))]
     Stop(ChosenJobs),
     /// Delete jobs, running ones too
-    #[command(after_help = "Example: slipstream-job jobs delete 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+    #[command(after_help = example!("slipstream-job jobs delete 01991d3c-7c1e-7a3b-8f3c-0123456789ab"))]
     Delete(ChosenJobs),
+    /// Watch jobs: a live table, or one job to its end
+    Watch(watch::WatchArguments),
 }
 
 #[derive(Debug, Args)]
@@ -57,23 +63,26 @@ pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
         None => list::run(arguments.list).await,
         Some(JobsCommand::List(arguments)) => list::run(arguments).await,
         Some(JobsCommand::Show(arguments)) => show::run(arguments).await,
-        Some(JobsCommand::Stop(chosen)) => each(&chosen, stop).await,
-        Some(JobsCommand::Delete(chosen)) => each(&chosen, delete).await,
+        Some(JobsCommand::Stop(chosen)) => each("stopping", &chosen, stop).await,
+        Some(JobsCommand::Delete(chosen)) => each("deleting", &chosen, delete).await,
+        Some(JobsCommand::Watch(arguments)) => watch::run(arguments).await,
     }
 }
 
 /// Does the same with each job; one that fails does not keep the others from it.
 async fn each(
+    what: &'static str,
     chosen: &ChosenJobs,
     work: impl AsyncFn(&Client, &str) -> anyhow::Result<String>,
 ) -> anyhow::Result<ExitCode> {
     let client = chosen.connection.client()?;
     let mut code = ExitCode::SUCCESS;
+    let patience = Patience::bar(what, chosen.ids.len());
     for id in &chosen.ids {
-        match work(&client, id).await {
-            Ok(result) => terminal::print(&result)?,
+        match patience.during(work(&client, id)).await {
+            Ok(result) => patience.aside(|| terminal::print(&result))?,
             Err(error) => {
-                eprintln!("{}", failure::explain(&error));
+                patience.aside(|| eprintln!("{}", failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
             }
         }

@@ -12,6 +12,7 @@ use slipstream_cimi::{Client, Document, State};
 use super::super::connection::Connection;
 use super::super::terminal::{self, Screen, age, many_lines, one_line};
 use super::{parse_id, text};
+use crate::cli::example;
 use crate::clock::Clock;
 use crate::server::ledger::{Attempt, Ledger, Outcome};
 
@@ -34,7 +35,7 @@ const NOT_SHOWN: &str = "only administrators see the ledger: who holds the job, 
 
 /// What `jobs show` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: slipstream-job jobs show 01991d3c-7c1e-7a3b-8f3c-0123456789ab")]
+#[command(after_help = example!("slipstream-job jobs show 01991d3c-7c1e-7a3b-8f3c-0123456789ab"))]
 pub struct ShowArguments {
     /// Id, with or without job/
     #[arg(value_name = "ID", value_parser = parse_id)]

@@ -7,6 +7,7 @@ use serde_json::json;
 use slipstream_coordination::Election;
 
 use super::*;
+use crate::registry::RegisteredTerm;
 use world::{World, configured, time};
 
 fn keys(times: &[&str]) -> Vec<String> {
@@ -147,4 +148,37 @@ async fn a_candidate_that_does_not_lead_stops_too() {
     unconnected.stop().await;
     let tried = usize::MAX - *world.coordination.refused.lock().unwrap();
     assert!((5..30).contains(&tried), "it tries again and again, with pauses: {tried}");
+}
+
+/// Decision 17.
+#[tokio::test(start_paused = true)]
+async fn candidates_are_registered_and_the_leader_says_how_far_it_is() {
+    let world = World::new();
+    let observer = world.coordination.tree.connect().await.unwrap();
+    let registered = async || {
+        let mut all = Vec::new();
+        for name in observer.children(DISTRIBUTORS).await.unwrap() {
+            let node = observer.data(&format!("{DISTRIBUTORS}/{name}")).await.unwrap();
+            all.push(serde_json::from_slice::<RegisteredDistributor>(&node.data).unwrap());
+        }
+        all.sort_by(|one, other| one.candidate.cmp(&other.candidate));
+        all
+    };
+    let term = |last: &str, next: &str| Some(RegisteredTerm { last: Some(time(last)), next: Some(time(next)) });
+    let first = world.start("Kenny", configured("each", 15, Missed::Coalesce));
+    world.pass("12:00:08").await;
+    let second = world.start("Stan", configured("each", 15, Missed::Coalesce));
+    world.pass("12:00:10").await;
+    let [kenny, stan] = registered().await.try_into().expect("two");
+    assert_eq!((kenny.candidate.as_str(), kenny.name.as_str(), kenny.election.as_str()), ("Kenny", "each", "count"));
+    assert_eq!((kenny.schedule.as_str(), kenny.term), ("every 15s", term("12:00:07", "12:00:15")));
+    assert_eq!((stan.candidate.as_str(), stan.term), ("Stan", None));
+    world.pass("12:00:15").await;
+    assert_eq!(registered().await[0].term, term("12:00:15", "12:00:30"));
+    first.stop().await;
+    world.pass("12:00:31").await;
+    let [stan] = registered().await.try_into().expect("one");
+    assert_eq!((stan.candidate.as_str(), stan.term), ("Stan", term("12:00:30", "12:00:45")));
+    second.stop().await;
+    assert!(registered().await.is_empty(), "they go with their sessions");
 }

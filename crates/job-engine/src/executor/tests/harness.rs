@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fake_server::FakeServer;
+use crate::clock::Clock;
 use crate::executor::{Options, run};
 use crate::nodes;
 use crate::stop::Stop;
@@ -159,6 +160,7 @@ impl Harness {
             threads: 1,
             grace: Duration::from_mins(2),
             cimi_grace: Duration::from_mins(2),
+            clock: Clock::system(),
         };
         let harness = Self {
             server: FakeServer::default(),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use slipstream_cimi::State;
 use slipstream_coordination::session::{Mode, Operation};
-use slipstream_coordination::{Coordinator as _, LockingQueue};
+use slipstream_coordination::{Coordinator as _, LockingQueue, Session as _};
 use tokio::time::{Instant, sleep};
 
 use super::fake_server::Fault;
 use super::harness::{Harness, Runs, name_of, until};
 use crate::nodes;
+use crate::registry::{RegisteredExecutor, host_name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,7 +52,7 @@ async fn a_claim_node_deleted_by_somebody_cancels_and_nothing_is_touched() {
     // In one transaction, so that nobody else is faster.
     let operations =
         vec![Operation::delete(claim.as_str()), Operation::create(claim.as_str(), "other", Mode::Ephemeral)];
-    slipstream_coordination::Session::commit(harness.session.as_ref(), operations).await.unwrap();
+    harness.session.commit(operations).await.unwrap();
     until("it is cancelled", || runs.cancelled() == 1).await;
     sleep(10 * SECOND).await;
     assert_eq!(harness.server.served("job/1").len(), written);
@@ -168,5 +169,51 @@ async fn two_executors_share_a_queue_and_each_job_is_run_once() {
     claim.release().await.unwrap();
     harness.until_empty().await;
     assert_eq!(runs.begun(), 9);
+    harness.finish().await;
+}
+
+/// Decision 17.
+#[tokio::test(start_paused = true)]
+async fn an_executor_is_registered_for_each_session_under_what_its_claims_show() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, 10 * SECOND).await;
+    harness.options.threads = 3;
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    let mut claimants = Vec::new();
+    for attempts in 1..=2 {
+        until("it runs", || runs.begun() == attempts).await;
+        let claim = harness.session.data(&format!("{}/{}", nodes::TAKEN, name_of(&entry))).await.unwrap();
+        let claimant = String::from_utf8(claim.data).unwrap();
+        assert_eq!(harness.children(nodes::EXECUTORS).await, [claimant.as_str()]);
+        let node = harness.session.data(&format!("{}/{claimant}", nodes::EXECUTORS)).await.unwrap();
+        let said: RegisteredExecutor = serde_json::from_slice(&node.data).unwrap();
+        assert_eq!((said.name.as_str(), said.slots, said.actions), ("tester", 3, vec!["act".to_owned()]));
+        assert_eq!((said.process.id, said.process.host), (std::process::id(), host_name()));
+        claimants.push(claimant);
+        if attempts == 1 {
+            harness.sessions.latest().expire();
+        }
+    }
+    assert_ne!(claimants[0], claimants[1]);
+    harness.until_empty().await;
+    harness.finish().await;
+    assert!(harness.children(nodes::EXECUTORS).await.is_empty(), "it goes with its session");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_executor_that_cannot_register_works_and_registers_later() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs, SECOND).await;
+    let obstacle = Operation::create(nodes::EXECUTORS, "in the way", Mode::Ephemeral);
+    harness.session.commit(vec![obstacle]).await.unwrap();
+    harness.add("job/1", "act").await;
+    harness.start();
+    harness.until_empty().await;
+    assert_eq!(harness.server.states_written("job/1").last().map(String::as_str), Some("SUCCESS"));
+    assert!(harness.children(nodes::EXECUTORS).await.is_empty(), "an ephemeral node has no children");
+    harness.delete_node(nodes::EXECUTORS).await;
+    sleep(60 * SECOND).await;
+    assert_eq!(harness.children(nodes::EXECUTORS).await.len(), 1);
     harness.finish().await;
 }

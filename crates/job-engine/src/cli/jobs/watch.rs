@@ -1,0 +1,238 @@
+//! `slipstream-job jobs watch`: a live table of what runs, waits and has just ended, or one job to its end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use console::Term;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::query::{Order, Search};
+use slipstream_cimi::{Client, Document, Error};
+
+use super::super::connection::Connection;
+use super::super::ends_with_the_job;
+use super::super::patience::Patience;
+use super::super::terminal::Screen;
+use super::super::watch::{self, Changes, Trouble};
+use super::list::{Row, table_lines};
+use super::parse_id;
+use crate::clock::Clock;
+use crate::stop::{self, Stop};
+
+/// How often jobs are looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How many jobs of each kind are looked at where each change is printed.
+const MOST: usize = 1_000;
+
+/// What `jobs watch` is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = ends_with_the_job!(
+    "With an ID, ends when the job does. Without one, shows jobs that run, wait or have ended within the last ten \
+     seconds, until Ctrl-C, which ends it with 0; where the output is no terminal a line for each change, of the 1000 \
+     that have run or waited for longest and the 1000 that ended last.",
+    "slipstream-job jobs watch"
+))]
+pub struct WatchArguments {
+    /// Id, with or without job/
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    id: Option<String>,
+    /// Print each change as a line of JSON: the job's document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Watches jobs.
+pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
+    let client = arguments.connection.client()?;
+    let is_live = !arguments.json && Term::stdout().is_term();
+    if let Some(id) = &arguments.id {
+        // Whoever mistypes an id is told so, not that the job was deleted.
+        client.get(id).await?;
+        let changes = (!is_live).then(|| Changes::new(arguments.json));
+        let ending = watch::shown_to_the_end(&client, id, changes).await?;
+        if let Some(remark) = ending.remark(id) {
+            eprintln!("{remark}");
+        }
+        return Ok(ExitCode::from(ending.exit_code()));
+    }
+    let stop = Stop::new();
+    stop::on_signals(&stop).context("cannot listen for signals")?;
+    let mut view = if is_live { View::Table(Canvas::new()) } else { View::Changes(Changes::new(arguments.json)) };
+    follow(&client, &mut view, &stop).await?;
+    if let View::Table(canvas) = view {
+        // below the ^C that the terminal has written
+        canvas.end()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks and shows until somebody asks to stop, or nobody reads any longer.
+async fn follow(client: &Client, view: &mut View, stop: &Stop) -> anyhow::Result<()> {
+    let mut trouble = Trouble::default();
+    let first = Patience::spinner("looking for jobs");
+    let mut patience = Some(first);
+    loop {
+        let reading = async {
+            let reading = watch::in_time("PUT /api/job", Reading::read(client, view.most()));
+            match &patience {
+                Some(patience) => patience.during(reading).await,
+                None => reading.await,
+            }
+        };
+        let reading = tokio::select! {
+            biased;
+            () = stop.asked() => return Ok(()),
+            reading = reading => reading,
+        };
+        patience = None;
+        match reading {
+            Ok(reading) => {
+                trouble.is_over();
+                if !view.show(&reading)? {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                if let Some(news) = trouble.met(error)? {
+                    view.note(&news)?;
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.asked() => return Ok(()),
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// Jobs at one moment, or nearly: kind after kind.
+struct Reading {
+    running: (u64, Vec<Document>),
+    ended: (u64, Vec<Document>),
+    queued: (u64, Vec<Document>),
+}
+
+impl Reading {
+    /// Each search is answered from an index, whatever number of jobs there is.
+    async fn read(client: &Client, most: usize) -> Result<Self, Error> {
+        let find = async |filter: &str, attribute: &str, descending: bool| {
+            let search = Search {
+                filter: Some(filter.to_owned()),
+                order: vec![Order { attribute: attribute.to_owned(), descending }],
+                last: i64::try_from(most).ok(),
+                ..Search::default()
+            };
+            client.search(JOB.name, &search).await.map(|found| (found.count, found.documents))
+        };
+        Ok(Self {
+            running: find("state=['RUNNING', 'STOPPING']", "created", false).await?,
+            ended: find("updated>'now-10s' and state=['SUCCESS', 'FAILED', 'STOPPED']", "updated", true).await?,
+            queued: find("state='QUEUED'", "created", false).await?,
+        })
+    }
+
+    fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.running.1.iter().chain(&self.ended.1).chain(&self.queued.1)
+    }
+
+    /// At most `height` lines.
+    fn lines(&self, screen: Screen, height: usize) -> Vec<String> {
+        let now = Clock::system().now();
+        let summary = format!("{} running, {} queued, {} just ended", self.running.0, self.queued.0, self.ended.0);
+        let rows: Vec<Row> = self.documents().take(height).map(|document| Row::of(document, now)).collect();
+        let mut lines = vec![screen.dimmed(&summary)];
+        if !rows.is_empty() {
+            lines.extend(table_lines(&rows, screen));
+        }
+        lines.truncate(height);
+        lines
+    }
+}
+
+enum View {
+    Table(Canvas),
+    Changes(Changes),
+}
+
+impl View {
+    fn most(&self) -> usize {
+        match self {
+            Self::Table(canvas) => canvas.height(),
+            Self::Changes(_) => MOST,
+        }
+    }
+
+    /// Answers whether anybody reads it.
+    fn show(&mut self, reading: &Reading) -> anyhow::Result<bool> {
+        match self {
+            Self::Changes(changes) => changes.tell(reading.documents()),
+            Self::Table(canvas) => {
+                canvas.shown = reading.lines(Screen::standard_output(), canvas.height());
+                canvas.draw(None)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn note(&mut self, trouble: &Error) -> anyhow::Result<()> {
+        let text = watch::note(trouble);
+        match self {
+            Self::Table(canvas) => canvas.draw(Some(&text))?,
+            Self::Changes(_) => eprintln!("{text}"),
+        }
+        Ok(())
+    }
+}
+
+/// Lines that are drawn over the ones before.
+struct Canvas {
+    terminal: Term,
+    shown: Vec<String>,
+    /// How many lines were drawn last, and how large the terminal was.
+    drawn: usize,
+    size: (u16, u16),
+}
+
+impl Canvas {
+    fn new() -> Self {
+        let terminal = Term::buffered_stdout();
+        let size = terminal.size();
+        Self { terminal, shown: Vec::new(), drawn: 0, size }
+    }
+
+    /// How many lines there is room for: one is the cursor's, one for a note.
+    fn height(&self) -> usize {
+        usize::from(self.terminal.size().0).saturating_sub(2).max(1)
+    }
+
+    fn draw(&mut self, note: Option<&str>) -> anyhow::Result<()> {
+        let size = self.terminal.size();
+        let note = note.map(|note| console::truncate_str(note, size.1.into(), "…").into_owned());
+        let lines: Vec<&String> = self.shown.iter().chain(&note).collect();
+        let paint = || {
+            // a terminal of another size has broken the lines otherwise
+            if self.size == size {
+                self.terminal.move_cursor_up(self.drawn)?;
+            } else {
+                self.terminal.clear_screen()?;
+            }
+            for line in &lines {
+                self.terminal.clear_line()?;
+                self.terminal.write_line(line)?;
+            }
+            self.terminal.clear_to_end_of_screen()?;
+            self.terminal.flush()
+        };
+        paint().context("cannot write to the terminal")?;
+        (self.drawn, self.size) = (lines.len(), size);
+        Ok(())
+    }
+
+    fn end(&self) -> anyhow::Result<()> {
+        self.terminal.write_line("").and_then(|()| self.terminal.flush()).context("cannot write to the terminal")
+    }
+}

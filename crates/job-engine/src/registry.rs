@@ -1,0 +1,150 @@
+//! The registry (decision 17): whoever works for the engine says so in an ephemeral node outside `/job`, which goes with
+//! its session. People are shown it; nothing depends on it, so an entry that cannot be written holds up no work.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, make_path};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::pauses::Pauses;
+
+/// What an executor says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredExecutor {
+    /// As in ledgers; need not be unique.
+    pub name: String,
+    /// Where it runs.
+    pub process: Process,
+    /// How many jobs at once.
+    pub slots: usize,
+    /// Names of the actions that it can do.
+    pub actions: Vec<String>,
+    /// When its session began.
+    pub begun: Timestamp,
+}
+
+/// What a candidate for the leadership of a distributor says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredDistributor {
+    /// The distributor's name.
+    pub name: String,
+    /// The election in which it stands.
+    pub election: String,
+    /// Its identifier there.
+    pub candidate: String,
+    /// Where it runs.
+    pub process: Process,
+    /// When its rounds are due, for people.
+    pub schedule: String,
+    /// What the leader knows; none while another one leads.
+    pub term: Option<RegisteredTerm>,
+}
+
+/// What the leader of a distributor knows of its rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredTerm {
+    /// The schedule time up to which it has distributed, if there is one.
+    pub last: Option<Timestamp>,
+    /// When its next round is due; none at the end of the schedule.
+    pub next: Option<Timestamp>,
+}
+
+/// A process of an operating system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Name of the machine.
+    pub host: String,
+    /// Process id.
+    pub id: u32,
+    /// Version of the engine.
+    pub version: String,
+}
+
+impl Process {
+    /// This process.
+    #[must_use]
+    pub fn this() -> Self {
+        Self { host: host_name(), id: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+/// Name of this machine; `localhost` if it has none.
+#[must_use]
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
+
+/// Keeps a node that says this, as long as it lives itself; the node goes with the session. What cannot be written now
+/// is logged and written later, and nobody waits for it.
+pub struct Registration<T> {
+    wanted: watch::Sender<T>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl<T: PartialEq + Serialize + Send + Sync + 'static> Registration<T> {
+    /// Begins to say `what` in the node `name` below `folder`, which is made if missing.
+    #[must_use]
+    pub fn begin(session: Arc<dyn Session>, folder: &'static str, name: &str, what: T) -> Self {
+        let (wanted, seen) = watch::channel(what);
+        let keeper = tokio::spawn(keep(session, folder, format!("{folder}/{name}"), seen));
+        Self { wanted, _keeper: AbortOnDropHandle::new(keeper) }
+    }
+
+    /// Says something else from now on.
+    pub fn update(&self, change: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        self.wanted.send_if_modified(|what| {
+            let before = what.clone();
+            change(what);
+            *what != before
+        });
+    }
+}
+
+async fn keep<T: Serialize>(
+    session: Arc<dyn Session>,
+    folder: &'static str,
+    path: String,
+    mut wanted: watch::Receiver<T>,
+) {
+    let mut pauses = Pauses::default();
+    loop {
+        let data = serde_json::to_vec(&*wanted.borrow_and_update()).expect("a registration is texts and numbers");
+        match write(&*session, folder, &path, data).await {
+            Ok(()) => {
+                pauses.reset();
+                if wanted.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(Error::Expired) => return,
+            Err(error) => {
+                tracing::warn!(node = path, %error, "cannot register, which is tried again");
+                sleep(pauses.take()).await;
+            }
+        }
+    }
+}
+
+/// May be repeated: a node that is there already is replaced.
+async fn write(session: &dyn Session, folder: &str, path: &str, data: Vec<u8>) -> Result<(), Error> {
+    let set = Operation::Set { path: path.to_owned(), data: data.clone(), version: None };
+    match session.commit(vec![set]).await {
+        Err(error) if error.is(Cause::NoNode) => {
+            make_path(session, folder).await?;
+            session.commit(vec![Operation::create(path, data, Mode::Ephemeral)]).await.map(drop)
+        }
+        outcome => outcome.map(drop),
+    }
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

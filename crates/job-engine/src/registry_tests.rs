@@ -1,0 +1,93 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use slipstream_coordination::Embedded;
+use slipstream_coordination::session::{Coordinator, Node, State, Watch};
+
+use super::*;
+
+const FOLDER: &str = "/slipstream/executors";
+const NODE: &str = "/slipstream/executors/0a";
+
+/// Loses the answers to the first transactions: half of them are carried out all the same.
+struct Lossy {
+    inner: Arc<dyn Session>,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Session for Lossy {
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return self.inner.commit(operations).await;
+        }
+        self.left.store(left - 1, Ordering::Relaxed);
+        if left.is_multiple_of(2) {
+            drop(self.inner.commit(operations).await);
+        }
+        Err(Error::ConnectionLoss)
+    }
+
+    async fn data(&self, path: &str) -> Result<Node, Error> {
+        self.inner.data(path).await
+    }
+
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        self.inner.children(path).await
+    }
+
+    async fn watch(&self, path: &str) -> Result<Watch, Error> {
+        self.inner.watch(path).await
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), Error> {
+        self.inner.sync(path).await
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.inner.state()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// What the node says once it says `wanted`, within two minutes of paused time.
+async fn said(session: &dyn Session, wanted: &str) {
+    let reads = async {
+        while session.data(NODE).await.map(|node| node.data) != Ok(wanted.as_bytes().to_vec()) {
+            sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(2), reads).await.expect("the node says what was wanted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_follows_what_is_wanted_and_goes_with_its_session() {
+    let embedded = Embedded::new();
+    let (own, others) = (embedded.connect().await.unwrap(), embedded.connect().await.unwrap());
+    let registration = Registration::begin(own.clone(), FOLDER, "0a", 1);
+    said(&*others, "1").await;
+    registration.update(|number| *number = 2);
+    said(&*others, "2").await;
+    let version = others.data(NODE).await.unwrap().version;
+    registration.update(|_| {});
+    sleep(std::time::Duration::from_mins(1)).await;
+    assert_eq!(others.data(NODE).await.unwrap().version, version, "what is said already is not written again");
+    own.close().await;
+    assert!(others.data(NODE).await.unwrap_err().is(Cause::NoNode));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_is_written_later() {
+    const LOST: usize = 7;
+    let embedded = Embedded::new();
+    let inner = embedded.connect().await.unwrap();
+    let lossy = Arc::new(Lossy { inner: inner.clone(), left: LOST.into() });
+    let registration = Registration::begin(lossy.clone(), FOLDER, "0a", "first".to_owned());
+    registration.update(|text| "second".clone_into(text));
+    said(&*inner, "\"second\"").await;
+    assert_eq!(lossy.left.load(Ordering::Relaxed), 0, "all of the answers were lost that were to be");
+}

@@ -1,0 +1,413 @@
+//! What the engine is doing, for administrators: who executes, who distributes, what waits and who holds what. An
+//! extension; nothing of it is stored. It is joined of the queue, the registry (decision 17), the elections and the
+//! ledgers, each read once, so it may show a job that has just ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
+use slipstream_cimi::query::Order;
+use slipstream_cimi::{Document, State};
+use slipstream_coordination::queue::is_entry_name;
+use slipstream_coordination::session::Node;
+
+use super::Shared;
+use super::access::Caller;
+use super::entries::EntriesError;
+use super::error::ApiError;
+use super::jobs::ledger_of;
+use super::store::{Query, Record, StoreError};
+use crate::nodes;
+use crate::registry::{RegisteredDistributor, RegisteredExecutor};
+
+/// How many claims are told one by one, the oldest ones.
+pub const MOST_TOLD: usize = 1_000;
+/// How many claims are looked at. Who holds them is not counted where there are more.
+const MOST_CLAIMS: usize = 20_000;
+/// How many documents are read at once.
+const READS_AT_ONCE: usize = 16;
+
+/// A view of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overview {
+    /// `/api/executor`: [`Executors`].
+    Executors,
+    /// `/api/distributor`: [`Distributors`].
+    Distributors,
+    /// `/api/queue`: [`Queue`].
+    Queue,
+}
+
+/// The executors that have a session, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Executors {
+    /// How many there are.
+    pub count: usize,
+    /// Each of them.
+    pub executors: Vec<Executor>,
+}
+
+/// An executor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Executor {
+    /// What its claims show: a name for its session.
+    pub claimant: String,
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub registered: RegisteredExecutor,
+    /// How many entries it holds; none where more are held in all than are looked at.
+    pub busy: Option<usize>,
+}
+
+/// The distributors in whose elections somebody stands, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distributors {
+    /// How many there are.
+    pub count: usize,
+    /// Each of them.
+    pub distributors: Vec<Distributor>,
+}
+
+/// A distributor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distributor {
+    /// Its name; the election's where only foreign processes stand, which do not register.
+    pub name: String,
+    /// The election in which it stands.
+    pub election: String,
+    /// When its rounds are due, for people; none of a foreign one.
+    pub schedule: Option<String>,
+    /// Identifier of who leads, if anybody does.
+    pub leader: Option<String>,
+    /// Identifiers of all who stand, the leader first.
+    pub candidates: Vec<String>,
+    /// The schedule time up to which has been distributed, as the leader says.
+    pub last: Option<Timestamp>,
+    /// When the next round is due, as the leader says.
+    pub next: Option<Timestamp>,
+}
+
+/// What waits, and who holds what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Entries that nobody holds.
+    pub waiting: Waiting,
+    /// Entries that somebody holds.
+    pub claimed: Claimed,
+}
+
+/// Entries that nobody holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How many there are.
+    pub count: u64,
+    /// How many there are of each priority that has any, the first priority first.
+    pub priorities: Vec<Priority>,
+    /// The job that has been QUEUED for longest, if any is.
+    pub oldest: Option<WaitingJob>,
+}
+
+/// Entries of one priority.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Priority {
+    /// 0 (first) to 999 (last).
+    pub priority: u16,
+    /// How many entries.
+    pub count: u64,
+}
+
+/// A job that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitingJob {
+    /// Its id.
+    pub job: String,
+    /// Its action.
+    pub action: Option<String>,
+    /// When it was added.
+    pub created: Option<String>,
+}
+
+/// Entries that somebody holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// How many there are.
+    pub count: usize,
+    /// The oldest [`MOST_TOLD`] of them, the oldest first.
+    pub claims: Vec<ClaimTold>,
+}
+
+/// An entry that somebody holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimTold {
+    /// Path of the entry.
+    pub entry: String,
+    /// Id of the job; none if the entry has just gone.
+    pub job: Option<String>,
+    /// The job's action.
+    pub action: Option<String>,
+    /// The job's state.
+    pub state: Option<String>,
+    /// What the claim shows: who holds it.
+    pub claimant: String,
+    /// The executor's name; none of a foreign one, which does not register.
+    pub executor: Option<String>,
+    /// The executor's machine.
+    pub host: Option<String>,
+    /// When the attempt was begun; none if it has not been.
+    pub since: Option<Timestamp>,
+}
+
+impl Overview {
+    /// The view of this name, as in `/api/<name>`.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Executors, Self::Distributors, Self::Queue].into_iter().find(|overview| overview.name() == name)
+    }
+
+    /// As in `/api/<name>`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Executors => "executor",
+            Self::Distributors => "distributor",
+            Self::Queue => "queue",
+        }
+    }
+
+    fn resource_uri(self) -> &'static str {
+        match self {
+            Self::Executors => "http://sixsq.com/slipstream/1/ExecutorCollection",
+            Self::Distributors => "http://sixsq.com/slipstream/1/DistributorCollection",
+            Self::Queue => "http://sixsq.com/slipstream/1/Queue",
+        }
+    }
+
+    /// What there is to see; refuses everybody but administrators.
+    pub async fn read(self, shared: &Shared, caller: &Caller) -> Result<Document, ApiError> {
+        caller.require_administrator()?;
+        let seen = match self {
+            Self::Executors => serde_json::to_value(executors(shared).await?),
+            Self::Distributors => serde_json::to_value(distributors(shared).await?),
+            Self::Queue => serde_json::to_value(queue(shared).await?),
+        };
+        let Ok(Value::Object(seen)) = seen else { unreachable!("an overview is an object with texts as keys") };
+        let mut document = Document::new();
+        document.insert("id".to_owned(), self.name().into());
+        document.insert("resourceURI".to_owned(), self.resource_uri().into());
+        document.extend(seen);
+        Ok(document)
+    }
+}
+
+async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
+    let registered = registered_executors(shared).await?;
+    let claims = claims(shared).await?;
+    let mut busy: HashMap<&str, usize> = HashMap::new();
+    for claim in &claims.seen {
+        *busy.entry(&claim.claimant).or_default() += 1;
+    }
+    let mut executors: Vec<Executor> = registered
+        .into_iter()
+        .map(|(claimant, registered)| {
+            let busy = claims.is_whole().then(|| busy.get(claimant.as_str()).copied().unwrap_or(0));
+            Executor { claimant, registered, busy }
+        })
+        .collect();
+    executors.sort_by(|one, other| {
+        let key = |executor: &Executor| (executor.registered.name.clone(), executor.claimant.clone());
+        key(one).cmp(&key(other))
+    });
+    Ok(Executors { count: executors.len(), executors })
+}
+
+async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
+    let registered: Vec<(String, RegisteredDistributor)> = registered(shared, nodes::DISTRIBUTORS).await?;
+    let elections = shared.entries.names_in(nodes::ELECTION).await.map_err(unavailable)?;
+    let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
+    let mut distributors = Vec::new();
+    for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>() {
+        let path = format!("{}/{election}", nodes::ELECTION);
+        let candidates = shared.entries.candidates(&path).await.map_err(unavailable)?;
+        let ours: Vec<&RegisteredDistributor> =
+            registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
+        distributors.extend(in_election(&election, &candidates, &ours));
+    }
+    distributors.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Distributors { count: distributors.len(), distributors })
+}
+
+/// The distributors of one election. What a leader says of its rounds counts as long as the election knows it as such.
+fn in_election(election: &str, candidates: &[String], ours: &[&RegisteredDistributor]) -> Vec<Distributor> {
+    let mut names: BTreeSet<&str> = ours.iter().map(|ours| ours.name.as_str()).collect();
+    if names.is_empty() && !candidates.is_empty() {
+        names.insert(election);
+    }
+    let leader = candidates.first().cloned();
+    let told = |name: &str| {
+        let own = || ours.iter().copied().filter(|ours| ours.name == name);
+        let leading = own().find(|ours| ours.term.is_some() && Some(&ours.candidate) == leader.as_ref());
+        let term = leading.and_then(|leading| leading.term);
+        Distributor {
+            name: name.to_owned(),
+            election: election.to_owned(),
+            schedule: leading.or_else(|| own().next()).map(|ours| ours.schedule.clone()),
+            leader: leader.clone(),
+            candidates: candidates.to_vec(),
+            last: term.and_then(|term| term.last),
+            next: term.and_then(|term| term.next),
+        }
+    };
+    names.into_iter().map(told).collect()
+}
+
+async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
+    let claims = claims(shared).await?;
+    let waiting = waiting(shared, &claims.names).await?;
+    let executors: HashMap<String, RegisteredExecutor> = registered_executors(shared).await?.into_iter().collect();
+    let count = claims.names.len();
+    let mut oldest = claims.seen;
+    oldest.sort_unstable_by_key(|claim| claim.zxid);
+    oldest.truncate(MOST_TOLD);
+    let names: Vec<String> = oldest.iter().map(|claim| claim.name.clone()).collect();
+    let entries = shared.entries.nodes_in(nodes::ENTRIES, &names).await.map_err(unavailable)?;
+    let ids: HashMap<String, String> = entries.into_iter().map(|(name, node)| (name, text(&node))).collect();
+    let tell = async |claim: Claim| {
+        let id = ids.get(&claim.name).cloned();
+        let record = match &id {
+            Some(id) => shared.store.get(id).await?,
+            None => None,
+        };
+        let executor = executors.get(&claim.claimant);
+        Ok::<_, StoreError>(told(claim, id, record.as_ref(), executor))
+    };
+    let claims = stream::iter(oldest.into_iter().map(tell)).buffered(READS_AT_ONCE).try_collect();
+    let claims = claims.await.map_err(|error| ApiError::store(&error))?;
+    Ok(Queue { waiting, claimed: Claimed { count, claims } })
+}
+
+fn told(
+    claim: Claim,
+    job: Option<String>,
+    record: Option<&Record>,
+    executor: Option<&RegisteredExecutor>,
+) -> ClaimTold {
+    let attribute = |name: &str| record.and_then(|record| member(&record.document, name));
+    // A ledger that cannot be read says nothing here; `jobs show` says what is wrong with it.
+    let ledger = record.and_then(|record| ledger_of(record).ok());
+    let open = ledger.as_ref().and_then(|ledger| ledger.attempts.last()).filter(|attempt| attempt.outcome.is_none());
+    ClaimTold {
+        entry: format!("{}/{}", nodes::ENTRIES, claim.name),
+        job,
+        action: attribute("action"),
+        state: attribute("state"),
+        claimant: claim.claimant,
+        executor: executor.map(|executor| executor.name.clone()),
+        host: executor.map(|executor| executor.process.host.clone()),
+        since: open.map(|attempt| attempt.begun),
+    }
+}
+
+/// Counts by the names of entries: none of them is read.
+async fn waiting(shared: &Shared, claimed: &HashSet<String>) -> Result<Waiting, ApiError> {
+    let entries = shared.entries.names_in(nodes::ENTRIES).await.map_err(unavailable)?;
+    let mut priorities: BTreeMap<u16, u64> = BTreeMap::new();
+    for name in entries.iter().filter(|name| !claimed.contains(*name)) {
+        if let Some(priority) = priority(name) {
+            *priorities.entry(priority).or_default() += 1;
+        }
+    }
+    let count = priorities.values().sum();
+    let priorities = priorities.into_iter().map(|(priority, count)| Priority { priority, count }).collect();
+    Ok(Waiting { count, priorities, oldest: oldest_waiting(shared).await? })
+}
+
+/// `entry-PPP-NNNNNNNNNN`
+fn priority(name: &str) -> Option<u16> {
+    if is_entry_name(name) { name.split('-').nth(1)?.parse().ok() } else { None }
+}
+
+async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError> {
+    let queued = Literal::Text(State::Queued.as_str().to_owned());
+    let query = Query {
+        filter: Some(Filter::Compare(Attribute("state".to_owned()), Comparison::Equal, queued)),
+        order: vec![Order { attribute: "created".to_owned(), descending: false }],
+        limit: 1,
+        ..Query::default()
+    };
+    let found = shared.store.query(JOB.name, &query).await.map_err(|error| ApiError::store(&error))?;
+    Ok(found.records.into_iter().next().map(|record| WaitingJob {
+        action: member(&record.document, "action"),
+        created: member(&record.document, "created"),
+        job: record.id,
+    }))
+}
+
+/// A claim as its node shows it.
+struct Claim {
+    name: String,
+    claimant: String,
+    zxid: i64,
+}
+
+struct Claims {
+    /// Names of all entries that somebody holds.
+    names: HashSet<String>,
+    /// What was looked at, [`MOST_CLAIMS`] at most.
+    seen: Vec<Claim>,
+}
+
+impl Claims {
+    /// Whether all were looked at.
+    fn is_whole(&self) -> bool {
+        self.names.len() <= MOST_CLAIMS
+    }
+}
+
+async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
+    let mut names = shared.entries.names_in(nodes::TAKEN).await.map_err(unavailable)?;
+    names.retain(|name| is_entry_name(name));
+    let first = &names[..names.len().min(MOST_CLAIMS)];
+    let seen = shared.entries.nodes_in(nodes::TAKEN, first).await.map_err(unavailable)?;
+    let seen = seen.into_iter().map(|(name, node)| Claim { name, claimant: text(&node), zxid: node.created }).collect();
+    Ok(Claims { names: names.into_iter().collect(), seen })
+}
+
+async fn registered_executors(shared: &Shared) -> Result<Vec<(String, RegisteredExecutor)>, ApiError> {
+    registered(shared, nodes::EXECUTORS).await
+}
+
+/// The registrations below `folder`, with their nodes' names. What a newer version has written otherwise is left out.
+async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Result<Vec<(String, T)>, ApiError> {
+    let names = shared.entries.names_in(folder).await.map_err(unavailable)?;
+    let nodes = shared.entries.nodes_in(folder, &names).await.map_err(unavailable)?;
+    let understood = |(name, node): (String, Node)| match serde_json::from_slice(&node.data) {
+        Ok(registered) => Some((name, registered)),
+        Err(error) => {
+            tracing::debug!(folder, name, %error, "a registration that is not understood");
+            None
+        }
+    };
+    Ok(nodes.into_iter().filter_map(understood).collect())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+fn unavailable(error: EntriesError) -> ApiError {
+    ApiError::unavailable(&error)
+}
+
+fn text(node: &Node) -> String {
+    String::from_utf8_lossy(&node.data).into_owned()
+}
+
+fn member(document: &Document, name: &str) -> Option<String> {
+    document.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+#[cfg(test)]
+#[path = "overview_tests.rs"]
+mod tests;

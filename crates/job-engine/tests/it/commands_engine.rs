@@ -1,0 +1,148 @@
+//! The commands that show what the engine is doing, and what else is not about jobs.
+
+use serde_json::{Value, json};
+
+use crate::commands::{Busy, Ran, assert_lines, run};
+use crate::support::{Up, eventually, program};
+
+fn host() -> String {
+    slipstream_job_engine::registry::host_name()
+}
+
+#[tokio::test]
+async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() {
+    let busy = Busy::new().await;
+    let held = busy.running.trim_start_matches("job/");
+    let expected = [
+        "PRIORITY WAITING",
+        "7 1",
+        "999 2",
+        "",
+        &format!("3 waiting, the oldest for * {}", busy.waiting[0]),
+        "",
+        "JOB HELD ACTION EXECUTOR",
+        &format!("{held} * dummy_test_action {}", host()),
+        "",
+        "1 held",
+    ];
+    assert_lines(&busy.run(&["queue"]).good(), &expected);
+    let queue = busy.run(&["queue", "--json"]).json();
+    let job = busy.up.client().get(&busy.running).await.expect("there");
+    let ledger = busy.up.client().operation(&busy.running, "ledger").await.expect("there");
+    let executors = busy.run(&["executors", "--json"]).json();
+    let claim = json!({
+        "entry": ledger["entry"], "job": busy.running, "action": "dummy_test_action", "state": "RUNNING",
+        "claimant": executors[0]["claimant"], "executor": host(), "host": host(),
+        "since": ledger["attempts"][0]["begun"],
+    });
+    assert_eq!(job["state"], "RUNNING", "it has not ended meanwhile");
+    assert_eq!(queue["claimed"], json!({"count": 1, "claims": [claim]}));
+    let created = busy.up.client().get(&busy.waiting[0]).await.expect("there")["created"].clone();
+    let oldest = json!({"job": busy.waiting[0], "action": "noop", "created": created});
+    let priorities = json!([{"priority": 7, "count": 1}, {"priority": 999, "count": 2}]);
+    assert_eq!(queue["waiting"], json!({"count": 3, "priorities": priorities, "oldest": oldest}));
+    let all = [&[busy.running.as_str()], &busy.waiting.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
+    busy.run(&[&["jobs", "delete"], &all[..]].concat()).good();
+    let empty = eventually("the claim is gone", async || {
+        let said = busy.run(&["queue"]).good();
+        (said.lines().count() == 1).then_some(said)
+    });
+    assert_eq!(empty.await, "the queue is empty\n");
+    let empty = json!({
+        "waiting": {"count": 0, "priorities": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
+    });
+    assert_eq!(busy.run(&["queue", "--json"]).json(), empty);
+}
+
+#[tokio::test]
+async fn executors_and_their_actions_are_listed() {
+    let busy = Busy::new().await;
+    let (host, process, version) = (host(), busy.up.process(), env!("CARGO_PKG_VERSION"));
+    let row = format!("{host} {host} {process} {version} 1 1 cleanup_jobs, dummy_test_action, noop");
+    assert_lines(&busy.run(&["executors"]).good(), &["EXECUTOR HOST PID VERSION SLOTS BUSY ACTIONS", &row]);
+    let executors = busy.run(&["executors", "--json"]).json();
+    let expected = json!([{
+        "claimant": executors[0]["claimant"], "name": host, "slots": 1, "busy": 1,
+        "process": {"host": host, "id": process, "version": version},
+        "actions": ["cleanup_jobs", "dummy_test_action", "noop"], "begun": executors[0]["begun"],
+    }]);
+    assert_eq!(executors, expected);
+    assert_eq!(executors[0]["claimant"].as_str().map(str::len), Some(32));
+    let begun: jiff::Timestamp = executors[0]["begun"].as_str().expect("text").parse().expect("a time");
+    let submitted = busy.up.client().get(&busy.running).await.expect("there")["created"].clone();
+    assert!(begun < submitted.as_str().expect("text").parse().expect("a time"));
+    let rows = ["cleanup_jobs", "dummy_test_action", "noop"].map(|name| format!("{name} 1 {host}"));
+    let table = busy.run(&["actions"]).good();
+    assert_lines(&table, &[&["ACTION SLOTS EXECUTORS"], &rows.each_ref().map(String::as_str)[..]].concat());
+    let actions = busy.run(&["actions", "--json"]).json();
+    let action = |name: &str| json!({"action": name, "slots": 1, "executors": [host]});
+    assert_eq!(actions, Value::Array(["cleanup_jobs", "dummy_test_action", "noop"].map(action).into()));
+}
+
+#[tokio::test]
+async fn distributors_are_listed_with_who_leads_and_their_rounds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[[distributor]]\nname = \"each\"\naction = \"noop\"\nevery = \"1s\"\n\
+                  [[distributor]]\nname = \"nightly\"\naction = \"noop\"\nelection = \"nights\"\ncron = \"0 3 * * *\"\n\
+                  time-zone = \"Europe/Zurich\"\n";
+    std::fs::write(folder.path().join("config.toml"), config).expect("written");
+    let up = Up::start(folder.path(), &["--distributors", "each,nightly"]);
+    let listed = eventually("both lead", async || {
+        let listed = run(&up, &["distributors", "--json"]).json();
+        let rounds = listed.as_array()?.iter().filter(|one| one["next"].is_string()).count();
+        (rounds == 2).then_some(listed)
+    });
+    let listed = listed.await;
+    let expected = |name: &str, election: &str, schedule: &str, index: usize| {
+        json!({
+            "name": name, "election": election, "schedule": schedule, "leader": host(), "candidates": [host()],
+            "last": listed[index]["last"], "next": listed[index]["next"],
+        })
+    };
+    let each = expected("each", "noop", "every 1s", 0);
+    assert_eq!(listed, json!([each, expected("nightly", "nights", "0 3 * * * Europe/Zurich", 1)]));
+    let next: jiff::Zoned =
+        format!("{}[Europe/Zurich]", listed[1]["next"].as_str().expect("text")).parse().expect("a time");
+    assert_eq!((next.hour(), next.minute(), next.second()), (3, 0, 0), "{next}");
+    let later = eventually("the next round is done", async || {
+        let listed = run(&up, &["distributors", "--json"]).json();
+        let last: jiff::Timestamp = listed[0]["last"].as_str()?.parse().ok()?;
+        let first: jiff::Timestamp = each["next"].as_str()?.parse().ok()?;
+        (last >= first).then_some(last)
+    });
+    assert_eq!(later.await.subsec_nanosecond(), 0, "the mark is a time of the schedule");
+    let table = run(&up, &["distributors"]).good();
+    let rows = [
+        "DISTRIBUTOR SCHEDULE LEADER LAST NEXT",
+        &format!("each every 1s {} * ago in *", host()),
+        &format!("nightly 0 3 * * * Europe/Zurich {} * ago in *", host()),
+    ];
+    assert_lines(&table, &rows);
+    let folder = tempfile::tempdir().expect("a folder");
+    let none = Up::start(folder.path(), &["--distributors", ""]);
+    assert_eq!(run(&none, &["distributors"]).good(), "no distributors\n");
+    assert_eq!(run(&none, &["distributors", "--json"]).json(), json!([]));
+}
+
+#[test]
+fn completions_know_every_command_and_flag() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Ran::of(&program().args(["completions", shell]).output().expect("the binary starts")).good();
+        for word in ["distributors", "executors", "watch", "passwd", "password-file", "trust-authn-header-from"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let wrong = Ran::of(&program().args(["completions", "command.com"]).output().expect("the binary starts")).failed();
+    assert!(wrong.contains("[possible values: bash, elvish, fish, powershell, zsh]"), "{wrong}");
+}
+
+#[test]
+fn help_goes_to_standard_output_and_mistakes_to_standard_error() {
+    let run = |arguments: &[&str]| Ran::of(&program().args(arguments).output().expect("the binary starts"));
+    let help = run(&["--help"]).good();
+    assert!(help.contains("\nExit codes: 0 done, 1 the job that was waited for has not succeeded"), "{help}");
+    assert_eq!(run(&["help", "queue"]).good(), run(&["queue", "--help"]).good());
+    assert!(run(&["--version"]).good().starts_with("slipstream-job "));
+    assert!(run(&[]).failed().contains("Usage: slipstream-job <COMMAND>"));
+    assert!(run(&["jobbs"]).failed().contains("a similar subcommand exists: 'jobs'"));
+}

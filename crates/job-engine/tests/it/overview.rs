@@ -1,0 +1,109 @@
+//! `/api/queue`, `/api/executor`, `/api/distributor`: for administrators, true of foreign peers too, and bounded.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use slipstream_cimi::dialect::JOB;
+use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
+use slipstream_coordination::{LockingQueue, Session};
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::overview::MOST_TOLD;
+
+use crate::support::{InProcess, Raw, cookie, document, job};
+
+const PATHS: [&str; 3] = ["/api/queue", "/api/executor", "/api/distributor"];
+
+async fn create(session: &dyn Session, path: &str, data: &str, mode: Mode) {
+    session.commit(vec![Operation::create(path, data, mode)]).await.expect("created");
+}
+
+#[tokio::test]
+async fn only_administrators_see_them_and_they_are_only_read() {
+    let engine = InProcess::new().await;
+    let jane = document(json!({"username": "jane", "password": "a secret of jane"}));
+    engine.client.add("user", &jane, None).await.expect("added");
+    let login = json!({"sessionTemplate": {
+        "href": "session-template/internal", "username": "jane", "password": "a secret of jane",
+    }});
+    let session = Raw::new("POST", "/api/session").json(&login).send(&*engine.transport).await;
+    let jane = session.headers["set-cookie"].to_str().expect("text").to_owned();
+    let administrator = cookie(&*engine.transport).await;
+    for path in PATHS {
+        let anonymous = Raw::new("GET", path).send(&*engine.transport).await;
+        let user = Raw::new("GET", path).header("cookie", &jane).send(&*engine.transport).await;
+        for refused in [anonymous, user] {
+            assert_eq!((refused.status, &refused.body["message"]), (403, &json!("credentials required")), "{path}");
+        }
+        for method in ["POST", "PUT", "DELETE"] {
+            let wrong = Raw::new(method, path).header("cookie", &administrator).send(&*engine.transport).await;
+            assert_eq!(wrong.status, 405, "{method} {path}");
+        }
+        let good = Raw::new("GET", path).header("cookie", &administrator).send(&*engine.transport).await;
+        assert_eq!((good.status, &good.body["id"]), (200, &json!(path.trim_start_matches("/api/"))));
+    }
+    assert_eq!(engine.client.get("executor").await.expect("read")["executors"], json!([]));
+    assert_eq!(engine.client.get("distributor").await.expect("read")["distributors"], json!([]));
+    assert_eq!(engine.client.get("queue").await.expect("read")["waiting"]["count"], 0);
+}
+
+/// Foreign engines claim and lead, and do not register (decision 17).
+#[tokio::test]
+async fn foreign_peers_are_shown_by_what_they_leave() {
+    let engine = InProcess::new().await;
+    let foreign = engine.coordinator.connect().await.expect("connected");
+    let id = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
+    let claimant = "f".repeat(32);
+    let queue = LockingQueue::open(foreign.clone(), nodes::JOB, &claimant).await.expect("opened");
+    let claim = queue.take().await.expect("claimed");
+    make_path(&*foreign, "/election/cleanup_jobs").await.expect("made");
+    let candidate = format!("/election/cleanup_jobs/{claimant}__lock__");
+    create(&*foreign, &candidate, "old-machine", Mode::EphemeralSequential).await;
+    make_path(&*foreign, nodes::EXECUTORS).await.expect("made");
+    create(&*foreign, &format!("{}/0a", nodes::EXECUTORS), "{\"of\": \"a newer version\"}", Mode::Ephemeral).await;
+    let seen = engine.client.get("queue").await.expect("read");
+    let expected = json!({
+        "entry": claim.entry(), "job": id, "action": "noop", "state": "QUEUED", "claimant": claimant,
+        "executor": null, "host": null, "since": null,
+    });
+    assert_eq!(seen["claimed"], json!({"count": 1, "claims": [expected]}));
+    assert_eq!(engine.client.get("executor").await.expect("read")["count"], 0, "what is not understood is left out");
+    let distributors = engine.client.get("distributor").await.expect("read")["distributors"].clone();
+    let expected = json!([{
+        "name": "cleanup_jobs", "election": "cleanup_jobs", "schedule": null, "leader": "old-machine",
+        "candidates": ["old-machine"], "last": null, "next": null,
+    }]);
+    assert_eq!(distributors, expected);
+    drop(claim);
+}
+
+#[tokio::test]
+async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
+    const WAITING: u64 = 100_000;
+    const CLAIMED: u64 = 1_500;
+    let engine = InProcess::new().await;
+    let name = |priority: u64, number: u64| format!("entry-{priority:03}-{number:010}");
+    // Entries whose data nobody could read as a job: what waits is told by its name.
+    let entries = (0..WAITING + CLAIMED).map(|number| (name(number % 4, number), b"no job".to_vec()));
+    engine.coordinator.restore(nodes::ENTRIES, entries).expect("restored");
+    let session: Arc<dyn Session> = engine.coordinator.connect().await.expect("connected");
+    make_path(&*session, nodes::TAKEN).await.expect("made");
+    let newest_first = (WAITING..WAITING + CLAIMED).rev();
+    for number in newest_first.clone() {
+        create(&*session, &format!("{}/{}", nodes::TAKEN, name(number % 4, number)), "someone", Mode::Ephemeral).await;
+    }
+    let seen = engine.client.get("queue").await.expect("read");
+    let waiting = &seen["waiting"];
+    assert_eq!(waiting["count"], WAITING);
+    let expected: Vec<Value> = (0..4).map(|priority| json!({"priority": priority, "count": WAITING / 4})).collect();
+    assert_eq!((&waiting["priorities"], &waiting["oldest"]), (&json!(expected), &Value::Null));
+    assert_eq!(seen["claimed"]["count"], CLAIMED);
+    let told: Vec<&str> = seen["claimed"]["claims"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|claim| claim["entry"].as_str())
+        .collect();
+    let oldest: Vec<String> =
+        newest_first.take(MOST_TOLD).map(|number| format!("{}/{}", nodes::ENTRIES, name(number % 4, number))).collect();
+    assert_eq!(told, oldest);
+}
