@@ -170,7 +170,7 @@ mod tests {
         let world = world().await;
         world.delete_entry().await;
         let end = async {
-            sleep(Duration::from_secs(3600)).await;
+            sleep(Duration::from_hours(1)).await;
             let readings = world.readings();
             assert!((7_000..7_300).contains(&readings), "twice a second at most: {readings}");
             world.store(State::Stopped);
@@ -178,7 +178,7 @@ mod tests {
         let begin = Instant::now();
         let (done, ()) = tokio::join!(world.wait(), end);
         assert_eq!(done.unwrap().state, State::Stopped);
-        assert!(begin.elapsed() <= Duration::from_secs(3600) + LONGEST_PAUSE);
+        assert!(begin.elapsed() <= Duration::from_hours(1) + LONGEST_PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
