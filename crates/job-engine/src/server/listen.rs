@@ -18,8 +18,14 @@ use tower::ServiceExt;
 use super::peer::Peer;
 use crate::stop::Stop;
 
-/// Most connections at once, well below the usual limit of 1,024 open files; further ones wait in the listener's queue.
+/// Most connections at once; with all others below, well below the usual limit of 1,024 open files.
 const MOST_CONNECTIONS: usize = 512;
+/// As many more are kept for this machine, so that its administrator gets in whoever takes all the others.
+const KEPT_FOR_THIS_MACHINE: usize = 32;
+/// As many more may wait for a place; further ones are closed.
+const MOST_WAITING: usize = 128;
+/// Longest wait for a place.
+const PLACE_TIME: Duration = Duration::from_secs(30);
 /// Longest wait for the head of a request, the first or the next one of a connection.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
@@ -32,29 +38,44 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// Answers requests by `router` until `stop`, then lets open requests end. Each request knows its [`Peer`], which is
 /// believed within `proxies`.
 pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    serve_in(Places::new(MOST_CONNECTIONS, KEPT_FOR_THIS_MACHINE, MOST_WAITING), listener, router, proxies, stop).await;
+}
+
+async fn serve_in(places: Places, listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
     let connections = GracefulShutdown::new();
     loop {
-        tokio::select! {
+        let (stream, address) = tokio::select! {
             () = stop.asked() => break,
-            (stream, address, place) = accept(&listener, &places) => {
-                let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
-                let peer = Peer::new(address.ip(), &proxies);
-                let router = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
-                    request.extensions_mut().insert(peer);
-                    request
-                });
-                let service = TowerToHyperService::new(router);
-                let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                    drop(place);
-                });
+            accepted = accept(&listener) => accepted,
+        };
+        let peer = Peer::new(address.ip(), &proxies);
+        let Some(place) = places.offer(peer.is_on_this_machine()) else {
+            tracing::warn!(%address, "too many connections, this one is closed");
+            continue;
+        };
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
+        let router = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let service = TowerToHyperService::new(router);
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let place = tokio::select! {
+                biased;
+                place = place.taken() => place,
+                () = stop.asked() => None,
+            };
+            if place.is_none() {
+                return tracing::debug!(%address, "no place in time, the connection is closed");
             }
-        }
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
     }
     drop(listener);
     tokio::select! {
@@ -63,18 +84,14 @@ pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, s
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    if places.available_permits() == 0 {
-        tracing::warn!(connections = MOST_CONNECTIONS, "no place for a further connection until one ends");
-    }
-    let place = places.clone().acquire_owned().await.expect("the places are never closed");
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "small packets may be delayed");
                 }
-                return (stream, address, place);
+                return (stream, address);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -83,3 +100,60 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
         }
     }
 }
+
+/// How many connections there may be.
+struct Places {
+    everybody: Arc<Semaphore>,
+    /// For this machine, once those for everybody are taken.
+    kept: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// A place that a connection has or waits for.
+enum Place {
+    Taken(OwnedSemaphorePermit),
+    Awaited { everybody: Arc<Semaphore>, kept: Option<Arc<Semaphore>>, waiting: OwnedSemaphorePermit },
+}
+
+impl Places {
+    fn new(everybody: usize, kept: usize, waiting: usize) -> Self {
+        let places = |number| Arc::new(Semaphore::new(number));
+        Self { everybody: places(everybody), kept: places(kept), waiting: places(waiting) }
+    }
+
+    /// A place for one more connection, unless too many wait already.
+    fn offer(&self, is_on_this_machine: bool) -> Option<Place> {
+        let kept = is_on_this_machine.then_some(&self.kept);
+        let free = [Some(&self.everybody), kept].into_iter().flatten();
+        if let Some(place) = free.cloned().find_map(|places| places.try_acquire_owned().ok()) {
+            return Some(Place::Taken(place));
+        }
+        let waiting = self.waiting.clone().try_acquire_owned().ok()?;
+        Some(Place::Awaited { everybody: self.everybody.clone(), kept: kept.cloned(), waiting })
+    }
+}
+
+impl Place {
+    /// The place once it is free; none if that takes too long.
+    async fn taken(self) -> Option<OwnedSemaphorePermit> {
+        let (everybody, kept, _waiting) = match self {
+            Self::Taken(place) => return Some(place),
+            Self::Awaited { everybody, kept, waiting } => (everybody, kept, waiting),
+        };
+        let of_kept = async {
+            match kept {
+                Some(kept) => kept.acquire_owned().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            place = everybody.acquire_owned() => place.ok(),
+            place = of_kept => place.ok(),
+            () = tokio::time::sleep(PLACE_TIME) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "listen_tests.rs"]
+mod tests;

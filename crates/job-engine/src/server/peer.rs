@@ -29,6 +29,12 @@ impl Peer {
         let address = address.to_canonical();
         Self { address, is_trusted: trusted.iter().any(|network| network.contains(&address)) }
     }
+
+    /// Whether this connection is this machine's own. That of a trusted proxy is anybody's.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        self.address.is_loopback() && !self.is_trusted
+    }
 }
 
 /// Where a request comes from.

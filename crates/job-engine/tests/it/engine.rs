@@ -7,6 +7,7 @@ use std::time::Duration;
 use slipstream_cimi::query::Search;
 use slipstream_job_engine::{Action, Engine, EngineError, Failure, JobHandle, State, Success, async_trait};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::{LIMIT, eventually};
@@ -119,25 +120,31 @@ async fn jobs_of_one_key_are_one_job() {
     assert_eq!(engine.client().search("job", &Search::default()).await.expect("searched").count, 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_wait_for_one_job_and_for_many() {
     let held = Held::new();
-    let engine =
-        Engine::builder().action("succeed", succeed).action("held", held.clone()).start().await.expect("started");
+    let engine = Engine::builder().action("succeed", succeed).action("held", held.clone()).start().await;
+    let engine = Arc::new(engine.expect("started"));
     let id = engine.submit("held").await.expect("added");
     held.has_begun().await;
-    let all = async {
-        let quick = async |engine: &Engine| {
+    let mut waits = JoinSet::new();
+    for _ in 0..2 {
+        let (engine, id) = (engine.clone(), id.clone());
+        waits.spawn(async move { job(&engine, &id).await.state });
+    }
+    let mut quick = JoinSet::new();
+    for _ in 0..3 {
+        let engine = engine.clone();
+        quick.spawn(async move {
             for _ in 0..20 {
                 let id = engine.submit("succeed").await.expect("added");
-                assert_eq!(job(engine, &id).await.state, State::Success);
+                assert_eq!(job(&engine, &id).await.state, State::Success);
             }
-        };
-        tokio::join!(quick(&engine), quick(&engine), quick(&engine));
-        held.go_on.notify_one();
-    };
-    let (first, second, ()) = tokio::join!(job(&engine, &id), job(&engine, &id), all);
-    assert_eq!((first.state, second.state), (State::Success, State::Success));
+        });
+    }
+    quick.join_all().await;
+    held.go_on.notify_one();
+    assert_eq!(waits.join_all().await, [State::Success, State::Success]);
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+
+/// Shorter than any wait that would end a request without its rule.
+const LIMIT: Duration = Duration::from_secs(15);
+/// All of 127.0.0.0/8 is this machine; this address is a proxy's, whose connections are anybody's.
+const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+struct World {
+    address: SocketAddr,
+    stop: Stop,
+    serving: JoinHandle<()>,
+}
+
+impl World {
+    async fn new(places: Places) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
+        let router = Router::new().fallback(async || "here");
+        let proxies = vec![IpNet::from(std::net::IpAddr::from(PROXY))];
+        let serving = tokio::spawn(serve_in(places, listener, router, proxies, stop.clone()));
+        Self { address, stop, serving }
+    }
+
+    async fn connect(&self, from: Ipv4Addr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+}
+
+/// One request; what is answered, empty if the connection was closed instead.
+async fn ask(connection: &mut TcpStream) -> String {
+    let asked = async {
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        let mut answer = vec![0; 1024];
+        let length = connection.read(&mut answer).await?;
+        answer.truncate(length);
+        Ok::<_, std::io::Error>(answer)
+    };
+    // A connection that is closed may be reset: then nothing was answered either.
+    let answer = timeout(LIMIT, asked).await.expect("answered or closed in time").unwrap_or_default();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn whoever_takes_all_places_keeps_nobody_out_on_this_machine() {
+    let world = World::new(Places::new(2, 1, 1)).await;
+    let idle = [world.connect(PROXY).await, world.connect(PROXY).await];
+    let mut waiting = world.connect(PROXY).await;
+    let mut one_too_many = world.connect(PROXY).await;
+    assert_eq!(ask(&mut one_too_many).await, "", "two have a place and one waits");
+    let mut own = world.connect(Ipv4Addr::LOCALHOST).await;
+    for _ in 0..2 {
+        let answer = ask(&mut own).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+    }
+    drop(idle);
+    let answer = ask(&mut waiting).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "its turn has come: {answer}");
+    world.stop.ask();
+    timeout(LIMIT, world.serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn places_that_are_kept_are_taken_last_and_waited_for_too() {
+    let world = World::new(Places::new(1, 1, 2)).await;
+    let own = [world.connect(Ipv4Addr::LOCALHOST).await, world.connect(Ipv4Addr::LOCALHOST).await];
+    let mut of_a_proxy = world.connect(PROXY).await;
+    let mut waiting = world.connect(Ipv4Addr::LOCALHOST).await;
+    let mut one_too_many = world.connect(Ipv4Addr::LOCALHOST).await;
+    assert_eq!(ask(&mut one_too_many).await, "", "two have a place and two wait");
+    let [first, second] = own;
+    drop(second);
+    assert!(ask(&mut waiting).await.starts_with("HTTP/1.1 200"), "the kept one is free again");
+    drop(first);
+    assert!(ask(&mut of_a_proxy).await.starts_with("HTTP/1.1 200"), "and so is the one for everybody");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_place_hold_up_no_stop() {
+    let world = World::new(Places::new(0, 0, 1)).await;
+    let mut waiting = world.connect(PROXY).await;
+    let mut one_too_many = world.connect(PROXY).await;
+    assert_eq!(ask(&mut one_too_many).await, "", "one waits");
+    world.stop.ask();
+    timeout(LIMIT, world.serving).await.unwrap().unwrap();
+    assert_eq!(ask(&mut waiting).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_waited_for_within_the_limit() {
+    let places = Places::new(1, 0, 1);
+    let taken = places.offer(false).unwrap().taken().await;
+    assert!(taken.is_some());
+    let begin = tokio::time::Instant::now();
+    assert!(places.offer(false).unwrap().taken().await.is_none());
+    assert_eq!(begin.elapsed(), PLACE_TIME);
+    drop(taken);
+    assert!(places.offer(true).unwrap().taken().await.is_some());
+}
