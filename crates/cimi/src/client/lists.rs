@@ -190,3 +190,7 @@ impl Call {
         Err(self.unintelligible(format!("it answers {answered} of {asked} items")))
     }
 }
+
+#[cfg(test)]
+#[path = "lists_tests.rs"]
+mod tests;

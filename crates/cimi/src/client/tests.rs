@@ -11,7 +11,7 @@ use crate::query::Order;
 
 /// Answers what the script says and keeps what was asked.
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     answers: Mutex<VecDeque<Option<Response<Bytes>>>>,
     requests: Mutex<Vec<Request<Bytes>>>,
 }
@@ -28,7 +28,7 @@ impl Transport for Script {
 }
 
 impl Script {
-    fn new(answers: impl IntoIterator<Item = Response<Bytes>>) -> Arc<Self> {
+    pub(super) fn new(answers: impl IntoIterator<Item = Response<Bytes>>) -> Arc<Self> {
         Self::with_losses(answers.into_iter().map(Some))
     }
 
@@ -38,7 +38,7 @@ impl Script {
     }
 
     /// Method and path of each request, and `cookie` after them if there was one; the script must be used up.
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         assert_eq!(self.answers.lock().unwrap().len(), 0, "answers left");
         let line = |request: &Request<Bytes>| {
             let cookie = request.headers().get(COOKIE).map(|cookie| format!(" {}", cookie.to_str().unwrap()));
@@ -47,12 +47,12 @@ impl Script {
         self.requests.lock().unwrap().iter().map(line).collect()
     }
 
-    fn header(&self, index: usize, name: &str) -> Option<String> {
+    pub(super) fn header(&self, index: usize, name: &str) -> Option<String> {
         let requests = self.requests.lock().unwrap();
         requests[index].headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
-    fn body(&self, index: usize) -> String {
+    pub(super) fn body(&self, index: usize) -> String {
         String::from_utf8(self.requests.lock().unwrap()[index].body().to_vec()).unwrap()
     }
 }
@@ -61,7 +61,7 @@ fn raw(status: u16, body: &str) -> Response<Bytes> {
     Response::builder().status(status).body(Bytes::from(body.to_owned())).unwrap()
 }
 
-fn answer(status: u16, body: &Value) -> Response<Bytes> {
+pub(super) fn answer(status: u16, body: &Value) -> Response<Bytes> {
     raw(status, &body.to_string())
 }
 
@@ -96,7 +96,7 @@ fn anonymous(script: &Arc<Script>) -> Client {
     Client::new(Arc::clone(script) as Arc<dyn Transport>, None)
 }
 
-fn document(value: Value) -> Document {
+pub(super) fn document(value: Value) -> Document {
     let Value::Object(document) = value else { panic!("an object") };
     document
 }

@@ -80,6 +80,8 @@ pub struct Board {
     given_back: BTreeMap<String, u32>,
     unanswered: BTreeMap<String, u32>,
     ran: BTreeMap<String, u32>,
+    /// How many requests had so many reports.
+    pub reported: BTreeMap<usize, u64>,
     rounds_since: Option<Timestamp>,
 }
 
@@ -179,6 +181,11 @@ impl Board {
     /// The holder of a job heard that it is QUEUED again.
     pub fn set_back(&mut self, job: &str) {
         self.set_back.insert(job.to_owned());
+    }
+
+    /// A list of so many reports was answered.
+    pub fn reported(&mut self, count: usize) {
+        *self.reported.entry(count).or_default() += 1;
     }
 
     /// Somebody has this entry in hand, though the coordinator does not know yet.

@@ -90,9 +90,18 @@ fn every_promise_holds_whatever_happens() {
     let first = number("SIMULATION_FIRST").unwrap_or(0);
     let count = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
     let (complaints, faults, done) = (Mutex::new(Vec::new()), Mutex::new(BTreeMap::new()), AtomicU64::new(0));
+    let reported = Mutex::new(BTreeMap::new());
     run_seeds(first, count, Broken::Nothing, |seed, outcome| {
         for (fault, times) in &outcome.faults {
             *faults.lock().expect("no thread panics").entry(*fault).or_insert(0_u64) += u64::from(*times);
+        }
+        assert_eq!(
+            outcome.reported.is_empty(),
+            !seed.is_multiple_of(2),
+            "seed {seed}: reports where they are announced"
+        );
+        for (items, times) in &outcome.reported {
+            *reported.lock().expect("no thread panics").entry(*items).or_insert(0_u64) += times;
         }
         done.fetch_add(outcome.done as u64, Ordering::Relaxed);
         let mut complaints = complaints.lock().expect("no thread panics");
@@ -100,9 +109,11 @@ fn every_promise_holds_whatever_happens() {
         complaints.len() < 10
     });
     let (complaints, faults) = (complaints.into_inner().expect("joined"), faults.into_inner().expect("joined"));
-    println!("{count} seeds, {} jobs ended well, faults {faults:?}", done.into_inner());
+    let reported = reported.into_inner().expect("joined");
+    println!("{count} seeds, {} jobs ended well, faults {faults:?}, reports {reported:?}", done.into_inner());
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     assert_eq!(never_injected(&faults), [], "faults that no seed injected");
+    assert!(reported.keys().any(|items| *items > 1), "no request had several reports: {reported:?}");
 }
 
 fn never_injected(faults: &BTreeMap<Fault, u64>) -> Vec<Fault> {

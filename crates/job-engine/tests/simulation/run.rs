@@ -31,6 +31,8 @@ pub struct Outcome {
     pub trace: String,
     /// How often each fault was injected.
     pub faults: BTreeMap<Fault, u32>,
+    /// How many requests had so many reports.
+    pub reported: BTreeMap<usize, u64>,
     /// How many jobs ended well.
     pub done: usize,
 }
@@ -88,7 +90,8 @@ async fn live(seed: u64, broken: Broken) -> Outcome {
         world.trace.note("PROMISE BROKEN", &format!("{promise:?}: {how}"));
     }
     let (violations, faults) = (std::mem::take(&mut board.violations), std::mem::take(&mut board.faults));
+    let reported = std::mem::take(&mut board.reported);
     drop(board);
     world.end();
-    Outcome { violations, trace: world.trace.take(), faults, done }
+    Outcome { violations, trace: world.trace.take(), faults, reported, done }
 }

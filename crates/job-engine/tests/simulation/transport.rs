@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::COOKIE;
 use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
 use slipstream_cimi::client::TransportError;
+use slipstream_cimi::dialect::REPORTS;
 use slipstream_cimi::lease::{ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
 use slipstream_cimi::{Document, Transport};
 use slipstream_coordination::Session as _;
@@ -28,6 +30,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Attribute in which every write of an attempt says its lease once more, so that the stored document tells who wrote
 /// last, whatever the engine makes of the headers.
 pub const WRITER: &str = "description";
+
+/// Where lists of reports go, and what asks whether they may.
+const REPORTS_PATH: &str = "/api/job/reports";
+const ASKS_WHAT_THERE_IS: &str = "GET /api/cloud-entry-point";
 
 /// The way from one process to the servers.
 pub struct Network {
@@ -92,15 +98,20 @@ impl Transport for Network {
         self.check_leadership(&request);
         request.headers_mut().insert(COOKIE, self.world.cookie.clone());
         sign(&mut request);
-        let job = request.uri().path().strip_prefix("/api/").map(str::to_owned).unwrap_or_default();
-        let sets_back = asks_for(&request, "QUEUED");
+        let asked = asked(&request);
         // so it stays if the sender does not wait for the answer
-        self.world.board().asked(&job);
+        for (job, _) in &asked {
+            self.world.board().asked(job);
+        }
         let answer = tokio::time::timeout(LIMIT, self.exchange(request)).await.unwrap_or(Err("time-out".into()));
-        if answer.as_ref().is_ok_and(|answer| answer.status().as_u16() < 500) {
-            self.world.board().answered(&job);
-            if sets_back && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
-                self.world.board().set_back(&job);
+        let statuses = answer.as_ref().map(|answer| statuses(answer, asked.len())).unwrap_or_default();
+        for ((job, sets_back), status) in asked.iter().zip(statuses) {
+            let mut board = self.world.board();
+            if status < 500 {
+                board.answered(job);
+            }
+            if *sets_back && status < 300 {
+                board.set_back(job);
             }
         }
         self.life.step().await;
@@ -119,7 +130,10 @@ async fn serve(
     let what = describe(&request);
     let is_add = request.method() == Method::POST && request.uri().path() == "/api/job";
     spoil(world.broken, &mut request);
-    let answer = door.routes.send(request).await?;
+    let mut answer = door.routes.send(request).await?;
+    if what == ASKS_WHAT_THERE_IS && !world.takes_reports {
+        announce_nothing(&mut answer);
+    }
     let status = answer.status();
     let named = serde_json::from_slice::<serde_json::Value>(answer.body()).ok();
     let id = named.as_ref().and_then(|body| body.get("resource-id")?.as_str()).unwrap_or_default();
@@ -129,6 +143,12 @@ async fn serve(
         if matches!(status, StatusCode::CREATED | StatusCode::CONFLICT) && !id.is_empty() {
             world.board().added(&key, id);
         }
+    } else if what.contains(REPORTS_PATH) && status.is_success() {
+        let statuses = statuses(&answer, 0);
+        world.board().reported(statuses.len());
+        if statuses.iter().any(|status| *status != 200) {
+            world.trace.note(&door.life.name, &format!("{what}: {statuses:?}"));
+        }
     } else if !status.is_success() {
         let code = named.as_ref().and_then(|body| body.get("code")?.as_str()).unwrap_or_default();
         let lease = lease.map_or(String::new(), |lease| format!(" under {lease}"));
@@ -137,8 +157,60 @@ async fn serve(
     Ok(answer)
 }
 
+/// The jobs that a request is about, and of each whether it is to be QUEUED again.
+fn asked(request: &Request<Bytes>) -> Vec<(String, bool)> {
+    let Some(items) = reports(request) else {
+        let job = request.uri().path().strip_prefix("/api/").map(str::to_owned).unwrap_or_default();
+        return vec![(job, asks_for(request, "QUEUED"))];
+    };
+    items.iter().map(|item| (text(&item["id"]), item["changes"]["state"] == "QUEUED")).collect()
+}
+
+/// The items of a list of reports, if it is one.
+fn reports(request: &Request<Bytes>) -> Option<Vec<Value>> {
+    let is_list = request.method() == Method::POST && request.uri().path() == REPORTS_PATH;
+    let mut body: Document = serde_json::from_slice(request.body()).ok().filter(|_| is_list)?;
+    serde_json::from_value(body.shift_remove(REPORTS)?).ok()
+}
+
+/// Does something to each item of a list of reports.
+fn with_reports(request: &mut Request<Bytes>, change: impl FnMut(&mut Value)) {
+    if let Some(mut items) = reports(request) {
+        items.iter_mut().for_each(change);
+        *request.body_mut() = json!({ REPORTS: items }).to_string().into();
+    }
+}
+
+/// What was answered to each of so many items.
+fn statuses(answer: &Response<Bytes>, count: usize) -> Vec<u16> {
+    let body: Option<Document> = serde_json::from_slice(answer.body()).ok();
+    let status = |item: &Value| item["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let items = body.as_ref().and_then(|body| body.get(REPORTS)?.as_array());
+    match items.map(|items| items.iter().filter_map(status).collect::<Vec<_>>()) {
+        Some(statuses) => statuses,
+        None => vec![answer.status().as_u16(); count],
+    }
+}
+
+fn announce_nothing(entry_point: &mut Response<Bytes>) {
+    if let Ok(mut body) = serde_json::from_slice::<Document>(entry_point.body()) {
+        body.shift_remove(REPORTS);
+        *entry_point.body_mut() = serde_json::to_vec(&body).expect("a document's keys are texts").into();
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 /// Writes the lease of an attempt's edit into the document, too.
 fn sign(request: &mut Request<Bytes>) {
+    with_reports(request, |item| {
+        let lease = item["lease"].clone();
+        if let Some(changes) = item.get_mut("changes").and_then(Value::as_object_mut) {
+            changes.insert(WRITER.to_owned(), lease);
+        }
+    });
     let Some(lease) = header(request, LEASE_HEADER).filter(|_| request.method() == Method::PUT) else { return };
     let body = serde_json::from_slice::<Document>(request.body());
     if let Ok(mut body) = body {
@@ -156,6 +228,18 @@ fn spoil(broken: Broken, request: &mut Request<Bytes>) {
             }
         }
         Broken::StripsKey => drop(request.headers_mut().remove(IDEMPOTENCY_HEADER)),
+        Broken::PretendsRelease if reports(request).is_some() => with_reports(request, |item| {
+            if item["changes"]["state"] == "QUEUED"
+                && let Some(item) = item.as_object_mut()
+            {
+                item.shift_remove("changes");
+            }
+        }),
+        Broken::EndsAtOnce if reports(request).is_some() => with_reports(request, |item| {
+            if item["changes"]["state"] == "RUNNING" {
+                item["changes"]["state"] = json!("SUCCESS");
+            }
+        }),
         Broken::PretendsRelease if asks_for(request, "QUEUED") => {
             *request.method_mut() = Method::GET;
             *request.body_mut() = Bytes::new();
@@ -175,7 +259,11 @@ fn asks_for(request: &Request<Bytes>, state: &str) -> bool {
 /// The same text for the same request, whenever it is sent.
 fn describe(request: &Request<Bytes>) -> String {
     let key = header(request, IDEMPOTENCY_HEADER).map_or(String::new(), |key| format!(" `{key}`"));
-    format!("{} {}{key}", request.method(), request.uri())
+    let item = |item: &Value| format!(" {} {} {}", text(&item["id"]), text(&item["lease"]), item["changes"]["state"]);
+    // the order in which two attempts come together is the runtime's affair
+    let mut items: Vec<String> = reports(request).iter().flatten().map(item).collect();
+    items.sort();
+    format!("{} {}{key}{}", request.method(), request.uri(), items.concat())
 }
 
 fn header(request: &Request<Bytes>, name: &str) -> Option<String> {

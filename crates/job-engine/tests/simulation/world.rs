@@ -54,6 +54,8 @@ pub struct World {
     pub plan: Plan,
     /// What is wrong on purpose.
     pub broken: Broken,
+    /// Whether the servers announce that they take reports: in every other seed. Leases can be stripped off headers only.
+    pub takes_reports: bool,
     /// What happened.
     pub trace: Trace,
     /// The documents.
@@ -94,6 +96,7 @@ impl World {
         Arc::new(Self {
             plan: Plan::new(seed, broken),
             broken,
+            takes_reports: seed.is_multiple_of(2) && broken != Broken::StripsLease,
             trace: Trace::new(),
             documents,
             clock,
