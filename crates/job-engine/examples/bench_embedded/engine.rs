@@ -152,6 +152,7 @@ impl Engine {
         let Self { store, server, stop, reconciler, client, .. } = self;
         stop.ask();
         reconciler.await?;
+        server.close().await;
         drop((server, client));
         // tasks that were aborted are dropped when a worker gets to them
         let freed = async {

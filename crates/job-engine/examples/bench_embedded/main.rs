@@ -4,6 +4,9 @@
 //! are medians of several runs. Beside each stands its ratio to something simpler that was measured in the same
 //! invocation, because machines and disks differ.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod backlog;
 mod baseline;
 mod bulk;

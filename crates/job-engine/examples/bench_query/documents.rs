@@ -99,7 +99,12 @@ impl Jobs {
             sent["acl"] = acl;
         }
         let document = new_document(&id, object(sent), self.created(number));
-        Record { id, revision: 0, document, ledger: json!({"entry": format!("/job/entries/entry-999-{number:010}")}) }
+        Record {
+            id,
+            revision: 0,
+            document: document.into(),
+            ledger: json!({"entry": format!("/job/entries/entry-999-{number:010}")}),
+        }
     }
 
     /// The document in another state, some seconds later.
@@ -125,7 +130,7 @@ impl Jobs {
             _ => "SUCCESS",
         };
         let document = self.changed(&record.document, number, state);
-        Record { document, ..record }
+        Record { document: document.into(), ..record }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The generation: a number that rises whenever zxids may start again (decision 3). Kept in the store, shown to
 //! executors by a node outside `/job`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_coordination::session::{Cause, Operation, make_path};
@@ -20,6 +22,7 @@ pub async fn raise(store: &dyn Store) -> Result<i64, StoreError> {
         let mut document = Document::new();
         document.insert("id".to_owned(), json!(ID));
         document.insert("generation".to_owned(), json!(generation));
+        let document = Arc::new(document);
         let written = match stored {
             Some(record) => store.replace(Record { document, ..record }).await.map(|_| ()),
             None => store.insert(Record { id: ID.to_owned(), revision: 0, document, ledger: Value::Null }).await,

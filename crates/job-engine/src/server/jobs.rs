@@ -53,7 +53,7 @@ pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&st
     let id = format!("{}/{uuid}", JOB.name);
     let document = job_document::new_document(&id, sent, shared.clock.now());
     check(&document)?;
-    Ok(Record { id, revision: 0, document, ledger: ledger_value(&Ledger::default()) })
+    Ok(Record { id, revision: 0, document: document.into(), ledger: ledger_value(&Ledger::default()) })
 }
 
 /// The second step of [`add`]: what it answers is on disk.
@@ -95,13 +95,13 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
                 }
                 ledger.entry = Some(entry.to_owned());
                 let recorded = with_ledger(&record, &ledger);
-                shared.jobs.replace(&record, Some(recorded), Durability::Soon).await
+                shared.jobs.replace(&record, recorded, Durability::Soon).await
             }
             Ok(None) => return take_away(shared, id, entry).await,
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => return,
+            Ok(_) => return,
             Err(StoreError::Changed(_)) => {}
             Err(error) => {
                 tracing::warn!(job = id, error = chain(&error), "entry not recorded, the reconciler will");
@@ -123,16 +123,16 @@ pub async fn record_other_entry(shared: &Shared, seen: &Record, entry: &str) -> 
         }
     };
     ledger.entry = Some(entry.to_owned());
-    match shared.jobs.replace(&record, Some(with_ledger(&record, &ledger)), Durability::OnDisk).await {
-        Ok(()) => Ok(true),
+    match shared.jobs.replace(&record, with_ledger(&record, &ledger), Durability::OnDisk).await {
+        Ok(_) => Ok(true),
         Err(StoreError::Changed(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// Reads a job.
-pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
-    Ok(shown(Record::clone(&*permitted(shared, caller, id, Caller::may_view).await?)))
+pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
+    permitted(shared, caller, id, Caller::may_view).await
 }
 
 /// Reads what the server keeps of a job and never shows as an attribute; only administrators may.
@@ -157,7 +157,7 @@ pub struct EditRequest {
 /// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again, the
 /// caller's right too. An attempt writes into the ledger, which names entries of the queue that every job is in: that
 /// is for administrators, whoever may modify the job.
-pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Document, ApiError> {
+pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Arc<Record>, ApiError> {
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
@@ -174,9 +174,9 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
         let decision = decide(shared, &record, ledger, request, &facts)?;
         match decision {
             Decision::Answer(answer) => return answer,
-            Decision::Write(changed, durability, answer) => {
-                match shared.jobs.replace(&record, Some(*changed), durability).await {
-                    Ok(()) => return answer,
+            Decision::Write(changed, durability, refusal) => {
+                match shared.jobs.replace(&record, *changed, durability).await {
+                    Ok(written) => return refusal.map_or(Ok(written), Err),
                     Err(StoreError::Changed(_)) => {}
                     Err(error) => return Err(ApiError::store(&error)),
                 }
@@ -187,9 +187,9 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
 }
 
 enum Decision {
-    Answer(Result<Document, ApiError>),
-    /// The answer counts once the record is written.
-    Write(Box<Record>, Durability, Result<Document, ApiError>),
+    Answer(Result<Arc<Record>, ApiError>),
+    /// What is written is the answer, or the refusal counts once it is written.
+    Write(Box<Record>, Durability, Option<ApiError>),
 }
 
 struct Known {
@@ -228,7 +228,7 @@ fn wish(request: &EditRequest) -> Edit<'_> {
 
 fn decide(
     shared: &Shared,
-    record: &Record,
+    record: &Arc<Record>,
     mut ledger: Ledger,
     request: &EditRequest,
     known: &Known,
@@ -242,14 +242,14 @@ fn decide(
         Judgement::InvalidLease => {
             return Ok(Decision::Answer(Err(ApiError::bad_request(INVALID_LEASE))));
         }
-        Judgement::Unchanged => return Ok(Decision::Answer(Ok(shown(record.clone())))),
+        Judgement::Unchanged => return Ok(Decision::Answer(Ok(record.clone()))),
         Judgement::Refuse(code) => {
             let error = refusal(code, refusal_message(code, stored, &record.id));
             let Some(attempt) = edit.attempt.filter(|_| code == Code::LateLease) else {
                 return Ok(Decision::Answer(Err(error)));
             };
             ledger.refuse(attempt, edit.state, now);
-            return Ok(Decision::Write(Box::new(with_ledger(record, &ledger)), Durability::OnDisk, Err(error)));
+            return Ok(Decision::Write(Box::new(with_ledger(record, &ledger)), Durability::OnDisk, Some(error)));
         }
         Judgement::GiveUp => {
             let message = ledger.give_up(now);
@@ -261,8 +261,8 @@ fn decide(
                 ledger.lease = Some(attempt.lease);
             }
             let document = job_document::merge(&record.document, changes, &[], now);
-            let given_up = with_document(record, document, &ledger);
-            return Ok(Decision::Write(Box::new(given_up), Durability::OnDisk, Err(error)));
+            let given_up = with_document(record, document.into(), &ledger);
+            return Ok(Decision::Write(Box::new(given_up), Durability::OnDisk, Some(error)));
         }
         Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
         Judgement::BeginLeaselessAttempt => {
@@ -288,8 +288,7 @@ fn decide(
     } else if next == State::Queued && (stored != State::Queued || gives_back) {
         ledger.end(Outcome::Released, now);
     }
-    let answer = job_document::shown(document.clone(), ledger.entry.as_deref());
-    Ok(Decision::Write(Box::new(with_document(record, document, &ledger)), durability, Ok(answer)))
+    Ok(Decision::Write(Box::new(with_document(record, document.into(), &ledger)), durability, None))
 }
 
 /// A first RUNNING and what an attempt reports while it runs may be lost in a crash: the job is run again either way.
@@ -339,8 +338,8 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
             return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
         }
         ledger.refuse(attempt, None, shared.clock.now());
-        match shared.jobs.replace(&record, Some(with_ledger(&record, &ledger)), Durability::OnDisk).await {
-            Ok(()) => return refusal(Code::LateLease, &attempt.job),
+        match shared.jobs.replace(&record, with_ledger(&record, &ledger), Durability::OnDisk).await {
+            Ok(_) => return refusal(Code::LateLease, &attempt.job),
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
         }
@@ -350,11 +349,11 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
 
 /// Stops a job that is not final: first the document, then the entry, so that whoever holds it sees it vanish
 /// (decision 14). A final job stays as it is.
-pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
+pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if state_of(&record.document).is_final() {
-            return Ok(shown(Record::clone(&record)));
+            return Ok(record);
         }
         let now = shared.clock.now();
         let mut ledger = ledger_of(&record)?;
@@ -362,12 +361,11 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
         changes.insert("state".to_owned(), State::Stopped.as_str().into());
         let document = job_document::merge(&record.document, changes, &[], now);
         ledger.end(Outcome::Finished, now);
-        let stopped = with_document(&record, document, &ledger);
-        let answer = shown(stopped.clone());
-        match shared.jobs.replace(&record, Some(stopped), Durability::OnDisk).await {
-            Ok(()) => {
-                remove_entry(shared, &record).await;
-                return Ok(answer);
+        let stopped = with_document(&record, document.into(), &ledger);
+        match shared.jobs.replace(&record, stopped, Durability::OnDisk).await {
+            Ok(stopped) => {
+                remove_entry(shared, &stopped).await;
+                return Ok(stopped);
             }
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
@@ -380,7 +378,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
 pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
-        match shared.jobs.replace(&record, None, Durability::OnDisk).await {
+        match shared.jobs.remove(&record).await {
             Ok(()) => {
                 if !state_of(&record.document).is_final() {
                     remove_entry(shared, &record).await;
@@ -425,16 +423,15 @@ fn check(document: &Document) -> Result<(), ApiError> {
 
 /// A job as its readers see it.
 #[must_use]
-pub fn shown(record: Record) -> Document {
-    let entry = entry_of(&record).map(str::to_owned);
-    job_document::shown(record.document, entry.as_deref())
+pub fn shown(record: &Record) -> Document {
+    job_document::shown(Document::clone(&record.document), entry_of(record))
 }
 
 fn with_ledger(record: &Record, ledger: &Ledger) -> Record {
-    with_document(record, record.document.clone(), ledger)
+    with_document(record, Arc::clone(&record.document), ledger)
 }
 
-fn with_document(record: &Record, document: Document, ledger: &Ledger) -> Record {
+fn with_document(record: &Record, document: Arc<Document>, ledger: &Ledger) -> Record {
     Record { id: record.id.clone(), revision: record.revision, document, ledger: ledger_value(ledger) }
 }
 

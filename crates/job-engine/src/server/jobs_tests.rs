@@ -65,7 +65,8 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let shared = shared();
     let id = format!("job/{}", Uuid::now_v7());
     let document = job_document::new_document(&id, sent(), shared.clock.now());
-    let record = Record { id: id.clone(), revision: 0, document, ledger: ledger_value(&Ledger::default()) };
+    let record =
+        Record { id: id.clone(), revision: 0, document: document.into(), ledger: ledger_value(&Ledger::default()) };
     shared.jobs.insert(record).await.expect("stored");
     let entry = shared.entries.put(&id, 999).await.expect("put");
     let lease = Lease { generation: 1, zxid: 5 };

@@ -105,7 +105,7 @@ impl Report {
         };
         let mut answer = Document::from_iter([("status".to_owned(), json!(200))]);
         if self.document {
-            answer.insert("document".to_owned(), Value::Object(job));
+            answer.insert("document".to_owned(), Value::Object(jobs::shown(&job)));
         }
         Ok(Value::Object(answer))
     }

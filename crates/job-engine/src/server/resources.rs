@@ -1,6 +1,8 @@
 //! Everything behind the API that is not a job: the cloud entry point (specification 1), sessions as documents (2.3),
 //! login templates, and how documents and collections are presented (3.4, 4.2).
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
@@ -41,8 +43,9 @@ pub async fn edit_entry_point(
         return Err(ApiError::schema(&violations));
     }
     let mut stored = stored_entry_point(shared).await?;
-    stored.document.extend(changes);
-    stored.document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
+    let document = Arc::make_mut(&mut stored.document);
+    document.extend(changes);
+    document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
     shared.store.replace(stored.clone()).await.map_err(|error| ApiError::store(&error))?;
     Ok(Answer::ok(presented_entry_point(&stored, caller, headers)))
 }
@@ -59,7 +62,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
         "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"},
                 "rules": [{"principal": "ANON", "type": "ROLE", "right": "VIEW"}]},
     }));
-    let record = Record { id: ENTRY_POINT.to_owned(), revision: 0, document, ledger: Value::Null };
+    let record = Record { id: ENTRY_POINT.to_owned(), revision: 0, document: document.into(), ledger: Value::Null };
     match shared.store.insert(record.clone()).await {
         Ok(()) => Ok(Record { revision: 1, ..record }),
         Err(StoreError::Full { .. }) => Ok(record),
@@ -72,7 +75,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
 }
 
 fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) -> Document {
-    let mut document = stored.document.clone();
+    let mut document = Document::clone(&stored.document);
     document.insert("baseURI".to_owned(), json!(base_uri(headers)));
     for kind in [JOB, SESSION, SESSION_TEMPLATE, USER] {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
@@ -101,7 +104,7 @@ fn base_uri(headers: &HeaderMap) -> String {
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
     caller.require_user()?;
     let found = search(shared, JOB, caller.searches_as(), parameters).await?;
-    let present = |record| presented_job(caller, jobs::shown(record), &parameters.select);
+    let present = |record: Record| presented_job(caller, jobs::shown(&record), &parameters.select);
     Ok(presented_search(JOB, found, parameters, caller.is_administrator(), present))
 }
 
@@ -192,7 +195,7 @@ async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Recor
 }
 
 fn presented_session(record: Record) -> Document {
-    let mut document = record.document;
+    let mut document = Arc::unwrap_or_clone(record.document);
     document.insert("operations".to_owned(), json!([{"rel": "delete", "href": record.id}]));
     document
 }

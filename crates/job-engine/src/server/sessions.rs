@@ -145,7 +145,7 @@ impl Sessions {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
         let ledger = json!({"token": hex::encode(digest), "stamp": users::stamp(user)});
-        let record = Record { id: id.clone(), revision: 0, document, ledger };
+        let record = Record { id: id.clone(), revision: 0, document: document.into(), ledger };
         match store.insert(record.clone()).await {
             Ok(()) => {}
             // Somebody has to be able to look and to tidy up: such a session lives in this process alone.

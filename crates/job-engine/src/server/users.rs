@@ -3,6 +3,8 @@
 //! A user's password is kept as a hash in the record's ledger, and beside it a **stamp**: a session is good as long as
 //! its user has the stamp under which it was opened.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -50,7 +52,7 @@ pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError
 
 /// Reads a user.
 pub async fn read(shared: &Shared, id: &str, select: &[String]) -> Result<Document, ApiError> {
-    Ok(presented(existing(shared, id).await?.document, select))
+    Ok(presented(Arc::unwrap_or_clone(existing(shared, id).await?.document), select))
 }
 
 /// Merges changes into a user, after the attributes `remove` are taken out, and answers the result. A new password, an
@@ -72,9 +74,10 @@ pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[St
     let password = taken_text(&mut changes, "password");
     let was = stored.clone();
     let mut user = stored;
-    user.document.retain(|name, _| !remove.contains(name));
-    user.document.extend(changes);
-    user.document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
+    let document = Arc::make_mut(&mut user.document);
+    document.retain(|name, _| !remove.contains(name));
+    document.extend(changes);
+    document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
     let loses = (is_active(&was) && !is_active(&user)) || (is_super(&was) && !is_super(&user));
     if is_administrator(id) && (loses || password.is_some()) {
         return Err(unchangeable(id));
@@ -85,7 +88,7 @@ pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[St
     } else if is_over {
         user.ledger = ledger(password_hash(&was).unwrap_or_default());
     }
-    let document = user.document.clone();
+    let document = Document::clone(&user.document);
     shared.store.replace(user).await.map_err(|error| ApiError::store(&error))?;
     if is_over {
         shared.sessions.revoke(&*shared.store, name(&was)).await;
@@ -107,7 +110,7 @@ pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
 /// Searches users.
 pub async fn search(shared: &Shared, parameters: &Parameters) -> Result<Answer, ApiError> {
     let found = search::search(shared, USER, None, parameters).await?;
-    let present = |record: Record| presented(record.document, &parameters.select);
+    let present = |record: Record| presented(Arc::unwrap_or_clone(record.document), &parameters.select);
     Ok(resources::presented_search(USER, found, parameters, true, present))
 }
 
@@ -136,7 +139,7 @@ pub fn record(username: &str, document: Document, ledger: Value, now: Timestamp)
     });
     let Value::Object(mut all) = all else { unreachable!("written as an object above") };
     all.extend(document);
-    Record { id, revision: 0, document: all, ledger }
+    Record { id, revision: 0, document: all.into(), ledger }
 }
 
 /// What is kept of a user and never shown: the password's hash, and a new stamp.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use slipstream_cimi::Document;
 
 use crate::distributor::{HighWaterMark, MarkError, Marks};
 use crate::server::store::{Record, Store, StoreError};
@@ -34,7 +35,7 @@ impl Marks for StoreMarks {
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
         let id = id(distributor);
         let ledger = serde_json::to_value(mark).expect("a mark is made of timestamps");
-        let document = [("id".to_owned(), Value::from(id.clone()))].into_iter().collect();
+        let document = Document::from_iter([("id".to_owned(), Value::from(id.clone()))]).into();
         let record = Record { id, revision, document, ledger };
         let saved = match revision {
             0 => self.store.insert(record).await.map(|()| 1),

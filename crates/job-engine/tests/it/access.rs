@@ -37,7 +37,7 @@ pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, 
     let user = store.get(&format!("user/{name}")).await.expect("answers");
     let stamp = user.map_or(Value::Null, |user| user.ledger["stamp"].clone());
     let ledger = json!({"token": hex::encode(digest), "stamp": stamp});
-    store.insert(Record { id: id.clone(), revision: 0, document: session, ledger }).await.expect("stored");
+    store.insert(Record { id: id.clone(), revision: 0, document: session.into(), ledger }).await.expect("stored");
     (id, format!("com.sixsq.slipstream.cookie=token={}", hex::encode(token)))
 }
 

@@ -97,7 +97,7 @@ impl Failing {
     async fn overtake(&self, id: &str, attribute: &str, value: Value) -> Result<(), StoreError> {
         self.set(Fault::None);
         let stored = self.inner.get(id).await?;
-        let missing = || Record { id: id.to_owned(), revision: 0, document: Document::new(), ledger: json!(null) };
+        let missing = || Record { id: id.to_owned(), revision: 0, document: Arc::default(), ledger: json!(null) };
         let mut record = stored.unwrap_or_else(missing);
         record.document.insert(attribute.to_owned(), value);
         match record.revision {

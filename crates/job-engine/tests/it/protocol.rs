@@ -50,7 +50,7 @@ impl Logged {
             let mut stored = document(stored.clone());
             stored.insert("id".to_owned(), json!(id));
             stored.insert("acl".to_owned(), json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}));
-            let record = Record { id, revision: 0, document: stored, ledger: Value::Null };
+            let record = Record { id, revision: 0, document: stored.into(), ledger: Value::Null };
             self.engine.store.insert(record).await.expect("stored");
         }
     }

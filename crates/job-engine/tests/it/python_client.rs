@@ -108,7 +108,7 @@ fn stored() -> Vec<Record> {
         document.insert("id".to_owned(), json!(id));
         document.insert("priority".to_owned(), json!(number));
         document.insert("acl".to_owned(), json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}));
-        Record { id, revision: 0, document, ledger: Value::Null }
+        Record { id, revision: 0, document: document.into(), ledger: Value::Null }
     };
     documents.iter().enumerate().map(record).collect()
 }

@@ -47,7 +47,7 @@ impl Api {
     async fn store(&self, id: &str, job: Value) {
         let mut job = document(job);
         job.insert("id".to_owned(), id.into());
-        let record = Record { id: id.to_owned(), revision: 0, document: job, ledger: Value::Null };
+        let record = Record { id: id.to_owned(), revision: 0, document: job.into(), ledger: Value::Null };
         self.engine.store.insert(record).await.expect("stored");
     }
 

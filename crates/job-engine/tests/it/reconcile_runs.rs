@@ -142,7 +142,7 @@ async fn a_round_mends_at_most_ten_thousand_jobs_and_the_next_one_the_others() {
         let id = format!("job/{number:05}");
         let job =
             json!({"id": id, "state": "QUEUED", "action": "noop", "updated": clock::print(Timestamp::UNIX_EPOCH)});
-        let record = Record { id, revision: 0, document: document(job), ledger: json!({}) };
+        let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
         engine.store.insert(record).await.expect("stored");
     }
     for put in [10_000, 3, 0] {

@@ -395,7 +395,7 @@ fn session_id(token: &[u8; 32]) -> String {
 async fn insert(store: &MemoryStore, id: &str, mut document: Value, ledger: Value) {
     document["id"] = json!(id);
     let Value::Object(document) = document else { unreachable!("written as an object") };
-    let record = Record { id: id.to_owned(), revision: 0, document, ledger };
+    let record = Record { id: id.to_owned(), revision: 0, document: document.into(), ledger };
     store.insert(record).await.expect("an id that is free");
 }
 

@@ -361,7 +361,7 @@ async fn log_in(documents: &MemoryStore, now: Timestamp) -> HeaderValue {
     let record = Record {
         id: "user/super".to_owned(),
         revision: 0,
-        document: document.as_object().cloned().unwrap_or_default(),
+        document: document.as_object().cloned().unwrap_or_default().into(),
         ledger: json!({ "password": hash }),
     };
     documents.insert(record).await.expect("the store is empty");

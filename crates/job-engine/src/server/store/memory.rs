@@ -75,7 +75,7 @@ impl Store for MemoryStore {
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         let records = self.records();
         let selected = records.values().filter(|record| is_selected(record, kind, query));
-        Ok(aggregate::over(selected.map(|record| &record.document), asked)?)
+        Ok(aggregate::over(selected.map(|record| &*record.document), asked)?)
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

@@ -9,6 +9,8 @@ pub mod write_behind;
 #[cfg(test)]
 mod conformance;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::Document;
@@ -26,7 +28,7 @@ pub struct Record {
     /// 1 when inserted, one more with each replacement.
     pub revision: u64,
     /// The document, without `operations`.
-    pub document: Document,
+    pub document: Arc<Document>,
     /// What is never shown as an attribute: a job's ledger; null for everything else.
     pub ledger: Value,
 }

@@ -155,11 +155,27 @@ impl WriteBehind {
         }
     }
 
-    /// Replaces a record that was read from here, if it is still the one. Without `record` it is removed.
+    /// Replaces a record that was read from here, if it is still the one, and answers what it is now.
     pub async fn replace(
         &self,
         base: &Arc<Record>,
-        record: Option<Record>,
+        record: Record,
+        durability: Durability,
+    ) -> Result<Arc<Record>, StoreError> {
+        let record = Arc::new(record);
+        self.change(base, Some(record.clone()), durability).await?;
+        Ok(record)
+    }
+
+    /// Removes a record that was read from here, if it is still the one; on the disk before it is answered.
+    pub async fn remove(&self, base: &Arc<Record>) -> Result<(), StoreError> {
+        self.change(base, None, Durability::OnDisk).await
+    }
+
+    async fn change(
+        &self,
+        base: &Arc<Record>,
+        record: Option<Arc<Record>>,
         durability: Durability,
     ) -> Result<(), StoreError> {
         let waiting = {
@@ -169,7 +185,7 @@ impl WriteBehind {
             }
             match records.known.get_mut(&base.id) {
                 Some(Known::Loaded(loaded)) if loaded.current.as_ref().is_some_and(|now| Arc::ptr_eq(now, base)) => {
-                    loaded.current = record.map(Arc::new);
+                    loaded.current = record;
                 }
                 _ => return Err(StoreError::Changed(base.id.clone())),
             }

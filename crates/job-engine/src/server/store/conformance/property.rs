@@ -294,7 +294,7 @@ async fn matching(store: &dyn Store, query: &Query) -> u64 {
 async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
     let record = |number: usize, revision: u64, document: &Value| {
         let document = document.as_object().unwrap().clone();
-        Record { id: format!("job/{number:02}"), revision, document, ledger: Value::Null }
+        Record { id: format!("job/{number:02}"), revision, document: document.into(), ledger: Value::Null }
     };
     for (number, document) in documents.iter().enumerate() {
         store.insert(record(number, 0, document)).await.unwrap();

@@ -174,8 +174,9 @@ fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
         Some(text) => serde_json::from_str(text).map_err(|source| damaged("ledger", source))?,
         None => Value::Null,
     };
-    let document = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|source| damaged("document", source))?;
-    Ok(Record { id: id.to_owned(), revision: unsigned(row, 0)?, document, ledger })
+    let document: Document =
+        serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|source| damaged("document", source))?;
+    Ok(Record { id: id.to_owned(), revision: unsigned(row, 0)?, document: document.into(), ledger })
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -188,7 +188,7 @@ async fn a_conflict_does_not_fail_its_group() {
     let expected =
         ["1", "job/1 exists", "2", "job/1 was changed meanwhile", "3", "job/3 was changed meanwhile", "1", "1"];
     assert_eq!(shown, expected);
-    assert_eq!(store.get("job/2").await.unwrap().unwrap().document, *json!({"again": true}).as_object().unwrap());
+    assert_eq!(*store.get("job/2").await.unwrap().unwrap().document, *json!({"again": true}).as_object().unwrap());
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl Row {
         };
         value(Column::Id);
         let columns = Column::STORED.map(value);
-        let document = serde_json::to_string(&record.document)?;
+        let document = serde_json::to_string(&*record.document)?;
         let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
         let viewers = audience::stored(&viewers(&record.document));
         Ok(Self { id: record.id, revision: record.revision, document, ledger, irregular, columns, viewers })
