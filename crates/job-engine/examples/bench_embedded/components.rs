@@ -22,8 +22,8 @@ const REST: &str = "executor, queue's clients, runtime";
 pub async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let jobs = bench.jobs;
     Report::about(&format!(
-        "components: processor time of draining {jobs} jobs by part, ms for each job. Measuring at every poll slows this \
-         run down: its sum is more than that of drain-{jobs}"
+        "components: processor time of draining {jobs} jobs by part, ms for each job. Measuring at every poll costs time \
+         itself: only the shares are to be compared with drain-{jobs}"
     ));
     let mut runs = Vec::new();
     for _ in 0..bench.runs {
