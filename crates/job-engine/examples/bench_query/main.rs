@@ -147,7 +147,7 @@ async fn lives(store: &SqliteStore, jobs: &Jobs) -> anyhow::Result<f64> {
             store.insert(record.clone()).await?;
             record.revision = 1;
             for state in ["RUNNING", "SUCCESS"] {
-                record.document = jobs.changed(&record.document, number, state);
+                record.document = jobs.changed(&record.document, number, state).into();
                 record.revision = store.replace(record.clone()).await?;
             }
             anyhow::Ok(())
