@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
-use slipstream_cimi::{Document, Transport};
+use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::access::default_acl;
@@ -99,7 +99,7 @@ impl Failing {
         let stored = self.inner.get(id).await?;
         let missing = || Record { id: id.to_owned(), revision: 0, document: Arc::default(), ledger: json!(null) };
         let mut record = stored.unwrap_or_else(missing);
-        record.document.insert(attribute.to_owned(), value);
+        Arc::make_mut(&mut record.document).insert(attribute.to_owned(), value);
         match record.revision {
             0 => self.inner.insert(record).await,
             _ => self.inner.replace(record).await.map(|_| ()),
