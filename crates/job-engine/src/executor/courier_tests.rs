@@ -12,7 +12,7 @@ use slipstream_cimi::lease::LEASE_HEADER;
 use slipstream_cimi::{Code, Lease, Transport};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::executor::changes;
@@ -178,6 +178,11 @@ impl Office {
     }
 }
 
+/// What a task has come to, within a limit.
+async fn joined<T>(task: JoinHandle<T>) -> T {
+    timeout(Duration::from_hours(1), task).await.expect("it is answered").unwrap()
+}
+
 /// Lets every task do what it can without time passing.
 async fn settle() {
     for _ in 0..100 {
@@ -203,9 +208,9 @@ async fn what_arrives_while_one_request_is_under_way_shares_the_next_and_time_ch
     settle().await;
     assert_eq!(office.server.requests(), [ids([0])], "nothing leaves before the first has returned");
     office.server.open.add_permits(2);
-    assert_eq!(first.await.unwrap().unwrap()["id"], "job/0");
+    assert_eq!(joined(first).await.unwrap()["id"], "job/0");
     for (number, other) in others.into_iter().enumerate() {
-        let job = other.await.unwrap().unwrap();
+        let job = joined(other).await.unwrap();
         assert_eq!((&job["id"], &job["wrote"]["state"]), (&json!(format!("job/{}", number + 1)), &json!("RUNNING")));
     }
     assert_eq!(office.server.requests(), [ids([0]), ids(1..6)]);
@@ -216,7 +221,7 @@ async fn what_finds_nobody_before_it_leaves_at_once() {
     let office = Office::new(true).await;
     let begun = Instant::now();
     for number in 0..3 {
-        office.begin(number).await.unwrap().unwrap();
+        joined(office.begin(number)).await.unwrap();
     }
     assert_eq!(begun.elapsed(), Duration::ZERO, "no timer");
     assert_eq!(office.server.requests(), [ids([0]), ids([1]), ids([2])]);
@@ -228,7 +233,7 @@ async fn an_end_that_hangs_holds_up_no_begin_and_a_begin_that_hangs_no_end() {
     office.server.open_for_ends.forget_permits(Semaphore::MAX_PERMITS);
     let end = office.end(0);
     office.server.until_requests(1).await;
-    office.begin(1).await.unwrap().unwrap();
+    joined(office.begin(1)).await.unwrap();
     let (courier, client) = (office.courier.clone(), office.client.clone());
     assert_eq!(courier.read(&client, "job/2").await.unwrap()["id"], "job/2");
     assert!(!end.is_finished());
@@ -236,8 +241,8 @@ async fn an_end_that_hangs_holds_up_no_begin_and_a_begin_that_hangs_no_end() {
     let begin = office.begin(3);
     office.server.until_requests(4).await;
     office.server.open_for_ends.add_permits(2);
-    end.await.unwrap().unwrap();
-    office.end(4).await.unwrap().unwrap();
+    joined(end).await.unwrap();
+    joined(office.end(4)).await.unwrap();
     assert!(!begin.is_finished());
 }
 
@@ -259,16 +264,16 @@ async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
         office.server.set(fate);
         let before = office.server.requests().len();
         let both = (office.begin(1), office.begin(2));
-        let errors = (both.0.await.unwrap().unwrap_err(), both.1.await.unwrap().unwrap_err());
+        let errors = (joined(both.0).await.unwrap_err(), joined(both.1).await.unwrap_err());
         assert_eq!(office.server.requests().len(), before + 1, "{fate:?}: one request for both");
         assert_eq!(with_causes(&errors.0), said);
         assert_eq!(Meaning::of(&errors.0, "job/1"), meaning, "{fate:?}");
         assert_eq!(Meaning::of(&errors.1, "job/2"), meaning, "{fate:?}");
     }
     office.server.set(Fate::Items(404, Code::Conflict));
-    assert_eq!(Meaning::of(&office.begin(1).await.unwrap().unwrap_err(), "job/1"), Meaning::Gone);
+    assert_eq!(Meaning::of(&joined(office.begin(1)).await.unwrap_err(), "job/1"), Meaning::Gone);
     office.server.set(Fate::Answered);
-    office.begin(1).await.unwrap().unwrap();
+    joined(office.begin(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,8 +290,8 @@ async fn whoever_goes_away_takes_its_report_back_and_disturbs_nobody() {
         assert!(gone.await.is_err_and(|error| error.is_cancelled()));
     }
     office.server.open.add_permits(2);
-    assert_eq!(with_it.await.unwrap().unwrap()["id"], "job/1");
-    assert_eq!(waits.await.unwrap().unwrap()["id"], "job/2");
+    assert_eq!(joined(with_it).await.unwrap()["id"], "job/1");
+    assert_eq!(joined(waits).await.unwrap()["id"], "job/2");
     assert_eq!(office.server.requests(), [ids([0, 1]), ids([2])]);
 }
 
@@ -329,15 +334,15 @@ async fn a_list_that_is_refused_as_a_list_is_sent_one_by_one_and_the_server_aske
         let office = Office::new(true).await;
         office.server.set(Fate::Status(status));
         let both = (office.begin(1), office.begin(2));
-        both.0.await.unwrap().unwrap();
-        both.1.await.unwrap().unwrap();
+        joined(both.0).await.unwrap();
+        joined(both.1).await.unwrap();
         let mut requests = office.server.requests();
         requests.sort();
         assert_eq!(requests, [vec!["PUT job/1 marked".to_owned()], vec!["PUT job/2 marked".to_owned()], ids([1, 2])]);
         office.server.set(Fate::Answered);
         until("it is asked again", || office.server.asked.load(Ordering::Relaxed) > 1).await;
         settle().await;
-        office.begin(3).await.unwrap().unwrap();
+        joined(office.begin(3)).await.unwrap();
         assert_eq!(office.server.requests().last(), Some(&ids([3])));
     }
 }
@@ -351,11 +356,11 @@ async fn requests_are_bounded_in_number_and_size() {
     let mut others = JoinSet::new();
     for number in 1..=MOST_REPORTS + 1 {
         let begun = office.begin(number);
-        others.spawn(async move { begun.await.unwrap().unwrap() });
+        others.spawn(async move { joined(begun).await.unwrap() });
     }
     settle().await;
     office.server.open.add_permits(3);
-    first.await.unwrap().unwrap();
+    joined(first).await.unwrap();
     assert_eq!(others.join_all().await.len(), MOST_REPORTS + 1);
     let lengths: Vec<usize> = office.server.requests().iter().map(Vec::len).collect();
     assert_eq!(lengths, [1, MOST_REPORTS, 1]);
@@ -367,9 +372,9 @@ async fn requests_are_bounded_in_number_and_size() {
     let large: Vec<_> = sizes.into_iter().map(|(number, kib)| office.edit(number, said(kib))).collect();
     settle().await;
     office.server.open.add_permits(5);
-    first.await.unwrap().unwrap();
+    joined(first).await.unwrap();
     for large in large {
-        large.await.unwrap().unwrap();
+        joined(large).await.unwrap();
     }
     assert_eq!(office.server.requests()[4..], [ids([1, 2]), ids([3]), ids([4]), ids([5])]);
 }

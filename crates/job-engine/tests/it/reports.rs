@@ -1,9 +1,12 @@
 //! Reports: many edits of attempts in one request, each as a request of its own would be (decisions 3 to 6 and 10).
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use slipstream_cimi::client::lists::{Report, takes_reports};
 use slipstream_cimi::{AttemptIdentity, Code, Lease};
 use slipstream_job_engine::server::store::Record;
+use slipstream_job_engine::server::store::sqlite::SqliteStore;
 
 use crate::access::session_of;
 use crate::support::{Answered, InProcess, Raw, cookie, document, job};
@@ -19,7 +22,10 @@ struct Api {
 
 impl Api {
     async fn new() -> Self {
-        let engine = InProcess::new().await;
+        Self::over(InProcess::new().await).await
+    }
+
+    async fn over(engine: InProcess) -> Self {
         let cookie = cookie(&*engine.transport).await;
         let api = Self { engine, cookie };
         assert_eq!(api.add().await.1, OTHER_ENTRY);
@@ -191,10 +197,13 @@ async fn a_mixed_list_is_answered_item_by_item_in_order() {
     assert_eq!(ledger["attempts"][0]["executor"], "tester");
 }
 
-/// Begun, reported and ended in one list: only in this order are all accepted.
+/// Begun, reported, ended and read in one list: only in this order all are answered so. Writes to SQLite take a while, in
+/// which the next item could overtake.
 #[tokio::test]
 async fn items_of_one_job_are_carried_out_in_their_order() {
-    let api = Api::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(&folder.path().join("jobs.db")).expect("opened");
+    let api = Api::over(InProcess::over(Arc::new(store)).await).await;
     let (id, entry) = api.add().await;
     let item = |changes: Value| json!({"id": id, "lease": "1.10", "entry": entry, "changes": changes});
     let answered = api
