@@ -126,9 +126,12 @@ async fn watching_one_job_ends_with_it() {
 
 /// A command in a terminal of 80 columns and 24 lines: once a text is shown, keys are typed.
 fn in_terminal(up: &Up, steps: &Value, arguments: &[&str]) -> (i32, String) {
+    terminal(command(up, arguments).env_remove("NO_COLOR").env_remove("CLICOLOR"), steps)
+}
+
+fn terminal(direct: &Command, steps: &Value) -> (i32, String) {
     let python = std::env::var("SLIPSTREAM_TEST_PYTHON")
         .expect("SLIPSTREAM_TEST_PYTHON names a Python: run the tests by `cargo xtask test`");
-    let direct = command(up, arguments);
     let mut command = Command::new(python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py")).arg(steps.to_string());
     command.arg(direct.get_program()).args(direct.get_args());
@@ -138,8 +141,7 @@ fn in_terminal(up: &Up, steps: &Value, arguments: &[&str]) -> (i32, String) {
             None => command.env_remove(name),
         };
     }
-    command.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR");
-    let ran = Ran::of(&command.output().expect("Python starts"));
+    let ran = Ran::of(&command.env("TERM", "xterm").output().expect("Python starts"));
     assert_eq!(ran.complained, "", "{}", ran.said);
     (ran.code, ran.said)
 }
@@ -188,7 +190,8 @@ async fn the_live_table_is_drawn_in_place_and_ctrl_c_ends_it_well() {
 async fn one_job_in_a_terminal_has_a_bar() {
     let busy = Busy::new().await;
     let job = busy.waiting[0].as_str();
-    let mut stopping = command(&busy.up, &["jobs", "stop", &busy.running]).spawn().expect("the binary starts");
+    let mut stopping =
+        command(&busy.up, &["jobs", "stop", &busy.running]).stdout(Stdio::null()).spawn().expect("the binary starts");
     let (code, said) = in_terminal(&busy.up, &json!([]), &["jobs", "watch", job]);
     assert!(stopping.wait().expect("ours").success());
     assert_eq!(code, 0, "{said}");
@@ -213,4 +216,19 @@ async fn ctrl_d_at_the_prompt_for_a_password_is_no_password() {
     }
     let (code, said) = ask(json!([[first, "a secret\n"], [again, "a secret\n"]]));
     assert_eq!((code, said.contains("user/jane added")), (0, true), "{said}");
+}
+
+#[tokio::test]
+async fn no_color_is_honoured_and_a_long_wait_is_shown_in_a_terminal_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = Up::start(folder.path(), &["--distributors", ""]);
+    let (code, said) = terminal(command(&up, &["executors"]).env("NO_COLOR", "1"), &json!([]));
+    assert_eq!((code, said.contains('\u{1b}'), said.starts_with("EXECUTOR")), (0, false, true), "{said:?}");
+    up.signal("STOP");
+    let piped = Watching::new(&up, &["executors"]);
+    // Whoever sees that it takes long types Ctrl-C.
+    let (code, said) = in_terminal(&up, &json!([["asking the server", "\u{3}"]]), &["executors"]);
+    assert_eq!(code, 130, "{said:?}");
+    up.signal("CONT");
+    assert!(!piped.ended().good().contains("asking"));
 }
