@@ -13,7 +13,7 @@ use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
 
-use super::patience::Patience;
+use super::patience::asking;
 use crate::server::overview::Overview;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::up::data_dir;
@@ -53,7 +53,7 @@ impl Connection {
     /// Asks the server what the engine is doing.
     pub async fn overview<T: DeserializeOwned>(&self, overview: Overview) -> anyhow::Result<T> {
         let client = self.client()?;
-        let document = Patience::spinner("asking the server").during(client.get(overview.name())).await?;
+        let document = asking(client.get(overview.name())).await?;
         serde_json::from_value(Value::Object(document)).context("the server's answer is none that this version knows")
     }
 

@@ -132,7 +132,9 @@ mod tests {
     fn executors_fit_80_columns() {
         let expected = "\
 EXECUTOR  HOST                PID   VERSION  SLOTS  BUSY  ACTIONS
-node-1    node-1.example.org  4711  0.1.0    8      3     cleanup_jobs,…
+node-1    node-1.example.org  4711  0.1.0    8      3     cleanup_jobs,
+                                                          dummy_test_action,
+                                                          noop, orchestrate_eve…
 node-2    node-2.example.org  4711  0.1.0    1000   ?     noop";
         assert_eq!(render_executors(&two(), Screen { width: Some(80), colours: false }), expected);
         assert_eq!(render_executors(&[], Screen { width: Some(80), colours: false }), "no executors");

@@ -17,6 +17,11 @@ pub struct Patience {
     due: Instant,
 }
 
+/// Waits for the answer to a request.
+pub async fn asking<T>(request: impl Future<Output = T>) -> T {
+    Patience::spinner("asking the server").during(request).await
+}
+
 impl Patience {
     /// For one thing, e.g. `looking for jobs`.
     #[must_use]

@@ -16,7 +16,7 @@ use slipstream_cimi::query::{Order, Search};
 
 use super::connection::Connection;
 use super::example;
-use super::patience::Patience;
+use super::patience::asking;
 use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::users;
@@ -124,7 +124,7 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
         Some(UsersCommand::Enable(chosen)) => set_state(chosen, "ACTIVE", "enabled").await?,
         Some(UsersCommand::Delete(ChosenUser { name, connection })) => {
             let id = users::id(&name);
-            connection.client()?.delete(&id).await?;
+            asking(connection.client()?.delete(&id)).await?;
             terminal::print(&format!("{id} deleted"))?;
         }
     }
@@ -135,7 +135,7 @@ async fn list(arguments: ListArguments) -> anyhow::Result<()> {
     let by_name = Order { attribute: "username".to_owned(), descending: false };
     let search = Search { order: vec![by_name], ..Search::default() };
     let client = arguments.connection.client()?;
-    let found = Patience::spinner("looking for users").during(client.search(USER.name, &search)).await?;
+    let found = asking(client.search(USER.name, &search)).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&found.documents)?);
     }
@@ -162,7 +162,7 @@ async fn add(arguments: AddArguments) -> anyhow::Result<()> {
         ("password", json!(password.expose_secret())),
         ("isSuperUser", json!(arguments.administrator)),
     ];
-    let id = client.add(USER.name, &document(user), None).await?;
+    let id = asking(client.add(USER.name, &document(user), None)).await?;
     terminal::print(&format!("{id} added"))
 }
 
@@ -170,13 +170,15 @@ async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client()?;
     let password = arguments.password.read(&arguments.name)?;
     let id = users::id(&arguments.name);
-    client.edit(&id, &document([("password", json!(password.expose_secret()))]), &[]).await?;
+    let changes = document([("password", json!(password.expose_secret()))]);
+    asking(client.edit(&id, &changes, &[])).await?;
     terminal::print(&format!("{id} has a new password, its sessions are over"))
 }
 
 async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
     let id = users::id(&chosen.name);
-    chosen.connection.client()?.edit(&id, &document([("state", json!(state))]), &[]).await?;
+    let client = chosen.connection.client()?;
+    asking(client.edit(&id, &document([("state", json!(state))]), &[])).await?;
     terminal::print(&format!("{id} {done}"))
 }
 

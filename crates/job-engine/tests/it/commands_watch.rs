@@ -1,68 +1,94 @@
 //! `jobs watch`, where its output is no terminal; and commands in a terminal of 80 columns.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::commands::{Busy, Ran, command};
 use crate::support::{Up, eventually};
 
-/// A watching command, and a signal to it.
-fn watching(up: &Up, arguments: &[&str]) -> Child {
-    command(up, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+/// A command that watches.
+struct Watching {
+    child: Child,
+    lines: BufReader<ChildStdout>,
 }
 
-fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(status.success());
-}
+impl Watching {
+    fn new(up: &Up, arguments: &[&str]) -> Self {
+        let mut command = command(up, arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, lines }
+    }
 
-/// The first lines of what it prints, until one fits.
-fn lines_until(child: &mut Child, fits: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut output = BufReader::new(child.stdout.as_mut().expect("a pipe"));
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        assert!(output.read_line(&mut line).expect("text") > 0, "ended after {lines:#?}");
-        let line = line.trim_end().to_owned();
-        lines.push(line.clone());
-        if fits(&line) {
-            return lines;
+    /// The next lines that it prints, until one begins so.
+    fn until(&mut self, beginning: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).expect("text") > 0, "no {beginning} in {lines:#?}");
+            let line = line.trim_end().to_owned();
+            lines.push(line.clone());
+            if line.starts_with(beginning) {
+                return lines;
+            }
         }
+    }
+
+    fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// How it ended; what it has said since it was last asked.
+    fn ended(mut self) -> Ran {
+        let mut said = String::new();
+        self.lines.read_to_string(&mut said).expect("text");
+        Ran { said, ..Ran::of(&self.child.wait_with_output().expect("ended")) }
     }
 }
 
 #[tokio::test]
 async fn watching_all_prints_a_line_for_each_change_until_ctrl_c() {
     let busy = Busy::new().await;
-    let mut child = watching(&busy.up, &["jobs", "watch"]);
-    let lines = lines_until(&mut child, |line| *line == format!("{} QUEUED 0% noop", busy.waiting[2]));
-    assert!(lines[0].starts_with(&format!("{} RUNNING ", busy.running)), "{lines:#?}");
-    assert!(lines[0].contains("% dummy_test_action: waited "), "{lines:#?}");
-    let first = busy.waiting[0].as_str();
-    assert_eq!(lines[1], format!("{first} QUEUED 0% noop"), "what has waited for longest comes first");
-    busy.run(&["jobs", "stop", first]).good();
-    let lines = lines_until(&mut child, |line| line.starts_with(&format!("{first} STOPPED 100% noop")));
-    assert!(lines.iter().all(|line| !line.contains("QUEUED")), "what has not changed is not repeated: {lines:#?}");
-    interrupt(&child);
-    assert_eq!(Ran::of(&child.wait_with_output().expect("ended")).code, 0);
+    let mut watching = Watching::new(&busy.up, &["jobs", "watch"]);
+    let [first, second, third] = [0, 1, 2].map(|index| busy.waiting[index].as_str());
+    let lines = watching.until(&format!("{third} QUEUED 0% noop"));
+    let running = lines.iter().position(|line| line.starts_with(&format!("{} RUNNING ", busy.running)));
+    let waiting = lines.iter().position(|line| *line == format!("{first} QUEUED 0% noop"));
+    assert!(running.is_some() && running < waiting, "what runs comes first: {lines:#?}");
+    assert!(lines[running.unwrap_or_default()].contains("% dummy_test_action: waited "), "{lines:#?}");
+    for id in [first, second] {
+        busy.run(&["jobs", "stop", id]).good();
+        let lines = watching.until(&format!("{id} STOPPED 100% noop"));
+        assert!(lines.iter().all(|line| !line.contains("QUEUED")), "what has not changed is not repeated: {lines:#?}");
+    }
+    watching.interrupt();
+    assert_eq!(watching.ended().code, 0);
 }
 
 #[tokio::test]
 async fn watching_as_json_prints_documents() {
     let busy = Busy::new().await;
-    let mut child = watching(&busy.up, &["jobs", "watch", "--json"]);
-    let last = busy.waiting[2].clone();
-    let lines = lines_until(&mut child, |line| line.contains(&last));
-    let documents: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let seen: Vec<Value> = documents.iter().map(|job| json!([job["id"], job["state"]])).collect();
+    let mut watching = Watching::new(&busy.up, &["jobs", "watch", "--json"]);
+    let mut seen = Vec::new();
+    loop {
+        let document: Value = serde_json::from_str(&watching.until("{")[0]).expect("JSON");
+        seen.push(json!([document["id"], document["state"]]));
+        if document["id"] == busy.waiting[2] {
+            break;
+        }
+    }
     let mut expected = vec![json!([busy.running, "RUNNING"])];
     expected.extend(busy.waiting.iter().map(|id| json!([id, "QUEUED"])));
+    seen.retain(|one| expected.contains(one));
+    seen.dedup();
     assert_eq!(seen, expected);
     // A reader that goes away ends it.
-    drop(child.stdout.take());
+    let Watching { mut child, lines } = watching;
+    drop(lines);
     busy.run(&["jobs", "delete", &busy.running]).good();
     let ended = eventually("it ends", async || child.try_wait().expect("ours"));
     assert_eq!(ended.await.code(), Some(0));
@@ -71,35 +97,41 @@ async fn watching_as_json_prints_documents() {
 #[tokio::test]
 async fn watching_one_job_ends_with_it() {
     let busy = Busy::new().await;
-    let child = watching(&busy.up, &["jobs", "watch", &busy.waiting[1]]);
-    let json = watching(&busy.up, &["jobs", "watch", &busy.waiting[1], "--json"]);
-    let mut stopped = watching(&busy.up, &["jobs", "watch", &busy.waiting[2]]);
-    lines_until(&mut stopped, |line| *line == format!("{} QUEUED 0% noop", busy.waiting[2]));
-    busy.run(&["jobs", "stop", &busy.waiting[2]]).good();
-    let stopped = Ran::of(&stopped.wait_with_output().expect("ended"));
-    assert_eq!(stopped.code, 1);
-    assert!(stopped.complained.starts_with(&format!("{} STOPPED", busy.waiting[2])), "{stopped:?}");
-    let done = Ran::of(&child.wait_with_output().expect("ended"));
-    assert_eq!(done.code, 0, "{done:?}");
-    let lines: Vec<&str> = done.said.lines().collect();
-    assert_eq!(lines[0], format!("{} QUEUED 0% noop", busy.waiting[1]));
-    assert!(lines[lines.len() - 1].starts_with(&format!("{} SUCCESS 100% noop", busy.waiting[1])), "{lines:#?}");
-    let done = Ran::of(&json.wait_with_output().expect("ended")).good();
-    let states: Vec<Value> =
-        done.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["state"].clone()).collect();
-    assert_eq!((&states[0], &states[states.len() - 1]), (&json!("QUEUED"), &json!("SUCCESS")));
+    let [_, second, third] = [0, 1, 2].map(|index| busy.waiting[index].as_str());
+    let mut done = Watching::new(&busy.up, &["jobs", "watch", second]);
+    let mut json = Watching::new(&busy.up, &["jobs", "watch", second, "--json"]);
+    let mut stopped = Watching::new(&busy.up, &["jobs", "watch", third]);
+    let mut interrupted = Watching::new(&busy.up, &["jobs", "watch", third]);
+    for watching in [&mut stopped, &mut interrupted] {
+        assert_eq!(watching.until(third), [format!("{third} QUEUED 0% noop")]);
+    }
+    interrupted.interrupt();
+    let interrupted = interrupted.ended();
+    assert_eq!((interrupted.code, interrupted.complained.starts_with(&format!("{third} goes on"))), (1, true));
+    busy.run(&["jobs", "stop", third]).good();
+    let stopped = stopped.ended();
+    assert!(stopped.code == 1 && stopped.complained.starts_with(&format!("{third} STOPPED")), "{stopped:?}");
+    assert_eq!(done.until(second), [format!("{second} QUEUED 0% noop")]);
+    let first: Value = serde_json::from_str(&json.until("{")[0]).expect("JSON");
+    assert_eq!((&first["id"], &first["state"]), (&json!(second), &json!("QUEUED")));
+    busy.run(&["jobs", "stop", &busy.running]).good();
+    let done = done.ended().good();
+    assert!(done.lines().last().is_some_and(|line| line.starts_with(&format!("{second} SUCCESS 100% noop"))), "{done}");
+    let json = json.ended().good();
+    let last: Value = serde_json::from_str(json.lines().last().unwrap_or_default()).expect("JSON");
+    assert_eq!(last["state"], "SUCCESS");
     let unknown = busy.run(&["jobs", "watch", "0a"]).failed();
     assert!(unknown.starts_with("error: there is no job/0a\nhint: "), "{unknown}");
-    let endless = watching(&busy.up, &["jobs", "watch", &busy.running]);
-    let ended = busy.up.client().get(&busy.running).await.expect("there");
-    assert_eq!(ended["state"], "SUCCESS", "the others waited for it");
-    assert_eq!(Ran::of(&endless.wait_with_output().expect("ended")).code, 0);
 }
 
 /// A command in a terminal of 80 columns and 24 lines: once a text is shown, keys are typed.
 fn in_terminal(up: &Up, steps: &Value, arguments: &[&str]) -> (i32, String) {
-    let python = std::env::var("SLIPSTREAM_TEST_PYTHON").expect("run the tests by `cargo xtask test`");
-    let direct = command(up, arguments);
+    terminal(command(up, arguments).env_remove("NO_COLOR").env_remove("CLICOLOR"), steps)
+}
+
+fn terminal(direct: &Command, steps: &Value) -> (i32, String) {
+    let python = std::env::var("SLIPSTREAM_TEST_PYTHON")
+        .expect("SLIPSTREAM_TEST_PYTHON names a Python: run the tests by `cargo xtask test`");
     let mut command = Command::new(python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py")).arg(steps.to_string());
     command.arg(direct.get_program()).args(direct.get_args());
@@ -109,8 +141,7 @@ fn in_terminal(up: &Up, steps: &Value, arguments: &[&str]) -> (i32, String) {
             None => command.env_remove(name),
         };
     }
-    command.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR");
-    let ran = Ran::of(&command.output().expect("Python starts"));
+    let ran = Ran::of(&command.env("TERM", "xterm").output().expect("Python starts"));
     assert_eq!(ran.complained, "", "{}", ran.said);
     (ran.code, ran.said)
 }
@@ -158,11 +189,13 @@ async fn the_live_table_is_drawn_in_place_and_ctrl_c_ends_it_well() {
 #[tokio::test]
 async fn one_job_in_a_terminal_has_a_bar() {
     let busy = Busy::new().await;
-    let (code, said) = in_terminal(&busy.up, &json!([["RUNNING", ""]]), &["jobs", "watch", &busy.running]);
+    let job = busy.waiting[0].as_str();
+    let mut stopping =
+        command(&busy.up, &["jobs", "stop", &busy.running]).stdout(Stdio::null()).spawn().expect("the binary starts");
+    let (code, said) = in_terminal(&busy.up, &json!([]), &["jobs", "watch", job]);
+    assert!(stopping.wait().expect("ours").success());
     assert_eq!(code, 0, "{said}");
     assert!(said.contains('━') && said.contains("SUCCESS"), "{said}");
-    let waiting = ["jobs", "stop", &busy.waiting[0], &busy.waiting[1], &busy.waiting[2]];
-    busy.run(&waiting);
 }
 
 #[tokio::test]
@@ -183,4 +216,19 @@ async fn ctrl_d_at_the_prompt_for_a_password_is_no_password() {
     }
     let (code, said) = ask(json!([[first, "a secret\n"], [again, "a secret\n"]]));
     assert_eq!((code, said.contains("user/jane added")), (0, true), "{said}");
+}
+
+#[tokio::test]
+async fn no_color_is_honoured_and_a_long_wait_is_shown_in_a_terminal_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = Up::start(folder.path(), &["--distributors", ""]);
+    let (code, said) = terminal(command(&up, &["executors"]).env("NO_COLOR", "1"), &json!([]));
+    assert_eq!((code, said.contains('\u{1b}'), said.starts_with("EXECUTOR")), (0, false, true), "{said:?}");
+    up.signal("STOP");
+    let piped = Watching::new(&up, &["executors"]);
+    // Whoever sees that it takes long types Ctrl-C.
+    let (code, said) = in_terminal(&up, &json!([["asking the server", "\u{3}"]]), &["executors"]);
+    assert_eq!(code, 130, "{said:?}");
+    up.signal("CONT");
+    assert!(!piped.ended().good().contains("asking"));
 }

@@ -4,7 +4,7 @@ Usage: terminal.py STEPS COMMAND…
 
 STEPS is JSON: a list of [TEXT, KEYS]: once TEXT has been shown after the step before, KEYS are typed; after a text that
 ends in a colon and a blank not before the terminal hides what is typed. What was shown goes to standard output; ends as
-the command did.
+the command did, or with 128 and the number of the signal that ended it.
 """
 import fcntl
 import json
@@ -47,4 +47,5 @@ _, status = os.waitpid(process, 0)
 sys.stdout.buffer.write(shown)
 if steps:
     sys.exit("the command ended before %r" % (steps,))
-sys.exit(os.waitstatus_to_exitcode(status))
+code = os.waitstatus_to_exitcode(status)
+sys.exit(128 - code if code < 0 else code)

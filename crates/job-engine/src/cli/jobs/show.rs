@@ -13,6 +13,7 @@ use super::super::connection::Connection;
 use super::super::terminal::{self, Screen, age, many_lines, one_line};
 use super::{parse_id, text};
 use crate::cli::example;
+use crate::cli::patience::asking;
 use crate::clock::Clock;
 use crate::server::ledger::{Attempt, Ledger, Outcome};
 
@@ -50,8 +51,8 @@ pub struct ShowArguments {
 /// Shows a job.
 pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
-    let mut document = client.get(&arguments.id).await?;
-    let ledger = read_ledger(&client, &arguments.id).await?;
+    let mut document = asking(client.get(&arguments.id)).await?;
+    let ledger = asking(read_ledger(&client, &arguments.id)).await?;
     if arguments.json {
         document.insert("ledger".to_owned(), ledger.map_or(Value::Null, Value::Object));
         terminal::print(&serde_json::to_string_pretty(&document)?)?;

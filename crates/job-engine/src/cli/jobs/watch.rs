@@ -12,7 +12,7 @@ use slipstream_cimi::{Client, Document, Error};
 
 use super::super::connection::Connection;
 use super::super::ends_with_the_job;
-use super::super::patience::Patience;
+use super::super::patience::{Patience, asking};
 use super::super::terminal::Screen;
 use super::super::watch::{self, Changes, Trouble};
 use super::list::{Row, table_lines};
@@ -50,7 +50,7 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
     let is_live = !arguments.json && Term::stdout().is_term();
     if let Some(id) = &arguments.id {
         // Whoever mistypes an id is told so, not that the job was deleted.
-        client.get(id).await?;
+        asking(client.get(id)).await?;
         let changes = (!is_live).then(|| Changes::new(arguments.json));
         let ending = watch::shown_to_the_end(&client, id, changes).await?;
         if let Some(remark) = ending.remark(id) {
