@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use slipstream_cimi::Transport;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
-use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::access::default_acl;

@@ -197,7 +197,7 @@ async fn a_mixed_list_is_answered_item_by_item_in_order() {
     assert_eq!(ledger["attempts"][0]["executor"], "tester");
 }
 
-/// Begun, reported, ended and read in one list: only in this order all are answered so. Writes to SQLite take a while, in
+/// Begun, reported, ended and read in one list: only in this order all are answered so. Writes to `SQLite` take a while, in
 /// which the next item could overtake.
 #[tokio::test]
 async fn items_of_one_job_are_carried_out_in_their_order() {
