@@ -236,3 +236,7 @@ impl Canvas {
         self.terminal.write_line("").and_then(|()| self.terminal.flush()).context("cannot write to the terminal")
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
