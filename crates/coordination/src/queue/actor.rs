@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::mirror::Mirror;
 use super::requests::{Attempt, End, Requests};
 use super::{Claim, LockingQueue, Settled, Shared};
-use crate::session::{Change, Error, State};
+use crate::session::{Change, Error, State, Watch};
 
 /// What queues and claims tell their actor.
 pub(super) enum Command {
@@ -50,6 +50,9 @@ enum Done {
     Verified { name: Box<str>, zxid: i64, holds: bool },
 }
 
+/// Most commands or changes that are dealt with before anything else is looked at.
+const AT_ONCE: usize = 256;
+
 /// Lives from the first take until the session expires, or the last queue and claim are gone.
 pub(super) struct Actor {
     requests: Arc<Requests>,
@@ -57,6 +60,8 @@ pub(super) struct Actor {
     shared: Weak<Shared>,
     mirror: Mirror,
     waiting: VecDeque<oneshot::Sender<Claim>>,
+    /// Those who have gone are looked for when more than so many wait, so that they do not pile up.
+    pruned_at: usize,
     held: BTreeMap<Box<str>, Held>,
     /// Fails only when the session has expired.
     work: FuturesUnordered<BoxFuture<'static, Result<Done, Error>>>,
@@ -73,6 +78,7 @@ impl Actor {
             shared,
             mirror: Mirror::default(),
             waiting: VecDeque::new(),
+            pruned_at: AT_ONCE,
             held: BTreeMap::new(),
             work: FuturesUnordered::new(),
             claiming: 0,
@@ -98,10 +104,11 @@ impl Actor {
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done).is_err(),
                 command = commands.recv(), if !closed => {
                     closed = command.is_none();
-                    if let Some(command) = command { self.obey(command); }
+                    let waiting = std::iter::from_fn(|| commands.try_recv().ok()).take(AT_ONCE);
+                    command.into_iter().chain(waiting).for_each(|command| self.obey(command));
                     false
                 }
-                change = changes.recv(), if !self.listing => self.see(change).is_err(),
+                change = changes.recv(), if !self.listing => self.see_all(change, &mut changes).is_err(),
                 () = sleep_until(next_return.unwrap_or_else(Instant::now)), if next_return.is_some() => {
                     self.mirror.return_avoided(Instant::now());
                     false
@@ -115,10 +122,11 @@ impl Actor {
 
     /// One claim under way for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
-        if self.claiming < self.waiting.len() && self.mirror.has_free() {
-            self.waiting.retain(|taker| !taker.is_closed());
-        }
-        while self.claiming < self.waiting.len() {
+        while let Some(taker) = self.waiting.get(self.claiming) {
+            if taker.is_closed() {
+                self.waiting.remove(self.claiming);
+                continue;
+            }
             let Some(name) = self.mirror.take_in_hand() else { return };
             self.claiming += 1;
             let requests = self.requests.clone();
@@ -132,8 +140,11 @@ impl Actor {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Take(taker) => {
-                self.waiting.retain(|taker| !taker.is_closed());
                 self.waiting.push_back(taker);
+                if self.waiting.len() > self.pruned_at {
+                    self.waiting.retain(|taker| !taker.is_closed());
+                    self.pruned_at = 2 * self.waiting.len() + AT_ONCE;
+                }
             }
             Command::Avoid { name, until } => self.mirror.avoid(&name, until),
             Command::Release { name, zxid } => {
@@ -161,6 +172,19 @@ impl Actor {
             let settled = requests.settle(&name, zxid, End::Release).await;
             Ok(Done::Released { name, settled })
         }));
+    }
+
+    /// What has happened, and what else has happened meanwhile.
+    fn see_all(&mut self, first: Option<Change>, changes: &mut Watch) -> Result<(), Error> {
+        self.see(first)?;
+        for _ in 0..AT_ONCE {
+            if self.listing {
+                break;
+            }
+            let Ok(change) = changes.try_recv() else { break };
+            self.see(Some(change))?;
+        }
+        Ok(())
     }
 
     fn see(&mut self, change: Option<Change>) -> Result<(), Error> {

@@ -53,11 +53,6 @@ impl Mirror {
         self.free.contains(name) || self.others.get(name).is_some_and(|facts| facts.entry)
     }
 
-    /// Whether there is a free entry.
-    pub(super) fn has_free(&self) -> bool {
-        !self.free.is_empty()
-    }
-
     /// The first free entry, from now on in hand.
     pub(super) fn take_in_hand(&mut self) -> Option<Box<str>> {
         let name = self.free.pop_first()?;

@@ -45,6 +45,8 @@ pub(super) struct Attempt<'a> {
     identity: AttemptIdentity,
     action: String,
     state: Option<State>,
+    /// What of the job as it was before an edit may have to repeat.
+    pub(super) known: Document,
 }
 
 impl<'a> Attempt<'a> {
@@ -76,6 +78,7 @@ impl<'a> Attempt<'a> {
             identity,
             action: String::new(),
             state: None,
+            known: Document::new(),
         }
     }
 
@@ -101,8 +104,8 @@ impl<'a> Attempt<'a> {
         let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
             return self.refuse_action(&job.action).await;
         };
-        let begun = self.begin().await?;
-        let finished = supervision::run(self, registered, job, begun).await?;
+        self.begin().await?;
+        let finished = supervision::run(self, registered, job).await?;
         self.report(finished).await
     }
 
@@ -112,6 +115,7 @@ impl<'a> Attempt<'a> {
             return Err(Happening::NotAJob.into());
         }
         let document = self.before_the_run(|| self.read()).await?;
+        self.known = changes::repeated(&document);
         let job = Job::from_document(document).map_err(|error| Ending {
             happening: Happening::NotUnderstood,
             cause: Some(Error::Unintelligible { request: format!("GET {}", self.id), reason: error.to_string() }),
@@ -137,20 +141,21 @@ impl<'a> Attempt<'a> {
         Ok(Happening::NoSuchAction.into())
     }
 
-    /// Sets RUNNING under the lease, and answers the job as it is now.
-    async fn begin(&mut self) -> Result<Document, Ending> {
+    /// Sets RUNNING under the lease.
+    async fn begin(&mut self) -> Result<(), Ending> {
         let running = changes::state(State::Running);
-        let begun = self.before_the_run(|| self.edit(&running)).await;
+        let courier = &self.shift.executor.courier;
+        let begun = self.before_the_run(|| courier.begin(&self.client, &self.identity, &running)).await;
         self.state = match &begun {
             // Without an answer it may have been carried out.
-            Ok(_) | Err(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
+            Ok(()) | Err(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
                 Some(State::Running)
             }
             Err(_) => None,
         };
-        let begun = begun?;
+        begun?;
         info!(job = self.id, action = self.action, "attempt begins");
-        Ok(begun)
+        Ok(())
     }
 
     /// Writes how the action ended.
@@ -162,9 +167,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// A request without which the action cannot run; given up when the claim is lost or a stop is asked for.
-    async fn before_the_run<F>(&self, request: impl Fn() -> F) -> Result<Document, Ending>
+    async fn before_the_run<T, F>(&self, request: impl Fn() -> F) -> Result<T, Ending>
     where
-        F: Future<Output = Result<Document, Error>>,
+        F: Future<Output = Result<T, Error>>,
     {
         let answer = tokio::select! {
             biased;

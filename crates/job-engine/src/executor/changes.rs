@@ -13,6 +13,11 @@ pub(super) fn state(state: State) -> Document {
     Document::from_iter([("state".to_owned(), json!(state.as_str()))])
 }
 
+/// What of a job an edit may have to repeat, because it replaces whole lists.
+pub(super) fn repeated(job: &Document) -> Document {
+    job.get_key_value(AFFECTED_RESOURCES).into_iter().map(|(name, links)| (name.clone(), links.clone())).collect()
+}
+
 /// What is still to be written of a report, given the job as last answered by the server.
 pub(super) fn of_report(report: &Report, known: &Document) -> Document {
     let mut changes = Document::new();

@@ -88,6 +88,19 @@ impl Courier {
         }
     }
 
+    /// Begins the attempt.
+    pub(super) async fn begin(
+        &self,
+        client: &Client,
+        attempt: &AttemptIdentity,
+        changes: &Document,
+    ) -> Result<(), Error> {
+        match self.carry(&self.quick, || Report::edit(attempt, changes, false)).await {
+            Some(answer) => answer.map(drop),
+            None => client.edit(&attempt.job, changes, &[]).await.map(drop),
+        }
+    }
+
     /// Edits the attempt's job, and answers it as it is then; not for what ends the attempt.
     pub(super) async fn edit(
         &self,

@@ -61,20 +61,15 @@ enum Conclusion {
 
 type Joined = Result<Result<Success, Failure>, JoinError>;
 
-/// Runs the action, which `begun` shows as RUNNING, until it ends or there is a reason to cancel it.
-pub(super) async fn run(
-    attempt: &Attempt<'_>,
-    registered: &Registered,
-    job: Job,
-    begun: Document,
-) -> Result<Finished, Ending> {
+/// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
+pub(super) async fn run(attempt: &Attempt<'_>, registered: &Registered, job: Job) -> Result<Finished, Ending> {
     let rerun = job.state == State::Running;
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
     let handle = JobHandle::new(Arc::new(job), attempt.client.clone(), rerun, reports.clone(), cancellation.clone());
     let action = registered.action.clone();
     let mut action = AbortOnDropHandle::new(tokio::spawn(async move { action.run(handle).await }));
-    let mut supervision = Supervision::new(attempt, reports, begun);
+    let mut supervision = Supervision::new(attempt, reports, attempt.known.clone());
 
     let interruption = tokio::select! {
         biased;

@@ -1,10 +1,10 @@
 //! [`WriteBehind`]: the records that are being worked on, in memory in front of a store.
 //!
 //! A change is carried out in memory, against the very record that was read, and written by one task. What has to be
-//! durable before it is answered waits for that ([`Durability::OnDisk`]); what need not ([`Durability::Soon`]) is
-//! written at once on an idle engine, and on a busy one together with the next change of the same record, if that
-//! comes within one batch. So the entry's path, RUNNING and the final state of a short job are one write. Batches form
-//! by what waits, never by time (decision 10).
+//! durable before it is answered waits for that ([`Durability::OnDisk`]), in batches that form by what waits, never by
+//! time (decision 10). What need not ([`Durability::Soon`]) is written with the next such change of the same record, or
+//! after a moment, for which nobody waits. So the entry's path, RUNNING and the final state of a short job are one
+//! write.
 //!
 //! It is right only where nobody else writes these records. Nobody reads what a caller still waits for: [`get`] answers
 //! it once it is durable, and before a search [`settled`] has everything written that was answered.
@@ -15,12 +15,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,6 +35,8 @@ mod tests;
 const LARGEST_BATCH: usize = 512;
 /// Batches under way: the store prepares one while it synchronises the one before.
 const BATCHES: usize = 2;
+/// How long a change that nobody waits for may stay unwritten; decision 4 allows a second.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Most records without unwritten changes that are kept, and the most memory for them, in bytes.
 const KEPT: usize = 4_096;
 const KEPT_BYTES: usize = 32 << 20;
@@ -40,7 +44,7 @@ const KEPT_BYTES: usize = 32 << 20;
 /// When a change has to be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// As soon as the store gets to it; a crash before that loses it.
+    /// A moment later; a crash before that loses it.
     Soon,
     /// Before it is answered.
     OnDisk,
@@ -69,9 +73,8 @@ struct Records {
     known: BTreeMap<String, Known>,
     /// Records whose callers wait.
     urgent: VecDeque<String>,
-    /// Records that nobody waits for, each with the number of batches when it came.
-    unhurried: VecDeque<(String, u64)>,
-    batches: u64,
+    /// Records that nobody waits for, each with the time at which it is written.
+    unhurried: VecDeque<(String, Instant)>,
     /// Records that the store has, in the order in which it had them; some may have changed again meanwhile.
     kept: VecDeque<String>,
     bytes: usize,
@@ -210,6 +213,7 @@ impl WriteBehind {
 
     /// Writes everything and lets the store go; later changes fail.
     pub async fn close(&self) {
+        self.settled().await;
         self.closing.cancel();
         let writer = self.writer.lock().expect("nothing panics while it holds this").take();
         if let Some(Err(error)) = async { Some(writer?.await) }.await {
@@ -323,7 +327,6 @@ impl Records {
 
     /// A record was changed: it is put into the queue of those that wait, unless it is there.
     fn changed(&mut self, id: &str, durability: Durability) -> Option<oneshot::Receiver<Result<(), StoreError>>> {
-        let batches = self.batches;
         let loaded = self.loaded(id)?;
         let waiting = (durability == Durability::OnDisk).then(|| told_by(&mut loaded.waiting));
         match &mut loaded.progress {
@@ -334,7 +337,7 @@ impl Records {
                 if waiting.is_some() {
                     self.urgent.push_back(id.to_owned());
                 } else if is_new {
-                    self.unhurried.push_back((id.to_owned(), batches));
+                    self.unhurried.push_back((id.to_owned(), Instant::now() + MOMENT));
                 }
             }
         }
@@ -357,25 +360,23 @@ impl Records {
         waiting
     }
 
-    /// The next batch: all that somebody waits for, and of the rest what has been passed over once. If nobody waits,
-    /// all of the rest.
-    fn next_batch(&mut self) -> Vec<Task> {
+    /// The next batch: what somebody waits for, and what nobody waits for and is due.
+    fn next_batch(&mut self, now: Instant) -> Vec<Task> {
         let mut batch = Vec::new();
-        self.batches += 1;
         while batch.len() < LARGEST_BATCH {
             let Some(id) = self.urgent.pop_front() else { break };
             batch.extend(self.task(id));
         }
-        let passes_over = !batch.is_empty();
-        while batch.len() < LARGEST_BATCH {
-            let due = |came: u64| !passes_over || came + 1 < self.batches;
-            if !self.unhurried.front().is_some_and(|(_, came)| due(*came)) {
-                break;
-            }
+        while batch.len() < LARGEST_BATCH && self.next_due().is_some_and(|due| due <= now) {
             let Some((id, _)) = self.unhurried.pop_front() else { break };
             batch.extend(self.task(id));
         }
         batch
+    }
+
+    /// When the next change that nobody waits for is to be written.
+    fn next_due(&self) -> Option<Instant> {
+        self.unhurried.front().map(|(_, due)| *due)
     }
 
     /// The write of a record that waits; none if it has been taken already.
@@ -389,7 +390,6 @@ impl Records {
     /// A record was written, or could not be; answers who waited for that. What could not be written is nowhere but in
     /// memory, and is forgotten: whoever has to change the record reads it again.
     fn written(&mut self, id: &str, written: &Result<u64, StoreError>) -> Vec<Waiter> {
-        let batches = self.batches;
         let Some(loaded) = self.loaded(id) else { return Vec::new() };
         let mut told = std::mem::take(&mut loaded.writing);
         match (written, loaded.progress) {
@@ -397,7 +397,7 @@ impl Records {
                 loaded.revision = *revision;
                 loaded.progress = Progress::Waiting;
                 if loaded.waiting.is_empty() {
-                    self.unhurried.push_back((id.to_owned(), batches));
+                    self.unhurried.push_back((id.to_owned(), Instant::now() + MOMENT));
                 } else {
                     self.urgent.push_back(id.to_owned());
                 }
@@ -447,17 +447,19 @@ async fn write_batches(shared: Arc<Shared>, closing: CancellationToken, lost: Ar
     let mut under_way = FuturesUnordered::new();
     loop {
         while under_way.len() < BATCHES {
-            let batch = shared.records().next_batch();
+            let batch = shared.records().next_batch(Instant::now());
             if batch.is_empty() {
                 break;
             }
             under_way.push(write(&shared, batch, &lost));
         }
+        let due = shared.records().next_due();
         tokio::select! {
             biased;
             Some(()) = under_way.next() => {}
             () = shared.waiting.notified(), if under_way.len() < BATCHES => {}
-            () = closing.cancelled(), if under_way.is_empty() => return,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && under_way.len() < BATCHES => {}
+            () = closing.cancelled(), if under_way.is_empty() && due.is_none() => return,
         }
     }
 }

@@ -97,7 +97,7 @@ impl Column {
 
     /// What the column holds for a document; none if that is irregular.
     pub fn value(self, id: &str, document: &Document) -> Option<SqlValue> {
-        match (self, values_at(document, &Attribute(self.path().to_owned())).as_slice()) {
+        match (self, self.values(document).as_slice()) {
             (Self::Id, [Value::String(text)]) => (text == id).then(|| SqlValue::Text(text.clone())),
             (Self::Id, _) => None,
             (_, []) => Some(SqlValue::Null),
@@ -111,6 +111,14 @@ impl Column {
             }
             (_, [Value::String(text)]) => Some(SqlValue::Text(text.clone())),
             _ => None,
+        }
+    }
+
+    /// Mostly one value at top level, which needs no search.
+    fn values(self, document: &Document) -> Vec<&Value> {
+        match document.get(self.path()) {
+            Some(value @ (Value::String(_) | Value::Number(_))) if !self.path().contains('/') => vec![value],
+            _ => values_at(document, &Attribute(self.path().to_owned())),
         }
     }
 
