@@ -47,6 +47,7 @@ pub async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             let begin = Moment::now();
             bulk.add(jobs).await?;
             rates.push(begin.until(Moment::now()).rate(jobs));
+            drop(bulk);
             engine.ensure_queued(jobs).await?;
             listening.end().await?;
             engine.close().await?;

@@ -36,7 +36,7 @@ pub async fn add_all(
     let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
     queue(shared, added.iter().flatten()).await;
     let answers = added.into_iter().map(|added| match added {
-        Ok(stored) => json!({"status": 201, "resource-id": stored.id}),
+        Ok(stored) => json!({"status": 201, "resource-id": stored.id()}),
         Err(error) => reports::refused(error, "POST /api/job", request_id),
     });
     Ok(Document::from_iter([(JOB.plural.to_owned(), answers.collect())]))
@@ -48,7 +48,7 @@ async fn queue(shared: &Shared, stored: impl Iterator<Item = &Stored>) {
     let mut put = Vec::new();
     for stored in stored {
         let Some(entry) = jobs::put_entry(shared, stored).await else { break };
-        put.push((&stored.id, entry));
+        put.push((stored.id(), entry));
     }
     join_all(put.iter().map(|(id, entry)| jobs::record_entry(shared, id, entry))).await;
 }

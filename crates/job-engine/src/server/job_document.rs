@@ -2,6 +2,7 @@
 //! 5.4, with the quirks of section 8 mended).
 
 use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::{self, JOB};
 use slipstream_cimi::{Document, State, job};
@@ -91,6 +92,35 @@ pub fn shown(mut document: Document, entry: Option<&str>) -> Document {
         }
     }
     document
+}
+
+/// As [`shown`], without a copy of the document.
+pub struct Shown<'a> {
+    /// The stored document.
+    pub document: &'a Document,
+    /// Path of the entry.
+    pub entry: Option<&'a str>,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { document, entry: Some(entry) } = self else { return self.document.serialize(serializer) };
+        let mut members = serializer.serialize_map(None)?;
+        for (name, value) in *document {
+            match value {
+                Value::Object(properties) if name == "properties" => {
+                    let mut properties = properties.clone();
+                    properties.insert(ENTRY_PROPERTY.to_owned(), json!(entry));
+                    members.serialize_entry(name, &properties)?;
+                }
+                _ => members.serialize_entry(name, value)?,
+            }
+        }
+        if !document.contains_key("properties") {
+            members.serialize_entry("properties", &json!({ENTRY_PROPERTY: entry}))?;
+        }
+        members.end()
+    }
 }
 
 /// What only the server sets is dropped without a word, as the original does.
@@ -274,7 +304,16 @@ mod tests {
 
     #[test]
     fn a_reader_sees_the_entry_beside_the_authors_properties() {
-        let job = shown(added(json!({"properties": {"a": "b"}})), Some("/job/entries/entry-999-0000000001"));
+        let entry = Some("/job/entries/entry-999-0000000001");
+        for sent in [json!({"properties": {"a": "b"}, "name": "n"}), json!({"properties": 7}), json!({"name": "n"})] {
+            let document = added(sent);
+            for entry in [entry, None] {
+                let shown = serde_json::to_string(&shown(document.clone(), entry)).expect("a document");
+                let text = serde_json::to_string(&Shown { document: &document, entry }).expect("a document");
+                assert_eq!(text, shown);
+            }
+        }
+        let job = shown(added(json!({"properties": {"a": "b"}})), entry);
         assert_eq!(job["properties"], json!({"a": "b", "zookeeper-path": "/job/entries/entry-999-0000000001"}));
     }
 }

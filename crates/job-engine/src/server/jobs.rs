@@ -30,17 +30,21 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
     let new = prepare(shared, caller, sent, key)?;
     let stored = store(shared, new).await?;
     if let Some(entry) = put_entry(shared, &stored).await {
-        record_entry(shared, &stored.id, &entry).await;
+        record_entry(shared, stored.id(), &entry).await;
     }
-    Ok(stored.id)
+    Ok(stored.id().to_owned())
 }
 
-/// A job that is stored and waits for its entry.
+/// A job that is stored and waits for its entry. As long as this is held, the job need not be read to record that.
 #[derive(Debug)]
-pub struct Stored {
-    /// Its id.
-    pub id: String,
-    priority: u16,
+pub struct Stored(Arc<Record>);
+
+impl Stored {
+    /// Id of the job.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
 }
 
 /// The first step of [`add`]: the record of a new job, checked. Ids rise in the order in which they are drawn here.
@@ -58,18 +62,16 @@ pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&st
 
 /// The second step of [`add`]: what it answers is on disk.
 pub async fn store(shared: &Shared, new: Record) -> Result<Stored, ApiError> {
-    let stored = Stored { id: new.id.clone(), priority: priority_of(&new.document) };
-    shared.jobs.insert(new).await.map_err(|error| ApiError::store(&error))?;
-    Ok(stored)
+    shared.jobs.insert(new).await.map(Stored).map_err(|error| ApiError::store(&error))
 }
 
 /// The third step of [`add`]: puts the entry and answers its path, which is still to be recorded. If it cannot be put
 /// now, the reconciler will do both.
 pub async fn put_entry(shared: &Shared, stored: &Stored) -> Option<String> {
-    match shared.entries.put(&stored.id, stored.priority).await {
+    match shared.entries.put(stored.id(), priority_of(&stored.0.document)).await {
         Ok(entry) => Some(entry),
         Err(error) => {
-            tracing::warn!(job = stored.id, error = chain(&error), "entry not put yet, the reconciler will");
+            tracing::warn!(job = stored.id(), error = chain(&error), "entry not put yet, the reconciler will");
             shared.nudge.notify_one();
             None
         }

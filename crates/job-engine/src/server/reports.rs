@@ -1,9 +1,11 @@
 //! Reports: a list of edits of running attempts in one `POST /api/job/reports`, answered item by item. An extension.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 use slipstream_cimi::dialect::{MOST_ITEMS, REPORTS};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Document, lease};
@@ -11,7 +13,9 @@ use slipstream_cimi::{AttemptIdentity, Document, lease};
 use super::Shared;
 use super::access::Caller;
 use super::error::{ApiError, chain};
+use super::job_document::Shown;
 use super::jobs::{self, EditRequest};
+use super::store::Record;
 use crate::nodes;
 
 /// Longest name of an executor in bytes; in a header it is bounded as all headers are.
@@ -28,39 +32,65 @@ struct Report {
 }
 
 /// Carries out every item as the edit of that job by that attempt would be, or as its read if it changes nothing. Items
-/// about different jobs are carried out at once, those about one job one after the other.
+/// about different jobs are carried out at once, those about one job one after the other. Answers the body as text.
 pub async fn carry_out(
     shared: &Shared,
     caller: &Caller,
     mut body: Document,
     request_id: &str,
-) -> Result<Document, ApiError> {
+) -> Result<Vec<u8>, ApiError> {
     caller.require_administrator()?;
     let Some(Value::Array(items)) = body.shift_remove(REPORTS) else {
         return Err(ApiError::bad_request(format!("expected a list `{REPORTS}`")));
     };
     check_length(&items)?;
-    let mut answers = vec![Value::Null; items.len()];
+    let mut answers: Vec<Answer> = Vec::new();
     let mut by_job: BTreeMap<String, Vec<(usize, Report)>> = BTreeMap::new();
     for (index, item) in items.into_iter().enumerate() {
-        match Report::read(item) {
-            Ok(report) => by_job.entry(report.id.clone()).or_default().push((index, report)),
-            Err(error) => answers[index] = refused(error, "a report", request_id),
-        }
+        answers.push(match Report::read(item) {
+            Ok(report) => {
+                by_job.entry(report.id.clone()).or_default().push((index, report));
+                Answer::Done
+            }
+            Err(error) => Answer::Refused(refused(error, "a report", request_id)),
+        });
     }
     let one_job = async |(id, reports): (String, Vec<(usize, Report)>)| {
         let mut answers = Vec::with_capacity(reports.len());
         for (index, report) in reports {
-            let answer = report.carry_out(shared, caller).await;
-            answers
-                .push((index, answer.unwrap_or_else(|error| refused(error, &format!("report of {id}"), request_id))));
+            let refused = |error| Answer::Refused(refused(error, &format!("report of {id}"), request_id));
+            answers.push((index, report.carry_out(shared, caller).await.unwrap_or_else(refused)));
         }
         answers
     };
     for (index, answer) in join_all(by_job.into_iter().map(one_job)).await.into_iter().flatten() {
         answers[index] = answer;
     }
-    Ok(Document::from_iter([(REPORTS.to_owned(), Value::Array(answers))]))
+    Ok(serde_json::to_vec(&BTreeMap::from([(REPORTS, answers)])).expect("answers are made of documents"))
+}
+
+/// The answer to an item.
+enum Answer {
+    Done,
+    Job(Arc<Record>),
+    Refused(Value),
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = match self {
+            Self::Refused(refusal) => return refusal.serialize(serializer),
+            Self::Done => None,
+            Self::Job(record) => Some(record),
+        };
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("status", &200)?;
+        if let Some(record) = record {
+            let shown = Shown { document: &record.document, entry: jobs::entry_of(record) };
+            members.serialize_entry("document", &shown)?;
+        }
+        members.end()
+    }
 }
 
 /// Refuses a list that is too long.
@@ -98,16 +128,12 @@ impl Report {
         Ok(Self { id, edit, document })
     }
 
-    async fn carry_out(self, shared: &Shared, caller: &Caller) -> Result<Value, ApiError> {
+    async fn carry_out(self, shared: &Shared, caller: &Caller) -> Result<Answer, ApiError> {
         let job = match &self.edit {
             Some(edit) => jobs::edit(shared, caller, &self.id, edit).await?,
             None => jobs::read(shared, caller, &self.id).await?,
         };
-        let mut answer = Document::from_iter([("status".to_owned(), json!(200))]);
-        if self.document {
-            answer.insert("document".to_owned(), Value::Object(jobs::shown(&job)));
-        }
-        Ok(Value::Object(answer))
+        Ok(if self.document { Answer::Job(job) } else { Answer::Done })
     }
 }
 

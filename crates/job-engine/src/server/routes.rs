@@ -41,6 +41,8 @@ const KEY_LIMIT: usize = 255;
 /// Joins an answer to the log (decision 19).
 const REQUEST_ID_HEADER: &str = "x-request-id";
 
+const JSON: &str = "application/json";
+
 /// All routes.
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(handle).with_state(shared)
@@ -51,6 +53,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
 pub struct Answer {
     status: StatusCode,
     body: Document,
+    /// In place of `body`, already as text.
+    text: Option<Vec<u8>>,
     location: Option<String>,
     cookie: Option<String>,
 }
@@ -59,12 +63,16 @@ impl Answer {
     /// 200 with a document.
     #[must_use]
     pub fn ok(body: Document) -> Self {
-        Self { status: StatusCode::OK, body, location: None, cookie: None }
+        Self { status: StatusCode::OK, body, text: None, location: None, cookie: None }
+    }
+
+    fn text(text: Vec<u8>) -> Self {
+        Self { text: Some(text), ..Self::ok(Document::new()) }
     }
 
     fn created(id: &str) -> Self {
         let body = status_body(StatusCode::CREATED, &format!("{id} created"), id);
-        Self { status: StatusCode::CREATED, body, location: Some(id.to_owned()), cookie: None }
+        Self { status: StatusCode::CREATED, location: Some(id.to_owned()), ..Self::ok(body) }
     }
 
     fn deleted(id: &str) -> Self {
@@ -120,10 +128,13 @@ impl From<ApiError> for Refused {
 }
 
 fn json_response(status: StatusCode, body: &Document) -> Response {
-    let text = serde_json::to_vec(body).expect("a document has texts as keys");
+    text_response(status, json_type(status, body), serde_json::to_vec(body).expect("a document has texts as keys"))
+}
+
+fn text_response(status: StatusCode, content_type: &'static str, text: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(json_type(status, body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -131,11 +142,14 @@ fn json_response(status: StatusCode, body: &Document) -> Response {
 fn json_type(status: StatusCode, body: &Document) -> &'static str {
     let names_it = matches!(status, StatusCode::CREATED | StatusCode::INTERNAL_SERVER_ERROR)
         || body.get("id").is_some_and(|id| id == resources::ENTRY_POINT);
-    if names_it { "application/json; charset=utf-8" } else { "application/json" }
+    if names_it { "application/json; charset=utf-8" } else { JSON }
 }
 
 fn into_response(answer: Answer) -> Response {
-    let mut response = json_response(answer.status, &answer.body);
+    let mut response = match answer.text {
+        Some(text) => text_response(answer.status, JSON, text),
+        None => json_response(answer.status, &answer.body),
+    };
     for (name, value) in [(header::LOCATION, answer.location), (header::SET_COOKIE, answer.cookie)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
             response.headers_mut().insert(name, value);
@@ -242,7 +256,7 @@ impl Call {
                 Method::POST if id == dialect::REPORTS_PLACE => {
                     self.fence(shared).await?;
                     let body = self.body.take().unwrap_or_default();
-                    Answer::ok(reports::carry_out(shared, &self.caller, body, &self.request_id).await?)
+                    Answer::text(reports::carry_out(shared, &self.caller, body, &self.request_id).await?)
                 }
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },

@@ -40,6 +40,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// Most records without unwritten changes that are kept, and the most memory for them, in bytes.
 const KEPT: usize = 4_096;
 const KEPT_BYTES: usize = 32 << 20;
+/// Most of them that are looked at whenever another one comes.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// When a change has to be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,12 +304,18 @@ impl Records {
         self.forget_oldest();
     }
 
-    /// Forgets what the store has had for longest. What has changed since is kept again once the store has it.
+    /// Forgets what the store has had for longest. What has changed since is kept again once the store has it, and what
+    /// somebody holds is passed over: most likely it is about to change.
     fn forget_oldest(&mut self) {
-        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
+        for _ in 0..self.kept.len().min(FORGOTTEN_AT_ONCE) {
+            if self.kept.len() <= KEPT && self.bytes <= KEPT_BYTES {
+                return;
+            }
             let Some(id) = self.kept.pop_front() else { return };
-            if self.loaded(&id).is_some_and(|loaded| loaded.progress == Progress::Written) {
-                self.forget(&id);
+            match self.loaded(&id) {
+                Some(loaded) if loaded.is_held() => self.kept.push_back(id),
+                Some(loaded) if loaded.progress == Progress::Written => self.forget(&id),
+                _ => {}
             }
         }
     }
@@ -417,6 +425,10 @@ impl Records {
 }
 
 impl Loaded {
+    fn is_held(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| Arc::strong_count(current) > 1)
+    }
+
     /// Waits for what has been changed so far.
     fn wait(&mut self) -> oneshot::Receiver<Result<(), StoreError>> {
         let is_in_batch = self.progress == Progress::Writing { changed: false };
