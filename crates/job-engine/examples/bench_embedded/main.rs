@@ -4,6 +4,7 @@
 //! are medians of several runs. Beside each stands its ratio to something simpler that was measured in the same
 //! invocation, because machines and disks differ.
 
+/// As `slipstream-job` does.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -121,7 +122,6 @@ struct Bench {
 }
 
 fn main() -> anyhow::Result<()> {
-    return_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match Arguments::parse().task {
@@ -132,17 +132,6 @@ fn main() -> anyhow::Result<()> {
         }
     })
 }
-
-/// As `slipstream-job` does.
-#[cfg(target_env = "gnu")]
-fn return_large_blocks() {
-    // SAFETY: mallopt sets a parameter of the allocator, and no other thread runs yet.
-    let is_set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 256 * 1024) };
-    assert_eq!(is_set, 1, "the threshold is within the allocator's limits");
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn return_large_blocks() {}
 
 async fn run(options: Options) -> anyhow::Result<()> {
     ensure!(options.runs > 0, "--runs takes a number from 1");

@@ -49,6 +49,7 @@ async fn a_list_is_stored_recorded_and_queued_in_its_order() {
     assert_eq!(ids.len(), 1_000);
     assert!(ids.is_sorted(), "ids rise in the order of the list");
     assert_eq!(queued(&engine).await, ids);
+    engine.server.settled().await;
     for (number, id) in ids.iter().enumerate() {
         let stored = engine.store.get(id).await.expect("answers").expect("stored");
         assert_eq!(

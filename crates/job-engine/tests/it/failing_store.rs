@@ -215,6 +215,7 @@ async fn what_cannot_be_stored_changes_nothing_in_the_queue() {
     let id = world.add().await;
     let entries = world.entries().await;
     assert_eq!(entries.len(), 1);
+    world.engine.server.settled().await;
     world.store.set(Fault::Failed);
     for answered in world.write_in_every_way(&id).await {
         assert_eq!(answered.status, 500, "{}", answered.text);
@@ -231,6 +232,7 @@ async fn a_write_that_was_overtaken_is_decided_again_and_takes_nothing_back() {
     let world = World::new().await;
     world.store.set(Fault::Overtaken);
     let id = world.add().await;
+    world.engine.server.settled().await;
     let path = format!("/api/{id}");
     let added = world.send("GET", &path, None).await.body;
     assert_eq!(added["progress"], 42);
@@ -239,6 +241,7 @@ async fn a_write_that_was_overtaken_is_decided_again_and_takes_nothing_back() {
     assert!(added["properties"]["zookeeper-path"].is_string(), "its entry is recorded all the same");
 
     let other = format!("/api/{}", world.add().await);
+    world.engine.server.settled().await;
     world.store.set(Fault::Overtaken);
     let edited = world.send("PUT", &other, Some(json!({"name": "n"}))).await;
     assert_eq!((edited.status, &edited.body["name"], &edited.body["progress"]), (200, &json!("n"), &json!(42)));
@@ -318,6 +321,7 @@ async fn an_error_has_a_message_for_the_caller_and_one_for_the_log_joined_by_the
 async fn a_handler_that_panics_is_answered_500_and_the_server_lives_on() {
     let world = World::new().await;
     let id = world.add().await;
+    world.engine.server.settled().await;
     world.store.set(Fault::Panic);
     for answered in world.write_in_every_way(&id).await {
         assert_eq!(answered.status, 500, "{}", answered.text);

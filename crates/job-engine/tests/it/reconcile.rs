@@ -151,6 +151,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
     let done = first.client.add("job", &job("noop"), None).await.expect("added");
     let also_kept = first.client.add("job", &job("noop"), None).await.expect("added");
     first.client.operation(&done, "stop").await.expect("stopped");
+    first.server.settled().await;
     let revision = async |id: &str| first.store.get(id).await.expect("answers").expect("there").revision;
     let before = (revision(&kept).await, revision(&also_kept).await);
 

@@ -219,6 +219,7 @@ async fn who_leaves_something_to_the_reconciler_nudges_it() {
     sleep(Duration::from_secs(2)).await;
     store.set(Fault::NotReplaced);
     let id = client.add("job", &job("noop"), None).await.expect("added");
+    server.settled().await;
     assert_eq!(store.injected(), 1, "its entry could not be recorded");
     store.set(Fault::None);
     let begun = Instant::now();

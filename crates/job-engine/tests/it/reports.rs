@@ -67,6 +67,7 @@ impl Api {
     }
 
     async fn stored(&self, id: &str) -> Option<Record> {
+        self.engine.server.settled().await;
         self.engine.store.get(id).await.expect("answers")
     }
 }

@@ -234,6 +234,7 @@ impl World {
         let status = response.status().as_u16();
         check_answer(request, &response);
         for id in added(request, &response) {
+            self.server.settled().await;
             let record = self.store.get(&id).await.expect("the store answers");
             assert!(record.is_some(), "{id} was added and is not there");
             // A key may add a job again that was deleted.
@@ -294,6 +295,7 @@ impl World {
 
     /// What is stored is valid and readable, has not left a final state, and has not changed unless it may have.
     async fn check_jobs(&mut self, may_write: bool) {
+        self.server.settled().await;
         for (id, before) in &mut self.jobs {
             let after = self.store.get(id).await.expect("the store answers");
             if !may_write {

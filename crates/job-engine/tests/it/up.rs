@@ -212,6 +212,8 @@ async fn a_restart_finds_the_queue_as_it_was() {
     let before = client.get(&waiting).await.expect("there");
     assert_eq!(before["properties"]["zookeeper-path"], "/job/entries/entry-999-0000000002");
     assert!(folder.path().join("endpoint").exists());
+    // a search finds everything in the store, so that the recorded entries are there by now, too
+    client.search("job", &Search::default()).await.expect("searched");
     up.kill();
     let mut up = Up::start(folder.path(), &["--threads", "1", "--distributors", "jobs_cleanup"]);
     let client = up.client();

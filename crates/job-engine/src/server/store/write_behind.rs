@@ -488,10 +488,12 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
         records.forget_oldest();
     }
     for (waiters, answer, id) in told {
-        if let Err(error) = &answer
-            && waiters.is_empty()
-        {
-            tracing::warn!(id, error = error as &dyn std::error::Error, "a change that nobody waited for is lost");
+        if let Err(error) = &answer {
+            tracing::warn!(
+                id,
+                error = error as &dyn std::error::Error,
+                "not written, and what nobody waited for is lost"
+            );
             lost.notify_one();
         }
         for waiter in waiters {
