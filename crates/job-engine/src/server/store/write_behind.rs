@@ -12,7 +12,7 @@
 //! [`get`]: WriteBehind::get
 //! [`settled`]: WriteBehind::settled
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,7 +41,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 const KEPT: usize = 4_096;
 const KEPT_BYTES: usize = 32 << 20;
 /// Most of them that are looked at whenever another one comes.
-const FORGOTTEN_AT_ONCE: usize = 64;
+const FORGOTTEN_AT_ONCE: usize = 4;
 
 /// When a change has to be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
 #[derive(Default)]
 struct Records {
-    known: BTreeMap<String, Known>,
+    known: HashMap<String, Known>,
     /// Records whose callers wait.
     urgent: VecDeque<String>,
     /// Records that nobody waits for, each with the time at which it is written.
@@ -354,15 +354,17 @@ impl Records {
 
     /// Waits for everything that was answered and is not written.
     fn hurry(&mut self) -> Vec<oneshot::Receiver<Result<(), StoreError>>> {
-        let mut waiting = Vec::new();
-        for (id, known) in &mut self.known {
-            let Known::Loaded(loaded) = known else { continue };
-            if loaded.progress == Progress::Written {
-                continue;
-            }
+        let is_unwritten = |known: &Known| matches!(known, Known::Loaded(it) if it.progress != Progress::Written);
+        let mut ids: Vec<String> =
+            self.known.iter().filter(|(_, known)| is_unwritten(known)).map(|(id, _)| id.clone()).collect();
+        // the same changes are written in the same order, whatever the order of the map
+        ids.sort_unstable();
+        let mut waiting = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(loaded) = self.loaded(&id) else { continue };
             waiting.push(loaded.wait());
             if loaded.progress == Progress::Waiting {
-                self.urgent.push_back(id.clone());
+                self.urgent.push_back(id);
             }
         }
         waiting
