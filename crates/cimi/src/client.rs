@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,26 +49,20 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct Client {
     session: Arc<Session>,
-    /// What marks each request as one of an attempt; empty without one. Logins carry no marks: they are everybody's.
-    marks: HeaderMap,
+    /// Whose requests these are. Logins are everybody's.
+    attempt: Option<Arc<AttemptIdentity>>,
 }
 
 impl Client {
     /// A client that logs in when it is first needed, and again, once, when a request is answered 403.
     pub fn new(transport: Arc<dyn Transport>, credentials: Option<Credentials>) -> Self {
-        Self { session: Arc::new(Session::new(transport, credentials)), marks: HeaderMap::new() }
+        Self { session: Arc::new(Session::new(transport, credentials)), attempt: None }
     }
 
     /// The same session, with every request marked as written by this attempt.
     #[must_use]
-    pub fn for_attempt(&self, identity: AttemptIdentity) -> Self {
-        let AttemptIdentity { job, lease, entry, executor } = identity;
-        let mut marks = HeaderMap::new();
-        marks.insert(LEASE_HEADER, header_value(&lease.to_string()));
-        marks.insert(JOB_HEADER, header_value(&job));
-        marks.insert(ENTRY_HEADER, header_value(&entry));
-        marks.insert(EXECUTOR_HEADER, header_value(&executor));
-        Self { session: Arc::clone(&self.session), marks }
+    pub fn for_attempt(&self, identity: impl Into<Arc<AttemptIdentity>>) -> Self {
+        Self { session: Arc::clone(&self.session), attempt: Some(identity.into()) }
     }
 
     /// Logs in now; only needed to find out early whether the credentials are good. Without credentials nothing to do.
@@ -129,7 +123,7 @@ impl Client {
     }
 
     async fn send<Answer: DeserializeOwned>(&self, call: &Call) -> Result<Answer, Error> {
-        call.answer(self.session.send(call, &self.marks).await?)
+        call.answer(self.session.send(call, self.attempt.as_deref()).await?)
     }
 }
 
@@ -165,12 +159,17 @@ impl Call {
         self
     }
 
-    fn request(&self, marks: &HeaderMap, cookie: Option<HeaderValue>) -> Request<Bytes> {
+    fn request(&self, attempt: Option<&AttemptIdentity>, cookie: Option<HeaderValue>) -> Request<Bytes> {
         let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.parse().expect("a path whose segments are percent-encoded is a URI");
         let headers = request.headers_mut();
-        headers.extend(marks.clone());
+        if let Some(AttemptIdentity { job, lease, entry, executor }) = attempt {
+            headers.insert(LEASE_HEADER, header_value(&lease.to_string()));
+            headers.insert(JOB_HEADER, header_value(job));
+            headers.insert(ENTRY_HEADER, header_value(entry));
+            headers.insert(EXECUTOR_HEADER, header_value(executor));
+        }
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let others = [
             (CONTENT_TYPE, self.content_type.clone()),

@@ -21,6 +21,8 @@ pub const UNDELETABLE_ATTRIBUTES: &[&str] = &["id", "created", "updated", "resou
 
 /// Member of the entry point of a server that takes lists of reports (extension).
 pub const REPORTS: &str = "reports";
+/// Member of a list of reports: the actions that whoever sends it can run.
+pub const ACTIONS: &str = "actions";
 /// Where it takes them, below `/api/`.
 pub const REPORTS_PLACE: &str = "job/reports";
 /// Member of the entry point of a server that takes lists of jobs to add (extension).

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Call, Client, header_value, is_earlier_add, path};
-use crate::dialect::{BULK_ADD, JOB, REPORTS, REPORTS_PLACE};
+use crate::dialect::{ACTIONS, BULK_ADD, JOB, REPORTS, REPORTS_PLACE};
 use crate::error::{Error, Refusal};
 use crate::lease::AttemptIdentity;
 use crate::resource::Document;
@@ -50,28 +52,61 @@ struct Item<'a> {
     changes: Option<&'a Document>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     document: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    begin: bool,
+}
+
+/// What is answered to a report that was carried out.
+#[derive(Debug)]
+pub struct Reported {
+    /// The job as JSON, if it was asked for.
+    pub document: Option<Box<RawValue>>,
+    /// Of [`Report::begin`]: whether the attempt was begun.
+    pub begun: bool,
+}
+
+impl Reported {
+    /// Reads the job that `request` asked for.
+    pub fn job<Answer: DeserializeOwned>(self, request: &str) -> Result<Answer, Error> {
+        let unintelligible = |reason: String| Error::Unintelligible { request: request.to_owned(), reason };
+        let document = self.document.ok_or_else(|| unintelligible("it shows no document".to_owned()))?;
+        serde_json::from_str(document.get()).map_err(|error| unintelligible(error.to_string()))
+    }
+}
+
+impl<'a> Item<'a> {
+    fn edit(attempt: &'a AttemptIdentity, changes: &'a Document) -> Self {
+        Self {
+            id: &attempt.job,
+            lease: Some(attempt.lease.to_string()),
+            entry: Some(&attempt.entry),
+            executor: Some(&attempt.executor),
+            changes: Some(changes),
+            document: false,
+            begin: false,
+        }
+    }
 }
 
 impl Report {
     /// Reads a job.
     #[must_use]
     pub fn read(id: &str) -> Self {
-        let item = Item { id, lease: None, entry: None, executor: None, changes: None, document: true };
-        Self::new(Method::GET, &item)
+        let (lease, entry, executor, changes) = (None, None, None, None);
+        Self::new(Method::GET, &Item { id, lease, entry, executor, changes, document: true, begin: false })
+    }
+
+    /// Reads the attempt's job and, if it waits or runs and the list's actions include its own, edits it: answered are
+    /// the job as it was before, and whether that was done.
+    #[must_use]
+    pub fn begin(attempt: &AttemptIdentity, changes: &Document) -> Self {
+        Self::new(Method::PUT, &Item { begin: true, ..Item::edit(attempt, changes) })
     }
 
     /// Edits the attempt's job; `document` asks for the job as it is then.
     #[must_use]
     pub fn edit(attempt: &AttemptIdentity, changes: &Document, document: bool) -> Self {
-        let item = Item {
-            id: &attempt.job,
-            lease: Some(attempt.lease.to_string()),
-            entry: Some(&attempt.entry),
-            executor: Some(&attempt.executor),
-            changes: Some(changes),
-            document,
-        };
-        Self::new(Method::PUT, &item)
+        Self::new(Method::PUT, &Item { document, ..Item::edit(attempt, changes) })
     }
 
     fn new(method: Method, item: &Item<'_>) -> Self {
@@ -91,9 +126,9 @@ impl Report {
         format!("{} {}", self.method, path(&self.id))
     }
 
-    fn answer(&self, answer: ItemAnswer) -> Result<Option<Document>, Error> {
+    fn answer(&self, answer: ItemAnswer) -> Result<Reported, Error> {
         match answer {
-            ItemAnswer { status, document, .. } if is_good(status) => Ok(document),
+            ItemAnswer { status, document, begun, .. } if is_good(status) => Ok(Reported { document, begun }),
             refused => Err(Error::Refused { request: self.request(), refusal: refused.refusal() }),
         }
     }
@@ -104,7 +139,9 @@ impl Report {
 #[serde(rename_all = "kebab-case")]
 struct ItemAnswer {
     status: u16,
-    document: Option<Document>,
+    document: Option<Box<RawValue>>,
+    #[serde(default)]
+    begun: bool,
     message: Option<String>,
     resource_id: Option<String>,
     code: Option<Value>,
@@ -112,7 +149,7 @@ struct ItemAnswer {
 }
 
 #[derive(Deserialize)]
-struct Reported {
+struct ReportAnswers {
     reports: Vec<ItemAnswer>,
 }
 
@@ -137,18 +174,19 @@ impl ItemAnswer {
 
 impl Client {
     /// Sends reports in one request, and answers each as its own request would have been answered: with the job if it
-    /// was asked for. Only for servers that announce it, see [`takes_reports`]; they take at most
+    /// was asked for. `actions` are those that [`Report::begin`] may begin. Only for servers that announce it, see [`takes_reports`]; they take at most
     /// [`MOST_ITEMS`](crate::dialect::MOST_ITEMS) in a body of at most 1 MiB. The outer error is that of the request.
-    pub async fn report(&self, reports: &[Report]) -> Result<Vec<Result<Option<Document>, Error>>, Error> {
-        let mut body = String::with_capacity(16 + reports.iter().map(Report::size).sum::<usize>());
-        body.push_str("{\"reports\":[");
+    pub async fn report(&self, reports: &[Report], actions: &[String]) -> Result<Vec<Result<Reported, Error>>, Error> {
+        let actions = serde_json::to_string(actions).expect("a list of texts");
+        let mut body = format!("{{\"{ACTIONS}\":{actions},\"{REPORTS}\":[");
+        body.reserve(2 + reports.iter().map(Report::size).sum::<usize>());
         for (index, report) in reports.iter().enumerate() {
             body.push_str(if index == 0 { "" } else { "," });
             body.push_str(&report.text);
         }
         body.push_str("]}");
         let call = Call::new(Method::POST, path(REPORTS_PLACE)).json_text(Bytes::from(body));
-        let Reported { reports: answers } = self.send(&call).await?;
+        let ReportAnswers { reports: answers } = self.send(&call).await?;
         call.has_all(answers.len(), reports.len())?;
         Ok(reports.iter().zip(answers).map(|(report, answer)| report.answer(answer)).collect())
     }

@@ -35,7 +35,7 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
     let newer = json!({"status": 409, "message": "no", "code": "a-later-versions", "resource-id": "job/1"});
     let (client, script) = client(&json!({"reports": [{"status": 200, "document": {"id": "job/2"}}, refused, newer]}));
     let reports = [Report::read("job/2"), edit(json!({"progress": 1})), edit(json!({}))];
-    let answers = client.report(&reports).await.unwrap();
+    let answers = client.report(&reports, &["noop".to_owned()]).await.unwrap();
     assert_eq!(script.asked(), ["POST /api/job/reports"]);
     let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
     let attempt = |changes: Value| {
@@ -43,9 +43,10 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
                "changes": changes, "document": true})
     };
     let read = json!({"id": "job/2", "document": true});
-    assert_eq!(sent, json!({"reports": [read, attempt(json!({"progress": 1})), attempt(json!({}))]}));
+    let items = [read, attempt(json!({"progress": 1})), attempt(json!({}))];
+    assert_eq!(sent, json!({"actions": ["noop"], "reports": items}));
     let [read, late, unknown] = <[_; 3]>::try_from(answers).unwrap();
-    assert_eq!(read.unwrap(), Some(document(json!({"id": "job/2"}))));
+    assert_eq!(read.unwrap().job::<Document>("GET job/2").unwrap(), document(json!({"id": "job/2"})));
     let late = late.unwrap_err();
     assert_eq!(late.to_string(), "PUT /api/job/1 was refused");
     let refusal = late.refusal().unwrap();
@@ -54,10 +55,30 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_begin_is_an_edit_that_says_so_and_hears_whether_it_was_made() {
+    let item = json!({"status": 200, "begun": true, "document": {"id": "job/1", "state": "QUEUED"}});
+    let (client, script) = client(&json!({"reports": [item]}));
+    let lease = Lease { generation: 1, zxid: 7 };
+    let entry = "/job/entries/entry-999-0000000001".to_owned();
+    let attempt = AttemptIdentity { job: "job/1".to_owned(), lease, entry, executor: "Kenny".to_owned() };
+    let begin = Report::begin(&attempt, &document(json!({"state": "RUNNING"})));
+    let answers = client.report(&[begin], &[]).await.unwrap();
+    let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
+    let item = json!({"id": "job/1", "lease": "1.7", "entry": "/job/entries/entry-999-0000000001",
+                      "executor": "Kenny", "changes": {"state": "RUNNING"}, "begin": true});
+    assert_eq!(sent["reports"], json!([item]));
+    let [begun] = <[_; 1]>::try_from(answers).unwrap();
+    assert_eq!(
+        begun.unwrap(),
+        Reported { document: Some(document(json!({"id": "job/1", "state": "QUEUED"}))), begun: true }
+    );
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_fit_its_list_is_none() {
     for body in [json!({"reports": [{"status": 200}]}), json!({"reports": [{}, {}]}), json!({"status": 200})] {
         let (client, _) = client(&body);
-        let error = client.report(&[Report::read("job/1"), Report::read("job/2")]).await.unwrap_err();
+        let error = client.report(&[Report::read("job/1"), Report::read("job/2")], &[]).await.unwrap_err();
         assert!(matches!(error, Error::Unintelligible { .. }), "{error}");
     }
     let (client, _) = client(&json!({"jobs": []}));

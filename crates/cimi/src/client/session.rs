@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Call, Credentials, Transport};
 use crate::dialect::INTERNAL_TEMPLATE;
 use crate::error::Error;
+use crate::lease::AttemptIdentity;
 use crate::resource::Document;
 
 /// More cookies than this from one server are not kept.
@@ -41,15 +42,15 @@ impl Session {
     /// Sends a call, logged in if there are credentials. If it is refused for want of rights, perhaps the session has
     /// ended (specification 2.5): logs in again and repeats it once. If that does not help, the first refusal is the
     /// answer.
-    pub(super) async fn send(&self, call: &Call, marks: &HeaderMap) -> Result<Response<Bytes>, Error> {
+    pub(super) async fn send(&self, call: &Call, attempt: Option<&AttemptIdentity>) -> Result<Response<Bytes>, Error> {
         if self.number() == 0 {
             self.renew(0).await?;
         }
-        let (number, answer) = self.exchange(call, marks).await?;
+        let (number, answer) = self.exchange(call, attempt).await?;
         if !is_forbidden(&answer) || self.credentials.is_none() || self.renew(number).await.is_err() {
             return Ok(answer);
         }
-        let (_, repeated) = self.exchange(call, marks).await?;
+        let (_, repeated) = self.exchange(call, attempt).await?;
         Ok(if is_forbidden(&repeated) { answer } else { repeated })
     }
 
@@ -67,7 +68,7 @@ impl Session {
         });
         let body = [("sessionTemplate".to_owned(), wrapper)].into_iter().collect::<serde_json::Map<String, Value>>();
         let call = Call::new(Method::POST, "/api/session".to_owned()).json(&body);
-        let (_, answer) = self.exchange(&call, &HeaderMap::new()).await?;
+        let (_, answer) = self.exchange(&call, None).await?;
         let status = answer.status();
         call.answer::<Document>(answer)?;
         if status != StatusCode::CREATED {
@@ -79,14 +80,14 @@ impl Session {
     }
 
     /// One request and its answer, with the number of the login under which it was sent.
-    async fn exchange(&self, call: &Call, marks: &HeaderMap) -> Result<(u64, Response<Bytes>), Error> {
+    async fn exchange(&self, call: &Call, attempt: Option<&AttemptIdentity>) -> Result<(u64, Response<Bytes>), Error> {
         let (number, cookie) = {
             let state = self.state();
             (state.number, state.cookie_header())
         };
         let answer = self
             .transport
-            .send(call.request(marks, cookie))
+            .send(call.request(attempt, cookie))
             .await
             .map_err(|source| Error::Unreachable { request: call.to_string(), source })?;
         let mut state = self.state();

@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_job_engine::server::job_document::{merge, new_document};
+use slipstream_job_engine::server::job_document::{Patch, new_document};
 use slipstream_job_engine::server::store::Record;
 use uuid::Uuid;
 
@@ -116,7 +116,9 @@ impl Jobs {
             _ => json!({"state": state, "progress": 100, "returnCode": 0,
                         "statusMessage": "the cloud has 42 virtual machines, 3 of them new, 1 gone since the last time"}),
         };
-        merge(document, object(changes), &[], now)
+        let mut changed = document.clone();
+        Patch::new(document, object(changes), &[], now).apply(&mut changed);
+        changed
     }
 
     /// As the site has it now: most are done.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slipstream_action::{Failure, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
+use slipstream_cimi::resource::Link;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::changes;
+use super::courier::Fetched;
 use super::meaning::Meaning;
 use super::shift::Shift;
 use super::supervision::{self, Finished};
@@ -42,34 +44,34 @@ pub(super) struct Attempt<'a> {
     pub(super) id: String,
     /// Writes under the lease of this attempt.
     pub(super) client: Client,
-    identity: AttemptIdentity,
+    identity: Arc<AttemptIdentity>,
     action: String,
     state: Option<State>,
-    /// What of the job as it was before an edit may have to repeat.
-    pub(super) known: Document,
+    /// The links of the job as it was before, which an edit may have to repeat.
+    pub(super) known: Vec<Link>,
 }
 
 impl<'a> Attempt<'a> {
     /// Makes the attempt that this claim gives the right to, and settles the claim.
-    pub(super) async fn make(shift: Arc<Shift>, claim: Claim) {
+    pub(super) async fn make(shift: &'a Shift, claim: Claim) {
         let begun = Instant::now();
-        let mut attempt = Attempt::new(&shift, &claim);
+        let mut attempt = Attempt::new(shift, &claim);
         let mut ending = attempt.follow().await.unwrap_or_else(|ending| ending);
         if verdict(ending.happening) == Verdict::Release {
             ending = attempt.prepare_release(ending).await;
         }
         attempt.log(&ending, begun.elapsed());
-        settle(&shift, claim, ending.happening).await;
+        settle(shift, claim, ending.happening).await;
     }
 
     fn new(shift: &'a Shift, claim: &'a Claim) -> Self {
         let id = String::from_utf8_lossy(claim.value()).into_owned();
-        let identity = AttemptIdentity {
+        let identity = Arc::new(AttemptIdentity {
             job: id.clone(),
             lease: shift.lease(claim),
             entry: claim.entry().to_owned(),
             executor: shift.executor.options.name.clone(),
-        };
+        });
         Self {
             shift,
             claim,
@@ -78,7 +80,7 @@ impl<'a> Attempt<'a> {
             identity,
             action: String::new(),
             state: None,
-            known: Document::new(),
+            known: Vec::new(),
         }
     }
 
@@ -99,30 +101,37 @@ impl<'a> Attempt<'a> {
 
     /// The steps; one that ends the attempt early answers `Err`.
     async fn follow(&mut self) -> Result<Ending, Ending> {
-        let job = self.fetch().await?;
+        let (job, begun) = self.fetch().await?;
         self.action.clone_from(&job.action);
         let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
             return self.refuse_action(&job.action).await;
         };
-        self.begin().await?;
+        if !begun {
+            self.begin().await?;
+        }
+        info!(job = self.id, action = self.action, "attempt begins");
         let finished = supervision::run(self, registered, job).await?;
         self.report(finished).await
     }
 
-    /// The job as it is before this attempt.
-    async fn fetch(&mut self) -> Result<Job, Ending> {
+    /// The job as it is before this attempt, and whether it is RUNNING under the lease since.
+    async fn fetch(&mut self) -> Result<(Job, bool), Ending> {
         if !is_job_id(&self.id) {
             return Err(Happening::NotAJob.into());
         }
-        let document = self.before_the_run(|| self.read()).await?;
-        self.known = changes::repeated(&document);
-        let job = Job::from_document(document).map_err(|error| Ending {
-            happening: Happening::NotUnderstood,
-            cause: Some(Error::Unintelligible { request: format!("GET {}", self.id), reason: error.to_string() }),
-        })?;
-        self.state = Some(job.state);
+        let running = changes::state(State::Running);
+        let courier = &self.shift.executor.courier;
+        let begins = courier.begins_at_once();
+        let fetched = self.before_the_run(|| courier.begin(&self.client, &self.identity, &running)).await;
+        if begins {
+            self.state = self.state_if_begun(fetched.as_ref().err());
+        }
+        let Fetched { job, begun } = fetched?;
+        let job = job.map_err(|error| Happening::NotUnderstood.because(error))?;
+        self.known.clone_from(&job.affected_resources);
+        self.state = Some(if begun { State::Running } else { job.state });
         match job.state {
-            State::Queued | State::Running => Ok(job),
+            State::Queued | State::Running => Ok((job, begun)),
             State::Success | State::Failed | State::Stopped => Err(Happening::AlreadyFinal.into()),
             State::Stopping => Err(self.confirm_stop().await),
         }
@@ -136,26 +145,27 @@ impl<'a> Attempt<'a> {
     /// No executor has the action, or the job names none.
     async fn refuse_action(&mut self, name: &str) -> Result<Ending, Ending> {
         let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {name}")));
-        self.deliver(&changes::of_outcome(&outcome, &Report::default(), &Document::new())).await?;
+        self.deliver(&changes::of_outcome(&outcome, &Report::default(), &[])).await?;
         self.state = Some(State::Failed);
         Ok(Happening::NoSuchAction.into())
     }
 
-    /// Sets RUNNING under the lease.
+    /// Sets RUNNING under the lease, where reading the job did not do that.
     async fn begin(&mut self) -> Result<(), Ending> {
         let running = changes::state(State::Running);
-        let courier = &self.shift.executor.courier;
-        let begun = self.before_the_run(|| courier.begin(&self.client, &self.identity, &running)).await;
-        self.state = match &begun {
-            // Without an answer it may have been carried out.
-            Ok(()) | Err(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
+        let begun = self.before_the_run(|| self.edit(&running)).await;
+        self.state = self.state_if_begun(begun.as_ref().err());
+        begun.map(drop)
+    }
+
+    /// The job's state once it was asked to be RUNNING: without an answer that may have been carried out.
+    fn state_if_begun(&self, error: Option<&Ending>) -> Option<State> {
+        match error {
+            None | Some(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
                 Some(State::Running)
             }
-            Err(_) => None,
-        };
-        begun?;
-        info!(job = self.id, action = self.action, "attempt begins");
-        Ok(())
+            Some(_) => None,
+        }
     }
 
     /// Writes how the action ended.

@@ -1,7 +1,9 @@
 //! What an attempt writes into its job: pure, from reports and outcomes to the changes of an edit.
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use slipstream_action::{Failure, Report, Success};
+use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, State};
 
 const AFFECTED_RESOURCES: &str = "affectedResources";
@@ -13,13 +15,15 @@ pub(super) fn state(state: State) -> Document {
     Document::from_iter([("state".to_owned(), json!(state.as_str()))])
 }
 
-/// What of a job an edit may have to repeat, because it replaces whole lists.
-pub(super) fn repeated(job: &Document) -> Document {
-    job.get_key_value(AFFECTED_RESOURCES).into_iter().map(|(name, links)| (name.clone(), links.clone())).collect()
+/// What of a job an edit may have to repeat, because it replaces the whole list.
+pub(super) fn affected(job: &Document) -> Vec<Link> {
+    let links = job.get(AFFECTED_RESOURCES).and_then(Value::as_array).into_iter().flatten();
+    // what is no link was not written by a server that checks, and cannot be repeated
+    links.filter_map(|link| Link::deserialize(link).ok()).collect()
 }
 
-/// What is still to be written of a report, given the job as last answered by the server.
-pub(super) fn of_report(report: &Report, known: &Document) -> Document {
+/// What is still to be written of a report, given the links of the job as last answered by the server.
+pub(super) fn of_report(report: &Report, known: &[Link]) -> Document {
     let mut changes = Document::new();
     if let Some(progress) = report.progress {
         changes.insert("progress".to_owned(), json!(progress));
@@ -34,7 +38,7 @@ pub(super) fn of_report(report: &Report, known: &Document) -> Document {
 }
 
 /// The final report: how the action ended, and what it said before and was not yet written.
-pub(super) fn of_outcome(outcome: &Result<Success, Failure>, unsent: &Report, known: &Document) -> Document {
+pub(super) fn of_outcome(outcome: &Result<Success, Failure>, unsent: &Report, known: &[Link]) -> Document {
     let (end, return_code, message) = match outcome {
         Ok(success) => (State::Success, success.return_code, success.message.as_deref()),
         Err(failure) => (State::Failed, failure.return_code, Some(failure.message.as_str())),
@@ -52,15 +56,10 @@ pub(super) fn of_outcome(outcome: &Result<Success, Failure>, unsent: &Report, kn
 }
 
 /// An edit replaces the whole list; `None` if every id is in it.
-fn with_links_added(known: &Document, ids: &[String]) -> Option<Value> {
-    let mut links = known.get(AFFECTED_RESOURCES).and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = links.len();
-    for id in ids {
-        if !links.iter().any(|link| link["href"] == json!(id)) {
-            links.push(json!({ "href": id }));
-        }
-    }
-    (links.len() > before).then_some(Value::Array(links))
+fn with_links_added(known: &[Link], ids: &[String]) -> Option<Value> {
+    let is_known = |id: &String| known.iter().any(|link| link.href == *id);
+    let new: Vec<Link> = ids.iter().filter(|id| !is_known(id)).map(Link::to).collect();
+    (!new.is_empty()).then(|| json!([known, &new].concat()))
 }
 
 /// Beginning and end of a message that is too long.
@@ -84,7 +83,7 @@ mod tests {
 
     #[test]
     fn links_are_added_once_to_those_that_the_server_has() {
-        let known = document(json!({ "affectedResources": [{ "href": "a/1", "more": true }] }));
+        let known = affected(&document(json!({ "affectedResources": [{ "href": "a/1", "more": true }] })));
         let report = |ids: &[&str]| Report {
             affected_resources: ids.iter().map(|&id| id.to_owned()).collect(),
             ..Report::default()
@@ -103,7 +102,7 @@ mod tests {
             status_message: Some("nearly".to_owned()),
             affected_resources: vec!["a/1".to_owned()],
         };
-        let known = Document::new();
+        let known = Vec::new();
         assert_eq!(
             of_outcome(&Ok(Success { return_code: Some(7), message: None }), &unsent, &known),
             document(json!({

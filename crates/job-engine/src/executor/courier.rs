@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use slipstream_action::with_causes;
-use slipstream_cimi::client::lists::{Report, takes_reports};
+use slipstream_cimi::client::lists::{Report, Reported, takes_reports};
 use slipstream_cimi::dialect::ENTRY_POINT;
-use slipstream_cimi::{AttemptIdentity, Client, Document, Error};
+use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,7 +28,7 @@ const MOST_BYTES: usize = 512 * 1024;
 const MOST_WAITING: usize = 1024;
 
 /// Answers to a report; `None` asks for a request of its own.
-type Answer = Option<Result<Option<Document>, Error>>;
+type Answer = Option<Result<Reported, Error>>;
 
 /// What an attempt hands in.
 struct Letter {
@@ -53,15 +53,18 @@ struct Lane {
 /// What both lanes share.
 struct Desk {
     client: Client,
+    /// Names of the actions that can be run here.
+    actions: Vec<String>,
     takes_reports: AtomicBool,
     /// Told when a list was refused by a server that had announced to take it.
     doubt: Notify,
 }
 
 impl Courier {
-    /// Sends reports as this client, once the server is known to take them, see [`find_out`](Self::find_out).
-    pub(super) fn new(client: Client) -> Self {
-        let desk = Arc::new(Desk { client, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
+    /// Sends reports as this client, once the server is known to take them, see [`find_out`](Self::find_out). Jobs of
+    /// these actions can be begun here.
+    pub(super) fn new(client: Client, actions: Vec<String>) -> Self {
+        let desk = Arc::new(Desk { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
         Self { quick: Lane::new(&desk), lasting: Lane::new(&desk), desk }
     }
 
@@ -83,21 +86,30 @@ impl Courier {
     /// Reads the job `id`; `client` is the attempt's own.
     pub(super) async fn read(&self, client: &Client, id: &str) -> Result<Document, Error> {
         match self.carry(&self.quick, || Report::read(id)).await {
-            Some(answer) => whole(answer?, id),
+            Some(answer) => answer?.job(&format!("a report of {id}")),
             None => client.get(id).await,
         }
     }
 
-    /// Begins the attempt.
+    /// Whether [`begin`](Self::begin) edits the job, too.
+    pub(super) fn begins_at_once(&self) -> bool {
+        self.desk.takes_reports.load(Ordering::Relaxed)
+    }
+
+    /// Reads the attempt's job and, where the server takes reports and the job's action can be run here, makes the
+    /// `changes` that begin the attempt: answers the job as it was before, and whether that was done.
     pub(super) async fn begin(
         &self,
         client: &Client,
         attempt: &AttemptIdentity,
         changes: &Document,
-    ) -> Result<(), Error> {
-        match self.carry(&self.quick, || Report::edit(attempt, changes, false)).await {
-            Some(answer) => answer.map(drop),
-            None => client.edit(&attempt.job, changes, &[]).await.map(drop),
+    ) -> Result<Fetched, Error> {
+        match self.carry(&self.quick, || Report::begin(attempt, changes)).await {
+            Some(answer) => {
+                let answer = answer?;
+                Ok(Fetched { begun: answer.begun, job: answer.job(&format!("a report of {}", attempt.job)) })
+            }
+            None => Ok(Fetched { begun: false, job: read(client.get(&attempt.job).await?) }),
         }
     }
 
@@ -109,7 +121,7 @@ impl Courier {
         changes: &Document,
     ) -> Result<Document, Error> {
         match self.carry(&self.quick, || Report::edit(attempt, changes, true)).await {
-            Some(answer) => whole(answer?, &attempt.job),
+            Some(answer) => answer?.job(&format!("a report of {}", attempt.job)),
             None => client.edit(&attempt.job, changes, &[]).await,
         }
     }
@@ -129,7 +141,7 @@ impl Courier {
 
     /// Whoever drops this before the report has left takes it back.
     async fn carry(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
-        if !self.desk.takes_reports.load(Ordering::Relaxed) {
+        if !self.begins_at_once() {
             return None;
         }
         let (sender, answer) = oneshot::channel();
@@ -139,12 +151,17 @@ impl Courier {
     }
 }
 
-/// The job in the answer to a report that asked for it.
-fn whole(answer: Option<Document>, id: &str) -> Result<Document, Error> {
-    answer.ok_or_else(|| Error::Unintelligible {
-        request: format!("a report of {id}"),
-        reason: "it shows no document".to_owned(),
-    })
+/// The job as it was before its attempt.
+pub(super) struct Fetched {
+    /// An error if it is not a job that this version understands.
+    pub(super) job: Result<Job, Error>,
+    /// Whether the attempt was begun.
+    pub(super) begun: bool,
+}
+
+fn read(document: Document) -> Result<Job, Error> {
+    let request = document.get("id").map_or_else(String::new, |id| format!("GET {id}"));
+    Job::from_document(document).map_err(|error| Error::Unintelligible { request, reason: error.to_string() })
 }
 
 impl Lane {
@@ -204,7 +221,7 @@ impl Desk {
     async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
         // whoever waited may have gone meanwhile
         let tell = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
-        match self.client.report(reports).await {
+        match self.client.report(reports, &self.actions).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
                     tell(waiting, Some(answer));

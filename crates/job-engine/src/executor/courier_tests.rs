@@ -142,7 +142,7 @@ impl Office {
     async fn new(announces: bool) -> Self {
         let server = Server::new(announces);
         let client = Client::new(Arc::new(Way(server.clone())), None);
-        let courier = Arc::new(Courier::new(client.clone()));
+        let courier = Arc::new(Courier::new(client.clone(), vec!["noop".to_owned()]));
         let asking = AbortOnDropHandle::new(tokio::spawn({
             let courier = courier.clone();
             async move { courier.find_out().await }
@@ -314,7 +314,7 @@ async fn a_server_that_cannot_say_yet_is_asked_again() {
     let server = Server::new(true);
     server.set(Fate::Unreachable);
     let client = Client::new(Arc::new(Way(server.clone())), None);
-    let courier = Arc::new(Courier::new(client.clone()));
+    let courier = Arc::new(Courier::new(client.clone(), vec!["noop".to_owned()]));
     let asking = courier.clone();
     let _asking = AbortOnDropHandle::new(tokio::spawn(async move { asking.find_out().await }));
     until("it is asked twice", || server.asked.load(Ordering::Relaxed) >= 2).await;

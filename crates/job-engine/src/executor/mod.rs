@@ -61,11 +61,11 @@ pub async fn run(
     catalogue: Catalogue,
     stop: Stop,
 ) {
-    let actions: Vec<&str> = catalogue.names().collect();
+    let actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
     info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
     let executor = Arc::new(Executor {
         options,
-        courier: Courier::new(client.clone()),
+        courier: Courier::new(client.clone(), actions),
         client,
         catalogue,
         stop,

@@ -1,17 +1,17 @@
 //! [`work`]: what an executor does during one session with the coordinator.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use slipstream_action::with_causes;
+use futures_util::FutureExt;
 use slipstream_cimi::Lease;
 use slipstream_coordination::session::{Cause, Error, Session, State};
 use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
@@ -102,9 +102,8 @@ impl Shift {
     /// One claim after the other; no outcome of a job ends it (quirk 40 of the specification).
     async fn slot(self: Arc<Self>) {
         while let Some(claim) = self.next_claim().await {
-            let attempt = AbortOnDropHandle::new(tokio::spawn(Attempt::make(self.clone(), claim)));
-            if let Err(bug) = attempt.await {
-                error!(cause = with_causes(&bug), "an attempt broke off, its claim is released");
+            if AssertUnwindSafe(Attempt::make(&self, claim)).catch_unwind().await.is_err() {
+                error!("an attempt broke off by a panic, its claim is released");
                 // The same entry may be taken again at once, and break the next attempt.
                 sleep(BROKEN_PAUSE).await;
             }

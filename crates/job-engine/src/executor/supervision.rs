@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use slipstream_action::{Failure, JobHandle, Registered, Report, Reports, Success};
+use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, Error, Job, State};
 use slipstream_coordination::session;
 use tokio::sync::watch;
@@ -39,8 +40,8 @@ pub(super) struct Finished {
     pub(super) outcome: Result<Success, Failure>,
     /// What the action said and is not in the document.
     pub(super) unsent: Report,
-    /// The job as last answered by the server.
-    pub(super) known: Document,
+    /// The links of the job as last answered by the server.
+    pub(super) known: Vec<Link>,
 }
 
 /// Why an action does not run to its end.
@@ -134,7 +135,7 @@ type Answer<'a> = BoxFuture<'a, Result<Document, Error>>;
 struct Supervision<'a> {
     attempt: &'a Attempt<'a>,
     reports: Reports,
-    known: Document,
+    known: Vec<Link>,
     /// At most one report is under way; it is put back if it fails.
     reporting: Option<(Report, Answer<'a>)>,
     report_after: Instant,
@@ -144,7 +145,7 @@ struct Supervision<'a> {
 }
 
 impl<'a> Supervision<'a> {
-    fn new(attempt: &'a Attempt<'a>, reports: Reports, known: Document) -> Self {
+    fn new(attempt: &'a Attempt<'a>, reports: Reports, known: Vec<Link>) -> Self {
         let now = Instant::now();
         Self {
             attempt,
@@ -205,7 +206,7 @@ impl<'a> Supervision<'a> {
             Ok(document) => {
                 self.attempt.note_reach(None);
                 let state = document.get("state").and_then(|state| State::from_text(state.as_str()?));
-                self.known = document;
+                self.known = changes::affected(&document);
                 return match state {
                     Some(state) if state.is_final() => Some(Interruption::Ending(Happening::StoppedElsewhere.into())),
                     Some(State::Stopping) => Some(Interruption::StopWanted),
@@ -241,7 +242,7 @@ impl<'a> Supervision<'a> {
         let meaning = self.attempt.note_reach(answer.as_ref().err());
         let error = match answer {
             Ok(document) => {
-                self.known = document;
+                self.known = changes::affected(&document);
                 return Ok(());
             }
             Err(error) => error,

@@ -1,7 +1,6 @@
 //! Who calls, and what they may do (specification 3.3): a document's access control decides who may view and who may
 //! modify it, and whoever may not view it learns nothing of it, not even whether it exists.
 
-use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
@@ -9,7 +8,6 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 
 use super::error::ApiError;
-use super::store::Record;
 
 /// Administrators have this role. They may do everything everywhere.
 const ADMINISTRATORS: &str = "ADMIN";
@@ -93,14 +91,15 @@ impl Caller {
 
     /// What was read under an id, if the caller may do this with it. Only administrators are told that there is nothing;
     /// everybody else is told the same as of a document that is there and not theirs.
-    pub fn permit<Stored: Borrow<Record>>(
+    pub fn permit<Stored>(
         &self,
         id: &str,
         stored: Option<Stored>,
+        document: impl FnOnce(&Stored) -> &Document,
         may: impl FnOnce(&Self, &Document) -> bool,
     ) -> Result<Stored, ApiError> {
         match stored {
-            Some(record) if may(self, &record.borrow().document) => Ok(record),
+            Some(record) if may(self, document(&record)) => Ok(record),
             None if self.is_administrator() => Err(ApiError::not_found(id)),
             _ => Err(self.refusal(id)),
         }

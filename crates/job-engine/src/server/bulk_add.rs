@@ -7,8 +7,8 @@ use slipstream_cimi::dialect::JOB;
 
 use super::access::Caller;
 use super::error::ApiError;
+use super::job_record::JobRecord;
 use super::jobs::{self, Stored};
-use super::store::Record;
 use super::{Shared, reports};
 
 /// Adds each job of the list as a single add would; one that is refused harms no other. With a key, the item of this
@@ -32,7 +32,7 @@ pub async fn add_all(
         }
     };
     // before anything is awaited: ids rise in the order of the list
-    let new: Vec<Result<Record, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
+    let new: Vec<Result<JobRecord, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
     let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
     queue(shared, added.iter().flatten()).await;
     let answers = added.into_iter().map(|added| match added {

@@ -48,25 +48,84 @@ pub fn new_document(id: &str, sent: Document, now: Timestamp) -> Document {
     document
 }
 
-/// The stored document with `changes` merged in at top level, after `remove` is taken out, and everything derived
-/// from state and message brought up to date.
-#[must_use]
-pub fn merge(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Document {
-    let mut document = stored.clone();
-    let may_go = |name: &&String| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str()) && *name != PRIORITY;
-    for attribute in remove.iter().filter(may_go) {
-        document.shift_remove(attribute);
+/// What an edit does to a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patch {
+    /// Attributes that go, of which some may be set anew.
+    remove: Vec<String>,
+    /// Attributes with their new values, at top level.
+    set: Document,
+}
+
+impl Patch {
+    /// Merges `changes` in at top level, after `remove` is taken out, and brings everything derived from state and
+    /// message up to date. Whether that is valid is not decided here.
+    #[must_use]
+    pub fn new(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Self {
+        let may_go = |name: &&String| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str()) && *name != PRIORITY;
+        let remove = remove.iter().filter(may_go).cloned().collect();
+        let mut set = without_service_attributes(changes);
+        set.shift_remove(PRIORITY);
+        if let Some(acl) = set.get_mut("acl") {
+            *acl = access::with_administrator_rule(acl.take());
+        }
+        shorten_message(&mut set);
+        let mut patch = Self { remove, set };
+        patch.derive(stored, now);
+        patch.set.insert("updated".to_owned(), json!(clock::print(now)));
+        patch
     }
-    let mut changes = without_service_attributes(changes);
-    changes.shift_remove(PRIORITY);
-    document.extend(changes);
-    if let Some(acl) = document.get_mut("acl") {
-        *acl = access::with_administrator_rule(acl.take());
+
+    /// The attributes that it sets.
+    #[must_use]
+    pub fn set(&self) -> &Document {
+        &self.set
     }
-    shorten_message(&mut document);
-    derive(stored, &mut document, now);
-    document.insert("updated".to_owned(), json!(clock::print(now)));
-    document
+
+    /// Whether an attribute is there once this is applied to `stored`.
+    #[must_use]
+    pub fn leaves(&self, stored: &Document, name: &str) -> bool {
+        self.value(stored, name).is_some()
+    }
+
+    /// The state once this is applied to `stored`.
+    #[must_use]
+    pub fn state(&self, stored: &Document) -> State {
+        self.value(stored, "state").and_then(Value::as_str).and_then(State::from_text).unwrap_or(State::Queued)
+    }
+
+    /// Makes the document what it is to be.
+    pub fn apply(self, document: &mut Document) {
+        for attribute in &self.remove {
+            document.shift_remove(attribute);
+        }
+        document.extend(self.set);
+    }
+
+    /// The value of an attribute once this is applied to `stored`.
+    fn value<'a>(&'a self, stored: &'a Document, name: &str) -> Option<&'a Value> {
+        self.set.get(name).or_else(|| stored.get(name).filter(|_| !self.remove.iter().any(|removed| removed == name)))
+    }
+
+    fn derive(&mut self, stored: &Document, now: Timestamp) {
+        let state = self.state(stored);
+        let changed = |name: &str| stored.get(name) != self.value(stored, name);
+        let has_changed = changed("state") || changed("statusMessage");
+        let started = self.value(stored, "started").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        if state == State::Running && !self.leaves(stored, "started") {
+            self.set.insert("started".to_owned(), json!(clock::print(now)));
+        }
+        if has_changed {
+            self.set.insert("timeOfStatusChange".to_owned(), json!(clock::print(now)));
+        }
+        if state.is_final() {
+            self.set.insert("progress".to_owned(), json!(100));
+            if let Some(started) = started {
+                let seconds = now.duration_since(started).as_secs().max(0);
+                self.set.insert("duration".to_owned(), json!(seconds));
+            }
+        }
+    }
 }
 
 /// The state that a stored document is in. A store holds only documents that were checked.
@@ -137,25 +196,6 @@ fn without_service_attributes(mut sent: Document) -> Document {
     sent
 }
 
-fn derive(before: &Document, document: &mut Document, now: Timestamp) {
-    let state = state_of(document);
-    let changed = |name: &str, document: &Document| before.get(name) != document.get(name);
-    if state == State::Running && !document.contains_key("started") {
-        document.insert("started".to_owned(), json!(clock::print(now)));
-    }
-    if changed("state", document) || changed("statusMessage", document) {
-        document.insert("timeOfStatusChange".to_owned(), json!(clock::print(now)));
-    }
-    if state.is_final() {
-        document.insert("progress".to_owned(), json!(100));
-        let started = document.get("started").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        if let Some(started) = started {
-            let seconds = now.duration_since(started).as_secs().max(0);
-            document.insert("duration".to_owned(), json!(seconds));
-        }
-    }
-}
-
 fn shorten_message(document: &mut Document) {
     let Some(Value::String(message)) = document.get_mut("statusMessage") else { return };
     if message.len() <= LONGEST_MESSAGE {
@@ -188,7 +228,15 @@ mod tests {
     }
 
     fn edited(stored: &Document, changes: Value, second: i64) -> Document {
-        merge(stored, document(changes), &[], Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second))
+        merged(stored, changes, &[], Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second))
+    }
+
+    fn merged(stored: &Document, changes: Value, remove: &[String], now: Timestamp) -> Document {
+        let patch = Patch::new(stored, document(changes), remove, now);
+        let (mut merged, state) = (stored.clone(), patch.state(stored));
+        patch.apply(&mut merged);
+        assert_eq!(state_of(&merged), state, "what is said before it is done");
+        merged
     }
 
     #[test]
@@ -280,7 +328,7 @@ mod tests {
     fn select_removes_attributes_but_not_service_attributes() {
         let queued = added(json!({"action": "noop", "name": "n", "description": "d"}));
         let remove: Vec<String> = ["name", "id", "acl", "created", "priority"].map(str::to_owned).to_vec();
-        let edit = merge(&queued, document(json!({"description": "e"})), &remove, Timestamp::UNIX_EPOCH);
+        let edit = merged(&queued, json!({"description": "e"}), &remove, Timestamp::UNIX_EPOCH);
         assert!(!edit.contains_key("name"));
         assert_eq!(edit["description"], "e");
         for kept in ["id", "acl", "created", "priority"] {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde::Deserialize;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
 use uuid::Uuid;
 
 use super::access::Caller;
 use super::error::{ApiError, chain};
-use super::job_document::{self, priority_of, state_of};
+use super::job_document::{self, Patch, priority_of, state_of};
+use super::job_record::{JobRecord, UnreadableLedger};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
-use super::schema::job_violations;
+use super::schema::{edit_violations, job_violations};
 use super::store::write_behind::Durability;
 use super::store::{Record, StoreError};
 use super::{Shared, generation};
@@ -37,7 +37,7 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
 
 /// A job that is stored and waits for its entry. As long as this is held, the job need not be read to record that.
 #[derive(Debug)]
-pub struct Stored(Arc<Record>);
+pub struct Stored(Arc<JobRecord>);
 
 impl Stored {
     /// Id of the job.
@@ -48,7 +48,7 @@ impl Stored {
 }
 
 /// The first step of [`add`]: the record of a new job, checked. Ids rise in the order in which they are drawn here.
-pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<Record, ApiError> {
+pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<JobRecord, ApiError> {
     caller.require_administrator()?;
     let uuid = match key {
         Some(key) => Uuid::new_v5(&KEY_NAMESPACE, format!("{}\n{key}", caller.name().unwrap_or("")).as_bytes()),
@@ -56,12 +56,12 @@ pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&st
     };
     let id = format!("{}/{uuid}", JOB.name);
     let document = job_document::new_document(&id, sent, shared.clock.now());
-    check(&document)?;
-    Ok(Record { id, revision: 0, document: document.into(), ledger: ledger_value(&Ledger::default()) })
+    refuse(&job_violations(&document))?;
+    Ok(JobRecord::new(&id, document))
 }
 
 /// The second step of [`add`]: what it answers is on disk.
-pub async fn store(shared: &Shared, new: Record) -> Result<Stored, ApiError> {
+pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> {
     shared.jobs.insert(new).await.map(Stored).map_err(|error| ApiError::store(&error))
 }
 
@@ -84,21 +84,14 @@ pub async fn put_entry(shared: &Shared, stored: &Stored) -> Option<String> {
 pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
     for _ in 0..WRITE_TRIES {
         let written = match shared.jobs.get(id).await {
-            Ok(Some(record)) if state_of(&record.document).is_final() && entry_of(&record).is_none() => {
+            Ok(Some(record)) if state_of(&record.document).is_final() && record.entry().is_none() => {
                 return take_away(shared, id, entry).await;
             }
-            Ok(Some(record)) => {
-                let mut ledger = match ledger_of(&record) {
-                    Ok(ledger) => ledger,
-                    Err(error) => return tracing::error!(error = chain(&error), "entry not recorded"),
-                };
-                if ledger.entry.is_some() {
-                    return;
-                }
-                ledger.entry = Some(entry.to_owned());
-                let recorded = with_ledger(&record, &ledger);
-                shared.jobs.replace(&record, recorded, Durability::Soon).await
-            }
+            Ok(Some(record)) if record.entry().is_some() => return,
+            Ok(Some(record)) => match with_entry(&record, entry) {
+                Ok(ledger) => shared.jobs.change(record, Durability::Soon, |record| record.set_ledger(ledger)).await,
+                Err(error) => return tracing::error!(error = chain(&error), "entry not recorded"),
+            },
             Ok(None) => return take_away(shared, id, entry).await,
             Err(error) => Err(error),
         };
@@ -115,25 +108,29 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
 
 /// Records this entry for a job that is as it was `seen`, whatever is recorded. Answers whether that was so.
 pub async fn record_other_entry(shared: &Shared, seen: &Record, entry: &str) -> Result<bool, StoreError> {
-    let is_as_seen = |now: &Arc<Record>| now.document == seen.document && now.ledger == seen.ledger;
+    let is_as_seen = |now: &Arc<JobRecord>| now.document == seen.document && now.stored(0).ledger == seen.ledger;
     let Some(record) = shared.jobs.get(&seen.id).await?.filter(is_as_seen) else { return Ok(false) };
-    let mut ledger = match ledger_of(&record) {
+    let ledger = match with_entry(&record, entry) {
         Ok(ledger) => ledger,
         Err(error) => {
             tracing::error!(entry, error = chain(&error), "entry not recorded");
             return Ok(false);
         }
     };
-    ledger.entry = Some(entry.to_owned());
-    match shared.jobs.replace(&record, with_ledger(&record, &ledger), Durability::OnDisk).await {
+    match shared.jobs.change(record, Durability::OnDisk, |record| record.set_ledger(ledger)).await {
         Ok(_) => Ok(true),
         Err(StoreError::Changed(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
+/// The job's ledger with this entry recorded.
+fn with_entry(record: &JobRecord, entry: &str) -> Result<Ledger, UnreadableLedger> {
+    Ok(Ledger { entry: Some(entry.to_owned()), ..record.ledger()?.clone() })
+}
+
 /// Reads a job.
-pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
+pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<JobRecord>, ApiError> {
     permitted(shared, caller, id, Caller::may_view).await
 }
 
@@ -141,8 +138,8 @@ pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Reco
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     caller.require_administrator_for(id)?;
     let record = permitted(shared, caller, id, Caller::may_view).await?;
-    let serde_json::Value::Object(ledger) = &record.ledger else { return Ok(Document::new()) };
-    Ok(ledger.clone())
+    let serde_json::Value::Object(ledger) = record.stored(0).ledger else { return Ok(Document::new()) };
+    Ok(ledger)
 }
 
 /// What a client asks of a job by PUT.
@@ -159,7 +156,12 @@ pub struct EditRequest {
 /// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again, the
 /// caller's right too. An attempt writes into the ledger, which names entries of the queue that every job is in: that
 /// is for administrators, whoever may modify the job.
-pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequest) -> Result<Arc<Record>, ApiError> {
+pub async fn edit(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    request: &EditRequest,
+) -> Result<Arc<JobRecord>, ApiError> {
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
@@ -171,27 +173,45 @@ pub async fn edit(shared: &Shared, caller: &Caller, id: &str, request: &EditRequ
             caller.require_administrator_for(id)?;
         }
         check_generation(shared, request.attempt.as_ref()).await?;
-        let ledger = ledger_of(&record)?;
-        let facts = facts(shared, &record, &ledger, request).await?;
-        let decision = decide(shared, &record, ledger, request, &facts)?;
-        match decision {
-            Decision::Answer(answer) => return answer,
-            Decision::Write(changed, durability, refusal) => {
-                match shared.jobs.replace(&record, *changed, durability).await {
-                    Ok(written) => return refusal.map_or(Ok(written), Err),
-                    Err(StoreError::Changed(_)) => {}
-                    Err(error) => return Err(ApiError::store(&error)),
-                }
-            }
+        let facts = facts(shared, &record, request).await?;
+        let Write { patch, ledger, durability, refusal } = match decide(shared, &record, request, &facts)? {
+            Decision::Unchanged => return Ok(record),
+            Decision::Write(write) => *write,
+        };
+        let change = |record: &mut JobRecord| match patch {
+            Some(patch) => record.set(patch, ledger),
+            None => record.set_ledger(ledger),
+        };
+        match shared.jobs.change(record, durability, change).await {
+            Ok(written) => return refusal.map_or(Ok(written), Err),
+            Err(StoreError::Changed(_)) => {}
+            Err(error) => return Err(ApiError::store(&error)),
         }
     }
     Err(ApiError::store(&StoreError::Changed(id.to_owned())))
 }
 
 enum Decision {
-    Answer(Result<Arc<Record>, ApiError>),
-    /// What is written is the answer, or the refusal counts once it is written.
-    Write(Box<Record>, Durability, Option<ApiError>),
+    /// The job is what it is to be.
+    Unchanged,
+    Write(Box<Write>),
+}
+
+/// What an edit makes of a job.
+struct Write {
+    /// None leaves the document as it is.
+    patch: Option<Patch>,
+    ledger: Ledger,
+    durability: Durability,
+    /// What is answered once it is written, if that is not the job.
+    refusal: Option<ApiError>,
+}
+
+impl Write {
+    fn refused(patch: Option<Patch>, ledger: Ledger, refusal: ApiError) -> Decision {
+        let (durability, refusal) = (Durability::OnDisk, Some(refusal));
+        Decision::Write(Box::new(Self { patch, ledger, durability, refusal }))
+    }
 }
 
 struct Known {
@@ -200,8 +220,8 @@ struct Known {
     claim: Option<Lease>,
 }
 
-async fn facts(shared: &Shared, record: &Record, ledger: &Ledger, request: &EditRequest) -> Result<Known, ApiError> {
-    let stored = state_of(&record.document);
+async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Result<Known, ApiError> {
+    let (stored, ledger) = (state_of(&record.document), record.ledger()?);
     let edit = wish(request);
     let (entry_wanted, claim_wanted) = Facts::wanted(stored, ledger, edit);
     let claim_wanted = claim_wanted || (edit.attempt.is_none() && edit.state == Some(State::Running));
@@ -209,7 +229,7 @@ async fn facts(shared: &Shared, record: &Record, ledger: &Ledger, request: &Edit
     if let Some(entry) = &ledger.entry {
         if entry_wanted {
             let id = shared.entries.text_at(entry).await.map_err(|error| ApiError::unavailable(&error))?;
-            known.facts.recorded_entry_exists = id.as_deref() == Some(&record.id);
+            known.facts.recorded_entry_exists = id.as_deref() == Some(&*record.id);
         }
         if claim_wanted {
             let claim = shared.entries.claim_on(entry).await.map_err(|error| ApiError::unavailable(&error))?;
@@ -228,43 +248,32 @@ fn wish(request: &EditRequest) -> Edit<'_> {
     Edit { attempt: request.attempt.as_ref(), state }
 }
 
-fn decide(
-    shared: &Shared,
-    record: &Arc<Record>,
-    mut ledger: Ledger,
-    request: &EditRequest,
-    known: &Known,
-) -> Result<Decision, ApiError> {
+fn decide(shared: &Shared, record: &JobRecord, request: &EditRequest, known: &Known) -> Result<Decision, ApiError> {
     let now = shared.clock.now();
     let stored = state_of(&record.document);
     let edit = wish(request);
-    let durability = durability(stored, &ledger, edit);
     let refusal = |code, message: String| ApiError::contradiction(&record.id, code, message);
-    match judge(stored, &ledger, edit, known.facts, shared.max_attempts) {
-        Judgement::InvalidLease => {
-            return Ok(Decision::Answer(Err(ApiError::bad_request(INVALID_LEASE))));
-        }
-        Judgement::Unchanged => return Ok(Decision::Answer(Ok(record.clone()))),
+    let judgement = judge(stored, record.ledger()?, edit, known.facts, shared.max_attempts);
+    let durability = durability(stored, record.ledger()?, edit);
+    let mut ledger = record.ledger()?.clone();
+    match judgement {
+        Judgement::InvalidLease => return Err(ApiError::bad_request(INVALID_LEASE)),
+        Judgement::Unchanged => return Ok(Decision::Unchanged),
         Judgement::Refuse(code) => {
             let error = refusal(code, refusal_message(code, stored, &record.id));
-            let Some(attempt) = edit.attempt.filter(|_| code == Code::LateLease) else {
-                return Ok(Decision::Answer(Err(error)));
-            };
+            let Some(attempt) = edit.attempt.filter(|_| code == Code::LateLease) else { return Err(error) };
             ledger.refuse(attempt, edit.state, now);
-            return Ok(Decision::Write(Box::new(with_ledger(record, &ledger)), Durability::OnDisk, Some(error)));
+            return Ok(Write::refused(None, ledger, error));
         }
         Judgement::GiveUp => {
             let message = ledger.give_up(now);
             let error = refusal(Code::Final, format!("{}: {message}", record.id));
-            let mut changes = Document::new();
-            changes.insert("state".to_owned(), State::Failed.as_str().into());
+            let mut changes = state_alone(State::Failed);
             changes.insert("statusMessage".to_owned(), message.into());
             if let Some(attempt) = edit.attempt {
                 ledger.lease = Some(attempt.lease);
             }
-            let document = job_document::merge(&record.document, changes, &[], now);
-            let given_up = with_document(record, document.into(), &ledger);
-            return Ok(Decision::Write(Box::new(given_up), Durability::OnDisk, Some(error)));
+            return Ok(Write::refused(Some(Patch::new(&record.document, changes, &[], now)), ledger, error));
         }
         Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
         Judgement::BeginLeaselessAttempt => {
@@ -277,9 +286,9 @@ fn decide(
         }
         Judgement::Accept => {}
     }
-    let document = job_document::merge(&record.document, request.changes.clone(), &request.remove, now);
-    check(&document)?;
-    let next = state_of(&document);
+    let patch = Patch::new(&record.document, request.changes.clone(), &request.remove, now);
+    refuse(&edit_violations(&record.document, &patch))?;
+    let next = patch.state(&record.document);
     // An attempt gives the job back even where its RUNNING never arrived and the job is QUEUED all the while.
     let gives_back = edit.attempt.is_some() && edit.state == Some(State::Queued);
     if !stored.may_become(next) && stored != State::Stopped {
@@ -290,7 +299,11 @@ fn decide(
     } else if next == State::Queued && (stored != State::Queued || gives_back) {
         ledger.end(Outcome::Released, now);
     }
-    Ok(Decision::Write(Box::new(with_document(record, document.into(), &ledger)), durability, None))
+    Ok(Decision::Write(Box::new(Write { patch: Some(patch), ledger, durability, refusal: None })))
+}
+
+fn state_alone(state: State) -> Document {
+    Document::from_iter([("state".to_owned(), state.as_str().into())])
 }
 
 /// A first RUNNING and what an attempt reports while it runs may be lost in a crash: the job is run again either way.
@@ -329,7 +342,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
     caller.require_administrator_for(&attempt.job)?;
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
-        let mut ledger = ledger_of(&record)?;
+        let mut ledger = record.ledger()?.clone();
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
         check_generation(shared, Some(attempt)).await?;
@@ -340,7 +353,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
             return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
         }
         ledger.refuse(attempt, None, shared.clock.now());
-        match shared.jobs.replace(&record, with_ledger(&record, &ledger), Durability::OnDisk).await {
+        match shared.jobs.change(record, Durability::OnDisk, |record| record.set_ledger(ledger)).await {
             Ok(_) => return refusal(Code::LateLease, &attempt.job),
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
@@ -351,20 +364,17 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
 
 /// Stops a job that is not final: first the document, then the entry, so that whoever holds it sees it vanish
 /// (decision 14). A final job stays as it is.
-pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Record>, ApiError> {
+pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<JobRecord>, ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if state_of(&record.document).is_final() {
             return Ok(record);
         }
         let now = shared.clock.now();
-        let mut ledger = ledger_of(&record)?;
-        let mut changes = Document::new();
-        changes.insert("state".to_owned(), State::Stopped.as_str().into());
-        let document = job_document::merge(&record.document, changes, &[], now);
+        let mut ledger = record.ledger()?.clone();
+        let patch = Patch::new(&record.document, state_alone(State::Stopped), &[], now);
         ledger.end(Outcome::Finished, now);
-        let stopped = with_document(&record, document.into(), &ledger);
-        match shared.jobs.replace(&record, stopped, Durability::OnDisk).await {
+        match shared.jobs.change(record, Durability::OnDisk, |record| record.set(patch, ledger)).await {
             Ok(stopped) => {
                 remove_entry(shared, &stopped).await;
                 return Ok(stopped);
@@ -380,7 +390,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Reco
 pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
-        match shared.jobs.remove(&record).await {
+        match shared.jobs.remove(record.clone()).await {
             Ok(()) => {
                 if !state_of(&record.document).is_final() {
                     remove_entry(shared, &record).await;
@@ -394,8 +404,8 @@ pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), Ap
     Err(ApiError::store(&StoreError::Changed(id.to_owned())))
 }
 
-async fn remove_entry(shared: &Shared, record: &Record) {
-    if let Some(entry) = entry_of(record) {
+async fn remove_entry(shared: &Shared, record: &JobRecord) {
+    if let Some(entry) = record.entry() {
         take_away(shared, &record.id, entry).await;
     }
 }
@@ -413,63 +423,13 @@ async fn permitted(
     caller: &Caller,
     id: &str,
     may: fn(&Caller, &Document) -> bool,
-) -> Result<Arc<Record>, ApiError> {
+) -> Result<Arc<JobRecord>, ApiError> {
     let stored = shared.jobs.get(id).await.map_err(|error| ApiError::store(&error))?;
-    caller.permit(id, stored, may)
+    caller.permit(id, stored, |record| &record.document, may)
 }
 
-fn check(document: &Document) -> Result<(), ApiError> {
-    let violations = job_violations(document);
-    if violations.is_empty() { Ok(()) } else { Err(ApiError::schema(&violations)) }
-}
-
-/// A job as its readers see it.
-#[must_use]
-pub fn shown(record: &Record) -> Document {
-    job_document::shown(Document::clone(&record.document), entry_of(record))
-}
-
-fn with_ledger(record: &Record, ledger: &Ledger) -> Record {
-    with_document(record, Arc::clone(&record.document), ledger)
-}
-
-fn with_document(record: &Record, document: Arc<Document>, ledger: &Ledger) -> Record {
-    Record { id: record.id.clone(), revision: record.revision, document, ledger: ledger_value(ledger) }
-}
-
-/// The path of the entry that counts, read without the rest of the ledger.
-#[must_use]
-pub fn entry_of(record: &Record) -> Option<&str> {
-    record.ledger.get("entry").and_then(serde_json::Value::as_str)
-}
-
-/// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger of {id} cannot be read")]
-pub struct UnreadableLedger {
-    id: String,
-    #[source]
-    source: serde_json::Error,
-}
-
-impl From<UnreadableLedger> for ApiError {
-    fn from(error: UnreadableLedger) -> Self {
-        Self::unexpected(&error)
-    }
-}
-
-/// The ledger of a stored job.
-pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
-    if record.ledger.is_null() {
-        return Ok(Ledger::default());
-    }
-    Ledger::deserialize(&record.ledger).map_err(|source| UnreadableLedger { id: record.id.clone(), source })
-}
-
-/// The ledger as it is stored.
-#[must_use]
-pub fn ledger_value(ledger: &Ledger) -> serde_json::Value {
-    serde_json::to_value(ledger).expect("a ledger is made of texts and numbers")
+fn refuse(violations: &[String]) -> Result<(), ApiError> {
+    if violations.is_empty() { Ok(()) } else { Err(ApiError::schema(violations)) }
 }
 
 #[cfg(test)]

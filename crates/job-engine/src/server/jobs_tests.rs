@@ -38,7 +38,7 @@ fn sent() -> Document {
 
 async fn ledger(shared: &Shared, id: &str) -> Ledger {
     let record = shared.jobs.get(id).await.expect("the memory store answers").expect("the job is there");
-    ledger_of(&record).expect("readable")
+    record.ledger().expect("readable").clone()
 }
 
 async fn entries(shared: &Shared) -> usize {
@@ -65,9 +65,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let shared = shared();
     let id = format!("job/{}", Uuid::now_v7());
     let document = job_document::new_document(&id, sent(), shared.clock.now());
-    let record =
-        Record { id: id.clone(), revision: 0, document: document.into(), ledger: ledger_value(&Ledger::default()) };
-    shared.jobs.insert(record).await.expect("stored");
+    shared.jobs.insert(JobRecord::new(&id, document)).await.expect("stored");
     let entry = shared.entries.put(&id, 999).await.expect("put");
     let lease = Lease { generation: 1, zxid: 5 };
     let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.clone(), executor: "Kenny".to_owned() };

@@ -9,6 +9,7 @@ pub mod entries;
 pub mod error;
 pub mod generation;
 pub mod job_document;
+pub mod job_record;
 pub mod jobs;
 pub mod ledger;
 mod listen;

@@ -20,7 +20,7 @@ use super::Shared;
 use super::access::Caller;
 use super::entries::EntriesError;
 use super::error::ApiError;
-use super::jobs::ledger_of;
+use super::job_record::ledger_of;
 use super::store::{Query, Record, StoreError};
 use crate::nodes;
 use crate::registry::{RegisteredDistributor, RegisteredExecutor};

@@ -1,21 +1,19 @@
 //! Reports: a list of edits of running attempts in one `POST /api/job/reports`, answered item by item. An extension.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
 use futures_util::future::join_all;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
 use serde_json::Value;
-use slipstream_cimi::dialect::{MOST_ITEMS, REPORTS};
+use slipstream_cimi::dialect::{ACTIONS, MOST_ITEMS, REPORTS};
 use slipstream_cimi::job::is_job_id;
-use slipstream_cimi::{AttemptIdentity, Document, lease};
+use slipstream_cimi::{AttemptIdentity, Document, State, lease};
 
 use super::Shared;
 use super::access::Caller;
 use super::error::{ApiError, chain};
-use super::job_document::Shown;
+use super::job_document::{Shown, state_of};
 use super::jobs::{self, EditRequest};
-use super::store::Record;
 use crate::nodes;
 
 /// Longest name of an executor in bytes; in a header it is bounded as all headers are.
@@ -27,8 +25,18 @@ struct Report {
     id: String,
     /// Without one the job is only read.
     edit: Option<EditRequest>,
-    /// Whether the job is asked for.
-    document: bool,
+    asked: Asked,
+}
+
+/// What an item is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// The job as it is then.
+    Job,
+    /// The job as it was before, and whether its attempt was begun: only a job that waits or runs, and that names one of
+    /// the list's actions, is edited.
+    Begin,
 }
 
 /// Carries out every item as the edit of that job by that attempt would be, or as its read if it changes nothing. Items
@@ -44,53 +52,53 @@ pub async fn carry_out(
         return Err(ApiError::bad_request(format!("expected a list `{REPORTS}`")));
     };
     check_length(&items)?;
-    let mut answers: Vec<Answer> = Vec::new();
+    let actions = actions(body.shift_remove(ACTIONS))?;
+    let mut answers: Vec<Vec<u8>> = Vec::with_capacity(items.len());
     let mut by_job: BTreeMap<String, Vec<(usize, Report)>> = BTreeMap::new();
     for (index, item) in items.into_iter().enumerate() {
         answers.push(match Report::read(item) {
             Ok(report) => {
                 by_job.entry(report.id.clone()).or_default().push((index, report));
-                Answer::Done
+                Vec::new()
             }
-            Err(error) => Answer::Refused(refused(error, "a report", request_id)),
+            Err(error) => written(&refused(error, "a report", request_id)),
         });
     }
     let one_job = async |(id, reports): (String, Vec<(usize, Report)>)| {
         let mut answers = Vec::with_capacity(reports.len());
         for (index, report) in reports {
-            let refused = |error| Answer::Refused(refused(error, &format!("report of {id}"), request_id));
-            answers.push((index, report.carry_out(shared, caller).await.unwrap_or_else(refused)));
+            let refused = |error| written(&refused(error, &format!("report of {id}"), request_id));
+            answers.push((index, report.carry_out(shared, caller, &actions).await.unwrap_or_else(refused)));
         }
         answers
     };
     for (index, answer) in join_all(by_job.into_iter().map(one_job)).await.into_iter().flatten() {
         answers[index] = answer;
     }
-    Ok(serde_json::to_vec(&BTreeMap::from([(REPORTS, answers)])).expect("answers are made of documents"))
+    let mut body = format!("{{\"{REPORTS}\":[").into_bytes();
+    body.extend(answers.join(&b','));
+    body.extend(b"]}");
+    Ok(body)
 }
 
-/// The answer to an item.
-enum Answer {
-    Done,
-    Job(Arc<Record>),
-    Refused(Value),
+/// The answer to an item that was carried out. Written down before anybody changes the job further.
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Shown<'a>>,
 }
 
-impl Serialize for Answer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = match self {
-            Self::Refused(refusal) => return refusal.serialize(serializer),
-            Self::Done => None,
-            Self::Job(record) => Some(record),
-        };
-        let mut members = serializer.serialize_map(None)?;
-        members.serialize_entry("status", &200)?;
-        if let Some(record) = record {
-            let shown = Shown { document: &record.document, entry: jobs::entry_of(record) };
-            members.serialize_entry("document", &shown)?;
-        }
-        members.end()
-    }
+fn written(answer: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(answer).expect("an answer is made of documents, texts and numbers")
+}
+
+/// Names of the actions that whoever sends the list can run.
+fn actions(sent: Option<Value>) -> Result<HashSet<String>, ApiError> {
+    let refused = || ApiError::bad_request(format!("`{ACTIONS}` is a list of texts"));
+    sent.map_or(Ok(HashSet::new()), |sent| serde_json::from_value(sent).map_err(|_| refused()))
 }
 
 /// Refuses a list that is too long.
@@ -116,7 +124,12 @@ impl Report {
             Some(Value::String(id)) if is_job_id(&id) => id,
             _ => return Err(ApiError::bad_request("a report needs the `id` of a job")),
         };
-        let document = item.get("document").is_some_and(|document| document == &Value::Bool(true));
+        let wants = |name| item.get(name) == Some(&Value::Bool(true));
+        let asked = match (wants("begin"), wants("document")) {
+            (true, _) => Asked::Begin,
+            (false, true) => Asked::Job,
+            (false, false) => Asked::Nothing,
+        };
         let edit = match item.shift_remove("changes") {
             None => None,
             Some(Value::Object(changes)) => {
@@ -125,16 +138,36 @@ impl Report {
             }
             Some(_) => return Err(ApiError::bad_request("the `changes` of a report are a JSON object")),
         };
-        Ok(Self { id, edit, document })
+        Ok(Self { id, edit, asked })
     }
 
-    async fn carry_out(self, shared: &Shared, caller: &Caller) -> Result<Answer, ApiError> {
-        let job = match &self.edit {
-            Some(edit) => jobs::edit(shared, caller, &self.id, edit).await?,
-            None => jobs::read(shared, caller, &self.id).await?,
+    async fn carry_out(self, shared: &Shared, caller: &Caller, actions: &HashSet<String>) -> Result<Vec<u8>, ApiError> {
+        let done = Answer { status: 200, begun: None, document: None };
+        let job = match (&self.edit, self.asked) {
+            (Some(edit), Asked::Begin) => {
+                let job = jobs::read(shared, caller, &self.id).await?;
+                let begins = may_begin(&job.document, actions);
+                let answer = written(&Answer { begun: Some(begins), document: Some(job.to_show()), ..done });
+                // not looked at any more, so that it is changed where it is
+                drop(job);
+                if begins {
+                    jobs::edit(shared, caller, &self.id, edit).await?;
+                }
+                return Ok(answer);
+            }
+            (Some(edit), _) => jobs::edit(shared, caller, &self.id, edit).await?,
+            (None, _) => jobs::read(shared, caller, &self.id).await?,
         };
-        Ok(if self.document { Answer::Job(job) } else { Answer::Done })
+        let document = (self.asked != Asked::Nothing).then(|| job.to_show());
+        Ok(written(&Answer { document, ..done }))
     }
+}
+
+/// Whether an attempt by somebody who has these actions may begin: what else there is to do with a job, whoever holds
+/// its entry decides.
+fn may_begin(job: &Document, actions: &HashSet<String>) -> bool {
+    let is_known = job.get("action").and_then(Value::as_str).is_some_and(|action| actions.contains(action));
+    is_known && matches!(state_of(job), State::Queued | State::Running)
 }
 
 /// Who writes: what an attempt's headers say of a request of its own.

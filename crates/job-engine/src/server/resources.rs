@@ -11,7 +11,8 @@ use slipstream_cimi::query::{Aggregation, Parameters};
 
 use super::access::{self, Caller};
 use super::error::ApiError;
-use super::jobs;
+use super::job_document;
+use super::job_record::entry_of;
 use super::routes::Answer;
 use super::search::{Found, search};
 use super::store::{self, Record, StoreError};
@@ -104,7 +105,11 @@ fn base_uri(headers: &HeaderMap) -> String {
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
     caller.require_user()?;
     let found = search(shared, JOB, caller.searches_as(), parameters).await?;
-    let present = |record: Record| presented_job(caller, jobs::shown(&record), &parameters.select);
+    let present = |record: Record| {
+        let entry = entry_of(&record).map(str::to_owned);
+        let document = Arc::unwrap_or_clone(record.document);
+        presented_job(caller, job_document::shown(document, entry.as_deref()), &parameters.select)
+    };
     Ok(presented_search(JOB, found, parameters, caller.is_administrator(), present))
 }
 
@@ -191,7 +196,12 @@ pub async fn delete_session(shared: &Shared, caller: &Caller, id: &str) -> Resul
 
 async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Record, ApiError> {
     let session = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
-    caller.permit(id, session, |caller, _| caller.session() == Some(id) || caller.is_administrator())
+    caller.permit(
+        id,
+        session,
+        |session| &session.document,
+        |caller, _| caller.session() == Some(id) || caller.is_administrator(),
+    )
 }
 
 fn presented_session(record: Record) -> Document {

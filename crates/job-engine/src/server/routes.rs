@@ -263,7 +263,7 @@ impl Call {
             Route::Action(kind, id, action) => match (kind, action) {
                 (JOB, "stop") => {
                     self.fence(shared).await?;
-                    Answer::ok(jobs::shown(&*jobs::stop(shared, &self.caller, &id).await?))
+                    Answer::ok(jobs::stop(shared, &self.caller, &id).await?.shown())
                 }
                 (JOB, "ledger") => Answer::ok(jobs::read_ledger(shared, &self.caller, &id).await?),
                 _ => return Err(ApiError::undefined_action(&method, kind.name, action, &path).into()),
@@ -322,7 +322,7 @@ impl Call {
         Ok(match kind {
             JOB => {
                 let job = jobs::read(shared, &self.caller, id).await?;
-                Answer::ok(resources::presented_job(&self.caller, jobs::shown(&job), &select))
+                Answer::ok(resources::presented_job(&self.caller, job.shown(), &select))
             }
             SESSION => resources::read_session(shared, &self.caller, id).await?,
             USER => Answer::ok(users::read(shared, id, &select).await?),
@@ -341,7 +341,7 @@ impl Call {
             return Ok(Answer::ok(users::edit(shared, id, changes, &remove).await?));
         }
         let request = EditRequest { changes, remove, attempt };
-        Ok(Answer::ok(jobs::shown(&*jobs::edit(shared, &self.caller, id, &request).await?)))
+        Ok(Answer::ok(jobs::edit(shared, &self.caller, id, &request).await?.shown()))
     }
 
     async fn delete(&self, shared: &Shared, kind: Kind, id: &str) -> Result<Answer, Refused> {

@@ -5,24 +5,33 @@ use slipstream_cimi::resource::{is_id, is_link};
 use slipstream_cimi::{Document, State, job};
 
 use super::access::acl_violations;
+use super::job_document::Patch;
 
 /// Attributes that a later version will know; refused with a message of their own so that nobody believes that they
 /// have an effect.
 const RESERVED: [&str; 2] = ["notBefore", "maxAttempts"];
 
+/// What every job has.
+const REQUIRED: [&str; 8] = ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"];
+
 /// Everything that is wrong with a job, one sentence each.
 #[must_use]
 pub fn job_violations(document: &Document) -> Vec<String> {
-    let mut violations = Vec::new();
-    for required in ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"] {
-        if !document.contains_key(required) {
-            violations.push(format!("{required}: missing"));
-        }
-    }
-    violations.extend(common_violations(document));
-    if let Some(acl) = document.get("acl") {
-        violations.extend(acl_violations(acl));
-    }
+    violations(document, |required| document.contains_key(required))
+}
+
+/// Everything that would be wrong with a job that is valid now, once it is edited.
+#[must_use]
+pub fn edit_violations(stored: &Document, patch: &Patch) -> Vec<String> {
+    violations(patch.set(), |required| patch.leaves(stored, required))
+}
+
+/// What is wrong with these attributes, and those that a job needs and that are not there.
+fn violations(attributes: &Document, is_there: impl Fn(&str) -> bool) -> Vec<String> {
+    let missing = REQUIRED.iter().filter(|required| !is_there(required)).map(|required| format!("{required}: missing"));
+    let mut violations: Vec<String> = missing.collect();
+    violations.extend(common_violations(attributes));
+    violations.extend(attributes.get("acl").into_iter().flat_map(acl_violations));
     violations
 }
 

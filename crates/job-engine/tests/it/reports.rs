@@ -326,14 +326,44 @@ async fn the_client_hears_of_each_item_what_a_request_of_its_own_would_say() {
         Report::read(&id),
         Report::read(missing),
     ];
-    let answers = client.report(&reports).await.expect("answered");
+    let answers = client.report(&reports, &[]).await.expect("answered");
     let [begun, ended, late, read, gone] = <[_; 5]>::try_from(answers).expect("one for each");
-    assert_eq!(begun.expect("accepted").expect("asked for")["state"], "RUNNING");
-    assert_eq!(ended.expect("accepted"), None);
+    assert_eq!(begun.expect("accepted").job::<Value>("it").expect("asked for")["state"], "RUNNING");
+    assert!(ended.expect("accepted").document.is_none());
     let late = late.expect_err("final");
     assert_eq!(late.refusal().and_then(|refusal| refusal.code), Some(Code::Final));
     assert_eq!(late.to_string(), format!("PUT /api/{id} was refused"));
-    assert_eq!(read.expect("there").expect("asked for")["state"], "SUCCESS");
+    assert_eq!(read.expect("there").job::<Value>("it").expect("asked for")["state"], "SUCCESS");
     assert!(gone.expect_err("missing").is_not_found(missing));
     assert_eq!(api.stored(&id).await.expect("there").ledger["attempts"][0]["executor"], "ä");
+}
+
+#[tokio::test]
+async fn a_begin_edits_what_waits_or_runs_and_can_be_run_there_and_shows_it_as_it_was() {
+    let api = Api::new().await;
+    let begin = async |id: &str, zxid: i64, entry: &str, actions: Value| {
+        let item = json!({"id": id, "lease": format!("1.{zxid}"), "entry": entry, "executor": "tester",
+                          "changes": {"state": "RUNNING"}, "begin": true});
+        let answered = api.send(Raw::new("POST", PATH).json(&json!({"actions": actions, "reports": [item]}))).await;
+        assert_eq!(answered.status, 200, "{}", answered.text);
+        answered.body["reports"][0].clone()
+    };
+    let told =
+        |answer: &Value| (answer["status"].clone(), answer["begun"].clone(), answer["document"]["state"].clone());
+    let (id, entry) = api.add().await;
+    let state = async || api.engine.client.get(&id).await.expect("there")["state"].clone();
+    let answer = begin(&id, 10, &entry, json!(["other"])).await;
+    assert_eq!((told(&answer), state().await), ((json!(200), json!(false), json!("QUEUED")), json!("QUEUED")));
+    let answer = begin(&id, 10, &entry, json!(["other", "noop"])).await;
+    assert_eq!((told(&answer), state().await), ((json!(200), json!(true), json!("QUEUED")), json!("RUNNING")));
+    assert_eq!(answer["document"]["properties"]["zookeeper-path"], entry);
+    let answer = begin(&id, 20, &entry, json!(["noop"])).await;
+    assert_eq!(told(&answer), (json!(200), json!(true), json!("RUNNING")), "an attempt before it was lost");
+    let late = begin(&id, 15, &entry, json!(["noop"])).await;
+    assert_eq!((&late["status"], &late["code"]), (&json!(409), &json!("late-lease")));
+    assert_eq!(api.put(&id, "1.20", &entry, &json!({"state": "SUCCESS"})).await["status"], 200);
+    let answer = begin(&id, 30, &entry, json!(["noop"])).await;
+    assert_eq!(told(&answer), (json!(200), json!(false), json!("SUCCESS")));
+    let malformed = api.send(Raw::new("POST", PATH).json(&json!({"actions": [1], "reports": []}))).await;
+    assert_eq!(malformed.status, 400, "{}", malformed.text);
 }

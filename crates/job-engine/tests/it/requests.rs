@@ -17,7 +17,7 @@ use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::job_document::state_of;
-use slipstream_job_engine::server::jobs::ledger_of;
+use slipstream_job_engine::server::job_record::ledger_of;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, schema};

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::{Lease, State};
 use slipstream_job_engine::server::job_document::priority_of;
-use slipstream_job_engine::server::jobs::ledger_of;
+use slipstream_job_engine::server::job_record::ledger_of;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
 use tokio::time::Instant;

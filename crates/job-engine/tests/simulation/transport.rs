@@ -177,7 +177,9 @@ fn reports(request: &Request<Bytes>) -> Option<Vec<Value>> {
 fn with_reports(request: &mut Request<Bytes>, change: impl FnMut(&mut Value)) {
     if let Some(mut items) = reports(request) {
         items.iter_mut().for_each(change);
-        *request.body_mut() = json!({ REPORTS: items }).to_string().into();
+        let mut body: Document = serde_json::from_slice(request.body()).expect("it is a list");
+        body.insert(REPORTS.to_owned(), Value::Array(items));
+        *request.body_mut() = serde_json::to_vec(&body).expect("a document's keys are texts").into();
     }
 }
 
