@@ -76,10 +76,10 @@ impl Patch {
         patch
     }
 
-    /// The attributes that it sets.
-    #[must_use]
-    pub fn set(&self) -> &Document {
-        &self.set
+    /// The attributes that it sets because somebody asked for it.
+    pub fn asked(&self) -> impl Iterator<Item = (&String, &Value)> + Clone {
+        let is_derived = |name: &str| name == "updated" || DERIVED_ATTRIBUTES.contains(&name);
+        self.set.iter().filter(move |(name, _)| !is_derived(name))
     }
 
     /// Whether an attribute is there once this is applied to `stored`.

@@ -17,31 +17,36 @@ const REQUIRED: [&str; 8] = ["id", "resourceURI", "created", "updated", "acl", "
 /// Everything that is wrong with a job, one sentence each.
 #[must_use]
 pub fn job_violations(document: &Document) -> Vec<String> {
-    violations(document, |required| document.contains_key(required))
+    violations(document.iter(), |required| document.contains_key(required))
 }
 
 /// Everything that would be wrong with a job that is valid now, once it is edited.
 #[must_use]
 pub fn edit_violations(stored: &Document, patch: &Patch) -> Vec<String> {
-    violations(patch.set(), |required| patch.leaves(stored, required))
-}
-
-/// What is wrong with these attributes, and those that a job needs and that are not there.
-fn violations(attributes: &Document, is_there: impl Fn(&str) -> bool) -> Vec<String> {
-    let missing = REQUIRED.iter().filter(|required| !is_there(required)).map(|required| format!("{required}: missing"));
-    let mut violations: Vec<String> = missing.collect();
-    violations.extend(common_violations(attributes));
-    violations.extend(attributes.get("acl").into_iter().flat_map(acl_violations));
-    violations
+    violations(patch.asked(), |required| patch.leaves(stored, required))
 }
 
 /// Everything that is wrong with attributes that every resource may have.
 #[must_use]
 pub fn common_violations(document: &Document) -> Vec<String> {
-    let violation = |(name, value): (&String, &Value)| {
-        attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}"))
-    };
-    document.iter().filter_map(violation).collect()
+    attribute_violations(document.iter()).collect()
+}
+
+/// What is wrong with these attributes, and those that a job needs and that are not there.
+fn violations<'a>(
+    attributes: impl Iterator<Item = (&'a String, &'a Value)> + Clone,
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let missing = REQUIRED.iter().filter(|required| !is_there(required)).map(|required| format!("{required}: missing"));
+    let mut violations: Vec<String> = missing.collect();
+    violations.extend(attribute_violations(attributes.clone()));
+    violations.extend(attributes.filter(|(name, _)| *name == "acl").flat_map(|(_, acl)| acl_violations(acl)));
+    violations
+}
+
+fn attribute_violations<'a>(attributes: impl Iterator<Item = (&'a String, &'a Value)>) -> impl Iterator<Item = String> {
+    attributes
+        .filter_map(|(name, value)| attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}")))
 }
 
 /// What is wrong with one attribute. `acl` has violations of its own.

@@ -97,28 +97,31 @@ impl Column {
 
     /// What the column holds for a document; none if that is irregular.
     pub fn value(self, id: &str, document: &Document) -> Option<SqlValue> {
-        match (self, self.values(document).as_slice()) {
-            (Self::Id, [Value::String(text)]) => (text == id).then(|| SqlValue::Text(text.clone())),
-            (Self::Id, _) => None,
-            (_, []) => Some(SqlValue::Null),
-            (Self::Priority, [Value::Number(number)]) => {
-                number.as_i64().filter(|whole| (-EXACT..=EXACT).contains(whole)).map(SqlValue::Integer)
-            }
-            (Self::Priority, _) => None,
-            (Self::Created | Self::Updated, [Value::String(text)]) => {
-                let time = text.parse::<Timestamp>().ok()?;
-                (canonical(time)? == *text).then(|| SqlValue::Text(text.clone()))
-            }
-            (_, [Value::String(text)]) => Some(SqlValue::Text(text.clone())),
-            _ => None,
+        match plain(document, self.path()) {
+            Ok(value) => self.regular(id, value),
+            Err(NotPlain) => match values_at(document, &Attribute(self.path().to_owned())).as_slice() {
+                [] => self.regular(id, None),
+                [value] => self.regular(id, Some(value)),
+                _ => None,
+            },
         }
     }
 
-    /// Mostly one value at top level, which needs no search.
-    fn values(self, document: &Document) -> Vec<&Value> {
-        match document.get(self.path()) {
-            Some(value @ (Value::String(_) | Value::Number(_))) if !self.path().contains('/') => vec![value],
-            _ => values_at(document, &Attribute(self.path().to_owned())),
+    fn regular(self, id: &str, value: Option<&Value>) -> Option<SqlValue> {
+        match (self, value) {
+            (Self::Id, Some(Value::String(text))) => (text == id).then(|| SqlValue::Text(text.clone())),
+            (Self::Id, _) => None,
+            (_, None) => Some(SqlValue::Null),
+            (Self::Priority, Some(Value::Number(number))) => {
+                number.as_i64().filter(|whole| (-EXACT..=EXACT).contains(whole)).map(SqlValue::Integer)
+            }
+            (Self::Priority, _) => None,
+            (Self::Created | Self::Updated, Some(Value::String(text))) => {
+                let time = text.parse::<Timestamp>().ok()?;
+                (canonical(time)? == *text).then(|| SqlValue::Text(text.clone()))
+            }
+            (_, Some(Value::String(text))) => Some(SqlValue::Text(text.clone())),
+            _ => None,
         }
     }
 
@@ -186,6 +189,24 @@ impl Column {
         };
         Some(Condition::new(sql, values))
     }
+}
+
+/// Only the evaluator knows which values a document has at a path.
+struct NotPlain;
+
+/// The one value at a path that leads through objects alone, as almost every path does; none if it is missing.
+fn plain<'a>(document: &'a Document, path: &str) -> Result<Option<&'a Value>, NotPlain> {
+    let mut members = document;
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        match (members.get(name), names.peek()) {
+            (None, _) => return Ok(None),
+            (Some(Value::Object(object)), Some(_)) => members = object,
+            (Some(value @ (Value::String(_) | Value::Number(_))), None) => return Ok(Some(value)),
+            _ => return Err(NotPlain),
+        }
+    }
+    Err(NotPlain)
 }
 
 impl Condition {
