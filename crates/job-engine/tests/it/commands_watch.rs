@@ -153,9 +153,12 @@ fn without_colours(text: &str) -> String {
 #[tokio::test]
 async fn every_listing_fits_80_columns_in_colour() {
     let busy = Busy::new().await;
+    let long = "orchestrate_everything_".repeat(5);
+    let long = busy.run(&["submit", &long, "--target", &format!("credential/{}", &long[..80])]).good();
     for arguments in [
         &["jobs"][..],
         &["jobs", "show", &busy.running],
+        &["jobs", "show", long.trim()],
         &["queue"],
         &["executors"],
         &["actions"],
@@ -196,6 +199,17 @@ async fn one_job_in_a_terminal_has_a_bar() {
     assert!(stopping.wait().expect("ours").success());
     assert_eq!(code, 0, "{said}");
     assert!(said.contains('━') && said.contains("SUCCESS"), "{said}");
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_the_bar_once_and_says_that_the_job_goes_on() {
+    let busy = Busy::new().await;
+    let job = busy.waiting[0].as_str();
+    let (code, said) = in_terminal(&busy.up, &json!([["QUEUED", "\u{3}"]]), &["jobs", "watch", job]);
+    assert_eq!(code, 1, "{said}");
+    let (before, _) = said.split_once(&format!("{job} goes on")).expect("it says so");
+    let last = before.rsplit("\u{1b}[2K").next().unwrap_or_default();
+    assert_eq!(without_colours(last).trim(), "", "nothing is drawn below the bar: {said:?}");
 }
 
 #[tokio::test]
