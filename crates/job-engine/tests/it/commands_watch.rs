@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::commands::{Busy, Ran, command};
-use crate::support::{Up, eventually};
+use crate::support::{Up, eventually, up_command};
 
 /// A command that watches.
 struct Watching {
@@ -238,6 +238,10 @@ async fn no_color_is_honoured_and_a_long_wait_is_shown_in_a_terminal_alone() {
     let up = Up::start(folder.path(), &["--distributors", ""]);
     let (code, said) = terminal(command(&up, &["executors"]).env("NO_COLOR", "1"), &json!([]));
     assert_eq!((code, said.contains('\u{1b}'), said.starts_with("EXECUTOR")), (0, false, true), "{said:?}");
+    let another = tempfile::tempdir().expect("a folder");
+    let (code, said) =
+        terminal(up_command(another.path()).env("NO_COLOR", "1"), &json!([["INFO executor begins", "\u{3}"]]));
+    assert_eq!((code, said.contains('\u{1b}')), (0, false), "{said:?}");
     up.signal("STOP");
     let piped = Watching::new(&up, &["executors"]);
     // Whoever sees that it takes long types Ctrl-C.
