@@ -8,7 +8,7 @@ pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";
 /// Starts the log; `default` is its filter unless the environment has one.
 pub fn start(default: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(default.parse()?).with_env_var(LOG_VARIABLE);
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let colours = console::Term::stderr().features().colors_supported();
     tracing_subscriber::fmt()
         .with_env_filter(filter.from_env()?)
         .with_writer(std::io::stderr)

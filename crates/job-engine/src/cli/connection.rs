@@ -23,7 +23,7 @@ const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// Flags of every command that talks to the API.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Connection (nothing is needed beside a running `up`)")]
+#[command(next_help_heading = "Connection (not needed beside an `up` in the default data directory)")]
 pub struct Connection {
     /// Where the API is
     #[arg(long = "ss-url", value_name = "URL", env = "SLIPSTREAM_URL")]
@@ -64,9 +64,13 @@ impl Connection {
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
         let found = given(self.url.as_ref()).map(str::to_owned);
         let found = found.or_else(|| data_dir.and_then(data_dir::read_endpoint));
-        found.context(
-            "no engine is running on this machine: start one with `slipstream-job up`, or name one with --ss-url",
-        )
+        let place = data_dir.map_or_else(|| "on this machine".to_owned(), |path| format!("in {}", path.display()));
+        found.with_context(|| {
+            format!(
+                "no engine is running {place}: start one with `slipstream-job up`, or name one with --ss-url or {}",
+                data_dir::DATA_DIR_VARIABLE
+            )
+        })
     }
 
     fn found_password(&self, data_dir: Option<&Path>, administrators: Option<&String>) -> anyhow::Result<SecretString> {

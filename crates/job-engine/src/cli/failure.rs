@@ -24,16 +24,14 @@ pub fn explain(error: &anyhow::Error) -> String {
     }
 }
 
-const UNREACHABLE_HINT: &str = "is an engine running? `slipstream-job up` starts one, --ss-url names another one";
-const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; the password of an engine's user super lies in \
-                                super.password in its data directory";
+const UNREACHABLE_HINT: &str = "`slipstream-job up` starts an engine, --ss-url names another one";
+const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; `up` says where the password of super is";
 const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
 const UNKNOWN_USER_HINT: &str = "`slipstream-job users` lists the users that are there";
 const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` gives a user that exists a new password";
-const FORBIDDEN_HINT: &str = "only administrators may do that: log in as one with --ss-user and --ss-pass";
-const HIDDEN_HINT: &str =
-    "there is no such job for you, or you may see it and no more; administrators may do everything";
+const FORBIDDEN_HINT: &str = "only administrators may do that: name one with --ss-user and --ss-pass";
+const HIDDEN_HINT: &str = "there is no such job for you, or you may only see it: ask an administrator";
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
@@ -132,7 +130,10 @@ mod tests {
                 "error: PUT /api/job was refused: full (status 507), request r1 in the server's log".to_owned(),
             ),
         ] {
-            assert_eq!(explain(&error), expected);
+            let explained = explain(&error);
+            assert_eq!(explained, expected);
+            let hint = explained.lines().find(|line| line.starts_with("hint: ")).unwrap_or_default();
+            assert!(hint.chars().count() <= 80, "{hint}");
         }
     }
 }

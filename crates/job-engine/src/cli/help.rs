@@ -25,7 +25,7 @@ pub(super) use {ends_with_the_job, example};
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
+    use clap::{Command, CommandFactory, Parser};
 
     use crate::cli::Arguments;
 
@@ -46,7 +46,11 @@ mod tests {
         for (name, mut command) in commands {
             for help in [command.render_help().to_string(), command.render_long_help().to_string()] {
                 assert!(help.contains("Exit codes: 0 "), "{name}:\n{help}");
-                assert!(help.contains(&format!("Example: {name}")), "{name}:\n{help}");
+                let example = help.lines().last().and_then(|line| line.strip_prefix("Example: "));
+                let example = example.unwrap_or_else(|| panic!("an example on a line of its own:\n{help}"));
+                assert!(example.starts_with(&name), "{name}: {example}");
+                let words = example.split(' ').take_while(|word| *word != "<");
+                assert!(Arguments::try_parse_from(words).is_ok(), "{example}");
                 for line in help.lines() {
                     assert!(line.chars().count() <= 80, "{name}: {line}");
                 }

@@ -43,8 +43,8 @@ pub const COMMAND_FAILED: u8 = 2;
     arg_required_else_help = true,
     max_term_width = 80,
     after_help = ends_with_the_job!(
-        "Every command has --help.",
-        "slipstream-job up --demo, and in another terminal: slipstream-job jobs"
+        "Every command has --help. Beside a running `up`, in another terminal, the others need nothing else.",
+        "slipstream-job up --demo"
     )
 )]
 pub struct Arguments {
@@ -76,8 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "For bash, into a file that it reads by itself:\n\
-     slipstream-job completions bash > ~/.local/share/bash-completion/completions/slipstream-job",
+    "For bash, in ~/.bashrc: source <(slipstream-job completions bash)",
     "slipstream-job completions zsh"
 ))]
 struct CompletionsArguments {
@@ -205,9 +204,9 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = |reason: String| format!("{reason}, expected a duration such as 90s or 2m");
-    let duration: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| wrong(error.to_string()))?;
-    Duration::try_from(duration).map_err(|_| wrong("a grace is not negative".to_owned()))
+    let duration: Option<jiff::SignedDuration> = text.parse().ok();
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "expected a duration such as 90s or 2m".to_owned())
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
         lines.push(screen.listing(&["PRIORITY", "WAITING"], &[], waiting.priorities.iter().map(row).collect()));
         lines.push(String::new());
     }
-    let oldest = waiting.oldest.as_ref().map(|oldest| {
+    // a job that was claimed a moment ago may still say that it is queued
+    let oldest = waiting.oldest.as_ref().filter(|_| waiting.count > 0).map(|oldest| {
         let created: Option<Timestamp> = oldest.created.as_deref().and_then(|created| created.parse().ok());
         let waits = created.map(|created| format!(" for {}", age(created, now))).unwrap_or_default();
         format!(", the oldest{waits}: {}", one_line(&oldest.job))
@@ -134,5 +135,14 @@ JOB                                   HELD  ACTION             EXECUTOR
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
         let queue = Queue { waiting, claimed: Claimed { count: 0, claims: Vec::new() } };
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
+    }
+
+    #[test]
+    fn nothing_that_waits_has_no_oldest() {
+        let oldest = WaitingJob { job: "job/0a".to_owned(), action: None, created: None };
+        let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: Some(oldest) };
+        let queue = Queue { waiting, claimed: Claimed { count: 1, claims: vec![claim("1", None, None)] } };
+        let shown = render(&queue, Timestamp::UNIX_EPOCH, SCREEN);
+        assert_eq!(shown.lines().next(), Some("0 waiting"));
     }
 }

@@ -12,7 +12,7 @@ use slipstream_cimi::{Client, Document, Error};
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::patience::Patience;
+use super::patience::{Patience, asking};
 use super::{ends_with_the_job, terminal, watch};
 
 /// How often, and after which pauses, an add that was not answered is sent again.
@@ -54,7 +54,7 @@ pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
     let adding = add(&client, &document, arguments.key.clone());
     let id = Patience::spinner("adding the job").during(adding).await?;
     if let Some(key) = &arguments.key {
-        check_same(&client.get(&id).await?, &arguments, key)?;
+        check_same(&asking(client.get(&id)).await?, &arguments, key)?;
     }
     match (arguments.wait, arguments.json) {
         (false, false) => terminal::print(&id)?,

@@ -82,7 +82,12 @@ pub async fn shown_to_the_end(client: &Client, id: &str, changes: Option<Changes
     stop::on_signals(&stop).context("cannot listen for signals")?;
     let mut view = View::new(changes);
     let ending = follow(client, id, &mut view, &stop).await;
-    view.bar.abandon();
+    if matches!(ending, Ok(Ending::Interrupted(_))) {
+        // the bar is on the line above: the terminal's own ^C has broken its line
+        view.bar.finish_and_clear();
+    } else {
+        view.bar.abandon();
+    }
     ending.with_context(|| format!("cannot watch {id}, which goes on"))
 }
 
@@ -253,7 +258,7 @@ impl View {
         Ok(true)
     }
 
-    /// Columns for the message. The last ones stay free for the `^C` that the terminal itself writes.
+    /// Columns for the message.
     fn room(&self) -> usize {
         let columns = if self.is_terminal { usize::from(Term::stderr().size().1) } else { usize::MAX };
         columns.saturating_sub(BESIDE_THE_MESSAGE)

@@ -5,7 +5,7 @@ pub mod marks;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -102,7 +102,8 @@ fn start_error(error: EngineError) -> anyhow::Error {
 
 /// Says something to whoever started the program. Nobody has to listen: a closed pipe ends no engine.
 fn say(line: &str) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+    // in one piece, so that no line of the log gets in between
+    if let Err(error) = std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
         tracing::debug!(%error, line, "nobody listens");
     }
 }
@@ -133,7 +134,7 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
     let endpoint = engine.endpoint().expect("it was asked to listen");
     let (version, place, data, threads) =
         (env!("CARGO_PKG_VERSION"), engine.password().place(), engine.folder().display(), options.threads);
-    say(&format!(
+    let mut lines = vec![format!(
         "slipstream-job {version} is up
   API           {endpoint}/api/cloud-entry-point
   user          {ADMINISTRATOR}
@@ -141,20 +142,29 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
   data          {data}
   jobs at once  {threads}
   distributors  {names}"
-    ));
+    )];
     if !options.listen.ip().is_loopback() {
-        say(&format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
+        lines.push(format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
     }
     if !options.proxies.is_empty() {
         let proxies: Vec<String> = options.proxies.iter().map(ToString::to_string).collect();
-        say(&format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
+        lines.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
     }
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
-    let connection = match data_dir::default_path() {
-        Some(default) if default == engine.folder() => String::new(),
-        _ => format!(" --ss-url {endpoint} --ss-pass PASSWORD"),
-    };
-    say(&format!("Ctrl-C stops it. In another terminal:\n  {program} submit {DEMO_DISTRIBUTOR} --wait{connection}"));
+    let place = told_place(engine.folder()).unwrap_or_default();
+    lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
+    say(&lines.join("\n"));
+}
+
+/// How a shell is told where the commands find the engine, if they do not look there anyway.
+fn told_place(folder: &Path) -> Option<String> {
+    let is_set = std::env::var_os(data_dir::DATA_DIR_VARIABLE).is_some();
+    if !is_set && data_dir::default_path().is_some_and(|default| default == folder) {
+        return None;
+    }
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let quoted = path.display().to_string().replace('\'', r"'\''");
+    Some(format!("\n  export {}='{quoted}'", data_dir::DATA_DIR_VARIABLE))
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Up, eventually, program};
 
@@ -204,6 +204,11 @@ async fn jobs_are_stopped_and_deleted_also_many_and_one_that_fails_holds_up_no_o
     assert_lines(&deleted, &[&format!("{third} deleted"), &format!("{first} deleted")]);
     let gone = busy.run(&["jobs", "delete", third]).failed();
     assert!(gone.contains(&format!("there is no {third}")), "{gone}");
+    let stopped = busy.run(&["jobs", "stop", "--json", second, "0a", &busy.running]);
+    let lines: Vec<Value> = stopped.said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let state = |id: &str| json!({"id": id, "state": "STOPPED"});
+    assert_eq!((stopped.code, lines), (2, vec![state(second), state(&busy.running)]));
+    assert_eq!(busy.run(&["jobs", "delete", "--json", second]).json(), json!({"id": second}));
 }
 
 #[tokio::test]
@@ -229,10 +234,9 @@ async fn without_an_engine_or_rights_a_command_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &["--distributors", ""]);
     for arguments in commands {
-        assert!(
-            nowhere(arguments).starts_with("error: no engine is running on this machine: start one"),
-            "{arguments:?}"
-        );
+        let place = home.path().join("slipstream-job");
+        let expected = format!("error: no engine is running in {}: start one", place.display());
+        assert!(nowhere(arguments).starts_with(&expected), "{arguments:?}");
     }
     let wrong = run(&up, &["queue", "--ss-user", "jane", "--ss-pass", "wrong"]).failed();
     assert!(wrong.contains("invalid credentials for 'jane'") && wrong.contains("\nhint: check --ss-user"), "{wrong}");

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::commands::{Busy, Ran, command};
-use crate::support::{Up, eventually};
+use crate::support::{Up, eventually, up_command};
 
 /// A command that watches.
 struct Watching {
@@ -153,9 +153,12 @@ fn without_colours(text: &str) -> String {
 #[tokio::test]
 async fn every_listing_fits_80_columns_in_colour() {
     let busy = Busy::new().await;
+    let long = "orchestrate_everything_".repeat(5);
+    let long = busy.run(&["submit", &long, "--target", &format!("credential/{}", &long[..80])]).good();
     for arguments in [
         &["jobs"][..],
         &["jobs", "show", &busy.running],
+        &["jobs", "show", long.trim()],
         &["queue"],
         &["executors"],
         &["actions"],
@@ -199,6 +202,17 @@ async fn one_job_in_a_terminal_has_a_bar() {
 }
 
 #[tokio::test]
+async fn ctrl_c_leaves_the_bar_once_and_says_that_the_job_goes_on() {
+    let busy = Busy::new().await;
+    let job = busy.waiting[0].as_str();
+    let (code, said) = in_terminal(&busy.up, &json!([["QUEUED", "\u{3}"]]), &["jobs", "watch", job]);
+    assert_eq!(code, 1, "{said}");
+    let (before, _) = said.split_once(&format!("{job} goes on")).expect("it says so");
+    let last = before.rsplit("\u{1b}[2K").next().unwrap_or_default();
+    assert_eq!(without_colours(last).trim(), "", "nothing is drawn below the bar: {said:?}");
+}
+
+#[tokio::test]
 async fn ctrl_d_at_the_prompt_for_a_password_is_no_password() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &["--distributors", ""]);
@@ -224,6 +238,10 @@ async fn no_color_is_honoured_and_a_long_wait_is_shown_in_a_terminal_alone() {
     let up = Up::start(folder.path(), &["--distributors", ""]);
     let (code, said) = terminal(command(&up, &["executors"]).env("NO_COLOR", "1"), &json!([]));
     assert_eq!((code, said.contains('\u{1b}'), said.starts_with("EXECUTOR")), (0, false, true), "{said:?}");
+    let another = tempfile::tempdir().expect("a folder");
+    let (code, said) =
+        terminal(up_command(another.path()).env("NO_COLOR", "1"), &json!([["INFO executor begins", "\u{3}"]]));
+    assert_eq!((code, said.contains('\u{1b}')), (0, false), "{said:?}");
     up.signal("STOP");
     let piped = Watching::new(&up, &["executors"]);
     // Whoever sees that it takes long types Ctrl-C.

@@ -1,6 +1,6 @@
 //! `up` as a whole: what it prints, how it stops, what it keeps over a restart, and the commands beside it.
 
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use slipstream_cimi::query::{Order, Search};
@@ -44,6 +44,19 @@ async fn a_newcomer_needs_nothing_but_two_commands() {
     up.line_with("stopping");
     up.signal("INT");
     assert!(up.ended().await.success());
+}
+
+#[tokio::test]
+async fn what_it_says_to_do_in_another_terminal_works_as_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = up_command(&folder.path().join("jane's data"));
+    command.env_remove("SLIPSTREAM_SUPER_PASSWORD");
+    let up = Up::spawn(command);
+    up.line_with("In another terminal:");
+    let script = [up.line_with("export "), up.line_with(" submit ").replace("dummy_test_action", "noop")].join("\n");
+    let output = Command::new("/bin/sh").env_clear().args(["-c", &script]).output().expect("a shell");
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said(&output).starts_with("job/"), "{}", said(&output));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ const WIDE: usize = 120;
 
 /// What `jobs list` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job jobs list --filter \"state='FAILED' and action='noop'\" --limit 5"))]
+#[command(after_help = example!("slipstream-job jobs list --filter \"action='noop'\" --limit 5"))]
 pub struct ListArguments {
     /// Only jobs that fit, e.g. state='FAILED'
     #[arg(long, value_name = "FILTER")]

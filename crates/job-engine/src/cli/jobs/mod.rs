@@ -7,7 +7,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{Client, Document};
@@ -53,6 +53,9 @@ struct ChosenJobs {
     /// Ids, with or without job/
     #[arg(value_name = "ID", required = true, value_parser = parse_id)]
     ids: Vec<String>,
+    /// Print a line of JSON for each job: its id, and its state unless it was deleted
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -69,18 +72,19 @@ pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Does the same with each job; one that fails does not keep the others from it.
+/// Does the same with each job and prints its state, if it is still there; one that fails does not keep the others from
+/// it.
 async fn each(
     what: &'static str,
     chosen: &ChosenJobs,
-    work: impl AsyncFn(&Client, &str) -> anyhow::Result<String>,
+    work: impl AsyncFn(&Client, &str) -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<ExitCode> {
     let client = chosen.connection.client()?;
     let mut code = ExitCode::SUCCESS;
     let patience = Patience::bar(what, chosen.ids.len());
     for id in &chosen.ids {
         match patience.during(work(&client, id)).await {
-            Ok(result) => patience.aside(|| terminal::print(&result))?,
+            Ok(state) => patience.aside(|| terminal::print(&told(id, state.as_deref(), chosen.json)))?,
             Err(error) => {
                 patience.aside(|| eprintln!("{}", failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
@@ -90,16 +94,24 @@ async fn each(
     Ok(code)
 }
 
-async fn stop(client: &Client, id: &str) -> anyhow::Result<String> {
+fn told(id: &str, state: Option<&str>, is_json: bool) -> String {
+    match state {
+        Some(state) if is_json => json!({ "id": id, "state": state }).to_string(),
+        None if is_json => json!({ "id": id }).to_string(),
+        state => format!("{id} {}", state.map_or_else(|| "deleted".to_owned(), terminal::one_line)),
+    }
+}
+
+async fn stop(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
     let answer = client.operation(id, "stop").await?;
     // specification 5.5: some servers answer the standard body instead of the document
     let job = if answer.contains_key("state") { answer } else { client.get(id).await? };
-    Ok(format!("{id} {}", terminal::one_line(text(&job, "state"))))
+    Ok(Some(text(&job, "state").to_owned()))
 }
 
-async fn delete(client: &Client, id: &str) -> anyhow::Result<String> {
+async fn delete(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
     client.delete(id).await?;
-    Ok(format!("{id} deleted"))
+    Ok(None)
 }
 
 /// Reads `job/<name>` or `<name>`.

@@ -92,18 +92,21 @@ fn render_attributes(document: &Document, now: Timestamp, screen: Screen) -> Str
     let attributes: Vec<(String, String)> =
         first.chain(others).map(|(name, value)| (one_line(name), readable(name, value, now))).collect();
     let mut lines = vec![screen.bold(&one_line(text(document, "id")))];
-    lines.extend(aligned(&attributes).into_iter().map(|line| match line.strip_prefix("  state") {
+    lines.extend(aligned(&attributes, screen).into_iter().map(|line| match line.strip_prefix("  state") {
         Some(rest) if rest.trim() == state => format!("  state{}", screen.coloured(state, rest)),
         _ => line,
     }));
     lines.join("\n")
 }
 
-/// Names and values in two columns; a value of several lines stays in its column.
-fn aligned(pairs: &[(String, String)]) -> Vec<String> {
-    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let indent = format!("\n{:width$}    ", "");
-    pairs.iter().map(|(name, value)| format!("  {name:width$}  {}", value.replace('\n', &indent))).collect()
+/// Names and values in two columns; a value that is long or has several lines stays in its column.
+fn aligned(pairs: &[(String, String)], screen: Screen) -> Vec<String> {
+    let mut table = screen.table(&["", ""]);
+    for (name, value) in pairs {
+        table.add_row([format!("  {name}"), value.clone()]);
+    }
+    // below the titles, which are empty
+    finished(table, 1).lines().skip(1).map(str::to_owned).collect()
 }
 
 /// A value as people write it, by its name and shape.
@@ -163,7 +166,7 @@ fn render_ledger(ledger: &Ledger, now: Timestamp, screen: Screen) -> String {
         ("refused writes", ledger.refused_total.to_string()),
     ];
     let mut parts = vec![screen.bold("ledger")];
-    parts.extend(aligned(&pairs.map(|(name, value)| (name.to_owned(), value))));
+    parts.extend(aligned(&pairs.map(|(name, value)| (name.to_owned(), value)), screen));
     if !ledger.attempts.is_empty() {
         parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
     }

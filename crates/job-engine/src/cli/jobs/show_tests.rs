@@ -73,6 +73,26 @@ job/0a
 }
 
 #[test]
+fn a_long_value_stays_in_its_column() {
+    let Value::Object(document) = json!({
+        "id": "job/0a", "action": "orchestrate-".repeat(7), "state": "FAILED",
+        "statusMessage": "the first machine did not answer within a minute,\n  and neither did the others",
+    }) else {
+        panic!("not an object")
+    };
+    let expected = "\
+job/0a
+  action         orchestrate-orchestrate-orchestrate-
+                 orchestrate-orchestrate-orchestrate-
+                 orchestrate-
+  state          FAILED
+  statusMessage  the first machine did not answer
+                 within a minute,
+                   and neither did the others";
+    assert_eq!(render_attributes(&document, now(), Screen { width: Some(53), ..PLAIN_80 }), expected);
+}
+
+#[test]
 fn the_ledger_of_a_job_that_nobody_took_is_short() {
     let expected = "\
 ledger
