@@ -440,7 +440,7 @@ fn with_document(record: &Record, document: Arc<Document>, ledger: &Ledger) -> R
 /// The path of the entry that counts, read without the rest of the ledger.
 #[must_use]
 pub fn entry_of(record: &Record) -> Option<&str> {
-    record.ledger.get("entry").and_then(serde_json::Value::as_str)
+    record.entry()
 }
 
 /// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.

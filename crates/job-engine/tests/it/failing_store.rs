@@ -14,7 +14,7 @@ use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::access::default_acl;
 use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::Semaphore;
 
 use crate::support::{Answered, InProcess, Raw, cookie, eventually};
@@ -136,6 +136,10 @@ impl Store for Failing {
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         self.inner.aggregate(kind, query, asked).await
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        self.inner.unfinished(after, limit).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

@@ -14,7 +14,7 @@ use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::reconcile::{Mended, recorded_entries};
+use slipstream_job_engine::server::reconcile::{self, Mended};
 use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
@@ -156,8 +156,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
     let before = (revision(&kept).await, revision(&also_kept).await);
 
     let coordinator = Embedded::new();
-    let recorded = recorded_entries(&*store).await.expect("read").entries;
-    coordinator.restore(nodes::ENTRIES, recorded).expect("restored");
+    assert_eq!(reconcile::restore(&*store, &coordinator).await.expect("restored"), 0);
     let session = coordinator.connect().await.expect("connected");
     assert_eq!(entries(&*session).await, ["entry-999-0000000000", "entry-999-0000000002"]);
     let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
@@ -254,10 +253,10 @@ async fn a_record_that_cannot_be_an_entry_keeps_nobody_from_starting() {
         record.ledger["entry"] = entry;
         store.replace(record).await.expect("replaced");
     }
-    let recorded = recorded_entries(&*store).await.expect("read");
-    assert_eq!((recorded.entries.len(), recorded.without), (1, 2));
     let second = InProcess::over(store.clone()).await;
-    second.coordinator.restore(nodes::ENTRIES, recorded.entries).expect("restored");
+    let without = reconcile::restore(&*store, &second.coordinator).await.expect("restored");
+    let (session, _) = queue(&second).await;
+    assert_eq!((entries(&*session).await.len(), without), (1, 2));
     assert_eq!(round(&second).await.put, 2, "the one whose record is no entry, and one of the two that share one");
     let mut paths = HashSet::new();
     for id in &ids {
