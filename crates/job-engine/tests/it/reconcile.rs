@@ -79,6 +79,30 @@ async fn an_entry_that_was_put_and_not_recorded_is_adopted() {
     assert_eq!(engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"], put);
 }
 
+/// Two jobs record it, of which the first one counts it as its own: as a job does whose entry was put after the listing.
+#[tokio::test]
+async fn an_entry_that_is_there_and_is_the_jobs_is_not_put_again() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let first = InProcess::over(store.clone()).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(first.client.add("job", &job("noop"), None).await.expect("added"));
+    }
+    first.server.settled().await;
+    let entry = store.get(&ids[1]).await.expect("answers").expect("there").ledger["entry"].clone();
+    let mut record = store.get(&ids[0]).await.expect("answers").expect("there");
+    record.ledger["entry"] = entry;
+    store.replace(record).await.expect("replaced");
+    let engine = InProcess::over(store).await;
+    let (session, queue) = queue(&engine).await;
+    let name = "entry-999-0000000001";
+    engine.coordinator.restore(nodes::ENTRIES, vec![(name.to_owned(), ids[1].clone().into_bytes())]).expect("restored");
+    assert_eq!(round(&engine).await, Mended::default());
+    assert_eq!(entries(&*session).await, [name]);
+    assert!(queue.consume_unclaimed(&format!("{}/{name}", nodes::ENTRIES)).await.expect("consumed"));
+    assert_eq!(round(&engine).await, Mended { put: 2, ..Mended::default() });
+}
+
 /// An attempt may hold it; whoever begins under it is told that it is superseded.
 #[tokio::test]
 async fn a_second_entry_of_a_waiting_job_is_left_alone() {
