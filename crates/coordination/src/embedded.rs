@@ -63,8 +63,9 @@ impl Embedded {
 
     /// Creates persistent nodes with these names and data below `parent` (made if missing), and lifts the parent's
     /// sequence above the highest sequence among the names, so that later sequential names come after them. All or
-    /// none. For the start of a process whose tree is rebuilt from a store.
-    pub fn restore(&self, parent: &str, children: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<(), Error> {
+    /// none, but for those that exist: they stay as they are, and the answer is how many that were. For the start of a
+    /// process whose tree is rebuilt from a store, page by page.
+    pub fn restore(&self, parent: &str, children: Vec<(String, Vec<u8>)>) -> Result<usize, Error> {
         let mut inner = self.lock();
         let session = inner.tree.open();
         let restored = inner.restore(session, parent, children);
@@ -178,26 +179,23 @@ impl Inner {
         Ok(reader)
     }
 
-    fn restore(
-        &mut self,
-        session: SessionId,
-        parent: &str,
-        children: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<(), Error> {
+    fn restore(&mut self, session: SessionId, parent: &str, children: Vec<(String, Vec<u8>)>) -> Result<usize, Error> {
         for (end, _) in parent.match_indices('/').skip(1).chain([(parent.len(), "")]) {
             match self.commit(session, vec![Operation::create(&parent[..end], "", Mode::Persistent)]) {
                 Err(error) if !error.is(Cause::NodeExists) => return Err(error),
                 _ => {}
             }
         }
-        let mut next = 0;
-        let create = |(name, data): (String, Vec<u8>)| {
-            next = next.max(sequence(&name).map_or(0, |sequence| sequence.wrapping_add(1)));
-            Operation::create(format!("{parent}/{name}"), data, Mode::Persistent)
-        };
-        let operations = children.into_iter().map(create).collect();
-        self.commit(session, operations)?;
-        self.tree.lift_sequence(parent, next)
+        let nexts = children.iter().filter_map(|(name, _)| sequence(name)).map(|sequence| sequence.wrapping_add(1));
+        let next = nexts.max().unwrap_or(0);
+        let existing = self.tree.restore(parent, children)?;
+        self.tree.lift_sequence(parent, next)?;
+        let connected = self.sessions.values_mut().filter(|session| *session.state.borrow() == State::Connected);
+        let watchers = connected.flat_map(|session| &mut session.watchers);
+        watchers
+            .filter(|watcher| is_at_or_below(parent, &watcher.path))
+            .for_each(|watcher| watcher.offer(Change::Reset));
+        Ok(existing)
     }
 
     fn publish(&mut self, changes: &[Change]) {

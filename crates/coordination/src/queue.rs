@@ -30,9 +30,11 @@ use actor::{Actor, Command, Standing};
 use requests::{End, Requests, existing};
 
 mod actor;
+mod entry_name;
 mod mirror;
-pub use mirror::is_entry_name;
 mod requests;
+
+pub use entry_name::EntryName;
 
 /// A queue of small values in order of priority, of which each is held by at most one taker.
 /// Cheap to clone: clones share one mirror of the queue. Ends when the last clone and the last claim are dropped.
@@ -74,7 +76,7 @@ impl LockingQueue {
     /// refused as [`Cause::BadPath`]. After [`Error::ConnectionLoss`] the entry may or may not exist.
     pub async fn put(&self, value: &[u8], priority: u16) -> Result<String, Error> {
         let requests = &self.shared.requests;
-        let path = requests.entry_path(&format!("entry-{priority:03}-"));
+        let path = format!("{}/entry-{priority:03}-", requests.entries);
         if priority > 999 {
             return Err(Error::Refused { path, index: 0, cause: Cause::BadPath });
         }
@@ -103,7 +105,7 @@ impl LockingQueue {
     /// from coming straight back, avoid it before its claim is released.
     pub fn avoid(&self, entry: &str, duration: Duration) {
         if let Some(name) = self.shared.requests.entry_name(entry) {
-            self.shared.tell(Command::Avoid { name: name.into(), until: Instant::now() + duration });
+            self.shared.tell(Command::Avoid { name, until: Instant::now() + duration });
         }
     }
 
@@ -126,10 +128,9 @@ impl LockingQueue {
             Err(error) if error.is(Cause::NoNode) => Vec::new(),
             names => names?,
         };
-        let mut entries: Vec<_> = names.iter().map(|name| requests.entry_path(name)).collect();
-        entries.retain(|path| requests.entry_name(path).is_some());
+        let mut entries: Vec<_> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
         entries.sort_unstable();
-        Ok(entries)
+        Ok(entries.into_iter().map(|name| requests.entry_path(name)).collect())
     }
 
     /// Deletes an entry, claimed or not, if it holds `value`: for a job that was stopped or deleted. Whoever holds it
@@ -169,7 +170,7 @@ impl LockingQueue {
         }
     }
 
-    fn own_entry<'path>(&self, path: &'path str) -> Result<&'path str, Error> {
+    fn own_entry(&self, path: &str) -> Result<EntryName, Error> {
         let refused = || Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath };
         self.shared.requests.entry_name(path).ok_or_else(refused)
     }
@@ -199,7 +200,7 @@ impl Shared {
 #[must_use = "a claim that is dropped is released"]
 pub struct Claim {
     queue: LockingQueue,
-    name: Box<str>,
+    name: EntryName,
     path: String,
     value: Vec<u8>,
     zxid: i64,
@@ -210,12 +211,12 @@ pub struct Claim {
 impl Claim {
     fn new(
         queue: LockingQueue,
-        name: Box<str>,
+        name: EntryName,
         value: Vec<u8>,
         zxid: i64,
         standing: watch::Receiver<Standing>,
     ) -> Self {
-        let path = queue.shared.requests.entry_path(&name);
+        let path = queue.shared.requests.entry_path(name);
         Self { queue, name, path, value, zxid, standing, settled: false }
     }
 
@@ -251,7 +252,7 @@ impl Claim {
     /// Touches nothing: for a claim known to be lost, or left to the session's close.
     pub fn abandon(mut self) {
         self.settled = true;
-        self.queue.shared.tell(Command::Abandon { name: self.name.clone() });
+        self.queue.shared.tell(Command::Abandon { name: self.name });
     }
 
     /// Ends when the claim is known to be gone: its node was deleted or its session has expired.
@@ -275,11 +276,11 @@ impl Claim {
             return Err(Error::Expired);
         }
         let lost = self.standing.borrow().lost;
-        self.queue.shared.tell(Command::Settling { name: self.name.clone() });
-        let settled = if lost { Settled::Lost } else { requests.settle(&self.name, self.zxid, end).await? };
+        self.queue.shared.tell(Command::Settling { name: self.name });
+        let settled = if lost { Settled::Lost } else { requests.settle(self.name, self.zxid, end).await? };
         let consumed = end == End::Consume && settled == Settled::Done;
         self.settled = true;
-        self.queue.shared.tell(Command::Settled { name: self.name.clone(), consumed });
+        self.queue.shared.tell(Command::Settled { name: self.name, consumed });
         Ok(settled)
     }
 }
@@ -287,7 +288,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.queue.shared.tell(Command::Release { name: self.name.clone(), zxid: self.zxid });
+            self.queue.shared.tell(Command::Release { name: self.name, zxid: self.zxid });
         }
     }
 }

@@ -9,8 +9,10 @@
 //!   counter is a signed 32-bit number and goes on at its negative end after 2147483647. Deleting resets nothing.
 //! * An ephemeral node belongs to the session that created it, goes with it, and has no children.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::num::NonZero;
 
 use crate::session::{Cause, Change, DATA_LIMIT, Error, Mode, Node, Operation, is_path};
 
@@ -19,7 +21,7 @@ mod tests;
 
 /// A session of one tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(u64);
+pub struct SessionId(NonZero<u64>);
 
 /// Nodes, and the sessions that own the ephemeral ones.
 #[derive(Default)]
@@ -63,8 +65,8 @@ enum Undo {
 impl Tree {
     /// Opens a session.
     pub fn open(&mut self) -> SessionId {
+        let session = SessionId(NonZero::<u64>::MIN.saturating_add(self.opened));
         self.opened += 1;
-        let session = SessionId(self.opened);
         self.owned.insert(session, BTreeSet::new());
         session
     }
@@ -122,9 +124,37 @@ impl Tree {
         self.zxid
     }
 
+    /// Creates persistent nodes with these names and data below a node, all or none, as one transaction. Those that exist
+    /// stay as they are; answers how many that were.
+    pub fn restore(&mut self, parent: &str, children: Vec<(String, Vec<u8>)>) -> Result<usize, Error> {
+        for (name, data) in &children {
+            let path = format!("{parent}/{name}");
+            if name.contains('/') || !is_path(&path) {
+                return Err(refused(&path, Cause::BadPath));
+            }
+            if data.len() > DATA_LIMIT {
+                return Err(refused(&path, Cause::TooLarge));
+            }
+        }
+        let created = self.zxid + 1;
+        let Some(branch) = self.find_mut(parent) else { return Err(refused(parent, Cause::NoNode)) };
+        let below = branch.below.get_or_insert_default();
+        let mut existing = 0;
+        for (name, data) in children {
+            match below.children.entry(name.into_boxed_str()) {
+                Entry::Vacant(place) => {
+                    place.insert(Branch { data: data.into_boxed_slice(), created, ..Branch::default() });
+                }
+                Entry::Occupied(_) => existing += 1,
+            }
+        }
+        self.zxid = created;
+        Ok(existing)
+    }
+
     /// Lifts the counter of a parent so that its next sequential child gets at least `next`.
     pub fn lift_sequence(&mut self, parent: &str, next: i32) -> Result<(), Error> {
-        let Some(branch) = self.find_mut(parent) else { return Err(refused_read(parent, Cause::NoNode)) };
+        let Some(branch) = self.find_mut(parent) else { return Err(refused(parent, Cause::NoNode)) };
         let below = branch.below.get_or_insert_default();
         below.next = below.next.max(next);
         Ok(())
@@ -238,10 +268,10 @@ impl Tree {
 
     fn read(&self, path: &str) -> Result<&Branch, Error> {
         if !is_path(path) {
-            return Err(refused_read(path, Cause::BadPath));
+            return Err(refused(path, Cause::BadPath));
         }
         let found = names(path).try_fold(&self.root, |branch, name| branch.below.as_ref()?.children.get(name));
-        found.ok_or_else(|| refused_read(path, Cause::NoNode))
+        found.ok_or_else(|| refused(path, Cause::NoNode))
     }
 
     fn versioned(&mut self, path: &str, version: Option<i32>) -> Result<&mut Branch, Cause> {
@@ -289,6 +319,6 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-fn refused_read(path: &str, cause: Cause) -> Error {
+fn refused(path: &str, cause: Cause) -> Error {
     Error::Refused { path: path.to_owned(), index: 0, cause }
 }

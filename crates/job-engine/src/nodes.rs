@@ -1,6 +1,6 @@
 //! Paths in the node tree on which server, executor and distributor agree.
 
-use slipstream_coordination::queue::is_entry_name;
+use slipstream_coordination::queue::EntryName;
 
 /// Root of the queue, as the original engines have it.
 pub const JOB: &str = "/job";
@@ -26,5 +26,17 @@ pub const DISTRIBUTORS: &str = "/slipstream/distributors";
 /// Whether this is the path of an entry of the queue.
 #[must_use]
 pub fn is_entry(path: &str) -> bool {
-    path.strip_prefix(ENTRIES).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_entry_name)
+    entry_name(path).is_some()
+}
+
+/// The name of the entry of this path; none if it is not that of an entry of the queue.
+#[must_use]
+pub fn entry_name(path: &str) -> Option<EntryName> {
+    EntryName::parse(path.strip_prefix(ENTRIES)?.strip_prefix('/')?)
+}
+
+/// The path of the entry of this name.
+#[must_use]
+pub fn entry_path(name: EntryName) -> String {
+    format!("{ENTRIES}/{name}")
 }

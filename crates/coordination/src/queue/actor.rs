@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::entry_name::EntryName;
 use super::mirror::Mirror;
 use super::requests::{Attempt, End, Requests};
 use super::{Claim, LockingQueue, Settled, Shared};
@@ -19,15 +20,15 @@ pub(super) enum Command {
     /// Somebody waits.
     Take(oneshot::Sender<Claim>),
     /// Pass over this entry until then.
-    Avoid { name: Box<str>, until: Instant },
+    Avoid { name: EntryName, until: Instant },
     /// The holder of a claim is about to end it: nobody listens any more for what becomes of it.
-    Settling { name: Box<str> },
+    Settling { name: EntryName },
     /// It has ended it.
-    Settled { name: Box<str>, consumed: bool },
+    Settled { name: EntryName, consumed: bool },
     /// A claim was dropped.
-    Release { name: Box<str>, zxid: i64 },
+    Release { name: EntryName, zxid: i64 },
     /// A claim is left to whoever deletes its node.
-    Abandon { name: Box<str> },
+    Abandon { name: EntryName },
 }
 
 /// What is known to have become of a claim.
@@ -44,10 +45,10 @@ struct Held {
 
 /// A request that was answered.
 enum Done {
-    Listed { entries: Vec<String>, claims: Vec<String> },
-    Claimed { name: Box<str>, attempt: Attempt },
-    Released { name: Box<str>, settled: Result<Settled, Error> },
-    Verified { name: Box<str>, zxid: i64, holds: bool },
+    Listed { entries: Vec<EntryName>, claims: Vec<EntryName> },
+    Claimed { name: EntryName, attempt: Attempt },
+    Released { name: EntryName, settled: Result<Settled, Error> },
+    Verified { name: EntryName, zxid: i64, holds: bool },
 }
 
 /// Most commands or changes that are dealt with before anything else is looked at.
@@ -62,7 +63,7 @@ pub(super) struct Actor {
     waiting: VecDeque<oneshot::Sender<Claim>>,
     /// Those who have gone are looked for when more than so many wait, so that they do not pile up.
     pruned_at: usize,
-    held: BTreeMap<Box<str>, Held>,
+    held: BTreeMap<EntryName, Held>,
     /// Fails only when the session has expired.
     work: FuturesUnordered<BoxFuture<'static, Result<Done, Error>>>,
     claiming: usize,
@@ -131,7 +132,7 @@ impl Actor {
             self.claiming += 1;
             let requests = self.requests.clone();
             self.work.push(Box::pin(async move {
-                let attempt = requests.claim(&name).await?;
+                let attempt = requests.claim(name).await?;
                 Ok(Done::Claimed { name, attempt })
             }));
         }
@@ -146,7 +147,7 @@ impl Actor {
                     self.pruned_at = 2 * self.waiting.len() + AT_ONCE;
                 }
             }
-            Command::Avoid { name, until } => self.mirror.avoid(&name, until),
+            Command::Avoid { name, until } => self.mirror.avoid(name, until),
             Command::Release { name, zxid } => {
                 self.held.remove(&name);
                 self.release(name, zxid);
@@ -154,22 +155,22 @@ impl Actor {
             Command::Settling { name } => drop(self.held.remove(&name)),
             Command::Settled { name, consumed } => {
                 if consumed {
-                    self.mirror.entry_deleted(&name);
+                    self.mirror.entry_deleted(name);
                 }
-                self.mirror.put_down(&name);
+                self.mirror.put_down(name);
             }
             Command::Abandon { name } => {
-                self.mirror.put_down_as_taken(&name);
+                self.mirror.put_down_as_taken(name);
                 self.held.remove(&name);
             }
         }
     }
 
-    fn release(&mut self, name: Box<str>, zxid: i64) {
+    fn release(&mut self, name: EntryName, zxid: i64) {
         self.releasing += 1;
         let requests = self.requests.clone();
         self.work.push(Box::pin(async move {
-            let settled = requests.settle(&name, zxid, End::Release).await;
+            let settled = requests.settle(name, zxid, End::Release).await;
             Ok(Done::Released { name, settled })
         }));
     }
@@ -223,30 +224,30 @@ impl Actor {
             Done::Listed { entries, claims } => {
                 self.listing = false;
                 self.mirror.relist(entries, claims);
-                for name in self.held.keys().cloned().collect::<Vec<_>>() {
-                    self.tell_if_entry_gone(&name);
-                    self.verify(&name);
+                for name in self.held.keys().copied().collect::<Vec<_>>() {
+                    self.tell_if_entry_gone(name);
+                    self.verify(name);
                 }
             }
             Done::Claimed { name, attempt } => {
                 self.claiming -= 1;
                 match attempt {
                     Attempt::Held { value, zxid } => self.hand_out(name, value, zxid),
-                    Attempt::Taken => self.mirror.put_down_as_taken(&name),
+                    Attempt::Taken => self.mirror.put_down_as_taken(name),
                     Attempt::EntryGone => {
-                        self.mirror.entry_deleted(&name);
-                        self.mirror.put_down(&name);
+                        self.mirror.entry_deleted(name);
+                        self.mirror.put_down(name);
                     }
                 }
             }
             Done::Released { name, settled } => {
                 self.releasing -= 1;
                 match settled {
-                    Ok(_) => self.mirror.put_down(&name),
+                    Ok(_) => self.mirror.put_down(name),
                     Err(Error::Expired) => return Err(Error::Expired),
                     Err(error) => {
                         tracing::warn!(entry = %name, %error, "a claim cannot be released and stays");
-                        self.mirror.put_down_as_taken(&name);
+                        self.mirror.put_down_as_taken(name);
                     }
                 }
             }
@@ -260,13 +261,13 @@ impl Actor {
     }
 
     /// To the first who still waits; dropped, and so given back, if nobody does.
-    fn hand_out(&mut self, name: Box<str>, value: Vec<u8>, zxid: i64) {
+    fn hand_out(&mut self, name: EntryName, value: Vec<u8>, zxid: i64) {
         let Some(shared) = self.shared.upgrade() else { return self.release(name, zxid) };
         let (sender, standing) = watch::channel(Standing::default());
-        self.held.insert(name.clone(), Held { zxid, standing: sender });
-        self.tell_if_entry_gone(&name);
-        if self.mirror.is_unsure(&name) {
-            self.verify(&name);
+        self.held.insert(name, Held { zxid, standing: sender });
+        self.tell_if_entry_gone(name);
+        if self.mirror.is_unsure(name) {
+            self.verify(name);
         }
         let mut claim = Claim::new(LockingQueue { shared }, name, value, zxid, standing);
         while let Some(taker) = self.waiting.pop_front() {
@@ -277,18 +278,18 @@ impl Actor {
         }
     }
 
-    fn tell_if_entry_gone(&self, name: &str) {
-        if let Some(held) = self.held.get(name).filter(|_| !self.mirror.has_entry(name)) {
+    fn tell_if_entry_gone(&self, name: EntryName) {
+        if let Some(held) = self.held.get(&name).filter(|_| !self.mirror.has_entry(name)) {
             held.standing.send_modify(|standing| standing.entry_gone = true);
         }
     }
 
     /// A deletion may be of the claim before ours: only a look tells whether ours is gone.
-    fn verify(&self, name: &str) {
-        let Some(&Held { zxid, .. }) = self.held.get(name) else { return };
-        let (requests, name) = (self.requests.clone(), Box::from(name));
+    fn verify(&self, name: EntryName) {
+        let Some(&Held { zxid, .. }) = self.held.get(&name) else { return };
+        let requests = self.requests.clone();
         self.work.push(Box::pin(async move {
-            let holds = requests.holds(&name, zxid).await?;
+            let holds = requests.holds(name, zxid).await?;
             Ok(Done::Verified { name, zxid, holds })
         }));
     }

@@ -1,12 +1,14 @@
 //! [`Mirror`]: which entries are free, told by increments. Pure: it decides, the actor asks and tells.
 //!
 //! An entry is free if its node exists, no claim node of its name does, nobody in this process has it in hand, and it
-//! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone; the few others have
-//! their facts beside. Each change moves one name: O(log n).
+//! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone, eight bytes; the few
+//! others have their facts beside. Each change moves one name: O(log n).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
+
+use super::entry_name::EntryName;
 
 #[cfg(test)]
 mod tests;
@@ -36,9 +38,9 @@ const FREE: Facts = Facts { entry: true, taken: false, hand: Hand::Empty, avoide
 /// The queue as this process knows it.
 #[derive(Default)]
 pub(super) struct Mirror {
-    free: BTreeSet<Box<str>>,
-    others: BTreeMap<Box<str>, Facts>,
-    avoided: BTreeSet<(Instant, Box<str>)>,
+    free: BTreeSet<EntryName>,
+    others: BTreeMap<EntryName, Facts>,
+    avoided: BTreeSet<(Instant, EntryName)>,
     entries: usize,
 }
 
@@ -49,49 +51,49 @@ impl Mirror {
     }
 
     /// Whether the entry exists.
-    pub(super) fn has_entry(&self, name: &str) -> bool {
-        self.free.contains(name) || self.others.get(name).is_some_and(|facts| facts.entry)
+    pub(super) fn has_entry(&self, name: EntryName) -> bool {
+        self.free.contains(&name) || self.others.get(&name).is_some_and(|facts| facts.entry)
     }
 
     /// The first free entry, from now on in hand.
-    pub(super) fn take_in_hand(&mut self) -> Option<Box<str>> {
+    pub(super) fn take_in_hand(&mut self) -> Option<EntryName> {
         let name = self.free.pop_first()?;
-        self.others.insert(name.clone(), Facts { hand: Hand::Full, ..FREE });
+        self.others.insert(name, Facts { hand: Hand::Full, ..FREE });
         Some(name)
     }
 
     /// No longer in hand.
-    pub(super) fn put_down(&mut self, name: &str) {
+    pub(super) fn put_down(&mut self, name: EntryName) {
         self.change(name, |facts| facts.hand = Hand::Empty);
     }
 
     /// Whether a claim that this process has in hand may have been deleted before it was known to be ours.
-    pub(super) fn is_unsure(&self, name: &str) -> bool {
-        self.others.get(name).is_some_and(|facts| facts.hand == Hand::Unsure)
+    pub(super) fn is_unsure(&self, name: EntryName) -> bool {
+        self.others.get(&name).is_some_and(|facts| facts.hand == Hand::Unsure)
     }
 
     /// No longer in hand, for somebody has a claim node there. Answers and events come by different ways: if a claim
     /// node was deleted or everything was listed since the question was asked, then that is as new and holds.
-    pub(super) fn put_down_as_taken(&mut self, name: &str) {
+    pub(super) fn put_down_as_taken(&mut self, name: EntryName) {
         self.change(name, |facts| {
             facts.taken |= facts.hand == Hand::Full;
             facts.hand = Hand::Empty;
         });
     }
 
-    pub(super) fn entry_created(&mut self, name: &str) {
+    pub(super) fn entry_created(&mut self, name: EntryName) {
         self.change(name, |facts| facts.entry = true);
     }
 
-    pub(super) fn entry_deleted(&mut self, name: &str) {
+    pub(super) fn entry_deleted(&mut self, name: EntryName) {
         self.change(name, |facts| facts.entry = false);
     }
 
-    pub(super) fn claim_created(&mut self, name: &str) {
+    pub(super) fn claim_created(&mut self, name: EntryName) {
         self.change(name, |facts| facts.taken = true);
     }
 
-    pub(super) fn claim_deleted(&mut self, name: &str) {
+    pub(super) fn claim_deleted(&mut self, name: EntryName) {
         self.change(name, |facts| {
             facts.taken = false;
             if facts.hand == Hand::Full {
@@ -101,13 +103,13 @@ impl Mirror {
     }
 
     /// Not free until then.
-    pub(super) fn avoid(&mut self, name: &str, until: Instant) {
+    pub(super) fn avoid(&mut self, name: EntryName, until: Instant) {
         let mut before = None;
         self.change(name, |facts| before = facts.avoided.replace(until));
         if let Some(before) = before {
-            self.avoided.remove(&(before, name.into()));
+            self.avoided.remove(&(before, name));
         }
-        self.avoided.insert((until, name.into()));
+        self.avoided.insert((until, name));
     }
 
     /// When the next avoided entry may be free again.
@@ -119,13 +121,13 @@ impl Mirror {
     pub(super) fn return_avoided(&mut self, now: Instant) {
         while self.next_return().is_some_and(|until| until <= now) {
             if let Some((_, name)) = self.avoided.pop_first() {
-                self.change(&name, |facts| facts.avoided = None);
+                self.change(name, |facts| facts.avoided = None);
             }
         }
     }
 
     /// Takes over a whole listing; what this process has in hand or avoids stays so.
-    pub(super) fn relist(&mut self, entries: Vec<String>, claims: Vec<String>) {
+    pub(super) fn relist(&mut self, entries: Vec<EntryName>, claims: Vec<EntryName>) {
         let mut facts = std::mem::take(&mut self.others);
         facts.retain(|_, facts| {
             (facts.entry, facts.taken) = (false, false);
@@ -135,36 +137,28 @@ impl Mirror {
             *facts != Facts::default()
         });
         self.others = facts;
-        self.free = entries.into_iter().map(Box::from).collect();
+        self.free = entries.into_iter().collect();
         self.entries = self.free.len();
-        for name in self.others.keys().cloned().collect::<Vec<_>>() {
+        for name in self.others.keys().copied().collect::<Vec<_>>() {
             if self.free.remove(&name) {
                 self.others.entry(name).and_modify(|facts| facts.entry = true);
             }
         }
         for name in claims {
-            self.claim_created(&name);
+            self.claim_created(name);
         }
     }
 
-    fn change(&mut self, name: &str, change: impl FnOnce(&mut Facts)) {
-        let known = if self.free.remove(name) { Some(FREE) } else { self.others.remove(name) };
+    fn change(&mut self, name: EntryName, change: impl FnOnce(&mut Facts)) {
+        let known = if self.free.remove(&name) { Some(FREE) } else { self.others.remove(&name) };
         let before = known.unwrap_or_default();
         let mut facts = before;
         change(&mut facts);
         self.entries = self.entries + usize::from(facts.entry) - usize::from(before.entry);
         if facts == FREE {
-            self.free.insert(name.into());
+            self.free.insert(name);
         } else if facts != Facts::default() {
-            self.others.insert(name.into(), facts);
+            self.others.insert(name, facts);
         }
     }
-}
-
-/// Whether this is the name of an entry, `^entry-[0-9]{3}-(-?[0-9]{10})$`. Anything else in the folders is not ours.
-#[must_use]
-pub fn is_entry_name(name: &str) -> bool {
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = name.strip_prefix("entry-").and_then(|rest| rest.split_once('-'));
-    parts.is_some_and(|(priority, rest)| digits(priority, 3) && digits(rest.strip_prefix('-').unwrap_or(rest), 10))
 }

@@ -6,7 +6,7 @@ use futures_util::future::join;
 use tokio::sync::watch;
 
 use super::Settled;
-use super::mirror::is_entry_name;
+use super::entry_name::EntryName;
 use crate::retry::{Pause, connected};
 use crate::session::{Cause, Error, Mode, Node, Operation, Session, State, Watch, make_path};
 
@@ -43,22 +43,22 @@ impl Requests {
         self.session.state()
     }
 
-    pub(super) fn entry_path(&self, name: &str) -> String {
+    pub(super) fn entry_path(&self, name: EntryName) -> String {
         format!("{}/{name}", self.entries)
     }
 
-    pub(super) fn claim_path(&self, name: &str) -> String {
+    pub(super) fn claim_path(&self, name: EntryName) -> String {
         format!("{}/{name}", self.taken)
     }
 
     /// The name in the path of an entry of this queue.
-    pub(super) fn entry_name<'path>(&self, path: &'path str) -> Option<&'path str> {
-        path.strip_prefix(&self.entries)?.strip_prefix('/').filter(|name| is_entry_name(name))
+    pub(super) fn entry_name(&self, path: &str) -> Option<EntryName> {
+        EntryName::parse(path.strip_prefix(&self.entries)?.strip_prefix('/')?)
     }
 
     /// The name in the path of a claim node of this queue.
-    pub(super) fn claim_name<'path>(&self, path: &'path str) -> Option<&'path str> {
-        path.strip_prefix(&self.taken)?.strip_prefix('/').filter(|name| is_entry_name(name))
+    pub(super) fn claim_name(&self, path: &str) -> Option<EntryName> {
+        EntryName::parse(path.strip_prefix(&self.taken)?.strip_prefix('/')?)
     }
 
     pub(super) async fn make_folders(&self) -> Result<(), Error> {
@@ -66,12 +66,12 @@ impl Requests {
         make_path(&*self.session, &self.entries).await
     }
 
-    pub(super) fn creation_of_claim(&self, name: &str) -> Operation {
+    pub(super) fn creation_of_claim(&self, name: EntryName) -> Operation {
         Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
     }
 
     /// Claims an entry. Fails only when the session has expired.
-    pub(super) async fn claim(&self, name: &str) -> Result<Attempt, Error> {
+    pub(super) async fn claim(&self, name: EntryName) -> Result<Attempt, Error> {
         let mut pause = Pause::new();
         // once a create of ours may have been carried out, a node that exists may be our own
         let mut asked = false;
@@ -83,7 +83,7 @@ impl Requests {
         }
     }
 
-    async fn try_to_claim(&self, name: &str, asked: &mut bool) -> Result<Attempt, Error> {
+    async fn try_to_claim(&self, name: EntryName, asked: &mut bool) -> Result<Attempt, Error> {
         match self.session.commit(vec![self.creation_of_claim(name)]).await {
             Err(error) if error.is(Cause::NodeExists) && !*asked => return Ok(Attempt::Taken),
             Err(error) if error.is(Cause::NodeExists) => {}
@@ -108,7 +108,7 @@ impl Requests {
 
     /// Ends the claim that this transaction created, and no other: an earlier request of ours may have ended it
     /// without our hearing of it, and somebody else may hold the entry by now.
-    pub(super) async fn settle(&self, name: &str, zxid: i64, end: End) -> Result<Settled, Error> {
+    pub(super) async fn settle(&self, name: EntryName, zxid: i64, end: End) -> Result<Settled, Error> {
         let mut pause = Pause::new();
         // once a deletion of ours may have been carried out, what is missing was deleted by us
         let mut asked = false;
@@ -120,7 +120,7 @@ impl Requests {
         }
     }
 
-    async fn try_to_settle(&self, name: &str, zxid: i64, end: End, asked: &mut bool) -> Result<Settled, Error> {
+    async fn try_to_settle(&self, name: EntryName, zxid: i64, end: End, asked: &mut bool) -> Result<Settled, Error> {
         let (entry, claim) = (self.entry_path(name), self.claim_path(name));
         let found = existing(self.session.data(&claim).await)?;
         if found.is_none_or(|found| found.created != zxid) {
@@ -147,7 +147,7 @@ impl Requests {
     }
 
     /// Whether the claim that this transaction created still exists. Fails only when the session has expired.
-    pub(super) async fn holds(&self, name: &str, zxid: i64) -> Result<bool, Error> {
+    pub(super) async fn holds(&self, name: EntryName, zxid: i64) -> Result<bool, Error> {
         let mut pause = Pause::new();
         loop {
             match existing(self.session.data(&self.claim_path(name)).await) {
@@ -158,15 +158,11 @@ impl Requests {
     }
 
     /// Names in both folders, entries first. Fails only when the session has expired.
-    pub(super) async fn list(&self) -> Result<(Vec<String>, Vec<String>), Error> {
+    pub(super) async fn list(&self) -> Result<(Vec<EntryName>, Vec<EntryName>), Error> {
         let mut pause = Pause::new();
         loop {
             match join(self.session.children(&self.entries), self.session.children(&self.taken)).await {
-                (Ok(mut entries), Ok(mut claims)) => {
-                    entries.retain(|name| is_entry_name(name));
-                    claims.retain(|name| is_entry_name(name));
-                    return Ok((entries, claims));
-                }
+                (Ok(entries), Ok(claims)) => return Ok((parsed(entries), parsed(claims))),
                 (Err(error), _) | (_, Err(error)) => self.mend(error, &mut pause).await?,
             }
         }
@@ -198,6 +194,11 @@ impl Requests {
         }
         pause.wait(&*self.session).await
     }
+}
+
+/// The names of entries among these.
+fn parsed(names: Vec<String>) -> Vec<EntryName> {
+    names.into_iter().filter_map(|name| EntryName::parse(&name)).collect()
 }
 
 /// A node that may be missing.

@@ -14,11 +14,11 @@ use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::Embedded;
 use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::executor;
 use slipstream_job_engine::server::sessions::ADMINISTRATOR;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
 use slipstream_job_engine::server::{self, DEFAULT_MAX_ATTEMPTS, Server, reconcile};
 use slipstream_job_engine::stop::Stop;
-use slipstream_job_engine::{executor, nodes};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -70,8 +70,7 @@ impl Engine {
     pub async fn open(path: &Path, metered: bool) -> anyhow::Result<Self> {
         let store = Arc::new(SqliteStore::open(path)?);
         let tree = Embedded::new();
-        let recorded = reconcile::recorded_entries(&*store).await?;
-        tree.restore(nodes::ENTRIES, recorded.entries)?;
+        let without = reconcile::restore(&*store, &tree).await?;
         let gone = Arc::new(Counter::default());
         let coordinator = Arc::new(MeteredCoordinator::new(tree, gone.clone(), metered));
         let clock = Clock::system();
@@ -79,7 +78,7 @@ impl Engine {
         let seen: Arc<dyn server::store::Store> =
             if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };
         let server = Server::start(seen, coordinator.clone(), clock, options).await?;
-        if recorded.without > 0 {
+        if without > 0 {
             server.reconcile_once(SignedDuration::ZERO).await?;
         }
         let transport = server.transport();

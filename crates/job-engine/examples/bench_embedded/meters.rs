@@ -22,7 +22,7 @@ use slipstream_coordination::session::{Error, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::watch;
 
 use crate::counter::Counter;
@@ -119,6 +119,10 @@ impl Store for MeteredStore {
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         metered(Part::Store, self.0.aggregate(kind, query, asked)).await
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        metered(Part::Store, self.0.unfinished(after, limit)).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use slipstream_coordination::session;
 use tokio::task::JoinError;
 
 use crate::server::StartError;
-use crate::server::reconcile::ReconcileError;
+use crate::server::reconcile::{ReconcileError, RestoreError};
 use crate::server::store::StoreError;
 use crate::server::store::sqlite::OpenError;
 use crate::up::data_dir::DataDirError;
@@ -39,12 +38,9 @@ pub enum EngineError {
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The jobs that are to be queued again cannot be read.
-    #[error("cannot read the jobs that wait")]
-    Waiting(#[source] StoreError),
-    /// They cannot be queued.
-    #[error("cannot rebuild the queue")]
-    Queue(#[source] session::Error),
+    /// The jobs that wait cannot be queued again.
+    #[error(transparent)]
+    Queue(#[from] RestoreError),
     /// Those that had no entry cannot be queued.
     #[error("cannot queue the jobs that wait")]
     Reconcile(#[source] ReconcileError),

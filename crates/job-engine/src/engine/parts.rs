@@ -20,6 +20,7 @@ use super::error::EngineError;
 use super::gate::Gate;
 use super::waiting::Waiting;
 use crate::distributor::{self, Surroundings};
+use crate::executor;
 use crate::registry::host_name;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::store::sqlite::SqliteStore;
@@ -27,7 +28,6 @@ use crate::server::{self, Server, reconcile};
 use crate::stop::Stop;
 use crate::up::data_dir::{DataDir, Password};
 use crate::up::marks::StoreMarks;
-use crate::{executor, nodes};
 
 /// How long CIMI, which is in this very process, may be out of reach before a claim is released.
 const CIMI_GRACE: Duration = Duration::from_mins(2);
@@ -116,12 +116,11 @@ impl Parts {
         password: &Password,
     ) -> Result<Self, EngineError> {
         let coordinator = Embedded::new();
-        let recorded = reconcile::recorded_entries(&**store).await.map_err(EngineError::Waiting)?;
-        coordinator.restore(nodes::ENTRIES, recorded.entries).map_err(EngineError::Queue)?;
+        let without = reconcile::restore(&**store, &coordinator).await?;
         let options = server::Options { password: password.secret().clone(), max_attempts: builder.attempts };
         let coordinator = Arc::new(coordinator);
         let server = Server::start(store.clone(), coordinator.clone(), builder.clock.clone(), options).await?;
-        if recorded.without > 0 {
+        if without > 0 {
             server.reconcile_once(SignedDuration::ZERO).await.map_err(EngineError::Reconcile)?;
         }
         let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.secret().clone() };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Cause, Node, State};
 use slipstream_coordination::{Coordinator, Election, Error, LockingQueue, Session};
 use tokio::sync::Mutex;
@@ -107,10 +108,10 @@ impl Entries {
         self.within_limit(async |connection| Election::new(connection.session, path, "").contenders().await).await
     }
 
-    /// Paths of all entries, from a fresh listing.
-    pub async fn list(&self) -> Result<BTreeSet<String>, EntriesError> {
+    /// Names of all entries, from a fresh listing. What else lies there is not ours.
+    pub async fn list(&self) -> Result<BTreeSet<EntryName>, EntriesError> {
         let names = self.names_in(nodes::ENTRIES).await?;
-        Ok(names.into_iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect())
+        Ok(names.into_iter().filter_map(|name| EntryName::parse(&name)).collect())
     }
 
     /// The session, for elections and for the generation's node.

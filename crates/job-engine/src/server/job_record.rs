@@ -117,12 +117,6 @@ pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
     read(&record.id, &record.ledger)
 }
 
-/// The path of the entry that counts, of a job as it is stored.
-#[must_use]
-pub fn entry_of(record: &Record) -> Option<&str> {
-    record.ledger.get("entry").and_then(Value::as_str)
-}
-
 fn read(id: &str, ledger: &Value) -> Result<Ledger, UnreadableLedger> {
     if ledger.is_null() {
         return Ok(Ledger::default());

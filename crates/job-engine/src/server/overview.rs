@@ -13,7 +13,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
-use slipstream_coordination::queue::is_entry_name;
+use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::Node;
 
 use super::Shared;
@@ -317,18 +317,13 @@ async fn waiting(shared: &Shared, claimed: &HashSet<String>) -> Result<Waiting, 
     let entries = shared.entries.names_in(nodes::ENTRIES).await.map_err(unavailable)?;
     let mut priorities: BTreeMap<u16, u64> = BTreeMap::new();
     for name in entries.iter().filter(|name| !claimed.contains(*name)) {
-        if let Some(priority) = priority(name) {
-            *priorities.entry(priority).or_default() += 1;
+        if let Some(name) = EntryName::parse(name) {
+            *priorities.entry(name.priority()).or_default() += 1;
         }
     }
     let count = priorities.values().sum();
     let priorities = priorities.into_iter().map(|(priority, count)| Priority { priority, count }).collect();
     Ok(Waiting { count, priorities, oldest: oldest_waiting(shared).await? })
-}
-
-/// `entry-PPP-NNNNNNNNNN`
-fn priority(name: &str) -> Option<u16> {
-    if is_entry_name(name) { name.split('-').nth(1)?.parse().ok() } else { None }
 }
 
 async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError> {
@@ -370,7 +365,7 @@ impl Claims {
 
 async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
     let mut names = shared.entries.names_in(nodes::TAKEN).await.map_err(unavailable)?;
-    names.retain(|name| is_entry_name(name));
+    names.retain(|name| EntryName::parse(name).is_some());
     let first = &names[..names.len().min(MOST_CLAIMS)];
     let seen = shared.entries.nodes_in(nodes::TAKEN, first).await.map_err(unavailable)?;
     let seen = seen.into_iter().map(|(name, node)| Claim { name, claimant: text(&node), zxid: node.created }).collect();

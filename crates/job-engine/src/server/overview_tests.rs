@@ -36,12 +36,3 @@ fn an_election_of_foreign_candidates_is_a_distributor_of_its_name() {
     assert_eq!((told.name.as_str(), told.leader.as_deref(), told.schedule), ("cleanup_jobs", Some("old"), None));
     assert!(in_election("cleanup_jobs", &[], &[]).is_empty(), "where nobody stands there is none");
 }
-
-#[test]
-fn priorities_are_read_from_the_names_of_entries() {
-    assert_eq!(priority("entry-007-0000000001"), Some(7));
-    assert_eq!(priority("entry-999--000000001"), None);
-    for wrong in ["entry-7-0000000001", "entry-007", "", "other-007-0000000001"] {
-        assert_eq!(priority(wrong), None, "{wrong}");
-    }
-}

@@ -1,11 +1,10 @@
 //! The reconciler: compares what is stored with what is queued and mends the difference (decision 2).
 //!
 //! One idempotent round, started by a timer and by a nudge. A round lists the entries afresh, walks the jobs that are
-//! not final, and puts an entry for each that has none; entries of final jobs are consumed unless somebody holds
+//! not final without reading their documents, and puts an entry for each that has none; entries of final jobs are consumed unless somebody holds
 //! them, and entries of ids that this store never knew are reported and left alone. There are no retries inside a
 //! round: the next round is the retry.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,18 +12,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use slipstream_cimi::State;
-use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
-use slipstream_coordination::Election;
+use slipstream_coordination::queue::EntryName;
+use slipstream_coordination::{Election, Embedded};
 
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
-use super::job_record::entry_of;
-use super::jobs;
-use super::store::{Query, Record, Store, StoreError};
-use super::{Shared, generation};
+use super::store::{Record, Store, StoreError, Unfinished};
+use super::{Shared, generation, jobs};
 use crate::nodes;
 use crate::stop::Stop;
 
@@ -42,8 +37,8 @@ const PUT_AT_ONCE: usize = 64;
 const REPORTED: usize = 10;
 /// Time between removals of expired sessions.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
-/// Documents read at once.
-const PAGE: u64 = 1_000;
+/// Jobs walked over at once.
+const PAGE: u64 = 10_000;
 
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +60,17 @@ pub enum ReconcileError {
     /// The coordinator.
     #[error("cannot read the queue")]
     Entries(#[from] EntriesError),
+}
+
+/// Why the queue could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The jobs that are to be queued again cannot be read.
+    #[error("cannot read the jobs that wait")]
+    Store(#[from] StoreError),
+    /// They cannot be queued.
+    #[error("cannot rebuild the queue")]
+    Queue(#[from] slipstream_coordination::Error),
 }
 
 /// Runs rounds while elected, until `stop`.
@@ -128,15 +134,15 @@ async fn purge_sessions(shared: &Shared) {
 /// One round over jobs that nobody has written to for `untouched`.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
     raise_forgotten_generation(shared).await?;
-    let entries = shared.entries.list().await?;
+    let mut entries = shared.entries.list().await?;
     let before = shared.clock.now() - untouched;
     shared.jobs.settled().await;
-    let Walk { recorded, missing } = walk(&*shared.store, &entries).await?;
-    let mut unrecorded = ids_at(shared, entries.difference(&recorded).take(MOST_MENDED)).await?;
+    let missing = walk(&*shared.store, &mut entries).await?;
+    let mut unrecorded = ids_at(shared, entries.into_iter().take(MOST_MENDED)).await?;
     let mut mended = Mended::default();
-    let missing = missing.into_iter().filter_map(|record| {
-        let there = unrecorded.remove(&record.id);
-        (updated(&record) <= before).then(|| put_missing(shared, record, there))
+    let missing = missing.into_iter().map(|job| {
+        let there = unrecorded.remove(&job.id);
+        put_missing(shared, job, there, before)
     });
     // Side by side, so that the store can commit many at once.
     let mut puts = futures_util::stream::iter(missing.collect::<Vec<_>>()).buffer_unordered(PUT_AT_ONCE);
@@ -175,88 +181,80 @@ async fn raise_forgotten_generation(shared: &Shared) -> Result<(), ReconcileErro
     Ok(())
 }
 
-struct Walk {
-    /// Entries that count for a job that is not final.
-    recorded: BTreeSet<String>,
-    /// Jobs that are not final and whose entry is not there.
-    missing: Vec<Record>,
-}
-
-async fn walk(store: &dyn Store, entries: &BTreeSet<String>) -> Result<Walk, StoreError> {
-    let mut walk = Walk { recorded: BTreeSet::new(), missing: Vec::new() };
-    let mut after = None;
-    while walk.missing.len() < MOST_MENDED {
-        let page = unfinished(store, after).await?;
+/// Takes those entries out that are recorded for a job that is not final, and answers the jobs that are not final and
+/// whose entry is not among them.
+async fn walk(store: &dyn Store, entries: &mut BTreeSet<EntryName>) -> Result<Vec<Unfinished>, StoreError> {
+    let mut missing = Vec::new();
+    let mut after: Option<String> = None;
+    while missing.len() < MOST_MENDED {
+        let page = store.unfinished(after.as_deref(), PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
-        for record in page {
-            match entry_of(&record) {
-                // An entry that two jobs record is one's alone: the other gets a new one.
-                Some(entry) if entries.contains(entry) && walk.recorded.insert(entry.to_owned()) => {}
-                _ => walk.missing.push(record),
-            }
-        }
+        // An entry that two jobs record is one's alone, as it is taken out once: the other gets a new one.
+        let mut has_entry = |job: &Unfinished| {
+            let name = job.entry.as_deref().and_then(nodes::entry_name);
+            name.is_some_and(|name| entries.remove(&name))
+        };
+        missing.extend(page.into_iter().filter(|job| !has_entry(job)));
     }
-    walk.missing.truncate(MOST_MENDED);
-    Ok(walk)
+    missing.truncate(MOST_MENDED);
+    Ok(missing)
 }
 
-/// What a coordinator that forgets everything has to be told at its start.
-#[derive(Debug, Default)]
-pub struct Recorded {
-    /// Name of each entry, and the id of its job.
-    pub entries: BTreeMap<String, Vec<u8>>,
-    /// How many jobs have no entry recorded, or one that cannot be theirs: a round gives them one.
-    pub without: usize,
-}
-
-/// The entries recorded for jobs that are not final.
-pub async fn recorded_entries(store: &dyn Store) -> Result<Recorded, StoreError> {
-    let mut recorded = Recorded::default();
-    let mut after = None;
+/// Tells a coordinator that forgets everything, at its start, which entries are recorded for jobs that are not final.
+/// Answers how many of these have none recorded, or one that cannot be theirs: a round gives them one.
+pub async fn restore(store: &dyn Store, coordinator: &Embedded) -> Result<usize, RestoreError> {
+    let mut without = 0;
+    let mut after: Option<String> = None;
     loop {
-        let page = unfinished(store, after).await?;
-        let Some(last) = page.last() else { return Ok(recorded) };
+        let page = store.unfinished(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(without) };
         after = Some(last.id.clone());
-        for record in page {
-            let path = entry_of(&record).filter(|path| nodes::is_entry(path));
-            let name = path.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-            match name.map(|name| recorded.entries.entry(name)) {
-                Some(Entry::Vacant(place)) => {
-                    place.insert(record.id.into_bytes());
-                }
-                Some(Entry::Occupied(_)) | None => recorded.without += 1,
-            }
-        }
+        let jobs = page.len();
+        let entry = |job: Unfinished| {
+            let path = job.entry.filter(|path| nodes::is_entry(path))?;
+            let (_, name) = path.rsplit_once('/')?;
+            Some((name.to_owned(), job.id.into_bytes()))
+        };
+        let entries: Vec<_> = page.into_iter().filter_map(entry).collect();
+        without += jobs - entries.len();
+        without += coordinator.restore(nodes::ENTRIES, entries)?;
     }
-}
-
-async fn unfinished(store: &dyn Store, after: Option<String>) -> Result<Vec<Record>, StoreError> {
-    let is = |state: State| {
-        let literal = Literal::Text(state.as_str().to_owned());
-        Filter::Compare(Attribute("state".to_owned()), Comparison::Equal, literal)
-    };
-    let unfinished = State::ALL.into_iter().filter(|state| !state.is_final()).map(is).collect();
-    let query = Query { filter: Some(Filter::Any(unfinished)), after, limit: PAGE, ..Query::default() };
-    Ok(store.query(JOB.name, &query).await?.records)
 }
 
 async fn ids_at(
     shared: &Shared,
-    paths: impl Iterator<Item = &String>,
+    names: impl Iterator<Item = EntryName>,
 ) -> Result<BTreeMap<String, String>, EntriesError> {
     let mut ids = BTreeMap::new();
-    for path in paths {
-        if let Some(id) = shared.entries.text_at(path).await? {
-            ids.insert(id, path.clone());
+    for path in names.map(nodes::entry_path) {
+        if let Some(id) = shared.entries.text_at(&path).await? {
+            ids.insert(id, path);
         }
     }
     Ok(ids)
 }
 
-/// Gives a job its entry: the one that is there already, or a new one. The record is written only if the job is still
-/// the one that was read; an entry that is not recorded then is found by the next round.
-async fn put_missing(shared: &Shared, record: Record, there: Option<String>) -> Result<bool, ReconcileError> {
+/// Gives a job its entry: the one that is there already, or a new one. That is done, and recorded, only if the job is
+/// still as the walk saw it and nobody has written to it after `before`; an entry that is not recorded then is found by
+/// the next round.
+async fn put_missing(
+    shared: &Shared,
+    job: Unfinished,
+    there: Option<String>,
+    before: Timestamp,
+) -> Result<bool, ReconcileError> {
+    if let Some(entry) = job.entry.as_deref().filter(|entry| nodes::is_entry(entry))
+        && shared.entries.text_at(entry).await?.is_some_and(|id| id == job.id)
+    {
+        // Put since the entries were listed, as are those of all jobs that come meanwhile: none of them is read.
+        return Ok(false);
+    }
+    let Some(record) = shared.store.get(&job.id).await? else { return Ok(false) };
+    let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
+    if !is_as_seen || updated(&record) > before {
+        return Ok(false);
+    }
     let entry = match there {
         Some(entry) => entry,
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,

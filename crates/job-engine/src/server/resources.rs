@@ -12,7 +12,6 @@ use slipstream_cimi::query::{Aggregation, Parameters};
 use super::access::{self, Caller};
 use super::error::ApiError;
 use super::job_document;
-use super::job_record::entry_of;
 use super::routes::Answer;
 use super::search::{Found, search};
 use super::store::{self, Record, StoreError};
@@ -106,7 +105,7 @@ pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Paramete
     caller.require_user()?;
     let found = search(shared, JOB, caller.searches_as(), parameters).await?;
     let present = |record: Record| {
-        let entry = entry_of(&record).map(str::to_owned);
+        let entry = record.entry().map(str::to_owned);
         let document = Arc::unwrap_or_clone(record.document);
         presented_job(caller, job_document::shown(document, entry.as_deref()), &parameters.select)
     };

@@ -11,10 +11,11 @@ use slipstream_cimi::Transport;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::Coordinator;
+use slipstream_coordination::session::Operation;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::access::default_acl;
 use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::Semaphore;
 
 use crate::support::{Answered, InProcess, Raw, cookie, eventually};
@@ -45,13 +46,16 @@ pub struct Failing {
     inner: MemoryStore,
     fault: Mutex<Fault>,
     injected: AtomicUsize,
+    /// Documents read, and searches.
+    reads: AtomicUsize,
     let_go: Semaphore,
 }
 
 impl Default for Failing {
     fn default() -> Self {
         let fault = Mutex::default();
-        Self { inner: MemoryStore::default(), fault, injected: AtomicUsize::new(0), let_go: Semaphore::new(0) }
+        let (injected, reads) = Default::default();
+        Self { inner: MemoryStore::default(), fault, injected, reads, let_go: Semaphore::new(0) }
     }
 }
 
@@ -62,6 +66,10 @@ impl Failing {
 
     pub fn injected(&self) -> usize {
         self.injected.load(Ordering::SeqCst)
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
     }
 
     fn fault(&self) -> Fault {
@@ -117,6 +125,7 @@ impl Store for Failing {
     }
 
     async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.get(id).await
     }
 
@@ -131,11 +140,16 @@ impl Store for Failing {
     }
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.query(kind, query).await
     }
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         self.inner.aggregate(kind, query, asked).await
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        self.inner.unfinished(after, limit).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
@@ -254,6 +268,26 @@ async fn a_write_that_was_overtaken_is_decided_again_and_takes_nothing_back() {
     world.store.set(Fault::Overtaken);
     assert_eq!(world.send("DELETE", &path, None).await.status, 200);
     assert_eq!((world.send("GET", &path, None).await.status, world.store.injected()), (404, 5));
+}
+
+#[tokio::test]
+async fn a_round_reads_no_job_unless_its_entry_is_missing() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.add().await;
+    }
+    world.engine.server.settled().await;
+    let round = async || {
+        let before = world.store.reads();
+        let mended = world.engine.server.reconcile_once(jiff::SignedDuration::ZERO).await.expect("a round");
+        (mended.put, world.store.reads() - before)
+    };
+    assert_eq!(round().await, (0, 0));
+    let session = world.engine.coordinator.connect().await.expect("connected");
+    let path = format!("{}/{}", nodes::ENTRIES, world.entries().await[1]);
+    session.commit(vec![Operation::delete(path)]).await.expect("deleted");
+    assert_eq!(round().await, (1, 1), "the one whose entry is gone");
+    assert_eq!(round().await, (0, 0));
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
     let name = |priority: u64, number: u64| format!("entry-{priority:03}-{number:010}");
     // Entries whose data nobody could read as a job: what waits is told by its name.
     let entries = (0..WAITING + CLAIMED).map(|number| (name(number % 4, number), b"no job".to_vec()));
-    engine.coordinator.restore(nodes::ENTRIES, entries).expect("restored");
+    engine.coordinator.restore(nodes::ENTRIES, entries.collect()).expect("restored");
     let session: Arc<dyn Session> = engine.coordinator.connect().await.expect("connected");
     make_path(&*session, nodes::TAKEN).await.expect("made");
     let newest_first = (WAITING..WAITING + CLAIMED).rev();

@@ -14,7 +14,7 @@ use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::reconcile::{Mended, recorded_entries};
+use slipstream_job_engine::server::reconcile::{self, Mended};
 use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
@@ -77,6 +77,30 @@ async fn an_entry_that_was_put_and_not_recorded_is_adopted() {
     assert_eq!(round(&engine).await, Mended { put: 1, ..Mended::default() });
     assert_eq!(entries(&*session).await.len(), 1, "no second entry");
     assert_eq!(engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"], put);
+}
+
+/// Two jobs record it, of which the first one counts it as its own: as a job does whose entry was put after the listing.
+#[tokio::test]
+async fn an_entry_that_is_there_and_is_the_jobs_is_not_put_again() {
+    let store: Arc<MemoryStore> = Arc::default();
+    let first = InProcess::over(store.clone()).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(first.client.add("job", &job("noop"), None).await.expect("added"));
+    }
+    first.server.settled().await;
+    let entry = store.get(&ids[1]).await.expect("answers").expect("there").ledger["entry"].clone();
+    let mut record = store.get(&ids[0]).await.expect("answers").expect("there");
+    record.ledger["entry"] = entry;
+    store.replace(record).await.expect("replaced");
+    let engine = InProcess::over(store).await;
+    let (session, queue) = queue(&engine).await;
+    let name = "entry-999-0000000001";
+    engine.coordinator.restore(nodes::ENTRIES, vec![(name.to_owned(), ids[1].clone().into_bytes())]).expect("restored");
+    assert_eq!(round(&engine).await, Mended::default());
+    assert_eq!(entries(&*session).await, [name]);
+    assert!(queue.consume_unclaimed(&format!("{}/{name}", nodes::ENTRIES)).await.expect("consumed"));
+    assert_eq!(round(&engine).await, Mended { put: 2, ..Mended::default() });
 }
 
 /// An attempt may hold it; whoever begins under it is told that it is superseded.
@@ -156,8 +180,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
     let before = (revision(&kept).await, revision(&also_kept).await);
 
     let coordinator = Embedded::new();
-    let recorded = recorded_entries(&*store).await.expect("read").entries;
-    coordinator.restore(nodes::ENTRIES, recorded).expect("restored");
+    assert_eq!(reconcile::restore(&*store, &coordinator).await.expect("restored"), 0);
     let session = coordinator.connect().await.expect("connected");
     assert_eq!(entries(&*session).await, ["entry-999-0000000000", "entry-999-0000000002"]);
     let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
@@ -254,10 +277,10 @@ async fn a_record_that_cannot_be_an_entry_keeps_nobody_from_starting() {
         record.ledger["entry"] = entry;
         store.replace(record).await.expect("replaced");
     }
-    let recorded = recorded_entries(&*store).await.expect("read");
-    assert_eq!((recorded.entries.len(), recorded.without), (1, 2));
     let second = InProcess::over(store.clone()).await;
-    second.coordinator.restore(nodes::ENTRIES, recorded.entries).expect("restored");
+    let without = reconcile::restore(&*store, &second.coordinator).await.expect("restored");
+    let (session, _) = queue(&second).await;
+    assert_eq!((entries(&*session).await.len(), without), (1, 2));
     assert_eq!(round(&second).await.put, 2, "the one whose record is no entry, and one of the two that share one");
     let mut paths = HashSet::new();
     for id in &ids {

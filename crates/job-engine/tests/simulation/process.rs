@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
-use slipstream_coordination::Coordinator;
+use slipstream_coordination::{Coordinator, Session};
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
@@ -110,14 +110,12 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     life.starting.store(true, Ordering::Relaxed);
     let rebuilds = world.has_to_rebuild();
     if rebuilds {
-        let recorded = reconcile::recorded_entries(&*world.documents).await.expect("the memory store answers");
-        let recorded = recorded.entries;
-        if let Err(error) = world.coordinator().restore(nodes::ENTRIES, recorded.clone()) {
-            world.trace.note(&life.name, &format!("cannot rebuild the queue: {error}"));
-            return None;
-        }
-        for (name, job) in &recorded {
-            world.board().entry_put(name, &String::from_utf8_lossy(job));
+        let coordinator = world.coordinator();
+        reconcile::restore(&*world.documents, &coordinator).await.expect("memory answers and refuses no entry");
+        let session = coordinator.session();
+        for name in session.children(nodes::ENTRIES).await.unwrap_or_default() {
+            let entry = session.data(&format!("{}/{name}", nodes::ENTRIES)).await.expect("nobody else is at work");
+            world.board().entry_put(&name, &String::from_utf8_lossy(&entry.data));
         }
         world.rebuilt();
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
 use slipstream_job_engine::server::job_record::ledger_of;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
 
 use crate::board;
 use crate::broken::Broken;
@@ -123,6 +123,12 @@ impl Store for SeenStore {
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         self.before("aggregate", kind).await?;
         let done = self.world.documents.aggregate(kind, query, asked).await;
+        self.after(done).await
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        self.before("query", "job").await?;
+        let done = self.world.documents.unfinished(after, limit).await;
         self.after(done).await
     }
 

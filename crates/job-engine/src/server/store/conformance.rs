@@ -26,7 +26,7 @@ use self::visibility::{
 };
 use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
-use super::{Page, Query, Record, Store, StoreError};
+use super::{Page, Query, Record, Store, StoreError, Unfinished};
 
 mod aggregations;
 mod filters;
@@ -65,6 +65,8 @@ cases!(
     pages_do_not_overlap_and_count_everything,
     limit_0_counts,
     a_walk_sees_each_exactly_once,
+    unfinished_jobs_are_told_by_id_with_their_entries,
+    what_is_unfinished_follows_every_change,
     dates_compare_as_instants,
     prefixes_and_lists_select,
     lists_of_thousands,
@@ -308,6 +310,64 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
     let expected: Vec<String> =
         (0..40).filter(|number| number % 4 < 2).map(|number| format!("job/{number:02}")).collect();
     assert_eq!(seen, expected);
+}
+
+fn unfinished(id: &str, entry: Option<&str>) -> Unfinished {
+    Unfinished { id: id.to_owned(), entry: entry.map(str::to_owned) }
+}
+
+async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>) {
+    let rows = [
+        ("job/7", json!({"state": "QUEUED"}), json!({"entry": "/job/entries/entry-007-0000000001"})),
+        ("job/1", json!({"state": "STOPPING"}), json!({"entry": "x"})),
+        ("job/5", json!({"state": "QUEUED"}), json!({"attempts": []})),
+        ("job/3", json!({"state": "RUNNING"}), json!({"entry": 5})),
+        ("job/2", json!({"state": "QUEUED"}), json!(null)),
+        ("job/4", json!({"state": "SUCCESS"}), json!({"entry": "x"})),
+        ("job/6", json!({"state": "FAILED"}), json!(null)),
+        ("job/8", json!({"state": "STOPPED"}), json!({"entry": "x"})),
+        ("job/9", json!({"state": "queued"}), json!({"entry": "x"})),
+        ("job/91", json!({}), json!({"entry": "x"})),
+        ("session/1", json!({"state": "QUEUED"}), json!(null)),
+        ("a/1", json!({"state": "QUEUED"}), json!(null)),
+    ];
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    for (id, document, ledger) in rows {
+        store.insert(Record { ledger, ..record(id, &document) }).await.unwrap();
+    }
+    let expected = [
+        unfinished("job/1", Some("x")),
+        unfinished("job/2", None),
+        unfinished("job/3", None),
+        unfinished("job/5", None),
+        unfinished("job/7", Some("/job/entries/entry-007-0000000001")),
+    ];
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected);
+    assert_eq!(store.unfinished(None, 2).await.unwrap(), expected[..2]);
+    assert_eq!(store.unfinished(Some("job/2"), 2).await.unwrap(), expected[2..4]);
+    assert_eq!(store.unfinished(Some("job/4"), u64::MAX).await.unwrap(), expected[3..]);
+    assert_eq!(store.unfinished(Some("job/7"), 2).await.unwrap(), []);
+}
+
+async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
+    let change = async |state: &str, entry: Option<&str>| {
+        let mut changed = store.get("job/1").await.unwrap().unwrap();
+        Arc::make_mut(&mut changed.document).insert("state".into(), json!(state));
+        changed.ledger = entry.map_or(json!(null), |entry| json!({"entry": entry}));
+        store.replace(changed).await.unwrap();
+        store.unfinished(None, 10).await.unwrap()
+    };
+    fill(&*store, &[("job/1", json!({"state": "QUEUED"}))]).await;
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), [unfinished("job/1", None)]);
+    assert_eq!(change("QUEUED", Some("a")).await, [unfinished("job/1", Some("a"))]);
+    assert_eq!(change("RUNNING", Some("a")).await, [unfinished("job/1", Some("a"))]);
+    assert_eq!(change("QUEUED", Some("b")).await, [unfinished("job/1", Some("b"))]);
+    assert_eq!(change("SUCCESS", Some("b")).await, []);
+    assert_eq!(change("STOPPING", Some("b")).await, [unfinished("job/1", Some("b"))]);
+    assert_eq!(change("STOPPING", None).await, [unfinished("job/1", None)]);
+    let revision = store.get("job/1").await.unwrap().unwrap().revision;
+    store.remove("job/1", revision).await.unwrap();
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
 }
 
 async fn remove_matching_removes_those_and_no_others(store: Arc<dyn Store>) {

@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use slipstream_cimi::filter::{Attribute, Filter};
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::filter::{Attribute, Filter, values_at};
 use slipstream_cimi::query::{Aggregation, Order};
 
 use super::sort::sort_key;
-use super::{Page, Query, Record, Store, StoreError, aggregate, kind_of};
+use super::{Page, Query, Record, Store, StoreError, Unfinished, aggregate, is_unfinished, kind_of};
 use crate::server::access::{Principal, viewers};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
@@ -78,12 +79,24 @@ impl Store for MemoryStore {
         Ok(aggregate::over(selected.map(|record| &*record.document), asked)?)
     }
 
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        let records = self.records();
+        let is_next = |record: &&Record| after.is_none_or(|after| *record.id > *after) && is_unfinished_job(record);
+        let told = |record: &Record| Unfinished { id: record.id.clone(), entry: record.entry().map(str::to_owned) };
+        Ok(records.values().filter(is_next).take(saturating(limit)).map(told).collect())
+    }
+
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
         let mut records = self.records();
         let before = records.len();
         records.retain(|id, record| kind_of(id) != kind || !filter.matches(&record.document));
         Ok((before - records.len()) as u64)
     }
+}
+
+fn is_unfinished_job(record: &Record) -> bool {
+    let states = values_at(&record.document, &Attribute("state".to_owned()));
+    kind_of(&record.id) == JOB.name && matches!(*states, [Value::String(state)] if is_unfinished(state))
 }
 
 fn is_selected(record: &Record, kind: &str, query: &Query) -> bool {

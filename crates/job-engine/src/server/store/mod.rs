@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
+use slipstream_cimi::{Document, State};
 
 use self::aggregate::AggregationError;
 use super::access::Principal;
@@ -31,6 +31,15 @@ pub struct Record {
     pub document: Arc<Document>,
     /// What is never shown as an attribute: a job's ledger; null for everything else.
     pub ledger: Value,
+}
+
+/// A job that is not final, as far as the queue is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: String,
+    /// The path of the entry that its ledger records.
+    pub entry: Option<String>,
 }
 
 /// What a search asks of the store.
@@ -114,6 +123,9 @@ pub trait Store: Send + Sync {
     /// Answers these about all the documents of one type that a query's `filter`, `visible_to` and `after` select, in
     /// their order and as of one moment.
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
+    /// So many jobs that are not final and whose id is greater, in order of id, without reading their documents: a
+    /// million are walked through at each start, and again and again.
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
 }
@@ -138,6 +150,19 @@ fn too_slow(unindexed: &[String]) -> String {
     }
     let names: Vec<String> = unindexed.iter().map(|attribute| format!("'{attribute}'")).collect();
     format!("no index on {}", names.join(", "))
+}
+
+impl Record {
+    /// The path of the entry that is recorded for it, if it is a job's.
+    #[must_use]
+    pub fn entry(&self) -> Option<&str> {
+        self.ledger.get("entry").and_then(Value::as_str)
+    }
+}
+
+/// Whether a job of this state is not final.
+fn is_unfinished(state: &str) -> bool {
+    State::from_text(state).is_some_and(|state| !state.is_final())
 }
 
 /// The type of the document with this id: `job` for `job/1`.

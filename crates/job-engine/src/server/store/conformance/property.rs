@@ -263,6 +263,8 @@ fn same_answers(
         for (query, asked) in queries.iter().zip(aggregations) {
             same_aggregations((&*memory, &*sqlite), query, asked).await?;
         }
+        let unfinished = memory.unfinished(None, 100).await.unwrap();
+        prop_assert_eq!(unfinished, sqlite.unfinished(None, 100).await.unwrap());
         let expected = memory.remove_matching("job", removed).await.unwrap();
         prop_assert_eq!(expected, sqlite.remove_matching("job", removed).await.unwrap());
         let everything = Query { limit: 100, ..Query::default() };
@@ -294,7 +296,12 @@ async fn matching(store: &dyn Store, query: &Query) -> u64 {
 async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
     let record = |number: usize, revision: u64, document: &Value| {
         let document = document.as_object().unwrap().clone();
-        Record { id: format!("job/{number:02}"), revision, document: document.into(), ledger: Value::Null }
+        Record {
+            id: format!("job/{number:02}"),
+            revision,
+            document: document.into(),
+            ledger: json!({"entry": format!("{number}")}),
+        }
     };
     for (number, document) in documents.iter().enumerate() {
         store.insert(record(number, 0, document)).await.unwrap();

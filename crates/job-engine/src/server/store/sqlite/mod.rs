@@ -18,7 +18,7 @@ use self::failure::{failure, open_failure};
 use self::reader::Reader;
 use self::unindexed::unindexed;
 use self::writer::{Change, Request, Row, Write};
-use super::{Page, Query, Record, Store, StoreError};
+use super::{Page, Query, Record, Store, StoreError, Unfinished};
 
 mod audience;
 mod column;
@@ -259,6 +259,11 @@ impl Store for SqliteStore {
         let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
         let slow = Query { order: asked.iter().map(order).collect(), ..query.clone() };
         Ok(answers.map_err(|error| explained(error, &slow))??)
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        let (what, after) = ("read the jobs that are not final".to_owned(), after.unwrap_or_default().to_owned());
+        self.read(&self.channels().searches, what, move |reader| reader.unfinished(&after, limit)).await
     }
 
     /// In pages: what is changed between finding and removing stays.

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::functions::{Context, FunctionFlags};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::Value;
-use slipstream_cimi::Document;
+use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter};
+use slipstream_cimi::{Document, State};
 
 use super::audience::{self, Visible};
 use super::failure::DAMAGED;
@@ -19,7 +20,7 @@ use super::gather::gathered;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::server::store::sort::sort_key;
-use crate::server::store::{Page, Query, Record, kind_of};
+use crate::server::store::{Page, Query, Record, Unfinished, kind_of};
 
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
@@ -76,6 +77,14 @@ impl Reader {
         self.within_limit(kind, query, |translator, query| {
             self.found(translator.revisions(query), |row| Ok((row.get(0)?, unsigned(row, 1)?)))
         })
+    }
+
+    /// The jobs that are not final and follow this id, from an index alone.
+    pub fn unfinished(&self, after: &str, limit: u64) -> rusqlite::Result<Vec<Unfinished>> {
+        let mut statement = self.connection.prepare_cached(&unfinished())?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let told = |row: &Row<'_>| Ok(Unfinished { id: row.get(0)?, entry: row.get(1)? });
+        statement.query_map(params![JOB.name, after, limit], told)?.collect()
     }
 
     /// Of `all` documents, if those that match lie evenly in the order wanted, `all / count` are looked at for each that
@@ -154,6 +163,15 @@ impl Reader {
     fn ask(&self, filters: Vec<Filter>) {
         *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = filters;
     }
+}
+
+/// A search for each state, each in order of id, merged.
+pub(super) fn unfinished() -> String {
+    let of = |state: State| {
+        format!("SELECT id, entry FROM resource WHERE type = ?1 AND state = '{}' AND id > ?2", state.as_str())
+    };
+    let searches: Vec<String> = State::ALL.into_iter().filter(|state| !state.is_final()).map(of).collect();
+    format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))
 }
 
 /// What is stored for one id is not what this program writes.

@@ -20,6 +20,10 @@ const PREPARED: usize = 64;
 /// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
 /// times newest first, as they are asked for.
 ///
+/// `entry` is what the ledger records of a job that is not final, and NULL once it is, so that of a million finished
+/// jobs none takes room for it. It lies in the index of states, where a walk through all that is not final finds it
+/// without looking at a document.
+///
 /// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
 /// all, another number an audience (see `audience`), a text an owner. The writer keeps it (see `tally`), once for all
 /// writes of a transaction: a trigger for each document cost as much as all indexes together. An audience goes with its
@@ -42,11 +46,12 @@ const SCHEMA: &str = "
         priority INTEGER,
         owner TEXT,
         audience INTEGER,
+        entry TEXT,
         PRIMARY KEY (type, id)
     ) STRICT;
     CREATE INDEX resource_by_created ON resource (type, created DESC, id);
     CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
-    CREATE INDEX resource_by_state_and_id ON resource (type, state, id);
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry);
     CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
     CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
     CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);

@@ -15,7 +15,7 @@ use super::column::Column;
 use super::failure::failure;
 use super::tally::{Place, Tally};
 use crate::server::access::viewers;
-use crate::server::store::{Record, StoreError, kind_of};
+use crate::server::store::{Record, StoreError, is_unfinished, kind_of};
 
 /// The most writes in one transaction.
 pub(super) const LARGEST_GROUP: usize = 1_024;
@@ -30,6 +30,8 @@ pub(super) struct Row {
     columns: [SqlValue; Column::STORED.len()],
     /// Who may see it, as [`audience::stored`] has it.
     viewers: Option<String>,
+    /// The recorded entry of a job that is not final.
+    entry: Option<String>,
 }
 
 impl Row {
@@ -42,10 +44,15 @@ impl Row {
         };
         value(Column::Id);
         let columns = Column::STORED.map(value);
+        let [state, ..] = &columns;
+        let entry = match state {
+            SqlValue::Text(state) if is_unfinished(state) => record.entry().map(str::to_owned),
+            _ => None,
+        };
         let document = serde_json::to_string(&*record.document)?;
         let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
         let viewers = audience::stored(&viewers(&record.document));
-        Ok(Self { id: record.id, revision: record.revision, document, ledger, irregular, columns, viewers })
+        Ok(Self { id: record.id, revision: record.revision, document, ledger, irregular, columns, viewers, entry })
     }
 }
 
@@ -165,12 +172,13 @@ fn insert(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Re
     if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
         return Ok(false);
     }
-    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, state, action, target, \
-               parent, created, updated, priority, owner) VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, state, action, \
+               target, parent, created, updated, priority, owner) \
+               VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                ON CONFLICT DO NOTHING";
     let kind = kind_of(&row.id);
     let audience = audience_of(connection, row)?;
-    let first: [&dyn ToSql; 6] = [&kind, &row.id, &row.document, &row.ledger, &row.irregular, &audience];
+    let first: [&dyn ToSql; 7] = [&kind, &row.id, &row.document, &row.ledger, &row.irregular, &audience, &row.entry];
     let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
     let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
     if inserted {
@@ -196,6 +204,9 @@ fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::R
     }
     if stored.audience != audience {
         set("audience", &audience);
+    }
+    if stored.entry != row.entry {
+        set("entry", &row.entry);
     }
     for ((column, before), value) in Column::STORED.into_iter().zip(&stored.columns).zip(&row.columns) {
         if before != value {
@@ -231,21 +242,22 @@ struct Stored {
     revision: i64,
     irregular: i64,
     audience: Option<i64>,
+    entry: Option<String>,
     columns: [SqlValue; Column::STORED.len()],
 }
 
 impl Stored {
     fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT rowid, revision, irregular, audience, state, action, target, parent, created, updated, \
-                   priority, owner FROM resource WHERE type = ? AND id = ?";
+        let sql = "SELECT rowid, revision, irregular, audience, entry, state, action, target, parent, created, \
+                   updated, priority, owner FROM resource WHERE type = ? AND id = ?";
         let mut statement = connection.prepare_cached(sql)?;
         let found = statement.query_row([kind_of(id), id], |row| {
             let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
             for (index, column) in columns.iter_mut().enumerate() {
-                *column = row.get(4 + index)?;
+                *column = row.get(5 + index)?;
             }
             let [rowid, revision, irregular] = [row.get(0)?, row.get(1)?, row.get(2)?];
-            Ok(Self { rowid, revision, irregular, audience: row.get(3)?, columns })
+            Ok(Self { rowid, revision, irregular, audience: row.get(3)?, entry: row.get(4)?, columns })
         });
         found.optional()
     }

@@ -107,6 +107,21 @@ fn check_prefixes_and_lists(reader: &Reader, when: &str) {
     }
 }
 
+/// Each search is of an index that has all of it, and none has to be sorted.
+async fn check_walk(store: &SqliteStore, when: &str) {
+    let plan = inspect(store, |connection| {
+        let sql = format!("EXPLAIN QUERY PLAN {}", reader::unfinished());
+        let mut statement = connection.prepare(&sql).unwrap();
+        let lines = statement.query_map(["job", "", "10"], |row| row.get("detail")).unwrap();
+        lines.collect::<rusqlite::Result<Vec<String>>>().unwrap()
+    });
+    let plan = plan.await;
+    let reads: Vec<&String> = plan.iter().filter(|line| line.contains("resource")).collect();
+    let search = "SEARCH resource USING COVERING INDEX resource_by_state_and_id (type=? AND state=? AND id>?)";
+    assert_eq!(reads, [search; 3], "{when}: {plan:#?}");
+    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{when}: {plan:#?}");
+}
+
 fn check(reader: &Reader, when: &str) {
     for question in QUESTIONS {
         let query = Query {
@@ -142,6 +157,7 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
     let store = Arc::new(store);
     check(&Reader::open(&path, PATIENCE).unwrap(), "empty");
     check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "empty");
+    check_walk(&store, "empty").await;
     for batch in 0..10 {
         let changes = (0..200).map(|number| {
             let number = batch * 200 + number;
@@ -167,4 +183,5 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
     check_prefixes_and_lists(&Reader::open(&path, PATIENCE).unwrap(), "filled");
     inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
     check(&Reader::open(&path, PATIENCE).unwrap(), "analysed");
+    check_walk(&store, "analysed").await;
 }
