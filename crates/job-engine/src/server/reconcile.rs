@@ -1,9 +1,9 @@
 //! The reconciler: compares what is stored with what is queued and mends the difference (decision 2).
 //!
 //! One idempotent round, started by a timer and by a nudge. A round lists the entries afresh, walks the jobs that are
-//! not final without reading their documents, and puts an entry for each that has none; entries of final jobs are consumed unless somebody holds
-//! them, and entries of ids that this store never knew are reported and left alone. There are no retries inside a
-//! round: the next round is the retry.
+//! not final without reading their documents, and puts an entry for each that has none; entries of final jobs are
+//! consumed unless somebody holds them, and entries of ids that this store never knew are reported and left alone.
+//! There are no retries inside a round: the next round is the retry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;

@@ -271,6 +271,7 @@ async fn a_record_that_cannot_be_an_entry_keeps_nobody_from_starting() {
     for _ in 0..3 {
         ids.push(first.client.add("job", &job("noop"), None).await.expect("added"));
     }
+    first.server.settled().await;
     let shared_by_two = first.client.get(&ids[0]).await.expect("there")["properties"]["zookeeper-path"].clone();
     for (id, entry) in [(&ids[1], shared_by_two), (&ids[2], json!("/job/entries/x/"))] {
         let mut record = store.get(id).await.expect("answers").expect("there");
