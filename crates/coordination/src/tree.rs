@@ -124,8 +124,8 @@ impl Tree {
         self.zxid
     }
 
-    /// Creates persistent nodes with these names and data below a node, all or none, as one transaction. Those that exist
-    /// stay as they are; answers how many that were.
+    /// Creates persistent nodes with these names and data below a node, all or none, as one transaction. Those that
+    /// exist stay as they are; answers how many that were.
     pub fn restore(&mut self, parent: &str, children: Vec<(String, Vec<u8>)>) -> Result<usize, Error> {
         for (name, data) in &children {
             let path = format!("{parent}/{name}");

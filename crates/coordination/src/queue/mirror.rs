@@ -1,8 +1,8 @@
 //! [`Mirror`]: which entries are free, told by increments. Pure: it decides, the actor asks and tells.
 //!
 //! An entry is free if its node exists, no claim node of its name does, nobody in this process has it in hand, and it
-//! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone, eight bytes; the few
-//! others have their facts beside. Each change moves one name: O(log n).
+//! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone, eight bytes; the
+//! few others have their facts beside. Each change moves one name: O(log n).
 
 use std::collections::{BTreeMap, BTreeSet};
 

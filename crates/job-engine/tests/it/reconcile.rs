@@ -79,7 +79,7 @@ async fn an_entry_that_was_put_and_not_recorded_is_adopted() {
     assert_eq!(engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"], put);
 }
 
-/// Two jobs record it, of which the first one counts it as its own: as a job does whose entry was put after the listing.
+/// Two jobs record it, and the first one counts it as its own. So does a job whose entry was put after the listing.
 #[tokio::test]
 async fn an_entry_that_is_there_and_is_the_jobs_is_not_put_again() {
     let store: Arc<MemoryStore> = Arc::default();
