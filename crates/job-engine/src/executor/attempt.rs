@@ -279,10 +279,11 @@ impl<'a> Attempt<'a> {
             return ending;
         }
         let queued = changes::state(State::Queued);
+        // in a request of its own: it must not wait behind one that hangs
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Happening::ClaimLost.into(),
-            answer = timeout(LAST_WRITE, self.end(&queued)) => answer,
+            answer = timeout(LAST_WRITE, self.client.edit(&self.id, &queued, &[])) => answer,
         };
         // Without an answer the entry is given back all the same: the next attempt finds the job RUNNING.
         let Ok(answer) = answer else { return ending };

@@ -60,6 +60,16 @@ impl JobRecord {
         Record { id: (*self.id).to_owned(), revision, document: self.document.clone(), ledger }
     }
 
+    /// Whether document and ledger are those of a record, whatever its revision.
+    #[must_use]
+    pub fn is_as(&self, stored: &Record) -> bool {
+        let is_same = match &self.ledger {
+            Kept::Readable(ledger) => ledger_of(stored).is_ok_and(|stored| stored == *ledger),
+            Kept::Unreadable(value) => *value == stored.ledger,
+        };
+        is_same && self.document == stored.document
+    }
+
     /// What the server keeps of the job.
     pub fn ledger(&self) -> Result<&Ledger, UnreadableLedger> {
         match &self.ledger {

@@ -108,8 +108,7 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
 
 /// Records this entry for a job that is as it was `seen`, whatever is recorded. Answers whether that was so.
 pub async fn record_other_entry(shared: &Shared, seen: &Record, entry: &str) -> Result<bool, StoreError> {
-    let is_as_seen = |now: &Arc<JobRecord>| now.document == seen.document && now.stored(0).ledger == seen.ledger;
-    let Some(record) = shared.jobs.get(&seen.id).await?.filter(is_as_seen) else { return Ok(false) };
+    let Some(record) = shared.jobs.get(&seen.id).await?.filter(|now| now.is_as(seen)) else { return Ok(false) };
     let ledger = match with_entry(&record, entry) {
         Ok(ledger) => ledger,
         Err(error) => {

@@ -187,7 +187,7 @@ async fn whoever_looks_at_a_job_sees_it_as_it_was_and_cannot_change_a_later_one(
 #[tokio::test(start_paused = true)]
 async fn a_job_that_nobody_looks_at_is_changed_where_it_is() {
     let desk = Desk::new().await;
-    let place = |job: &Arc<JobRecord>| Arc::as_ptr(&job.document);
+    let place = |job: &Arc<JobRecord>| Arc::as_ptr(job);
     let before = place(&desk.read().await);
     desk.change(Durability::Soon, "RUNNING").await.unwrap();
     assert_eq!(place(&desk.read().await), before);
