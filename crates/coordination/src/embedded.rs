@@ -193,7 +193,7 @@ impl Inner {
         let connected = self.sessions.values_mut().filter(|session| *session.state.borrow() == State::Connected);
         let watchers = connected.flat_map(|session| &mut session.watchers);
         watchers
-            .filter(|watcher| is_at_or_below(parent, &watcher.path))
+            .filter(|watcher| is_at_or_below(parent, &watcher.path) || is_at_or_below(&watcher.path, parent))
             .for_each(|watcher| watcher.offer(Change::Reset));
         Ok(existing)
     }

@@ -35,6 +35,7 @@ fn leads_to(entry_point: &Document, name: &str, place: &str) -> bool {
 pub struct Report {
     id: String,
     method: Method,
+    begins: bool,
     text: String,
 }
 
@@ -63,6 +64,8 @@ pub struct Reported {
     pub document: Option<Box<RawValue>>,
     /// Of [`Report::begin`]: whether the attempt was begun.
     pub begun: bool,
+    /// Of [`Report::begin`]: whether another attempt was begun before, and lost.
+    pub rerun: Option<bool>,
 }
 
 impl Reported {
@@ -100,7 +103,8 @@ impl Report {
     /// the job as it was before, and whether that was done.
     #[must_use]
     pub fn begin(attempt: &AttemptIdentity, changes: &Document) -> Self {
-        Self::new(Method::PUT, &Item { begin: true, ..Item::edit(attempt, changes) })
+        // a server that knows no begins edits the job, whatever it is, and shows it then
+        Self::new(Method::PUT, &Item { begin: true, document: true, ..Item::edit(attempt, changes) })
     }
 
     /// Edits the attempt's job; `document` asks for the job as it is then.
@@ -111,7 +115,7 @@ impl Report {
 
     fn new(method: Method, item: &Item<'_>) -> Self {
         let text = serde_json::to_string(item).expect("an item's keys are texts");
-        Self { id: item.id.to_owned(), method, text }
+        Self { id: item.id.to_owned(), method, begins: item.begin, text }
     }
 
     /// How many bytes of a request it takes.
@@ -128,7 +132,9 @@ impl Report {
 
     fn answer(&self, answer: ItemAnswer) -> Result<Reported, Error> {
         match answer {
-            ItemAnswer { status, document, begun, .. } if is_good(status) => Ok(Reported { document, begun }),
+            ItemAnswer { status, document, begun, rerun, .. } if is_good(status) => {
+                Ok(Reported { document, begun, rerun })
+            }
             refused => Err(Error::Refused { request: self.request(), refusal: refused.refusal() }),
         }
     }
@@ -142,6 +148,7 @@ struct ItemAnswer {
     document: Option<Box<RawValue>>,
     #[serde(default)]
     begun: bool,
+    rerun: Option<bool>,
     message: Option<String>,
     resource_id: Option<String>,
     code: Option<Value>,
@@ -177,9 +184,13 @@ impl Client {
     /// was asked for. `actions` are those that [`Report::begin`] may begin. Only for servers that announce it, see [`takes_reports`]; they take at most
     /// [`MOST_ITEMS`](crate::dialect::MOST_ITEMS) in a body of at most 1 MiB. The outer error is that of the request.
     pub async fn report(&self, reports: &[Report], actions: &[String]) -> Result<Vec<Result<Reported, Error>>, Error> {
-        let actions = serde_json::to_string(actions).expect("a list of texts");
-        let mut body = format!("{{\"{ACTIONS}\":{actions},\"{REPORTS}\":[");
-        body.reserve(2 + reports.iter().map(Report::size).sum::<usize>());
+        let mut body = String::with_capacity(32 + reports.iter().map(Report::size).sum::<usize>());
+        body.push('{');
+        if reports.iter().any(|report| report.begins) {
+            let actions = serde_json::to_string(actions).expect("a list of texts");
+            body.extend(["\"", ACTIONS, "\":", &actions, ","]);
+        }
+        body.extend(["\"", REPORTS, "\":["]);
         for (index, report) in reports.iter().enumerate() {
             body.push_str(if index == 0 { "" } else { "," });
             body.push_str(&report.text);

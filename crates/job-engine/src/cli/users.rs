@@ -82,6 +82,8 @@ struct AddArguments {
     #[command(flatten)]
     password: PasswordSource,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -94,6 +96,8 @@ struct PasswdArguments {
     #[command(flatten)]
     password: PasswordSource,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -103,7 +107,16 @@ struct ChosenUser {
     #[arg(value_name = "NAME", value_parser = parse_name)]
     name: String,
     #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
     connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Print the user's id and what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -122,10 +135,10 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
         Some(UsersCommand::Passwd(arguments)) => passwd(arguments).await?,
         Some(UsersCommand::Disable(chosen)) => set_state(chosen, "SUSPENDED", "disabled").await?,
         Some(UsersCommand::Enable(chosen)) => set_state(chosen, "ACTIVE", "enabled").await?,
-        Some(UsersCommand::Delete(ChosenUser { name, connection })) => {
+        Some(UsersCommand::Delete(ChosenUser { name, output, connection })) => {
             let id = users::id(&name);
             asking(connection.client()?.delete(&id)).await?;
-            terminal::print(&format!("{id} deleted"))?;
+            output.tell(&id, "deleted", "")?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -163,7 +176,7 @@ async fn add(arguments: AddArguments) -> anyhow::Result<()> {
         ("isSuperUser", json!(arguments.administrator)),
     ];
     let id = asking(client.add(USER.name, &document(user), None)).await?;
-    terminal::print(&format!("{id} added"))
+    arguments.output.tell(&id, "added", "")
 }
 
 async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
@@ -172,18 +185,28 @@ async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
     let id = users::id(&arguments.name);
     let changes = document([("password", json!(password.expose_secret()))]);
     asking(client.edit(&id, &changes, &[])).await?;
-    terminal::print(&format!("{id} has a new password, its sessions are over"))
+    arguments.output.tell(&id, "password changed", ", its sessions are over")
 }
 
 async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
     let id = users::id(&chosen.name);
     let client = chosen.connection.client()?;
     asking(client.edit(&id, &document([("state", json!(state))]), &[])).await?;
-    terminal::print(&format!("{id} {done}"))
+    chosen.output.tell(&id, done, "")
 }
 
 fn document<const N: usize>(members: [(&str, Value); N]) -> Document {
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+impl Output {
+    /// `more` is for people.
+    fn tell(&self, id: &str, done: &str, more: &str) -> anyhow::Result<()> {
+        if self.json {
+            return terminal::print(&json!({ "id": id, "done": done }).to_string());
+        }
+        terminal::print(&format!("{id} {done}{more}"))
+    }
 }
 
 impl PasswordSource {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use slipstream_action::{Failure, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
-use slipstream_cimi::resource::Link;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
@@ -36,6 +35,15 @@ impl From<Happening> for Ending {
     }
 }
 
+/// What is known of the job before the action runs.
+struct Known {
+    job: Job,
+    /// Whether the attempt was begun by reading it.
+    begun: bool,
+    /// Whether another attempt was lost before.
+    rerun: bool,
+}
+
 /// One run of a job under one lease.
 pub(super) struct Attempt<'a> {
     pub(super) shift: &'a Shift,
@@ -47,8 +55,6 @@ pub(super) struct Attempt<'a> {
     identity: Arc<AttemptIdentity>,
     action: String,
     state: Option<State>,
-    /// The links of the job as it was before, which an edit may have to repeat.
-    pub(super) known: Vec<Link>,
 }
 
 impl<'a> Attempt<'a> {
@@ -80,7 +86,6 @@ impl<'a> Attempt<'a> {
             identity,
             action: String::new(),
             state: None,
-            known: Vec::new(),
         }
     }
 
@@ -101,7 +106,7 @@ impl<'a> Attempt<'a> {
 
     /// The steps; one that ends the attempt early answers `Err`.
     async fn follow(&mut self) -> Result<Ending, Ending> {
-        let (job, begun) = self.fetch().await?;
+        let Known { job, begun, rerun } = self.fetch().await?;
         self.action.clone_from(&job.action);
         let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
             return self.refuse_action(&job.action).await;
@@ -110,12 +115,12 @@ impl<'a> Attempt<'a> {
             self.begin().await?;
         }
         info!(job = self.id, action = self.action, "attempt begins");
-        let finished = supervision::run(self, registered, job).await?;
+        let finished = supervision::run(self, registered, job, rerun).await?;
         self.report(finished).await
     }
 
-    /// The job as it is before this attempt, and whether it is RUNNING under the lease since.
-    async fn fetch(&mut self) -> Result<(Job, bool), Ending> {
+    /// The job as it is before this attempt, RUNNING under the lease since where the server does both at once.
+    async fn fetch(&mut self) -> Result<Known, Ending> {
         if !is_job_id(&self.id) {
             return Err(Happening::NotAJob.into());
         }
@@ -123,15 +128,16 @@ impl<'a> Attempt<'a> {
         let courier = &self.shift.executor.courier;
         let begins = courier.begins_at_once();
         let fetched = self.before_the_run(|| courier.begin(&self.client, &self.identity, &running)).await;
-        if begins {
+        if begins || courier.begins_at_once() {
             self.state = self.state_if_begun(fetched.as_ref().err());
         }
-        let Fetched { job, begun } = fetched?;
+        let Fetched { job, begun, rerun } = fetched?;
         let job = job.map_err(|error| Happening::NotUnderstood.because(error))?;
-        self.known.clone_from(&job.affected_resources);
         self.state = Some(if begun { State::Running } else { job.state });
         match job.state {
-            State::Queued | State::Running => Ok((job, begun)),
+            State::Queued | State::Running => {
+                Ok(Known { rerun: rerun.unwrap_or(job.state == State::Running), job, begun })
+            }
             State::Success | State::Failed | State::Stopped => Err(Happening::AlreadyFinal.into()),
             State::Stopping => Err(self.confirm_stop().await),
         }

@@ -107,9 +107,13 @@ impl Courier {
         match self.carry(&self.quick, || Report::begin(attempt, changes)).await {
             Some(answer) => {
                 let answer = answer?;
-                Ok(Fetched { begun: answer.begun, job: answer.job(&format!("a report of {}", attempt.job)) })
+                Ok(Fetched {
+                    begun: answer.begun,
+                    rerun: answer.rerun,
+                    job: answer.job(&format!("a report of {}", attempt.job)),
+                })
             }
-            None => Ok(Fetched { begun: false, job: read(client.get(&attempt.job).await?) }),
+            None => Ok(Fetched { begun: false, rerun: None, job: read(client.get(&attempt.job).await?) }),
         }
     }
 
@@ -157,6 +161,8 @@ pub(super) struct Fetched {
     pub(super) job: Result<Job, Error>,
     /// Whether the attempt was begun.
     pub(super) begun: bool,
+    /// Whether another attempt was lost before, where the server says that.
+    pub(super) rerun: Option<bool>,
 }
 
 fn read(document: Document) -> Result<Job, Error> {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::Executor;
 use super::attempt::Attempt;
 use super::reach::Reach;
+use super::supervision::panic_message;
 use crate::nodes;
 use crate::pauses::Pauses;
 use crate::registry::{Process, RegisteredExecutor, Registration};
@@ -102,8 +103,8 @@ impl Shift {
     /// One claim after the other; no outcome of a job ends it (quirk 40 of the specification).
     async fn slot(self: Arc<Self>) {
         while let Some(claim) = self.next_claim().await {
-            if AssertUnwindSafe(Attempt::make(&self, claim)).catch_unwind().await.is_err() {
-                error!("an attempt broke off by a panic, its claim is released");
+            if let Err(panic) = AssertUnwindSafe(Attempt::make(&self, claim)).catch_unwind().await {
+                error!(cause = panic_message(&*panic), "an attempt broke off, its claim is released");
                 // The same entry may be taken again at once, and break the next attempt.
                 sleep(BROKEN_PAUSE).await;
             }

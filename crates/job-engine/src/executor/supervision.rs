@@ -63,14 +63,20 @@ enum Conclusion {
 type Joined = Result<Result<Success, Failure>, JoinError>;
 
 /// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
-pub(super) async fn run(attempt: &Attempt<'_>, registered: &Registered, job: Job) -> Result<Finished, Ending> {
-    let rerun = job.state == State::Running;
+/// `rerun` says that another attempt was lost before.
+pub(super) async fn run(
+    attempt: &Attempt<'_>,
+    registered: &Registered,
+    job: Job,
+    rerun: bool,
+) -> Result<Finished, Ending> {
+    let known = job.affected_resources.clone();
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
     let handle = JobHandle::new(Arc::new(job), attempt.client.clone(), rerun, reports.clone(), cancellation.clone());
     let action = registered.action.clone();
     let mut action = AbortOnDropHandle::new(tokio::spawn(async move { action.run(handle).await }));
-    let mut supervision = Supervision::new(attempt, reports, attempt.known.clone());
+    let mut supervision = Supervision::new(attempt, reports, known);
 
     let interruption = tokio::select! {
         biased;
@@ -123,7 +129,8 @@ fn outcome_of(joined: Joined) -> Result<Success, Failure> {
     })
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("the action panicked without a message").to_owned()
 }

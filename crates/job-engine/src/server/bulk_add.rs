@@ -34,21 +34,28 @@ pub async fn add_all(
     // before anything is awaited: ids rise in the order of the list
     let new: Vec<Result<JobRecord, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
     let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
-    queue(shared, added.iter().flatten()).await;
-    let answers = added.into_iter().map(|added| match added {
-        Ok(stored) => json!({"status": 201, "resource-id": stored.id()}),
+    let mut stored = Vec::new();
+    let mut answer = |added| match added {
+        Ok(job) => {
+            let job: Stored = job;
+            let answer = json!({"status": 201, "resource-id": job.id()});
+            stored.push(job);
+            answer
+        }
         Err(error) => reports::refused(error, "POST /api/job", request_id),
-    });
-    Ok(Document::from_iter([(JOB.plural.to_owned(), answers.collect())]))
+    };
+    let answers: Vec<Value> = added.into_iter().map(&mut answer).collect();
+    queue(shared, stored).await;
+    Ok(Document::from_iter([(JOB.plural.to_owned(), answers.into())]))
 }
 
 /// Puts entry after entry, because the queue keeps the order in which they are put. When the coordinator does not
 /// answer once, the rest is left to the reconciler: each wait for it would be as long.
-async fn queue(shared: &Shared, stored: impl Iterator<Item = &Stored>) {
+async fn queue(shared: &Shared, stored: Vec<Stored>) {
     let mut put = Vec::new();
     for stored in stored {
-        let Some(entry) = jobs::put_entry(shared, stored).await else { break };
-        put.push((stored.id(), entry));
+        let Some(entry) = jobs::put_entry(shared, &stored).await else { break };
+        put.push((stored, entry));
     }
-    join_all(put.iter().map(|(id, entry)| jobs::record_entry(shared, id, entry))).await;
+    join_all(put.into_iter().map(async |(stored, entry)| jobs::record_entry(shared, stored, &entry).await)).await;
 }

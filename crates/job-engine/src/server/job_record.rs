@@ -60,16 +60,6 @@ impl JobRecord {
         Record { id: (*self.id).to_owned(), revision, document: self.document.clone(), ledger }
     }
 
-    /// Whether document and ledger are those of a record, whatever its revision.
-    #[must_use]
-    pub fn is_as(&self, stored: &Record) -> bool {
-        let is_same = match &self.ledger {
-            Kept::Readable(ledger) => ledger_of(stored).is_ok_and(|stored| stored == *ledger),
-            Kept::Unreadable(value) => *value == stored.ledger,
-        };
-        is_same && self.document == stored.document
-    }
-
     /// What the server keeps of the job.
     pub fn ledger(&self) -> Result<&Ledger, UnreadableLedger> {
         match &self.ledger {
@@ -99,6 +89,20 @@ impl JobRecord {
         self.set_ledger(ledger);
     }
 
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let ledger = match &self.ledger {
+            Kept::Readable(ledger) => {
+                let executors = ledger.attempts.iter().map(|attempt| &attempt.executor);
+                let executors = executors.chain(ledger.refused.iter().map(|refused| &refused.executor));
+                executors.map(|executor| LEDGER_ITEM + executor.len()).sum()
+            }
+            Kept::Unreadable(value) => weight(value),
+        };
+        LEDGER_ITEM + ledger + self.document.values().map(weight).sum::<usize>()
+    }
+
     /// The job as its readers see it.
     #[must_use]
     pub fn shown(&self) -> Document {
@@ -125,6 +129,20 @@ impl From<Record> for JobRecord {
 /// The ledger of a job as it is stored.
 pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
     read(&record.id, &record.ledger)
+}
+
+/// Bytes of an attempt in the ledger, or of the rest of it, without texts of any length.
+const LEDGER_ITEM: usize = 128;
+
+/// About how much memory a value takes, in bytes.
+fn weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(weight).sum(),
+            Value::Object(members) => members.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum(),
+        }
 }
 
 fn read(id: &str, ledger: &Value) -> Result<Ledger, UnreadableLedger> {

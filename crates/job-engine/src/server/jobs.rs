@@ -13,8 +13,8 @@ use super::job_document::{self, Patch, priority_of, state_of};
 use super::job_record::{JobRecord, UnreadableLedger};
 use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::{edit_violations, job_violations};
+use super::store::StoreError;
 use super::store::write_behind::Durability;
-use super::store::{Record, StoreError};
 use super::{Shared, generation};
 
 /// How often a write is tried again because somebody else was faster.
@@ -29,10 +29,11 @@ const INVALID_LEASE: &str = "a lease has a zxid above zero and a generation that
 pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<String, ApiError> {
     let new = prepare(shared, caller, sent, key)?;
     let stored = store(shared, new).await?;
+    let id = stored.id().to_owned();
     if let Some(entry) = put_entry(shared, &stored).await {
-        record_entry(shared, stored.id(), &entry).await;
+        record_entry(shared, stored, &entry).await;
     }
-    Ok(stored.id().to_owned())
+    Ok(id)
 }
 
 /// A job that is stored and waits for its entry. As long as this is held, the job need not be read to record that.
@@ -81,9 +82,15 @@ pub async fn put_entry(shared: &Shared, stored: &Stored) -> Option<String> {
 /// Records an entry unless one is recorded. Never deletes the entry because somebody else was faster: an attempt that
 /// has begun meanwhile recorded it itself. Only the entry of a job that was stopped or deleted meanwhile goes: whoever
 /// did that did not know of it.
-pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
+pub async fn record_entry(shared: &Shared, stored: Stored, entry: &str) {
+    let id = &*stored.0.id.clone();
+    let mut as_stored = Some(stored.0);
     for _ in 0..WRITE_TRIES {
-        let written = match shared.jobs.get(id).await {
+        let job = match as_stored.take() {
+            Some(job) => Ok(Some(job)),
+            None => shared.jobs.get(id).await,
+        };
+        let written = match job {
             Ok(Some(record)) if state_of(&record.document).is_final() && record.entry().is_none() => {
                 return take_away(shared, id, entry).await;
             }
@@ -106,9 +113,8 @@ pub async fn record_entry(shared: &Shared, id: &str, entry: &str) {
     }
 }
 
-/// Records this entry for a job that is as it was `seen`, whatever is recorded. Answers whether that was so.
-pub async fn record_other_entry(shared: &Shared, seen: &Record, entry: &str) -> Result<bool, StoreError> {
-    let Some(record) = shared.jobs.get(&seen.id).await?.filter(|now| now.is_as(seen)) else { return Ok(false) };
+/// Records this entry for a job that is still this one, whatever is recorded. Answers whether that was so.
+pub async fn record_other_entry(shared: &Shared, record: Arc<JobRecord>, entry: &str) -> Result<bool, StoreError> {
     let ledger = match with_entry(&record, entry) {
         Ok(ledger) => ledger,
         Err(error) => {
@@ -161,11 +167,25 @@ pub async fn edit(
     id: &str,
     request: &EditRequest,
 ) -> Result<Arc<JobRecord>, ApiError> {
+    edit_if(shared, caller, id, request, &mut |_| true).await
+}
+
+/// As [`edit`], if `see` says so of the very job that would be changed; otherwise answers that.
+pub async fn edit_if(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    request: &EditRequest,
+    see: &mut (dyn FnMut(&JobRecord) -> bool + Send),
+) -> Result<Arc<JobRecord>, ApiError> {
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
+        if !see(&record) {
+            return Ok(record);
+        }
         // only administrators say what is run, by adding a job: another action in it would be as good as an add
         let action = request.changes.get("action");
         if action.is_some_and(|action| record.document.get("action") != Some(action)) {
@@ -341,7 +361,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
     caller.require_administrator_for(&attempt.job)?;
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, &attempt.job, Caller::may_modify).await?;
-        let mut ledger = record.ledger()?.clone();
+        let ledger = record.ledger()?;
         let stored = state_of(&record.document);
         let refusal = |code, id: &str| Err(ApiError::contradiction(id, code, refusal_message(code, stored, id)));
         check_generation(shared, Some(attempt)).await?;
@@ -351,6 +371,7 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
         if ledger.lease.is_none_or(|highest| attempt.lease >= highest) {
             return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
         }
+        let mut ledger = ledger.clone();
         ledger.refuse(attempt, None, shared.clock.now());
         match shared.jobs.change(record, Durability::OnDisk, |record| record.set_ledger(ledger)).await {
             Ok(_) => return refusal(Code::LateLease, &attempt.job),

@@ -41,6 +41,10 @@ async fn ledger(shared: &Shared, id: &str) -> Ledger {
     record.ledger().expect("readable").clone()
 }
 
+async fn stored(shared: &Shared, id: &str) -> Stored {
+    Stored(shared.jobs.get(id).await.expect("the memory store answers").expect("the job is there"))
+}
+
 async fn entries(shared: &Shared) -> usize {
     shared.entries.list().await.expect("the embedded coordinator answers").len()
 }
@@ -52,11 +56,16 @@ async fn an_entry_is_recorded_only_where_none_is_and_never_deleted() {
     let recorded = ledger(&shared, &id).await.entry;
     assert!(recorded.is_some());
     let another = shared.entries.put(&id, 999).await.expect("put");
-    record_entry(&shared, &id, &another).await;
+    record_entry(&shared, stored(&shared, &id).await, &another).await;
     assert_eq!(ledger(&shared, &id).await.entry, recorded, "the first one counts");
     assert_eq!(entries(&shared).await, 2, "whoever lost leaves its entry alone: an attempt may hold it");
-    record_entry(&shared, "job/gone", &another).await;
-    assert_eq!(entries(&shared).await, 2);
+    let gone =
+        store(&shared, prepare(&shared, &administrator("super"), sent(), None).expect("good")).await.expect("stored");
+    let unknown = put_entry(&shared, &gone).await.expect("put");
+    delete(&shared, &administrator("super"), gone.id()).await.expect("deleted");
+    assert_eq!(entries(&shared).await, 3);
+    record_entry(&shared, gone, &unknown).await;
+    assert_eq!(entries(&shared).await, 2, "nobody knew of it when the job was deleted");
 }
 
 /// An executor can be faster than the add that put its entry.
@@ -72,7 +81,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let changes = json!({"state": "RUNNING"}).as_object().cloned().expect("an object");
     let request = EditRequest { changes, remove: Vec::new(), attempt: Some(attempt) };
     edit(&shared, &administrator("super"), &id, &request).await.expect("begun");
-    record_entry(&shared, &id, "/job/entries/entry-999-0000000099").await;
+    record_entry(&shared, stored(&shared, &id).await, "/job/entries/entry-999-0000000099").await;
     let ledger = ledger(&shared, &id).await;
     assert_eq!((ledger.entry, ledger.lease, ledger.attempts.len()), (Some(entry), Some(lease), 1));
     assert_eq!(entries(&shared).await, 1);

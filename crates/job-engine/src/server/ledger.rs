@@ -65,6 +65,12 @@ pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_a
         };
     }
     match edit.attempt {
+        // a claim is given back once: what asks to run under it came later than it was sent
+        Some(attempt)
+            if ledger.lease == Some(attempt.lease) && ledger.is_over() && edit.state == Some(State::Running) =>
+        {
+            Judgement::Refuse(Code::LateLease)
+        }
         Some(attempt) if ledger.lease == Some(attempt.lease) => Judgement::Accept,
         Some(attempt) if ledger.records_another_entry(&attempt.entry) && facts.recorded_entry_exists => {
             Judgement::Refuse(Code::Superseded)
@@ -172,6 +178,18 @@ impl Ledger {
 
     fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.last().filter(|attempt| attempt.outcome.is_none())
+    }
+
+    /// Whether the last attempt has ended.
+    fn is_over(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.outcome.is_some())
+    }
+
+    /// Whether an attempt other than the one of this lease was begun and not given back.
+    #[must_use]
+    pub fn is_rerun(&self, lease: Lease) -> bool {
+        let was_lost = |it: &Attempt| it.lease != Some(lease) && it.outcome != Some(Outcome::Released);
+        self.attempts.iter().any(was_lost)
     }
 
     fn current_attempt_has_lease(&self) -> bool {

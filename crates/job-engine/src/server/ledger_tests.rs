@@ -211,3 +211,28 @@ fn an_attempt_ends_once() {
     ledger.end(Outcome::Finished, Timestamp::MAX);
     assert_eq!(ledger, released, "stopping a job that waits again changes nothing about its attempts");
 }
+
+#[test]
+fn what_asks_to_run_under_a_lease_that_was_given_back_comes_too_late() {
+    let (mut ledger, by) = (begun(), attempt(2, 10, RECORDED));
+    let running = |ledger: &Ledger, by| verdict(State::Queued, ledger, Some(by), Some(State::Running), ALL_THERE);
+    assert_eq!(running(&ledger, &by), Judgement::Accept, "its answer was lost");
+    ledger.end(Outcome::Released, Timestamp::UNIX_EPOCH);
+    assert_eq!(running(&ledger, &by), Judgement::Refuse(Code::LateLease));
+    assert_eq!(running(&ledger, &attempt(2, 11, RECORDED)), Judgement::BeginAttempt);
+    let again = verdict(State::Queued, &ledger, Some(&by), Some(State::Queued), ALL_THERE);
+    assert_eq!(again, Judgement::Accept, "given back once more, as the first answer was lost");
+}
+
+#[test]
+fn a_rerun_follows_an_attempt_that_was_lost_and_no_other() {
+    let lease = |zxid| Lease { generation: 2, zxid };
+    let mut ledger = begun();
+    assert!(!ledger.is_rerun(lease(10)), "it is its own");
+    assert!(ledger.is_rerun(lease(11)));
+    ledger.end(Outcome::Released, Timestamp::UNIX_EPOCH);
+    assert!(!ledger.is_rerun(lease(11)));
+    ledger.begin(Some(&attempt(2, 11, RECORDED)), Timestamp::UNIX_EPOCH);
+    ledger.begin(Some(&attempt(2, 12, RECORDED)), Timestamp::UNIX_EPOCH);
+    assert!(ledger.is_rerun(lease(12)), "the one before it was lost");
+}

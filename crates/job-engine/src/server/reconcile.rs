@@ -12,13 +12,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use slipstream_cimi::Document;
 use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::{Election, Embedded};
 
 use super::entries::EntriesError;
 use super::error::chain;
 use super::job_document::{priority_of, state_of};
-use super::store::{Record, Store, StoreError, Unfinished};
+use super::store::{Store, StoreError, Unfinished};
 use super::{Shared, generation, jobs};
 use crate::nodes;
 use crate::stop::Stop;
@@ -197,6 +198,10 @@ async fn walk(store: &dyn Store, entries: &mut BTreeSet<EntryName>) -> Result<Ve
         };
         missing.extend(page.into_iter().filter(|job| !has_entry(job)));
     }
+    if missing.len() >= MOST_MENDED {
+        // the walk ended early: whether the others are recorded, the next round will see
+        entries.clear();
+    }
     missing.truncate(MOST_MENDED);
     Ok(missing)
 }
@@ -250,19 +255,19 @@ async fn put_missing(
         // Put since the entries were listed, as are those of all jobs that come meanwhile: none of them is read.
         return Ok(false);
     }
-    let Some(record) = shared.store.get(&job.id).await? else { return Ok(false) };
+    let Some(record) = shared.jobs.get(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
-    if !is_as_seen || updated(&record) > before {
+    if !is_as_seen || updated(&record.document) > before {
         return Ok(false);
     }
     let entry = match there {
         Some(entry) => entry,
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
     };
-    Ok(jobs::record_other_entry(shared, &record, &entry).await?)
+    Ok(jobs::record_other_entry(shared, record, &entry).await?)
 }
 
-fn updated(record: &Record) -> Timestamp {
-    let updated = record.document.get("updated").and_then(Value::as_str).and_then(|text| text.parse().ok());
+fn updated(document: &Document) -> Timestamp {
+    let updated = document.get("updated").and_then(Value::as_str).and_then(|text| text.parse().ok());
     updated.unwrap_or(Timestamp::MIN)
 }

@@ -1,4 +1,4 @@
-//! Reports: a list of edits of running attempts in one `POST /api/job/reports`, answered item by item. An extension.
+//! Reports: a list of reads, begins and edits of attempts in one `POST /api/job/reports`, answered item by item. An extension.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,6 +13,7 @@ use super::Shared;
 use super::access::Caller;
 use super::error::{ApiError, chain};
 use super::job_document::{Shown, state_of};
+use super::job_record::JobRecord;
 use super::jobs::{self, EditRequest};
 use crate::nodes;
 
@@ -85,8 +86,11 @@ pub async fn carry_out(
 #[derive(Serialize)]
 struct Answer<'a> {
     status: u16,
+    /// Of a begin: whether the attempt was begun, and whether another one had been before and was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     begun: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerun: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<Shown<'a>>,
 }
@@ -142,17 +146,20 @@ impl Report {
     }
 
     async fn carry_out(self, shared: &Shared, caller: &Caller, actions: &HashSet<String>) -> Result<Vec<u8>, ApiError> {
-        let done = Answer { status: 200, begun: None, document: None };
+        let done = Answer { status: 200, begun: None, rerun: None, document: None };
         let job = match (&self.edit, self.asked) {
             (Some(edit), Asked::Begin) => {
-                let job = jobs::read(shared, caller, &self.id).await?;
-                let begins = may_begin(&job.document, actions);
-                let answer = written(&Answer { begun: Some(begins), document: Some(job.to_show()), ..done });
-                // not looked at any more, so that it is changed where it is
-                drop(job);
-                if begins {
-                    jobs::edit(shared, caller, &self.id, edit).await?;
-                }
+                let mut answer = Vec::new();
+                let lease = edit.attempt.as_ref().map(|attempt| attempt.lease);
+                // written down as the job is before it is changed, which it is where it is
+                let mut see = |job: &JobRecord| {
+                    let begins = may_begin(&job.document, actions);
+                    let rerun = job.ledger().ok().zip(lease).is_some_and(|(ledger, lease)| ledger.is_rerun(lease));
+                    let (begun, rerun, document) = (Some(begins), Some(rerun), Some(job.to_show()));
+                    answer = written(&Answer { status: 200, begun, rerun, document });
+                    begins
+                };
+                jobs::edit_if(shared, caller, &self.id, edit, &mut see).await?;
                 return Ok(answer);
             }
             (Some(edit), _) => jobs::edit(shared, caller, &self.id, edit).await?,

@@ -480,6 +480,16 @@ async fn the_command_manages_users_who_then_log_in() {
     good(root, &["jobs", "show", id.trim()], "", "SUCCESS");
     bad(root, &["users", "disable", "super"], "", "always there");
     good(administrator, &["users", "delete", "jane"], "", "user/jane deleted");
+    for (arguments, input, done) in [
+        (&["users", "add", "jane", "--json"], "from standard input\n", "added"),
+        (&["users", "passwd", "jane", "--json"], "from standard input\n", "password changed"),
+        (&["users", "disable", "jane", "--json"], "", "disabled"),
+        (&["users", "enable", "jane", "--json"], "", "enabled"),
+        (&["users", "delete", "jane", "--json"], "", "deleted"),
+    ] {
+        let told: Value = serde_json::from_str(&good(administrator, arguments, input, "")).expect("JSON");
+        assert_eq!(told, json!({"id": "user/jane", "done": done}));
+    }
     bad(administrator, &["users", "enable", "jane"], "", "there is no user/jane\nhint: ");
     assert!(slipstream_cimi::Client::new(Arc::new(up.transport()), Some(credentials())).login().await.is_ok());
 }

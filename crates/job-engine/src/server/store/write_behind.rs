@@ -72,9 +72,15 @@ impl WriteBehind {
 
     /// Adds a job, on the disk before it is answered.
     pub async fn insert(&self, record: JobRecord) -> Result<Arc<JobRecord>, StoreError> {
+        let id = record.id.clone();
+        // whoever finds it in the store before it is known here waits; somebody may be looking for it already
+        let looked = self.shared.records().look(&id);
+        let loading = matches!(looked, Look::Load).then(|| Loading { shared: &self.shared, id: &id });
         self.shared.store.insert(record.stored(0)).await?;
         let record = Arc::new(record);
-        self.shared.records().inserted(&record);
+        if loading.is_some() {
+            self.shared.records().load(record.clone(), 1);
+        }
         Ok(record)
     }
 

@@ -5,7 +5,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -35,7 +34,7 @@ pub(super) struct Records {
     urgent: VecDeque<Arc<str>>,
     /// Records that nobody waits for, each with the time at which it is written.
     unhurried: VecDeque<(Arc<str>, Instant)>,
-    /// Records that the store has, in the order in which it had them; some may have changed again meanwhile.
+    /// Records in the order in which the store had them, each once; some may have changed again meanwhile.
     kept: VecDeque<Arc<str>>,
     bytes: usize,
     /// Nothing is written any more.
@@ -54,6 +53,8 @@ struct Loaded {
     /// Its revision in the store.
     revision: u64,
     bytes: usize,
+    /// Its id is in [`Records::kept`].
+    is_kept: bool,
     progress: Progress,
     /// Who waits for the batch that it is in.
     writing: Vec<Waiter>,
@@ -116,21 +117,15 @@ impl Records {
         }
     }
 
-    /// A record that was just inserted, unless somebody has read it already.
-    pub(super) fn inserted(&mut self, record: &Arc<JobRecord>) {
-        if !self.known.contains_key(&record.id) {
-            self.load(record.clone(), 1);
-        }
-    }
-
     /// A record as the store has it; whoever waits for it hears that by the end of the channel.
     pub(super) fn load(&mut self, record: Arc<JobRecord>, revision: u64) {
-        let bytes = record.document.values().map(weight).sum();
+        let bytes = record.weight();
         self.bytes += bytes;
         self.kept.push_back(record.id.clone());
         let id = record.id.clone();
         let (current, progress) = (Some(record), Progress::Written);
-        let loaded = Loaded { current, revision, bytes, progress, writing: Vec::new(), waiting: Vec::new() };
+        let (is_kept, writing, waiting) = (true, Vec::new(), Vec::new());
+        let loaded = Loaded { current, revision, bytes, is_kept, progress, writing, waiting };
         self.known.insert(id, Known::Loaded(loaded));
         self.forget_oldest();
     }
@@ -146,7 +141,8 @@ impl Records {
             match self.loaded(&id) {
                 Some(loaded) if loaded.is_held() => self.kept.push_back(id),
                 Some(loaded) if loaded.progress == Progress::Written => self.forget(&id),
-                _ => {}
+                Some(loaded) => loaded.is_kept = false,
+                None => {}
             }
         }
     }
@@ -259,7 +255,7 @@ impl Records {
     /// A record was written, or could not be; answers who waited for that. What could not be written is nowhere but in
     /// memory, and is forgotten: whoever has to change the record reads it again.
     pub(super) fn written(&mut self, id: &Arc<str>, written: &Result<u64, StoreError>) -> Vec<Waiter> {
-        let Some(loaded) = self.loaded(id) else { return Vec::new() };
+        let Some(Known::Loaded(loaded)) = self.known.get_mut(id) else { return Vec::new() };
         let mut told = std::mem::take(&mut loaded.writing);
         match (written, loaded.progress) {
             (Ok(revision), Progress::Writing { changed: true }) => {
@@ -274,7 +270,11 @@ impl Records {
             (Ok(revision), _) if loaded.current.is_some() => {
                 loaded.revision = *revision;
                 loaded.progress = Progress::Written;
-                self.kept.push_back(id.clone());
+                let bytes = loaded.current.as_ref().map_or(0, |job| job.weight());
+                self.bytes = self.bytes + bytes - std::mem::replace(&mut loaded.bytes, bytes);
+                if !std::mem::replace(&mut loaded.is_kept, true) {
+                    self.kept.push_back(id.clone());
+                }
             }
             _ => {
                 told.append(&mut loaded.waiting);
@@ -319,15 +319,4 @@ fn told_by(waiters: &mut Vec<Waiter>) -> Waiting {
 /// Why nothing is written any more.
 pub(super) fn ended(id: &str) -> StoreError {
     StoreError::Failed { what: format!("write {id}"), source: "the server is being closed".into() }
-}
-
-/// About how much memory a value takes, in bytes.
-fn weight(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-            Value::String(text) => text.len(),
-            Value::Array(values) => values.iter().map(weight).sum(),
-            Value::Object(members) => members.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum(),
-        }
 }
