@@ -78,6 +78,8 @@ pub(super) async fn run(
     let mut action = AbortOnDropHandle::new(tokio::spawn(async move { action.run(handle).await }));
     let mut supervision = Supervision::new(attempt, reports, known);
 
+    // an action that ends at once needs nobody to watch over it
+    tokio::task::yield_now().await;
     let interruption = tokio::select! {
         biased;
         joined = &mut action => return supervision.finish(outcome_of(joined)).await,

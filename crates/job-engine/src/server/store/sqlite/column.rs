@@ -95,15 +95,39 @@ impl Column {
         Self::ALL.into_iter().find(|column| column.path() == path)
     }
 
-    /// What the column holds for a document; none if that is irregular.
-    pub fn value(self, id: &str, document: &Document) -> Option<SqlValue> {
-        match plain(document, self.path()) {
+    /// What each column holds for a document, in the order of [`ALL`](Self::ALL); none where that is irregular.
+    pub fn values(id: &str, document: &Document) -> [Option<SqlValue>; Self::ALL.len()] {
+        // one walk through the members is quicker than looking for each
+        let mut tops = [None; Self::ALL.len()];
+        for (name, value) in document {
+            for (column, top) in Self::ALL.into_iter().zip(&mut tops) {
+                if column.top() == name {
+                    *top = Some(value);
+                }
+            }
+        }
+        let mut tops = tops.into_iter();
+        Self::ALL.map(|column| column.value(id, document, tops.next().flatten()))
+    }
+
+    /// `top` is the member of the document in which the path begins.
+    fn value(self, id: &str, document: &Document, top: Option<&Value>) -> Option<SqlValue> {
+        match plain(top, self.path()) {
             Ok(value) => self.regular(id, value),
             Err(NotPlain) => match values_at(document, &Attribute(self.path().to_owned())).as_slice() {
                 [] => self.regular(id, None),
                 [value] => self.regular(id, Some(value)),
                 _ => None,
             },
+        }
+    }
+
+    /// The first name of its path.
+    fn top(self) -> &'static str {
+        match self {
+            Self::Target => "targetResource",
+            Self::Owner => "acl",
+            _ => self.path(),
         }
     }
 
@@ -194,19 +218,21 @@ impl Column {
 /// Only the evaluator knows which values a document has at a path.
 struct NotPlain;
 
-/// The one value at a path that leads through objects alone, as almost every path does; none if it is missing.
-fn plain<'a>(document: &'a Document, path: &str) -> Result<Option<&'a Value>, NotPlain> {
-    let mut members = document;
-    let mut names = path.split('/').peekable();
-    while let Some(name) = names.next() {
-        match (members.get(name), names.peek()) {
-            (None, _) => return Ok(None),
-            (Some(Value::Object(object)), Some(_)) => members = object,
-            (Some(value @ (Value::String(_) | Value::Number(_))), None) => return Ok(Some(value)),
-            _ => return Err(NotPlain),
-        }
+/// The one value at a path that leads from `top` through objects alone, as almost every path does; none if it is
+/// missing.
+fn plain<'a>(top: Option<&'a Value>, path: &str) -> Result<Option<&'a Value>, NotPlain> {
+    let mut found = top;
+    for name in path.split('/').skip(1) {
+        found = match found {
+            Some(Value::Object(object)) => object.get(name),
+            None => None,
+            Some(_) => return Err(NotPlain),
+        };
     }
-    Err(NotPlain)
+    match found {
+        None | Some(Value::String(_) | Value::Number(_)) => Ok(found),
+        Some(_) => Err(NotPlain),
+    }
 }
 
 impl Condition {

@@ -37,13 +37,14 @@ pub(super) struct Row {
 impl Row {
     pub fn of(record: Record) -> Result<Self, serde_json::Error> {
         let mut irregular = 0;
-        let mut value = |column: Column| {
-            let value = column.value(&record.id, &record.document);
+        let mut regular = |(column, value): (Column, Option<SqlValue>)| {
             irregular |= if value.is_none() { column.bit() } else { 0 };
             value.unwrap_or(SqlValue::Null)
         };
-        value(Column::Id);
-        let columns = Column::STORED.map(value);
+        let mut values = Column::ALL.into_iter().zip(Column::values(&record.id, &record.document)).map(&mut regular);
+        // the id has a column of its own
+        values.next();
+        let columns = Column::STORED.map(|_| values.next().expect("the others follow in this order"));
         let [state, ..] = &columns;
         let entry = match state {
             SqlValue::Text(state) if is_unfinished(state) => record.entry().map(str::to_owned),
