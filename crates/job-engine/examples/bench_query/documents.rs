@@ -116,9 +116,9 @@ impl Jobs {
             _ => json!({"state": state, "progress": 100, "returnCode": 0,
                         "statusMessage": "the cloud has 42 virtual machines, 3 of them new, 1 gone since the last time"}),
         };
-        let mut changed = document.clone();
-        Patch::new(document, object(changes), &[], now).apply(&mut changed);
-        changed
+        let mut edited = document.clone();
+        Patch::new(document, object(changes), &[], now).apply(&mut edited);
+        edited
     }
 
     /// As the site has it now: most are done.

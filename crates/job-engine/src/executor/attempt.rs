@@ -129,7 +129,7 @@ impl<'a> Attempt<'a> {
         let begins = courier.begins_at_once();
         let fetched = self.before_the_run(|| courier.begin(&self.client, &self.identity, &running)).await;
         if begins || courier.begins_at_once() {
-            self.state = self.state_if_begun(fetched.as_ref().err());
+            self.state = state_if_begun(fetched.as_ref().err());
         }
         let Fetched { job, begun, rerun } = fetched?;
         let job = job.map_err(|error| Happening::NotUnderstood.because(error))?;
@@ -160,18 +160,8 @@ impl<'a> Attempt<'a> {
     async fn begin(&mut self) -> Result<(), Ending> {
         let running = changes::state(State::Running);
         let begun = self.before_the_run(|| self.edit(&running)).await;
-        self.state = self.state_if_begun(begun.as_ref().err());
+        self.state = state_if_begun(begun.as_ref().err());
         begun.map(drop)
-    }
-
-    /// The job's state once it was asked to be RUNNING: without an answer that may have been carried out.
-    fn state_if_begun(&self, error: Option<&Ending>) -> Option<State> {
-        match error {
-            None | Some(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => {
-                Some(State::Running)
-            }
-            Some(_) => None,
-        }
     }
 
     /// Writes how the action ended.
@@ -339,6 +329,14 @@ impl Happening {
     /// An ending to which this error led.
     pub(super) fn because(self, cause: Error) -> Ending {
         Ending { happening: self, cause: Some(cause) }
+    }
+}
+
+/// The job's state once it was asked to be RUNNING: without an answer that may have been carried out.
+fn state_if_begun(error: Option<&Ending>) -> Option<State> {
+    match error {
+        None | Some(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => Some(State::Running),
+        Some(_) => None,
     }
 }
 

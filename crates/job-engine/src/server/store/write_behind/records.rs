@@ -124,8 +124,8 @@ impl Records {
         self.kept.push_back(record.id.clone());
         let id = record.id.clone();
         let (current, progress) = (Some(record), Progress::Written);
-        let (is_kept, writing, waiting) = (true, Vec::new(), Vec::new());
-        let loaded = Loaded { current, revision, bytes, is_kept, progress, writing, waiting };
+        let (writing, waits) = (Vec::new(), Vec::new());
+        let loaded = Loaded { current, revision, bytes, is_kept: true, progress, writing, waiting: waits };
         self.known.insert(id, Known::Loaded(loaded));
         self.forget_oldest();
     }
