@@ -348,7 +348,7 @@ async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) ->
 
 fn refusal_message(code: Code, stored: State, id: &str) -> String {
     match code {
-        Code::LateLease => format!("{id} has been taken over by a later claim"),
+        Code::LateLease => format!("{id} was given back, or has been taken over by a later claim"),
         Code::Superseded => format!("{id} is queued under another entry"),
         Code::Final => "edit is not allowed in final state".to_owned(),
         Code::Conflict => format!("{id} is {stored} under a live claim"),

@@ -128,8 +128,13 @@ impl Report {
             Some(Value::String(id)) if is_job_id(&id) => id,
             _ => return Err(ApiError::bad_request("a report needs the `id` of a job")),
         };
-        let wants = |name| item.get(name) == Some(&Value::Bool(true));
-        let asked = match (wants("begin"), wants("document")) {
+        let wants = |name: &str| match item.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(wanted)) => Ok(*wanted),
+            // taken for false, a guarded edit would be made unguarded
+            Some(_) => Err(ApiError::bad_request(format!("the `{name}` of a report is true or false"))),
+        };
+        let asked = match (wants("begin")?, wants("document")?) {
             (true, _) => Asked::Begin,
             (false, true) => Asked::Job,
             (false, false) => Asked::Nothing,
@@ -137,6 +142,9 @@ impl Report {
         let edit = match item.shift_remove("changes") {
             None => None,
             Some(Value::Object(changes)) => {
+                if asked == Asked::Begin && changes.get("state") != Some(&State::Running.as_str().into()) {
+                    return Err(ApiError::bad_request("a report that begins an attempt sets the state RUNNING"));
+                }
                 let attempt = Some(attempt(&id, &item)?);
                 Some(EditRequest { changes, remove: Vec::new(), attempt })
             }

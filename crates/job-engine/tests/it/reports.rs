@@ -231,6 +231,11 @@ async fn a_malformed_item_is_refused_by_itself() {
         item[name] = value;
         item
     };
+    let begins_with = |changes: Value| {
+        let mut item = with("changes", changes);
+        item["begin"] = json!(true);
+        item
+    };
     let without = |name: &str| {
         let mut item = good.clone();
         item.as_object_mut().expect("an object").shift_remove(name);
@@ -248,9 +253,13 @@ async fn a_malformed_item_is_refused_by_itself() {
         (with("entry", json!("/job/taken/entry-999-0000000000")), "is not the path of an entry"),
         (with("executor", json!("x".repeat(1025))), "is longer than 1024 bytes"),
         (with("changes", json!([])), "are a JSON object"),
+        (with("begin", json!("true")), "is true or false"),
+        (with("document", json!(1)), "is true or false"),
+        (begins_with(json!({"progress": 1})), "sets the state RUNNING"),
+        (begins_with(json!({"state": "SUCCESS"})), "sets the state RUNNING"),
     ];
     let answered = api.report(Value::Array(rows.iter().map(|(item, _)| item.clone()).collect())).await;
-    assert_eq!(statuses(&answered), [400; 11], "{}", answered.text);
+    assert_eq!(statuses(&answered), [400; 15], "{}", answered.text);
     for ((item, wrong), answer) in rows.iter().zip(answered.body["reports"].as_array().expect("a list")) {
         assert!(answer["message"].as_str().is_some_and(|message| message.contains(wrong)), "{item}: {answer}");
     }
