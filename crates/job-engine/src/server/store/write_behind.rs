@@ -75,10 +75,11 @@ impl WriteBehind {
         let id = record.id.clone();
         // whoever finds it in the store before it is known here waits; somebody may be looking for it already
         let looked = self.shared.records().look(&id);
-        let loading = matches!(looked, Look::Load).then(|| Loading { shared: &self.shared, id: &id });
+        let _loading = matches!(looked, Look::Load).then(|| Loading { shared: &self.shared, id: &id });
         self.shared.store.insert(record.stored(0)).await?;
         let record = Arc::new(record);
-        if loading.is_some() {
+        // whoever reads it just now may have found it already; any other knows one that another server removed
+        if !matches!(looked, Look::Wait(_)) {
             self.shared.records().load(record.clone(), 1);
         }
         Ok(record)

@@ -119,6 +119,7 @@ impl Records {
 
     /// A record as the store has it; whoever waits for it hears that by the end of the channel.
     pub(super) fn load(&mut self, record: Arc<JobRecord>, revision: u64) {
+        self.forget(&record.id);
         let bytes = record.weight();
         self.bytes += bytes;
         self.kept.push_back(record.id.clone());

@@ -247,6 +247,16 @@ async fn a_job_that_was_removed_is_gone_and_many_read_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_another_server_removed_is_known_no_more_once_it_is_added_again() {
+    let desk = Desk::new().await;
+    desk.change(Durability::OnDisk, "SUCCESS").await.unwrap();
+    desk.store.inner.remove(ID, 2).await.unwrap();
+    desk.jobs.insert(job(ID)).await.unwrap();
+    assert_eq!(desk.read().await.document["state"], "QUEUED");
+    desk.change(Durability::OnDisk, "RUNNING").await.expect("under the revision of the new one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn jobs_that_nobody_works_on_are_forgotten() {
     let desk = Desk::new().await;
     for number in 0..10_000 {
