@@ -58,7 +58,7 @@ impl HttpTransport {
     /// A transport to `endpoint`, e.g. `https://example.org`; each request may take `timeout` from start to the end of
     /// the answer. `insecure` leaves the server's certificate unchecked.
     ///
-    /// If the process has no provider of cryptography for TLS, ring becomes the default one.
+    /// If the process has no provider of cryptography for TLS, aws-lc-rs becomes the default one.
     pub fn new(endpoint: &str, insecure: bool, timeout: Duration) -> Result<Self, EndpointError> {
         let url = server_url(endpoint)?;
         install_provider();
@@ -120,10 +120,10 @@ fn adapt(mut builder: ClientBuilder, url: &Url) -> ClientBuilder {
     if is_here { builder.no_proxy() } else { builder }
 }
 
-/// Makes ring the process's default provider, unless it has one.
+/// Makes aws-lc-rs the process's default provider, unless it has one.
 fn install_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // fails only if another thread was faster, and then there is one
-        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap_or_default();
     }
 }

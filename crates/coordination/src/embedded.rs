@@ -3,24 +3,20 @@
 //! Everything happens under one lock and is over when the lock is free: a request is answered at its first poll, and
 //! what it changed lies in every watch by then. Nothing runs in between, so an idle coordinator costs nothing.
 //!
-//! A watch is a bounded channel whose last place is kept for [`Change::Reset`]. A change that finds only that place
-//! free becomes the `Reset`, and what follows is dropped until the reader has read it: whoever reads again after a
-//! `Reset` sees what was dropped before.
+//! What a watch cannot hold is told by a [`Change::Reset`], see `teller`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::session::{Cause, Change, Coordinator, Error, Mode, Node, Operation, Session, State, Watch};
+use crate::session::{Cause, Change, Coordinator, Error, Mode, Node, Operation, Session, State, Watch, existing};
+use crate::teller::Teller;
 use crate::tree::{SessionId, Tree};
 
 #[cfg(test)]
 mod tests;
-
-/// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].
-pub const WATCH_CAPACITY: usize = 1024;
 
 /// A coordinator that lives in this process. Cheap to clone: clones share the tree.
 #[derive(Clone, Default)]
@@ -49,9 +45,7 @@ struct Connection {
 
 struct Watcher {
     path: String,
-    changes: mpsc::Sender<Change>,
-    /// The last one in the channel is a `Reset` that stands for all that was dropped since.
-    overflowed: bool,
+    teller: Teller,
 }
 
 impl Embedded {
@@ -131,6 +125,11 @@ impl Session for EmbeddedSession {
         self.connected()?.tree.data(path)
     }
 
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        let inner = self.connected()?;
+        paths.iter().map(|path| existing(inner.tree.data(path))).collect()
+    }
+
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         self.connected()?.tree.children(path)
     }
@@ -171,11 +170,8 @@ impl Inner {
             return Err(Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath });
         }
         let connection = self.sessions.get_mut(&session).ok_or(Error::Expired)?;
-        // one more than asked for: the last place is the Reset's
-        let (changes, reader) = mpsc::channel(WATCH_CAPACITY + 1);
-        let mut watcher = Watcher { path: path.to_owned(), changes, overflowed: false };
-        watcher.offer(Change::Reset);
-        connection.watchers.push(watcher);
+        let (teller, reader) = Teller::new();
+        connection.watchers.push(Watcher { path: path.to_owned(), teller });
         Ok(reader)
     }
 
@@ -194,13 +190,13 @@ impl Inner {
         let watchers = connected.flat_map(|session| &mut session.watchers);
         watchers
             .filter(|watcher| is_at_or_below(parent, &watcher.path) || is_at_or_below(&watcher.path, parent))
-            .for_each(|watcher| watcher.offer(Change::Reset));
+            .for_each(|watcher| watcher.teller.tell(Change::Reset));
         Ok(existing)
     }
 
     fn publish(&mut self, changes: &[Change]) {
         for connection in self.sessions.values_mut() {
-            connection.watchers.retain(|watcher| !watcher.changes.is_closed());
+            connection.watchers.retain(|watcher| !watcher.teller.is_deaf());
             if *connection.state.borrow() == State::Connected {
                 connection.watchers.iter_mut().for_each(|watcher| watcher.tell(changes));
             }
@@ -224,7 +220,7 @@ impl Inner {
         if self.enter(session, State::Connected)
             && let Some(connection) = self.sessions.get_mut(&session)
         {
-            connection.watchers.iter_mut().for_each(|watcher| watcher.offer(Change::Reset));
+            connection.watchers.iter_mut().for_each(|watcher| watcher.teller.tell(Change::Reset));
         }
     }
 
@@ -240,20 +236,8 @@ impl Watcher {
         for change in changes {
             let (Change::Created(path) | Change::Deleted(path) | Change::Set(path)) = change else { continue };
             if is_at_or_below(path, &self.path) {
-                self.offer(change.clone());
+                self.teller.tell(change.clone());
             }
-        }
-    }
-
-    fn offer(&mut self, change: Change) {
-        let free = self.changes.capacity();
-        if self.overflowed && free < self.changes.max_capacity() {
-            return;
-        }
-        let change = if free == 1 { Change::Reset } else { change };
-        self.overflowed = free == 1;
-        if self.changes.try_send(change).is_err() {
-            tracing::trace!(path = self.path, "the reader of a watch has gone");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! * [`session`]: the seam, [`session::Session`] in `ZooKeeper`'s own vocabulary.
 //! * [`tree`]: the node tree as a pure state machine, without clock or socket.
 //! * [`embedded`]: the adapter that keeps such a tree in this process.
+//! * [`zookeeper`]: the adapter that talks to a `ZooKeeper` ensemble.
 //! * [`queue`]: [`queue::LockingQueue`] and [`queue::Claim`], byte-compatible with kazoo's.
 //! * [`election`]: [`election::Election`] and [`election::Leadership`], byte-compatible with kazoo's.
 
@@ -11,9 +12,12 @@ pub mod embedded;
 pub mod queue;
 mod retry;
 pub mod session;
+mod teller;
 pub mod tree;
+pub mod zookeeper;
 
 pub use election::{Election, Leadership};
 pub use embedded::Embedded;
 pub use queue::{Claim, LockingQueue};
 pub use session::{Coordinator, Error, Session};
+pub use zookeeper::ZooKeeper;

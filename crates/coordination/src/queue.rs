@@ -25,9 +25,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::session::{Cause, Error, Mode, Operation, Session, State};
+use crate::session::{Cause, Error, Mode, Operation, Session, State, existing};
 use actor::{Actor, Command, Standing};
-use requests::{End, Requests, existing};
+use requests::{End, Requests};
 
 mod actor;
 mod entry_name;

@@ -129,6 +129,12 @@ pub enum Cause {
     /// More than 512 KiB of data (`ZooKeeper` closes the connection at 1 MiB).
     #[error("more than 512 KiB of data")]
     TooLarge,
+    /// The node's access control list does not allow it to this login.
+    #[error("not allowed to this login")]
+    NotAllowed,
+    /// Something that only the coordinator's own log explains, e.g. a quota.
+    #[error("the coordinator refuses it, its log says why")]
+    Other,
 }
 
 /// Why a request failed.
@@ -150,6 +156,22 @@ pub enum Error {
     /// The session has expired: the request was not carried out and nothing will be.
     #[error("session expired")]
     Expired,
+    /// No session could be had; another try may succeed. Only of [`Coordinator::connect`].
+    #[error("no session with the coordinator at {hosts}: {reason}")]
+    Unreachable {
+        /// Where it was looked for.
+        hosts: String,
+        /// What happened.
+        reason: String,
+    },
+    /// No session can be had before somebody mends what is wrong. Only of [`Coordinator::connect`].
+    #[error("the coordinator at {hosts} is of no use: {reason}")]
+    Unusable {
+        /// Where it was looked for.
+        hosts: String,
+        /// What is wrong, and what to do about it.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -169,6 +191,9 @@ pub trait Session: Send + Sync {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error>;
     /// Reads a node.
     async fn data(&self, path: &str) -> Result<Node, Error>;
+    /// Reads several nodes in one request, of which those that do not exist are `None`. Sent after a
+    /// [`commit`](Session::commit) of the same session it sees what that one did, answered or not.
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error>;
     /// Names of a node's children, in no order.
     async fn children(&self, path: &str) -> Result<Vec<String>, Error>;
     /// Changes at and below a path from now on. The path need not exist.
@@ -187,6 +212,9 @@ pub trait Coordinator: Send + Sync {
     /// A new session, connected.
     async fn connect(&self) -> Result<Arc<dyn Session>, Error>;
 }
+
+/// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].
+pub const WATCH_CAPACITY: usize = 1024;
 
 /// Longest data of one node, in bytes.
 pub const DATA_LIMIT: usize = 512 * 1024;
@@ -214,4 +242,12 @@ pub async fn make_path(session: &dyn Session, path: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A node that may be missing.
+pub fn existing<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(error) if error.is(Cause::NoNode) => Ok(None),
+        other => other.map(Some),
+    }
 }

@@ -33,6 +33,10 @@ impl Session for Lossy {
         self.inner.data(path).await
     }
 
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        self.inner.nodes(paths).await
+    }
+
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         self.inner.children(path).await
     }

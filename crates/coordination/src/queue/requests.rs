@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Settled;
 use super::entry_name::EntryName;
 use crate::retry::{Pause, connected};
-use crate::session::{Cause, Error, Mode, Node, Operation, Session, State, Watch, make_path};
+use crate::session::{Cause, Error, Mode, Operation, Session, State, Watch, existing, make_path};
 
 /// The folders of one queue, and who asks.
 pub(super) struct Requests {
@@ -183,7 +183,6 @@ impl Requests {
     /// What can be done before a request is repeated: makes folders that are missing, waits for the connection.
     async fn mend(&self, error: Error, pause: &mut Pause) -> Result<(), Error> {
         match error {
-            Error::Expired => return Err(Error::Expired),
             Error::ConnectionLoss => {}
             refused @ Error::Refused { .. } => {
                 tracing::warn!(queue = self.root, %refused, "making the folders of the queue again");
@@ -191,6 +190,7 @@ impl Requests {
                     tracing::warn!(queue = self.root, %error, "cannot make the folders of the queue");
                 }
             }
+            over => return Err(over),
         }
         pause.wait(&*self.session).await
     }
@@ -199,12 +199,4 @@ impl Requests {
 /// The names of entries among these.
 fn parsed(names: Vec<String>) -> Vec<EntryName> {
     names.into_iter().filter_map(|name| EntryName::parse(&name)).collect()
-}
-
-/// A node that may be missing.
-pub(super) fn existing(read: Result<Node, Error>) -> Result<Option<Node>, Error> {
-    match read {
-        Err(error) if error.is(Cause::NoNode) => Ok(None),
-        other => other.map(Some),
-    }
 }

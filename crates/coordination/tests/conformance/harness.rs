@@ -288,6 +288,10 @@ impl Session for FaultySession {
         self.send("data", |session| async move { session.data(&path).await }).await
     }
 
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        self.send("nodes", |session| async move { session.nodes(paths).await }).await
+    }
+
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         let path = path.to_owned();
         self.send("children", |session| async move { session.children(&path).await }).await

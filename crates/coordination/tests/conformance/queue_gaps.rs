@@ -1,7 +1,7 @@
 //! Cases of the queue in which its mirror falls behind: gaps, suspensions, and what strangers do to claims and entries.
 
-use slipstream_coordination::embedded::WATCH_CAPACITY;
 use slipstream_coordination::queue::Settled;
+use slipstream_coordination::session::WATCH_CAPACITY;
 use slipstream_coordination::session::{Mode, Operation};
 
 use crate::harness::{Harness, Plan, eventually, settle, within};

@@ -1,7 +1,6 @@
 //! Cases of the seam itself.
 
-use slipstream_coordination::embedded::WATCH_CAPACITY;
-use slipstream_coordination::session::{Cause, Change, Mode, Operation, State, Watch};
+use slipstream_coordination::session::{Cause, Change, Mode, Operation, State, WATCH_CAPACITY, Watch};
 use slipstream_coordination::{Error, Session};
 
 use crate::harness::{Harness, within};

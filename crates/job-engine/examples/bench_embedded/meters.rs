@@ -201,6 +201,10 @@ impl Session for MeteredSession {
         self.measure(self.inner.data(path)).await
     }
 
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        self.measure(self.inner.nodes(paths)).await
+    }
+
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         self.measure(self.inner.children(path)).await
     }

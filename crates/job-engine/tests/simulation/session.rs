@@ -173,6 +173,10 @@ impl Session for SeenSession {
         self.ask(&tidy("data", path), self.session.data(path)).await
     }
 
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        self.ask(&tidy("nodes", &paths.join(" ")), self.session.nodes(paths)).await
+    }
+
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         self.ask(&tidy("children", path), self.session.children(path)).await
     }

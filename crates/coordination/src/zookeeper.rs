@@ -1,0 +1,361 @@
+//! The coordinator of a site: a `ZooKeeper` ensemble, version 3.5 to 3.9.
+//!
+//! The client library brings the wire; what it does not promise is here:
+//!
+//! * **Every request ends.** So many are under way at once, and none waits longer than the session can last. While the
+//!   session is suspended requests fail at once, instead of lying in the library's queue without a bound.
+//! * **A watch loses nothing silently.** The library forgets its recursive watches at each reconnect, and what happened
+//!   meanwhile is told to nobody: so a watch that is connected again is set again, and then yields a `Reset`.
+//! * **What has expired stays so.** A new session is a new [`Coordinator::connect`].
+
+use std::borrow::Cow;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use zookeeper_client as library;
+use zookeeper_client::{Acls, Client, Connector, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
+
+use crate::session::{
+    Cause, Coordinator, DATA_LIMIT, Error, Mode, Node, Operation, Session, State, Watch, existing, is_path,
+};
+pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
+
+mod polling;
+mod settings;
+mod watching;
+
+#[cfg(test)]
+mod tests;
+
+/// Most requests of one session that are under way; more wait for these.
+const MOST_UNDER_WAY: usize = 1024;
+/// Longest wait for a server that accepts a connection and says nothing, and for a session to close.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What makes sessions with one ensemble.
+pub struct ZooKeeper {
+    settings: Settings,
+    connector: Connector,
+}
+
+impl ZooKeeper {
+    /// Connects to nothing yet.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let connector = settings.connector()?;
+        Ok(Self { settings, connector })
+    }
+
+    async fn open(&self) -> Result<ZooKeeperSession, Error> {
+        let hosts = &self.settings.hosts;
+        let unreachable = |reason: &str| Error::Unreachable { hosts: hosts.clone(), reason: reason.to_owned() };
+        let unusable = |reason: &str| Error::Unusable { hosts: hosts.clone(), reason: reason.to_owned() };
+        let connector = self.connector.clone();
+        let connecting = async {
+            if self.settings.tls.is_some() {
+                connector.secure_connect(hosts).await
+            } else {
+                connector.connect(hosts).await
+            }
+        };
+        let limit = self.settings.session_timeout.max(PATIENCE);
+        let client = match timeout(limit, connecting).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(library::Error::AuthFailed)) => {
+                return Err(unusable("it refuses the login, check user and password"));
+            }
+            Ok(Err(library::Error::NoHosts)) => return Err(unreachable("none of the servers answers")),
+            Ok(Err(error)) => return Err(unreachable(&error.to_string())),
+            Err(_) => return Err(unreachable("no answer in time")),
+        };
+        let session = ZooKeeperSession::new(client, self.settings.protects());
+        match existing(session.data("/").await) {
+            Ok(Some(_)) => Ok(session),
+            Ok(None) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
+            Err(error) if error.is(Cause::NotAllowed) => Err(unusable("this login may not read there")),
+            Err(error) => Err(unreachable(&error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Coordinator for ZooKeeper {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        Ok(Arc::new(self.open().await?))
+    }
+}
+
+/// A session with an ensemble. It ends when it is closed or dropped.
+pub struct ZooKeeperSession {
+    /// None once it was closed: the session ends with the last client.
+    client: RwLock<Option<Arc<Client>>>,
+    state: watch::Receiver<State>,
+    under_way: Semaphore,
+    limit: Duration,
+    acls: Acls<'static>,
+}
+
+impl ZooKeeperSession {
+    fn new(client: Client, protects: bool) -> Self {
+        let (told, state) = watch::channel(State::Connected);
+        let mut seen = client.state_watcher();
+        let limit = client.session_timeout();
+        told.send_replace(state_of(client.state()));
+        tokio::spawn(async move {
+            while *told.borrow() != State::Expired {
+                let state = state_of(seen.changed().await);
+                told.send_if_modified(|now| std::mem::replace(now, state) != state);
+            }
+        });
+        let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
+        Self {
+            client: RwLock::new(Some(Arc::new(client))),
+            state,
+            under_way: Semaphore::new(MOST_UNDER_WAY),
+            limit,
+            acls,
+        }
+    }
+
+    fn client(&self) -> Result<Arc<Client>, Error> {
+        let client = self.client.read().expect("nothing panics while it holds this").clone();
+        let state = *self.state.borrow();
+        match (client, state) {
+            (Some(client), State::Connected) => Ok(client),
+            (Some(_), State::Suspended) => Err(Error::ConnectionLoss),
+            _ => Err(Error::Expired),
+        }
+    }
+
+    /// Sends a request when its turn comes, and waits for the answer no longer than the session can last without one.
+    async fn ask<T, E>(&self, request: impl AsyncFnOnce(Arc<Client>) -> Result<T, E>) -> Result<Result<T, E>, Error> {
+        let turn = async {
+            let _turn = self.under_way.acquire().await.map_err(|_| Error::Expired)?;
+            Ok(request(self.client()?).await)
+        };
+        timeout(self.limit, turn).await.unwrap_or(Err(Error::ConnectionLoss))
+    }
+
+    async fn single(&self, operation: &Operation) -> Result<String, Error> {
+        let path = operation.path();
+        let answer = match operation {
+            Operation::Create { data, mode, .. } => {
+                let options = mode_of(*mode).with_acls(self.acls);
+                let created = self.ask(async |client| client.create(path, data, &options).await).await?;
+                let sequential = matches!(mode, Mode::PersistentSequential | Mode::EphemeralSequential);
+                created.map(|(_, sequence)| if sequential { format!("{path}{sequence}") } else { path.to_owned() })
+            }
+            Operation::Delete { version, .. } => {
+                self.ask(async |client| client.delete(path, *version).await).await?.map(|()| path.to_owned())
+            }
+            Operation::Set { data, version, .. } => {
+                self.ask(async |client| client.set_data(path, data, *version).await).await?.map(|_| path.to_owned())
+            }
+            Operation::Check { .. } => {
+                return self.several(std::slice::from_ref(operation)).await.map(|paths| paths.concat());
+            }
+        };
+        answer.map_err(|error| meaning(&error, path, 0))
+    }
+
+    async fn several(&self, operations: &[Operation]) -> Result<Vec<String>, Error> {
+        let acls = self.acls;
+        let answer = self
+            .ask(async |client| {
+                let mut writer = client.new_multi_writer();
+                for operation in operations {
+                    let path = operation.path();
+                    match operation {
+                        Operation::Create { data, mode, .. } => {
+                            writer.add_create(path, data, &mode_of(*mode).with_acls(acls))?;
+                        }
+                        Operation::Delete { version, .. } => writer.add_delete(path, *version)?,
+                        Operation::Set { data, version, .. } => writer.add_set_data(path, data, *version)?,
+                        Operation::Check { version, .. } => writer.add_check_version(path, version.unwrap_or(-1))?,
+                    }
+                }
+                writer.commit().await
+            })
+            .await?;
+        match answer {
+            Ok(results) => Ok(results.into_iter().zip(operations).map(created_path).collect()),
+            Err(MultiWriteError::OperationFailed { index, source }) => {
+                Err(meaning(&source, operations.get(index).map_or("", Operation::path), index))
+            }
+            Err(MultiWriteError::RequestFailed { source }) => Err(meaning(&source, "", 0)),
+        }
+    }
+
+    /// As [`Session::nodes`], on a server that knows no such request: several requests at once.
+    async fn nodes_one_by_one(&self, paths: &[String]) -> Result<Vec<Option<Node>>, Error> {
+        let reads = paths.iter().map(async |path| existing(self.data(path).await));
+        join_all(reads).await.into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl Session for ZooKeeperSession {
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        for (index, operation) in operations.iter().enumerate() {
+            if let Some(cause) = operation.fault() {
+                return Err(Error::Refused { path: operation.path().to_owned(), index, cause });
+            }
+        }
+        match operations.as_slice() {
+            [] => Ok(Vec::new()),
+            [operation] => self.single(operation).await.map(|path| vec![path]),
+            operations => self.several(operations).await,
+        }
+    }
+
+    async fn data(&self, path: &str) -> Result<Node, Error> {
+        checked(path)?;
+        let answer = self.ask(async |client| client.get_data(path).await).await?;
+        answer.map(node).map_err(|error| meaning(&error, path, 0))
+    }
+
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        paths.iter().try_for_each(|path| checked(path))?;
+        let answer = self
+            .ask(async |client| {
+                let mut reader = client.new_multi_reader();
+                paths.iter().try_for_each(|path| reader.add_get_data(path))?;
+                reader.commit().await
+            })
+            .await?;
+        let results = match answer {
+            Err(library::Error::Unimplemented) => return self.nodes_one_by_one(&paths).await,
+            answer => answer.map_err(|error| meaning(&error, paths.first().map_or("", String::as_str), 0))?,
+        };
+        let read = |(result, path): (MultiReadResult, &String)| match result {
+            MultiReadResult::Data { data, stat } => Ok(Some(node((data, stat)))),
+            MultiReadResult::Error { err } => existing(Err(meaning(&err, path, 0))),
+            _ => Err(Error::Refused { path: path.clone(), index: 0, cause: Cause::Other }),
+        };
+        results.into_iter().zip(&paths).map(read).collect()
+    }
+
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        checked(path)?;
+        let answer = self.ask(async |client| client.list_children(path).await).await?;
+        answer.map_err(|error| meaning(&error, path, 0))
+    }
+
+    async fn watch(&self, path: &str) -> Result<Watch, Error> {
+        checked(path)?;
+        watching::begin(self, path).await
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), Error> {
+        checked(path)?;
+        let answer = self.ask(async |client| client.sync(path).await).await?;
+        answer.map_err(|error| meaning(&error, path, 0))
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    async fn close(&self) {
+        drop(self.client.write().expect("nothing panics while it holds this").take());
+        let closed = async {
+            // an error says that the state will not change any more
+            let mut state = self.state.clone();
+            drop(state.wait_for(|state| *state == State::Expired).await);
+        };
+        if timeout(PATIENCE, closed).await.is_err() {
+            tracing::debug!("a session is left to its time-out, as no server takes its close");
+        }
+    }
+}
+
+impl Operation {
+    fn path(&self) -> &str {
+        let (Self::Create { path, .. } | Self::Delete { path, .. } | Self::Set { path, .. } | Self::Check { path, .. }) =
+            self;
+        path
+    }
+
+    /// What can be said before anything is sent: the server would close the connection at data that are too long.
+    fn fault(&self) -> Option<Cause> {
+        let (data, sequential) = match self {
+            Self::Create { data, mode, .. } => {
+                (data.len(), matches!(mode, Mode::PersistentSequential | Mode::EphemeralSequential))
+            }
+            Self::Set { data, .. } => (data.len(), false),
+            Self::Delete { .. } | Self::Check { .. } => (0, false),
+        };
+        // the name of a sequential node may be all digits
+        let path = if sequential { Cow::from(format!("{}0", self.path())) } else { Cow::from(self.path()) };
+        match () {
+            () if !is_path(&path) => Some(Cause::BadPath),
+            () if data > DATA_LIMIT => Some(Cause::TooLarge),
+            () => None,
+        }
+    }
+}
+
+fn checked(path: &str) -> Result<(), Error> {
+    let refused = || Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath };
+    if is_path(path) { Ok(()) } else { Err(refused()) }
+}
+
+fn mode_of(mode: Mode) -> CreateMode {
+    match mode {
+        Mode::Persistent => CreateMode::Persistent,
+        Mode::PersistentSequential => CreateMode::PersistentSequential,
+        Mode::Ephemeral => CreateMode::Ephemeral,
+        Mode::EphemeralSequential => CreateMode::EphemeralSequential,
+    }
+}
+
+fn state_of(state: library::SessionState) -> State {
+    match state {
+        library::SessionState::SyncConnected => State::Connected,
+        // a server without the others takes no writes
+        library::SessionState::Disconnected | library::SessionState::ConnectedReadOnly => State::Suspended,
+        library::SessionState::Expired | library::SessionState::AuthFailed | library::SessionState::Closed => {
+            State::Expired
+        }
+    }
+}
+
+fn node((data, stat): (Vec<u8>, library::Stat)) -> Node {
+    Node { data, version: stat.version, created: stat.czxid }
+}
+
+fn created_path((result, operation): (MultiWriteResult, &Operation)) -> String {
+    match result {
+        MultiWriteResult::Create { path, .. } => path,
+        _ => operation.path().to_owned(),
+    }
+}
+
+/// What an error of the library means at this seam.
+fn meaning(error: &library::Error, path: &str, index: usize) -> Error {
+    let cause = match error {
+        library::Error::NoNode => Cause::NoNode,
+        library::Error::NodeExists => Cause::NodeExists,
+        library::Error::NotEmpty => Cause::NotEmpty,
+        library::Error::BadVersion => Cause::BadVersion,
+        library::Error::NoChildrenForEphemerals => Cause::ParentIsEphemeral,
+        library::Error::BadArguments(_) => Cause::BadPath,
+        library::Error::NoAuth | library::Error::InvalidAcl => Cause::NotAllowed,
+        library::Error::SessionExpired | library::Error::ClientClosed | library::Error::AuthFailed => {
+            return Error::Expired;
+        }
+        library::Error::ConnectionLoss
+        | library::Error::Timeout
+        | library::Error::SessionMoved
+        | library::Error::NotReadOnly
+        | library::Error::Throttled => return Error::ConnectionLoss,
+        other => {
+            tracing::warn!(path, error = %other, "ZooKeeper answers an error that is none of the usual");
+            Cause::Other
+        }
+    };
+    Error::Refused { path: path.to_owned(), index, cause }
+}

@@ -1,0 +1,103 @@
+//! Watches over `ZooKeeper`: recursive ones, and on servers before 3.6, which have none, child watches that say only
+//! that something changed.
+
+use std::sync::{Arc, Weak};
+
+use tokio::time::timeout;
+use zookeeper_client as library;
+use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
+
+use super::{ZooKeeperSession, meaning};
+use crate::session::{Change, Error, Watch};
+use crate::teller::Teller;
+
+/// Sets a watch and tells its reader, until the reader or the session has gone.
+pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watch, Error> {
+    let set = session.ask(async |client| client.watch(path, AddWatchMode::PersistentRecursive).await).await?;
+    let client = Arc::downgrade(&session.client()?);
+    let (teller, watch) = Teller::new();
+    let path = path.to_owned();
+    match set {
+        Ok(watcher) => {
+            let limit = session.limit;
+            tokio::spawn(async move {
+                let mut watching = Watching { client, path, limit, teller };
+                watching.tell_all(watcher).await;
+            });
+        }
+        Err(library::Error::Unimplemented) => {
+            tracing::warn!(
+                path,
+                "this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change"
+            );
+            tokio::spawn(super::polling::tell_all(client, path, teller));
+        }
+        Err(error) => return Err(meaning(&error, &path, 0)),
+    }
+    Ok(watch)
+}
+
+struct Watching {
+    /// Weak, so that a closed session ends.
+    client: Weak<Client>,
+    path: String,
+    limit: std::time::Duration,
+    teller: Teller,
+}
+
+impl Watching {
+    async fn tell_all(&mut self, mut watcher: PersistentWatcher) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.teller.deaf() => return,
+                event = watcher.changed() => event,
+            };
+            if event.event_type != EventType::Session {
+                if let Some(change) = change(event) {
+                    self.teller.tell(change);
+                }
+                continue;
+            }
+            match event.session_state {
+                state if state.is_terminated() => return,
+                SessionState::SyncConnected => match self.again().await {
+                    // the old one is dropped after the new one is set, so that the server is not asked to forget both
+                    Some(again) => watcher = again,
+                    // disconnected again, or over: either is an event of the old one
+                    None => continue,
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// The library has lost the watch with the connection.
+    async fn again(&mut self) -> Option<PersistentWatcher> {
+        let client = self.client.upgrade()?;
+        let set = timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await;
+        match set {
+            Ok(Ok(watcher)) => {
+                self.teller.tell(Change::Reset);
+                Some(watcher)
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(path = self.path, %error, "a watch is not set again yet");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(path = self.path, "no answer to a watch that is set again");
+                None
+            }
+        }
+    }
+}
+
+fn change(event: WatchedEvent) -> Option<Change> {
+    match event.event_type {
+        EventType::NodeCreated => Some(Change::Created(event.path)),
+        EventType::NodeDeleted => Some(Change::Deleted(event.path)),
+        EventType::NodeDataChanged => Some(Change::Set(event.path)),
+        EventType::NodeChildrenChanged | EventType::Session => None,
+    }
+}
