@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 use crate::session::{Cause, Error, Mode, Operation, Session, State, existing};
 use actor::{Actor, Command, Standing};
-use requests::{End, Requests};
+use mirror::Share;
+use requests::{End, Ending, Requests};
 
 mod actor;
 mod entry_name;
@@ -107,6 +108,13 @@ impl LockingQueue {
         if let Some(name) = self.shared.requests.entry_name(entry) {
             self.shared.tell(Command::Avoid { name, until: Instant::now() + duration });
         }
+    }
+
+    /// Says that so many queues reach for entries at the same time, of which this is the one at `position` (from 0): each
+    /// then takes others, as long as there are enough. Nothing depends on it but how many reach in vain.
+    pub fn share(&self, position: usize, of: usize) {
+        let of = of.max(1);
+        self.shared.tell(Command::Share(Share { position: position % of, of }));
     }
 
     /// How many entries wait, free or taken, as the mirror knows: 0 before the first take.
@@ -238,8 +246,9 @@ impl Claim {
         self.zxid
     }
 
-    /// Deletes entry and claim in one transaction; a claim whose entry is gone is deleted alone. Repeated until it is
-    /// answered. Fails when the session has expired; if an answer was lost before that, it may have been done.
+    /// Deletes entry and claim in one transaction, which claims that end at the same time share; a claim whose entry is
+    /// gone is deleted alone. Repeated until it is answered. Fails when the session has expired; if an answer was lost
+    /// before that, it may have been done.
     pub async fn consume(self) -> Result<Settled, Error> {
         self.settle(End::Consume).await
     }
@@ -270,18 +279,20 @@ impl Claim {
         }
     }
 
+    /// Once it was first polled it is carried out, also if it is dropped then.
     async fn settle(mut self, end: End) -> Result<Settled, Error> {
-        let requests = self.queue.shared.requests.clone();
-        if *requests.state().borrow() == State::Expired {
+        let shared = self.queue.shared.clone();
+        if *shared.requests.state().borrow() == State::Expired {
             return Err(Error::Expired);
         }
-        let lost = self.standing.borrow().lost;
-        self.queue.shared.tell(Command::Settling { name: self.name });
-        let settled = if lost { Settled::Lost } else { requests.settle(self.name, self.zxid, end).await? };
-        let consumed = end == End::Consume && settled == Settled::Done;
         self.settled = true;
-        self.queue.shared.tell(Command::Settled { name: self.name, consumed });
-        Ok(settled)
+        if self.standing.borrow().lost {
+            shared.tell(Command::Forget { name: self.name });
+            return Ok(Settled::Lost);
+        }
+        let (settled, outcome) = oneshot::channel();
+        shared.tell(Command::End { ending: Ending { name: self.name, zxid: self.zxid, end }, settled });
+        outcome.await.unwrap_or(Err(Error::Expired))
     }
 }
 
