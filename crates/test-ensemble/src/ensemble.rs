@@ -11,7 +11,7 @@ use crate::java::Java;
 use crate::member::{Member, Ports};
 
 /// Longest wait for servers to serve: Java starts within a second, but not on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between two looks at servers that start.
 const PAUSE: Duration = Duration::from_millis(50);
 

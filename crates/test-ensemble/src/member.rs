@@ -101,6 +101,7 @@ impl Member {
             .args(["-c", WATCHDOG, "watchdog", &server.id().to_string()])
             .arg(self.folder.parent().unwrap_or(Path::new("/nowhere")))
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("sh can be started");

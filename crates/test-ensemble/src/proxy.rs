@@ -47,6 +47,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// In front of this address, without a fault. Works as long as the runtime that it is made in.
+    #[expect(clippy::unused_async, reason = "starts tasks: to be awaited is to be in a runtime")]
     pub async fn before(target: SocketAddr) -> Self {
         let port = Port::hold();
         let address = port.address;

@@ -1,13 +1,17 @@
 //! What tests rely on when they rely on an ensemble.
 
-use std::io::ErrorKind;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use slipstream_test_ensemble::{Ensemble, Fault, Proxy};
 use tokio::net::{TcpListener, TcpStream};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, work).await.expect("this should have ended long ago")
@@ -81,6 +85,36 @@ async fn three_members_elect_a_leader_and_another_one_when_it_is_gone() {
     assert_eq!(within(leader(&ensemble)).await, second);
     ensemble.wipe().await;
     within(leader(&ensemble)).await;
+}
+
+/// The process that is killed is this test once more.
+#[tokio::test]
+async fn an_ensemble_goes_with_a_process_that_is_killed() {
+    const NAME: &str = "an_ensemble_goes_with_a_process_that_is_killed";
+    const INNER: &str = "SLIPSTREAM_TEST_INNER";
+    if std::env::var_os(INNER).is_some() {
+        let ensemble = Ensemble::start(1).await;
+        println!("serving {}", ensemble.process_id(0));
+        std::future::pending::<()>().await;
+    }
+    let mut inner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME, "--nocapture"])
+        .env(INNER, "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(inner.stdout.take().unwrap()).lines();
+    let server = lines.find_map(|line| Some(line.ok()?.split_once("serving ")?.1.to_owned())).unwrap();
+    let process = Path::new("/proc").join(server);
+    let folder = std::fs::read_link(process.join("cwd")).unwrap();
+    inner.kill().unwrap();
+    inner.wait().unwrap();
+    within(async {
+        while process.exists() || folder.parent().unwrap().exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// A connection through a proxy, and its other end.
