@@ -140,3 +140,31 @@ async fn an_entry_that_has_the_name_of_a_lost_one_is_nobodys_but_its_jobs() {
     assert!(queued[0] == taken && queued.contains(&"job/00".to_owned()) && queued.contains(&"job/zz".to_owned()));
     assert_eq!(world.round().await, Mended::default());
 }
+
+/// The put of the third one was never answered.
+#[tokio::test]
+async fn an_entry_whose_name_two_jobs_record_may_be_that_of_a_third_one() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(world.client.add("job", &job("noop"), None).await.expect("added"));
+    }
+    world.server.close().await;
+    let path = format!("{}/entry-999-0000000000", nodes::ENTRIES);
+    for (id, entry) in ids.iter().zip([json!(path), json!(path), json!(null)]) {
+        let mut record = world.store.get(id).await.expect("answers").expect("there");
+        record.ledger["entry"] = entry;
+        world.store.replace(record).await.expect("replaced");
+    }
+    world.site.wipe();
+    let session = world.site.tree().session();
+    let queue = LockingQueue::open(Arc::new(session), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    assert_eq!(queue.put(ids[2].as_bytes(), 999).await.expect("put"), path);
+    let (server, _client) = world.site.server(world.store.clone()).await;
+    let mended = server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
+    assert_eq!(mended, Mended { put: 3, ..Mended::default() });
+    let mut queued = world.site.queued().await;
+    assert_eq!(queued[0], ids[2]);
+    queued.sort();
+    assert_eq!(queued, ids);
+}

@@ -49,6 +49,13 @@ impl Listing {
         self.names.iter().zip(&self.recorded).filter(|(_, recorded)| !**recorded).map(|(name, _)| *name)
     }
 
+    /// It is not known whether the job that records this is the one that it belongs to.
+    fn forget(&mut self, name: EntryName) {
+        if let Ok(index) = self.names.binary_search(&name) {
+            self.recorded[index] = false;
+        }
+    }
+
     /// A job records this.
     fn record(&mut self, name: Option<EntryName>) -> Recorded {
         let Some(index) = name.and_then(|name| self.names.binary_search(&name).ok()) else { return Recorded::Missing };
@@ -83,6 +90,10 @@ pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) 
         }
     })
     .await?;
+    // and it may be that of a third one, which has not recorded it
+    for name in contested {
+        listing.forget(name);
+    }
     Ok(found)
 }
 
@@ -156,6 +167,8 @@ mod tests {
     #[tokio::test]
     async fn an_entry_that_two_jobs_record_has_to_be_looked_at_for_both() {
         let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 3), ("job/c", Some(1), 3)]).await;
-        assert_eq!(missing(&store, &mut listing(&[1, 2]), 10).await, ["job/c", "job/a"]);
+        let mut one = listing(&[1, 2]);
+        assert_eq!(missing(&store, &mut one, 10).await, ["job/c", "job/a"]);
+        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(1)]);
     }
 }

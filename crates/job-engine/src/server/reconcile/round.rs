@@ -106,8 +106,7 @@ async fn without_entry(shared: &Shared, jobs: Vec<Unfinished>) -> Result<Vec<Unf
         let text = recorded(job).and_then(|_| texts.next().flatten());
         text.is_none_or(|id| id != job.id)
     };
-    let mut is_without = is_without;
-    Ok(jobs.into_iter().filter(|job| is_without(job)).collect())
+    Ok(jobs.into_iter().filter(is_without).collect())
 }
 
 /// Entries that no job records.
