@@ -115,9 +115,9 @@ impl Premises {
         stop.ask();
         let worked = finish(work).await;
         serving.ask();
-        let served = finish(api).await;
+        let ended = finish(api).await;
         let retracted = if has_door { self.folder.data_dir.retract() } else { Ok(()) };
-        early.and(worked).and(served).and(retracted.map_err(EngineError::from))
+        early.and(worked).and(ended).and(retracted.map_err(EngineError::from))
     }
 
     /// Puts everything into the one file, once nobody else uses the store, and lets the folder go. A request over HTTP

@@ -12,7 +12,7 @@ use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::Executor;
@@ -156,11 +156,15 @@ async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut is_told) = (Pauses::default(), false);
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) => debug!(node = nodes::GENERATION, "waiting for the server to write the generation"),
+            Ok(None) if is_told => debug!(node = nodes::GENERATION, "still waiting for the generation"),
+            Ok(None) => {
+                info!(node = nodes::GENERATION, "waiting for a server of this engine to write the generation");
+                is_told = true;
+            }
             Err(Error::Expired) => return Err(Error::Expired),
             Err(error) => debug!(%error, "cannot read the generation"),
         }

@@ -129,17 +129,24 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
   jobs at once  {threads}
   distributors  {names}"
     )];
-    if !options.listen.ip().is_loopback() {
-        lines.push(format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
-    }
-    if !options.proxies.is_empty() {
-        let proxies: Vec<String> = options.proxies.iter().map(ToString::to_string).collect();
-        lines.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
-    }
+    lines.extend(notes(options.listen, &options.proxies));
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let place = told_place(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
     say(&lines.join("\n"));
+}
+
+/// What should be known of a server that listens there and believes these.
+pub(crate) fn notes(listen: SocketAddr, proxies: &[IpNet]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !listen.ip().is_loopback() {
+        notes.push(format!("  note          plain HTTP on {listen}: put a proxy with TLS in front of it"));
+    }
+    if !proxies.is_empty() {
+        let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        notes.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
+    }
+    notes
 }
 
 /// How a shell is told where the commands find what runs in this folder, if they do not look there anyway.
