@@ -80,6 +80,17 @@ impl Mirror {
         self.entries
     }
 
+    /// Number of entries that can be taken.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Knows nothing any more but what is avoided.
+    pub(super) fn forget(&mut self) {
+        self.relist(Vec::new(), Vec::new());
+        self.passed = None;
+    }
+
     /// Whether the entry exists.
     pub(super) fn has_entry(&self, name: EntryName) -> bool {
         self.free.contains(&name) || self.others.get(&name).is_some_and(|facts| facts.entry)

@@ -53,7 +53,8 @@ mod embedded {
             foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
             takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
             missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
-            a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits;
+            a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits,
+            a_queue_at_rest_watches_nothing;
         queue_batches:
             what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item;
         queue_gaps:
