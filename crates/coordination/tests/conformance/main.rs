@@ -10,6 +10,7 @@ mod election;
 mod harness;
 mod over_zookeeper;
 mod queue;
+mod queue_batches;
 mod queue_faults;
 mod queue_gaps;
 mod session;
@@ -54,7 +55,10 @@ mod embedded {
             foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
             takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
             missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
-            a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits;
+            a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits,
+            a_queue_at_rest_watches_nothing;
+        queue_batches:
+            what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item;
         queue_gaps:
             what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,
             a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,
