@@ -8,11 +8,13 @@ use std::process::ExitCode;
 mod bench;
 mod check;
 mod commands;
+mod debian;
 mod fuzz;
 mod python;
 mod simulate;
 mod suite;
 mod totals;
+mod zookeeper;
 
 const USAGE: &str = "\
 cargo xtask <command>

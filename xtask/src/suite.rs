@@ -9,6 +9,7 @@ use anyhow::Context;
 use crate::commands::{cargo, root, run as succeed};
 use crate::python;
 use crate::totals::Totals;
+use crate::zookeeper;
 
 /// Tells the integration tests which Python has the original client; they fail without it.
 const PYTHON: &str = "SLIPSTREAM_TEST_PYTHON";
@@ -20,6 +21,7 @@ const ARGUMENTS: [&str; 4] = ["test", "--workspace", "--release", "--locked"];
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     let root = root()?;
     let python = timed("Python set-up", || python::set_up(&root))?;
+    timed("ZooKeeper set-up", zookeeper::set_up)?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
         Ok(()) => timed("tests", || test(&root, &python, arguments))?,

@@ -1,0 +1,29 @@
+//! A `ZooKeeper` for tests, which start servers of their own.
+
+use std::path::Path;
+
+use crate::commands::exists;
+use crate::debian;
+
+/// Where Debian's package puts the server; no service comes with it.
+const ARCHIVE: &str = "/usr/share/java/zookeeper.jar";
+
+/// Names a class path to use instead of Debian's.
+const CLASS_PATH: &str = "SLIPSTREAM_TEST_ZOOKEEPER";
+
+/// Makes sure that Java and `ZooKeeper` are there. Quick when they are.
+pub fn set_up() -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    if !exists("java") {
+        missing.push("default-jre-headless");
+    }
+    if std::env::var_os(CLASS_PATH).is_none() && !Path::new(ARCHIVE).exists() {
+        missing.push("zookeeper");
+    }
+    if missing.is_empty() {
+        println!("up to date: Java and ZooKeeper");
+        return Ok(());
+    }
+    let what = format!("Java and ZooKeeper (the variable {CLASS_PATH} may say where: a class path)");
+    debian::install(&what, &missing)
+}
