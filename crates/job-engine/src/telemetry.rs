@@ -1,4 +1,8 @@
-//! What the program writes into its log: standard error, as much as `SLIPSTREAM_LOG` asks for.
+//! What the program writes into its log: standard error, as much as `SLIPSTREAM_LOG` asks for. And what it says to
+//! whoever started it, on standard output.
+
+use std::io::Write;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -16,4 +20,20 @@ pub fn start(default: &str) -> anyhow::Result<()> {
         .with_target(false)
         .init();
     Ok(())
+}
+
+/// Says something to whoever started the program. Nobody has to listen: a closed pipe ends no engine.
+pub(crate) fn say(line: &str) {
+    // in one piece, so that no line of the log gets in between
+    if let Err(error) = std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
+        tracing::debug!(%error, line, "nobody listens");
+    }
+}
+
+/// Says that it stops, and what may go on for how long.
+pub(crate) fn say_stopping(what: &str, grace: Duration) {
+    match grace.as_secs() {
+        0 => say("stopping"),
+        seconds => say(&format!("stopping: {what} may take up to {seconds} seconds; again to stop at once")),
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::Executor;
@@ -169,11 +169,15 @@ async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut is_told) = (Pauses::default(), false);
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) => debug!(node = nodes::GENERATION, "waiting for the server to write the generation"),
+            Ok(None) if is_told => debug!(node = nodes::GENERATION, "still waiting for the generation"),
+            Ok(None) => {
+                info!(node = nodes::GENERATION, "waiting for a server of this engine to write the generation");
+                is_told = true;
+            }
             Err(Error::Expired) => return Err(Error::Expired),
             Err(error) => debug!(%error, "cannot read the generation"),
         }
