@@ -5,7 +5,7 @@
 //!
 //! * **No listing per take.** One task per queue mirrors both folders by watch events and lists them again only after
 //!   a `Reset`, so a take costs the same whatever the backlog. It starts with the first take: a process that only puts
-//!   keeps no mirror.
+//!   keeps no mirror, nor does one that [rests](LockingQueue::rest).
 //! * **The mirror proposes, the create decides.** A mirror is always a little late. If somebody was faster the next
 //!   entry follows at once; a claim on an entry that is gone is deleted.
 //! * **A claim always has an owner.** Takes wait in line and the task claims for them; a taker that goes at any moment
@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 use crate::session::{Cause, Error, Mode, Operation, Session, State, existing};
 use actor::{Actor, Command, Standing};
-use requests::{End, Requests};
+use mirror::Share;
+use requests::{End, Ending, Requests};
 
 mod actor;
 mod entry_name;
@@ -49,6 +50,7 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     unstarted: Mutex<Option<mpsc::UnboundedReceiver<Command>>>,
     length: AtomicUsize,
+    free: AtomicUsize,
 }
 
 /// How consuming or releasing a claim ended.
@@ -69,7 +71,8 @@ impl LockingQueue {
         requests.make_folders().await?;
         let (commands, unstarted) = mpsc::unbounded_channel();
         let unstarted = Mutex::new(Some(unstarted));
-        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length: AtomicUsize::new(0) }) })
+        let (length, free) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free }) })
     }
 
     /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry. Another priority is
@@ -109,10 +112,29 @@ impl LockingQueue {
         }
     }
 
+    /// Says that so many queues reach for entries at the same time, of which this is the one at `position` (from 0): each
+    /// then takes others, as long as there are enough. Nothing depends on it but how many reach in vain.
+    pub fn share(&self, position: usize, of: usize) {
+        let of = of.max(1);
+        self.shared.tell(Command::Share(Share { position: position % of, of }));
+    }
+
     /// How many entries wait, free or taken, as the mirror knows: 0 before the first take.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.length.load(Ordering::Relaxed)
+    }
+
+    /// How many entries could be taken now, as the mirror knows.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.shared.free.load(Ordering::Relaxed)
+    }
+
+    /// Keeps no mirror until the next take, so that this queue costs the coordinator nothing; without effect while
+    /// anybody takes or holds a claim.
+    pub fn rest(&self) {
+        self.shared.tell(Command::Rest);
     }
 
     /// Whether no entry waits, as the mirror knows.
@@ -191,8 +213,9 @@ impl Shared {
         }
     }
 
-    fn set_length(&self, length: usize) {
+    fn set_length(&self, length: usize, free: usize) {
         self.length.store(length, Ordering::Relaxed);
+        self.free.store(free, Ordering::Relaxed);
     }
 }
 
@@ -238,8 +261,9 @@ impl Claim {
         self.zxid
     }
 
-    /// Deletes entry and claim in one transaction; a claim whose entry is gone is deleted alone. Repeated until it is
-    /// answered. Fails when the session has expired; if an answer was lost before that, it may have been done.
+    /// Deletes entry and claim in one transaction, which claims that end at the same time share; a claim whose entry is
+    /// gone is deleted alone. Repeated until it is answered. Fails when the session has expired; if an answer was lost
+    /// before that, it may have been done.
     pub async fn consume(self) -> Result<Settled, Error> {
         self.settle(End::Consume).await
     }
@@ -270,18 +294,20 @@ impl Claim {
         }
     }
 
+    /// Once it was first polled it is carried out, also if it is dropped then.
     async fn settle(mut self, end: End) -> Result<Settled, Error> {
-        let requests = self.queue.shared.requests.clone();
-        if *requests.state().borrow() == State::Expired {
+        let shared = self.queue.shared.clone();
+        if *shared.requests.state().borrow() == State::Expired {
             return Err(Error::Expired);
         }
-        let lost = self.standing.borrow().lost;
-        self.queue.shared.tell(Command::Settling { name: self.name });
-        let settled = if lost { Settled::Lost } else { requests.settle(self.name, self.zxid, end).await? };
-        let consumed = end == End::Consume && settled == Settled::Done;
         self.settled = true;
-        self.queue.shared.tell(Command::Settled { name: self.name, consumed });
-        Ok(settled)
+        if self.standing.borrow().lost {
+            shared.tell(Command::Forget { name: self.name });
+            return Ok(Settled::Lost);
+        }
+        let (settled, outcome) = oneshot::channel();
+        shared.tell(Command::End { ending: Ending { name: self.name, zxid: self.zxid, end }, settled });
+        outcome.await.unwrap_or(Err(Error::Expired))
     }
 }
 

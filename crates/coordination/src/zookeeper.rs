@@ -49,7 +49,8 @@ impl ZooKeeper {
         Ok(Self { settings, connector })
     }
 
-    async fn open(&self) -> Result<ZooKeeperSession, Error> {
+    /// As [`Coordinator::connect`], with the type of its own.
+    pub async fn open(&self) -> Result<ZooKeeperSession, Error> {
         let hosts = &self.settings.hosts;
         let unreachable = |reason: &str| Error::Unreachable { hosts: hosts.clone(), reason: reason.to_owned() };
         let unusable = |reason: &str| Error::Unusable { hosts: hosts.clone(), reason: reason.to_owned() };
@@ -118,6 +119,12 @@ impl ZooKeeperSession {
             limit,
             acls,
         }
+    }
+
+    /// By what another connection of the library can take this session over: so tests end it.
+    #[doc(hidden)]
+    pub fn identity(&self) -> Result<library::SessionInfo, Error> {
+        Ok(self.client()?.session().clone())
     }
 
     fn client(&self) -> Result<Arc<Client>, Error> {
@@ -351,7 +358,10 @@ fn meaning(error: &library::Error, path: &str, index: usize) -> Error {
         | library::Error::Timeout
         | library::Error::SessionMoved
         | library::Error::NotReadOnly
-        | library::Error::Throttled => return Error::ConnectionLoss,
+        | library::Error::Throttled
+        // how the connection ended, or what made no sense on it
+        | library::Error::Custom(_)
+        | library::Error::UnexpectedError(_) => return Error::ConnectionLoss,
         other => {
             tracing::warn!(path, error = %other, "ZooKeeper answers an error that is none of the usual");
             Cause::Other

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::entry_name::EntryName;
-use super::mirror::Mirror;
-use super::requests::{Attempt, End, Requests};
+use super::mirror::{Chosen, Mirror, Share};
+use super::requests::{Attempt, End, Ending, Requests};
 use super::{Claim, LockingQueue, Settled, Shared};
 use crate::session::{Change, Error, State, Watch};
 
@@ -21,14 +21,18 @@ pub(super) enum Command {
     Take(oneshot::Sender<Claim>),
     /// Pass over this entry until then.
     Avoid { name: EntryName, until: Instant },
-    /// The holder of a claim is about to end it: nobody listens any more for what becomes of it.
-    Settling { name: EntryName },
-    /// It has ended it.
-    Settled { name: EntryName, consumed: bool },
+    /// So many queues reach for entries at the same time, and this is one of them.
+    Share(Share),
+    /// A claim is to end. Whoever asked may have gone.
+    End { ending: Ending, settled: oneshot::Sender<Result<Settled, Error>> },
     /// A claim was dropped.
     Release { name: EntryName, zxid: i64 },
     /// A claim is left to whoever deletes its node.
     Abandon { name: EntryName },
+    /// A claim that was lost is not needed any more.
+    Forget { name: EntryName },
+    /// Nobody will take anything for a while.
+    Rest,
 }
 
 /// What is known to have become of a claim.
@@ -46,13 +50,26 @@ struct Held {
 /// A request that was answered.
 enum Done {
     Listed { entries: Vec<EntryName>, claims: Vec<EntryName> },
-    Claimed { name: EntryName, attempt: Attempt },
-    Released { name: EntryName, settled: Result<Settled, Error> },
+    Claimed(Vec<(EntryName, Attempt)>),
+    Ended(Vec<(Waiting, Result<Settled, Error>)>),
     Verified { name: EntryName, zxid: i64, holds: bool },
 }
 
+/// A claim that is to end, and who asked; nobody if it was dropped.
+type Waiting = (Ending, Option<oneshot::Sender<Result<Settled, Error>>>);
+
 /// Most commands or changes that are dealt with before anything else is looked at.
 const AT_ONCE: usize = 256;
+/// Most claims that are made or ended in one transaction, far below what a server takes.
+const MOST_IN_ONE: usize = 128;
+
+/// The next change; never any if nobody watches.
+async fn next(changes: &mut Option<Watch>) -> Option<Change> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Lives from the first take until the session expires, or the last queue and claim are gone.
 pub(super) struct Actor {
@@ -60,16 +77,21 @@ pub(super) struct Actor {
     /// Weak, so that the queue ends with its users.
     shared: Weak<Shared>,
     mirror: Mirror,
+    share: Share,
     waiting: VecDeque<oneshot::Sender<Claim>>,
-    /// Those who have gone are looked for when more than so many wait, so that they do not pile up.
-    pruned_at: usize,
     held: BTreeMap<EntryName, Held>,
     /// Fails only when the session has expired.
     work: FuturesUnordered<BoxFuture<'static, Result<Done, Error>>>,
+    /// How many claims are under way, in one request: those who come meanwhile share the next one.
     claiming: usize,
-    releasing: usize,
+    /// Claims that wait for their end.
+    ends: VecDeque<Waiting>,
+    /// How many are ended, in one request.
+    ending: usize,
     /// Meanwhile no change is read, so that each is applied to a listing that is not newer.
     listing: bool,
+    /// The mirror is to be forgotten, unless somebody needs it.
+    rest_asked: bool,
 }
 
 impl Actor {
@@ -78,25 +100,32 @@ impl Actor {
             requests,
             shared,
             mirror: Mirror::default(),
+            share: Share { position: 0, of: 1 },
             waiting: VecDeque::new(),
-            pruned_at: AT_ONCE,
             held: BTreeMap::new(),
             work: FuturesUnordered::new(),
             claiming: 0,
-            releasing: 0,
+            ends: VecDeque::new(),
+            ending: 0,
             listing: false,
+            rest_asked: false,
         }
     }
 
     /// Whoever waits when it ends learns that the session has expired, by the closed channels.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let mut state = self.requests.state();
-        let Ok(mut changes) = self.requests.watch().await else { return };
+        let mut changes: Option<Watch> = None;
         let mut closed = false;
-        while !closed || self.claiming + self.releasing > 0 {
+        while !closed || self.is_busy() {
+            if changes.is_none() && !self.waiting.is_empty() {
+                let Ok(watch) = self.requests.watch().await else { return };
+                changes = Some(watch);
+            }
             if *state.borrow_and_update() == State::Connected {
                 self.begin_claims();
             }
+            self.begin_ends();
             self.publish_length();
             let next_return = self.mirror.next_return();
             let ended = tokio::select! {
@@ -107,9 +136,13 @@ impl Actor {
                     closed = command.is_none();
                     let waiting = std::iter::from_fn(|| commands.try_recv().ok()).take(AT_ONCE);
                     command.into_iter().chain(waiting).for_each(|command| self.obey(command));
+                    if std::mem::take(&mut self.rest_asked) && self.held.is_empty() && !self.is_busy() {
+                        self.mirror.forget();
+                        changes = None;
+                    }
                     false
                 }
-                change = changes.recv(), if !self.listing => self.see_all(change, &mut changes).is_err(),
+                change = next(&mut changes), if !self.listing => self.see_all(change, &mut changes).is_err(),
                 () = sleep_until(next_return.unwrap_or_else(Instant::now)), if next_return.is_some() => {
                     self.mirror.return_avoided(Instant::now());
                     false
@@ -121,76 +154,97 @@ impl Actor {
         }
     }
 
-    /// One claim under way for each who waits, as far as entries are free: never more than can be handed out.
+    /// Whether claims are made or ended.
+    fn is_busy(&self) -> bool {
+        self.claiming + self.ending + self.ends.len() > 0
+    }
+
+    /// A claim for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
-        while let Some(taker) = self.waiting.get(self.claiming) {
-            if taker.is_closed() {
-                self.waiting.remove(self.claiming);
-                continue;
-            }
-            let Some(name) = self.mirror.take_in_hand() else { return };
-            self.claiming += 1;
-            let requests = self.requests.clone();
-            self.work.push(Box::pin(async move {
-                let attempt = requests.claim(name).await?;
-                Ok(Done::Claimed { name, attempt })
-            }));
+        if self.claiming > 0 {
+            return;
         }
+        self.waiting.retain(|taker| !taker.is_closed());
+        let wanted = self.waiting.len().min(MOST_IN_ONE);
+        let Chosen { mut again, mut new } = self.mirror.take_in_hand(wanted, self.share);
+        self.claiming = again.len() + new.len();
+        if self.claiming == 0 {
+            return;
+        }
+        if self.share.of == 1 {
+            new.splice(0..0, again.drain(..));
+        }
+        let requests = self.requests.clone();
+        self.work.push(Box::pin(async move {
+            let (one_by_one, at_once) = join(requests.claim_each(&again), requests.claim_all(&new)).await;
+            let attempts = one_by_one?.into_iter().chain(at_once?);
+            Ok(Done::Claimed(again.into_iter().chain(new).zip(attempts).collect()))
+        }));
+    }
+
+    fn begin_ends(&mut self) {
+        if self.ending > 0 || self.ends.is_empty() {
+            return;
+        }
+        let waiting: Vec<_> = self.ends.drain(..self.ends.len().min(MOST_IN_ONE)).collect();
+        self.ending = waiting.len();
+        let requests = self.requests.clone();
+        self.work.push(Box::pin(async move {
+            let endings: Vec<_> = waiting.iter().map(|(ending, _)| *ending).collect();
+            let settled = requests.settle_all(&endings).await;
+            Ok(Done::Ended(waiting.into_iter().zip(settled).collect()))
+        }));
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Take(taker) => {
-                self.waiting.push_back(taker);
-                if self.waiting.len() > self.pruned_at {
-                    self.waiting.retain(|taker| !taker.is_closed());
-                    self.pruned_at = 2 * self.waiting.len() + AT_ONCE;
-                }
-            }
+            Command::Take(taker) => self.waiting.push_back(taker),
             Command::Avoid { name, until } => self.mirror.avoid(name, until),
+            Command::Share(share) => self.share = share,
+            Command::End { ending, settled } => {
+                // nobody listens any more for what becomes of it
+                self.held.remove(&ending.name);
+                self.ends.push_back((ending, Some(settled)));
+            }
             Command::Release { name, zxid } => {
                 self.held.remove(&name);
                 self.release(name, zxid);
-            }
-            Command::Settling { name } => drop(self.held.remove(&name)),
-            Command::Settled { name, consumed } => {
-                if consumed {
-                    self.mirror.entry_deleted(name);
-                }
-                self.mirror.put_down(name);
             }
             Command::Abandon { name } => {
                 self.mirror.put_down_as_taken(name);
                 self.held.remove(&name);
             }
+            Command::Forget { name } => {
+                self.held.remove(&name);
+                self.mirror.put_down(name);
+            }
+            Command::Rest => {
+                self.waiting.retain(|taker| !taker.is_closed());
+                self.rest_asked = self.waiting.is_empty();
+            }
         }
     }
 
     fn release(&mut self, name: EntryName, zxid: i64) {
-        self.releasing += 1;
-        let requests = self.requests.clone();
-        self.work.push(Box::pin(async move {
-            let settled = requests.settle(name, zxid, End::Release).await;
-            Ok(Done::Released { name, settled })
-        }));
+        self.ends.push_back((Ending { name, zxid, end: End::Release }, None));
     }
 
     /// What has happened, and what else has happened meanwhile.
-    fn see_all(&mut self, first: Option<Change>, changes: &mut Watch) -> Result<(), Error> {
-        self.see(first)?;
+    fn see_all(&mut self, first: Option<Change>, changes: &mut Option<Watch>) -> Result<(), Error> {
+        self.see(first.ok_or(Error::Expired)?);
         for _ in 0..AT_ONCE {
             if self.listing {
                 break;
             }
-            let Ok(change) = changes.try_recv() else { break };
-            self.see(Some(change))?;
+            let Some(change) = changes.as_mut().and_then(|changes| changes.try_recv().ok()) else { break };
+            self.see(change);
         }
         Ok(())
     }
 
-    fn see(&mut self, change: Option<Change>) -> Result<(), Error> {
+    fn see(&mut self, change: Change) {
         let requests = self.requests.clone();
-        match change.ok_or(Error::Expired)? {
+        match change {
             Change::Reset => {
                 self.listing = true;
                 self.work.push(Box::pin(async move {
@@ -216,7 +270,6 @@ impl Actor {
             }
             Change::Set(_) => {}
         }
-        Ok(())
     }
 
     fn finish(&mut self, done: Result<Done, Error>) -> Result<(), Error> {
@@ -229,27 +282,15 @@ impl Actor {
                     self.verify(name);
                 }
             }
-            Done::Claimed { name, attempt } => {
-                self.claiming -= 1;
-                match attempt {
-                    Attempt::Held { value, zxid } => self.hand_out(name, value, zxid),
-                    Attempt::Taken => self.mirror.put_down_as_taken(name),
-                    Attempt::EntryGone => {
-                        self.mirror.entry_deleted(name);
-                        self.mirror.put_down(name);
-                    }
+            Done::Claimed(attempts) => {
+                self.claiming = 0;
+                for (name, attempt) in attempts {
+                    self.claimed(name, attempt);
                 }
             }
-            Done::Released { name, settled } => {
-                self.releasing -= 1;
-                match settled {
-                    Ok(_) => self.mirror.put_down(name),
-                    Err(Error::Expired) => return Err(Error::Expired),
-                    Err(error) => {
-                        tracing::warn!(entry = %name, %error, "a claim cannot be released and stays");
-                        self.mirror.put_down_as_taken(name);
-                    }
-                }
+            Done::Ended(ended) => {
+                self.ending = 0;
+                return ended.into_iter().try_for_each(|(waiting, settled)| self.ended(waiting, settled));
             }
             Done::Verified { name, zxid, holds } => {
                 if let Some(held) = self.held.get(&name).filter(|held| held.zxid == zxid && !holds) {
@@ -257,6 +298,36 @@ impl Actor {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn claimed(&mut self, name: EntryName, attempt: Attempt) {
+        match attempt {
+            Attempt::Held { value, zxid } => self.hand_out(name, value, zxid),
+            Attempt::Taken => self.mirror.put_down_as_taken(name),
+            Attempt::EntryGone => {
+                self.mirror.entry_deleted(name);
+                self.mirror.put_down(name);
+            }
+        }
+    }
+
+    fn ended(&mut self, (ending, asked): Waiting, settled: Result<Settled, Error>) -> Result<(), Error> {
+        let Ending { name, end, .. } = ending;
+        match &settled {
+            Ok(Settled::Done) if end == End::Consume => {
+                self.mirror.entry_deleted(name);
+                self.mirror.put_down(name);
+            }
+            Ok(_) => self.mirror.put_down(name),
+            Err(Error::Expired) => return Err(Error::Expired),
+            Err(error) => {
+                tracing::warn!(entry = %name, %error, "a claim cannot be ended and stays");
+                self.mirror.put_down_as_taken(name);
+            }
+        }
+        // who asked may have gone
+        drop(asked.map(|asked| asked.send(settled)));
         Ok(())
     }
 
@@ -296,7 +367,7 @@ impl Actor {
 
     fn publish_length(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.set_length(self.mirror.len());
+            shared.set_length(self.mirror.len(), self.mirror.free());
         }
     }
 }

@@ -3,8 +3,14 @@
 //! An entry is free if its node exists, no claim node of its name does, nobody in this process has it in hand, and it
 //! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone, eight bytes; the
 //! few others have their facts beside. Each change moves one name: O(log n).
+//!
+//! Several queues would all reach for the first entry, and all but one in vain. So each takes those of its turn out of
+//! the first ones, as many as all of them may reach for, and remembers how far it has passed over what is not: these
+//! come first the next time. So an entry waits for each of the others once at most, and is overtaken by no more than
+//! they have free slots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use tokio::time::Instant;
 
@@ -33,6 +39,28 @@ enum Hand {
     Unsure,
 }
 
+/// Which entries a queue reaches for first where several reach at the same time: those of its own turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Share {
+    /// Below `of`.
+    pub(super) position: usize,
+    /// How many reach; at least 1.
+    pub(super) of: usize,
+}
+
+/// Entries that are to be claimed.
+pub(super) struct Chosen {
+    /// Others may reach for these too.
+    pub(super) again: Vec<EntryName>,
+    /// Those of our turn first.
+    pub(super) new: Vec<EntryName>,
+}
+
+/// Own turn first, then those of the queues that follow.
+fn in_turns(names: &[EntryName], Share { position, of }: Share) -> impl Iterator<Item = EntryName> {
+    (position..position + of).flat_map(move |turn| names.iter().skip(turn % of).step_by(of).copied())
+}
+
 const FREE: Facts = Facts { entry: true, taken: false, hand: Hand::Empty, avoided: None };
 
 /// The queue as this process knows it.
@@ -42,6 +70,8 @@ pub(super) struct Mirror {
     others: BTreeMap<EntryName, Facts>,
     avoided: BTreeSet<(Instant, EntryName)>,
     entries: usize,
+    /// Up to here every entry was chosen or passed over.
+    passed: Option<EntryName>,
 }
 
 impl Mirror {
@@ -50,16 +80,46 @@ impl Mirror {
         self.entries
     }
 
+    /// Number of entries that can be taken.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Knows nothing any more but what is avoided.
+    pub(super) fn forget(&mut self) {
+        self.relist(Vec::new(), Vec::new());
+        self.passed = None;
+    }
+
     /// Whether the entry exists.
     pub(super) fn has_entry(&self, name: EntryName) -> bool {
         self.free.contains(&name) || self.others.get(&name).is_some_and(|facts| facts.entry)
     }
 
-    /// The first free entry, from now on in hand.
-    pub(super) fn take_in_hand(&mut self) -> Option<EntryName> {
-        let name = self.free.pop_first()?;
-        self.others.insert(name, Facts { hand: Hand::Full, ..FREE });
-        Some(name)
+    /// So many of the first free entries, from now on in hand: those that were passed over before, in their order, and
+    /// then others in turns. An entry is passed over once at most, and only for others of its own priority.
+    pub(super) fn take_in_hand(&mut self, wanted: usize, share: Share) -> Chosen {
+        let passed = self.passed.map_or(Unbounded, Included);
+        let again = if self.passed.is_none() { 0 } else { wanted };
+        let again: Vec<_> = self.free.range((Unbounded, passed)).take(again).copied().collect();
+        let mut new = Vec::new();
+        let beyond = |after: Option<EntryName>| (after.map_or(Unbounded, Excluded), Unbounded);
+        let mut after = self.passed;
+        while again.len() + new.len() < wanted {
+            let missing = wanted - again.len() - new.len();
+            let mut next = self.free.range(beyond(after)).copied().peekable();
+            let Some(priority) = next.peek().map(|name| name.priority()) else { break };
+            let equals = next.take_while(|name| name.priority() == priority).take(missing.saturating_mul(share.of));
+            let equals: Vec<_> = equals.collect();
+            after = equals.last().copied();
+            new.extend(in_turns(&equals, share).take(missing));
+        }
+        self.passed = self.passed.max(new.iter().max().copied());
+        for name in again.iter().chain(&new) {
+            self.free.remove(name);
+            self.others.insert(*name, Facts { hand: Hand::Full, ..FREE });
+        }
+        Chosen { again, new }
     }
 
     /// No longer in hand.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 
 use super::Settled;
 use super::entry_name::EntryName;
 use crate::retry::{Pause, connected};
-use crate::session::{Cause, Error, Mode, Operation, Session, State, Watch, existing, make_path};
+use crate::session::{Cause, Error, Mode, Node, Operation, Session, State, Watch, existing, make_path};
 
 /// The folders of one queue, and who asks.
 pub(super) struct Requests {
@@ -31,6 +31,18 @@ pub(super) enum Attempt {
 pub(super) enum End {
     Consume,
     Release,
+}
+
+/// A claim that is to end: the one of this name that this transaction created.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) name: EntryName,
+    pub(super) zxid: i64,
+    pub(super) end: End,
+}
+
+fn is_ours(ending: &Ending, found: Option<&Node>) -> bool {
+    found.is_some_and(|claim| claim.created == ending.zxid)
 }
 
 impl Requests {
@@ -70,71 +82,129 @@ impl Requests {
         Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
     }
 
-    /// Claims an entry. Fails only when the session has expired.
-    pub(super) async fn claim(&self, name: EntryName) -> Result<Attempt, Error> {
+    /// Claims entries one by one, as others may reach for the same ones. Fails only when the session has expired.
+    pub(super) async fn claim_each(&self, names: &[EntryName]) -> Result<Vec<Attempt>, Error> {
+        join_all(names.iter().map(|name| self.claim(*name, false))).await.into_iter().collect()
+    }
+
+    /// Claims entries, all in one transaction if that can be, else one by one. Fails only when the session has expired.
+    pub(super) async fn claim_all(&self, names: &[EntryName]) -> Result<Vec<Attempt>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (asked, taken) = match self.try_to_claim(names).await {
+            (Ok(()), Ok(nodes)) => return join_all(self.attempts(names, nodes)).await.into_iter().collect(),
+            (Err(Error::Refused { index, cause: Cause::NodeExists, .. }), _) => (false, Some(index)),
+            (Err(Error::Refused { .. }), _) => (false, None),
+            (Ok(()) | Err(Error::ConnectionLoss), _) => (true, None),
+            (Err(over), _) => return Err(over),
+        };
+        let claims = names.iter().enumerate().map(async |(index, name)| {
+            if taken == Some(index) { Ok(Attempt::Taken) } else { self.claim(*name, asked).await }
+        });
+        join_all(claims).await.into_iter().collect()
+    }
+
+    /// Claims an entry. `asked`: once a create of ours may have been carried out, a node that exists may be our own.
+    async fn claim(&self, name: EntryName, mut asked: bool) -> Result<Attempt, Error> {
         let mut pause = Pause::new();
-        // once a create of ours may have been carried out, a node that exists may be our own
-        let mut asked = false;
         loop {
-            match self.try_to_claim(name, &mut asked).await {
-                Err(error) => self.mend(error, &mut pause).await?,
-                Ok(attempt) => return Ok(attempt),
-            }
+            let (created, nodes) = self.try_to_claim(&[name]).await;
+            let error = match created {
+                Err(error) if error.is(Cause::NodeExists) && !asked => return Ok(Attempt::Taken),
+                Err(error) if !error.is(Cause::NodeExists) => error,
+                _ => match nodes {
+                    Ok(nodes) => return self.attempts(&[name], nodes).remove(0).await,
+                    Err(error) => error,
+                },
+            };
+            asked |= error == Error::ConnectionLoss;
+            self.mend(error, &mut pause).await?;
         }
     }
 
-    async fn try_to_claim(&self, name: EntryName, asked: &mut bool) -> Result<Attempt, Error> {
-        match self.session.commit(vec![self.creation_of_claim(name)]).await {
-            Err(error) if error.is(Cause::NodeExists) && !*asked => return Ok(Attempt::Taken),
-            Err(error) if error.is(Cause::NodeExists) => {}
-            Err(error) => {
-                *asked |= error == Error::ConnectionLoss;
-                return Err(error);
+    /// Creates claims and, without waiting for the answer, reads them and their entries.
+    async fn try_to_claim(&self, names: &[EntryName]) -> (Result<(), Error>, Result<Vec<Option<Node>>, Error>) {
+        let creations = names.iter().map(|name| self.creation_of_claim(*name)).collect();
+        let paths = names.iter().flat_map(|name| [self.claim_path(*name), self.entry_path(*name)]).collect();
+        let (created, nodes) = join(self.session.commit(creations), self.session.nodes(paths)).await;
+        (created.map(drop), nodes)
+    }
+
+    /// What became of attempts to claim, from claim and entry of each.
+    fn attempts(
+        &self,
+        names: &[EntryName],
+        nodes: Vec<Option<Node>>,
+    ) -> Vec<impl Future<Output = Result<Attempt, Error>> + use<'_>> {
+        let mut nodes = nodes.into_iter();
+        let mut next = || nodes.next().flatten();
+        let pairs: Vec<_> = names.iter().map(|name| (*name, next(), next())).collect();
+        let attempt = async |(name, claim, entry): (EntryName, Option<Node>, Option<Node>)| match (claim, entry) {
+            (Some(claim), _) if claim.data != self.claimant.as_bytes() => Ok(Attempt::Taken),
+            (None, _) => Ok(Attempt::Taken),
+            (Some(claim), Some(entry)) => Ok(Attempt::Held { value: entry.data, zxid: claim.created }),
+            (Some(claim), None) => {
+                self.settle(Ending { name, zxid: claim.created, end: End::Release }, false).await?;
+                Ok(Attempt::EntryGone)
             }
-            Ok(_) => *asked = true,
-        }
-        let (claim, entry) = (self.claim_path(name), self.entry_path(name));
-        let (claim, entry) = join(self.session.data(&claim), self.session.data(&entry)).await;
-        let Some(claim) = existing(claim)? else { return Ok(Attempt::Taken) };
-        if claim.data != self.claimant.as_bytes() {
-            return Ok(Attempt::Taken);
-        }
-        let Some(entry) = existing(entry)? else {
-            self.settle(name, claim.created, End::Release).await?;
-            return Ok(Attempt::EntryGone);
         };
-        Ok(Attempt::Held { value: entry.data, zxid: claim.created })
+        pairs.into_iter().map(attempt).collect()
+    }
+
+    /// Ends claims, all in one transaction if that can be, else one by one; answers for each what became of it.
+    pub(super) async fn settle_all(&self, endings: &[Ending]) -> Vec<Result<Settled, Error>> {
+        let paths = endings.iter().map(|ending| self.claim_path(ending.name)).collect();
+        let (asked, lost) = match self.session.nodes(paths).await {
+            Err(_) => (false, Vec::new()),
+            Ok(claims) => {
+                let is_ours = |(ending, claim): (&Ending, &Option<Node>)| is_ours(ending, claim.as_ref());
+                let ours: Vec<bool> = endings.iter().zip(&claims).map(is_ours).collect();
+                let deletions = endings.iter().zip(&ours).filter(|(_, ours)| **ours);
+                let deletions = deletions.flat_map(|(ending, _)| self.deletions(*ending)).collect();
+                match self.session.commit(deletions).await {
+                    Ok(_) => {
+                        let settled = |ours: bool| Ok(if ours { Settled::Done } else { Settled::Lost });
+                        return ours.into_iter().map(settled).collect();
+                    }
+                    Err(error) => (error == Error::ConnectionLoss, ours),
+                }
+            }
+        };
+        let settled = endings.iter().enumerate().map(async |(index, ending)| {
+            // what was not ours before the transaction was not ended by it
+            self.settle(*ending, asked && lost.get(index) == Some(&true)).await
+        });
+        join_all(settled).await
     }
 
     /// Ends the claim that this transaction created, and no other: an earlier request of ours may have ended it
-    /// without our hearing of it, and somebody else may hold the entry by now.
-    pub(super) async fn settle(&self, name: EntryName, zxid: i64, end: End) -> Result<Settled, Error> {
+    /// without our hearing of it, and somebody else may hold the entry by now. `asked`: once a deletion of ours may have
+    /// been carried out, what is missing was deleted by us.
+    async fn settle(&self, ending: Ending, mut asked: bool) -> Result<Settled, Error> {
         let mut pause = Pause::new();
-        // once a deletion of ours may have been carried out, what is missing was deleted by us
-        let mut asked = false;
         loop {
-            match self.try_to_settle(name, zxid, end, &mut asked).await {
+            match self.try_to_settle(ending, &mut asked).await {
                 Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn try_to_settle(&self, name: EntryName, zxid: i64, end: End, asked: &mut bool) -> Result<Settled, Error> {
-        let (entry, claim) = (self.entry_path(name), self.claim_path(name));
-        let found = existing(self.session.data(&claim).await)?;
-        if found.is_none_or(|found| found.created != zxid) {
+    async fn try_to_settle(&self, ending: Ending, asked: &mut bool) -> Result<Settled, Error> {
+        let Ending { name, end, .. } = ending;
+        let found = existing(self.session.data(&self.claim_path(name)).await)?;
+        if !is_ours(&ending, found.as_ref()) {
             // after a consume others may still try to claim what is gone, so that the claim alone proves nothing
-            let by_us = *asked && (end == End::Release || existing(self.session.data(&entry).await)?.is_none());
+            let entry_is_gone = async || Ok(existing(self.session.data(&self.entry_path(name)).await)?.is_none());
+            let by_us = *asked && (end == End::Release || entry_is_gone().await?);
             return Ok(if by_us { Settled::Done } else { Settled::Lost });
         }
-        let (entry, claim) = (Operation::delete(entry), Operation::delete(claim));
-        let outcome = match end {
-            End::Consume => match self.session.commit(vec![entry, claim.clone()]).await {
-                Err(Error::Refused { index: 0, cause: Cause::NoNode, .. }) => self.session.commit(vec![claim]).await,
-                outcome => outcome,
-            },
-            End::Release => self.session.commit(vec![claim]).await,
+        let outcome = match self.session.commit(self.deletions(ending)).await {
+            Err(Error::Refused { index: 0, cause: Cause::NoNode, .. }) if end == End::Consume => {
+                self.session.commit(self.deletions(Ending { end: End::Release, ..ending })).await
+            }
+            outcome => outcome,
         };
         match outcome {
             Ok(_) => Ok(Settled::Done),
@@ -143,6 +213,14 @@ impl Requests {
                 *asked |= error == Error::ConnectionLoss;
                 Err(error)
             }
+        }
+    }
+
+    fn deletions(&self, Ending { name, end, .. }: Ending) -> Vec<Operation> {
+        let claim = Operation::delete(self.claim_path(name));
+        match end {
+            End::Consume => vec![Operation::delete(self.entry_path(name)), claim],
+            End::Release => vec![claim],
         }
     }
 

@@ -2,14 +2,18 @@
 //! that something changed.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zookeeper_client as library;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
 
 use super::{ZooKeeperSession, meaning};
 use crate::session::{Change, Error, Watch};
 use crate::teller::Teller;
+
+/// Before a watch is asked for again that a server refused.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sets a watch and tells its reader, until the reader or the session has gone.
 pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watch, Error> {
@@ -41,7 +45,7 @@ struct Watching {
     /// Weak, so that a closed session ends.
     client: Weak<Client>,
     path: String,
-    limit: std::time::Duration,
+    limit: Duration,
     teller: Teller,
 }
 
@@ -61,34 +65,33 @@ impl Watching {
             }
             match event.session_state {
                 state if state.is_terminated() => return,
-                SessionState::SyncConnected => match self.again().await {
-                    // the old one is dropped after the new one is set, so that the server is not asked to forget both
-                    Some(again) => watcher = again,
-                    // disconnected again, or over: either is an event of the old one
-                    None => continue,
-                },
+                SessionState::SyncConnected => {
+                    if let Some(again) = self.again().await {
+                        // the old one goes after the new one is set, so that the server is not asked to forget both
+                        watcher = again;
+                        self.teller.tell(Change::Reset);
+                    }
+                }
                 _ => {}
             }
         }
     }
 
-    /// The library has lost the watch with the connection.
-    async fn again(&mut self) -> Option<PersistentWatcher> {
-        let client = self.client.upgrade()?;
-        let set = timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await;
-        match set {
-            Ok(Ok(watcher)) => {
-                self.teller.tell(Change::Reset);
-                Some(watcher)
+    /// The library has lost the watch with the connection. None if nobody listens, or if it is disconnected again or
+    /// over: then the old one has an event that says so.
+    async fn again(&self) -> Option<PersistentWatcher> {
+        loop {
+            let client = self.client.upgrade()?;
+            match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
+                Ok(Ok(watcher)) => return Some(watcher),
+                Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
+                Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
             }
-            Ok(Err(error)) => {
-                tracing::debug!(path = self.path, %error, "a watch is not set again yet");
-                None
+            if self.teller.is_deaf() || client.state() != SessionState::SyncConnected {
+                return None;
             }
-            Err(_) => {
-                tracing::debug!(path = self.path, "no answer to a watch that is set again");
-                None
-            }
+            drop(client);
+            sleep(PAUSE).await;
         }
     }
 }

@@ -31,7 +31,7 @@ pub async fn a_lost_claim_request_is_repeated(harness: &dyn Harness) {
 }
 
 pub async fn a_lost_read_after_a_claim_is_repeated(harness: &dyn Harness) {
-    assert_eq!(take_with(harness, "data", Fault::Answer).await, 3);
+    assert_eq!(take_with(harness, "nodes", Fault::Answer).await, 3);
 }
 
 pub async fn a_lost_answer_to_a_consume_is_done(harness: &dyn Harness) {

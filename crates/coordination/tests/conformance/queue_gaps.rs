@@ -15,11 +15,11 @@ pub async fn a_late_word_of_an_earlier_claim_takes_nothing_away(harness: &dyn Ha
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
         let mut taking = Box::pin(queue.take());
-        assert!(poll_at_most(times, &mut taking).await.is_none());
+        assert!(poll_at_most(harness, times, &mut taking).await.is_none());
         operator.commit(vec![Operation::delete(claim_node(&earlier))]).await;
         earlier.abandon();
         let claim = within(taking).await.unwrap();
-        assert!(poll_at_most(50, claim.lost()).await.is_none());
+        assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
         assert_eq!(claim.consume().await, Ok(Settled::Done));
     }
     operator.expect_nothing().await;
@@ -44,8 +44,8 @@ pub async fn a_gap_is_caught_up(harness: &dyn Harness) {
         claim.consume().await.unwrap();
     }
     // what is held is neither lost nor offered again
-    assert!(poll_at_most(50, held.lost()).await.is_none());
-    assert!(poll_at_most(50, queue.take()).await.is_none());
+    assert!(poll_at_most(harness, 50, held.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, queue.take()).await.is_none());
     assert_eq!(held.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -93,7 +93,7 @@ pub async fn an_unproven_claim_is_consumed_later(harness: &dyn Harness) {
     let claim = take(&queue).await;
     client.suspend().await;
     settle().await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
     let consuming = tokio::spawn(claim.consume());
     settle().await;
     assert!(!consuming.is_finished());
@@ -127,7 +127,7 @@ pub async fn a_claim_deleted_in_a_gap_is_lost(harness: &dyn Harness) {
     client.resume().await;
     within(claim.lost()).await;
     assert_eq!(claim.release().await, Ok(Settled::Lost));
-    assert!(poll_at_most(50, next.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, next.lost()).await.is_none());
     assert_eq!(next.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -155,10 +155,10 @@ pub async fn the_holder_sees_its_entry_vanish(harness: &dyn Harness) {
     let queue = open(&client).await;
     operator.put("a", 1).await;
     let claim = take(&queue).await;
-    assert!(poll_at_most(50, claim.entry_gone()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.entry_gone()).await.is_none());
     assert!(operator.queue.remove(claim.entry(), b"a").await.unwrap());
     within(claim.entry_gone()).await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
     assert_eq!(claim.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -184,7 +184,7 @@ pub async fn what_comes_while_listing_is_not_missed(harness: &dyn Harness) {
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
         let mut taking = Box::pin(queue.take());
-        assert!(poll_at_most(times, &mut taking).await.is_none());
+        assert!(poll_at_most(harness, times, &mut taking).await.is_none());
         operator.put("a", 1).await;
         assert_eq!(within(taking).await.unwrap().consume().await, Ok(Settled::Done));
     }

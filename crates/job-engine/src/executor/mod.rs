@@ -8,6 +8,7 @@ mod attempt;
 mod avoidance;
 mod changes;
 mod courier;
+mod line;
 mod meaning;
 mod reach;
 mod shift;

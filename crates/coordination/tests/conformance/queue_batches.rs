@@ -1,0 +1,56 @@
+//! Cases of the queue in which several takers and holders share requests.
+
+use futures_util::future::join_all;
+use slipstream_coordination::Claim;
+use slipstream_coordination::queue::Settled;
+use slipstream_coordination::session::{Mode, Operation};
+
+use crate::harness::{Harness, Plan, within};
+use crate::queue::{Operator, claim_node, open, take, value};
+
+/// Ten takers wait, and ten entries are there before the first request is answered.
+pub async fn what_waits_shares_requests(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    for _ in 0..10 {
+        operator.put("a", 1).await;
+    }
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    let claims = within(join_all((0..10).map(|_| take(&queue)))).await;
+    let kinds = ["create claim", "nodes", "delete entry"];
+    assert_eq!(kinds.map(|kind| faults.asked(kind)), [1, 1, 0]);
+    let settled = within(join_all(claims.into_iter().map(Claim::consume))).await;
+    assert!(settled.iter().all(|settled| *settled == Ok(Settled::Done)), "{settled:?}");
+    let [claims, reads, consumes] = kinds.map(|kind| faults.asked(kind));
+    assert!(claims == 1 && reads <= 3 && consumes <= 2, "{claims} {reads} {consumes}");
+    operator.expect_nothing().await;
+}
+
+/// One of three entries that are claimed at once has a claim that the mirror does not know of, and one of three that are
+/// consumed at once has lost its entry and one its claim: each is settled for itself.
+pub async fn a_failed_transaction_is_settled_item_by_item(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    for value in ["a", "b", "c", "d"] {
+        operator.put(value, 1).await;
+    }
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    take(&queue).await.consume().await.unwrap();
+    let before = faults.asked("create claim");
+    // all in one go, before any change is told
+    let stranger = Operation::create("/job/taken/entry-001-0000000002", "stranger", Mode::Ephemeral);
+    operator.commit(vec![stranger]).await;
+    let claims = within(join_all((0..2).map(|_| take(&queue)))).await;
+    let values: Vec<_> = claims.iter().map(value).collect();
+    assert_eq!(values, ["b", "d"]);
+    assert!(faults.asked("create claim") > before);
+    operator.put("e", 1).await;
+    let third = take(&queue).await;
+    operator.commit(vec![Operation::delete(third.entry())]).await;
+    let node = claim_node(&claims[1]);
+    operator.commit(vec![Operation::delete(&node), Operation::create(&node, "other", Mode::Ephemeral)]).await;
+    let settled = within(join_all(claims.into_iter().chain([third]).map(Claim::consume))).await;
+    assert_eq!(settled, [Ok(Settled::Done), Ok(Settled::Lost), Ok(Settled::Done)]);
+    assert_eq!(operator.client.session.data(&node).await.unwrap().data, b"other");
+    assert_eq!(operator.queue.entries().await.unwrap().len(), 2);
+}
