@@ -42,7 +42,11 @@ fn beside(url: &str, hosts: &str, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
-    let executor = |arguments: &[&str]| beside("http://127.0.0.1:1", NOWHERE, &[&["executor"], arguments].concat());
+    let executor = |arguments: &[&str]| {
+        let mut command = beside("http://127.0.0.1:1", NOWHERE, &["executor"]);
+        command.args(arguments);
+        command
+    };
     for (arguments, expected) in [
         (&["--colour", "red"][..], "unexpected argument '--colour'"),
         (&["--threads", "many"], "expected a number from 1 to 10000"),
