@@ -180,6 +180,7 @@ async fn idle(report: &mut Report, options: &Options) -> anyhow::Result<()> {
         report.add(Figure::new(format!("executors' CPU, {executors} executors"), "ms/job", vec![leisure.executor]));
         costs.push(leisure.zookeeper);
     }
-    report.add(Figure::new(format!("ZooKeeper's CPU with {idle} idle"), "times", vec![costs[1] / costs[0]]).at_most(1.5));
+    report
+        .add(Figure::new(format!("ZooKeeper's CPU with {idle} idle"), "times", vec![costs[1] / costs[0]]).at_most(1.5));
     Ok(())
 }

@@ -59,7 +59,8 @@ pub async fn execute(hosts: &str, endpoint: &str, name: String, threads: usize) 
     let requests = Arc::new(AtomicU64::new(0));
     let inner = HttpTransport::new(endpoint, false, Duration::from_mins(1))?;
     let transport = Arc::new(Counted { inner, requests: requests.clone() });
-    let client = Client::new(transport, Some(Credentials { username: ADMINISTRATOR.into(), password: PASSWORD.into() }));
+    let client =
+        Client::new(transport, Some(Credentials { username: ADMINISTRATOR.into(), password: PASSWORD.into() }));
     let begun = Arc::new(AtomicU64::new(0));
     let mut catalogue = Catalogue::new();
     catalogue.register(NOOP, Noop(begun.clone()), None);

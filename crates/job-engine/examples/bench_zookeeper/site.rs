@@ -1,7 +1,7 @@
 //! [`Site`]: a `ZooKeeper`, a server and executors, each in a process of its own.
 
-use std::path::Path;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,7 +88,19 @@ impl Site {
         let session = ZooKeeper::new(Settings::new(&ensemble.hosts()))?.connect().await?;
         let (begin, begun) = mpsc::unbounded_channel();
         let executors = Vec::new();
-        Ok(Self { ensemble, _folder: folder, server, endpoint, executors, bulk, client, session, added: 0, begun, begin })
+        Ok(Self {
+            ensemble,
+            _folder: folder,
+            server,
+            endpoint,
+            executors,
+            bulk,
+            client,
+            session,
+            added: 0,
+            begun,
+            begin,
+        })
     }
 
     /// Adds jobs before anybody works.
