@@ -7,6 +7,7 @@
 
 mod access;
 mod connection;
+mod kazoo;
 mod limits;
 mod members;
 mod support;
