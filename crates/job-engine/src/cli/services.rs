@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args};
 use ipnet::IpNet;
 
 use super::account::AccountArguments;
@@ -82,7 +82,7 @@ pub struct ExecutorArguments {
     )]
     cimi_grace: Duration,
     /// Servers of Elasticsearch, for actions that ask it themselves
-    #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., default_value = "localhost")]
+    #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
     #[command(flatten)]
     account: AccountArguments,
