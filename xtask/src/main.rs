@@ -30,7 +30,8 @@ cargo xtask <command>
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
   bench filter                     how long a filter takes to be parsed and to be held against a document
   bench embedded [--help]          what an engine in one process does in a second, and what that costs
-  bench compare A.json B.json      two reports of `bench embedded` side by side";
+  bench zookeeper [--help]         what a site over a real ZooKeeper does in a second, and what that costs
+  bench compare A.json B.json      two reports of either side by side";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

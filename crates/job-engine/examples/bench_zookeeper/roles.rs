@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
-use jiff::Timestamp;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Transport};
@@ -113,7 +112,7 @@ struct Pickup;
 #[async_trait]
 impl Action for Pickup {
     async fn run(&self, _job: JobHandle) -> Result<Success, Failure> {
-        say(&format!("begun {}", Timestamp::now().as_nanosecond()));
+        say(&format!("begun {}", Clock::system().now()));
         Ok(Success::default())
     }
 }

@@ -20,10 +20,11 @@ const DEFAULT_URL: &str = "https://nuv.la";
 #[command(next_help_heading = "Server")]
 pub struct AccountArguments {
     /// Where the server is
-    #[arg(long = "ss-url", value_name = "URL", default_value = DEFAULT_URL, env = "SLIPSTREAM_URL")]
+    #[arg(id = "ss-url", long = "ss-url", value_name = "URL", default_value = DEFAULT_URL, env = "SLIPSTREAM_URL")]
     url: String,
     /// User name; an administrator's
     #[arg(
+        id = "ss-user",
         long = "ss-user",
         value_name = "NAME",
         required = true,
@@ -34,6 +35,7 @@ pub struct AccountArguments {
     // what was no other option's prefix in the original engines stays one of this
     /// Password
     #[arg(
+        id = "ss-pass",
         long = "ss-pass",
         aliases = ["ss-p", "ss-pa", "ss-pas"],
         value_name = "PASSWORD",
@@ -43,10 +45,10 @@ pub struct AccountArguments {
     )]
     password: Option<SecretString>,
     /// Read the password from the first line of this file
-    #[arg(long = "ss-pass-file", value_name = "FILE", env = "SLIPSTREAM_PASS_FILE")]
+    #[arg(id = "ss-pass-file", long = "ss-pass-file", value_name = "FILE", env = "SLIPSTREAM_PASS_FILE")]
     password_file: Option<OsString>,
     /// Do not check the server's certificate
-    #[arg(long = "ss-insecure")]
+    #[arg(id = "ss-insecure", long = "ss-insecure")]
     is_insecure: bool,
 }
 

@@ -21,9 +21,10 @@ const PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "ZooKeeper")]
 pub struct ZooKeeperArguments {
-    // what was no other option's prefix in the original engines stays one of this
+    // an id is one for all that a command is made of; what was no other option's prefix in the original engines stays one of this
     /// Its servers, host:port,host:port; a /folder after the last one if all lies in that
     #[arg(
+        id = "zk-hosts",
         long = "zk-hosts",
         aliases = ["z", "zk", "zk-"],
         value_name = "HOSTS",
@@ -34,6 +35,7 @@ pub struct ZooKeeperArguments {
     hosts: Vec<String>,
     /// When others may have what a process held that is not heard of
     #[arg(
+        id = "zk-session-timeout",
         long = "zk-session-timeout",
         value_name = "DURATION",
         default_value = "10s",
@@ -42,9 +44,10 @@ pub struct ZooKeeperArguments {
     )]
     session_timeout: Duration,
     /// User name, if there is one
-    #[arg(long = "zk-user", value_name = "NAME", env = "SLIPSTREAM_ZK_USER")]
+    #[arg(id = "zk-user", long = "zk-user", value_name = "NAME", env = "SLIPSTREAM_ZK_USER")]
     user: Option<String>,
     #[arg(
+        id = "zk-pass-file",
         long = "zk-pass-file",
         value_name = "FILE",
         env = "SLIPSTREAM_ZK_PASS_FILE",
@@ -52,22 +55,29 @@ pub struct ZooKeeperArguments {
     )]
     password_file: Option<OsString>,
     /// Not an option: it would be taken for a prefix, and the password for the name of a file, which errors show.
-    #[arg(long = "zk-pass", hide = true, value_parser = secrets::parser())]
+    #[arg(id = "zk-pass", long = "zk-pass", hide = true, value_parser = secrets::parser())]
     password: Option<SecretString>,
     /// How the password is shown
-    #[arg(long = "zk-scheme", value_name = "SCHEME", value_enum, default_value = "sasl", env = "SLIPSTREAM_ZK_SCHEME")]
+    #[arg(
+        id = "zk-scheme",
+        long = "zk-scheme",
+        value_name = "SCHEME",
+        value_enum,
+        default_value = "sasl",
+        env = "SLIPSTREAM_ZK_SCHEME"
+    )]
     scheme: LoginScheme,
     /// Make nodes that this user alone may read and change; for all processes or for none
-    #[arg(long = "zk-protect", env = "SLIPSTREAM_ZK_PROTECT", value_parser = FalseyValueParser::new())]
+    #[arg(id = "zk-protect", long = "zk-protect", env = "SLIPSTREAM_ZK_PROTECT", value_parser = FalseyValueParser::new())]
     protect: bool,
     /// Use TLS; the servers' certificates are signed by one of these (PEM)
-    #[arg(long = "zk-ca", value_name = "FILE", env = "SLIPSTREAM_ZK_CA")]
+    #[arg(id = "zk-ca", long = "zk-ca", value_name = "FILE", env = "SLIPSTREAM_ZK_CA")]
     authorities: Option<OsString>,
     /// Certificate of this process (PEM), if the servers ask for one
-    #[arg(long = "zk-certificate", value_name = "FILE", env = "SLIPSTREAM_ZK_CERTIFICATE")]
+    #[arg(id = "zk-certificate", long = "zk-certificate", value_name = "FILE", env = "SLIPSTREAM_ZK_CERTIFICATE")]
     certificate: Option<OsString>,
     /// Key of that certificate (PEM)
-    #[arg(long = "zk-key", value_name = "FILE", env = "SLIPSTREAM_ZK_KEY")]
+    #[arg(id = "zk-key", long = "zk-key", value_name = "FILE", env = "SLIPSTREAM_ZK_KEY")]
     key: Option<OsString>,
 }
 

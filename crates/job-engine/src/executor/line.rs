@@ -270,7 +270,9 @@ impl Keeper {
                 Change::Reset => {
                     let names = existing(self.session.children(nodes::LINE).await)?.unwrap_or_default();
                     self.known.line.clear();
-                    names.iter().for_each(|name| self.known.add_to_line(name));
+                    for name in &names {
+                        self.known.add_to_line(name);
+                    }
                 }
                 Change::Created(path) => self.known.add_to_line(name_of(&path)),
                 Change::Deleted(path) => {

@@ -16,7 +16,9 @@ use tracing::{info, warn};
 /// How one stands with a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It answers; also before anybody has asked.
+    /// Nobody knows yet.
+    Unknown,
+    /// It answers.
     Good,
     /// It does not answer.
     OutOfReach,
@@ -28,36 +30,52 @@ enum Standing {
 pub(super) struct Contact {
     /// E.g. `ZooKeeper at 127.0.0.1:2181`.
     peer: String,
-    standing: Mutex<Standing>,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    standing: Standing,
+    /// Whether it ever was good.
+    is_made: bool,
 }
 
 impl Contact {
-    /// Nothing is wrong yet.
+    /// Nobody has asked it yet.
     pub(super) fn with(peer: String) -> Arc<Self> {
-        Arc::new(Self { peer, standing: Mutex::new(Standing::Good) })
+        Arc::new(Self { peer, known: Mutex::new(Known { standing: Standing::Unknown, is_made: false }) })
     }
 
     fn good(&self) {
-        if self.changes_to(Standing::Good) {
-            info!("{} is reached again", self.peer);
+        if self.is_news(Standing::Good) {
+            info!("{} is reached", self.peer);
         }
     }
 
     fn out_of_reach(&self, cause: &str) {
-        if self.changes_to(Standing::OutOfReach) {
+        if self.is_news(Standing::OutOfReach) {
             warn!(cause, "cannot reach {}, trying again", self.peer);
         }
     }
 
     fn refused(&self, cause: &str) {
-        if self.changes_to(Standing::Refused) {
+        if self.is_news(Standing::Refused) {
             warn!(cause, "refused by {}, trying again", self.peer);
         }
     }
 
-    fn changes_to(&self, standing: Standing) -> bool {
-        let mut now = self.standing.lock().expect("no holder of this lock panics");
-        std::mem::replace(&mut *now, standing) != standing
+    /// Notes it, and answers whether it is worth a line: not that all is well from the first, and no refusal before any
+    /// contact, which ends the program with an error of its own.
+    fn is_news(&self, standing: Standing) -> bool {
+        let mut known = self.known.lock().expect("no holder of this lock panics");
+        let before = std::mem::replace(&mut known.standing, standing);
+        let is_made = known.is_made;
+        known.is_made |= standing == Standing::Good;
+        match standing {
+            Standing::Unknown => false,
+            Standing::Good => !matches!(before, Standing::Unknown | Standing::Good),
+            Standing::OutOfReach => before != standing,
+            Standing::Refused => before != standing && is_made,
+        }
     }
 }
 
@@ -117,7 +135,7 @@ impl<T: Transport> Transport for WatchedTransport<T> {
                     Some(Standing::Good) => self.contact.good(),
                     Some(Standing::OutOfReach) => self.contact.out_of_reach(&cause()),
                     Some(Standing::Refused) => self.contact.refused(&cause()),
-                    None => {}
+                    Some(Standing::Unknown) | None => {}
                 }
             }
             Err(error) => self.contact.out_of_reach(&with_causes(&**error)),

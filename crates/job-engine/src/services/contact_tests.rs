@@ -7,16 +7,24 @@ use super::*;
 
 #[test]
 fn what_changes_is_told_and_what_stays_is_not() {
+    use Standing::{Good, OutOfReach, Refused};
     let contact = Contact::with("a peer".to_owned());
-    let mut told = Vec::new();
-    for standing in
-        [Standing::Good, Standing::OutOfReach, Standing::OutOfReach, Standing::Refused, Standing::Good, Standing::Good]
-    {
-        if contact.changes_to(standing) {
-            told.push(standing);
-        }
+    for (standing, is_told) in [
+        (Good, false),
+        (OutOfReach, true),
+        (OutOfReach, false),
+        (Refused, true),
+        (Refused, false),
+        (OutOfReach, true),
+        (Good, true),
+        (Good, false),
+        (Refused, true),
+        (Good, true),
+    ] {
+        assert_eq!(contact.is_news(standing), is_told, "{standing:?}");
     }
-    assert_eq!(told, [Standing::OutOfReach, Standing::Refused, Standing::Good], "good before anybody asked");
+    let never_made = Contact::with("a peer".to_owned());
+    assert_eq!([OutOfReach, Refused, OutOfReach].map(|standing| never_made.is_news(standing)), [true, false, true]);
 }
 
 #[test]
@@ -45,7 +53,7 @@ fn answers_say_how_one_stands_with_a_server() {
 /// How a contact stands, once it stands so.
 async fn stands(contact: &Contact, standing: Standing) {
     let changed = async {
-        while *contact.standing.lock().unwrap() != standing {
+        while contact.known.lock().unwrap().standing != standing {
             tokio::task::yield_now().await;
         }
     };

@@ -85,7 +85,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
 fn start_error(error: EngineError) -> anyhow::Error {
     match error {
         EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
-            "another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir",
+            "another slipstream-job up or server uses the data directory {}: stop it, or choose another with --data-dir",
             path.display()
         ),
         EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)

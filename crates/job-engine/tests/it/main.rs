@@ -21,6 +21,7 @@ mod reconcile;
 mod reconcile_runs;
 mod reports;
 mod requests;
+mod services;
 mod stopping;
 mod support;
 mod up;
