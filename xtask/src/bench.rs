@@ -83,7 +83,7 @@ fn engine(name: &str, options: &[String]) -> anyhow::Result<bool> {
 }
 
 /// The commit that is built, and whether something was changed since.
-fn commit(root: &Path) -> anyhow::Result<String> {
+pub fn commit(root: &Path) -> anyhow::Result<String> {
     let git = |arguments: &[&str]| commands::read(Command::new("git").current_dir(root).args(arguments));
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
     let changed = if git(&["status", "--porcelain"])?.is_empty() { "" } else { " with changes" };
@@ -151,7 +151,8 @@ fn wait(duration: Duration) {
     std::thread::park_timeout(duration);
 }
 
-fn machine() -> anyhow::Result<String> {
+/// Cores and model.
+pub fn machine() -> anyhow::Result<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = text.lines().filter(|line| line.starts_with("processor")).count();

@@ -145,13 +145,15 @@ impl Member {
         assert!(status.is_ok_and(|status| status.success()), "process {process} takes no signal {name}");
     }
 
-    /// Whether the server says that it serves; panics, with the end of its log, when it has ended by itself.
-    pub(crate) async fn serves(&self) -> bool {
+    /// What the server says that it is: `standalone`, `leader` or `follower`; none while it does not serve. Panics, with
+    /// the end of its log, when it has ended by itself.
+    pub(crate) async fn role(&self) -> Option<String> {
         if let Some(Ok(Some(status))) = self.process.as_ref().map(|process| process.server().try_wait()) {
             panic!("a ZooKeeper server has ended by itself, {status}:\n{}", self.end_of_log());
         }
         // a server without the others answers too, that it is not serving
-        timeout(PATIENCE, ask(self.address, "srvr")).await.is_ok_and(|answer| answer.contains("Mode: "))
+        let answer = timeout(PATIENCE, ask(self.address, "srvr")).await.ok()?;
+        answer.lines().find_map(|line| line.strip_prefix("Mode: ").map(str::to_owned))
     }
 
     /// What it said last.

@@ -1,14 +1,14 @@
 //! Watches over `ZooKeeper`: recursive ones, and on servers before 3.6, which have none, child watches that say only
 //! that something changed.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use zookeeper_client as library;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
 
-use super::{ZooKeeperSession, meaning};
+use super::{Current, ZooKeeperSession, meaning};
 use crate::session::{Change, Error, Watch};
 use crate::teller::Teller;
 
@@ -18,14 +18,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Sets a watch and tells its reader, until the reader or the session has gone.
 pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watch, Error> {
     let set = session.ask(async |client| client.watch(path, AddWatchMode::PersistentRecursive).await).await?;
-    let client = Arc::downgrade(&session.client()?);
+    let current = session.client.subscribe();
     let (teller, watch) = Teller::new();
     let path = path.to_owned();
     match set {
         Ok(watcher) => {
             let limit = session.limit;
             tokio::spawn(async move {
-                let mut watching = Watching { client, path, limit, teller };
+                let mut watching = Watching { current, path, limit, teller };
                 watching.tell_all(watcher).await;
             });
         }
@@ -34,7 +34,7 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
                 path,
                 "this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change"
             );
-            tokio::spawn(super::polling::tell_all(client, path, teller));
+            tokio::spawn(super::polling::tell_all(current, path, teller));
         }
         Err(error) => return Err(meaning(&error, &path, 0)),
     }
@@ -42,8 +42,7 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
 }
 
 struct Watching {
-    /// Weak, so that a closed session ends.
-    client: Weak<Client>,
+    current: Current,
     path: String,
     limit: Duration,
     teller: Teller,
@@ -63,16 +62,18 @@ impl Watching {
                 }
                 continue;
             }
-            match event.session_state {
-                state if state.is_terminated() => return,
-                SessionState::SyncConnected => {
-                    if let Some(again) = self.again().await {
-                        // the old one goes after the new one is set, so that the server is not asked to forget both
-                        watcher = again;
-                        self.teller.tell(Change::Reset);
-                    }
-                }
-                _ => {}
+            let next = match event.session_state {
+                state if state.is_terminated() => match self.anew().await {
+                    Some(next) => Some(next),
+                    None => return,
+                },
+                SessionState::SyncConnected => self.again().await,
+                _ => None,
+            };
+            if let Some(next) = next {
+                // the old one goes after the new one is set, so that the server is not asked to forget both
+                watcher = next;
+                self.teller.tell(Change::Reset);
             }
         }
     }
@@ -81,11 +82,9 @@ impl Watching {
     /// over: then the old one has an event that says so.
     async fn again(&self) -> Option<PersistentWatcher> {
         loop {
-            let client = self.client.upgrade()?;
-            match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
-                Ok(Ok(watcher)) => return Some(watcher),
-                Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
-                Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
+            let client = self.current.borrow().clone()?;
+            if let Some(watcher) = self.set(&client).await {
+                return Some(watcher);
             }
             if self.teller.is_deaf() || client.state() != SessionState::SyncConnected {
                 return None;
@@ -94,6 +93,37 @@ impl Watching {
             sleep(PAUSE).await;
         }
     }
+
+    /// The library has given the session up, and the watch with it. None if nobody listens or the session is over.
+    async fn anew(&mut self) -> Option<PersistentWatcher> {
+        loop {
+            let client = tokio::select! {
+                biased;
+                () = self.teller.deaf() => return None,
+                client = living(&mut self.current) => client?,
+            };
+            if let Some(watcher) = self.set(&client).await {
+                return Some(watcher);
+            }
+            drop(client);
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn set(&self, client: &Client) -> Option<PersistentWatcher> {
+        match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
+            Ok(Ok(watcher)) => return Some(watcher),
+            Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
+            Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
+        }
+        None
+    }
+}
+
+/// A client that has not ended, now or later; none once the session is over.
+pub(super) async fn living(current: &mut Current) -> Option<Arc<Client>> {
+    let has_not_ended = |client: &Option<Arc<Client>>| client.as_ref().is_none_or(|it| !it.state().is_terminated());
+    current.wait_for(has_not_ended).await.ok()?.clone()
 }
 
 fn change(event: WatchedEvent) -> Option<Change> {

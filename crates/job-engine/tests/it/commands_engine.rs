@@ -46,8 +46,10 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
         (said.lines().count() == 1).then_some(said)
     });
     assert_eq!(empty.await, "the queue is empty\n");
+    let nothing = json!({"count": 0, "names": []});
     let empty = json!({
         "waiting": {"count": 0, "priorities": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
+        "left_alone": {"entries": nothing, "claims": nothing},
     });
     assert_eq!(busy.run(&["queue", "--json"]).json(), empty);
 }
