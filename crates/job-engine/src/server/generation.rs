@@ -135,12 +135,11 @@ impl Generation {
                 }
             };
             let (path, data) = (nodes::GENERATION.to_owned(), next.to_string().into_bytes());
-            let show = match node {
-                Some(node) => Operation::Set { path, data, version: Some(node.version) },
-                None => {
-                    make_path(session, nodes::OWN).await?;
-                    Operation::create(path, data, Mode::Persistent)
-                }
+            let show = if let Some(node) = node {
+                Operation::Set { path, data, version: Some(node.version) }
+            } else {
+                make_path(session, nodes::OWN).await?;
+                Operation::create(path, data, Mode::Persistent)
             };
             match session.commit(vec![show]).await {
                 Ok(_) => {

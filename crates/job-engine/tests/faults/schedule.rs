@@ -135,7 +135,8 @@ async fn mark(session: &dyn Session) -> Option<HighWaterMark> {
 async fn first_candidate(session: &dyn Session) -> Option<String> {
     let election = format!("{}/noop", nodes::ELECTION);
     let names = session.children(&election).await.ok()?;
-    let first = names.into_iter().min_by_key(|name| name.rsplit_once("__lock__").map(|(_, digits)| digits.to_owned()))?;
+    let first =
+        names.into_iter().min_by_key(|name| name.rsplit_once("__lock__").map(|(_, digits)| digits.to_owned()))?;
     Some(format!("{election}/{first}"))
 }
 

@@ -55,6 +55,15 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
 }
 
 #[tokio::test]
+async fn the_queue_is_restored_and_nothing_is_queued_twice() {
+    let busy = Busy::new().await;
+    let nothing = "nothing to queue: every job that is not final has its entry\n";
+    assert_eq!(busy.run(&["queue", "restore"]).good(), nothing);
+    assert_eq!(busy.run(&["queue", "restore", "--json"]).json()["queued"], 0);
+    assert_eq!(busy.run(&["queue", "--json"]).json()["waiting"]["count"], 3);
+}
+
+#[tokio::test]
 async fn executors_and_their_actions_are_listed() {
     let busy = Busy::new().await;
     let (host, process, version) = (host(), busy.up.process(), env!("CARGO_PKG_VERSION"));

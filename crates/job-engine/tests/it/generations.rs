@@ -11,9 +11,10 @@ use serde_json::json;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{AttemptIdentity, Client, Lease};
 use slipstream_coordination::LockingQueue;
-use slipstream_coordination::session::{Operation, Session};
-use slipstream_job_engine::clock::{self, Clock};
+use slipstream_coordination::session::{Mode, Operation, Session};
+use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::server::Server;
+use slipstream_job_engine::server::job_document::new_document;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
 use slipstream_job_engine::stop::Stop;
@@ -47,10 +48,9 @@ fn reconciler(server: &Server) -> (Stop, JoinHandle<()>) {
 
 /// A job of long ago that is not final and whose ledger has seen this lease.
 async fn stored(store: &MemoryStore, id: &str, lease: Lease) {
-    let updated = clock::print(Timestamp::UNIX_EPOCH);
-    let job = json!({"id": id, "state": "QUEUED", "action": "noop", "updated": updated, "created": updated});
+    let document = new_document(id, job("noop"), Timestamp::UNIX_EPOCH);
     let ledger = json!({ "lease": lease });
-    store.insert(Record { id: id.to_owned(), revision: 0, document: document(job).into(), ledger }).await.expect("new");
+    store.insert(Record { id: id.to_owned(), revision: 0, document: document.into(), ledger }).await.expect("new");
 }
 
 fn writer(client: &Client, id: &str, lease: Lease, entry: &str) -> Client {
@@ -120,6 +120,7 @@ async fn a_coordinator_wiped_under_a_running_server_is_filled_again_under_a_high
 async fn a_coordinator_that_was_put_back_is_noticed_in_a_session_of_its_own_and_in_a_round() {
     let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
     let (server, _client) = site.server(store.clone()).await;
+    sleep(Duration::from_secs(1)).await;
     stored(&store, "job/a", Lease { generation: 1, zxid: 1_000_000 }).await;
     sleep(Duration::from_mins(1)).await;
     assert!(shows(&site, "1").await);
@@ -160,11 +161,7 @@ async fn an_executor_whose_session_lives_goes_on_under_the_raised_generation() {
     until("it is there", async || site.names(nodes::EXECUTORS).await.len() == 1).await;
     let before = site.names(nodes::EXECUTORS).await;
     stored(&store, "job/0a", Lease { generation: 1, zxid: 1_000_000 }).await;
-    let put = Operation::create(
-        format!("{}/entry-999-", nodes::ENTRIES),
-        "job/0a",
-        slipstream_coordination::session::Mode::PersistentSequential,
-    );
+    let put = Operation::create(format!("{}/entry-999-", nodes::ENTRIES), "job/0a", Mode::PersistentSequential);
     site.tree().session().commit(vec![put]).await.expect("put");
     let ledger = async || client.operation("job/0a", "ledger").await.expect("there");
     until("its lease is late", async || ledger().await.get("refused-total").is_some_and(|total| *total != 0)).await;

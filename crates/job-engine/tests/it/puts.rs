@@ -40,7 +40,7 @@ async fn an_add_whose_put_is_never_answered_is_answered_and_has_one_entry() {
     assert!(client.get(&id).await.expect("there").get("properties").is_none(), "nobody knows its path");
     let mended = server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
     assert_eq!(mended, Mended { put: 1, ..Mended::default() });
-    assert_eq!(site.queued().await, [id.clone()], "the entry that was there, and no second one");
+    assert_eq!(site.queued().await, std::slice::from_ref(&id), "the entry that was there, and no second one");
     let path = format!("{}/{}", nodes::ENTRIES, site.names(nodes::ENTRIES).await[0]);
     assert_eq!(client.get(&id).await.expect("there")["properties"]["zookeeper-path"], path);
     assert_eq!(server.reconcile_once(SignedDuration::ZERO).await.expect("a round"), Mended::default());

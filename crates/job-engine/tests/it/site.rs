@@ -74,7 +74,9 @@ impl Site {
     /// A session of the server, too, ends as if it had expired.
     pub fn end_sessions(&self) {
         let sessions: Vec<_> = self.sessions.lock().expect("not poisoned").drain(..).collect();
-        sessions.iter().for_each(|session| session.expire());
+        for session in sessions {
+            session.expire();
+        }
     }
 
     /// Names below a folder, in order.

@@ -65,10 +65,9 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     match ledger {
         Err(reason) => parts.push(reason.to_owned()),
         Ok(ledger) => {
-            let claim = ledger.get(CLAIM).cloned();
-            let claim = claim.map(serde_json::from_value).transpose().context("cannot understand the claim")?;
+            let claim = ledger.get(CLAIM).map(claimed).transpose().context("cannot understand the claim")?;
             let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
-            parts.push(render_ledger(&ledger, claim.as_ref().map(Option::as_ref), now, screen));
+            parts.push(render_ledger(&ledger, claim, now, screen));
         }
     }
     terminal::print(&parts.join("\n\n"))?;
@@ -156,8 +155,8 @@ fn readable_acl(acl: &Document) -> Option<String> {
     Some(parts.join(", "))
 }
 
-/// `claim` is who holds the entry, if the server says so: it may be nobody.
-fn render_ledger(ledger: &Ledger, claim: Option<Option<&Holder>>, now: Timestamp, screen: Screen) -> String {
+/// `claim` is who holds the entry, if the server says so.
+fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen: Screen) -> String {
     let nothing = || "none".to_owned();
     let held = match ledger.attempts.last().filter(|attempt| attempt.outcome.is_none()) {
         Some(attempt) => format!("{}, for {}", one_line(&attempt.executor), age(attempt.begun, now)),
@@ -168,7 +167,7 @@ fn render_ledger(ledger: &Ledger, claim: Option<Option<&Holder>>, now: Timestamp
         ("lease", ledger.lease.map_or_else(nothing, |lease| lease.to_string())),
         ("held by", held),
     ];
-    pairs.extend(claim.map(|claim| ("claim", claim.map_or_else(nothing, claimed))));
+    pairs.extend(claim.map(|claim| ("claim", claim)));
     pairs.push(("lost attempts", ledger.lost.to_string()));
     pairs.push(("refused writes", ledger.refused_total.to_string()));
     let mut parts = vec![screen.bold("ledger")];
@@ -185,11 +184,15 @@ fn render_ledger(ledger: &Ledger, claim: Option<Option<&Holder>>, now: Timestamp
 }
 
 /// Who has a claim on the entry in the coordinator.
-fn claimed(holder: &Holder) -> String {
-    match (&holder.executor, &holder.host) {
-        (Some(executor), Some(host)) => format!("{} on {}", one_line(executor), one_line(host)),
-        _ => format!("foreign {}", one_line(&holder.claimant)),
-    }
+fn claimed(claim: &Value) -> serde_json::Result<String> {
+    let holder: Option<Holder> = serde_json::from_value(claim.clone())?;
+    Ok(match holder {
+        None => "none".to_owned(),
+        Some(Holder { executor: Some(executor), host: Some(host), .. }) => {
+            format!("{} on {}", one_line(&executor), one_line(&host))
+        }
+        Some(Holder { claimant, .. }) => format!("foreign {}", one_line(&claimant)),
+    })
 }
 
 fn attempts_table(attempts: &[Attempt], screen: Screen) -> String {

@@ -102,7 +102,8 @@ ledger
   lost attempts   0
   refused writes  0";
     assert_eq!(render_ledger(&Ledger::default(), None, now(), PLAIN_80), expected);
-    let shown = render_ledger(&Ledger::default(), Some(None), now(), PLAIN_80);
+    let claim = claimed(&Value::Null).ok();
+    let shown = render_ledger(&Ledger::default(), claim, now(), PLAIN_80);
     assert_eq!(shown, expected.replace("  lost attempts", "  claim           none\n  lost attempts"));
 }
 
@@ -146,12 +147,10 @@ last writes that were refused because a later claim has the job
   TIME                  LEASE  EXECUTOR  WISH
   2026-11-24T11:59:50Z  1.7    host-a    no change of state
   2026-11-24T11:59:50Z  1.7    host-a    SUCCESS";
-    let (executor, host) = (Some("host-b".to_owned()), Some("machine-b".to_owned()));
-    let mut holder = Holder { claimant: "0123456789abcdef0123456789abcdef".to_owned(), zxid: 99, executor, host };
-    assert_eq!(render_ledger(&ledger, Some(Some(&holder)), now(), PLAIN_80), expected);
-    holder.executor = None;
-    let shown = render_ledger(&ledger, Some(Some(&holder)), now(), PLAIN_80);
-    assert!(shown.contains("  claim           foreign 0123456789abcdef0123456789abcdef\n"), "{shown}");
+    let mut claim = json!({"claimant": "0123456789abcdef", "zxid": 99, "executor": "host-b", "host": "machine-b"});
+    assert_eq!(render_ledger(&ledger, claimed(&claim).ok(), now(), PLAIN_80), expected);
+    claim["executor"] = Value::Null;
+    assert_eq!(claimed(&claim).ok().as_deref(), Some("foreign 0123456789abcdef"));
 }
 
 #[test]
