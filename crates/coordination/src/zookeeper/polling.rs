@@ -2,24 +2,27 @@
 //! what, so that each change is a `Reset`.
 
 use std::sync::Weak;
+use std::time::Duration;
 
 use futures_util::future::{FutureExt, select_all};
-use zookeeper_client::{Client, OneshotWatcher, SessionState};
+use tokio::time::{sleep, timeout};
+use zookeeper_client::{Client, OneshotWatcher};
 
+use super::watching::PAUSE;
 use crate::session::Change;
 use crate::teller::Teller;
 
 /// Tells of each change by a `Reset`, until the reader or the session has gone. Sees creations and deletions of the
 /// path and two levels below it, and the setting of the path's own data: all that queue and election look for.
-pub(super) async fn tell_all(client: Weak<Client>, path: String, mut teller: Teller) {
+pub(super) async fn tell_all(client: Weak<Client>, path: String, limit: Duration, mut teller: Teller) {
     loop {
-        let watchers = match set_all(&client, &path).await {
-            Some(watchers) => watchers,
-            None if client.upgrade().is_none_or(|client| client.state().is_terminated()) => return,
-            None => match connected(&client).await {
-                Some(()) => continue,
-                None => return,
-            },
+        let set = timeout(limit, set_all(&client, &path)).await;
+        let Ok(Some(watchers)) = set else {
+            if teller.is_deaf() || client.upgrade().is_none_or(|client| client.state().is_terminated()) {
+                return;
+            }
+            sleep(PAUSE).await;
+            continue;
         };
         // what happened before the watches were set
         teller.tell(Change::Reset);
@@ -48,20 +51,4 @@ async fn set_all(client: &Weak<Client>, path: &str) -> Option<Vec<OneshotWatcher
         }
     }
     Some(watchers)
-}
-
-/// Ends when the client is connected; none if it never will be.
-async fn connected(client: &Weak<Client>) -> Option<()> {
-    let mut states = client.upgrade()?.state_watcher();
-    loop {
-        let state = states.peek_state();
-        if state == SessionState::SyncConnected {
-            tokio::time::sleep(super::PATIENCE).await;
-            return Some(());
-        }
-        if state.is_terminated() {
-            return None;
-        }
-        states.changed().await;
-    }
 }
