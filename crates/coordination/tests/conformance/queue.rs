@@ -374,6 +374,7 @@ pub async fn foreign_children_are_passed_over(harness: &dyn Harness) {
     operator.commit(vec![foreign("aab"), foreign("entry--01-0000000001")]).await;
     operator.commit(vec![Operation::create("/job/taken/aaa", "x", Mode::Persistent)]).await;
     operator.put("b", 0).await;
+    eventually("both are known", || async { queue.len() == 2 }).await;
     let claim = take(&queue).await;
     assert_eq!(value(&claim), "b");
     claim.consume().await.unwrap();
