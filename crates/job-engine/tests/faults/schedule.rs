@@ -81,6 +81,9 @@ async fn the_schedule_survives_leader_changes() {
 
 /// Makes the leader go, and answers how long nobody led.
 async fn force(site: &mut Site, session: &dyn Session, change: Change) -> Duration {
+    // so that there is somebody to hand over to
+    let standing = async || Some(candidates(session).await?.len() == site.distributors.len());
+    eventually("everybody stands", async || standing().await?.then_some(())).await;
     let leader = site.leader().await;
     let name = site.distributors[leader].name.clone();
     let from = match change {
@@ -133,11 +136,13 @@ async fn mark(session: &dyn Session) -> Option<HighWaterMark> {
 
 /// The node of the candidate that leads.
 async fn first_candidate(session: &dyn Session) -> Option<String> {
-    let election = format!("{}/noop", nodes::ELECTION);
-    let names = session.children(&election).await.ok()?;
-    let first =
-        names.into_iter().min_by_key(|name| name.rsplit_once("__lock__").map(|(_, digits)| digits.to_owned()))?;
-    Some(format!("{election}/{first}"))
+    let sequence = |name: &String| name.rsplit_once("__lock__").map(|(_, digits)| digits.to_owned());
+    let first = candidates(session).await?.into_iter().min_by_key(sequence)?;
+    Some(format!("{}/noop/{first}", nodes::ELECTION))
+}
+
+async fn candidates(session: &dyn Session) -> Option<Vec<String>> {
+    session.children(&format!("{}/noop", nodes::ELECTION)).await.ok()
 }
 
 fn now() -> Timestamp {

@@ -38,6 +38,9 @@ pub const TICK: &str = "tick";
 /// What the jobs of its distributors work on.
 pub const TICK_TARGET: &str = "round";
 
+/// The configuration file of distributors.
+const CONFIG: &str = "config.toml";
+
 /// For sites that leave `ZooKeeper` whole: each has a folder of its own. Ends with the process.
 static SHARED: OnceCell<Ensemble> = OnceCell::const_new();
 static NEXT_FOLDER: AtomicUsize = AtomicUsize::new(0);
@@ -111,6 +114,7 @@ impl Site {
             }
         };
         let folder = tempfile::Builder::new().prefix("faults-").tempdir().expect("a folder can be made");
+        std::fs::write(folder.path().join(CONFIG), configuration()).expect("a file can be written");
         let (port, address) = hold_port();
         let settings = Settings::new(&hosts(&members, &root));
         let zookeeper = ZooKeeper::new(settings.clone()).expect("good hosts");
@@ -163,14 +167,9 @@ impl Site {
         self.executors.push(part);
     }
 
-    /// One more candidate for the one distributor: a round each second, and missed rounds are made up for.
+    /// One more candidate for the one distributor.
     pub async fn hire_distributor(&mut self) {
-        let config = self.folder.path().join("config.toml");
-        let text = format!(
-            "[[distributor]]\nname = \"{TICK}\"\naction = \"noop\"\ntarget = \"{TICK_TARGET}\"\n\
-             every = \"1s\"\nmissed = \"catch-up\"\n"
-        );
-        std::fs::write(&config, text).expect("a file can be written");
+        let config = self.folder.path().join(CONFIG);
         let name = format!("distributor-{}", self.distributors.len() + 1);
         let (zookeeper, api) = (self.proxies().await, Proxy::before(self.address).await);
         let arguments = [
@@ -277,6 +276,17 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    /// A test that fails leaves the logs where a person finds them.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-site-{}.txt", self.address.port()));
+            println!("logs in {}", path.display());
+            std::fs::write(path, self.logs()).expect("the folder for temporary files can be written to");
+        }
+    }
+}
+
 /// What is registered in a folder, with the names of the nodes.
 pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str) -> Option<Vec<(String, T)>> {
     let names = existing(session.children(folder).await).ok()?.unwrap_or_default();
@@ -286,6 +296,14 @@ pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str
         Some((name, serde_json::from_slice(&node?.data).ok()?))
     };
     Some(names.into_iter().zip(nodes).filter_map(read).collect())
+}
+
+/// One distributor: a round each second, and missed rounds are made up for.
+fn configuration() -> String {
+    format!(
+        "[[distributor]]\nname = \"{TICK}\"\naction = \"noop\"\ntarget = \"{TICK_TARGET}\"\n\
+         every = \"1s\"\nmissed = \"catch-up\"\n"
+    )
 }
 
 async fn make_folder(members: &[SocketAddr], root: &str) {
