@@ -34,11 +34,7 @@ impl Way {
             Some(session) => self.connector.clone().with_session(session),
             None => self.connector.clone(),
         };
-        if self.is_secure {
-            connector.secure_connect(&self.hosts).await
-        } else {
-            connector.connect(&self.hosts).await
-        }
+        if self.is_secure { connector.secure_connect(&self.hosts).await } else { connector.connect(&self.hosts).await }
     }
 }
 

@@ -53,11 +53,16 @@ pub struct Connection {
 impl Connection {
     /// A client for the server that the flags, the environment or the default data directory name.
     pub fn client(&self) -> anyhow::Result<Client> {
+        self.client_within(TIME_LIMIT)
+    }
+
+    /// The same, for a request whose answer may take this long.
+    pub fn client_within(&self, limit: Duration) -> anyhow::Result<Client> {
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
         let administrators = std::env::var(data_dir::PASSWORD_VARIABLE).ok();
         let password = self.found_password(data_dir.as_deref(), administrators.as_ref())?;
-        let transport = HttpTransport::new(&endpoint, self.is_insecure, TIME_LIMIT)?;
+        let transport = HttpTransport::new(&endpoint, self.is_insecure, limit)?;
         Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
     }
 

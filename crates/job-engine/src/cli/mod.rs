@@ -244,6 +244,8 @@ mod tests {
             "jobs watch",
             "jobs watch 0a --json",
             "queue --json",
+            "queue restore",
+            "queue restore --json",
             "executors",
             "actions --json",
             "distributors",

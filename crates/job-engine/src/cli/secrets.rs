@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_password_of_several_lines_is_refused_and_not_shown() {
         for bad in ["secret\nsecond".to_owned(), "secret".repeat(1000)] {
-            let refused = format!("{:?}", filled_pipe(bad.as_ref()).unwrap_err());
+            let refused = format!("{:#}", filled_pipe(bad.as_ref()).unwrap_err());
             assert!(!refused.contains("secret"), "{refused}");
         }
     }

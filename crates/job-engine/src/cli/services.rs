@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args};
 use ipnet::IpNet;
 
 use super::account::AccountArguments;
@@ -29,7 +29,7 @@ use crate::{actions, telemetry};
      this server's alone. Password of the user super: SLIPSTREAM_SUPER_PASSWORD,\n\
      else made once and kept in super.password beside the store.\n\
      Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-    "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1:2181,zk2:2181"
+    "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
 ))]
 pub struct ServerArguments {
     /// Where the API listens
@@ -59,7 +59,7 @@ pub struct ServerArguments {
         "The first SIGTERM or SIGINT lets running jobs end within the grace, the second\n\
          ends at once; the jobs are done again by others.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-        "slipstream-job executor --ss-url http://127.0.0.1:8201 --ss-user super --ss-pass-file super.password"
+        "slipstream-job executor --ss-user super --ss-pass-file super.password"
     )
 )]
 pub struct ExecutorArguments {
@@ -82,7 +82,7 @@ pub struct ExecutorArguments {
     )]
     cimi_grace: Duration,
     /// Servers of Elasticsearch, for actions that ask it themselves
-    #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., default_value = "localhost")]
+    #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
     #[command(flatten)]
     account: AccountArguments,
@@ -98,7 +98,7 @@ pub struct ExecutorArguments {
     after_help = example!(
         "Of several processes for one distributor one is elected to add jobs.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-        "slipstream-job distributor jobs_cleanup --ss-user super --ss-pass-file super.password"
+        "slipstream-job distributor jobs_cleanup --ss-user u --ss-pass-file f"
     )
 )]
 pub struct DistributorArguments {

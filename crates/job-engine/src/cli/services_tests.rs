@@ -118,6 +118,11 @@ fn prefixes_of_the_original_engines_stay_good_beside_new_options() {
 #[test]
 fn the_last_of_several_counts() {
     let words: &[&str] = &["--threads", "2", "--threads=3", "--ss-insecure", "--ss-insecure", "--ss-pass", "q"];
+    let hosts: &[&str] =
+        &["--zk-hosts", "a:1", "b:2", "--zk-hosts", "c:3", "--es-hosts-list=x", "--es-hosts-list", "y", "z"];
+    let arguments = executor(&[LOGIN, hosts].concat()).unwrap();
+    assert_eq!(arguments.elasticsearch, ["y", "z"]);
+    assert_eq!(arguments.zookeeper.settings().unwrap().hosts, "c:3");
     let arguments = executor(&[LOGIN, words].concat()).unwrap();
     assert_eq!((arguments.threads, account(arguments).2), (3, "q".to_owned()));
 }

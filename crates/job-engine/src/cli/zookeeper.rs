@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
 
@@ -29,6 +29,7 @@ pub struct ZooKeeperArguments {
         aliases = ["z", "zk", "zk-"],
         value_name = "HOSTS",
         num_args = 1..,
+        action = ArgAction::Set,
         default_value = DEFAULT_HOSTS,
         env = "SLIPSTREAM_ZK_HOSTS"
     )]

@@ -188,9 +188,7 @@ async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
 /// The generation, if there is one above zero.
 async fn read_generation(session: &dyn Session) -> Result<Option<i64>, Error> {
     match session.data(nodes::GENERATION).await {
-        Ok(node) => {
-            Ok(std::str::from_utf8(&node.data).ok().and_then(|text| text.trim().parse().ok()).filter(|&it| it > 0))
-        }
+        Ok(node) => Ok(nodes::shown_generation(&node.data)),
         Err(error) if error.is(Cause::NoNode) => Ok(None),
         Err(error) => Err(error),
     }

@@ -22,6 +22,8 @@ enum Standing {
     Good,
     /// It does not answer.
     OutOfReach,
+    /// It answers that one has to wait.
+    Delayed,
     /// It answers that it will have nothing to do with us.
     Refused,
 }
@@ -63,16 +65,29 @@ impl Contact {
         }
     }
 
+    fn delayed(&self) {
+        if self.is_news(Standing::Delayed) {
+            warn!("{} makes logins wait, trying again", self.peer);
+        }
+    }
+
     /// Notes it, and answers whether it is worth a line: not that all is well from the first, and no refusal before any
     /// contact, which ends the program with an error of its own.
     fn is_news(&self, standing: Standing) -> bool {
         let mut known = self.known.lock().expect("no holder of this lock panics");
-        let before = std::mem::replace(&mut known.standing, standing);
+        let before = known.standing;
+        let is_well = matches!(before, Standing::Unknown | Standing::Good);
+        // to wait is what follows refusals
+        if standing == Standing::Delayed && !is_well {
+            return false;
+        }
+        known.standing = standing;
         let is_made = known.is_made;
         known.is_made |= standing == Standing::Good;
         match standing {
             Standing::Unknown => false,
-            Standing::Good => !matches!(before, Standing::Unknown | Standing::Good),
+            Standing::Good => !is_well,
+            Standing::Delayed => true,
             Standing::OutOfReach => before != standing,
             Standing::Refused => before != standing && is_made,
         }
@@ -135,13 +150,20 @@ impl<T: Transport> Transport for WatchedTransport<T> {
                     Some(Standing::Good) => self.contact.good(),
                     Some(Standing::OutOfReach) => self.contact.out_of_reach(&cause()),
                     Some(Standing::Refused) => self.contact.refused(&cause()),
+                    Some(Standing::Delayed) => self.contact.delayed(),
                     Some(Standing::Unknown) | None => {}
                 }
             }
-            Err(error) => self.contact.out_of_reach(&with_causes(&**error)),
+            Err(error) => self.contact.out_of_reach(&first_cause(&**error)),
         }
         answer
     }
+}
+
+/// What is at the bottom of an error: what is above names the server, which the contact does too.
+fn first_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// What an answer says of how one stands with the server, if anything: a session that has ended says nothing, as the
@@ -153,8 +175,7 @@ fn standing(is_login: bool, status: StatusCode) -> Option<Standing> {
         }
         (true, StatusCode::CREATED) => Some(Standing::Good),
         (true, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Some(Standing::Refused),
-        // logins are slowed down after some that were refused
-        (true, StatusCode::TOO_MANY_REQUESTS) => None,
+        (true, StatusCode::TOO_MANY_REQUESTS) => Some(Standing::Delayed),
         (true, _) => Some(Standing::OutOfReach),
         (false, status) => status.is_success().then_some(Standing::Good),
     }

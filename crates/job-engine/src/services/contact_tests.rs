@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn what_changes_is_told_and_what_stays_is_not() {
-    use Standing::{Good, OutOfReach, Refused};
+    use Standing::{Delayed, Good, OutOfReach, Refused};
     let contact = Contact::with("a peer".to_owned());
     for (standing, is_told) in [
         (Good, false),
@@ -15,10 +15,15 @@ fn what_changes_is_told_and_what_stays_is_not() {
         (OutOfReach, false),
         (Refused, true),
         (Refused, false),
+        (Delayed, false),
+        (Refused, false),
         (OutOfReach, true),
         (Good, true),
         (Good, false),
         (Refused, true),
+        (Good, true),
+        (Delayed, true),
+        (Delayed, false),
         (Good, true),
     ] {
         assert_eq!(contact.is_news(standing), is_told, "{standing:?}");
@@ -34,7 +39,7 @@ fn answers_say_how_one_stands_with_a_server() {
         (true, 201, Some(Standing::Good)),
         (true, 401, Some(Standing::Refused)),
         (true, 403, Some(Standing::Refused)),
-        (true, 429, None),
+        (true, 429, Some(Standing::Delayed)),
         (true, 200, Some(Standing::OutOfReach)),
         (true, 404, Some(Standing::OutOfReach)),
         (true, 503, Some(Standing::OutOfReach)),

@@ -50,8 +50,11 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     let (folder, file) = folder_and_file(&options.store)?;
     let folder = Folder::open(Some(folder)).map_err(start_error)?;
     let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(start_error)?;
-    let server_options =
-        server::Options { password: premises.password().secret().clone(), max_attempts: options.max_attempts };
+    let server_options = server::Options {
+        password: premises.password().secret().clone(),
+        max_attempts: options.max_attempts,
+        coordinator_forgets: false,
+    };
     let started = Server::start(premises.store().clone(), coordinator.clone(), clock, server_options).await;
     let announced = started.map_err(EngineError::from).and_then(|server| Ok((server, premises.announce()?)));
     let (server, endpoint) = match announced {

@@ -105,8 +105,8 @@ async fn an_executor_whose_session_has_ended_cancels_and_writes_nothing() {
     assert_eq!((ledger.attempts.len(), ledger.refused_total), (2, 0), "{ledger:?}");
     let records = site.records();
     let begun: Vec<_> = records.iter().filter(|it| matches!(it.how, How::Begun { .. })).collect();
-    assert_eq!(begun.iter().map(|it| it.how).collect::<Vec<_>>(), [
-        How::Begun { rerun: false },
-        How::Begun { rerun: true }
-    ]);
+    assert_eq!(
+        begun.iter().map(|it| it.how).collect::<Vec<_>>(),
+        [How::Begun { rerun: false }, How::Begun { rerun: true }]
+    );
 }

@@ -17,9 +17,7 @@ pub enum What {
     /// It was elected.
     Leads,
     /// It has added the jobs of a round.
-    Added {
-        round: Timestamp,
-    },
+    Added { round: Timestamp },
     /// It leads no more, and knows.
     Ended,
 }

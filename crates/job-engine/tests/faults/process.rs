@@ -22,7 +22,8 @@ impl Process {
         let mut log = File::options().create(true).append(true).open(log).expect("a log can be opened");
         let errors = log.try_clone().expect("a log can be shared");
         writeln!(log, "--- {command:?}").expect("a log can be written to");
-        let child = command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("the program can be started");
+        let child =
+            command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("the program can be started");
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog", &child.id().to_string()])
             .stdin(Stdio::piped())

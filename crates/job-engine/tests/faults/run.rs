@@ -69,7 +69,8 @@ pub async fn run(site: &mut Site, seed: u64) -> Outcome {
     }
     let worked = audit::worked(&injected, &jobs);
     if worked.0 < LEAST.0 || worked.1 < LEAST.1 {
-        violations.push((Promise::WorkDone, format!("{} jobs ended until the fault was over, {} after", worked.0, worked.1)));
+        violations
+            .push((Promise::WorkDone, format!("{} jobs ended until the fault was over, {} after", worked.0, worked.1)));
     }
     violations.extend(audit::queue(site).await);
     violations.extend(schedule(site, &plan, &injected).await);

@@ -240,7 +240,8 @@ impl Site {
             let candidates = registered::<RegisteredDistributor>(&*session, nodes::DISTRIBUTORS).await?;
             let standing: Vec<u32> = candidates.iter().map(|(_, candidate)| candidate.process.id).collect();
             let leads = candidates.iter().any(|(_, candidate)| candidate.term.is_some());
-            let all = executors.iter().all(|id| ids.contains(id)) && distributors.iter().all(|id| standing.contains(id));
+            let all =
+                executors.iter().all(|id| ids.contains(id)) && distributors.iter().all(|id| standing.contains(id));
             (all && (leads || distributors.is_empty())).then_some(())
         })
         .await;
@@ -273,7 +274,6 @@ impl Site {
         let parts = std::iter::once(&self.server).chain(&self.executors).chain(&self.distributors);
         parts.map(|part| format!("===== {}\n{}\n", part.name, part.log())).collect()
     }
-
 }
 
 impl Drop for Site {

@@ -7,7 +7,6 @@ use slipstream_test_ensemble::Ensemble;
 use tokio::time::timeout;
 
 use super::support::{Service, Site, server};
-use crate::commands::Ran;
 use crate::support::{PASSWORD, Up, program, up_command};
 
 /// Nobody listens there.
@@ -15,17 +14,23 @@ const NOWHERE: &str = "127.0.0.1:1";
 /// Within which a service that cannot run has ended.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// What a command says that ends by itself: one line of complaint, and perhaps a hint.
-async fn refusal(command: Command) -> String {
+/// A command that has ended by itself, with one line of complaint and perhaps a hint.
+async fn ended(command: Command) -> Service {
     let mut service = Service::start(command);
     let ended = timeout(AT_ONCE, service.ended()).await;
     let Ok(status) = ended else { panic!("it runs, and should have refused to: {:?}", service.said()) };
     service.says("error: ").await;
     let said = service.said();
     assert_eq!(status.code(), Some(2), "{said:?}");
-    assert_eq!(service.times("error: "), 1, "{said:?}");
-    assert_eq!((service.times(" WARN "), service.times("secret")), (0, 0), "one line is enough: {said:?}");
-    said.join("\n")
+    assert_eq!((service.times("error: "), service.times("secret")), (1, 0), "{said:?}");
+    service
+}
+
+/// What such a command says, and that is all.
+async fn refusal(command: Command) -> String {
+    let said = ended(command).await.said().join("\n");
+    assert!(!said.contains(" WARN "), "one line is enough: {said}");
+    said
 }
 
 fn beside(url: &str, hosts: &str, arguments: &[&str]) -> Command {
@@ -37,7 +42,11 @@ fn beside(url: &str, hosts: &str, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
-    let executor = |arguments: &[&str]| beside("http://127.0.0.1:1", NOWHERE, &[&["executor"], arguments].concat());
+    let executor = |arguments: &[&str]| {
+        let mut command = beside("http://127.0.0.1:1", NOWHERE, &["executor"]);
+        command.args(arguments);
+        command
+    };
     for (arguments, expected) in [
         (&["--colour", "red"][..], "unexpected argument '--colour'"),
         (&["--threads", "many"], "expected a number from 1 to 10000"),
@@ -74,10 +83,10 @@ async fn a_distributor_that_is_not_configured_is_refused_with_those_that_are() {
     let distributor =
         |arguments: &[&str]| beside("http://127.0.0.1:1", NOWHERE, &[&["distributor"], arguments].concat());
     for (arguments, expected) in [
-        (&["vms"][..], "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup\n"),
+        (&["vms"][..], "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup"),
         (
             &["vms", "--config", config],
-            "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup, nightly\n",
+            "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup, nightly",
         ),
         (&["nightly", "--config", "/nowhere/c"], "cannot read the configuration file /nowhere/c"),
         (&[], "<DISTRIBUTOR>"),
@@ -111,19 +120,16 @@ async fn a_wrong_password_ends_a_service_although_zookeeper_is_out_of_reach() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &["--distributors", ""]);
     for arguments in [&["executor"][..], &["distributor", "jobs_cleanup"]] {
-        let mut command = beside(&up.endpoint, "127.0.0.1:1", arguments);
+        let mut command = beside(&up.endpoint, NOWHERE, arguments);
         command.env("SLIPSTREAM_PASS", "a secret that is none");
-        let mut complained = String::new();
-        // not by refusal: ZooKeeper, which is not there, may be told of first
-        let ran = Ran::of(&command.output().expect("the binary starts"));
-        complained.push_str(&ran.complained);
-        assert_eq!(ran.code, 2, "{complained}");
+        let service = ended(command).await;
         let expected = format!(
-            "error: no login at {}: POST /api/session was refused: invalid credentials for 'super' (status 403)\n\
-             hint: check --ss-user and --ss-pass",
+            "error: no login at {}: POST /api/session was refused: invalid credentials for 'super' (status 403)",
             up.endpoint
         );
-        assert!(complained.contains(&expected) && !complained.contains("secret"), "{complained}");
+        assert_eq!(service.says("error: ").await, expected);
+        service.says("hint: check --ss-user and --ss-pass").await;
+        assert_eq!(service.times("refused by the server"), 0, "{:?}", service.said());
     }
 }
 
