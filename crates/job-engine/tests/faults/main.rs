@@ -11,6 +11,7 @@ mod inject;
 mod late;
 mod leaders;
 mod load;
+mod outages;
 mod part;
 mod plan;
 mod process;
