@@ -100,6 +100,9 @@ impl Kind {
     }
 }
 
+/// How much longer than the fault jobs run that are to feel it.
+const LONGER: Duration = Duration::from_millis(1200);
+
 /// What a seed decides beforehand.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -136,6 +139,13 @@ impl Plan {
             Kind::EverythingSlow => between(1000, 3000),
         };
         Self { seed, kind, victim: chance.random_range(0..EXECUTORS), manner: turn, before, length }
+    }
+
+    /// How long jobs run that are under way when the fault comes, so that the executor that is hit loses some if it loses
+    /// its session. None are needed where no claim can be lost.
+    pub fn anchors(&self) -> Option<Duration> {
+        let at_least = if self.kind == Kind::ZooKeeperWiped { 2 * SESSION } else { Duration::ZERO };
+        self.kind.takes_claims().then_some(self.length.max(at_least) + LONGER)
     }
 
     /// How a connection fares that is cut.
