@@ -31,6 +31,8 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
             Err(error) => return Err(meaning(&error, &path, 0)),
         }
     }
+    // nothing is asked yet that would say that the session is over
+    session.client()?;
     let (teller, watch) = Teller::new();
     tokio::spawn(polling::tell_all(session.client.subscribe(), path, limit, teller));
     Ok(watch)
