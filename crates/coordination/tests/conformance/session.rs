@@ -202,9 +202,9 @@ pub async fn an_overflow_ends_with_one_reset(harness: &dyn Harness) {
     let (client, other) = (harness.connect().await, harness.connect().await);
     persist(&*other.session, "/a").await;
     let mut watch = client.session.watch("/a").await.unwrap();
-    let create = || vec![create("/a/", Mode::PersistentSequential)];
-    for _ in 0..2 * WATCH_CAPACITY {
-        other.session.commit(create()).await.unwrap();
+    let create = |times| vec![create("/a/", Mode::PersistentSequential); times];
+    for _ in 0..2 * WATCH_CAPACITY / 64 {
+        other.session.commit(create(64)).await.unwrap();
     }
     let mut seen = Vec::new();
     loop {
@@ -216,10 +216,10 @@ pub async fn an_overflow_ends_with_one_reset(harness: &dyn Harness) {
         }
         assert!(seen.len() < 2 * WATCH_CAPACITY, "no Reset came");
         // more is missed while the reader catches up, and still one Reset stands for all of it
-        other.session.commit(create()).await.unwrap();
+        other.session.commit(create(1)).await.unwrap();
     }
     assert!(seen.is_sorted());
-    let path = other.session.commit(create()).await.unwrap().concat();
+    let path = other.session.commit(create(1)).await.unwrap().concat();
     assert_eq!(next(&mut watch).await, Some(Change::Created(path)));
 }
 
