@@ -16,12 +16,26 @@ pub const OWN: &str = "/slipstream";
 pub const GENERATION: &str = "/slipstream/generation";
 /// Election of the reconciler.
 pub const RECONCILER: &str = "/slipstream/reconciler";
+/// What the reconciler leaves alone, for people: an ephemeral node for the time of its leadership.
+pub const RECONCILED: &str = "/slipstream/reconciled";
 /// High-water marks of distributors, one node each.
 pub const MARKS: &str = "/slipstream/marks";
 /// Registered executors: an ephemeral node each, named by the claimant that its claims' data show.
 pub const EXECUTORS: &str = "/slipstream/executors";
+/// The line of executors that have nothing to do: an ephemeral sequential node each, `<claimant>-<sequence>`.
+pub const LINE: &str = "/slipstream/line";
 /// Registered distributors: an ephemeral node for each session of each process that stands as a candidate.
 pub const DISTRIBUTORS: &str = "/slipstream/distributors";
+
+/// A generation above this was written by nobody who raises it by one, and readers of JSON would round it.
+const HIGHEST_GENERATION: i64 = 1 << 53;
+
+/// The generation that these data of its node show, if that is one.
+#[must_use]
+pub fn shown_generation(data: &[u8]) -> Option<i64> {
+    let number = std::str::from_utf8(data).ok()?.trim().parse().ok()?;
+    (1..=HIGHEST_GENERATION).contains(&number).then_some(number)
+}
 
 /// Whether this is the path of an entry of the queue.
 #[must_use]

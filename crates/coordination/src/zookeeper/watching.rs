@@ -1,14 +1,14 @@
 //! Watches over `ZooKeeper`: recursive ones, and on servers before 3.6, which have none, child watches that say only
 //! that something changed.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use zookeeper_client as library;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
 
-use super::{ZooKeeperSession, meaning, polling};
+use super::{Current, ZooKeeperSession, meaning, polling};
 use crate::session::{Change, Error, Session, Watch};
 use crate::teller::Teller;
 
@@ -22,9 +22,8 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
         let state = session.state();
         match session.ask(async |client| client.watch(&path, AddWatchMode::PersistentRecursive).await).await? {
             Ok(watcher) => {
-                let client = Arc::downgrade(&session.client()?);
                 let (teller, watch) = Teller::new();
-                let mut watching = Watching { client, path, limit, teller };
+                let mut watching = Watching { current: session.client.subscribe(), path, limit, teller };
                 tokio::spawn(async move { watching.tell_all(watcher).await });
                 return Ok(watch);
             }
@@ -32,15 +31,13 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
             Err(error) => return Err(meaning(&error, &path, 0)),
         }
     }
-    let client = Arc::downgrade(&session.client()?);
     let (teller, watch) = Teller::new();
-    tokio::spawn(polling::tell_all(client, path, limit, teller));
+    tokio::spawn(polling::tell_all(session.client.subscribe(), path, limit, teller));
     Ok(watch)
 }
 
 struct Watching {
-    /// Weak, so that a closed session ends.
-    client: Weak<Client>,
+    current: Current,
     path: String,
     limit: Duration,
     teller: Teller,
@@ -60,16 +57,18 @@ impl Watching {
                 }
                 continue;
             }
-            match event.session_state {
-                state if state.is_terminated() => return,
-                SessionState::SyncConnected => {
-                    if let Some(again) = self.again().await {
-                        // the old one goes after the new one is set, so that the server is not asked to forget both
-                        watcher = again;
-                        self.teller.tell(Change::Reset);
-                    }
-                }
-                _ => {}
+            let next = match event.session_state {
+                state if state.is_terminated() => match self.anew().await {
+                    Some(next) => Some(next),
+                    None => return,
+                },
+                SessionState::SyncConnected => self.again().await,
+                _ => None,
+            };
+            if let Some(next) = next {
+                // the old one goes after the new one is set, so that the server is not asked to forget both
+                watcher = next;
+                self.teller.tell(Change::Reset);
             }
         }
     }
@@ -78,11 +77,9 @@ impl Watching {
     /// over: then the old one has an event that says so.
     async fn again(&self) -> Option<PersistentWatcher> {
         loop {
-            let client = self.client.upgrade()?;
-            match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
-                Ok(Ok(watcher)) => return Some(watcher),
-                Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
-                Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
+            let client = self.current.borrow().clone()?;
+            if let Some(watcher) = self.set(&client).await {
+                return Some(watcher);
             }
             if self.teller.is_deaf() || client.state() != SessionState::SyncConnected {
                 return None;
@@ -91,6 +88,37 @@ impl Watching {
             sleep(PAUSE).await;
         }
     }
+
+    /// The library has given the session up, and the watch with it. None if nobody listens or the session is over.
+    async fn anew(&mut self) -> Option<PersistentWatcher> {
+        loop {
+            let client = tokio::select! {
+                biased;
+                () = self.teller.deaf() => return None,
+                client = living(&mut self.current) => client?,
+            };
+            if let Some(watcher) = self.set(&client).await {
+                return Some(watcher);
+            }
+            drop(client);
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn set(&self, client: &Client) -> Option<PersistentWatcher> {
+        match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
+            Ok(Ok(watcher)) => return Some(watcher),
+            Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
+            Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
+        }
+        None
+    }
+}
+
+/// A client that has not ended, now or later; none once the session is over.
+pub(super) async fn living(current: &mut Current) -> Option<Arc<Client>> {
+    let has_not_ended = |client: &Option<Arc<Client>>| client.as_ref().is_none_or(|it| !it.state().is_terminated());
+    current.wait_for(has_not_ended).await.ok()?.clone()
 }
 
 fn change(event: WatchedEvent) -> Option<Change> {

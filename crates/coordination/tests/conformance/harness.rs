@@ -293,6 +293,7 @@ impl FaultySession {
 fn kind(operations: &[Operation]) -> &'static str {
     match operations.first() {
         Some(Operation::Create { path, .. }) if path.contains("/taken/") => "create claim",
+        Some(Operation::Create { path, .. }) if path.contains("/entries/") => "create entry",
         Some(Operation::Create { path, .. }) if path.contains("__lock__") => "create candidate",
         Some(Operation::Delete { path, .. }) if path.contains("/taken/") => "delete claim",
         Some(Operation::Delete { path, .. }) if path.contains("/entries/") => "delete entry",

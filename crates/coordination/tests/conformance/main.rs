@@ -48,6 +48,7 @@ macro_rules! common_cases {
                 a_suspended_session_keeps_its_nodes;
             queue:
                 entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,
+                values_put_together_come_in_their_order, values_are_put_together_or_not_at_all,
                 two_takers_get_two_entries,
                 each_entry_is_taken_once, expiry_hands_entries_over, a_dropped_claim_is_released,
                 a_take_dropped_at_any_await_leaves_nothing, a_consume_dropped_at_any_await_leaves_no_claim,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::harness::{Client, Harness, Plan, eventually, settle, step, within};
+use crate::harness::{Client, Fault, Harness, Plan, eventually, settle, step, within};
 
 /// The same folders without faults, to prepare and to look.
 pub struct Operator {
@@ -117,6 +117,46 @@ pub async fn priorities_are_checked(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     assert!(operator.queue.put(b"x", 1000).await.unwrap_err().is(Cause::BadPath));
     assert_eq!(operator.queue.entries().await.unwrap(), Vec::<String>::new());
+}
+
+pub async fn values_put_together_come_in_their_order(harness: &dyn Harness) {
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    assert_eq!(queue.put_all::<&str>(&[]).await, Ok(Vec::new()));
+    // the folder is missing: it is made, and all are put then
+    client.session.commit(vec![Operation::delete("/job/entries")]).await.unwrap();
+    let values: Vec<_> = (0..100_u16).map(|index| (index.to_string(), 10 - index % 3)).collect();
+    let paths = queue.put_all(&values).await.unwrap();
+    let expected: Vec<_> = values
+        .iter()
+        .enumerate()
+        .map(|(index, (_, priority))| format!("/job/entries/entry-{priority:03}-{index:010}"))
+        .collect();
+    assert_eq!(paths, expected);
+    for (path, (value, _)) in paths.iter().zip(&values) {
+        assert_eq!(client.session.data(path).await.unwrap().data, value.as_bytes());
+    }
+    let after = queue.put(b"after", 10).await.unwrap();
+    assert_eq!(after, "/job/entries/entry-010-0000000100");
+}
+
+/// One that cannot be put, and then the answer that is lost.
+pub async fn values_are_put_together_or_not_at_all(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    let refused = queue.put_all(&[("a", 1), ("b", 1000), ("c", 2)]).await;
+    assert!(matches!(refused, Err(Error::Refused { index: 1, cause: Cause::BadPath, .. })), "{refused:?}");
+    let too_long = vec![b'x'; 600 * 1024];
+    let refused = queue.put_all(&[(b"a".as_slice(), 1), (&too_long, 1)]).await;
+    assert!(matches!(refused, Err(Error::Refused { index: 1, cause: Cause::TooLarge, .. })), "{refused:?}");
+    assert_eq!(operator.queue.entries().await.unwrap(), Vec::<String>::new());
+    for (fault, entries) in [(Fault::Request, 0), (Fault::Answer, 2)] {
+        faults.plan(Plan::Once("create entry", fault));
+        assert_eq!(queue.put_all(&[("a", 1), ("b", 1)]).await, Err(Error::ConnectionLoss));
+        assert_eq!(operator.queue.entries().await.unwrap().len(), entries, "{fault:?}");
+    }
+    assert_eq!(faults.lost(), 2);
 }
 
 pub async fn two_takers_get_two_entries(harness: &dyn Harness) {

@@ -74,7 +74,11 @@ impl Engine {
         let gone = Arc::new(Counter::default());
         let coordinator = Arc::new(MeteredCoordinator::new(tree, gone.clone(), metered));
         let clock = Clock::system();
-        let options = server::Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+        let options = server::Options {
+            password: PASSWORD.into(),
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            coordinator_forgets: true,
+        };
         let seen: Arc<dyn server::store::Store> =
             if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };
         let server = Server::start(seen, coordinator.clone(), clock, options).await?;

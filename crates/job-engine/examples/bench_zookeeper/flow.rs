@@ -32,8 +32,8 @@ pub async fn hold(site: &mut Site, time: Duration) -> anyhow::Result<Sustained> 
 /// Adds so many jobs in a second.
 pub async fn at_rate(site: &mut Site, rate: u64, time: Duration) -> anyhow::Result<Sustained> {
     let begun = Instant::now();
-    let mut wanted = |_: &Site| begun.elapsed().as_millis() as u64 * rate / 1_000;
-    run(site, time, &mut wanted).await
+    let elapsed = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    run(site, time, &mut |_| elapsed() * rate / 1_000).await
 }
 
 /// Adds jobs for a while; `wanted` says how many there should be added by now.
@@ -66,7 +66,7 @@ async fn run(site: &mut Site, time: Duration, wanted: &mut dyn FnMut(&Site) -> u
 }
 
 fn between(from: Moment, to: Moment) -> Sustained {
-    let jobs = (to.done - from.done) as f64;
+    let jobs = count(to.done - from.done);
     let each = |from: f64, to: f64| (to - from) * 1_000.0 / jobs;
     Sustained {
         rate: jobs / (to.at - from.at).as_secs_f64(),
@@ -74,7 +74,13 @@ fn between(from: Moment, to: Moment) -> Sustained {
         server: each(from.server, to.server),
         zookeeper: each(from.zookeeper, to.zookeeper),
         load: each(from.load, to.load),
-        coordinator_requests: (to.coordinator_requests - from.coordinator_requests) as f64 / jobs,
-        api_requests: (to.api_requests - from.api_requests) as f64 / jobs,
+        coordinator_requests: count(to.coordinator_requests - from.coordinator_requests) / jobs,
+        api_requests: count(to.api_requests - from.api_requests) / jobs,
     }
+}
+
+/// A number to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+pub fn count(number: u64) -> f64 {
+    number as f64
 }

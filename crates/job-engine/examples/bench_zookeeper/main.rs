@@ -15,6 +15,7 @@ mod arrays;
 mod figures;
 mod flow;
 mod pickup;
+mod raw;
 mod roles;
 mod site;
 
@@ -105,21 +106,22 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let mut report = Report::new(options.commit.clone(), options.machine.clone(), options.command.clone());
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let one_case = options.backlog.is_some() || options.executors.is_some();
+    let raw = raw::run(&mut report).await?;
     if one_case {
         let (backlog, executors) = (options.backlog.unwrap_or(FEW), options.executors.unwrap_or(1));
-        sustained(&mut report, &options, backlog, executors).await?;
+        sustained(&mut report, raw, &options, backlog, executors).await?;
         return Ok(());
     }
     let mut few = None;
     if wanted("flow") || wanted("million") {
-        few = Some(sustained(&mut report, &options, FEW, 1).await?);
+        few = Some(sustained(&mut report, raw, &options, FEW, 1).await?);
     }
     if wanted("flow") {
-        sustained(&mut report, &options, SOME, 1).await?;
+        sustained(&mut report, raw, &options, SOME, 1).await?;
     }
     if wanted("executors") {
         for executors in [2, 4] {
-            sustained(&mut report, &options, FEW, executors).await?;
+            sustained(&mut report, raw, &options, FEW, executors).await?;
         }
     }
     if wanted("idle") {
@@ -129,7 +131,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         pickup::run(&mut report, &options.folder).await?;
     }
     if let Some(few) = few.filter(|_| wanted("million")) {
-        let many = sustained(&mut report, &options, MANY, 1).await?;
+        let many = sustained(&mut report, raw, &options, MANY, 1).await?;
         let times = Figure::new("executor CPU at a million to a thousand", "times", vec![many.executor / few.executor]);
         report.add(times.at_most(1.2));
     }
@@ -141,6 +143,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn sustained(
     report: &mut Report,
+    raw: f64,
     options: &Options,
     backlog: u64,
     executors: usize,
@@ -156,7 +159,7 @@ async fn sustained(
     let sustained = flow::hold(&mut site, Duration::from_secs(options.seconds)).await?;
     site.finish(backlog < MANY).await?;
     let name = format!("{backlog} waiting, {executors} executors");
-    report.add(Figure::new(format!("jobs, {name}"), "jobs/s", vec![sustained.rate]).at_least(4_000.0));
+    report.add(Figure::new(format!("jobs, {name}"), "jobs/s", vec![sustained.rate]).at_least(4_000.0).of("raw", raw));
     report.add(Figure::new("  executors' CPU", "ms/job", vec![sustained.executor]).at_most(0.25));
     report.add(Figure::new("  server's CPU", "ms/job", vec![sustained.server]));
     report.add(Figure::new("  ZooKeeper's CPU", "ms/job", vec![sustained.zookeeper]));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use slipstream_cimi::dialect::JOB;
+use slipstream_job_engine::clock::Clock;
 
 use crate::figures::{Figure, Report};
 use crate::roles::PICKUP;
@@ -23,14 +23,14 @@ pub async fn run(report: &mut Report, folder: &Path) -> anyhow::Result<()> {
     Report::about("pickup: one job at a time on an idle queue, from the request to add it until its action begins");
     let mut site = Site::start(folder).await?;
     site.employ(1, 8).await?;
-    let document = job(PICKUP);
+    let (clock, document) = (Clock::system(), job(PICKUP));
     let mut times = Vec::new();
     for number in 0..JOBS {
-        let asked = Timestamp::now().as_nanosecond();
+        let asked = clock.now();
         site.client.add(JOB.name, &document, None).await?;
         let begun = tokio::time::timeout(SOON, site.begun.recv()).await?.context("the executor has gone")?;
         if number >= FIRST {
-            times.push((begun - asked) as f64 / 1e6);
+            times.push(begun.duration_since(asked).as_secs_f64() * 1_000.0);
         }
         tokio::time::sleep(REST).await;
     }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
-use jiff::Timestamp;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Transport};
@@ -35,7 +34,8 @@ const WORD: Duration = Duration::from_millis(20);
 pub async fn serve(hosts: &str, path: &Path) -> anyhow::Result<()> {
     telemetry::start("warn")?;
     let store = Arc::new(SqliteStore::open(path)?);
-    let options = server::Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+    let options =
+        server::Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(hosts))?);
     let server = Server::start(store, coordinator, Clock::system(), options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -113,7 +113,7 @@ struct Pickup;
 #[async_trait]
 impl Action for Pickup {
     async fn run(&self, _job: JobHandle) -> Result<Success, Failure> {
-        say(&format!("begun {}", Timestamp::now().as_nanosecond()));
+        say(&format!("begun {}", Clock::system().now()));
         Ok(Success::default())
     }
 }

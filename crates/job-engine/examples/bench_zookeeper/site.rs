@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use jiff::Timestamp;
 use serde_json::json;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::http::HttpTransport;
@@ -45,9 +46,9 @@ pub struct Site {
     pub client: Client,
     session: Arc<dyn Session>,
     added: u64,
-    /// Moments at which actions say that they have begun, in nanoseconds since 1970.
-    pub begun: mpsc::UnboundedReceiver<i128>,
-    begin: mpsc::UnboundedSender<i128>,
+    /// Moments at which actions say that they have begun.
+    pub begun: mpsc::UnboundedReceiver<Timestamp>,
+    hear: mpsc::UnboundedSender<Timestamp>,
 }
 
 /// What an executor says of itself.
@@ -86,7 +87,7 @@ impl Site {
         let client = Client::new(transport.clone(), Some(credentials));
         let bulk = Bulk::log_in(transport, PASSWORD, job(NOOP)).await?.context("this server takes no arrays")?;
         let session = ZooKeeper::new(Settings::new(&ensemble.hosts()))?.connect().await?;
-        let (begin, begun) = mpsc::unbounded_channel();
+        let (hear, begun) = mpsc::unbounded_channel();
         let executors = Vec::new();
         Ok(Self {
             ensemble,
@@ -99,7 +100,7 @@ impl Site {
             session,
             added: 0,
             begun,
-            begin,
+            hear,
         })
     }
 
@@ -122,7 +123,7 @@ impl Site {
             let hosts = self.ensemble.hosts();
             let (process, mut lines) = start(&["execute", &hosts, &self.endpoint, &name, &threads.to_string()])?;
             let progress = Arc::new(Progress::default());
-            let (told, begin) = (progress.clone(), self.begin.clone());
+            let (told, hear) = (progress.clone(), self.hear.clone());
             tokio::spawn(async move {
                 while let Some(line) = lines.recv().await {
                     let words: Vec<_> = line.split(' ').collect();
@@ -132,7 +133,7 @@ impl Site {
                             told.requests.store(requests.parse().unwrap_or_default(), Ordering::Relaxed);
                         }
                         // nobody may ask for it
-                        ["begun", at] => drop(at.parse().map(|at| begin.send(at))),
+                        ["begun", at] => drop(at.parse().map(|at: Timestamp| hear.send(at))),
                         _ => println!("executor: {line}"),
                     }
                 }
@@ -173,7 +174,7 @@ impl Site {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let line = answer.lines().find_map(|line| line.strip_prefix("zk_packets_received"));
-        Ok(line.context("ZooKeeper counts its packets")?.trim().parse::<f64>().map(|packets| packets as u64)?)
+        Ok(line.context("ZooKeeper counts its packets")?.trim().parse()?)
     }
 
     /// Waits until all jobs are done, and checks that they are. If it would take too long, only what is done is checked.

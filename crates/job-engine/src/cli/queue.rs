@@ -1,18 +1,55 @@
-//! `slipstream-job queue`: what waits, and who holds what.
+//! `slipstream-job queue`: what waits, and who holds what; and what puts everything into it again.
 
-use clap::Args;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::connection::Connection;
 use super::example;
+use super::patience::Patience;
 use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
+use crate::server::reconcile::{LeftAlone, Told};
+
+/// How long `restore` waits: the server reads each job that is not queued, and writes to it.
+const RESTORE_LIMIT: Duration = Duration::from_hours(1);
 
 /// What `queue` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job queue --json"))]
+#[command(args_conflicts_with_subcommands = true, after_help = example!("slipstream-job queue --json"))]
 pub struct QueueArguments {
+    #[command(subcommand)]
+    command: Option<QueueCommand>,
+    #[command(flatten)]
+    show: ShowArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// Queue every job that is not final and has no entry
+    Restore(RestoreArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "For a ZooKeeper that has lost its nodes. The server would do it by itself, ten thousand jobs in half a minute. \
+     Doing it twice queues nothing twice.",
+    "slipstream-job queue restore"
+))]
+struct RestoreArguments {
+    /// Print how many were queued as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct ShowArguments {
     /// Print JSON: what waits by priority, and who holds what
     #[arg(long)]
     json: bool,
@@ -20,8 +57,29 @@ pub struct QueueArguments {
     connection: Connection,
 }
 
-/// Shows the queue.
+/// Shows the queue, or restores it.
 pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
+    match arguments.command {
+        None => show(arguments.show).await,
+        Some(QueueCommand::Restore(arguments)) => restore(arguments).await,
+    }
+}
+
+async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
+    let client = arguments.connection.client_within(RESTORE_LIMIT)?;
+    let answer = Patience::spinner("queueing").during(client.operation(Overview::Queue.name(), "restore")).await?;
+    if arguments.json {
+        return terminal::print(&serde_json::to_string_pretty(&answer)?);
+    }
+    let queued = answer.get("queued").and_then(Value::as_u64);
+    terminal::print(&match queued.context("the server's answer is none that this version knows")? {
+        0 => "nothing to queue: every job that is not final has its entry".to_owned(),
+        1 => "1 job queued".to_owned(),
+        queued => format!("{queued} jobs queued"),
+    })
+}
+
+async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
     let queue: Queue = arguments.connection.overview(Overview::Queue).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&queue)?);
@@ -30,9 +88,11 @@ pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
 }
 
 fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
-    let Queue { waiting, claimed } = queue;
+    let Queue { waiting, claimed, left_alone } = queue;
+    let left_alone = left_alone.iter().flat_map(|left| told(left, screen));
     if waiting.count == 0 && claimed.count == 0 {
-        return "the queue is empty".to_owned();
+        let empty = "the queue is empty".to_owned();
+        return std::iter::once(empty).chain(left_alone).collect::<Vec<_>>().join("\n\n");
     }
     let mut parts = vec![render_waiting(waiting, now, screen)];
     if !claimed.claims.is_empty() {
@@ -46,7 +106,20 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
         count if count == told => format!("{count} held"),
         count => format!("{told} of {count} held, the oldest ones"),
     }));
+    parts.extend(left_alone);
     parts.join("\n\n")
+}
+
+/// What the reconciler leaves alone, if there is any.
+fn told(left_alone: &LeftAlone, screen: Screen) -> Vec<String> {
+    let LeftAlone { entries, claims } = left_alone;
+    let kinds = [(entries, "of jobs that this store never knew"), (claims, "claimed without an entry")];
+    let kind = |(told, what): (&Told, &str)| {
+        let mut lines = vec![screen.dimmed(&format!("{} {what}, left alone:", told.count))];
+        lines.extend(told.names.iter().map(|name| format!("  {}", one_line(name))));
+        lines.join("\n")
+    };
+    kinds.into_iter().filter(|(told, _)| told.count > 0).map(kind).collect()
 }
 
 fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
@@ -73,7 +146,7 @@ fn claim_row(claim: &ClaimTold, now: Timestamp) -> Vec<String> {
         one_line(name),
         claim.since.map(|since| age(since, now)).unwrap_or_default(),
         claim.action.as_deref().map(one_line).unwrap_or_default(),
-        one_line(claim.executor.as_deref().unwrap_or(&claim.claimant)),
+        claim.executor.as_deref().map_or_else(|| format!("foreign {}", one_line(&claim.claimant)), one_line),
     ]
 }
 
@@ -113,6 +186,7 @@ mod tests {
         let queue = Queue {
             waiting: Waiting { count: 1_000_002, priorities, oldest: Some(oldest) },
             claimed: Claimed { count: 5, claims },
+            left_alone: None,
         };
         let expected = "\
 PRIORITY  WAITING
@@ -123,7 +197,7 @@ PRIORITY  WAITING
 
 JOB                                   HELD  ACTION             EXECUTOR
 01991d3c-7c1e-7a3b-8f3c-000000000001  2m    dummy_test_action  node-1
-01991d3c-7c1e-7a3b-8f3c-000000000002  3s    dummy_test_action  0123456789abcdef…
+01991d3c-7c1e-7a3b-8f3c-000000000002  3s    dummy_test_action  foreign 01234567…
 /job/entries/entry-999-0000000003                              node-1
 
 3 of 5 held, the oldest ones";
@@ -133,15 +207,30 @@ JOB                                   HELD  ACTION             EXECUTOR
     #[test]
     fn an_empty_queue_says_so() {
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
-        let queue = Queue { waiting, claimed: Claimed { count: 0, claims: Vec::new() } };
+        let claimed = Claimed { count: 0, claims: Vec::new() };
+        let mut queue = Queue { waiting, claimed, left_alone: Some(LeftAlone::default()) };
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
+        let told = |count, names: &[&str]| Told { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
+        let entries = told(1_000, &["entry-999-0000000001", "entry-999-0000000002"]);
+        queue.left_alone = Some(LeftAlone { entries, claims: told(1, &["a\nb"]) });
+        let expected = "\
+the queue is empty
+
+1000 of jobs that this store never knew, left alone:
+  entry-999-0000000001
+  entry-999-0000000002
+
+1 claimed without an entry, left alone:
+  a b";
+        assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), expected);
     }
 
     #[test]
     fn nothing_that_waits_has_no_oldest() {
         let oldest = WaitingJob { job: "job/0a".to_owned(), action: None, created: None };
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: Some(oldest) };
-        let queue = Queue { waiting, claimed: Claimed { count: 1, claims: vec![claim("1", None, None)] } };
+        let queue =
+            Queue { waiting, claimed: Claimed { count: 1, claims: vec![claim("1", None, None)] }, left_alone: None };
         let shown = render(&queue, Timestamp::UNIX_EPOCH, SCREEN);
         assert_eq!(shown.lines().next(), Some("0 waiting"));
     }

@@ -49,13 +49,9 @@ pub async fn add_all(
     Ok(Document::from_iter([(JOB.plural.to_owned(), answers.into())]))
 }
 
-/// Puts entry after entry, because the queue keeps the order in which they are put. When the coordinator does not
-/// answer once, the rest is left to the reconciler: each wait for it would be as long.
+/// Puts all entries in the order of the list, and records them.
 async fn queue(shared: &Shared, stored: Vec<Stored>) {
-    let mut put = Vec::new();
-    for stored in stored {
-        let Some(entry) = jobs::put_entry(shared, &stored).await else { break };
-        put.push((stored, entry));
-    }
-    join_all(put.into_iter().map(async |(stored, entry)| jobs::record_entry(shared, stored, &entry).await)).await;
+    let entries = jobs::put_entries(shared, &stored).await;
+    let put = stored.into_iter().zip(entries).filter_map(|(stored, entry)| Some((stored, entry?)));
+    join_all(put.map(async |(stored, entry)| jobs::record_entry(shared, stored, &entry).await)).await;
 }

@@ -1,30 +1,36 @@
-//! The server's way to the queue: it puts entries, removes them, and asks which are there. One session, made again
-//! when it has expired; every call has a limit, because a job is stored whether or not the coordinator answers
-//! (decision 1).
+//! The server's way to the queue: it puts entries, removes them, and asks which are there. Every call has a limit,
+//! because a job is stored whether or not the coordinator answers (decision 1).
 
-use std::collections::BTreeSet;
+mod link;
+mod puts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use slipstream_coordination::queue::EntryName;
-use slipstream_coordination::session::{Cause, Node, State};
-use slipstream_coordination::{Coordinator, Election, Error, LockingQueue, Session};
-use tokio::sync::Mutex;
+use slipstream_coordination::session::{Node, existing};
+use slipstream_coordination::{Coordinator, Election, Error, Session};
 
+use self::link::{Connection, Link};
+use self::puts::Puts;
 use crate::nodes;
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How many nodes are read at once.
-const READS_AT_ONCE: usize = 64;
+/// Longest wait for a listing: that of a million entries has 30 MB.
+const LISTING_LIMIT: Duration = Duration::from_secs(15);
+/// How many nodes are read in one request.
+const READ_TOGETHER: usize = 250;
+/// How many such requests are under way.
+const READS_UNDER_WAY: usize = 8;
 
 /// Why the coordinator did not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum EntriesError {
-    /// No answer within the limit.
-    #[error("no answer from the coordinator within {} seconds", LIMIT.as_secs())]
-    Slow,
+    /// No answer within the limit. What was to be done may have been done.
+    #[error("no answer from the coordinator within {} seconds", .0.as_secs())]
+    Slow(Duration),
     /// The coordinator refused, or the connection is lost.
     #[error(transparent)]
     Coordination(#[from] Error),
@@ -32,119 +38,118 @@ pub enum EntriesError {
 
 /// The queue as the server uses it.
 pub struct Entries {
-    coordinator: Arc<dyn Coordinator>,
-    connection: Mutex<Option<Connection>>,
-}
-
-#[derive(Clone)]
-struct Connection {
-    session: Arc<dyn Session>,
-    queue: LockingQueue,
+    link: Arc<Link>,
+    puts: Puts,
 }
 
 impl Entries {
-    /// Connects when it is first needed.
-    #[must_use]
-    pub fn new(coordinator: Arc<dyn Coordinator>) -> Self {
-        Self { coordinator, connection: Mutex::new(None) }
+    /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
+    pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
+        let link = Arc::new(Link::begin(coordinator).await);
+        Self { puts: Puts::new(link.clone()), link }
     }
 
-    /// Adds a job's id to the queue and answers the entry's path.
+    /// Adds a job's id to the queue and answers the entry's path. What others add at the same time shares a transaction
+    /// with it. An error does not say that there is no entry, unless the coordinator refused.
     pub async fn put(&self, id: &str, priority: u16) -> Result<String, EntriesError> {
-        self.within_limit(async |connection| connection.queue.put(id.as_bytes(), priority).await).await
+        let put = self.put_all(vec![(id.to_owned(), priority)]).await.pop();
+        put.expect("one that is put has one answer")
+    }
+
+    /// As [`put`](Self::put) for many, in their order. Each has its answer.
+    pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
+        self.puts.put_all(jobs).await
     }
 
     /// Removes the entry at `path` if it is this job's, claimed or not: whoever holds it sees it vanish.
     pub async fn remove(&self, path: &str, id: &str) -> Result<(), EntriesError> {
-        self.within_limit(async |connection| connection.queue.remove(path, id.as_bytes()).await.map(|_| ())).await
+        self.within(LIMIT, async |connection| connection.queue.remove(path, id.as_bytes()).await.map(|_| ())).await
     }
 
     /// Removes the entry at `path` unless somebody holds it. Answers whether it is gone.
     pub async fn consume_unclaimed(&self, path: &str) -> Result<bool, EntriesError> {
-        self.within_limit(async |connection| connection.queue.consume_unclaimed(path).await).await
+        self.within(LIMIT, async |connection| connection.queue.consume_unclaimed(path).await).await
     }
 
-    /// What the node at `path` holds, if it exists: an entry a job's id, the generation's node a number.
+    /// What the entry at `path` holds, if it exists: a job's id.
     pub async fn text_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
-        let node = self.within_limit(async |connection| optional(connection.session.data(path).await)).await?;
-        Ok(node.map(|node| String::from_utf8_lossy(&node.data).into_owned()))
+        let node = self.within(LIMIT, async |connection| existing(connection.session.data(path).await)).await?;
+        Ok(node.as_ref().map(text))
     }
 
-    /// The zxid of the claim on the entry at `path`, if somebody holds it.
-    pub async fn claim_on(&self, path: &str) -> Result<Option<i64>, EntriesError> {
+    /// As [`text_at`](Self::text_at) for many, in their order, many in one request.
+    pub async fn texts_at(&self, paths: Vec<String>) -> Result<Vec<Option<String>>, EntriesError> {
+        Ok(self.nodes_at(paths).await?.into_iter().map(|node| node.as_ref().map(text)).collect())
+    }
+
+    /// The claim on the entry at `path`, if somebody holds it.
+    pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, EntriesError> {
         let Some(name) = path.strip_prefix(nodes::ENTRIES) else { return Ok(None) };
         let taken = format!("{}{name}", nodes::TAKEN);
-        let node = self.within_limit(async |connection| optional(connection.session.data(&taken).await)).await?;
-        Ok(node.map(|node| node.created))
+        self.within(LIMIT, async |connection| existing(connection.session.data(&taken).await)).await
     }
 
     /// Names of the nodes below `folder`, from a fresh listing, in no order; none if there is no such folder.
     pub async fn names_in(&self, folder: &str) -> Result<Vec<String>, EntriesError> {
-        let names = self
-            .within_limit(async |connection| {
-                connection.session.sync(folder).await?;
-                optional(connection.session.children(folder).await)
-            })
-            .await?;
-        Ok(names.unwrap_or_default())
+        let names = self.within(LISTING_LIMIT, async |connection| {
+            connection.session.sync(folder).await?;
+            existing(connection.session.children(folder).await)
+        });
+        Ok(names.await?.unwrap_or_default())
     }
 
     /// The nodes of these names below `folder`, each with its name, in their order; those that are gone are left out.
     pub async fn nodes_in(&self, folder: &str, names: &[String]) -> Result<Vec<(String, Node)>, EntriesError> {
-        self.within_limit(async |connection| {
-            let session = &*connection.session;
-            let read = async |name: &String| {
-                let node = optional(session.data(&format!("{folder}/{name}")).await)?;
-                Ok::<_, Error>(node.map(|node| (name.clone(), node)))
-            };
-            let found = stream::iter(names.iter().map(read)).buffered(READS_AT_ONCE);
-            found.try_filter_map(async |found| Ok(found)).try_collect().await
-        })
-        .await
+        let paths = names.iter().map(|name| format!("{folder}/{name}")).collect();
+        let nodes = names.iter().zip(self.nodes_at(paths).await?);
+        Ok(nodes.filter_map(|(name, node)| Some((name.clone(), node?))).collect())
+    }
+
+    async fn nodes_at(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, EntriesError> {
+        let read = |paths: &[String]| {
+            let paths = paths.to_vec();
+            self.within(LIMIT, async |connection: Connection| connection.session.nodes(paths).await)
+        };
+        let requests: Vec<_> = paths.chunks(READ_TOGETHER).map(read).collect();
+        let read: Vec<Vec<_>> = stream::iter(requests).buffered(READS_UNDER_WAY).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     /// Identifiers of the candidates in the election at `path`, the leader first.
     pub async fn candidates(&self, path: &str) -> Result<Vec<String>, EntriesError> {
-        self.within_limit(async |connection| Election::new(connection.session, path, "").contenders().await).await
+        let contenders = async |connection: Connection| Election::new(connection.session, path, "").contenders().await;
+        self.within(LIMIT, contenders).await
     }
 
-    /// Names of all entries, from a fresh listing. What else lies there is not ours.
-    pub async fn list(&self) -> Result<BTreeSet<EntryName>, EntriesError> {
+    /// Names of all entries in the order of the queue, from a fresh listing. What else lies there is not ours.
+    pub async fn list(&self) -> Result<Vec<EntryName>, EntriesError> {
         let names = self.names_in(nodes::ENTRIES).await?;
-        Ok(names.into_iter().filter_map(|name| EntryName::parse(&name)).collect())
+        let mut names: Vec<EntryName> = names.into_iter().filter_map(|name| EntryName::parse(&name)).collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
-    /// The session, for elections and for the generation's node.
+    /// The session, for the generation's node.
     pub async fn session(&self) -> Result<Arc<dyn Session>, EntriesError> {
-        self.within_limit(async |connection| Ok(connection.session)).await
+        self.within(LIMIT, async |connection| Ok(connection.session)).await
     }
 
-    async fn within_limit<T>(
+    /// The session once there is one, however long that takes, and a name that no other session has.
+    pub async fn connected(&self) -> (Arc<dyn Session>, String) {
+        let Connection { session, claimant, .. } = self.link.connected().await;
+        (session, claimant)
+    }
+
+    async fn within<T>(
         &self,
+        limit: Duration,
         request: impl AsyncFnOnce(Connection) -> Result<T, Error>,
     ) -> Result<T, EntriesError> {
-        let work = async { request(self.connected().await?).await };
-        Ok(tokio::time::timeout(LIMIT, work).await.map_err(|_| EntriesError::Slow)??)
-    }
-
-    async fn connected(&self) -> Result<Connection, Error> {
-        let mut connection = self.connection.lock().await;
-        let live = |connection: &&Connection| *connection.session.state().borrow() != State::Expired;
-        if let Some(connection) = connection.as_ref().filter(live) {
-            return Ok(connection.clone());
-        }
-        let session = self.coordinator.connect().await?;
-        let claimant = uuid::Uuid::new_v4().simple().to_string();
-        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
-        Ok(connection.insert(Connection { session, queue }).clone())
+        let work = async { request(self.link.connection().await?).await };
+        Ok(tokio::time::timeout(limit, work).await.map_err(|_| EntriesError::Slow(limit))??)
     }
 }
 
-/// A missing node is an answer, not an error.
-fn optional<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
-    match answer {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.is(Cause::NoNode) => Ok(None),
-        Err(error) => Err(error),
-    }
+fn text(node: &Node) -> String {
+    String::from_utf8_lossy(&node.data).into_owned()
 }

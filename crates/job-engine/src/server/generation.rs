@@ -1,111 +1,239 @@
 //! The generation: a number that rises whenever zxids may start again (decision 3). Kept in the store, shown to
 //! executors by a node outside `/job`.
+//!
+//! With a coordinator that forgets everything with its process it rises at each start. Any other one is watched: one
+//! that does not show a generation has forgotten it, and one whose newest transaction is older than the highest lease in
+//! the store has gone back. Leases alone decide who may write; the generation only sees to it that leases go on rising,
+//! so that nobody is refused for ever. Executors need not be told: whoever claims under an old one is refused as late at
+//! the first job that knows a newer one, and reads the node again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use serde_json::{Value, json};
-use slipstream_cimi::Document;
-use slipstream_coordination::session::{Cause, Operation, make_path};
+use slipstream_cimi::{Document, Lease};
+use slipstream_coordination::Error;
+use slipstream_coordination::session::{Cause, Mode, Operation, Session, State, existing, make_path};
 
-use super::entries::{Entries, EntriesError};
+use super::entries::Entries;
+use super::error::chain;
+use super::reconcile::each_unfinished;
 use super::store::{Record, Store, StoreError};
 use crate::nodes;
+use crate::pauses::Pauses;
+
+#[cfg(test)]
+#[path = "generation_tests.rs"]
+mod tests;
 
 const ID: &str = "generation/current";
 const TRIES: usize = 50;
 
-/// Raises the stored generation by one and answers it. Durable when answered.
-pub async fn raise(store: &dyn Store) -> Result<i64, StoreError> {
-    for _ in 0..TRIES {
-        let stored = store.get(ID).await?;
-        let generation = stored.as_ref().map_or(0, number) + 1;
-        let mut document = Document::new();
-        document.insert("id".to_owned(), json!(ID));
-        document.insert("generation".to_owned(), json!(generation));
-        let document = Arc::new(document);
-        let written = match stored {
-            Some(record) => store.replace(Record { document, ..record }).await.map(|_| ()),
-            None => store.insert(Record { id: ID.to_owned(), revision: 0, document, ledger: Value::Null }).await,
-        };
-        match written {
-            Ok(()) => return Ok(generation),
-            Err(StoreError::Changed(_) | StoreError::Exists(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(StoreError::Changed(ID.to_owned()))
+/// Why the generation cannot be told or shown.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    /// The store.
+    #[error("cannot read or raise the generation")]
+    Store(#[from] StoreError),
+    /// The coordinator.
+    #[error("cannot show the generation to executors")]
+    Coordinator(#[from] Error),
 }
 
-/// The stored generation: another server that shares the store may have raised it since this one started.
-pub async fn latest(store: &dyn Store) -> Result<i64, StoreError> {
-    Ok(store.get(ID).await?.as_ref().map_or(0, number))
+/// The generation of one store, as one server keeps it.
+pub struct Generation {
+    store: Arc<dyn Store>,
+    coordinator_forgets: bool,
+    /// The highest one that this server knows of; the store may be ahead of it.
+    known: AtomicI64,
+    /// This server has raised it and nobody has been shown it: a coordinator without it has forgotten nothing.
+    is_new: AtomicBool,
+}
+
+impl Generation {
+    /// Raises it if the coordinator forgets everything at each start, or if the store has none.
+    pub async fn begin(store: Arc<dyn Store>, coordinator_forgets: bool) -> Result<Self, StoreError> {
+        let (known, is_new) = (AtomicI64::default(), AtomicBool::default());
+        let generation = Self { store, coordinator_forgets, known, is_new };
+        if coordinator_forgets || generation.latest().await? == 0 {
+            generation.raise().await?;
+            generation.is_new.store(true, Ordering::Relaxed);
+        }
+        Ok(generation)
+    }
+
+    /// The highest one that this server knows of.
+    #[must_use]
+    pub fn known(&self) -> i64 {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// The stored one: another server that shares the store may have raised it since.
+    pub async fn latest(&self) -> Result<i64, StoreError> {
+        let latest = self.store.get(ID).await?.as_ref().map_or(0, number);
+        self.known.fetch_max(latest, Ordering::Relaxed);
+        Ok(latest)
+    }
+
+    /// Raises the stored one by one and answers it. Durable when answered.
+    pub async fn raise(&self) -> Result<i64, StoreError> {
+        self.write(|stored| Some(stored + 1)).await
+    }
+
+    /// Writes another one, if there is to be another one, and answers the stored one.
+    async fn write(&self, next: impl Fn(i64) -> Option<i64>) -> Result<i64, StoreError> {
+        for _ in 0..TRIES {
+            let stored = self.store.get(ID).await?;
+            let before = stored.as_ref().map_or(0, number);
+            let generation = next(before).unwrap_or(before);
+            let mut document = Document::new();
+            document.insert("id".to_owned(), json!(ID));
+            document.insert("generation".to_owned(), json!(generation));
+            let document = Arc::new(document);
+            let written = match stored {
+                Some(_) if generation == before => Ok(()),
+                Some(record) => self.store.replace(Record { document, ..record }).await.map(|_| ()),
+                None => {
+                    self.store.insert(Record { id: ID.to_owned(), revision: 0, document, ledger: Value::Null }).await
+                }
+            };
+            match written {
+                Ok(()) => {
+                    self.known.fetch_max(generation, Ordering::Relaxed);
+                    return Ok(generation);
+                }
+                Err(StoreError::Changed(_) | StoreError::Exists(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Changed(ID.to_owned()))
+    }
+
+    /// Makes store and coordinator agree, and answers on what. A coordinator that shows none, or no number, has
+    /// forgotten everything, so that the generation rises; of two that differ the higher one holds: the store may have
+    /// been put back, too.
+    pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
+        for _ in 0..TRIES {
+            let node = existing(session.data(nodes::GENERATION).await)?;
+            if node.as_ref().is_some_and(|node| nodes::shown_generation(&node.data) == Some(self.known())) {
+                self.is_new.store(false, Ordering::Relaxed);
+                return Ok(self.known());
+            }
+            let stored = self.latest().await?;
+            let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
+                Some(shown) if shown == stored => continue,
+                Some(shown) if shown > stored => {
+                    let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
+                    tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");
+                    continue;
+                }
+                Some(_) => stored,
+                None if self.is_new.load(Ordering::Relaxed) => stored,
+                None => {
+                    let raised = self.raise().await?;
+                    tracing::warn!(generation = raised, "the coordinator has forgotten the generation, it is raised");
+                    raised
+                }
+            };
+            let (path, data) = (nodes::GENERATION.to_owned(), next.to_string().into_bytes());
+            let show = if let Some(node) = node {
+                Operation::Set { path, data, version: Some(node.version) }
+            } else {
+                make_path(session, nodes::OWN).await?;
+                Operation::create(path, data, Mode::Persistent)
+            };
+            match session.commit(vec![show]).await {
+                Ok(_) => {
+                    self.is_new.store(false, Ordering::Relaxed);
+                    return Ok(next);
+                }
+                // another server was faster
+                Err(error) if [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|it| error.is(*it)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Changed(ID.to_owned()).into())
+    }
+
+    /// Raises it if the newest transaction of the coordinator is older than the highest lease of a job that is not
+    /// final, which the caller has read before.
+    pub async fn compare(&self, session: &dyn Session, highest: Option<Lease>) -> Result<(), GenerationError> {
+        let Some(highest) = highest.filter(|highest| !self.coordinator_forgets && highest.generation >= self.known())
+        else {
+            return Ok(());
+        };
+        let newest = newest_transaction(session).await?;
+        if newest >= highest.zxid {
+            return Ok(());
+        }
+        if self.latest().await? > highest.generation {
+            // another server has noticed it, too
+            return self.agree(session).await.map(drop);
+        }
+        let generation = self.raise().await?;
+        tracing::warn!(
+            generation,
+            %highest,
+            newest,
+            "the newest transaction of the coordinator is older than the highest lease, the generation is raised"
+        );
+        self.agree(session).await.map(drop)
+    }
+
+    /// [`agree`](Self::agree) and [`compare`](Self::compare) at the beginning of a session.
+    async fn check(&self, session: &dyn Session) -> Result<(), GenerationError> {
+        self.agree(session).await?;
+        if self.coordinator_forgets {
+            return Ok(());
+        }
+        let highest = self.highest_lease().await?;
+        self.compare(session, highest).await
+    }
+
+    async fn highest_lease(&self) -> Result<Option<Lease>, StoreError> {
+        let mut highest = None;
+        each_unfinished(&*self.store, |job| highest = highest.max(job.lease)).await?;
+        Ok(highest)
+    }
+}
+
+/// Checks it at the beginning of each session, as long as there is a server. Says so once when that fails, and once when
+/// it is done after all.
+pub async fn watch(generation: Arc<Generation>, entries: Arc<Entries>) {
+    let mut pauses = Pauses::default();
+    let mut has_failed = false;
+    loop {
+        let (session, _) = entries.connected().await;
+        match generation.check(&*session).await {
+            Ok(()) => {
+                if std::mem::take(&mut has_failed) {
+                    tracing::info!("the generation is shown to executors");
+                }
+                pauses.reset();
+                let mut state = session.state();
+                // an error says the same: nobody changes the state any more
+                drop(state.wait_for(|state| *state == State::Expired).await);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut has_failed, true) {
+                    tracing::warn!(error = chain(&error), "the generation is not checked yet, which is tried again");
+                }
+                tokio::time::sleep(pauses.take()).await;
+            }
+        }
+    }
 }
 
 fn number(record: &Record) -> i64 {
     record.document.get("generation").and_then(Value::as_i64).unwrap_or(0)
 }
 
-/// Writes the generation into its node, which is empty until then, as executors know; unless a server that started at
-/// the same time has written a higher one.
-pub async fn publish(entries: &Entries, generation: i64) -> Result<(), EntriesError> {
-    let session = entries.session().await?;
-    make_path(&*session, nodes::GENERATION).await?;
-    let data = generation.to_string().into_bytes();
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let shown = session.data(nodes::GENERATION).await?;
-        if std::str::from_utf8(&shown.data).is_ok_and(|text| text.parse().is_ok_and(|shown: i64| shown >= generation)) {
-            return Ok(());
-        }
-        let (data, version) = (data.clone(), Some(shown.version));
-        match session.commit(vec![Operation::Set { path: nodes::GENERATION.to_owned(), data, version }]).await {
-            Err(error) if error.is(Cause::BadVersion) && tries < TRIES => {}
-            written => return Ok(written.map(drop)?),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use slipstream_coordination::{Coordinator, Embedded};
-
-    use super::*;
-    use crate::server::store::memory::MemoryStore;
-
-    #[tokio::test]
-    async fn every_start_raises_it() {
-        let store = MemoryStore::default();
-        for expected in 1..=3 {
-            assert_eq!(raise(&store).await.expect("the memory store answers"), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn executors_see_the_latest_one() {
-        let coordinator = Embedded::new();
-        let entries = Entries::new(Arc::new(coordinator.clone()));
-        let session = coordinator.connect().await.expect("connected");
-        for generation in [1, 2, 17] {
-            publish(&entries, generation).await.expect("published");
-            let node = session.data(nodes::GENERATION).await.expect("there");
-            assert_eq!(node.data, generation.to_string().into_bytes());
-        }
-    }
-
-    /// Two servers start at the same time: the one that was slower to publish put its lower generation over the other's,
-    /// and whoever claimed under it was refused as late for ever.
-    #[tokio::test]
-    async fn a_lower_generation_is_not_put_over_a_higher_one() {
-        let coordinator = Embedded::new();
-        let entries = Entries::new(Arc::new(coordinator.clone()));
-        let session = coordinator.connect().await.expect("connected");
-        for (published, shown) in [(2, "2"), (1, "2"), (3, "3")] {
-            publish(&entries, published).await.expect("the coordinator answers");
-            let node = session.data(nodes::GENERATION).await.expect("it is there");
-            assert_eq!(String::from_utf8_lossy(&node.data), shown);
-        }
-    }
+/// The transaction that made a node, which goes at once, or with the session.
+async fn newest_transaction(session: &dyn Session) -> Result<i64, Error> {
+    let probe = Operation::create(format!("{}/probe-", nodes::OWN), "", Mode::EphemeralSequential);
+    let path = session.commit(vec![probe]).await?.concat();
+    let node = session.data(&path).await;
+    let deleted = session.commit(vec![Operation::delete(path)]).await;
+    let created = node?.created;
+    deleted.map(|_| created)
 }

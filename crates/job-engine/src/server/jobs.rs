@@ -1,13 +1,14 @@
 //! Jobs behind the API: add, read, edit, stop, delete.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
 use uuid::Uuid;
 
 use super::access::Caller;
+use super::entries::EntriesError;
 use super::error::{ApiError, chain};
 use super::job_document::{self, Patch, priority_of, state_of};
 use super::job_record::{JobRecord, UnreadableLedger};
@@ -15,12 +16,15 @@ use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::{edit_violations, job_violations};
 use super::store::StoreError;
 use super::store::write_behind::Durability;
-use super::{Shared, generation};
+use super::{Shared, overview};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);
+
+/// Who holds the recorded entry, in what [`read_ledger`] answers: null if nobody does.
+pub const CLAIM: &str = "claim";
 
 const INVALID_LEASE: &str = "a lease has a zxid above zero and a generation that this server has had";
 
@@ -30,8 +34,8 @@ pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&
     let new = prepare(shared, caller, sent, key)?;
     let stored = store(shared, new).await?;
     let id = stored.id().to_owned();
-    if let Some(entry) = put_entry(shared, &stored).await {
-        record_entry(shared, stored, &entry).await;
+    if let [Some(entry)] = &*put_entries(shared, std::slice::from_ref(&stored)).await {
+        record_entry(shared, stored, entry).await;
     }
     Ok(id)
 }
@@ -51,14 +55,19 @@ impl Stored {
 /// The first step of [`add`]: the record of a new job, checked. Ids rise in the order in which they are drawn here.
 pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<JobRecord, ApiError> {
     caller.require_administrator()?;
-    let uuid = match key {
-        Some(key) => Uuid::new_v5(&KEY_NAMESPACE, format!("{}\n{key}", caller.name().unwrap_or("")).as_bytes()),
-        None => Uuid::now_v7(),
+    let id = match key {
+        Some(key) => id_of_key(caller.name().unwrap_or(""), key),
+        None => format!("{}/{}", JOB.name, Uuid::now_v7()),
     };
-    let id = format!("{}/{uuid}", JOB.name);
     let document = job_document::new_document(&id, sent, shared.clock.now());
     refuse(&job_violations(&document))?;
     Ok(JobRecord::new(&id, document))
+}
+
+/// The id of the job that this user adds with this `Idempotency-Key`, however often (decision 11).
+#[must_use]
+pub fn id_of_key(user: &str, key: &str) -> String {
+    format!("{}/{}", JOB.name, Uuid::new_v5(&KEY_NAMESPACE, format!("{user}\n{key}").as_bytes()))
 }
 
 /// The second step of [`add`]: what it answers is on disk.
@@ -66,17 +75,25 @@ pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> 
     shared.jobs.insert(new).await.map(Stored).map_err(|error| ApiError::store(&error))
 }
 
-/// The third step of [`add`]: puts the entry and answers its path, which is still to be recorded. If it cannot be put
-/// now, the reconciler will do both.
-pub async fn put_entry(shared: &Shared, stored: &Stored) -> Option<String> {
-    match shared.entries.put(stored.id(), priority_of(&stored.0.document)).await {
+/// The third step of [`add`], for several at once and in their order: puts the entries and answers their paths, which
+/// are still to be recorded. What cannot be put now, or may not have been, is left to the reconciler.
+pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<String>> {
+    let jobs = stored.iter().map(|stored| (stored.id().to_owned(), priority_of(&stored.0.document))).collect();
+    let mut failed = Vec::new();
+    let put = |(stored, put): (&Stored, Result<String, EntriesError>)| match put {
         Ok(entry) => Some(entry),
         Err(error) => {
-            tracing::warn!(job = stored.id(), error = chain(&error), "entry not put yet, the reconciler will");
-            shared.nudge.notify_one();
+            failed.push((stored.id().to_owned(), error));
             None
         }
+    };
+    let entries = stored.iter().zip(shared.entries.put_all(jobs).await).map(put).collect();
+    if let Some((job, error)) = failed.first() {
+        let (count, error) = (failed.len(), chain(error));
+        tracing::warn!(job, error, count, "entries not put yet, the reconciler will");
+        shared.nudge.notify_one();
     }
+    entries
 }
 
 /// Records an entry unless one is recorded. Never deletes the entry because somebody else was faster: an attempt that
@@ -139,11 +156,20 @@ pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<JobR
     permitted(shared, caller, id, Caller::may_view).await
 }
 
-/// Reads what the server keeps of a job and never shows as an attribute; only administrators may.
+/// Reads what the server keeps of a job and never shows as an attribute, and who holds its entry; only administrators
+/// may.
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     caller.require_administrator_for(id)?;
     let record = permitted(shared, caller, id, Caller::may_view).await?;
-    let serde_json::Value::Object(ledger) = record.stored(0).ledger else { return Ok(Document::new()) };
+    let mut ledger = match record.stored(0).ledger {
+        Value::Object(ledger) => ledger,
+        _ => Document::new(),
+    };
+    let holder = async { overview::holder(shared, record.entry()?).await.ok() };
+    // nothing is said while the coordinator cannot be asked
+    if let Some(holder) = holder.await {
+        ledger.insert(CLAIM.to_owned(), json!(holder));
+    }
     Ok(ledger)
 }
 
@@ -253,9 +279,9 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
         if claim_wanted {
             let claim = shared.entries.claim_on(entry).await.map_err(|error| ApiError::unavailable(&error))?;
             known.facts.claim_lives = claim.is_some();
-            if let Some(zxid) = claim {
-                let generation = generation::latest(&*shared.store).await.map_err(|error| ApiError::store(&error))?;
-                known.claim = Some(Lease { generation, zxid });
+            if let Some(claim) = claim {
+                let generation = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
+                known.claim = Some(Lease { generation, zxid: claim.created });
             }
         }
     }
@@ -338,11 +364,10 @@ fn durability(stored: State, ledger: &Ledger, edit: Edit<'_>) -> Durability {
 /// A generation that this server has not reached is a bug of the sender; were it stored, no true attempt could follow.
 async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) -> Result<(), ApiError> {
     let Some(asked) = attempt.map(|attempt| attempt.lease.generation) else { return Ok(()) };
-    if asked <= shared.generation.load(Ordering::Relaxed) {
+    if asked <= shared.generation.known() {
         return Ok(());
     }
-    let latest = generation::latest(&*shared.store).await.map_err(|error| ApiError::store(&error))?;
-    shared.generation.fetch_max(latest, Ordering::Relaxed);
+    let latest = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
     if asked <= latest { Ok(()) } else { Err(ApiError::bad_request(INVALID_LEASE)) }
 }
 

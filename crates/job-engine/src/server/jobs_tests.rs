@@ -2,30 +2,18 @@ use std::sync::Arc;
 
 use serde_json::json;
 use slipstream_coordination::Embedded;
-use tokio::sync::{Notify, Semaphore};
 
 use super::*;
 use crate::clock::Clock;
-use crate::server::entries::Entries;
-use crate::server::sessions::Sessions;
+use crate::server::generation::Generation;
 use crate::server::store::Store;
 use crate::server::store::memory::MemoryStore;
-use crate::server::store::write_behind::WriteBehind;
 
-pub(crate) fn shared() -> Shared {
+pub(crate) async fn shared() -> Shared {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let nudge = Arc::new(Notify::new());
-    Shared {
-        jobs: WriteBehind::new(store.clone(), nudge.clone()),
-        store,
-        entries: Entries::new(Arc::new(Embedded::new())),
-        sessions: Sessions::default(),
-        clock: Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time")),
-        generation: 1.into(),
-        max_attempts: 5,
-        nudge,
-        others_search: Semaphore::new(1),
-    }
+    let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time"));
+    let generation = Generation::begin(store.clone(), true).await.expect("the memory store answers");
+    Shared::new(store, Arc::new(Embedded::new()), clock, generation, 5).await
 }
 
 fn administrator(name: &str) -> Caller {
@@ -51,7 +39,7 @@ async fn entries(shared: &Shared) -> usize {
 
 #[tokio::test]
 async fn an_entry_is_recorded_only_where_none_is_and_never_deleted() {
-    let shared = shared();
+    let shared = shared().await;
     let id = add(&shared, &administrator("super"), sent(), None).await.expect("added");
     let recorded = ledger(&shared, &id).await.entry;
     assert!(recorded.is_some());
@@ -61,7 +49,7 @@ async fn an_entry_is_recorded_only_where_none_is_and_never_deleted() {
     assert_eq!(entries(&shared).await, 2, "whoever lost leaves its entry alone: an attempt may hold it");
     let gone =
         store(&shared, prepare(&shared, &administrator("super"), sent(), None).expect("good")).await.expect("stored");
-    let unknown = put_entry(&shared, &gone).await.expect("put");
+    let unknown = shared.entries.put(gone.id(), 999).await.expect("put");
     delete(&shared, &administrator("super"), gone.id()).await.expect("deleted");
     assert_eq!(entries(&shared).await, 3);
     record_entry(&shared, gone, &unknown).await;
@@ -71,7 +59,7 @@ async fn an_entry_is_recorded_only_where_none_is_and_never_deleted() {
 /// An executor can be faster than the add that put its entry.
 #[tokio::test]
 async fn the_entry_that_an_attempt_recorded_stays_recorded() {
-    let shared = shared();
+    let shared = shared().await;
     let id = format!("job/{}", Uuid::now_v7());
     let document = job_document::new_document(&id, sent(), shared.clock.now());
     shared.jobs.insert(JobRecord::new(&id, document)).await.expect("stored");
@@ -89,7 +77,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
 
 #[tokio::test]
 async fn a_key_is_its_users_alone() {
-    let shared = shared();
+    let shared = shared().await;
     let first = add(&shared, &administrator("jane"), sent(), Some("key")).await.expect("added");
     let other = add(&shared, &administrator("john"), sent(), Some("key")).await.expect("another user's key");
     assert_ne!(first, other);

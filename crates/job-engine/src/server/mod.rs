@@ -18,6 +18,7 @@ mod passwords;
 pub mod peer;
 pub mod reconcile;
 pub mod reports;
+pub mod requeue;
 pub mod resources;
 pub mod routes;
 pub mod schema;
@@ -28,8 +29,7 @@ mod throttle;
 pub mod transport;
 pub mod users;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
 use jiff::SignedDuration;
@@ -38,10 +38,13 @@ use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::stop::Stop;
-use entries::{Entries, EntriesError};
+use entries::Entries;
+use generation::Generation;
+use reconcile::Found;
 use sessions::{PasswordError, Sessions};
 use store::write_behind::WriteBehind;
 use store::{Store, StoreError};
@@ -56,6 +59,10 @@ pub struct Options {
     pub password: SecretString,
     /// How often a job may be claimed and lost before it is given up (decision 6).
     pub max_attempts: u32,
+    /// Whether the coordinator forgets everything with this process, as one in this process does: then its zxids start
+    /// again at each start, and the generation rises. It rises for any other one when that is found to have forgotten
+    /// (decision 3).
+    pub coordinator_forgets: bool,
 }
 
 /// Why a server does not start.
@@ -64,12 +71,9 @@ pub enum StartError {
     /// The administrator.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// The generation could not be raised.
+    /// The generation could not be read or raised.
     #[error("cannot raise the generation")]
     Generation(#[source] StoreError),
-    /// The generation could not be shown to executors.
-    #[error("cannot publish the generation")]
-    Publish(#[source] EntriesError),
 }
 
 /// What all requests share.
@@ -77,15 +81,52 @@ pub struct Shared {
     store: Arc<dyn Store>,
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
-    entries: Entries,
+    entries: Arc<Entries>,
     sessions: Sessions,
     clock: Clock,
-    /// The highest generation that this server knows of; the store may be ahead of it.
-    generation: AtomicI64,
+    generation: Arc<Generation>,
+    /// Shows the generation in each session with the coordinator.
+    _watch: AbortOnDropHandle<()>,
     max_attempts: u32,
     nudge: Arc<Notify>,
+    /// One at a time compares all jobs with all entries.
+    mending: tokio::sync::Mutex<()>,
+    /// What the last round of the reconciler found.
+    found: Mutex<Found>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
     others_search: Semaphore,
+}
+
+impl Shared {
+    async fn new(
+        store: Arc<dyn Store>,
+        coordinator: Arc<dyn Coordinator>,
+        clock: Clock,
+        generation: Generation,
+        max_attempts: u32,
+    ) -> Self {
+        let nudge = Arc::new(Notify::new());
+        let (entries, generation) = (Arc::new(Entries::begin(coordinator).await), Arc::new(generation));
+        let watch = tokio::spawn(generation::watch(generation.clone(), entries.clone()));
+        Self {
+            jobs: WriteBehind::new(store.clone(), nudge.clone()),
+            store,
+            entries,
+            sessions: Sessions::default(),
+            clock,
+            generation,
+            _watch: AbortOnDropHandle::new(watch),
+            max_attempts,
+            nudge,
+            mending: tokio::sync::Mutex::default(),
+            found: Mutex::default(),
+            others_search: Semaphore::new(1),
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().expect("nothing panics while it holds this")
+    }
 }
 
 /// A server. Cheap to clone: clones share everything.
@@ -95,7 +136,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes the administrator, raises the generation (decision 3) and shows it to executors.
+    /// Makes the administrator and sees to the generation (decision 3). A coordinator that is out of reach keeps no server
+    /// from starting (decision 1): it is told the generation once it is reached.
     pub async fn start(
         store: Arc<dyn Store>,
         coordinator: Arc<dyn Coordinator>,
@@ -103,21 +145,15 @@ impl Server {
         options: Options,
     ) -> Result<Self, StartError> {
         sessions::ensure_administrator(&*store, options.password, clock.now()).await?;
-        let generation = generation::raise(&*store).await.map_err(StartError::Generation)?;
-        let entries = Entries::new(coordinator);
-        generation::publish(&entries, generation).await.map_err(StartError::Publish)?;
-        let nudge = Arc::new(Notify::new());
-        let shared = Shared {
-            jobs: WriteBehind::new(store.clone(), nudge.clone()),
-            store,
-            entries,
-            sessions: Sessions::default(),
-            clock,
-            generation: generation.into(),
-            max_attempts: options.max_attempts,
-            nudge,
-            others_search: Semaphore::new(1),
-        };
+        let generation = Generation::begin(store.clone(), options.coordinator_forgets).await;
+        let generation = generation.map_err(StartError::Generation)?;
+        let shared = Shared::new(store, coordinator, clock, generation, options.max_attempts).await;
+        // so that executors of this process find it at once; what fails here is done in the background
+        if let Ok(session) = shared.entries.session().await
+            && let Err(error) = shared.generation.agree(&*session).await
+        {
+            tracing::debug!(error = error::chain(&error), "the generation is not shown yet");
+        }
         Ok(Self { shared: Arc::new(shared) })
     }
 

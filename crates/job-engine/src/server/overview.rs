@@ -2,7 +2,7 @@
 //! extension; nothing of it is stored. It is joined of the queue, the registry (decision 17), the elections and the
 //! ledgers, each read once, so it may show a job that has just ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use super::access::Caller;
 use super::entries::EntriesError;
 use super::error::ApiError;
 use super::job_record::ledger_of;
+use super::reconcile::{LeftAlone, RegisteredReconciler};
 use super::store::{Query, Record, StoreError};
 use crate::nodes;
 use crate::registry::{RegisteredDistributor, RegisteredExecutor};
@@ -29,6 +30,10 @@ use crate::registry::{RegisteredDistributor, RegisteredExecutor};
 pub const MOST_TOLD: usize = 1_000;
 /// How many claims are looked at. Who holds them is not counted where there are more.
 const MOST_CLAIMS: usize = 20_000;
+/// How many registrations of one kind are looked at.
+const MOST_REGISTERED: usize = 10_000;
+/// How many elections are looked at.
+const MOST_ELECTIONS: usize = 1_000;
 /// How many documents are read at once.
 const READS_AT_ONCE: usize = 16;
 
@@ -50,6 +55,19 @@ pub struct Executors {
     pub count: usize,
     /// Each of them.
     pub executors: Vec<Executor>,
+    /// Whoever holds entries and does not register, the busiest first and [`MOST_TOLD`] at most; nobody where more are
+    /// held in all than are looked at.
+    #[serde(default)]
+    pub foreign: Vec<Foreign>,
+}
+
+/// A claimant that does not register: an executor of another engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foreign {
+    /// What its claims show.
+    pub claimant: String,
+    /// How many entries it holds.
+    pub busy: usize,
 }
 
 /// An executor.
@@ -99,6 +117,9 @@ pub struct Queue {
     pub waiting: Waiting,
     /// Entries that somebody holds.
     pub claimed: Claimed,
+    /// What the reconciler found and leaves alone; none if no reconciler is at work, or a foreign one.
+    #[serde(default)]
+    pub left_alone: Option<LeftAlone>,
 }
 
 /// Entries that nobody holds.
@@ -162,6 +183,32 @@ pub struct ClaimTold {
     pub since: Option<Timestamp>,
 }
 
+/// Who holds an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// What the claim shows.
+    pub claimant: String,
+    /// The transaction that made the claim.
+    pub zxid: i64,
+    /// The executor's name; none of a foreign one, which does not register.
+    pub executor: Option<String>,
+    /// The executor's machine.
+    pub host: Option<String>,
+}
+
+/// Who holds the entry of this path, if anybody does.
+pub async fn holder(shared: &Shared, entry: &str) -> Result<Option<Holder>, EntriesError> {
+    let Some(claim) = shared.entries.claim_on(entry).await? else { return Ok(None) };
+    let claimant = text(&claim);
+    let is_name = !claimant.is_empty() && !claimant.contains('/');
+    let names: Vec<String> = is_name.then(|| claimant.clone()).into_iter().collect();
+    let nodes = shared.entries.nodes_in(nodes::EXECUTORS, &names).await.unwrap_or_default();
+    let registered: Option<RegisteredExecutor> =
+        nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.data).ok());
+    let (executor, host) = registered.map(|registered| (registered.name, registered.process.host)).unzip();
+    Ok(Some(Holder { claimant, zxid: claim.created, executor, host }))
+}
+
 impl Overview {
     /// The view of this name, as in `/api/<name>`.
     #[must_use]
@@ -214,15 +261,20 @@ async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
     let mut executors: Vec<Executor> = registered
         .into_iter()
         .map(|(claimant, registered)| {
-            let busy = claims.is_whole().then(|| busy.get(claimant.as_str()).copied().unwrap_or(0));
-            Executor { claimant, registered, busy }
+            let busy = busy.remove(claimant.as_str()).unwrap_or(0);
+            Executor { claimant, registered, busy: claims.is_whole().then_some(busy) }
         })
         .collect();
+    let foreign = busy.into_iter().filter(|_| claims.is_whole());
+    let mut foreign: Vec<Foreign> =
+        foreign.map(|(claimant, busy)| Foreign { claimant: claimant.to_owned(), busy }).collect();
+    foreign.sort_by(|one, other| (other.busy, &one.claimant).cmp(&(one.busy, &other.claimant)));
+    foreign.truncate(MOST_TOLD);
     executors.sort_by(|one, other| {
         let key = |executor: &Executor| (executor.registered.name.clone(), executor.claimant.clone());
         key(one).cmp(&key(other))
     });
-    Ok(Executors { count: executors.len(), executors })
+    Ok(Executors { count: executors.len(), executors, foreign })
 }
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
@@ -230,7 +282,7 @@ async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     let elections = shared.entries.names_in(nodes::ELECTION).await.map_err(unavailable)?;
     let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
-    for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>() {
+    for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", nodes::ELECTION);
         let candidates = shared.entries.candidates(&path).await.map_err(unavailable)?;
         let ours: Vec<&RegisteredDistributor> =
@@ -273,11 +325,11 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
     oldest.truncate(MOST_TOLD);
-    let names: Vec<String> = oldest.iter().map(|claim| claim.name.clone()).collect();
+    let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
     let entries = shared.entries.nodes_in(nodes::ENTRIES, &names).await.map_err(unavailable)?;
     let ids: HashMap<String, String> = entries.into_iter().map(|(name, node)| (name, text(&node))).collect();
     let tell = async |claim: Claim| {
-        let id = ids.get(&claim.name).cloned();
+        let id = ids.get(&claim.name.to_string()).cloned();
         let record = match &id {
             Some(id) => shared.store.get(id).await?,
             None => None,
@@ -287,7 +339,7 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     };
     let claims = stream::iter(oldest.into_iter().map(tell)).buffered(READS_AT_ONCE).try_collect();
     let claims = claims.await.map_err(|error| ApiError::store(&error))?;
-    Ok(Queue { waiting, claimed: Claimed { count, claims } })
+    Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone: left_alone(shared).await? })
 }
 
 fn told(
@@ -312,14 +364,24 @@ fn told(
     }
 }
 
+/// What a reconciler says counts while the election knows it as the leader.
+async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
+    let reconcilers: Vec<(String, RegisteredReconciler)> = registered(shared, nodes::RECONCILED).await?;
+    if reconcilers.is_empty() {
+        return Ok(None);
+    }
+    let leader = shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?.into_iter().next();
+    let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
+    let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
+    Ok(latest.map(|(_, reconciler)| reconciler.left_alone))
+}
+
 /// Counts by the names of entries: none of them is read.
-async fn waiting(shared: &Shared, claimed: &HashSet<String>) -> Result<Waiting, ApiError> {
-    let entries = shared.entries.names_in(nodes::ENTRIES).await.map_err(unavailable)?;
+async fn waiting(shared: &Shared, claimed: &[EntryName]) -> Result<Waiting, ApiError> {
+    let entries = shared.entries.list().await.map_err(unavailable)?;
     let mut priorities: BTreeMap<u16, u64> = BTreeMap::new();
-    for name in entries.iter().filter(|name| !claimed.contains(*name)) {
-        if let Some(name) = EntryName::parse(name) {
-            *priorities.entry(name.priority()).or_default() += 1;
-        }
+    for name in entries.iter().filter(|name| claimed.binary_search(name).is_err()) {
+        *priorities.entry(name.priority()).or_default() += 1;
     }
     let count = priorities.values().sum();
     let priorities = priorities.into_iter().map(|(priority, count)| Priority { priority, count }).collect();
@@ -344,14 +406,14 @@ async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError>
 
 /// A claim as its node shows it.
 struct Claim {
-    name: String,
+    name: EntryName,
     claimant: String,
     zxid: i64,
 }
 
 struct Claims {
-    /// Names of all entries that somebody holds.
-    names: HashSet<String>,
+    /// Names of all entries that somebody holds, in order.
+    names: Vec<EntryName>,
     /// What was looked at, [`MOST_CLAIMS`] at most.
     seen: Vec<Claim>,
 }
@@ -364,12 +426,15 @@ impl Claims {
 }
 
 async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
-    let mut names = shared.entries.names_in(nodes::TAKEN).await.map_err(unavailable)?;
-    names.retain(|name| EntryName::parse(name).is_some());
-    let first = &names[..names.len().min(MOST_CLAIMS)];
-    let seen = shared.entries.nodes_in(nodes::TAKEN, first).await.map_err(unavailable)?;
-    let seen = seen.into_iter().map(|(name, node)| Claim { name, claimant: text(&node), zxid: node.created }).collect();
-    Ok(Claims { names: names.into_iter().collect(), seen })
+    let names = shared.entries.names_in(nodes::TAKEN).await.map_err(unavailable)?;
+    let mut names: Vec<EntryName> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
+    names.sort_unstable();
+    let first: Vec<String> = names.iter().take(MOST_CLAIMS).map(ToString::to_string).collect();
+    let seen = shared.entries.nodes_in(nodes::TAKEN, &first).await.map_err(unavailable)?;
+    let claim = |(name, node): (String, Node)| {
+        Some(Claim { name: EntryName::parse(&name)?, claimant: text(&node), zxid: node.created })
+    };
+    Ok(Claims { names, seen: seen.into_iter().filter_map(claim).collect() })
 }
 
 async fn registered_executors(shared: &Shared) -> Result<Vec<(String, RegisteredExecutor)>, ApiError> {
@@ -378,7 +443,8 @@ async fn registered_executors(shared: &Shared) -> Result<Vec<(String, Registered
 
 /// The registrations below `folder`, with their nodes' names. What a newer version has written otherwise is left out.
 async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Result<Vec<(String, T)>, ApiError> {
-    let names = shared.entries.names_in(folder).await.map_err(unavailable)?;
+    let mut names = shared.entries.names_in(folder).await.map_err(unavailable)?;
+    names.truncate(MOST_REGISTERED);
     let nodes = shared.entries.nodes_in(folder, &names).await.map_err(unavailable)?;
     let understood = |(name, node): (String, Node)| match serde_json::from_slice(&node.data) {
         Ok(registered) => Some((name, registered)),

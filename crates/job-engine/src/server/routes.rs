@@ -23,7 +23,7 @@ use super::jobs::{self, EditRequest};
 use super::overview::Overview;
 use super::peer::Origin;
 use super::resources;
-use super::{Shared, bulk_add, reports, sessions, users};
+use super::{Shared, bulk_add, reports, requeue, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
@@ -268,6 +268,13 @@ impl Call {
                 (JOB, "ledger") => Answer::ok(jobs::read_ledger(shared, &self.caller, &id).await?),
                 _ => return Err(ApiError::undefined_action(&method, kind.name, action, &path).into()),
             },
+            Route::Restore => match self.method {
+                Method::POST => {
+                    self.fence(shared).await?;
+                    Answer::ok(requeue::all(shared, &self.caller).await?)
+                }
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
             Route::Overview(overview) => match self.method {
                 Method::GET | Method::HEAD => Answer::ok(overview.read(shared, &self.caller).await?),
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
@@ -429,12 +436,14 @@ enum Route<'path> {
     Document(Kind, String),
     Action(Kind, String, &'path str),
     Overview(Overview),
+    /// Of the queue.
+    Restore,
 }
 
 impl<'path> Route<'path> {
     fn kind(&self) -> Option<Kind> {
         match self {
-            Self::EntryPoint | Self::Overview(_) => None,
+            Self::EntryPoint | Self::Overview(_) | Self::Restore => None,
             Self::Collection(kind) | Self::Document(kind, _) | Self::Action(kind, ..) => Some(*kind),
         }
     }
@@ -450,6 +459,7 @@ impl<'path> Route<'path> {
                 collection.or_else(|| Overview::of(name).map(Self::Overview)).ok_or_else(unknown)
             }
             [_, ""] | [_, _, ""] => Err(unknown()),
+            ["queue", "restore"] => Ok(Self::Restore),
             [name, uuid] => {
                 let kind = kind(name).ok_or_else(unknown)?;
                 Ok(Self::Document(kind, format!("{name}/{uuid}")))
@@ -474,6 +484,7 @@ mod tests {
         assert_eq!(Route::of("/api/job").ok(), Some(Route::Collection(JOB)));
         assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
         assert_eq!(Route::of("/api/queue").ok(), Some(Route::Overview(Overview::Queue)));
+        assert_eq!(Route::of("/api/queue/restore").ok(), Some(Route::Restore));
         assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
         for unknown in [
             "/",
@@ -485,6 +496,7 @@ mod tests {
             "/api/job/0a/",
             "/api/job/0a/stop/x",
             "/api/queue/0a",
+            "/api/queue/restore/0a",
             "/auth/login",
         ] {
             let refusal = Route::of(unknown).expect_err(unknown).refusal;

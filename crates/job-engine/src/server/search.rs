@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn searches_of_others_wait_for_each_other_within_a_limit_and_hold_up_no_administrator() {
-        let shared = shared();
+        let shared = shared().await;
         let jane = || Some(vec![Principal::User("jane".to_owned())]);
         let asked = Parameters::default();
         let under_way = shared.others_search.acquire().await.expect("not closed");

@@ -46,10 +46,21 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
         (said.lines().count() == 1).then_some(said)
     });
     assert_eq!(empty.await, "the queue is empty\n");
+    let nothing = json!({"count": 0, "names": []});
     let empty = json!({
         "waiting": {"count": 0, "priorities": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
+        "left_alone": {"entries": nothing, "claims": nothing},
     });
     assert_eq!(busy.run(&["queue", "--json"]).json(), empty);
+}
+
+#[tokio::test]
+async fn the_queue_is_restored_and_nothing_is_queued_twice() {
+    let busy = Busy::new().await;
+    let nothing = "nothing to queue: every job that is not final has its entry\n";
+    assert_eq!(busy.run(&["queue", "restore"]).good(), nothing);
+    assert_eq!(busy.run(&["queue", "restore", "--json"]).json()["queued"], 0);
+    assert_eq!(busy.run(&["queue", "--json"]).json()["waiting"]["count"], 3);
 }
 
 #[tokio::test]

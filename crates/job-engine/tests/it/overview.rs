@@ -1,6 +1,7 @@
 //! `/api/queue`, `/api/executor`, `/api/distributor`: for administrators, true of foreign peers too, and bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
@@ -8,7 +9,9 @@ use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::overview::MOST_TOLD;
+use slipstream_job_engine::server::store::memory::MemoryStore;
 
+use crate::site::Site;
 use crate::support::{InProcess, Raw, cookie, document, job};
 
 const PATHS: [&str; 3] = ["/api/queue", "/api/executor", "/api/distributor"];
@@ -66,7 +69,9 @@ async fn foreign_peers_are_shown_by_what_they_leave() {
         "executor": null, "host": null, "since": null,
     });
     assert_eq!(seen["claimed"], json!({"count": 1, "claims": [expected]}));
-    assert_eq!(engine.client.get("executor").await.expect("read")["count"], 0, "what is not understood is left out");
+    let executors = engine.client.get("executor").await.expect("read");
+    assert_eq!(executors["count"], 0, "what is not understood is left out");
+    assert_eq!(executors["foreign"], json!([{"claimant": claimant, "busy": 1}]));
     let distributors = engine.client.get("distributor").await.expect("read")["distributors"].clone();
     let expected = json!([{
         "name": "cleanup_jobs", "election": "cleanup_jobs", "schedule": null, "leader": "old-machine",
@@ -77,21 +82,60 @@ async fn foreign_peers_are_shown_by_what_they_leave() {
 }
 
 #[tokio::test]
+async fn the_ledger_says_who_has_a_claim_on_the_entry() {
+    let engine = InProcess::new().await;
+    let id = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
+    let claim_told = async || engine.client.operation(&id, "ledger").await.expect("read").get("claim").cloned();
+    assert_eq!(claim_told().await, Some(Value::Null));
+    let session = engine.coordinator.connect().await.expect("connected");
+    let claimant = "e".repeat(32);
+    let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await.expect("opened");
+    let claim = queue.take().await.expect("claimed");
+    let mut expected = json!({"claimant": claimant, "zxid": claim.zxid(), "executor": null, "host": null});
+    assert_eq!(claim_told().await, Some(expected.clone()));
+    make_path(&*session, nodes::EXECUTORS).await.expect("made");
+    let registered = json!({
+        "name": "Kenny", "process": {"host": "node-7", "id": 5, "version": "0"}, "slots": 1, "actions": [],
+        "begun": "2026-11-24T10:00:00Z",
+    });
+    let node = format!("{}/{claimant}", nodes::EXECUTORS);
+    create(&*session, &node, &registered.to_string(), Mode::Ephemeral).await;
+    expected["executor"] = json!("Kenny");
+    expected["host"] = json!("node-7");
+    assert_eq!(claim_told().await, Some(expected));
+    assert_eq!(engine.client.get("executor").await.expect("read")["foreign"], json!([]));
+    // a claim without a name that could be looked up
+    claim.consume().await.expect("consumed");
+    let other = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
+    let entry = engine.client.operation(&other, "ledger").await.expect("read")["entry"].clone();
+    let taken = entry.as_str().expect("text").replace(nodes::ENTRIES, nodes::TAKEN);
+    create(&*session, &taken, "../../job/entries", Mode::Ephemeral).await;
+    let told = engine.client.operation(&other, "ledger").await.expect("read")["claim"].clone();
+    assert_eq!((&told["claimant"], &told["executor"]), (&json!("../../job/entries"), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
     const WAITING: u64 = 100_000;
     const CLAIMED: u64 = 1_500;
-    let engine = InProcess::new().await;
+    let site = Arc::new(Site::default());
+    let (_server, client) = site.server(Arc::new(MemoryStore::default())).await;
     let name = |priority: u64, number: u64| format!("entry-{priority:03}-{number:010}");
     // Entries whose data nobody could read as a job: what waits is told by its name.
     let entries = (0..WAITING + CLAIMED).map(|number| (name(number % 4, number), b"no job".to_vec()));
-    engine.coordinator.restore(nodes::ENTRIES, entries.collect()).expect("restored");
-    let session: Arc<dyn Session> = engine.coordinator.connect().await.expect("connected");
+    site.tree().restore(nodes::ENTRIES, entries.collect()).expect("restored");
+    let session: Arc<dyn Session> = site.tree().connect().await.expect("connected");
     make_path(&*session, nodes::TAKEN).await.expect("made");
     let newest_first = (WAITING..WAITING + CLAIMED).rev();
     for number in newest_first.clone() {
         create(&*session, &format!("{}/{}", nodes::TAKEN, name(number % 4, number)), "someone", Mode::Ephemeral).await;
     }
-    let seen = engine.client.get("queue").await.expect("read");
+    client.login().await.expect("logged in");
+    site.faults().read.store(0, Ordering::SeqCst);
+    let seen = client.get("queue").await.expect("read");
+    let read = site.faults().read.load(Ordering::SeqCst);
+    let most = usize::try_from(CLAIMED).expect("a small number") + MOST_TOLD;
+    assert!(read <= most, "{read} nodes were read, claims and the entries that are told are {most}");
     let waiting = &seen["waiting"];
     assert_eq!(waiting["count"], WAITING);
     let expected: Vec<Value> = (0..4).map(|priority| json!({"priority": priority, "count": WAITING / 4})).collect();

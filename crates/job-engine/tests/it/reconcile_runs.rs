@@ -32,7 +32,7 @@ struct World {
 }
 
 fn options() -> Options {
-    Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS }
+    Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true }
 }
 
 impl World {

@@ -199,7 +199,8 @@ impl World {
         insert_session(&store, "jane", "USER ANON", &USERS_TOKEN).await;
         let coordinator = Embedded::new();
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
-        let options = Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+        let options =
+            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
         let server = Server::start(store.clone(), shared, Clock::starting_at(start), options).await;
         let server = server.expect("the server starts");

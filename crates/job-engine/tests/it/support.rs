@@ -65,7 +65,8 @@ impl InProcess {
     /// Over a store that may have been used before, as at a new start of `up`.
     pub async fn over(store: Arc<dyn Store>) -> Self {
         let coordinator = Embedded::new();
-        let options = Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS };
+        let options =
+            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
         let server = Server::start(store.clone(), shared, Clock::system(), options).await.expect("the server starts");
         let transport = server.transport();

@@ -37,6 +37,8 @@ pub enum Fault {
     TwoServers,
     /// The coordinator forgot everything.
     WipedCoordinator,
+    /// An empty coordinator took its place, and the servers went on.
+    ReplacedCoordinator,
     /// The time of day was set forward or back.
     ClockJump,
     /// The store refused.
@@ -47,7 +49,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault that the seeds together have to inject.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LostRequest,
         Self::LostAnswer,
         Self::LateRequest,
@@ -61,6 +63,7 @@ impl Fault {
         Self::Stopped,
         Self::TwoServers,
         Self::WipedCoordinator,
+        Self::ReplacedCoordinator,
         Self::ClockJump,
         Self::StoreError,
         Self::SlowStore,
@@ -80,6 +83,8 @@ pub enum Event {
     Suspend { process: String, length: Duration, expires: bool },
     /// The coordinator forgets everything, and the servers start again.
     Wipe,
+    /// The coordinator forgets everything, and the servers go on.
+    Replace,
     /// Seconds, forward or back.
     JumpClock(i64),
     /// Each request to the store takes up to 3 s for so long.
@@ -146,7 +151,8 @@ impl Plan {
             })
             .collect();
         events.sort_by_key(|(time, _)| *time);
-        let marks_in_nodes = site != Site::Up && !events.iter().any(|(_, event)| matches!(event, Event::Wipe));
+        let marks_in_nodes =
+            site != Site::Up && !events.iter().any(|(_, event)| matches!(event, Event::Wipe | Event::Replace));
         let jobs = if broken == Broken::NoWork { 0 } else { chance.random_range(12..30) };
         let mut plan = Self { site, marks_in_nodes, weather, events, storm, jobs };
         if broken == Broken::FairWeather {
@@ -189,7 +195,7 @@ fn event(chance: &mut StdRng, site: Site) -> Event {
     let names = processes(site);
     let process = names[chance.random_range(0..names.len())].clone();
     let seconds = |chance: &mut StdRng, most: u64| Duration::from_millis(10 * chance.random_range(10..most * 100));
-    let kinds = if site == Site::Up { 5 } else { 11 };
+    let kinds = if site == Site::Up { 5 } else { 12 };
     match chance.random_range(0..kinds) {
         0 => Event::JumpClock(chance.random_range(-200..600)),
         1 => Event::SlowStore(seconds(chance, 40)),
@@ -199,6 +205,7 @@ fn event(chance: &mut StdRng, site: Site) -> Event {
         6 => Event::Expire { process },
         7 | 8 => Event::Suspend { process, length: seconds(chance, 20), expires: false },
         9 => Event::Suspend { process, length: seconds(chance, 20), expires: true },
+        10 => Event::Replace,
         _ => Event::Wipe,
     }
 }

@@ -121,7 +121,8 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     }
     let store: Arc<dyn Store> = Arc::new(SeenStore::new(world.clone(), life.clone()));
     let coordinator = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
-    let options = server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS };
+    let coordinator_forgets = world.plan.site == Site::Up;
+    let options = server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS, coordinator_forgets };
     let started = Server::start(store, coordinator, world.clock.clone(), options);
     let started = alone_while_starting(life, started).await;
     life.starting.store(false, Ordering::Relaxed);

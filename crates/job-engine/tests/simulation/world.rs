@@ -247,10 +247,15 @@ impl World {
         }
     }
 
-    /// An empty tree without sessions.
+    /// An empty tree without sessions, which whoever starts next has to rebuild.
     pub fn wipe(&self) {
-        *lock(&self.coordinator) = Embedded::new();
+        self.replace();
         self.wiped.store(true, Ordering::Relaxed);
+    }
+
+    /// An empty tree without sessions.
+    fn replace(&self) {
+        *lock(&self.coordinator) = Embedded::new();
         let names: Vec<String> = lock(&self.sessions).iter().map(|known| known.name.clone()).collect();
         self.board().tree_wiped();
         for name in &names {
@@ -308,6 +313,10 @@ impl World {
                 for server in &servers {
                     server.life.kill();
                 }
+            }
+            Event::Replace => {
+                self.inject(Fault::ReplacedCoordinator, "world", "the servers go on");
+                self.replace();
             }
             Event::JumpClock(seconds) => {
                 self.inject(Fault::ClockJump, "world", &format!("by {seconds} s"));

@@ -15,7 +15,9 @@ use super::{parse_id, text};
 use crate::cli::example;
 use crate::cli::patience::asking;
 use crate::clock::Clock;
+use crate::server::jobs::CLAIM;
 use crate::server::ledger::{Attempt, Ledger, Outcome};
+use crate::server::overview::Holder;
 
 /// What a reader looks for first; the other attributes follow as the document has them.
 const FIRST_ATTRIBUTES: [&str; 10] = [
@@ -63,8 +65,9 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     match ledger {
         Err(reason) => parts.push(reason.to_owned()),
         Ok(ledger) => {
+            let claim = ledger.get(CLAIM).map(claimed).transpose().context("cannot understand the claim")?;
             let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
-            parts.push(render_ledger(&ledger, now, screen));
+            parts.push(render_ledger(&ledger, claim, now, screen));
         }
     }
     terminal::print(&parts.join("\n\n"))?;
@@ -152,21 +155,24 @@ fn readable_acl(acl: &Document) -> Option<String> {
     Some(parts.join(", "))
 }
 
-fn render_ledger(ledger: &Ledger, now: Timestamp, screen: Screen) -> String {
+/// `claim` is who holds the entry, if the server says so.
+fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen: Screen) -> String {
     let nothing = || "none".to_owned();
     let held = match ledger.attempts.last().filter(|attempt| attempt.outcome.is_none()) {
         Some(attempt) => format!("{}, for {}", one_line(&attempt.executor), age(attempt.begun, now)),
         None => "nobody".to_owned(),
     };
-    let pairs = [
+    let mut pairs = vec![
         ("entry", ledger.entry.as_deref().map_or_else(nothing, one_line)),
         ("lease", ledger.lease.map_or_else(nothing, |lease| lease.to_string())),
         ("held by", held),
-        ("lost attempts", ledger.lost.to_string()),
-        ("refused writes", ledger.refused_total.to_string()),
     ];
+    pairs.extend(claim.map(|claim| ("claim", claim)));
+    pairs.push(("lost attempts", ledger.lost.to_string()));
+    pairs.push(("refused writes", ledger.refused_total.to_string()));
     let mut parts = vec![screen.bold("ledger")];
-    parts.extend(aligned(&pairs.map(|(name, value)| (name.to_owned(), value)), screen));
+    let pairs: Vec<(String, String)> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    parts.extend(aligned(&pairs, screen));
     if !ledger.attempts.is_empty() {
         parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
     }
@@ -175,6 +181,18 @@ fn render_ledger(ledger: &Ledger, now: Timestamp, screen: Screen) -> String {
         parts.extend([String::new(), screen.bold(title), refused_table(ledger, screen)]);
     }
     parts.join("\n")
+}
+
+/// Who has a claim on the entry in the coordinator.
+fn claimed(claim: &Value) -> serde_json::Result<String> {
+    let holder: Option<Holder> = serde_json::from_value(claim.clone())?;
+    Ok(match holder {
+        None => "none".to_owned(),
+        Some(Holder { executor: Some(executor), host: Some(host), .. }) => {
+            format!("{} on {}", one_line(&executor), one_line(&host))
+        }
+        Some(Holder { claimant, .. }) => format!("foreign {}", one_line(&claimant)),
+    })
 }
 
 fn attempts_table(attempts: &[Attempt], screen: Screen) -> String {

@@ -101,7 +101,10 @@ ledger
   held by         nobody
   lost attempts   0
   refused writes  0";
-    assert_eq!(render_ledger(&Ledger::default(), now(), PLAIN_80), expected);
+    assert_eq!(render_ledger(&Ledger::default(), None, now(), PLAIN_80), expected);
+    let claim = claimed(&Value::Null).ok();
+    let shown = render_ledger(&Ledger::default(), claim, now(), PLAIN_80);
+    assert_eq!(shown, expected.replace("  lost attempts", "  claim           none\n  lost attempts"));
 }
 
 #[test]
@@ -129,6 +132,7 @@ ledger
   entry           /job/entries/entry-999-0000000001
   lease           1.99
   held by         host-b, for 11s
+  claim           host-b on machine-b
   lost attempts   1
   refused writes  31
 
@@ -143,13 +147,16 @@ last writes that were refused because a later claim has the job
   TIME                  LEASE  EXECUTOR  WISH
   2026-11-24T11:59:50Z  1.7    host-a    no change of state
   2026-11-24T11:59:50Z  1.7    host-a    SUCCESS";
-    assert_eq!(render_ledger(&ledger, now(), PLAIN_80), expected);
+    let mut claim = json!({"claimant": "0123456789abcdef", "zxid": 99, "executor": "host-b", "host": "machine-b"});
+    assert_eq!(render_ledger(&ledger, claimed(&claim).ok(), now(), PLAIN_80), expected);
+    claim["executor"] = Value::Null;
+    assert_eq!(claimed(&claim).ok().as_deref(), Some("foreign 0123456789abcdef"));
 }
 
 #[test]
 fn a_job_whose_last_attempt_ended_is_held_by_nobody() {
     let attempts = vec![attempt(7, "host-a", Some(("2026-11-24T11:59:49Z", Outcome::Finished)))];
-    let shown = render_ledger(&Ledger { attempts, ..Ledger::default() }, now(), PLAIN_80);
+    let shown = render_ledger(&Ledger { attempts, ..Ledger::default() }, None, now(), PLAIN_80);
     assert!(shown.contains("held by         nobody"), "{shown}");
     assert!(shown.ends_with("finished"), "{shown}");
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
+use slipstream_cimi::{Document, Lease};
 
 pub(super) use self::aggregations::asked;
 use self::aggregations::{
@@ -313,17 +313,17 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
 }
 
 fn unfinished(id: &str, entry: Option<&str>) -> Unfinished {
-    Unfinished { id: id.to_owned(), entry: entry.map(str::to_owned) }
+    Unfinished { id: id.to_owned(), entry: entry.map(str::to_owned), lease: None }
 }
 
 async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>) {
     let rows = [
         ("job/7", json!({"state": "QUEUED"}), json!({"entry": "/job/entries/entry-007-0000000001"})),
         ("job/1", json!({"state": "STOPPING"}), json!({"entry": "x"})),
-        ("job/5", json!({"state": "QUEUED"}), json!({"attempts": []})),
-        ("job/3", json!({"state": "RUNNING"}), json!({"entry": 5})),
+        ("job/5", json!({"state": "QUEUED"}), json!({"attempts": [], "lease": {"generation": 7, "zxid": 42}})),
+        ("job/3", json!({"state": "RUNNING"}), json!({"entry": 5, "lease": "7.42"})),
         ("job/2", json!({"state": "QUEUED"}), json!(null)),
-        ("job/4", json!({"state": "SUCCESS"}), json!({"entry": "x"})),
+        ("job/4", json!({"state": "SUCCESS"}), json!({"entry": "x", "lease": {"generation": 7, "zxid": 99}})),
         ("job/6", json!({"state": "FAILED"}), json!(null)),
         ("job/8", json!({"state": "STOPPED"}), json!({"entry": "x"})),
         ("job/9", json!({"state": "queued"}), json!({"entry": "x"})),
@@ -339,7 +339,7 @@ async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>
         unfinished("job/1", Some("x")),
         unfinished("job/2", None),
         unfinished("job/3", None),
-        unfinished("job/5", None),
+        Unfinished { lease: Some(Lease { generation: 7, zxid: 42 }), ..unfinished("job/5", None) },
         unfinished("job/7", Some("/job/entries/entry-007-0000000001")),
     ];
     assert_eq!(store.unfinished(None, 10).await.unwrap(), expected);
@@ -365,6 +365,13 @@ async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
     assert_eq!(change("SUCCESS", Some("b")).await, []);
     assert_eq!(change("STOPPING", Some("b")).await, [unfinished("job/1", Some("b"))]);
     assert_eq!(change("STOPPING", None).await, [unfinished("job/1", None)]);
+    for lease in [Some(Lease { generation: 2, zxid: 5 }), Some(Lease { generation: 2, zxid: 50 }), None] {
+        let mut changed = store.get("job/1").await.unwrap().unwrap();
+        changed.ledger = json!({ "lease": lease });
+        store.replace(changed).await.unwrap();
+        let expected = Unfinished { lease, ..unfinished("job/1", None) };
+        assert_eq!(store.unfinished(None, 10).await.unwrap(), [expected]);
+    }
     let revision = store.get("job/1").await.unwrap().unwrap().revision;
     store.remove("job/1", revision).await.unwrap();
     assert_eq!(store.unfinished(None, 10).await.unwrap(), []);

@@ -82,7 +82,11 @@ impl Store for MemoryStore {
     async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
         let records = self.records();
         let is_next = |record: &&Record| after.is_none_or(|after| *record.id > *after) && is_unfinished_job(record);
-        let told = |record: &Record| Unfinished { id: record.id.clone(), entry: record.entry().map(str::to_owned) };
+        let told = |record: &Record| Unfinished {
+            id: record.id.clone(),
+            entry: record.entry().map(str::to_owned),
+            lease: record.lease(),
+        };
         Ok(records.values().filter(is_next).take(saturating(limit)).map(told).collect())
     }
 

@@ -12,10 +12,11 @@ mod conformance;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
-use slipstream_cimi::{Document, State};
+use slipstream_cimi::{Document, Lease, State};
 
 use self::aggregate::AggregationError;
 use super::access::Principal;
@@ -40,6 +41,8 @@ pub struct Unfinished {
     pub id: String,
     /// The path of the entry that its ledger records.
     pub entry: Option<String>,
+    /// The highest lease that its ledger has seen.
+    pub lease: Option<Lease>,
 }
 
 /// What a search asks of the store.
@@ -157,6 +160,12 @@ impl Record {
     #[must_use]
     pub fn entry(&self) -> Option<&str> {
         self.ledger.get("entry").and_then(Value::as_str)
+    }
+
+    /// The highest lease that was seen of it, if it is a job.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.ledger.get("lease").and_then(|lease| Lease::deserialize(lease).ok())
     }
 }
 

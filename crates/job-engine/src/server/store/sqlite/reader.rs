@@ -83,7 +83,11 @@ impl Reader {
     pub fn unfinished(&self, after: &str, limit: u64) -> rusqlite::Result<Vec<Unfinished>> {
         let mut statement = self.connection.prepare_cached(&unfinished())?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let told = |row: &Row<'_>| Ok(Unfinished { id: row.get(0)?, entry: row.get(1)? });
+        let told = |row: &Row<'_>| {
+            let lease: Option<String> = row.get(2)?;
+            let lease = lease.and_then(|lease| lease.parse().ok());
+            Ok(Unfinished { id: row.get(0)?, entry: row.get(1)?, lease })
+        };
         statement.query_map(params![JOB.name, after, limit], told)?.collect()
     }
 
@@ -168,7 +172,7 @@ impl Reader {
 /// A search for each state, each in order of id, merged.
 pub(super) fn unfinished() -> String {
     let of = |state: State| {
-        format!("SELECT id, entry FROM resource WHERE type = ?1 AND state = '{}' AND id > ?2", state.as_str())
+        format!("SELECT id, entry, lease FROM resource WHERE type = ?1 AND state = '{}' AND id > ?2", state.as_str())
     };
     let searches: Vec<String> = State::ALL.into_iter().filter(|state| !state.is_final()).map(of).collect();
     format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))

@@ -9,7 +9,7 @@ use super::OpenError;
 use super::failure::open_failure;
 
 /// The version that this program writes, kept as `user_version`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// How long to wait for another process, such as a backup, that holds the file locked.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection.
@@ -20,9 +20,9 @@ const PREPARED: usize = 64;
 /// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
 /// times newest first, as they are asked for.
 ///
-/// `entry` is what the ledger records of a job that is not final, and NULL once it is, so that of a million finished
-/// jobs none takes room for it. It lies in the index of states, where a walk through all that is not final finds it
-/// without looking at a document.
+/// `entry` and `lease` are what the ledger has of a job that is not final, and NULL once it is, so that of a million
+/// finished jobs none takes room for them. They lie in the index of states, where a walk through all that is not final
+/// finds them without looking at a document.
 ///
 /// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
 /// all, another number an audience (see `audience`), a text an owner. The writer keeps it (see `tally`), once for all
@@ -47,11 +47,12 @@ const SCHEMA: &str = "
         owner TEXT,
         audience INTEGER,
         entry TEXT,
+        lease TEXT,
         PRIMARY KEY (type, id)
     ) STRICT;
     CREATE INDEX resource_by_created ON resource (type, created DESC, id);
     CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
-    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry);
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
     CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
     CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
     CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
@@ -99,6 +100,15 @@ const SCHEMA: &str = "
     END;
 ";
 
+/// From the version before, which had no `lease`.
+const FROM_1: &str = "
+    ALTER TABLE resource ADD COLUMN lease TEXT;
+    UPDATE resource SET lease = (ledger ->> '$.lease.generation') || '.' || (ledger ->> '$.lease.zxid')
+        WHERE type = 'job' AND state IN ('QUEUED', 'RUNNING', 'STOPPING') AND ledger IS NOT NULL;
+    DROP INDEX resource_by_state_and_id;
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
+";
+
 /// The connection that writes; makes the table in a new file. Looks at nothing but the header and the schema, so that
 /// opening does not take longer with more documents.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
@@ -131,7 +141,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> 
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     match found {
-        VERSION => Ok(()),
+        1..=VERSION => Ok(()),
         0 if tables == 0 => Ok(()),
         _ if found > VERSION => Err(OpenError::Newer { path: path.to_owned(), found }),
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
@@ -151,9 +161,11 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    Ok(())
+    let changes = match version {
+        0 => SCHEMA,
+        1 => FROM_1,
+        _ => return Ok(()),
+    };
+    transaction.execute_batch(changes)?;
+    transaction.pragma_update(None, "user_version", VERSION)
 }

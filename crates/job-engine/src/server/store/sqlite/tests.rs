@@ -9,7 +9,7 @@ use std::sync::mpsc as blocking;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use slipstream_cimi::query::Order;
-use slipstream_cimi::{Client, Credentials};
+use slipstream_cimi::{Client, Credentials, Lease};
 use slipstream_coordination::Embedded;
 use tempfile::TempDir;
 
@@ -230,7 +230,7 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
 async fn a_full_disk_is_507_for_a_client_and_the_server_goes_on() {
     let (_folder, _, store) = new_store();
     let store = Arc::new(store);
-    let options = Options { password: "secret".into(), max_attempts: 5 };
+    let options = Options { password: "secret".into(), max_attempts: 5, coordinator_forgets: true };
     let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().unwrap());
     let server = Server::start(store.clone(), Arc::new(Embedded::new()), clock, options).await.unwrap();
     let credentials = Credentials { username: "super".to_owned(), password: "secret".into() };
@@ -269,10 +269,41 @@ async fn a_newer_version_is_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
     let before = fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error}");
     assert!(error.to_string().contains("run the program that wrote it"), "{error}");
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_goes_on_with_the_leases_that_it_has() {
+    let (_folder, path, store) = new_store();
+    let lease = json!({"entry": "x", "lease": {"generation": 7, "zxid": 42}});
+    for (id, state, ledger) in [
+        ("job/1", "RUNNING", &lease),
+        ("job/2", "QUEUED", &json!({"entry": "y"})),
+        ("job/3", "QUEUED", &json!(null)),
+        ("job/4", "SUCCESS", &lease),
+    ] {
+        store.insert(Record { ledger: ledger.clone(), ..record(id, &json!({ "state": state })) }).await.unwrap();
+    }
+    let expected = store.unfinished(None, 10).await.unwrap();
+    assert_eq!(expected[0].lease, Some(Lease { generation: 7, zxid: 42 }));
+    store.close().unwrap();
+    let before = "
+        DROP INDEX resource_by_state_and_id;
+        ALTER TABLE resource DROP COLUMN lease;
+        CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry);
+        PRAGMA user_version = 1;
+    ";
+    Connection::open(&path).unwrap().execute_batch(before).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected);
+    let ended = Record { revision: 1, ..record("job/1", &json!({"state": "SUCCESS"})) };
+    store.replace(ended).await.unwrap();
+    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected[1..]);
+    store.close().unwrap();
+    drop(SqliteStore::open(&path).unwrap());
 }
 
 #[test]

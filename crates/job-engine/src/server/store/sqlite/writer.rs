@@ -32,6 +32,8 @@ pub(super) struct Row {
     viewers: Option<String>,
     /// The recorded entry of a job that is not final.
     entry: Option<String>,
+    /// Its lease.
+    lease: Option<String>,
 }
 
 impl Row {
@@ -46,14 +48,26 @@ impl Row {
         values.next();
         let columns = Column::STORED.map(|_| values.next().expect("the others follow in this order"));
         let [state, ..] = &columns;
-        let entry = match state {
-            SqlValue::Text(state) if is_unfinished(state) => record.entry().map(str::to_owned),
-            _ => None,
+        let (entry, lease) = match state {
+            SqlValue::Text(state) if is_unfinished(state) => {
+                (record.entry().map(str::to_owned), record.lease().map(|lease| lease.to_string()))
+            }
+            _ => (None, None),
         };
         let document = serde_json::to_string(&*record.document)?;
         let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
         let viewers = audience::stored(&viewers(&record.document));
-        Ok(Self { id: record.id, revision: record.revision, document, ledger, irregular, columns, viewers, entry })
+        Ok(Self {
+            id: record.id,
+            revision: record.revision,
+            document,
+            ledger,
+            irregular,
+            columns,
+            viewers,
+            entry,
+            lease,
+        })
     }
 }
 
@@ -173,13 +187,14 @@ fn insert(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Re
     if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
         return Ok(false);
     }
-    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, state, action, \
-               target, parent, created, updated, priority, owner) \
-               VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, lease, state, \
+               action, target, parent, created, updated, priority, owner) \
+               VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                ON CONFLICT DO NOTHING";
     let kind = kind_of(&row.id);
     let audience = audience_of(connection, row)?;
-    let first: [&dyn ToSql; 7] = [&kind, &row.id, &row.document, &row.ledger, &row.irregular, &audience, &row.entry];
+    let Row { id, document, ledger, irregular, entry, lease, .. } = row;
+    let first: [&dyn ToSql; 8] = [&kind, id, document, ledger, irregular, &audience, entry, lease];
     let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
     let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
     if inserted {
@@ -208,6 +223,9 @@ fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::R
     }
     if stored.entry != row.entry {
         set("entry", &row.entry);
+    }
+    if stored.lease != row.lease {
+        set("lease", &row.lease);
     }
     for ((column, before), value) in Column::STORED.into_iter().zip(&stored.columns).zip(&row.columns) {
         if before != value {
@@ -244,21 +262,23 @@ struct Stored {
     irregular: i64,
     audience: Option<i64>,
     entry: Option<String>,
+    lease: Option<String>,
     columns: [SqlValue; Column::STORED.len()],
 }
 
 impl Stored {
     fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT rowid, revision, irregular, audience, entry, state, action, target, parent, created, \
-                   updated, priority, owner FROM resource WHERE type = ? AND id = ?";
+        let sql = "SELECT rowid, revision, irregular, audience, entry, lease, state, action, target, parent, \
+                   created, updated, priority, owner FROM resource WHERE type = ? AND id = ?";
         let mut statement = connection.prepare_cached(sql)?;
         let found = statement.query_row([kind_of(id), id], |row| {
             let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
             for (index, column) in columns.iter_mut().enumerate() {
-                *column = row.get(5 + index)?;
+                *column = row.get(6 + index)?;
             }
             let [rowid, revision, irregular] = [row.get(0)?, row.get(1)?, row.get(2)?];
-            Ok(Self { rowid, revision, irregular, audience: row.get(3)?, entry: row.get(4)?, columns })
+            let (audience, entry, lease) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok(Self { rowid, revision, irregular, audience, entry, lease, columns })
         });
         found.optional()
     }

@@ -1,0 +1,113 @@
+//! [`Puts`]: puts what many requests add at the same time in few transactions (decision 10). What comes while as many
+//! transactions are under way as may be waits, and shares the next one; on an idle server nothing waits.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use slipstream_coordination::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::link::{Connection, Link};
+use super::{EntriesError, LIMIT};
+
+/// Most entries in one transaction.
+const MOST_TOGETHER: usize = 100;
+/// Most transactions under way. A session carries them out in the order in which they are sent.
+const MOST_UNDER_WAY: usize = 4;
+/// Most entries that wait for a transaction; more callers wait for these.
+const MOST_WAITING: usize = 4_096;
+
+/// An entry to be put.
+struct Put {
+    id: String,
+    priority: u16,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<String, EntriesError>>,
+}
+
+/// Puts entries for as long as it lives.
+pub(super) struct Puts {
+    waiting: mpsc::Sender<Put>,
+    _worker: AbortOnDropHandle<()>,
+}
+
+impl Puts {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        let (waiting, puts) = mpsc::channel(MOST_WAITING);
+        Self { waiting, _worker: AbortOnDropHandle::new(tokio::spawn(work(link, puts))) }
+    }
+
+    /// Puts these in their order, and answers for each.
+    pub(super) async fn put_all(&self, mut jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        while !jobs.is_empty() {
+            let together: Vec<_> = jobs.drain(..jobs.len().min(MOST_TOGETHER)).collect();
+            let places = self.waiting.reserve_many(together.len()).await.into_iter().flatten();
+            let puts = together.into_iter().map(|(id, priority)| {
+                let (answer, answered) = oneshot::channel();
+                answers.push(answered);
+                Put { id, priority, deadline: Instant::now() + LIMIT, answer }
+            });
+            // the worker ends by a panic alone: then nothing is sent, and each answer says so
+            puts.collect::<Vec<_>>().into_iter().zip(places).for_each(|(put, place)| place.send(put));
+        }
+        let ended = |_| Err(EntriesError::Coordination(Error::Expired));
+        join_all(answers).await.into_iter().map(|answer| answer.unwrap_or_else(ended)).collect()
+    }
+}
+
+/// Each transaction is begun before the next one is thought of, so that entries come in the order of the puts.
+async fn work(link: Arc<Link>, mut waiting: mpsc::Receiver<Put>) {
+    let mut under_way = FuturesUnordered::new();
+    let mut puts = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = under_way.next() => {}
+            received = waiting.recv_many(&mut puts, MOST_TOGETHER), if under_way.len() < MOST_UNDER_WAY => {
+                if received == 0 {
+                    return;
+                }
+                let puts = std::mem::take(&mut puts);
+                match within(&puts, link.connection()).await {
+                    Ok(connection) => under_way.push(carry_out(connection, puts)),
+                    Err(error) => puts.into_iter().for_each(|put| put.tell(Err(error.clone()))),
+                }
+            }
+        }
+    }
+}
+
+/// A transaction that the coordinator refuses is settled entry by entry. One whose answer is lost is not: it may have
+/// been carried out, and what is not there is put by the reconciler.
+async fn carry_out(connection: Connection, puts: Vec<Put>) {
+    let values: Vec<(&str, u16)> = puts.iter().map(|put| (put.id.as_str(), put.priority)).collect();
+    match within(&puts, connection.queue.put_all(&values)).await {
+        Ok(paths) => puts.into_iter().zip(paths).for_each(|(put, path)| put.tell(Ok(path))),
+        Err(EntriesError::Coordination(Error::Refused { .. })) if puts.len() > 1 => {
+            for put in puts {
+                let alone = connection.queue.put(put.id.as_bytes(), put.priority);
+                let answer = within(std::slice::from_ref(&put), alone).await;
+                put.tell(answer);
+            }
+        }
+        Err(error) => puts.into_iter().for_each(|put| put.tell(Err(error.clone()))),
+    }
+}
+
+/// Waits no longer than the one of them may that has waited for longest.
+async fn within<T>(puts: &[Put], work: impl Future<Output = Result<T, Error>>) -> Result<T, EntriesError> {
+    let deadline = puts.iter().map(|put| put.deadline).min().unwrap_or_else(Instant::now);
+    Ok(timeout_at(deadline, work).await.map_err(|_| EntriesError::Slow(LIMIT))??)
+}
+
+impl Put {
+    fn tell(self, answer: Result<String, EntriesError>) {
+        // who asked may have gone
+        drop(self.answer.send(answer));
+    }
+}

@@ -1,0 +1,161 @@
+//! [`Listing`]: the entries that there are, and which of them jobs record. [`walk`] holds the jobs against it.
+
+use std::collections::HashSet;
+
+use slipstream_cimi::Lease;
+use slipstream_coordination::queue::EntryName;
+
+use super::PAGE;
+use crate::nodes;
+use crate::server::store::{Store, StoreError, Unfinished};
+
+/// Names from one listing, and which of them a job records. Nine bytes for each.
+pub(super) struct Listing {
+    /// In order.
+    names: Vec<EntryName>,
+    recorded: Vec<bool>,
+}
+
+/// Whether the entry that a job records is there.
+#[derive(Debug, PartialEq, Eq)]
+enum Recorded {
+    Missing,
+    There,
+    /// And another job records it, too: at most one of the two is right.
+    Twice,
+}
+
+/// What a walk through all jobs that are not final has found.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Jobs whose entry is not there, or may be another job's.
+    pub(super) missing: Vec<Unfinished>,
+    /// The highest lease of any job.
+    pub(super) highest: Option<Lease>,
+}
+
+impl Listing {
+    /// Of these names, which are in order.
+    pub(super) fn new(names: Vec<EntryName>) -> Self {
+        Self { recorded: vec![false; names.len()], names }
+    }
+
+    pub(super) fn contains(&self, name: EntryName) -> bool {
+        self.names.binary_search(&name).is_ok()
+    }
+
+    /// Those that no job records, in order.
+    pub(super) fn unrecorded(&self) -> impl Iterator<Item = EntryName> {
+        self.names.iter().zip(&self.recorded).filter(|(_, recorded)| !**recorded).map(|(name, _)| *name)
+    }
+
+    /// A job records this.
+    fn record(&mut self, name: Option<EntryName>) -> Recorded {
+        let Some(index) = name.and_then(|name| self.names.binary_search(&name).ok()) else { return Recorded::Missing };
+        if std::mem::replace(&mut self.recorded[index], true) { Recorded::Twice } else { Recorded::There }
+    }
+}
+
+/// Walks through all jobs that are not final, in order of id, and answers the first `most` whose entry is missing.
+pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) -> Result<Walk, StoreError> {
+    let mut found = Walk::default();
+    let mut contested = HashSet::new();
+    each_unfinished(store, |job| {
+        found.highest = found.highest.max(job.lease);
+        let name = job.entry.as_deref().and_then(nodes::entry_name);
+        let recorded = listing.record(name);
+        if recorded == Recorded::There || found.missing.len() >= most {
+            return;
+        }
+        contested.extend(name.filter(|_| recorded == Recorded::Twice));
+        found.missing.push(job);
+    })
+    .await?;
+    if contested.is_empty() {
+        return Ok(found);
+    }
+    // after a coordinator was wiped, a new entry may have the name of one that was lost: whose it is, its data tell
+    let known: HashSet<String> = found.missing.iter().map(|job| job.id.clone()).collect();
+    each_unfinished(store, |job| {
+        let name = job.entry.as_deref().and_then(nodes::entry_name);
+        if name.is_some_and(|name| contested.contains(&name)) && !known.contains(&job.id) {
+            found.missing.push(job);
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+/// All jobs that are not final, in order of id, page by page.
+pub(in crate::server) async fn each_unfinished(
+    store: &dyn Store,
+    mut see: impl FnMut(Unfinished),
+) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.unfinished(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        page.into_iter().for_each(&mut see);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::server::store::Record;
+    use crate::server::store::memory::MemoryStore;
+
+    fn entry(number: u32) -> String {
+        format!("{}/entry-999-{number:010}", nodes::ENTRIES)
+    }
+
+    async fn store(jobs: &[(&str, Option<u32>, i64)]) -> MemoryStore {
+        let store = MemoryStore::default();
+        for (id, number, zxid) in jobs {
+            let lease = json!({"generation": 1, "zxid": zxid});
+            let ledger = json!({ "entry": number.map(entry), "lease": lease });
+            let document = json!({"id": id, "state": "QUEUED"}).as_object().cloned().unwrap();
+            let record = Record { id: (*id).to_owned(), revision: 0, document: document.into(), ledger };
+            store.insert(record).await.unwrap();
+        }
+        store
+    }
+
+    fn listing(numbers: &[u32]) -> Listing {
+        Listing::new(numbers.iter().filter_map(|number| nodes::entry_name(&entry(*number))).collect())
+    }
+
+    async fn missing(store: &MemoryStore, listing: &mut Listing, most: usize) -> Vec<String> {
+        let found = walk(store, listing, most).await.unwrap();
+        found.missing.into_iter().map(|job| job.id).collect()
+    }
+
+    #[tokio::test]
+    async fn whose_entry_is_missing_is_told_and_the_others_are_marked() {
+        let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 9), ("job/c", None, 5)]).await;
+        let mut one = listing(&[1, 3]);
+        assert_eq!(missing(&store, &mut one, 10).await, ["job/b", "job/c"]);
+        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(3)]);
+        let highest = walk(&store, &mut listing(&[]), 10).await.unwrap().highest;
+        assert_eq!(highest, Some(Lease { generation: 1, zxid: 9 }));
+    }
+
+    /// Found by thought: a round that stopped looking at its ten thousandth job took the entries of the later ones for
+    /// nobody's, and put a second one for each job whose entry had been put without an answer.
+    #[tokio::test]
+    async fn a_walk_that_has_found_enough_looks_at_the_others_all_the_same() {
+        let store = store(&[("job/a", None, 3), ("job/b", None, 1), ("job/c", Some(7), 9)]).await;
+        let mut one = listing(&[7, 8]);
+        assert_eq!(missing(&store, &mut one, 1).await, ["job/a"]);
+        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(8)]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_two_jobs_record_has_to_be_looked_at_for_both() {
+        let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 3), ("job/c", Some(1), 3)]).await;
+        assert_eq!(missing(&store, &mut listing(&[1, 2]), 10).await, ["job/c", "job/a"]);
+    }
+}

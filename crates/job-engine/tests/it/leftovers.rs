@@ -1,0 +1,142 @@
+//! What nobody of ours has made in the node tree is reported and left alone, and disturbs nothing (decision 2).
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use slipstream_cimi::Client;
+use slipstream_coordination::LockingQueue;
+use slipstream_coordination::embedded::EmbeddedSession;
+use slipstream_coordination::session::{Mode, Operation, Session};
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::Server;
+use slipstream_job_engine::server::reconcile::Mended;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_job_engine::stop::Stop;
+
+use crate::site::Site;
+use crate::support::{document, eventually, job};
+
+struct World {
+    site: Arc<Site>,
+    store: Arc<MemoryStore>,
+    server: Server,
+    client: Client,
+    session: EmbeddedSession,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+        let (server, client) = site.server(store.clone()).await;
+        let session = site.tree().session();
+        Self { site, store, server, client, session }
+    }
+
+    async fn create(&self, path: &str, data: impl Into<Vec<u8>>, mode: Mode) {
+        self.session.commit(vec![Operation::create(path, data, mode)]).await.expect("created");
+    }
+
+    async fn entry(&self, data: impl Into<Vec<u8>>) {
+        self.create(&format!("{}/entry-500-", nodes::ENTRIES), data, Mode::PersistentSequential).await;
+    }
+
+    async fn round(&self) -> Mended {
+        self.server.reconcile_once(SignedDuration::ZERO).await.expect("a round")
+    }
+}
+
+#[tokio::test]
+async fn entries_with_garbage_and_foreign_nodes_are_left_alone_and_the_others_are_mended() {
+    let world = World::new().await;
+    let ended = world.client.add("job", &job("noop"), None).await.expect("added");
+    let lost = world.client.add("job", &job("noop"), None).await.expect("added");
+    let garbage: [&[u8]; 6] = [b"", b"\xff\xfe\x00", b"job", b"job/", b"session/1", b"job/of-somebody-else"];
+    for data in garbage {
+        world.entry(data).await;
+    }
+    for name in ["aaa", "entry-1000-0000000001", "entry-999-1", "entry--01-0000000001"] {
+        world.create(&format!("{}/{name}", nodes::ENTRIES), ended.as_bytes(), Mode::Persistent).await;
+    }
+    let entry = world.client.get(&lost).await.expect("there")["properties"]["zookeeper-path"].clone();
+    world.session.commit(vec![Operation::delete(entry.as_str().expect("text"))]).await.expect("deleted");
+    let done = document(json!({"state": "SUCCESS"}));
+    world.client.edit(&ended, &done, &[]).await.expect("ended");
+    let left = world.site.names(nodes::ENTRIES).await.len() - 1;
+    assert_eq!(world.round().await, Mended { put: 1, consumed: 1, unknown: 6, leftovers: 0 });
+    assert_eq!(world.site.names(nodes::ENTRIES).await.len(), left + 1);
+    assert!(world.site.queued().await.contains(&lost));
+    assert_eq!(world.round().await, Mended { unknown: 6, ..Mended::default() });
+}
+
+#[tokio::test]
+async fn claims_without_an_entry_are_told_in_the_second_round_and_stay() {
+    let world = World::new().await;
+    let id = world.client.add("job", &job("noop"), None).await.expect("added");
+    let queue = world.site.tree().session();
+    let queue = LockingQueue::open(Arc::new(queue), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let claim = queue.take().await.expect("taken");
+    let stale = format!("{}/entry-999-0000009999", nodes::TAKEN);
+    world.create(&stale, "a".repeat(32), Mode::Persistent).await;
+    world.create(&format!("{}/foreign", nodes::TAKEN), "?", Mode::Persistent).await;
+    assert_eq!(world.round().await, Mended::default(), "a claim may have lost its entry just now");
+    for _ in 0..2 {
+        assert_eq!(world.round().await, Mended { leftovers: 2, ..Mended::default() });
+    }
+    // the holder of a job that was stopped lets go within its time
+    world.client.operation(&id, "stop").await.expect("stopped");
+    assert_eq!(world.round().await.leftovers, 2);
+    claim.consume().await.expect("let go");
+    assert_eq!(world.round().await.leftovers, 2);
+    assert_eq!(world.site.names(nodes::TAKEN).await, ["entry-999-0000009999", "foreign"]);
+}
+
+#[tokio::test]
+async fn what_is_left_alone_is_shown_on_every_server() {
+    let world = World::new().await;
+    let (_second, other) = world.site.server(world.store.clone()).await;
+    assert_eq!(other.get("queue").await.expect("read")["left_alone"], json!(null), "no reconciler is at work");
+    for _ in 0..12 {
+        world.entry("job/of-somebody-else").await;
+    }
+    let stop = Stop::new();
+    let running = tokio::spawn({
+        let (server, stop) = (world.server.clone(), stop.clone());
+        async move { server.reconcile("one", stop).await }
+    });
+    let left_alone = eventually("the reconciler says so", async || {
+        let queue = other.get("queue").await.expect("read");
+        (queue["left_alone"]["entries"]["count"] == 12).then(|| queue["left_alone"].clone())
+    });
+    let names: Vec<String> = (0..10).map(|number| format!("entry-500-{number:010}")).collect();
+    let expected = json!({"entries": {"count": 12, "names": names}, "claims": {"count": 0, "names": []}});
+    assert_eq!(left_alone.await, expected);
+    stop.ask();
+    running.await.expect("no panic");
+    eventually("nobody says anything any more", async || {
+        (other.get("queue").await.expect("read")["left_alone"] == json!(null)).then_some(())
+    })
+    .await;
+}
+
+/// After a wipe new entries have the names of lost ones, which jobs still record.
+#[tokio::test]
+async fn an_entry_that_has_the_name_of_a_lost_one_is_nobodys_but_its_jobs() {
+    let world = World::new().await;
+    let taken = world.client.add("job", &job("noop"), None).await.expect("added");
+    world.server.settled().await;
+    let stored = world.store.get(&taken).await.expect("answers").expect("there");
+    let (mut document, ledger) = ((*stored.document).clone(), json!({"entry": stored.entry()}));
+    for id in ["job/00", "job/zz"] {
+        document.insert("id".to_owned(), json!(id));
+        let record =
+            Record { id: id.to_owned(), revision: 0, document: document.clone().into(), ledger: ledger.clone() };
+        world.store.insert(record).await.expect("stored");
+    }
+    assert_eq!(world.round().await, Mended { put: 2, ..Mended::default() });
+    let queued = world.site.queued().await;
+    assert_eq!(queued.len(), 3);
+    assert!(queued[0] == taken && queued.contains(&"job/00".to_owned()) && queued.contains(&"job/zz".to_owned()));
+    assert_eq!(world.round().await, Mended::default());
+}

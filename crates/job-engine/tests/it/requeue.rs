@@ -1,0 +1,109 @@
+//! `queue restore`: a coordinator that has lost its nodes is filled again, all at once (decisions 2 and 3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use slipstream_coordination::LockingQueue;
+use slipstream_job_engine::clock;
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::reconcile::Mended;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::store::{Record, Store};
+
+use crate::access::session_of;
+use crate::site::{START, Site};
+use crate::support::{Raw, cookie, document, eventually, job};
+
+const JOBS: u32 = 25_000;
+const STATES: [&str; 5] = ["QUEUED", "RUNNING", "STOPPING", "SUCCESS", "STOPPED"];
+
+/// Jobs just written to, of which the ids say nothing about when they were added.
+async fn fill(store: &MemoryStore, now: Timestamp) {
+    for number in 0..JOBS {
+        let mixed = number.wrapping_mul(2_654_435_761);
+        let id = format!("job/{mixed:08x}");
+        let created = now - SignedDuration::from_secs(i64::from(JOBS - number));
+        let job = json!({
+            "id": id, "state": STATES[(mixed >> 3) as usize % 5], "action": "noop", "priority": mixed % 3,
+            "created": clock::print(created), "updated": clock::print(now),
+        });
+        let ledger = json!({"entry": format!("{}/entry-000-{number:010}", nodes::ENTRIES)});
+        store.insert(Record { id, revision: 0, document: document(job).into(), ledger }).await.expect("stored");
+    }
+}
+
+#[tokio::test]
+async fn all_jobs_that_are_not_final_are_queued_once_by_priority_and_age() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    fill(&store, START.parse().expect("a time")).await;
+    let (server, client) = site.server(store.clone()).await;
+    let added = client.add("job", &job("noop"), None).await.expect("added");
+    let mut expected: Vec<(u64, u32, String)> = Vec::new();
+    for number in 0..JOBS {
+        let id = format!("job/{:08x}", number.wrapping_mul(2_654_435_761));
+        let stored = store.get(&id).await.expect("answers").expect("there").document;
+        if ["QUEUED", "RUNNING", "STOPPING"].iter().any(|state| stored["state"] == *state) {
+            expected.push((stored["priority"].as_u64().expect("a number"), number, id));
+        }
+    }
+    expected.sort();
+    assert!(expected.len() > 10_000, "more than a round would mend: {}", expected.len());
+    let answer = client.operation("queue", "restore").await.expect("restored");
+    assert_eq!(answer, document(json!({"queued": expected.len(), "generation": 2})));
+    assert_eq!(site.text(nodes::GENERATION).await.as_deref(), Some("2"));
+    let mut ids: Vec<String> = expected.into_iter().map(|(.., id)| id).collect();
+    ids.push(added);
+    assert_eq!(site.queued().await, ids);
+    let again = client.operation("queue", "restore").await.expect("restored");
+    assert_eq!(again["queued"], 0);
+    assert_eq!(server.reconcile_once(SignedDuration::ZERO).await.expect("a round"), Mended::default());
+    assert_eq!(site.queued().await, ids, "nothing twice, and each entry is recorded");
+}
+
+#[tokio::test]
+async fn a_running_server_fills_a_wiped_coordinator() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    let (server, client) = site.server(store.clone()).await;
+    let mut by_priority: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+    for number in 0..50_u16 {
+        let mut job = job("noop");
+        job.insert("priority".to_owned(), json!(number % 5));
+        let id = client.add("job", &job, None).await.expect("added");
+        by_priority.entry(number % 5).or_default().push(id);
+    }
+    site.wipe();
+    let restored = eventually("there is another session", async || client.operation("queue", "restore").await.ok());
+    assert_eq!(restored.await["queued"], 50);
+    let expected: Vec<String> = by_priority.into_values().flatten().collect();
+    assert_eq!(site.queued().await, expected);
+    let session = Arc::new(site.tree().session());
+    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let claim = queue.take().await.expect("taken");
+    assert_eq!(claim.value(), expected[0].as_bytes());
+    // what is held is queued, too
+    assert_eq!(client.operation("queue", "restore").await.expect("restored")["queued"], 0);
+    assert_eq!(server.reconcile_once(SignedDuration::ZERO).await.expect("a round"), Mended::default());
+    claim.abandon();
+}
+
+#[tokio::test]
+async fn only_administrators_restore_and_only_by_post() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    let (server, _client) = site.server(store.clone()).await;
+    let transport = server.transport();
+    let (_, jane) = session_of(&*store, "jane", "USER ANON").await;
+    for cookie in [None, Some(jane)] {
+        let request = Raw::new("POST", "/api/queue/restore");
+        let request = if let Some(cookie) = &cookie { request.header("cookie", cookie) } else { request };
+        let refused = request.send(&*transport).await;
+        assert_eq!((refused.status, &refused.body["message"]), (403, &json!("credentials required")));
+    }
+    assert_eq!(site.text(nodes::GENERATION).await.as_deref(), Some("1"), "nothing was raised");
+    let cookie = cookie(&*transport).await;
+    for method in ["GET", "PUT", "DELETE"] {
+        let refused = Raw::new(method, "/api/queue/restore").header("cookie", &cookie).send(&*transport).await;
+        assert_eq!(refused.status, 405, "{method}");
+    }
+}

@@ -1,0 +1,191 @@
+//! A server beside a coordinator that outlives it, as a site has one: it can be taken away, wiped, put back, and made to
+//! lose or refuse what is asked of it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use slipstream_cimi::Client;
+use slipstream_coordination::embedded::EmbeddedSession;
+use slipstream_coordination::session::{Cause, Node, Operation, State, Watch};
+use slipstream_coordination::{Coordinator, Embedded, Error, Session};
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::store::Store;
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use tokio::sync::{Semaphore, watch};
+
+use crate::support::{PASSWORD, credentials};
+
+/// When servers start.
+pub const START: &str = "2026-11-24T10:00:00Z";
+
+/// A coordinator, and what happens to it. All sessions of the engine go through it; a test looks at the tree directly.
+#[derive(Default)]
+pub struct Site {
+    tree: Mutex<Embedded>,
+    sessions: Mutex<Vec<Arc<EmbeddedSession>>>,
+    is_away: AtomicBool,
+    /// How often a session was refused.
+    pub refused: AtomicUsize,
+    faults: Arc<Faults>,
+}
+
+/// What becomes of transactions that put entries, and what was asked.
+#[derive(Default)]
+pub struct Faults {
+    /// Of so many more the answer is lost.
+    pub lost_answers: AtomicUsize,
+    /// Those of more than one entry are refused.
+    pub refuses_many: AtomicBool,
+    /// Set: each waits for a permit.
+    pub held: Mutex<Option<Arc<Semaphore>>>,
+    /// How many entries each had.
+    pub sizes: Mutex<Vec<usize>>,
+    /// How many nodes were read.
+    pub read: AtomicUsize,
+}
+
+impl Site {
+    pub fn tree(&self) -> Embedded {
+        self.tree.lock().expect("not poisoned").clone()
+    }
+
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Nobody has a session any more, and nobody gets one.
+    pub fn take_away(&self) {
+        self.is_away.store(true, Ordering::SeqCst);
+        self.end_sessions();
+    }
+
+    pub fn bring_back(&self) {
+        self.is_away.store(false, Ordering::SeqCst);
+    }
+
+    /// An empty tree in place of this one.
+    pub fn wipe(&self) {
+        *self.tree.lock().expect("not poisoned") = Embedded::new();
+        self.end_sessions();
+    }
+
+    /// A session of the server, too, ends as if it had expired.
+    pub fn end_sessions(&self) {
+        let sessions: Vec<_> = self.sessions.lock().expect("not poisoned").drain(..).collect();
+        for session in sessions {
+            session.expire();
+        }
+    }
+
+    /// Names below a folder, in order.
+    pub async fn names(&self, folder: &str) -> Vec<String> {
+        let mut names = self.tree().session().children(folder).await.unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    /// What a node holds, as text.
+    pub async fn text(&self, path: &str) -> Option<String> {
+        let node = self.tree().session().data(path).await.ok()?;
+        Some(String::from_utf8_lossy(&node.data).into_owned())
+    }
+
+    /// What the entries hold, in the order of the queue.
+    pub async fn queued(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for name in self.names(nodes::ENTRIES).await {
+            ids.extend(self.text(&format!("{}/{name}", nodes::ENTRIES)).await);
+        }
+        ids
+    }
+
+    /// Another server over this store.
+    pub async fn server(self: &Arc<Self>, store: Arc<dyn Store>) -> (Server, Client) {
+        let options =
+            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
+        let clock = Clock::starting_at(START.parse().expect("a time"));
+        let server = Server::start(store, self.clone(), clock, options).await.expect("the server starts");
+        let client = Client::new(server.transport(), Some(credentials()));
+        (server, client)
+    }
+}
+
+#[async_trait]
+impl Coordinator for Site {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        if self.is_away.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::Unreachable { hosts: "here".to_owned(), reason: "it is away".to_owned() });
+        }
+        let inner = Arc::new(self.tree().session());
+        self.sessions.lock().expect("not poisoned").push(inner.clone());
+        Ok(Arc::new(SiteSession { inner, faults: self.faults.clone() }))
+    }
+}
+
+struct SiteSession {
+    inner: Arc<EmbeddedSession>,
+    faults: Arc<Faults>,
+}
+
+fn puts(operations: &[Operation]) -> bool {
+    let is_entry = |path: &str| path.starts_with(nodes::ENTRIES) && path != nodes::ENTRIES;
+    operations.iter().all(|it| matches!(it, Operation::Create { path, .. } if is_entry(path)))
+}
+
+#[async_trait]
+impl Session for SiteSession {
+    async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        let (faults, count) = (&self.faults, operations.len());
+        if !puts(&operations) {
+            return self.inner.commit(operations).await;
+        }
+        faults.sizes.lock().expect("not poisoned").push(count);
+        let held = faults.held.lock().expect("not poisoned").clone();
+        if let Some(held) = held {
+            held.acquire().await.expect("never closed").forget();
+        }
+        if count > 1 && faults.refuses_many.load(Ordering::SeqCst) {
+            let path = nodes::ENTRIES.to_owned();
+            return Err(Error::Refused { path, index: count - 1, cause: Cause::Other });
+        }
+        let answer = self.inner.commit(operations).await;
+        let one_less = |left: usize| left.checked_sub(1);
+        match faults.lost_answers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Err(Error::ConnectionLoss),
+            Err(_) => answer,
+        }
+    }
+
+    async fn data(&self, path: &str) -> Result<Node, Error> {
+        self.faults.read.fetch_add(1, Ordering::SeqCst);
+        self.inner.data(path).await
+    }
+
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+        self.faults.read.fetch_add(paths.len(), Ordering::SeqCst);
+        self.inner.nodes(paths).await
+    }
+
+    async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        self.inner.children(path).await
+    }
+
+    async fn watch(&self, path: &str) -> Result<Watch, Error> {
+        self.inner.watch(path).await
+    }
+
+    async fn sync(&self, path: &str) -> Result<(), Error> {
+        self.inner.sync(path).await
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.inner.state()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
