@@ -65,6 +65,9 @@ impl ZooKeeper {
             Ok(Err(library::Error::AuthFailed)) => {
                 return Err(unusable("it refuses the login, check user and password"));
             }
+            Ok(Err(library::Error::NoHosts)) if self.settings.tls.is_some() => {
+                return Err(unreachable("none of the servers answers, or we do not accept each other's certificates"));
+            }
             Ok(Err(library::Error::NoHosts)) => return Err(unreachable("none of the servers answers")),
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),

@@ -44,7 +44,7 @@ macro_rules! common_cases {
             session:
                 transactions_happen_whole_or_not_at_all, a_refusal_names_the_operation, sequences_rise_per_parent,
                 ephemeral_nodes_go_with_their_session, created_orders_creations, requests_of_an_expired_session_fail,
-                a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
+                several_nodes_are_read_at_once, a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
                 a_suspended_session_keeps_its_nodes;
             queue:
                 entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,

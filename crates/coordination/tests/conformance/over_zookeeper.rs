@@ -85,7 +85,7 @@ impl Harness for OverZooKeeper {
     }
 
     fn rounds(&self, rounds: u64) -> u64 {
-        rounds.div_ceil(10)
+        rounds.min(100)
     }
 }
 
