@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::commands::{exists, remove, run, target};
+use crate::commands::{exists, read, remove, run, target};
 use crate::debian;
 
 /// Where Debian's package puts the server; no service comes with it.
@@ -22,7 +22,7 @@ const OLDEST: [&str; 2] = ["org.apache.zookeeper:zookeeper:3.5.10", "org.slf4j:s
 /// What Maven copies them by.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// Makes sure that Java and `ZooKeeper` are there. Quick when they are.
+/// Makes sure that Java, `ZooKeeper` and what makes certificates are there. Quick when they are.
 pub fn set_up() -> anyhow::Result<()> {
     let mut missing = Vec::new();
     if !exists("java") {
@@ -31,11 +31,15 @@ pub fn set_up() -> anyhow::Result<()> {
     if std::env::var_os(CLASS_PATH).is_none() && !Path::new(ARCHIVE).exists() {
         missing.push("zookeeper");
     }
+    // the tests make certificates
+    if read(Command::new("openssl").arg("version")).is_err() {
+        missing.push("openssl");
+    }
     if missing.is_empty() {
-        println!("up to date: Java and ZooKeeper");
+        println!("up to date: Java, ZooKeeper and openssl");
         return Ok(());
     }
-    let what = format!("Java and ZooKeeper (the variable {CLASS_PATH} may say where: a class path)");
+    let what = format!("Java, openssl and ZooKeeper (the variable {CLASS_PATH} may say where: a class path)");
     debian::install(&what, &missing)
 }
 
