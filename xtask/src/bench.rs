@@ -1,6 +1,7 @@
 //! `cargo xtask bench idle`: what an `up` that nobody uses costs, and how soon it answers.
 //! `cargo xtask bench query`: how long searches take in a store with very many jobs.
 //! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
+//! `cargo xtask bench zookeeper`: what a site over a real `ZooKeeper` does in a second, and what that costs.
 //! `cargo xtask bench filter`: how long a filter takes to be parsed and to be held against a document.
 //!
 //! Linux only: the figures come from `/proc`. The ratio is to the same program doing nothing (`--version`), started in
@@ -31,7 +32,7 @@ const JOBS: &str = "1000000";
 const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
 cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
-cargo xtask bench embedded [--help | OPTIONS] | compare A.json B.json";
+cargo xtask bench embedded [--help | OPTIONS] | zookeeper [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -42,7 +43,11 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         }
         [name] if name == "query" => return query(JOBS),
         [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
-        [name, options @ ..] if name == "embedded" => return embedded(options),
+        [name, options @ ..] if name == "embedded" => return engine(name, options),
+        [name, options @ ..] if name == "zookeeper" => {
+            crate::zookeeper::set_up()?;
+            return engine(name, options);
+        }
         [name, before, after] if name == "compare" => {
             return example(ENGINE, "bench_embedded", &["compare", before, after]);
         }
@@ -66,19 +71,19 @@ fn query(jobs: &str) -> anyhow::Result<bool> {
 }
 
 /// Fails only if something does not work: whether a promise is kept is printed.
-fn embedded(options: &[String]) -> anyhow::Result<bool> {
+fn engine(name: &str, options: &[String]) -> anyhow::Result<bool> {
     let root = commands::root()?;
     let folder = commands::target(&root).join("bench").display().to_string();
     let (machine, commit) = (machine()?, commit(&root)?);
-    let command = [&["cargo xtask bench embedded".to_owned()], options].concat().join(" ");
+    let command = [&[format!("cargo xtask bench {name}")], options].concat().join(" ");
     let mut arguments = vec!["run", "--machine", &machine, "--commit", &commit, "--command", &command];
     arguments.extend(["--folder", &folder]);
     arguments.extend(options.iter().map(String::as_str));
-    example(ENGINE, "bench_embedded", &arguments)
+    example(ENGINE, &format!("bench_{name}"), &arguments)
 }
 
 /// The commit that is built, and whether something was changed since.
-fn commit(root: &Path) -> anyhow::Result<String> {
+pub fn commit(root: &Path) -> anyhow::Result<String> {
     let git = |arguments: &[&str]| commands::read(Command::new("git").current_dir(root).args(arguments));
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
     let changed = if git(&["status", "--porcelain"])?.is_empty() { "" } else { " with changes" };
@@ -146,7 +151,8 @@ fn wait(duration: Duration) {
     std::thread::park_timeout(duration);
 }
 
-fn machine() -> anyhow::Result<String> {
+/// Cores and model.
+pub fn machine() -> anyhow::Result<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = text.lines().filter(|line| line.starts_with("processor")).count();

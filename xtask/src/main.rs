@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `check`, `simulate`, `fuzz` and `bench`.
+//! The project's own commands: `cargo xtask test`, `check`, `simulate`, `faults`, `fuzz` and `bench`.
 //!
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
@@ -8,11 +8,14 @@ use std::process::ExitCode;
 mod bench;
 mod check;
 mod commands;
+mod debian;
+mod faults;
 mod fuzz;
 mod python;
 mod simulate;
 mod suite;
 mod totals;
+mod zookeeper;
 
 const USAGE: &str = "\
 cargo xtask <command>
@@ -21,6 +24,7 @@ cargo xtask <command>
   check                            format, lints, layers, lengths, banned texts, documentation, links, licences,
                                    and ten seconds of each fuzz target
   simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds
+  faults [--seeds N] [--first N]   real processes and real faults, for so many seeds (120); writes docs/faults.md
   fuzz NAME --minutes N            random input for a target, bent towards code that was not reached yet
        [--corpus FOLDER]           NAME: filter, job_document, routes; keeps what it learns in the folder
   fuzz NAME --input FILE           gives a target one input once more
@@ -28,7 +32,8 @@ cargo xtask <command>
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
   bench filter                     how long a filter takes to be parsed and to be held against a document
   bench embedded [--help]          what an engine in one process does in a second, and what that costs
-  bench compare A.json B.json      two reports of `bench embedded` side by side";
+  bench zookeeper [--help]         what a site over a real ZooKeeper does in a second, and what that costs
+  bench compare A.json B.json      two reports of either side by side";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_deref() {
         Some("test") => suite::run(&rest),
         Some("simulate") => simulate::run(&rest),
+        Some("faults") => faults::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("check") if rest.is_empty() => check::run(),

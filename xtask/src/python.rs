@@ -1,19 +1,23 @@
-//! A Python of the tests' own, with the original client in it.
+//! A Python of the tests' own, with the original client and the original's `ZooKeeper` library in it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use crate::commands::{describe, exists, read, run, target};
+use crate::commands::{describe, exists, read, remove, run, target};
+use crate::debian;
 
 /// What the client's source archive is built with, and what the client imports when it runs: `pkg_resources`, which
 /// setuptools had before release 81.
 const TOOLS: [&str; 2] = ["setuptools<81", "wheel"];
 
-/// The original client, unmodified, and what it imports.
-const CLIENT: [&str; 3] = ["slipstream-api==3.71.1", "requests", "six"];
+/// The original client, unmodified, and what it imports; and what original engines share queues and elections by.
+const PACKAGES: [&str; 4] = ["slipstream-api==3.71.1", "requests", "six", "kazoo==2.11.0"];
+
+/// What Debian's packages are on other systems.
+const WHAT: &str = "Python 3 with its venv module";
 
 /// Makes sure that `target/python` holds what the tests need; answers its interpreter. Quick when it already does.
 pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
@@ -21,7 +25,7 @@ pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
     let interpreter = folder.join("bin/python");
     let mark = folder.join("installed");
     if !exists("python3") {
-        install_from_debian(&["python3", "python3-venv"])?;
+        debian::install(WHAT, &["python3", "python3-venv"])?;
     }
     let wanted = wanted(&read(Command::new("python3").arg("--version"))?);
     if interpreter.exists() && fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
@@ -30,17 +34,17 @@ pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
     }
     remove(&folder)?;
     create(&folder)?;
-    println!("installing from PyPI into {}: {}, {}", folder.display(), TOOLS.join(", "), CLIENT.join(", "));
+    println!("installing from PyPI into {}: {}, {}", folder.display(), TOOLS.join(", "), PACKAGES.join(", "));
     run(pip(&interpreter).args(TOOLS))?;
-    run(pip(&interpreter).arg("--no-build-isolation").args(CLIENT))?;
-    run(Command::new(&interpreter).args(["-W", "ignore", "-c", "import slipstream.api"]))?;
+    run(pip(&interpreter).arg("--no-build-isolation").args(PACKAGES))?;
+    run(Command::new(&interpreter).args(["-W", "ignore", "-c", "import slipstream.api, kazoo.client"]))?;
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
     Ok(interpreter)
 }
 
 /// What a finished folder says of itself; another list or another Python makes it new.
 fn wanted(version: &str) -> String {
-    format!("{}\n{}\n{}\n", version.trim(), TOOLS.join("\n"), CLIENT.join("\n"))
+    format!("{}\n{}\n{}\n", version.trim(), TOOLS.join("\n"), PACKAGES.join("\n"))
 }
 
 /// An empty environment. Debian ships the module for it apart from Python.
@@ -52,7 +56,7 @@ fn create(folder: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("`{}` failed: {}", describe(&command), String::from_utf8_lossy(&first.stdout).trim());
-    install_from_debian(&["python3-venv"])?;
+    debian::install(WHAT, &["python3-venv"])?;
     remove(folder)?;
     run(&mut command)
 }
@@ -64,30 +68,6 @@ fn pip(interpreter: &Path) -> Command {
     command
 }
 
-/// Installs Debian packages if this user may; says what to install if not.
-fn install_from_debian(packages: &[&str]) -> anyhow::Result<()> {
-    let list = packages.join(" ");
-    let is_root = read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !(is_root && exists("apt-get")) {
-        bail!("install Python 3 with its venv module and try again; on Debian, as root: apt-get install {list}");
-    }
-    println!("installing with apt-get: {list}");
-    run(Command::new("apt-get").args(["update", "--quiet"]))?;
-    run(Command::new("apt-get")
-        .args(["install", "--quiet", "--yes", "--no-install-recommends"])
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
-}
-
-fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::wanted;
@@ -96,5 +76,6 @@ mod tests {
     fn another_python_makes_the_folder_new() {
         assert_ne!(wanted("Python 3.11.2\n"), wanted("Python 3.13.1\n"));
         assert!(wanted("Python 3.11.2\n").contains("slipstream-api==3.71.1"));
+        assert!(wanted("Python 3.11.2\n").contains("kazoo==2.11.0"));
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! * **No listing per take.** One task per queue mirrors both folders by watch events and lists them again only after
 //!   a `Reset`, so a take costs the same whatever the backlog. It starts with the first take: a process that only puts
-//!   keeps no mirror.
+//!   keeps no mirror, nor does one that [rests](LockingQueue::rest).
 //! * **The mirror proposes, the create decides.** A mirror is always a little late. If somebody was faster the next
 //!   entry follows at once; a claim on an entry that is gone is deleted.
 //! * **A claim always has an owner.** Takes wait in line and the task claims for them; a taker that goes at any moment
@@ -50,6 +50,7 @@ struct Shared {
     commands: mpsc::UnboundedSender<Command>,
     unstarted: Mutex<Option<mpsc::UnboundedReceiver<Command>>>,
     length: AtomicUsize,
+    free: AtomicUsize,
 }
 
 /// How consuming or releasing a claim ended.
@@ -70,7 +71,8 @@ impl LockingQueue {
         requests.make_folders().await?;
         let (commands, unstarted) = mpsc::unbounded_channel();
         let unstarted = Mutex::new(Some(unstarted));
-        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length: AtomicUsize::new(0) }) })
+        let (length, free) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free }) })
     }
 
     /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry. Another priority is
@@ -129,6 +131,18 @@ impl LockingQueue {
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.length.load(Ordering::Relaxed)
+    }
+
+    /// How many entries could be taken now, as the mirror knows.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.shared.free.load(Ordering::Relaxed)
+    }
+
+    /// Keeps no mirror until the next take, so that this queue costs the coordinator nothing; without effect while
+    /// anybody takes or holds a claim.
+    pub fn rest(&self) {
+        self.shared.tell(Command::Rest);
     }
 
     /// Whether no entry waits, as the mirror knows.
@@ -207,8 +221,9 @@ impl Shared {
         }
     }
 
-    fn set_length(&self, length: usize) {
+    fn set_length(&self, length: usize, free: usize) {
         self.length.store(length, Ordering::Relaxed);
+        self.free.store(free, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::session::{Error, Session, State};
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Doubles from 20 ms to 2 s. There is no last one: a session that cannot be reached expires in the end.
+/// Doubles from 20 ms to 2 s. There is no last one: it ends with the session, which whoever waits may close.
 pub(crate) struct Pause {
     next: Duration,
 }

@@ -6,10 +6,12 @@
 //!   session is suspended requests fail at once, instead of lying in the library's queue without a bound.
 //! * **A watch loses nothing silently.** The library forgets its recursive watches at each reconnect, and what happened
 //!   meanwhile is told to nobody: so a watch that is connected again is set again, and then yields a `Reset`.
-//! * **What has expired stays so.** A new session is a new [`Coordinator::connect`].
+//! * **A session has expired when a server says so.** The library's own clock is not believed: see `line`. What has
+//!   expired stays so, and a new session is a new [`Coordinator::connect`].
 
 use std::borrow::Cow;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,13 +19,15 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use zookeeper_client as library;
-use zookeeper_client::{Acls, Client, Connector, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
+use zookeeper_client::{Acls, Client, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
 
 use crate::session::{
     Cause, Coordinator, DATA_LIMIT, Error, Mode, Node, Operation, Session, State, Watch, existing, is_path,
 };
+use line::{Current, Line, Way};
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
 
+mod line;
 mod polling;
 mod settings;
 mod watching;
@@ -39,42 +43,40 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What makes sessions with one ensemble.
 pub struct ZooKeeper {
     settings: Settings,
-    connector: Connector,
+    way: Way,
 }
 
 impl ZooKeeper {
     /// Connects to nothing yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        let connector = settings.connector()?;
-        Ok(Self { settings, connector })
+        let (connector, hosts) = (settings.connector()?, settings.hosts.clone());
+        let way = Way { connector, hosts, is_secure: settings.tls.is_some() };
+        Ok(Self { settings, way })
     }
 
-    async fn open(&self) -> Result<ZooKeeperSession, Error> {
+    /// As [`Coordinator::connect`], with the type of its own.
+    pub async fn open(&self) -> Result<ZooKeeperSession, Error> {
         let hosts = &self.settings.hosts;
         let unreachable = |reason: &str| Error::Unreachable { hosts: hosts.clone(), reason: reason.to_owned() };
         let unusable = |reason: &str| Error::Unusable { hosts: hosts.clone(), reason: reason.to_owned() };
-        let connector = self.connector.clone();
-        let connecting = async {
-            if self.settings.tls.is_some() {
-                connector.secure_connect(hosts).await
-            } else {
-                connector.connect(hosts).await
-            }
-        };
         let limit = self.settings.session_timeout.max(PATIENCE);
-        let client = match timeout(limit, connecting).await {
+        let client = match timeout(limit, self.way.connect(None)).await {
             Ok(Ok(client)) => client,
             Ok(Err(library::Error::AuthFailed)) => {
                 return Err(unusable("it refuses the login, check user and password"));
+            }
+            Ok(Err(library::Error::NoHosts)) if self.settings.tls.is_some() => {
+                return Err(unreachable("none of the servers answers, or we do not accept each other's certificates"));
             }
             Ok(Err(library::Error::NoHosts)) => return Err(unreachable("none of the servers answers")),
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
         };
-        let session = ZooKeeperSession::new(client, self.settings.protects());
-        match existing(session.data("/").await) {
-            Ok(Some(_)) => Ok(session),
-            Ok(None) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
+        let session = ZooKeeperSession::new(self.way.clone(), client, self.settings.protects());
+        // of a kind that servers before 3.6 do not know: so it shows too what they are
+        match session.nodes(vec!["/".to_owned()]).await.as_deref() {
+            Ok([Some(_)]) => Ok(session),
+            Ok(_) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
             Err(error) if error.is(Cause::NotAllowed) => Err(unusable("this login may not read there")),
             Err(error) => Err(unreachable(&error.to_string())),
         }
@@ -90,39 +92,59 @@ impl Coordinator for ZooKeeper {
 
 /// A session with an ensemble. It ends when it is closed or dropped.
 pub struct ZooKeeperSession {
-    /// None once it was closed: the session ends with the last client.
-    client: RwLock<Option<Arc<Client>>>,
+    /// Taken away to close it: the session ends with the last client.
+    client: Arc<watch::Sender<Option<Arc<Client>>>>,
     state: watch::Receiver<State>,
     under_way: Semaphore,
     limit: Duration,
     acls: Acls<'static>,
+    /// Whether a server was met that knows no recursive watches and no reads of several nodes: one before 3.6.
+    old: AtomicBool,
+}
+
+impl Drop for ZooKeeperSession {
+    fn drop(&mut self) {
+        self.client.send_replace(None);
+    }
 }
 
 impl ZooKeeperSession {
-    fn new(client: Client, protects: bool) -> Self {
-        let (told, state) = watch::channel(State::Connected);
-        let mut seen = client.state_watcher();
+    fn new(way: Way, client: Client, protects: bool) -> Self {
         let limit = client.session_timeout();
-        told.send_replace(state_of(client.state()));
-        tokio::spawn(async move {
-            while *told.borrow() != State::Expired {
-                let state = state_of(seen.changed().await);
-                told.send_if_modified(|now| std::mem::replace(now, state) != state);
-            }
-        });
+        let line = Line::new(way, client);
+        let (client, state) = (line.client(), line.state());
+        tokio::spawn(line.keep());
         let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
-        Self {
-            client: RwLock::new(Some(Arc::new(client))),
-            state,
-            under_way: Semaphore::new(MOST_UNDER_WAY),
-            limit,
-            acls,
+        Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls, old: AtomicBool::new(false) }
+    }
+
+    fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
+    /// To do without what this server does not know. It closes the connection when it is asked for that.
+    async fn go_back(&self, mut state: watch::Receiver<State>) {
+        if !self.old.swap(true, Ordering::Relaxed) {
+            tracing::warn!("this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change");
+        }
+        let connected_again = async {
+            // an error says that the state will not change any more
+            drop(state.changed().await);
+            drop(state.wait_for(|state| *state != State::Suspended).await);
+        };
+        if timeout(PATIENCE, connected_again).await.is_err() {
+            tracing::debug!("a server that does not know a request did not close the connection");
         }
     }
 
+    /// By what another connection of the library can take this session over: so tests end it.
+    #[doc(hidden)]
+    pub fn identity(&self) -> Result<library::SessionInfo, Error> {
+        Ok(self.client()?.session().clone())
+    }
+
     fn client(&self) -> Result<Arc<Client>, Error> {
-        let client = self.client.read().expect("nothing panics while it holds this").clone();
-        let state = *self.state.borrow();
+        let (client, state) = (self.client.borrow().clone(), *self.state.borrow());
         match (client, state) {
             (Some(client), State::Connected) => Ok(client),
             (Some(_), State::Suspended) => Err(Error::ConnectionLoss),
@@ -219,6 +241,11 @@ impl Session for ZooKeeperSession {
 
     async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
         paths.iter().try_for_each(|path| checked(path))?;
+        if self.is_old() {
+            return self.nodes_one_by_one(&paths).await;
+        }
+        let mut state = self.state();
+        state.mark_unchanged();
         let answer = self
             .ask(async |client| {
                 let mut reader = client.new_multi_reader();
@@ -227,7 +254,10 @@ impl Session for ZooKeeperSession {
             })
             .await?;
         let results = match answer {
-            Err(library::Error::Unimplemented) => return self.nodes_one_by_one(&paths).await,
+            Err(library::Error::Unimplemented) => {
+                self.go_back(state).await;
+                return self.nodes_one_by_one(&paths).await;
+            }
             answer => answer.map_err(|error| meaning(&error, paths.first().map_or("", String::as_str), 0))?,
         };
         let read = |(result, path): (MultiReadResult, &String)| match result {
@@ -260,7 +290,7 @@ impl Session for ZooKeeperSession {
     }
 
     async fn close(&self) {
-        drop(self.client.write().expect("nothing panics while it holds this").take());
+        self.client.send_replace(None);
         let closed = async {
             // an error says that the state will not change any more
             let mut state = self.state.clone();
@@ -344,14 +374,18 @@ fn meaning(error: &library::Error, path: &str, index: usize) -> Error {
         library::Error::NoChildrenForEphemerals => Cause::ParentIsEphemeral,
         library::Error::BadArguments(_) => Cause::BadPath,
         library::Error::NoAuth | library::Error::InvalidAcl => Cause::NotAllowed,
-        library::Error::SessionExpired | library::Error::ClientClosed | library::Error::AuthFailed => {
-            return Error::Expired;
-        }
         library::Error::ConnectionLoss
+        // the library's own word: the session is over when its state says so
+        | library::Error::SessionExpired
+        | library::Error::ClientClosed
+        | library::Error::AuthFailed
         | library::Error::Timeout
         | library::Error::SessionMoved
         | library::Error::NotReadOnly
-        | library::Error::Throttled => return Error::ConnectionLoss,
+        | library::Error::Throttled
+        // how the connection ended, or what made no sense on it
+        | library::Error::Custom(_)
+        | library::Error::UnexpectedError(_) => return Error::ConnectionLoss,
         other => {
             tracing::warn!(path, error = %other, "ZooKeeper answers an error that is none of the usual");
             Cause::Other

@@ -48,6 +48,14 @@ pub enum ConfigError {
         /// What is wrong there, and what would be right.
         message: String,
     },
+    /// There is no distributor of this name.
+    #[error("there is no distributor {name}, known are {}", known.join(", "))]
+    Unknown {
+        /// As asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
 }
 
 impl Config {
@@ -58,6 +66,14 @@ impl Config {
         Self::parse(&text).map_err(|Wrong { place, message }| {
             let line = text.bytes().take(place.start).filter(|byte| *byte == b'\n').count() + 1;
             ConfigError::Invalid { path: path.to_owned(), line, message }
+        })
+    }
+
+    /// The distributor of this name.
+    pub fn distributor(&self, name: &str) -> Result<&Configured, ConfigError> {
+        self.distributors.iter().find(|distributor| distributor.name == name).ok_or_else(|| ConfigError::Unknown {
+            name: name.to_owned(),
+            known: self.distributors.iter().map(|known| known.name.clone()).collect(),
         })
     }
 

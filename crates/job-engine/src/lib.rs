@@ -14,6 +14,7 @@ pub mod nodes;
 pub mod pauses;
 pub mod registry;
 pub mod server;
+pub mod services;
 pub mod stop;
 pub mod telemetry;
 pub mod up;

@@ -1,4 +1,4 @@
-//! [`Pauses`]: how long to wait before something that failed is tried again.
+//! What failed is tried again: [`Pauses`] says when, and [`Complaint`] whether that is worth a line in the log.
 
 use std::time::Duration;
 
@@ -51,5 +51,37 @@ impl Pauses {
     /// It went well: the next pause is the shortest again.
     pub fn reset(&mut self) {
         self.next = SHORTEST;
+    }
+}
+
+/// What was complained of last: what fails in the same way again and again is said once.
+#[derive(Debug, Default)]
+pub struct Complaint(Option<String>);
+
+impl Complaint {
+    /// Whether this is another failure than the last one.
+    pub fn is_new(&mut self, failure: String) -> bool {
+        let is_new = self.0.as_ref() != Some(&failure);
+        self.0 = Some(failure);
+        is_new
+    }
+
+    /// It went well: whatever fails next is new.
+    pub fn settle(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_in_the_same_way_again_is_said_once() {
+        let mut complaint = Complaint::default();
+        let mut is_new = |failure: &str| complaint.is_new(failure.to_owned());
+        assert_eq!(["a", "a", "b", "b", "a"].map(&mut is_new), [true, false, true, false, true]);
+        complaint.settle();
+        assert!(complaint.is_new("a".to_owned()));
     }
 }

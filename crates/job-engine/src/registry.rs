@@ -125,6 +125,8 @@ async fn keep<T: Serialize>(
                 }
             }
             Err(Error::Expired) => return,
+            // that the connection is lost is said by others
+            Err(Error::ConnectionLoss) => sleep(pauses.take()).await,
             Err(error) => {
                 tracing::warn!(node = path, %error, "cannot register, which is tried again");
                 sleep(pauses.take()).await;

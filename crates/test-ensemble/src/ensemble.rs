@@ -49,6 +49,11 @@ impl Ensemble {
         Self::start_by(members, settings, Java::sparing(java)).await
     }
 
+    /// With another `ZooKeeper`: a class path.
+    pub async fn start_of(class_path: &str, members: usize) -> Self {
+        Self::start_by(members, &[], Java::of(class_path)).await
+    }
+
     /// For benchmarks: by Java as it is by itself, and every transaction forced to the disk, as on a site.
     pub async fn start_as_on_a_site(members: usize, settings: &[(&str, &str)], java: &[(&str, &str)]) -> Self {
         Self::start_by(members, settings, Java::default(java)).await
@@ -118,6 +123,16 @@ impl Ensemble {
         self.start_all().await;
     }
 
+    /// The member that leads, or the only one; none while most of them are not there.
+    pub async fn leader(&self) -> Option<usize> {
+        for (index, member) in self.members.iter().enumerate() {
+            if member.runs() && member.role().await.is_some_and(|role| role != "follower") {
+                return Some(index);
+            }
+        }
+        None
+    }
+
     /// Waits until every member that was not killed serves.
     pub async fn wait_until_serving(&self) {
         self.wait_for(|_, member| member.runs()).await;
@@ -135,7 +150,7 @@ impl Ensemble {
     async fn wait_for(&self, wanted: impl Fn(usize, &Member) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         for (index, member) in self.members.iter().enumerate() {
-            while wanted(index, member) && !member.serves().await {
+            while wanted(index, member) && member.role().await.is_none() {
                 assert!(Instant::now() < deadline, "member {index} does not serve:\n{}", member.end_of_log());
                 sleep(PAUSE).await;
             }

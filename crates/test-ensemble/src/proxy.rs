@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -42,6 +42,7 @@ pub struct Proxy {
     address: SocketAddr,
     faults: watch::Sender<Fault>,
     injected: Arc<AtomicU64>,
+    open: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -55,12 +56,16 @@ impl Proxy {
         let injected = Arc::new(AtomicU64::new(0));
         let link = Link { target, fault, injected: injected.clone(), spoiled: Arc::default() };
         let listener = listen(address);
+        let open = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let _port = port;
-            accept(address, listener, link).await;
+        tasks.spawn({
+            let open = open.clone();
+            async move {
+                let _port = port;
+                accept(address, listener, link, &open).await;
+            }
         });
-        Self { address, faults, injected, _tasks: tasks }
+        Self { address, faults, injected, open, _tasks: tasks }
     }
 
     /// What clients are told.
@@ -72,6 +77,12 @@ impl Proxy {
     /// From now on, for open and new connections.
     pub fn set(&self, fault: Fault) {
         self.faults.send_if_modified(|now| std::mem::replace(now, fault) != fault);
+    }
+
+    /// How many connections there are now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// How many connections were reset and how many chunks were delayed or swallowed so far. Connections that were refused
@@ -93,12 +104,13 @@ fn listen(address: SocketAddr) -> TcpListener {
 }
 
 /// Takes connections until the proxy is dropped.
-async fn accept(address: SocketAddr, first: TcpListener, link: Link) {
+async fn accept(address: SocketAddr, first: TcpListener, link: Link, open: &AtomicUsize) {
     let mut faults = link.fault.clone();
     let mut listener = Some(first);
     // dropped with this task
     let mut connections = JoinSet::new();
     loop {
+        open.store(connections.len(), Ordering::Relaxed);
         let accepted = async {
             match &listener {
                 Some(listener) => listener.accept().await,
@@ -173,7 +185,10 @@ impl Link {
                 self.count();
                 return;
             }
-            if self.fault.changed().await.is_err() || self.spoiled.load(Ordering::SeqCst) {
+            if self.fault.changed().await.is_err() {
+                return;
+            }
+            if *self.fault.borrow() != Fault::Cut && self.spoiled.load(Ordering::SeqCst) {
                 return;
             }
         }

@@ -31,6 +31,8 @@ pub(super) enum Command {
     Abandon { name: EntryName },
     /// A claim that was lost is not needed any more.
     Forget { name: EntryName },
+    /// Nobody will take anything for a while.
+    Rest,
 }
 
 /// What is known to have become of a claim.
@@ -61,6 +63,14 @@ const AT_ONCE: usize = 256;
 /// Most claims that are made or ended in one transaction, far below what a server takes.
 const MOST_IN_ONE: usize = 128;
 
+/// The next change; never any if nobody watches.
+async fn next(changes: &mut Option<Watch>) -> Option<Change> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Lives from the first take until the session expires, or the last queue and claim are gone.
 pub(super) struct Actor {
     requests: Arc<Requests>,
@@ -80,6 +90,8 @@ pub(super) struct Actor {
     ending: usize,
     /// Meanwhile no change is read, so that each is applied to a listing that is not newer.
     listing: bool,
+    /// The mirror is to be forgotten, unless somebody needs it.
+    rest_asked: bool,
 }
 
 impl Actor {
@@ -96,15 +108,20 @@ impl Actor {
             ends: VecDeque::new(),
             ending: 0,
             listing: false,
+            rest_asked: false,
         }
     }
 
     /// Whoever waits when it ends learns that the session has expired, by the closed channels.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let mut state = self.requests.state();
-        let Ok(mut changes) = self.requests.watch().await else { return };
+        let mut changes: Option<Watch> = None;
         let mut closed = false;
-        while !closed || self.claiming + self.ending + self.ends.len() > 0 {
+        while !closed || self.is_busy() {
+            if changes.is_none() && !self.waiting.is_empty() {
+                let Ok(watch) = self.requests.watch().await else { return };
+                changes = Some(watch);
+            }
             if *state.borrow_and_update() == State::Connected {
                 self.begin_claims();
             }
@@ -119,9 +136,13 @@ impl Actor {
                     closed = command.is_none();
                     let waiting = std::iter::from_fn(|| commands.try_recv().ok()).take(AT_ONCE);
                     command.into_iter().chain(waiting).for_each(|command| self.obey(command));
+                    if std::mem::take(&mut self.rest_asked) && self.held.is_empty() && !self.is_busy() {
+                        self.mirror.forget();
+                        changes = None;
+                    }
                     false
                 }
-                change = changes.recv(), if !self.listing => self.see_all(change, &mut changes).is_err(),
+                change = next(&mut changes), if !self.listing => self.see_all(change, &mut changes).is_err(),
                 () = sleep_until(next_return.unwrap_or_else(Instant::now)), if next_return.is_some() => {
                     self.mirror.return_avoided(Instant::now());
                     false
@@ -133,6 +154,11 @@ impl Actor {
         }
     }
 
+    /// Whether claims are made or ended.
+    fn is_busy(&self) -> bool {
+        self.claiming + self.ending + self.ends.len() > 0
+    }
+
     /// A claim for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
         if self.claiming > 0 {
@@ -140,7 +166,8 @@ impl Actor {
         }
         self.waiting.retain(|taker| !taker.is_closed());
         let wanted = self.waiting.len().min(MOST_IN_ONE);
-        let Chosen { mut again, mut new } = self.mirror.take_in_hand(wanted, self.share);
+        let Chosen { mut again, mut new } =
+            self.mirror.take_in_hand(wanted, self.waiting.len() + self.held.len(), self.share);
         self.claiming = again.len() + new.len();
         if self.claiming == 0 {
             return;
@@ -192,6 +219,10 @@ impl Actor {
                 self.held.remove(&name);
                 self.mirror.put_down(name);
             }
+            Command::Rest => {
+                self.waiting.retain(|taker| !taker.is_closed());
+                self.rest_asked = self.waiting.is_empty();
+            }
         }
     }
 
@@ -200,21 +231,21 @@ impl Actor {
     }
 
     /// What has happened, and what else has happened meanwhile.
-    fn see_all(&mut self, first: Option<Change>, changes: &mut Watch) -> Result<(), Error> {
-        self.see(first)?;
+    fn see_all(&mut self, first: Option<Change>, changes: &mut Option<Watch>) -> Result<(), Error> {
+        self.see(first.ok_or(Error::Expired)?);
         for _ in 0..AT_ONCE {
             if self.listing {
                 break;
             }
-            let Ok(change) = changes.try_recv() else { break };
-            self.see(Some(change))?;
+            let Some(change) = changes.as_mut().and_then(|changes| changes.try_recv().ok()) else { break };
+            self.see(change);
         }
         Ok(())
     }
 
-    fn see(&mut self, change: Option<Change>) -> Result<(), Error> {
+    fn see(&mut self, change: Change) {
         let requests = self.requests.clone();
-        match change.ok_or(Error::Expired)? {
+        match change {
             Change::Reset => {
                 self.listing = true;
                 self.work.push(Box::pin(async move {
@@ -240,7 +271,6 @@ impl Actor {
             }
             Change::Set(_) => {}
         }
-        Ok(())
     }
 
     fn finish(&mut self, done: Result<Done, Error>) -> Result<(), Error> {
@@ -338,7 +368,7 @@ impl Actor {
 
     fn publish_length(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.set_length(self.mirror.len());
+            shared.set_length(self.mirror.len(), self.mirror.free());
         }
     }
 }

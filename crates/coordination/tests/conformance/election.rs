@@ -160,11 +160,11 @@ pub async fn a_dropped_candidacy_leaves_no_node(harness: &dyn Harness) {
         let others: &[&str] = if behind { &["leader"] } else { &[] };
         for times in 0..40 {
             let (client, _) = harness.connect().await.with(Plan::None);
-            let elected = poll_at_most(times, election(&client, "dropped").lead()).await.is_some();
+            let elected = poll_at_most(harness, times, election(&client, "dropped").lead()).await.is_some();
             let stands = contenders(&observer).await.len() > others.len();
             dropped_in_between += usize::from(!elected && stands);
-            // a creation that was under way when the candidate went arrives before this is over
-            settle().await;
+            // behind a creation that was under way when the candidate went
+            while client.session.sync("/").await.is_err() {}
             expect_contenders(&observer, others).await;
         }
         drop(leadership);
@@ -186,7 +186,7 @@ pub async fn foreign_children_do_not_count(harness: &dyn Harness) {
     let create = Operation::create(format!("{PATH}/kazoo__lock__"), "Kenny", Mode::EphemeralSequential);
     client.session.commit(vec![create]).await.unwrap();
     assert_eq!(contenders(&client).await, ["Kenny"]);
-    assert!(poll_at_most(200, election(&client, "b").lead()).await.is_none());
+    assert!(poll_at_most(harness, 200, election(&client, "b").lead()).await.is_none());
 }
 
 pub async fn only_the_next_one_wakes(harness: &dyn Harness) {
@@ -226,7 +226,7 @@ pub async fn a_lost_answer_to_the_candidacy_is_adopted(harness: &dyn Harness) {
 #[derive(Default)]
 struct Throne {
     leaders: Mutex<Vec<Option<Leadership>>>,
-    elections: Mutex<usize>,
+    elections: Mutex<u64>,
 }
 
 impl Throne {
@@ -236,7 +236,7 @@ impl Throne {
     }
 
     fn replace(&self, index: usize, leadership: Option<Leadership>) -> Option<Leadership> {
-        *self.elections.lock().unwrap() += usize::from(leadership.is_some());
+        *self.elections.lock().unwrap() += u64::from(leadership.is_some());
         let before = std::mem::replace(&mut self.leaders.lock().unwrap()[index], leadership);
         self.check();
         before
@@ -268,7 +268,8 @@ async fn candidate(index: usize, seed: u64, throne: Arc<Throne>, seats: Arc<Vec<
 
 pub async fn never_two_leaders(harness: &dyn Harness) {
     let mut faults = [0; 3];
-    let mut elections = 0;
+    let mut elections = 0_u64;
+    let rounds = harness.rounds(2000);
     for seed in 0..10 {
         let throne = Arc::new(Throne::default());
         let mut seats = Vec::new();
@@ -282,7 +283,7 @@ pub async fn never_two_leaders(harness: &dyn Harness) {
             candidates.spawn(candidate(index, seed * 10 + index as u64, throne.clone(), seats.clone()));
         }
         let mut random = StdRng::seed_from_u64(seed);
-        for _ in 0..200 {
+        for _ in 0..rounds / 10 {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
             let mut seat = seats[random.random_range(0..4)].lock().await;
             let fault = [0, 1, 1, 2, 2, 2][random.random_range(0..6)];
@@ -306,6 +307,6 @@ pub async fn never_two_leaders(harness: &dyn Harness) {
             seat.lock().await.expire().await;
         }
     }
-    assert!(faults.iter().all(|count| *count >= 250), "{faults:?}");
-    assert!(elections >= 200, "only {elections} elections");
+    assert!(faults.iter().all(|count| *count >= rounds / 8), "{faults:?}");
+    assert!(elections >= rounds / 10, "only {elections} elections");
 }

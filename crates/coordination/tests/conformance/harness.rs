@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -28,12 +28,21 @@ pub trait Harness: Send + Sync {
     fn injected(&self) -> Option<usize> {
         None
     }
+    /// How long a step takes in which everything else can go on; no time where nothing else takes time.
+    fn pace(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// How many of so many rounds a case goes: fewer where time is real.
+    fn rounds(&self, rounds: u64) -> u64 {
+        rounds
+    }
 }
 
 /// A session, and what its coordinator does to it.
 pub struct Client {
     pub session: Arc<dyn Session>,
     control: Arc<dyn Control>,
+    pace: Duration,
 }
 
 /// What a coordinator and its network do to a session.
@@ -45,6 +54,10 @@ pub trait Control: Send + Sync {
 }
 
 impl Client {
+    pub fn new(session: Arc<dyn Session>, control: Arc<dyn Control>, pace: Duration) -> Self {
+        Self { session, control, pace }
+    }
+
     pub async fn expire(&self) {
         self.control.expire().await;
         self.reaches(State::Expired).await;
@@ -68,8 +81,8 @@ impl Client {
     /// The same client, its session seen through a plan of faults.
     pub fn with(self, plan: Plan) -> (Self, Arc<Faults>) {
         let faults = Arc::new(Faults { plan: Mutex::new(plan), lost: AtomicUsize::new(0), asked: Mutex::default() });
-        let session = Arc::new(FaultySession::new(self.session, faults.clone()));
-        (Self { session, control: self.control }, faults)
+        let session = Arc::new(FaultySession::new(self.session, faults.clone(), self.pace));
+        (Self { session, ..self }, faults)
     }
 }
 
@@ -94,6 +107,15 @@ pub async fn settle() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
+/// Lets everything else go one step further, and at least for so long.
+pub async fn step(pace: Duration) {
+    let start = Instant::now();
+    tokio::task::yield_now().await;
+    while start.elapsed() < pace {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Sessions of an [`Embedded`] coordinator.
 #[derive(Default)]
 pub struct InProcess {
@@ -107,7 +129,7 @@ impl Harness for InProcess {
     async fn connect(&self) -> Client {
         let session = Arc::new(self.embedded.session());
         let control = Arc::new(InProcessControl(Arc::downgrade(&session)));
-        Client { session, control }
+        Client::new(session, control, self.pace())
     }
 }
 
@@ -227,18 +249,19 @@ struct FaultySession {
     inner: Arc<dyn Session>,
     faults: Arc<Faults>,
     line: mpsc::UnboundedSender<BoxFuture<'static, ()>>,
+    pace: Duration,
 }
 
 impl FaultySession {
-    fn new(inner: Arc<dyn Session>, faults: Arc<Faults>) -> Self {
+    fn new(inner: Arc<dyn Session>, faults: Arc<Faults>, pace: Duration) -> Self {
         let (line, mut requests) = mpsc::unbounded_channel::<BoxFuture<'static, ()>>();
         tokio::spawn(async move {
             while let Some(request) = requests.recv().await {
-                tokio::task::yield_now().await;
+                step(pace).await;
                 request.await;
             }
         });
-        Self { inner, faults, line }
+        Self { inner, faults, line, pace }
     }
 
     async fn send<T, F>(&self, kind: &'static str, request: impl FnOnce(Arc<dyn Session>) -> F) -> Result<T, Error>
@@ -248,7 +271,7 @@ impl FaultySession {
     {
         let fault = self.faults.next(kind);
         if fault == Some(Fault::Request) {
-            tokio::task::yield_now().await;
+            step(self.pace).await;
             return Err(Error::ConnectionLoss);
         }
         let request = request(self.inner.clone());
@@ -261,7 +284,7 @@ impl FaultySession {
         self.line.send(Box::pin(work)).unwrap();
         let outcome = answered.await.unwrap();
         // events may overtake an answer
-        tokio::task::yield_now().await;
+        step(self.pace).await;
         if fault == Some(Fault::Answer) { Err(Error::ConnectionLoss) } else { outcome }
     }
 }

@@ -8,6 +8,7 @@
 
 mod election;
 mod harness;
+mod over_zookeeper;
 mod queue;
 mod queue_batches;
 mod queue_faults;
@@ -15,13 +16,14 @@ mod queue_gaps;
 mod session;
 
 use harness::{Faulty, Harness, InProcess};
+use over_zookeeper::OverZooKeeper;
 
-/// Each case over a harness, as a test of its own, once for each seed, with tokio's clock paused.
+/// Each case over a harness, as a test of its own, once for each seed.
 macro_rules! cases {
-    ($seeds:expr, $harness:expr => $($module:ident: $($case:ident),+;)+) => {
+    (#[$test:meta] $seeds:expr, $harness:expr => $($module:ident: $($case:ident),+;)+) => {
         $(mod $module {
             use super::*;
-            $(#[tokio::test(start_paused = true)]
+            $(#[$test]
             async fn $case() {
                 let mut injected: Option<usize> = None;
                 for seed in 0..$seeds {
@@ -35,48 +37,75 @@ macro_rules! cases {
     };
 }
 
+/// What holds for every coordinator.
+macro_rules! common_cases {
+    (#[$test:meta] $harness:expr) => {
+        cases! { #[$test] 1, |_: u64| $harness =>
+            session:
+                transactions_happen_whole_or_not_at_all, a_refusal_names_the_operation, sequences_rise_per_parent,
+                ephemeral_nodes_go_with_their_session, created_orders_creations, requests_of_an_expired_session_fail,
+                several_nodes_are_read_at_once, a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
+                a_suspended_session_keeps_its_nodes;
+            queue:
+                entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,
+                values_put_together_come_in_their_order, values_are_put_together_or_not_at_all,
+                two_takers_get_two_entries,
+                each_entry_is_taken_once, expiry_hands_entries_over, a_dropped_claim_is_released,
+                a_take_dropped_at_any_await_leaves_nothing, a_consume_dropped_at_any_await_leaves_no_claim,
+                a_claim_without_entry_is_consumed, avoided_entries_wait,
+                foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
+                takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
+                missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
+                a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
+            queue_batches:
+                what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item;
+            queue_gaps:
+                what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,
+                a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,
+                a_claim_deleted_in_a_gap_is_lost, a_claim_replaced_unseen_is_not_touched, the_holder_sees_its_entry_vanish,
+                the_holder_sees_its_entry_vanish_in_a_gap, a_late_word_of_an_earlier_claim_takes_nothing_away;
+            queue_faults:
+                a_lost_answer_to_a_claim_is_found, a_lost_claim_request_is_repeated, a_lost_answer_to_a_consume_is_done,
+                a_lost_answer_to_a_release_touches_no_successor, a_lost_read_after_a_claim_is_repeated;
+            election:
+                candidates_lead_in_order, layout_is_kazoos, resignation_hands_over, a_dropped_leadership_is_resigned,
+                expiry_hands_over, suspension_ends_leadership_for_ever, a_brief_suspension_ends_it_too,
+                a_node_deleted_by_a_stranger_ends_leadership, a_dropped_candidacy_leaves_no_node,
+                foreign_children_do_not_count, only_the_next_one_wakes, a_lost_answer_to_the_candidacy_is_adopted,
+                never_two_leaders;
+        }
+    };
+}
+
+/// What holds only where a watch tells what changed. One that tells only that something did tells more than the change,
+/// and makes the queue list again.
+macro_rules! exact_cases {
+    (#[$test:meta] $harness:expr) => {
+        cases! { #[$test] 1, |_: u64| $harness =>
+            session:
+                a_watch_tells_changes_in_order, a_gap_ends_with_a_reset, an_overflow_ends_with_one_reset;
+            queue:
+                a_take_costs_the_same_whatever_waits, a_queue_at_rest_watches_nothing;
+        }
+    };
+}
+
 mod embedded {
     use super::*;
 
-    cases! { 1, |_: u64| InProcess::default() =>
-        session:
-            transactions_happen_whole_or_not_at_all, a_refusal_names_the_operation, sequences_rise_per_parent,
-            ephemeral_nodes_go_with_their_session, created_orders_creations, requests_of_an_expired_session_fail,
-            a_watch_tells_changes_in_order, a_watch_ends_with_its_session, a_gap_ends_with_a_reset,
-            an_overflow_ends_with_one_reset, a_suspended_session_keeps_its_nodes;
-        queue:
-            entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,
-            values_put_together_come_in_their_order, values_are_put_together_or_not_at_all, two_takers_get_two_entries,
-            each_entry_is_taken_once, expiry_hands_entries_over, a_dropped_claim_is_released,
-            a_take_dropped_at_any_await_leaves_nothing, a_consume_dropped_at_any_await_leaves_no_claim,
-            a_claim_without_entry_is_consumed, avoided_entries_wait,
-            foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
-            takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
-            missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
-            a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries, a_take_costs_the_same_whatever_waits;
-        queue_batches:
-            what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item;
-        queue_gaps:
-            what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,
-            a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,
-            a_claim_deleted_in_a_gap_is_lost, a_claim_replaced_unseen_is_not_touched, the_holder_sees_its_entry_vanish,
-            the_holder_sees_its_entry_vanish_in_a_gap, a_late_word_of_an_earlier_claim_takes_nothing_away;
-        queue_faults:
-            a_lost_answer_to_a_claim_is_found, a_lost_claim_request_is_repeated, a_lost_answer_to_a_consume_is_done,
-            a_lost_answer_to_a_release_touches_no_successor, a_lost_read_after_a_claim_is_repeated;
-        election:
-            candidates_lead_in_order, layout_is_kazoos, resignation_hands_over, a_dropped_leadership_is_resigned,
-            expiry_hands_over, suspension_ends_leadership_for_ever, a_brief_suspension_ends_it_too,
-            a_node_deleted_by_a_stranger_ends_leadership, a_dropped_candidacy_leaves_no_node,
-            foreign_children_do_not_count, only_the_next_one_wakes, a_lost_answer_to_the_candidacy_is_adopted,
-            never_two_leaders;
+    common_cases! { #[tokio::test(start_paused = true)] InProcess::default() }
+
+    mod exact {
+        use super::*;
+
+        exact_cases! { #[tokio::test(start_paused = true)] InProcess::default() }
     }
 }
 
 mod embedded_with_faults {
     use super::*;
 
-    cases! { 20, |seed| Faulty::over(InProcess::default(), seed) =>
+    cases! { #[tokio::test(start_paused = true)] 20, |seed| Faulty::over(InProcess::default(), seed) =>
         queue:
             entries_come_by_priority_then_sequence, two_takers_get_two_entries, each_entry_is_taken_once,
             expiry_hands_entries_over, a_dropped_claim_is_released, a_take_dropped_at_any_await_leaves_nothing,
@@ -89,4 +118,23 @@ mod embedded_with_faults {
             candidates_lead_in_order, resignation_hands_over, a_dropped_leadership_is_resigned, expiry_hands_over,
             suspension_ends_leadership_for_ever, a_dropped_candidacy_leaves_no_node, never_two_leaders;
     }
+}
+
+mod zookeeper {
+    use super::*;
+
+    common_cases! { #[tokio::test] OverZooKeeper::new() }
+
+    mod exact {
+        use super::*;
+
+        exact_cases! { #[tokio::test] OverZooKeeper::new() }
+    }
+}
+
+/// Without recursive watches. `cargo xtask test` fetches it, or leaves these out and says so.
+mod zookeeper_3_5 {
+    use super::*;
+
+    common_cases! { #[tokio::test] OverZooKeeper::old() }
 }

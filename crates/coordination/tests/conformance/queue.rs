@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::{Claim, Error, LockingQueue};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::harness::{Client, Fault, Harness, Plan, eventually, settle, within};
+use crate::harness::{Client, Fault, Harness, Plan, eventually, settle, step, within};
 
 /// The same folders without faults, to prepare and to look.
 pub struct Operator {
@@ -70,13 +72,13 @@ pub fn claim_node(claim: &Claim) -> String {
 }
 
 /// Polls a future at most so often, letting everything else run in between; `None` if it is not done then.
-pub async fn poll_at_most<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
+pub async fn poll_at_most<T>(harness: &dyn Harness, times: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     for _ in 0..times {
         tokio::select! {
             biased;
             output = &mut future => return Some(output),
-            () = std::future::ready(()) => tokio::task::yield_now().await,
+            () = std::future::ready(()) => step(harness.pace()).await,
         }
     }
     None
@@ -176,20 +178,22 @@ pub async fn each_entry_is_taken_once(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     let clients = [harness.connect().await, harness.connect().await, harness.connect().await];
     let mut takers = tokio::task::JoinSet::new();
+    let (end, ended) = watch::channel(false);
     for client in &clients {
         let queue = open(client).await;
         for _ in 0..3 {
-            let queue = queue.clone();
+            let (queue, mut ended) = (queue.clone(), ended.clone());
             takers.spawn(async move {
                 let mut values = Vec::new();
-                // a minute without an entry is the end
-                while let Ok(claim) = tokio::time::timeout(Duration::from_mins(1), queue.take()).await {
-                    let claim = claim.unwrap();
+                loop {
+                    let claim = tokio::select! {
+                        claim = queue.take() => claim.unwrap(),
+                        _ = ended.wait_for(|ended| *ended) => return values,
+                    };
                     values.push(value(&claim).to_owned());
                     tokio::task::yield_now().await;
                     assert_eq!(claim.consume().await, Ok(Settled::Done));
                 }
-                values
             });
         }
     }
@@ -197,13 +201,15 @@ pub async fn each_entry_is_taken_once(harness: &dyn Harness) {
         operator.put(&index.to_string(), index % 4).await;
         tokio::task::yield_now().await;
     }
+    eventually("all are consumed", || async { operator.queue.entries().await.unwrap().is_empty() }).await;
+    operator.expect_no_claims().await;
+    end.send_replace(true);
     let mut taken = BTreeMap::new();
     for value in takers.join_all().await.into_iter().flatten() {
         *taken.entry(value).or_insert(0) += 1;
     }
     assert_eq!(taken.len(), 60);
     assert!(taken.values().all(|times| *times == 1), "{taken:?}");
-    operator.expect_nothing().await;
 }
 
 pub async fn takers_are_served_in_turn(harness: &dyn Harness) {
@@ -230,7 +236,7 @@ pub async fn a_taker_that_has_gone_claims_nothing(harness: &dyn Harness) {
     let (client, faults) = harness.connect().await.with(Plan::None);
     let queue = open(&client).await;
     for _ in 0..3 {
-        assert!(poll_at_most(100, queue.take()).await.is_none());
+        assert!(poll_at_most(harness, 100, queue.take()).await.is_none());
     }
     operator.put("a", 1).await;
     settle().await;
@@ -291,7 +297,7 @@ pub async fn a_take_dropped_at_any_await_leaves_nothing(harness: &dyn Harness) {
         let path = operator.put("a", 1).await;
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
-        let took = poll_at_most(times, queue.take()).await.is_some();
+        let took = poll_at_most(harness, times, queue.take()).await.is_some();
         dropped_in_between += usize::from(!took && !operator.claims().await.is_empty());
         if times % 2 == 0 {
             drop(queue);
@@ -315,7 +321,7 @@ pub async fn a_consume_dropped_at_any_await_leaves_no_claim(harness: &dyn Harnes
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
         let claim = take(&queue).await;
-        poll_at_most(times, claim.consume()).await;
+        poll_at_most(harness, times, claim.consume()).await;
         drop(queue);
         operator.expect_no_claims().await;
         if operator.queue.remove(&path, b"a").await.unwrap() {
@@ -369,6 +375,7 @@ pub async fn foreign_children_are_passed_over(harness: &dyn Harness) {
     operator.commit(vec![foreign("aab"), foreign("entry--01-0000000001")]).await;
     operator.commit(vec![Operation::create("/job/taken/aaa", "x", Mode::Persistent)]).await;
     operator.put("b", 0).await;
+    eventually("both are known", || async { queue.len() == 2 }).await;
     let claim = take(&queue).await;
     assert_eq!(value(&claim), "b");
     claim.consume().await.unwrap();
@@ -399,8 +406,8 @@ pub async fn consuming_needs_no_holder(harness: &dyn Harness) {
     let path = operator.put("a", 1).await;
     let claim = take(&queue).await;
     assert_eq!(operator.queue.consume_unclaimed(&path).await, Ok(false));
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
-    assert!(poll_at_most(50, claim.entry_gone()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.entry_gone()).await.is_none());
     assert_eq!(claim.release().await, Ok(Settled::Done));
     assert_eq!(operator.queue.consume_unclaimed(&path).await, Ok(true));
     operator.expect_nothing().await;
@@ -440,7 +447,7 @@ pub async fn an_abandoned_claim_stays(harness: &dyn Harness) {
     let claim = take(&queue).await;
     let node = claim_node(&claim);
     claim.abandon();
-    assert!(poll_at_most(100, queue.take()).await.is_none());
+    assert!(poll_at_most(harness, 100, queue.take()).await.is_none());
     settle().await;
     assert_eq!(operator.claims().await.len(), 1);
     operator.commit(vec![Operation::delete(node)]).await;
@@ -491,9 +498,7 @@ pub async fn a_take_costs_the_same_whatever_waits(harness: &dyn Harness) {
     let (client, faults) = harness.connect().await.with(Plan::None);
     let queue = open(&client).await;
     for backlog in [10, 500] {
-        for _ in 0..backlog {
-            operator.put("a", 1).await;
-        }
+        join_all((0..backlog).map(|_| operator.put("a", 1))).await;
         eventually("all are known or nothing is yet", || async { queue.is_empty() || queue.len() > backlog / 2 }).await;
         take(&queue).await.consume().await.unwrap();
         let before = ["create claim", "delete entry", "nodes"].map(|kind| faults.asked(kind));
@@ -505,4 +510,24 @@ pub async fn a_take_costs_the_same_whatever_waits(harness: &dyn Harness) {
         // one listing of both folders, at the start
         assert_eq!(faults.asked("children"), 2);
     }
+}
+
+pub async fn a_queue_at_rest_watches_nothing(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    operator.put("a", 1).await;
+    let claim = take(&queue).await;
+    // held, and so without effect
+    queue.rest();
+    operator.put("b", 1).await;
+    eventually("it still follows", || async { queue.len() == 2 }).await;
+    claim.consume().await.unwrap();
+    queue.rest();
+    eventually("it knows nothing", || async { queue.is_empty() && queue.free() == 0 }).await;
+    operator.put("c", 1).await;
+    settle().await;
+    assert_eq!((queue.len(), faults.asked("watch"), faults.asked("children")), (0, 1, 2));
+    assert_eq!(value(&take(&queue).await), "b");
+    assert_eq!((faults.asked("watch"), faults.asked("children")), (2, 4));
 }

@@ -1,5 +1,6 @@
 //! Cases of the queue in which its mirror falls behind: gaps, suspensions, and what strangers do to claims and entries.
 
+use futures_util::future::join_all;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::WATCH_CAPACITY;
 use slipstream_coordination::session::{Mode, Operation};
@@ -15,11 +16,11 @@ pub async fn a_late_word_of_an_earlier_claim_takes_nothing_away(harness: &dyn Ha
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
         let mut taking = Box::pin(queue.take());
-        assert!(poll_at_most(times, &mut taking).await.is_none());
+        assert!(poll_at_most(harness, times, &mut taking).await.is_none());
         operator.commit(vec![Operation::delete(claim_node(&earlier))]).await;
         earlier.abandon();
         let claim = within(taking).await.unwrap();
-        assert!(poll_at_most(50, claim.lost()).await.is_none());
+        assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
         assert_eq!(claim.consume().await, Ok(Settled::Done));
     }
     operator.expect_nothing().await;
@@ -44,8 +45,8 @@ pub async fn a_gap_is_caught_up(harness: &dyn Harness) {
         claim.consume().await.unwrap();
     }
     // what is held is neither lost nor offered again
-    assert!(poll_at_most(50, held.lost()).await.is_none());
-    assert!(poll_at_most(50, queue.take()).await.is_none());
+    assert!(poll_at_most(harness, 50, held.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, queue.take()).await.is_none());
     assert_eq!(held.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -57,10 +58,9 @@ pub async fn an_overflow_is_caught_up(harness: &dyn Harness) {
     operator.put("first", 999).await;
     let held = take(&queue).await;
     let count = 2 * WATCH_CAPACITY;
-    for index in 0..count {
-        operator.put(&index.to_string(), if index == count - 1 { 0 } else { 5 }).await;
-    }
-    let last = (count - 1).to_string();
+    let values: Vec<String> = (0..count).map(|index| index.to_string()).collect();
+    let last = &values[count - 1];
+    join_all(values.iter().map(|value| operator.put(value, if value == last { 0 } else { 5 }))).await;
     eventually("all are known", || async { queue.len() == count + 1 }).await;
     for expected in [last.as_str(), "0", "1"] {
         let claim = take(&queue).await;
@@ -93,7 +93,7 @@ pub async fn an_unproven_claim_is_consumed_later(harness: &dyn Harness) {
     let claim = take(&queue).await;
     client.suspend().await;
     settle().await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
     let consuming = tokio::spawn(claim.consume());
     settle().await;
     assert!(!consuming.is_finished());
@@ -127,7 +127,7 @@ pub async fn a_claim_deleted_in_a_gap_is_lost(harness: &dyn Harness) {
     client.resume().await;
     within(claim.lost()).await;
     assert_eq!(claim.release().await, Ok(Settled::Lost));
-    assert!(poll_at_most(50, next.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, next.lost()).await.is_none());
     assert_eq!(next.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -155,10 +155,10 @@ pub async fn the_holder_sees_its_entry_vanish(harness: &dyn Harness) {
     let queue = open(&client).await;
     operator.put("a", 1).await;
     let claim = take(&queue).await;
-    assert!(poll_at_most(50, claim.entry_gone()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.entry_gone()).await.is_none());
     assert!(operator.queue.remove(claim.entry(), b"a").await.unwrap());
     within(claim.entry_gone()).await;
-    assert!(poll_at_most(50, claim.lost()).await.is_none());
+    assert!(poll_at_most(harness, 50, claim.lost()).await.is_none());
     assert_eq!(claim.consume().await, Ok(Settled::Done));
     operator.expect_nothing().await;
 }
@@ -184,7 +184,7 @@ pub async fn what_comes_while_listing_is_not_missed(harness: &dyn Harness) {
         let (client, _) = harness.connect().await.with(Plan::None);
         let queue = open(&client).await;
         let mut taking = Box::pin(queue.take());
-        assert!(poll_at_most(times, &mut taking).await.is_none());
+        assert!(poll_at_most(harness, times, &mut taking).await.is_none());
         operator.put("a", 1).await;
         assert_eq!(within(taking).await.unwrap().consume().await, Ok(Settled::Done));
     }

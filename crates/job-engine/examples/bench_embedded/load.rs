@@ -8,8 +8,9 @@ use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 use tokio::task::JoinSet;
 
-use crate::bulk::Bulk;
-use crate::engine::{Engine, job};
+use crate::arrays::Bulk;
+use crate::bulk::{ARRAY, SUBMITTERS};
+use crate::engine::{Engine, PASSWORD, job};
 use crate::process::{Moment, Spent};
 
 /// Adds under way at once while a store is filled.
@@ -40,11 +41,11 @@ pub async fn submit(clients: Vec<Client>, jobs: u64) -> anyhow::Result<()> {
 
 /// Queues so many jobs, the fastest way there is.
 pub async fn fill(engine: &Engine, jobs: u64) -> anyhow::Result<()> {
-    let bulk = Bulk::log_in(engine.transport()).await?;
+    let bulk = Bulk::log_in(engine.transport(), PASSWORD, job()).await?;
     for begin in (0..jobs).step_by(PART) {
         let part = (jobs - begin).min(PART as u64);
         match &bulk {
-            Some(bulk) => bulk.add(part).await?,
+            Some(bulk) => bulk.add(part, ARRAY, SUBMITTERS).await?,
             None => submit(vec![engine.client.clone(); CONCURRENT], part).await?,
         }
         if jobs > PART as u64 {

@@ -1,19 +1,21 @@
 //! How a command reaches the API: flags, then environment, then what a running `up` has left in the default data
 //! directory.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
 
 use super::patience::asking;
+use super::secrets;
 use crate::server::overview::Overview;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::up::data_dir;
@@ -32,8 +34,17 @@ pub struct Connection {
     #[arg(long = "ss-user", value_name = "NAME", env = "SLIPSTREAM_USER")]
     user: Option<String>,
     /// Password
-    #[arg(long = "ss-pass", value_name = "PASSWORD", env = "SLIPSTREAM_PASS", hide_env_values = true)]
-    password: Option<String>,
+    #[arg(
+        long = "ss-pass",
+        value_name = "PASSWORD",
+        env = "SLIPSTREAM_PASS",
+        hide_env_values = true,
+        value_parser = secrets::parser()
+    )]
+    password: Option<SecretString>,
+    /// Read the password from the first line of this file
+    #[arg(long = "ss-pass-file", value_name = "FILE", env = "SLIPSTREAM_PASS_FILE")]
+    password_file: Option<OsString>,
     /// Do not check the server's certificate
     #[arg(long = "ss-insecure")]
     is_insecure: bool,
@@ -79,8 +90,11 @@ impl Connection {
     }
 
     fn found_password(&self, data_dir: Option<&Path>, administrators: Option<&String>) -> anyhow::Result<SecretString> {
-        if let Some(password) = given(self.password.as_ref()) {
-            return Ok(SecretString::from(password));
+        if let Some(file) = self.password_file.as_ref().filter(|file| !file.is_empty()) {
+            return secrets::from_file(Path::new(file));
+        }
+        if let Some(password) = self.password.as_ref().filter(|password| !password.expose_secret().is_empty()) {
+            return Ok(password.clone());
         }
         let user = self.user_name();
         if user != ADMINISTRATOR {

@@ -1,5 +1,3 @@
-use secrecy::ExposeSecret;
-
 use super::*;
 
 const HERE: &str = "http://127.0.0.1:8201";
@@ -14,7 +12,8 @@ fn data_dir() -> tempfile::TempDir {
 
 fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    Connection { url: owned(url), user: owned(user), password: owned(password), is_insecure: false }
+    let password = password.map(SecretString::from);
+    Connection { url: owned(url), user: owned(user), password, password_file: None, is_insecure: false }
 }
 
 #[test]

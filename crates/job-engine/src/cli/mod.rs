@@ -1,5 +1,6 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
+pub mod account;
 pub mod connection;
 mod distributors;
 mod executors;
@@ -8,10 +9,13 @@ mod help;
 pub mod jobs;
 mod patience;
 mod queue;
+mod secrets;
+mod services;
 pub mod submit;
 mod terminal;
 mod users;
 mod watch;
+pub mod zookeeper;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,6 +60,12 @@ pub struct Arguments {
 enum Command {
     /// Run server, executor and distributors in this process
     Up(UpArguments),
+    /// Run a server, for executors and distributors on other machines
+    Server(services::ServerArguments),
+    /// Run an executor: do jobs of a server
+    Executor(services::ExecutorArguments),
+    /// Run a distributor: add jobs to a server on a schedule
+    Distributor(services::DistributorArguments),
     /// Add a job
     Submit(submit::SubmitArguments),
     /// List, show, watch, stop and delete jobs
@@ -129,7 +139,8 @@ struct UpArguments {
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    match dispatch(arguments.command) {
+    // not before: the arguments are sound
+    match secrets::hide_argument().and_then(|()| dispatch(arguments.command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}", failure::explain(&error));
@@ -147,6 +158,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match command {
             Command::Up(arguments) => run_up(arguments).await,
+            Command::Server(arguments) => services::server(arguments).await,
+            Command::Executor(arguments) => services::executor(arguments).await,
+            Command::Distributor(arguments) => services::distributor(arguments).await,
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Queue(arguments) => queue::run(arguments).await.map(done),

@@ -1,7 +1,7 @@
 //! `slipstream-job users`: lists, adds, changes and deletes those who may log in.
 
-use std::io::{BufRead, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -15,14 +15,11 @@ use slipstream_cimi::dialect::USER;
 use slipstream_cimi::query::{Order, Search};
 
 use super::connection::Connection;
-use super::example;
 use super::patience::asking;
 use super::terminal::{self, Screen, age, one_line};
+use super::{example, secrets};
 use crate::clock::Clock;
 use crate::server::users;
-
-/// Most bytes of a password that are read; the server takes fewer.
-const LONGEST_PASSWORD: u64 = 4096;
 
 /// What `users` is asked for.
 #[derive(Debug, Args)]
@@ -213,28 +210,13 @@ impl PasswordSource {
     /// From the file, else asked for twice, else from standard input if that is no terminal.
     fn read(&self, name: &str) -> anyhow::Result<SecretString> {
         if let Some(path) = &self.password_file {
-            return from_file(path);
+            return secrets::from_file(path);
         }
         if std::io::stdin().is_terminal() {
             return ask(name);
         }
-        first_line(std::io::stdin().lock()).context("no password on standard input")
+        secrets::first_line(std::io::stdin().lock()).context("no password on standard input")
     }
-}
-
-fn from_file(path: &Path) -> anyhow::Result<SecretString> {
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    first_line(file).with_context(|| format!("no password in {}", path.display()))
-}
-
-fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
-    let mut line = String::new();
-    std::io::BufReader::new(source.take(LONGEST_PASSWORD)).read_line(&mut line).context("it cannot be read")?;
-    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
-    if password.expose_secret().is_empty() {
-        bail!("the first line is empty");
-    }
-    Ok(password)
 }
 
 fn ask(name: &str) -> anyhow::Result<SecretString> {
@@ -269,21 +251,6 @@ fn parse_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_the_first_line_and_not_empty() {
-        for (text, expected) in [
-            ("secret", Some("secret")),
-            ("secret\n", Some("secret")),
-            ("secret\r\nsecond\n", Some("secret")),
-            (" with blanks \n", Some(" with blanks ")),
-            ("", None),
-            ("\nsecond", None),
-        ] {
-            let read = first_line(text.as_bytes()).ok();
-            assert_eq!(read.as_ref().map(ExposeSecret::expose_secret), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn the_table_has_a_line_for_each_user() {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::nodes::{DISTRIBUTORS, ELECTION};
-use crate::pauses::Pauses;
+use crate::pauses::{Complaint, Pauses};
 use crate::registry::{Process, RegisteredDistributor, Registration};
 use crate::stop::Stop;
 
@@ -106,7 +106,7 @@ pub struct Surroundings {
 /// repeats the pending round.
 pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings: Surroundings, stop: Stop) {
     let candidate = Candidate { distributor: distributor.as_ref(), surroundings: &surroundings, stop: &stop };
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     while !stop.is_asked() {
         let connected = tokio::select! {
             biased;
@@ -115,10 +115,11 @@ pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings
         };
         match connected {
             Ok(session) => {
-                candidate.stand(&session, &mut pauses).await;
+                candidate.stand(&session, &mut pauses, &mut complaint).await;
                 session.close().await;
             }
-            Err(error) => candidate.complain("cannot connect to the coordinator", &error),
+            // whether it can be reached is said by whoever made it, for all who use it at once
+            Err(error) => tracing::debug!(distributor = distributor.name(), %error, "no session with the coordinator"),
         }
         pauses.pause(&stop).await;
     }
@@ -132,7 +133,7 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
-    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses) {
+    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
         let path = format!("{ELECTION}/{}", self.distributor.election());
         let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
         let registration = self.register(session);
@@ -145,11 +146,13 @@ impl Candidate<'_> {
             match elected {
                 Ok(leadership) => {
                     pauses.reset();
+                    complaint.settle();
                     self.serve(leadership, &registration).await;
                     registration.update(|distributor| distributor.term = None);
                 }
                 Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
-                Err(error) => self.complain("cannot stand", &error),
+                Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot stand", &error),
+                Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "cannot stand"),
             }
             pauses.pause(self.stop).await;
         }

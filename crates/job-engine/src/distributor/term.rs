@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use slipstream_action::with_causes;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
 
 use super::rounds::{Rounds, rounds};
 use super::{Distributor, HighWaterMark, MarkError, Surroundings, complain};
-use crate::pauses::Pauses;
+use crate::pauses::{Complaint, Pauses};
 use crate::registry::{RegisteredDistributor, RegisteredTerm, Registration};
 use crate::stop::Stop;
 
@@ -131,19 +132,20 @@ impl Term<'_> {
     }
 
     /// Tries until it goes well, with growing pauses, while leading.
-    async fn insist<T, E, F>(&self, complaint: &str, mut attempt: impl FnMut() -> F) -> Result<T, Interruption>
+    async fn insist<T, E, F>(&self, what: &str, mut attempt: impl FnMut() -> F) -> Result<T, Interruption>
     where
         E: std::error::Error + 'static,
         F: Future<Output = Result<T, E>>,
     {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         loop {
             if !self.leadership.holds() {
                 return Err(Interruption::Over);
             }
             match attempt().await {
                 Ok(result) => return Ok(result),
-                Err(error) => complain(self.distributor.name(), complaint, &error),
+                Err(error) if complaint.is_new(with_causes(&error)) => complain(self.distributor.name(), what, &error),
+                Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "{what}"),
             }
             if self.stop.is_asked() {
                 return Err(Interruption::Over);

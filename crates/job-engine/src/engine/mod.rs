@@ -25,6 +25,7 @@ mod departures;
 mod error;
 mod gate;
 mod parts;
+pub(crate) mod premises;
 mod submit;
 mod waiting;
 

@@ -8,6 +8,7 @@ mod attempt;
 mod avoidance;
 mod changes;
 mod courier;
+mod line;
 mod meaning;
 mod reach;
 mod shift;
@@ -22,17 +23,17 @@ use std::time::Duration;
 
 use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
-use slipstream_coordination::Coordinator;
+use slipstream_coordination::{Coordinator, Error};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::avoidance::Avoidance;
 use self::courier::Courier;
 use self::reach::Reach;
 use crate::clock::Clock;
-use crate::pauses::{self, Pauses};
+use crate::pauses::{self, Complaint, Pauses};
 use crate::stop::Stop;
 
 /// How an executor runs.
@@ -100,7 +101,7 @@ impl Executor {
 
     /// One shift for each session, until the stop.
     async fn work_shifts(self: &Arc<Self>, coordinator: &dyn Coordinator) {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         while !self.stop.is_asked() {
             let begun = Instant::now();
             let connected = tokio::select! {
@@ -117,13 +118,23 @@ impl Executor {
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = ended {
-                warn!(executor = self.options.name, cause = with_causes(&error), "no session with the coordinator");
-            }
+            self.note(ended, &mut complaint);
             if begun.elapsed() > pauses::LONGEST {
                 pauses.reset();
             }
             pauses.pause(&self.stop).await;
+        }
+    }
+
+    /// Whether a coordinator can be reached is said by whoever made it, for all who use it at once.
+    fn note(&self, ended: Result<(), Error>, complaint: &mut Complaint) {
+        let Err(error) = ended else { return complaint.settle() };
+        let is_out_of_reach = matches!(error, Error::Unreachable { .. } | Error::Unusable { .. });
+        let (executor, cause) = (&self.options.name, with_causes(&error));
+        if complaint.is_new(cause.clone()) && !is_out_of_reach {
+            warn!(executor, cause, "no work with the coordinator, trying again");
+        } else {
+            debug!(executor, cause, "no session with the coordinator");
         }
     }
 

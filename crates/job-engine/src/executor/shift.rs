@@ -12,11 +12,13 @@ use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::{debug, error, warn};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use super::Executor;
 use super::attempt::Attempt;
+use super::line::{self, Slots};
 use super::reach::Reach;
 use super::supervision::panic_message;
 use crate::nodes;
@@ -35,6 +37,7 @@ pub(super) struct Shift {
     pub(super) queue: LockingQueue,
     claimant: String,
     generation: AtomicI64,
+    slots: Arc<Slots>,
 }
 
 /// Works until the stop or until the session is over, and closes the session.
@@ -49,8 +52,11 @@ pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) ->
         Some(Err(error)) => Err(error),
         Some(Ok(shift)) => {
             let registration = shift.register();
+            let line =
+                line::keep(shift.session.clone(), shift.queue.clone(), shift.claimant.clone(), shift.slots.clone());
+            let line = AbortOnDropHandle::new(tokio::spawn(line));
             Arc::new(shift).fill_slots().await;
-            drop(registration);
+            drop((registration, line));
             Ok(())
         }
     };
@@ -65,7 +71,8 @@ impl Shift {
         let generation = wait_for_generation(session.as_ref()).await?;
         let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
         let (executor, session) = (executor.clone(), session.clone());
-        Ok(Self { executor, session, queue, claimant, generation: generation.into() })
+        let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
+        Ok(Self { executor, session, queue, claimant, generation: generation.into(), slots })
     }
 
     /// Says under the name that its claims show who works here (decision 17).
@@ -124,9 +131,15 @@ impl Shift {
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
+                () = self.slots.looking() => {}
+            }
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.reach.pausing() => {}
-                taken = self.queue.take() => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
+                () = self.slots.resting() => {}
+                taken = self.slots.free_while(self.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
             }
         }
     }
@@ -156,11 +169,15 @@ async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut is_told) = (Pauses::default(), false);
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) => debug!(node = nodes::GENERATION, "waiting for the server to write the generation"),
+            Ok(None) if is_told => debug!(node = nodes::GENERATION, "still waiting for the generation"),
+            Ok(None) => {
+                info!(node = nodes::GENERATION, "waiting for a server of this engine to write the generation");
+                is_told = true;
+            }
             Err(Error::Expired) => return Err(Error::Expired),
             Err(error) => debug!(%error, "cannot read the generation"),
         }

@@ -55,14 +55,19 @@ impl Stored {
 /// The first step of [`add`]: the record of a new job, checked. Ids rise in the order in which they are drawn here.
 pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<JobRecord, ApiError> {
     caller.require_administrator()?;
-    let uuid = match key {
-        Some(key) => Uuid::new_v5(&KEY_NAMESPACE, format!("{}\n{key}", caller.name().unwrap_or("")).as_bytes()),
-        None => Uuid::now_v7(),
+    let id = match key {
+        Some(key) => id_of_key(caller.name().unwrap_or(""), key),
+        None => format!("{}/{}", JOB.name, Uuid::now_v7()),
     };
-    let id = format!("{}/{uuid}", JOB.name);
     let document = job_document::new_document(&id, sent, shared.clock.now());
     refuse(&job_violations(&document))?;
     Ok(JobRecord::new(&id, document))
+}
+
+/// The id of the job that this user adds with this `Idempotency-Key`, however often (decision 11).
+#[must_use]
+pub fn id_of_key(user: &str, key: &str) -> String {
+    format!("{}/{}", JOB.name, Uuid::new_v5(&KEY_NAMESPACE, format!("{user}\n{key}").as_bytes()))
 }
 
 /// The second step of [`add`]: what it answers is on disk.

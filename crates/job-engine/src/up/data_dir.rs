@@ -1,7 +1,7 @@
-//! The folder in which `up` keeps everything, and what the command line finds in it.
+//! The folder in which `up` or `server` keeps everything, and what the command line finds in it.
 //!
-//! `lock` is locked while an `up` runs; `super.password` is the administrator's password, `jobs.db` the store and
-//! `endpoint` the address of the running API.
+//! `lock` is locked while one of them runs; `super.password` is the administrator's password, `jobs.db` the store (of
+//! `server` under whatever name) and `endpoint` the address of the running API.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -10,6 +10,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+
+/// The store's file, unless it is called otherwise.
+pub const DATABASE: &str = "jobs.db";
 
 /// Environment variable with the administrator's password.
 pub const PASSWORD_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD";
@@ -78,7 +81,7 @@ pub struct DataDir {
 }
 
 /// The administrator's password, and where it is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Password {
     secret: SecretString,
     place: String,
@@ -122,9 +125,9 @@ impl DataDir {
         &self.path
     }
 
-    /// The store's file, which only its owner may read: it holds the hashes of passwords.
-    pub fn database(&self) -> Result<PathBuf, DataDirError> {
-        let path = self.path.join("jobs.db");
+    /// The store's file of this name, which only its owner may read: it holds the hashes of passwords.
+    pub fn database(&self, name: &Path) -> Result<PathBuf, DataDirError> {
+        let path = self.path.join(name);
         match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
             Ok(_) => Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => match std::fs::metadata(&path) {

@@ -3,12 +3,11 @@
 pub mod data_dir;
 pub mod marks;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use ipnet::IpNet;
 use serde_json::json;
 use slipstream_action::Catalogue;
@@ -21,6 +20,7 @@ use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::server::sessions::ADMINISTRATOR;
 use crate::stop::Stop;
+use crate::telemetry::{say, say_stopping};
 use data_dir::DataDirError;
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
@@ -75,10 +75,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     greet(&engine, &options, &distributors);
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
-    match options.grace.as_secs() {
-        0 => say("stopping"),
-        seconds => say(&format!("stopping: running jobs may take up to {seconds} seconds; again to stop at once")),
-    }
+    say_stopping("running jobs", options.grace);
     let ran = engine.stop().await;
     say("stopped");
     demo.and(ran.map_err(Into::into))
@@ -88,7 +85,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
 fn start_error(error: EngineError) -> anyhow::Error {
     match error {
         EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
-            "another slipstream-job up uses the data directory {}: stop it, or choose another with --data-dir",
+            "another slipstream-job up or server uses the data directory {}: stop it, or choose another with --data-dir",
             path.display()
         ),
         EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)
@@ -100,14 +97,6 @@ fn start_error(error: EngineError) -> anyhow::Error {
     }
 }
 
-/// Says something to whoever started the program. Nobody has to listen: a closed pipe ends no engine.
-fn say(line: &str) {
-    // in one piece, so that no line of the log gets in between
-    if let Err(error) = std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
-        tracing::debug!(%error, line, "nobody listens");
-    }
-}
-
 fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
     let beside = options.data_dir.join("config.toml");
     let config = match &options.config {
@@ -115,11 +104,8 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
         None if beside.exists() => Config::load(&beside)?,
         None => Config::default(),
     };
-    let known: Vec<String> = config.distributors.iter().map(|known| known.name.clone()).collect();
     for name in options.distributors.iter().flatten().filter(|name| !name.is_empty()) {
-        if !known.contains(name) {
-            bail!("there is no distributor {name}, known are {}", known.join(", "));
-        }
+        config.distributor(name)?;
     }
     let wanted = |name: &str| match &options.distributors {
         Some(names) => names.iter().any(|wanted| wanted == name) || (options.demo && name == DEMO_DISTRIBUTOR),
@@ -143,21 +129,28 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
   jobs at once  {threads}
   distributors  {names}"
     )];
-    if !options.listen.ip().is_loopback() {
-        lines.push(format!("  note          plain HTTP on {}: put a proxy with TLS in front of it", options.listen));
-    }
-    if !options.proxies.is_empty() {
-        let proxies: Vec<String> = options.proxies.iter().map(ToString::to_string).collect();
-        lines.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
-    }
+    lines.extend(notes(options.listen, &options.proxies));
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let place = told_place(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
     say(&lines.join("\n"));
 }
 
-/// How a shell is told where the commands find the engine, if they do not look there anyway.
-fn told_place(folder: &Path) -> Option<String> {
+/// What should be known of a server that listens there and believes these.
+pub(crate) fn notes(listen: SocketAddr, proxies: &[IpNet]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !listen.ip().is_loopback() {
+        notes.push(format!("  note          plain HTTP on {listen}: put a proxy with TLS in front of it"));
+    }
+    if !proxies.is_empty() {
+        let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        notes.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
+    }
+    notes
+}
+
+/// How a shell is told where the commands find what runs in this folder, if they do not look there anyway.
+pub(crate) fn told_place(folder: &Path) -> Option<String> {
     let is_set = std::env::var_os(data_dir::DATA_DIR_VARIABLE).is_some();
     if !is_set && data_dir::default_path().is_some_and(|default| default == folder) {
         return None;

@@ -26,6 +26,7 @@ mod reconcile_runs;
 mod reports;
 mod requests;
 mod requeue;
+mod services;
 mod site;
 mod stopping;
 mod support;

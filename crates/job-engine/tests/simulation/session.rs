@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Change, Error, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, RECONCILED, TAKEN};
+use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, LINE, RECONCILED, TAKEN};
 use tokio::sync::{mpsc, watch};
 
 use crate::broken::Broken;
@@ -141,8 +141,8 @@ fn describe(operation: &Operation) -> String {
 /// The same text for the same request in every run: the names of candidates begin at random, those of registrations are
 /// drawn.
 fn tidy(verb: &str, path: &str) -> String {
-    if let Some(parent) = [EXECUTORS, DISTRIBUTORS, RECONCILED].into_iter().find(|parent| child(path, parent).is_some())
-    {
+    let registrations = [EXECUTORS, DISTRIBUTORS, LINE, RECONCILED];
+    if let Some(parent) = registrations.into_iter().find(|parent| child(path, parent).is_some()) {
         return format!("{verb} {parent}/registration");
     }
     match path.rsplit_once('/').zip(path.rsplit_once("__lock__")) {
@@ -161,11 +161,12 @@ impl Session for SeenSession {
         let what: Vec<String> = operations.iter().map(describe).collect();
         let what = what.join(", ");
         let operations = self.levelled(operations);
-        if let Some(Operation::Create { path, .. }) = operations.first()
-            && let Some(name) = child(path, TAKEN)
-            && *self.session.state().borrow() != State::Expired
-        {
-            self.world.board().tried(name);
+        if *self.session.state().borrow() != State::Expired {
+            let claims = operations.iter().filter_map(|operation| match operation {
+                Operation::Create { path, .. } => child(path, TAKEN),
+                _ => None,
+            });
+            claims.for_each(|name| self.world.board().tried(name));
         }
         self.ask(&what, self.carry_out(operations)).await
     }

@@ -1,0 +1,42 @@
+//! How long a job waits for an executor that has nothing else to do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use slipstream_cimi::dialect::JOB;
+use slipstream_job_engine::clock::Clock;
+
+use crate::figures::{Figure, Report};
+use crate::roles::PICKUP;
+use crate::site::{Site, job};
+
+/// Jobs, of which the first ones warm up.
+const JOBS: usize = 600;
+const FIRST: usize = 100;
+/// Between two jobs: the queue is idle when one comes.
+const REST: Duration = Duration::from_millis(10);
+/// Longest wait for one job.
+const SOON: Duration = Duration::from_secs(10);
+
+pub async fn run(report: &mut Report, folder: &Path) -> anyhow::Result<()> {
+    Report::about("pickup: one job at a time on an idle queue, from the request to add it until its action begins");
+    let mut site = Site::start(folder).await?;
+    site.employ(1, 8).await?;
+    let (clock, document) = (Clock::system(), job(PICKUP));
+    let mut times = Vec::new();
+    for number in 0..JOBS {
+        let asked = clock.now();
+        site.client.add(JOB.name, &document, None).await?;
+        let begun = tokio::time::timeout(SOON, site.begun.recv()).await?.context("the executor has gone")?;
+        if number >= FIRST {
+            times.push(begun.duration_since(asked).as_secs_f64() * 1_000.0);
+        }
+        tokio::time::sleep(REST).await;
+    }
+    times.sort_by(f64::total_cmp);
+    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
+    report.add(Figure::new("pickup p50", "ms", vec![percentile(50)]));
+    report.add(Figure::new("pickup p99", "ms", vec![percentile(99)]).at_most(15.0));
+    Ok(())
+}

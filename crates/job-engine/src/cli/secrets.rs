@@ -1,0 +1,163 @@
+//! Passwords: where they are read, and how those that are arguments are kept from everybody else on this machine.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, anyhow, bail};
+use clap::builder::{StringValueParser, TypedValueParser};
+use rustix::io::{FdFlags, fcntl_setfd};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Most bytes of a password that are read; the server takes fewer.
+const LONGEST_PASSWORD: usize = 4096;
+/// The option of the original engines.
+const OPTION: &str = "--ss-pass";
+/// What every prefix of it begins with that is no other option's.
+const SHORTEST_PREFIX: &str = "--ss-p";
+/// The option that names a file instead.
+const FILE_OPTION: &str = "--ss-pass-file";
+
+/// Takes any text as an argument, and does not show it again.
+pub fn parser() -> impl TypedValueParser<Value = SecretString> {
+    StringValueParser::new().map(SecretString::from)
+}
+
+/// The password in the first line of a file.
+pub fn from_file(path: &Path) -> anyhow::Result<SecretString> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    first_line(file).with_context(|| format!("no password in {}", path.display()))
+}
+
+/// The password in the first line.
+pub fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
+    let mut line = String::new();
+    BufReader::new(source.take(LONGEST_PASSWORD as u64)).read_line(&mut line).context("it cannot be read")?;
+    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
+    if password.expose_secret().is_empty() {
+        bail!("the first line is empty");
+    }
+    Ok(password)
+}
+
+/// If a password is an argument of this process, everybody on this machine can read it. Then this starts the program
+/// again, in its own place, with a pipe that holds the password instead; it returns only if there is nothing to hide.
+/// An environment variable would be handed on to every child, and would show to whoever may look at the process.
+pub fn hide_argument() -> anyhow::Result<()> {
+    let (mut arguments, found) = without_password(std::env::args_os().skip(1));
+    let Some(Found { position, password }) = found else { return Ok(()) };
+    let pipe = filled_pipe(&password)?;
+    let number = pipe.as_raw_fd();
+    arguments.insert(position, format!("{FILE_OPTION}=/dev/fd/{number}").into());
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(anyhow!(error).context(format!("cannot hide the password: give it with {FILE_OPTION}")))
+}
+
+/// A password among arguments.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    /// Where among the others its option stood first.
+    position: usize,
+    password: OsString,
+}
+
+/// All arguments but the option and its value, as often as it stands there; the last one counts.
+fn without_password(arguments: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Option<Found>) {
+    let (mut kept, mut found) = (Vec::new(), None);
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_str().unwrap_or_default();
+        let (option, attached) = match text.split_once('=') {
+            Some((option, value)) => (option, Some(OsString::from(value))),
+            None => (text, None),
+        };
+        if !(option.starts_with(SHORTEST_PREFIX) && OPTION.starts_with(option)) {
+            let is_last_option = text == "--";
+            kept.push(argument);
+            if is_last_option {
+                kept.extend(arguments.by_ref());
+            }
+            continue;
+        }
+        let position = found.map_or(kept.len(), |Found { position, .. }| position);
+        let password = attached.or_else(|| arguments.next()).unwrap_or_default();
+        found = Some(Found { position, password });
+    }
+    // one of no characters is none, which is said later
+    (kept, found.filter(|found| !found.password.is_empty()))
+}
+
+/// A pipe with the password in it, which outlives the program's replacement.
+fn filled_pipe(password: &OsStr) -> anyhow::Result<PipeReader> {
+    let bytes = password.as_encoded_bytes();
+    // more than the pipe holds would wait for a reader that never comes
+    if bytes.len() > LONGEST_PASSWORD || bytes.contains(&b'\n') {
+        bail!("a password is one line of up to {LONGEST_PASSWORD} bytes");
+    }
+    let fill = || {
+        let (reader, mut writer) = pipe()?;
+        writer.write_all(bytes)?;
+        fcntl_setfd(&reader, FdFlags::empty())?;
+        Ok::<_, std::io::Error>(reader)
+    };
+    fill().context("cannot hide the password")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &str) -> (String, Option<(usize, String)>) {
+        let (kept, found) = without_password(line.split(' ').map(OsString::from));
+        let kept: Vec<String> = kept.into_iter().map(|word| word.into_string().unwrap()).collect();
+        (kept.join(" "), found.map(|found| (found.position, found.password.into_string().unwrap())))
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_and_not_empty() {
+        for (text, expected) in [
+            ("secret", Some("secret")),
+            ("secret\n", Some("secret")),
+            ("secret\r\nsecond\n", Some("secret")),
+            (" with blanks \n", Some(" with blanks ")),
+            ("", None),
+            ("\nsecond", None),
+        ] {
+            let read = first_line(text.as_bytes()).ok();
+            assert_eq!(read.as_ref().map(ExposeSecret::expose_secret), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_option_is_taken_out_in_every_spelling_and_nothing_else_is() {
+        for (line, kept, found) in [
+            ("jobs --ss-user super", "jobs --ss-user super", None),
+            ("jobs --ss-pass super --ss-user super", "jobs --ss-user super", Some((1, "super"))),
+            ("jobs --ss-pass=a=b --json", "jobs --json", Some((1, "a=b"))),
+            ("executor --ss-p x", "executor", Some((1, "x"))),
+            ("executor --ss-pas=x --name x", "executor --name x", Some((1, "x"))),
+            ("executor --ss-pass x --name y --ss-pa=z", "executor --name y", Some((1, "z"))),
+            ("executor --ss-pass-file x", "executor --ss-pass-file x", None),
+            ("executor --ss-", "executor --ss-", None),
+            ("executor --ss-pass", "executor", None),
+            ("executor --ss-pass=", "executor", None),
+            ("submit -- --ss-pass x", "submit -- --ss-pass x", None),
+        ] {
+            let found = found.map(|(position, password): (usize, &str)| (position, password.to_owned()));
+            assert_eq!(split(line), (kept.to_owned(), found), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_several_lines_is_refused_and_not_shown() {
+        for bad in ["secret\nsecond".to_owned(), "secret".repeat(1000)] {
+            let refused = format!("{:#}", filled_pipe(bad.as_ref()).unwrap_err());
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+    }
+}

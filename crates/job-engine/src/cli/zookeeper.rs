@@ -1,0 +1,173 @@
+//! Where `ZooKeeper` is and how one is let in.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
+use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
+
+use super::{parse_duration, secrets};
+
+/// The original's.
+const DEFAULT_HOSTS: &str = "127.0.0.1:2181";
+/// The environment variable with the password. No option has it: arguments can be read by everybody.
+const PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
+
+/// Flags of everything that works with a `ZooKeeper` ensemble.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "ZooKeeper")]
+pub struct ZooKeeperArguments {
+    // an id is one for all that a command is made of; what was no other option's prefix in the original engines stays one of this
+    /// Its servers, host:port,host:port; a /folder after the last one if all lies in that
+    #[arg(
+        id = "zk-hosts",
+        long = "zk-hosts",
+        aliases = ["z", "zk", "zk-"],
+        value_name = "HOSTS",
+        num_args = 1..,
+        action = ArgAction::Set,
+        default_value = DEFAULT_HOSTS,
+        env = "SLIPSTREAM_ZK_HOSTS"
+    )]
+    hosts: Vec<String>,
+    /// When others may have what a process held that is not heard of
+    #[arg(
+        id = "zk-session-timeout",
+        long = "zk-session-timeout",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = parse_duration,
+        env = "SLIPSTREAM_ZK_SESSION_TIMEOUT"
+    )]
+    session_timeout: Duration,
+    /// User name, if there is one
+    #[arg(id = "zk-user", long = "zk-user", value_name = "NAME", env = "SLIPSTREAM_ZK_USER")]
+    user: Option<String>,
+    #[arg(
+        id = "zk-pass-file",
+        long = "zk-pass-file",
+        value_name = "FILE",
+        env = "SLIPSTREAM_ZK_PASS_FILE",
+        help = "Read the password from the first line of this file, and not from SLIPSTREAM_ZK_PASS"
+    )]
+    password_file: Option<OsString>,
+    /// Not an option: it would be taken for a prefix, and the password for the name of a file, which errors show.
+    #[arg(id = "zk-pass", long = "zk-pass", hide = true, value_parser = secrets::parser())]
+    password: Option<SecretString>,
+    /// How the password is shown
+    #[arg(
+        id = "zk-scheme",
+        long = "zk-scheme",
+        value_name = "SCHEME",
+        value_enum,
+        default_value = "sasl",
+        env = "SLIPSTREAM_ZK_SCHEME"
+    )]
+    scheme: LoginScheme,
+    /// Make nodes that this user alone may read and change; for all processes or for none
+    #[arg(id = "zk-protect", long = "zk-protect", env = "SLIPSTREAM_ZK_PROTECT", value_parser = FalseyValueParser::new())]
+    protect: bool,
+    /// Use TLS; the servers' certificates are signed by one of these (PEM)
+    #[arg(id = "zk-ca", long = "zk-ca", value_name = "FILE", env = "SLIPSTREAM_ZK_CA")]
+    authorities: Option<OsString>,
+    /// Certificate of this process (PEM), if the servers ask for one
+    #[arg(id = "zk-certificate", long = "zk-certificate", value_name = "FILE", env = "SLIPSTREAM_ZK_CERTIFICATE")]
+    certificate: Option<OsString>,
+    /// Key of that certificate (PEM)
+    #[arg(id = "zk-key", long = "zk-key", value_name = "FILE", env = "SLIPSTREAM_ZK_KEY")]
+    key: Option<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LoginScheme {
+    /// The ensemble knows its users (SASL with DIGEST-MD5)
+    Sasl,
+    /// The ensemble takes any user (access control lists of the scheme digest)
+    Digest,
+}
+
+impl ZooKeeperArguments {
+    /// The settings, with what is in the files.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        let password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
+        self.settings_with(password.filter(|password| !password.expose_secret().is_empty()))
+    }
+
+    fn settings_with(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
+        if self.password.is_some() {
+            bail!("everybody can read arguments: give ZooKeeper's password with --zk-pass-file or {PASSWORD_VARIABLE}");
+        }
+        let hosts = self.hosts.join(",");
+        Ok(Settings {
+            hosts: if hosts.is_empty() { DEFAULT_HOSTS.to_owned() } else { hosts },
+            session_timeout: self.session_timeout,
+            login: login(self.user, self.password_file, password, self.scheme, self.protect)?,
+            tls: tls(self.authorities, self.certificate, self.key)?,
+        })
+    }
+}
+
+fn login(
+    user: Option<String>,
+    password_file: Option<OsString>,
+    password: Option<SecretString>,
+    scheme: LoginScheme,
+    protects: bool,
+) -> anyhow::Result<Option<Login>> {
+    let password = match given(password_file) {
+        Some(file) => Some(secrets::from_file(&file)?),
+        None => password,
+    };
+    let user = user.filter(|user| !user.is_empty());
+    let scheme = match scheme {
+        LoginScheme::Sasl => Scheme::Sasl,
+        LoginScheme::Digest => Scheme::Digest,
+    };
+    match (user, password) {
+        (Some(user), Some(password)) => Ok(Some(Login { scheme, user, password, protects })),
+        (Some(user), None) => {
+            bail!("no password of ZooKeeper's user {user}: give it with --zk-pass-file or {PASSWORD_VARIABLE}")
+        }
+        (None, Some(_)) => bail!("there is a password for ZooKeeper and no user: give one with --zk-user"),
+        (None, None) if protects => bail!("nodes are protected for somebody: give a user with --zk-user"),
+        (None, None) => Ok(None),
+    }
+}
+
+fn tls(
+    authorities: Option<OsString>,
+    certificate: Option<OsString>,
+    key: Option<OsString>,
+) -> anyhow::Result<Option<Tls>> {
+    let identity = match (given(certificate), given(key)) {
+        (Some(certificate), Some(key)) => Some((text(&certificate)?, SecretString::from(text(&key)?))),
+        (None, None) => None,
+        (Some(_), None) => bail!("a certificate for ZooKeeper needs its key: give it with --zk-key"),
+        (None, Some(_)) => bail!("a key for ZooKeeper needs its certificate: give it with --zk-certificate"),
+    };
+    match given(authorities) {
+        Some(authorities) => Ok(Some(Tls { authorities: text(&authorities)?, identity })),
+        None if identity.is_some() => {
+            bail!("a certificate for ZooKeeper needs those of its servers' authorities: give them with --zk-ca")
+        }
+        None => Ok(None),
+    }
+}
+
+/// An environment variable that is set to nothing gives nothing.
+fn given(path: Option<OsString>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}, check its name and permissions", path.display()))
+}
+
+#[cfg(test)]
+#[path = "zookeeper_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! [`Contact`]: says in the log when a peer comes or goes, once each, however many ask it and however often.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use slipstream_action::with_causes;
+use slipstream_cimi::Transport;
+use slipstream_cimi::client::TransportError;
+use slipstream_coordination::session::{Error, State};
+use slipstream_coordination::{Coordinator, Session};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// How one stands with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nobody knows yet.
+    Unknown,
+    /// It answers.
+    Good,
+    /// It does not answer.
+    OutOfReach,
+    /// It answers that one has to wait.
+    Delayed,
+    /// It answers that it will have nothing to do with us.
+    Refused,
+}
+
+/// What is known of a peer.
+pub(super) struct Contact {
+    /// E.g. `ZooKeeper at 127.0.0.1:2181`.
+    peer: String,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    standing: Standing,
+    /// Whether it ever was good.
+    is_made: bool,
+}
+
+impl Contact {
+    /// Nobody has asked it yet.
+    pub(super) fn with(peer: String) -> Arc<Self> {
+        Arc::new(Self { peer, known: Mutex::new(Known { standing: Standing::Unknown, is_made: false }) })
+    }
+
+    fn good(&self) {
+        if self.is_news(Standing::Good) {
+            info!("{} is reached", self.peer);
+        }
+    }
+
+    fn out_of_reach(&self, cause: &str) {
+        if self.is_news(Standing::OutOfReach) {
+            warn!(cause, "cannot reach {}, trying again", self.peer);
+        }
+    }
+
+    fn refused(&self, cause: &str) {
+        if self.is_news(Standing::Refused) {
+            warn!(cause, "refused by {}, trying again", self.peer);
+        }
+    }
+
+    fn delayed(&self) {
+        if self.is_news(Standing::Delayed) {
+            warn!("{} makes logins wait, trying again", self.peer);
+        }
+    }
+
+    /// Notes it, and answers whether it is worth a line: not that all is well from the first, and no refusal before any
+    /// contact, which ends the program with an error of its own.
+    fn is_news(&self, standing: Standing) -> bool {
+        let mut known = self.known.lock().expect("no holder of this lock panics");
+        let before = known.standing;
+        let is_well = matches!(before, Standing::Unknown | Standing::Good);
+        // to wait is what follows refusals
+        if standing == Standing::Delayed && !is_well {
+            return false;
+        }
+        known.standing = standing;
+        let is_made = known.is_made;
+        known.is_made |= standing == Standing::Good;
+        match standing {
+            Standing::Unknown => false,
+            Standing::Good => !is_well,
+            Standing::Delayed => true,
+            Standing::OutOfReach => before != standing,
+            Standing::Refused => before != standing && is_made,
+        }
+    }
+}
+
+/// A coordinator whose contact is told.
+pub(super) struct WatchedCoordinator<C> {
+    pub(super) inner: C,
+    pub(super) contact: Arc<Contact>,
+}
+
+#[async_trait]
+impl<C: Coordinator> Coordinator for WatchedCoordinator<C> {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        let connected = self.inner.connect().await;
+        match &connected {
+            Ok(session) => {
+                self.contact.good();
+                tokio::spawn(follow(session.state(), self.contact.clone()));
+            }
+            Err(Error::Unreachable { reason, .. }) => self.contact.out_of_reach(reason),
+            Err(Error::Unusable { reason, .. }) => self.contact.refused(reason),
+            Err(error) => self.contact.out_of_reach(&with_causes(error)),
+        }
+        connected
+    }
+}
+
+/// Ends with the session.
+async fn follow(mut states: watch::Receiver<State>, contact: Arc<Contact>) {
+    loop {
+        let state = *states.borrow_and_update();
+        match state {
+            State::Connected => contact.good(),
+            State::Suspended => contact.out_of_reach("the connection is lost"),
+            State::Expired => return,
+        }
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A transport whose contact is told.
+pub(super) struct WatchedTransport<T> {
+    pub(super) inner: T,
+    pub(super) contact: Arc<Contact>,
+}
+
+#[async_trait]
+impl<T: Transport> Transport for WatchedTransport<T> {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        let is_login = request.method() == Method::POST && request.uri().path() == "/api/session";
+        let answer = self.inner.send(request).await;
+        match &answer {
+            Ok(answer) => {
+                let cause = || answer.status().to_string();
+                match standing(is_login, answer.status()) {
+                    Some(Standing::Good) => self.contact.good(),
+                    Some(Standing::OutOfReach) => self.contact.out_of_reach(&cause()),
+                    Some(Standing::Refused) => self.contact.refused(&cause()),
+                    Some(Standing::Delayed) => self.contact.delayed(),
+                    Some(Standing::Unknown) | None => {}
+                }
+            }
+            Err(error) => self.contact.out_of_reach(&first_cause(&**error)),
+        }
+        answer
+    }
+}
+
+/// What is at the bottom of an error: what is above names the server, which the contact does too.
+fn first_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What an answer says of how one stands with the server, if anything: a session that has ended says nothing, as the
+/// login that follows will.
+fn standing(is_login: bool, status: StatusCode) -> Option<Standing> {
+    match (is_login, status) {
+        (_, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => {
+            Some(Standing::OutOfReach)
+        }
+        (true, StatusCode::CREATED) => Some(Standing::Good),
+        (true, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Some(Standing::Refused),
+        (true, StatusCode::TOO_MANY_REQUESTS) => Some(Standing::Delayed),
+        (true, _) => Some(Standing::OutOfReach),
+        (false, status) => status.is_success().then_some(Standing::Good),
+    }
+}
+
+#[cfg(test)]
+#[path = "contact_tests.rs"]
+mod tests;

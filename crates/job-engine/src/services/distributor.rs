@@ -1,0 +1,32 @@
+//! `slipstream-job distributor NAME`: adds jobs of one kind to a server that is elsewhere, while it is elected to.
+
+use std::sync::Arc;
+
+use super::peers::Peers;
+use super::until_stopped;
+use crate::clock::Clock;
+use crate::distributor::configured::Configured;
+use crate::distributor::marks::NodeMarks;
+use crate::distributor::{self, Surroundings};
+use crate::stop::Stop;
+use crate::telemetry::say;
+
+/// Runs until `stop`; `name` is what this process is called in elections.
+pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+    if !peers.answer(&stop).await? {
+        return Ok(());
+    }
+    say(&format!(
+        "slipstream-job {} distributor {} is up\n{}\n  stands as     {name}\n  election      {}\n  schedule      {}",
+        env!("CARGO_PKG_VERSION"),
+        distributor.name,
+        peers.told(),
+        distributor.election,
+        distributor.schedule,
+    ));
+    let coordinator = peers.coordinator();
+    let marks = Arc::new(NodeMarks::new(coordinator.clone()));
+    let surroundings = Surroundings { coordinator, client: peers.client(), marks, clock, name };
+    let work = distributor::lead_and_distribute(Arc::new(distributor), surroundings, stop.clone());
+    until_stopped(work, "a round that is under way", distributor::GRACE, &stop).await
+}

@@ -1,0 +1,40 @@
+//! Server, executor and distributor as processes of their own, which meet at a `ZooKeeper` ensemble.
+//!
+//! [`server`] serves whether or not the ensemble answers. [`executor`] and [`distributor`] begin once ensemble and
+//! server have both taken them: until then what cannot become right by itself, such as a wrong password, ends them, and
+//! later on nothing does. `contact` says in the log when one of the two comes or goes.
+
+mod contact;
+pub mod distributor;
+pub mod executor;
+pub mod peers;
+pub mod server;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::stop::Stop;
+use crate::telemetry::{say, say_stopping};
+
+/// Lets `work` go on until the stop, and then to its end; `what` of it may take as long as `grace`.
+async fn until_stopped(
+    work: impl Future<Output = ()> + Send + 'static,
+    what: &str,
+    grace: Duration,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let mut work = tokio::spawn(work);
+    tokio::select! {
+        biased;
+        () = stop.asked() => {}
+        ended = &mut work => {
+            ended.context("it has crashed")?;
+            bail!("it has ended before it was asked to");
+        }
+    }
+    say_stopping(what, grace);
+    work.await.context("it has crashed")?;
+    say("stopped");
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! [`Peers`]: whom executor and distributor work with, and the first contact with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use slipstream_cimi::http::HttpTransport;
+use slipstream_cimi::{Client, Credentials};
+use slipstream_coordination::session::Error;
+use slipstream_coordination::zookeeper::Settings;
+use slipstream_coordination::{Coordinator, ZooKeeper};
+use tokio::time::sleep;
+
+use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
+use crate::pauses::Pauses;
+use crate::stop::Stop;
+use crate::telemetry::say;
+
+/// Longest wait for an answer of the server.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where a server is, and who asks it.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its address, e.g. `https://example.org`.
+    pub endpoint: String,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Leaves the server's certificate unchecked.
+    pub is_insecure: bool,
+}
+
+/// A `ZooKeeper` ensemble and a server.
+pub struct Peers {
+    coordinator: Arc<dyn Coordinator>,
+    client: Client,
+    hosts: String,
+    endpoint: String,
+}
+
+impl Peers {
+    /// Checks what they are called by, and connects to nothing yet.
+    pub fn new(account: Account, zookeeper: Settings) -> anyhow::Result<Self> {
+        let hosts = zookeeper.hosts.clone();
+        let coordinator = coordinator(zookeeper)?;
+        let Account { endpoint, credentials, is_insecure } = account;
+        let inner = HttpTransport::new(&endpoint, is_insecure, TIME_LIMIT)
+            .context("there can be no such server: check --ss-url")?;
+        let contact = Contact::with(format!("the server at {endpoint}"));
+        let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
+        Ok(Self { coordinator, client, hosts, endpoint })
+    }
+
+    /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
+    /// not if somebody asks to stop before.
+    pub async fn answer(&self, stop: &Stop) -> anyhow::Result<bool> {
+        let both = async {
+            let coordinator = async { first_contact(&*self.coordinator).await.map_err(anyhow::Error::from) };
+            tokio::try_join!(coordinator, self.first_login())
+        };
+        tokio::select! {
+            biased;
+            () = stop.asked() => {
+                say("stopped");
+                Ok(false)
+            }
+            answered = both => answered.map(|((), ())| true),
+        }
+    }
+
+    async fn first_login(&self) -> anyhow::Result<()> {
+        let mut pauses = Pauses::default();
+        loop {
+            match self.client.login().await {
+                Err(error) if error.is_transient() => sleep(pauses.take()).await,
+                answered => return answered.with_context(|| format!("no login at {}", self.endpoint)),
+            }
+        }
+    }
+
+    /// The ensemble.
+    #[must_use]
+    pub fn coordinator(&self) -> Arc<dyn Coordinator> {
+        self.coordinator.clone()
+    }
+
+    /// A client of the server.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// For people: a line for each of the two.
+    pub(super) fn told(&self) -> String {
+        format!("  server        {}\n  ZooKeeper     {}", self.endpoint, self.hosts)
+    }
+}
+
+/// An ensemble that is told about in the log when it comes or goes.
+pub(super) fn coordinator(settings: Settings) -> anyhow::Result<Arc<dyn Coordinator>> {
+    let contact = Contact::with(format!("ZooKeeper at {}", settings.hosts));
+    let inner = ZooKeeper::new(settings).context("there can be no such ZooKeeper")?;
+    Ok(Arc::new(WatchedCoordinator { inner, contact }))
+}
+
+/// Waits until the coordinator answers, or says that it will not before somebody mends something.
+pub(super) async fn first_contact(coordinator: &dyn Coordinator) -> Result<(), Error> {
+    let mut pauses = Pauses::default();
+    loop {
+        match coordinator.connect().await {
+            Ok(session) => {
+                session.close().await;
+                return Ok(());
+            }
+            Err(error @ Error::Unusable { .. }) => return Err(error),
+            Err(_) => sleep(pauses.take()).await,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `slipstream-job server`: serves the API and mends the queue, for executors and distributors that are elsewhere.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use ipnet::IpNet;
+use slipstream_coordination::zookeeper::Settings;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::peers::{coordinator, first_contact};
+use crate::clock::Clock;
+use crate::engine::EngineError;
+use crate::engine::premises::{Folder, Premises};
+use crate::registry::host_name;
+use crate::server::sessions::ADMINISTRATOR;
+use crate::server::{self, Server};
+use crate::stop::Stop;
+use crate::telemetry::{say, say_stopping};
+use crate::up::data_dir::DataDirError;
+use crate::up::{notes, told_place};
+
+/// How long the greeting waits for `ZooKeeper`, so that it can say how it is; requests are answered meanwhile.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long open requests may go on after a stop was asked for.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How a server runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// The store's file. Its folder is this server's alone: lock, password and endpoint lie in it, as in that of `up`.
+    pub store: PathBuf,
+    /// Whose word counts when they say who asks: the networks of proxies.
+    pub proxies: Vec<IpNet>,
+    /// How often a job may be claimed and lost before it is given up.
+    pub max_attempts: u32,
+    /// Where the queue is.
+    pub zookeeper: Settings,
+}
+
+/// Serves until `stop`, whether or not `ZooKeeper` can be reached. If that will have nothing to do with this server when
+/// it is first asked, as trying again cannot mend, that ends the server.
+pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+    let coordinator = coordinator(options.zookeeper.clone())?;
+    let (folder, file) = folder_and_file(&options.store)?;
+    let folder = Folder::open(Some(folder)).map_err(start_error)?;
+    let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(start_error)?;
+    let server_options = server::Options {
+        password: premises.password().secret().clone(),
+        max_attempts: options.max_attempts,
+        coordinator_forgets: false,
+    };
+    let started = Server::start(premises.store().clone(), coordinator.clone(), clock, server_options).await;
+    let announced = started.map_err(EngineError::from).and_then(|server| Ok((server, premises.announce()?)));
+    let (server, endpoint) = match announced {
+        Ok(announced) => announced,
+        Err(error) => {
+            premises.close().await?;
+            return Err(start_error(error));
+        }
+    };
+    let greeting = |is_reached| greeting(&premises, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
+    let greetings = [greeting(true), greeting(false)];
+    let mut work = JoinSet::new();
+    {
+        let (server, stop) = (server.clone(), stop.clone());
+        work.spawn(async move { server.reconcile(&host_name(), stop).await });
+    }
+    let contact = async {
+        let contact = introduce(first_contact(&*coordinator), &greetings);
+        let made = tokio::select! {
+            biased;
+            () = stop.asked() => Ok(()),
+            made = contact => made,
+        };
+        if made.is_err() {
+            stop.ask_at_once();
+        } else {
+            stop.asked().await;
+            say_stopping("open requests", LAST_REQUESTS);
+        }
+        made
+    };
+    let (worked, contact) = tokio::join!(premises.work(&server, options.proxies.clone(), work, &stop), contact);
+    server.close().await;
+    drop(server);
+    let closed = premises.close().await;
+    contact?;
+    worked.and(closed)?;
+    say("stopped");
+    Ok(())
+}
+
+/// Greets once it is known whether `ZooKeeper` answers, or after a moment, and waits on until it does.
+async fn introduce<E>(contact: impl Future<Output = Result<(), E>>, greetings: &[String; 2]) -> anyhow::Result<()>
+where
+    anyhow::Error: From<E>,
+{
+    let mut contact = pin!(contact);
+    if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
+        made?;
+        say(&greetings[0]);
+        return Ok(());
+    }
+    say(&greetings[1]);
+    Ok(contact.await?)
+}
+
+fn folder_and_file(store: &Path) -> anyhow::Result<(&Path, &Path)> {
+    let file = store.file_name().with_context(|| format!("{} is not the name of a file", store.display()))?;
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((folder.unwrap_or(Path::new(".")), Path::new(file)))
+}
+
+/// The same, with what can be done about it on the command line.
+fn start_error(error: EngineError) -> anyhow::Error {
+    match error {
+        EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
+            "another slipstream-job server or up uses the folder {}: stop it, or choose a --store in another folder",
+            path.display()
+        ),
+        EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)
+            .context(format!("cannot make the folder {}: choose a --store in another folder", path.display())),
+        EngineError::Listen { address, source } => anyhow!(source).context(format!(
+            "cannot listen on {address}: end what listens there, or choose another address with --listen"
+        )),
+        error => error.into(),
+    }
+}
+
+fn greeting(premises: &Premises, options: &Options, endpoint: &str, is_reached: bool) -> String {
+    let hosts = &options.zookeeper.hosts;
+    let reached = if is_reached { "" } else { " (out of reach: jobs are kept, and queued once it answers)" };
+    let mut lines = vec![format!(
+        "slipstream-job {} server is up
+  API           {endpoint}/api/cloud-entry-point
+  user          {ADMINISTRATOR}
+  password      {}
+  store         {}
+  ZooKeeper     {hosts}{reached}",
+        env!("CARGO_PKG_VERSION"),
+        premises.password().place(),
+        options.store.display(),
+    )];
+    lines.extend(notes(options.listen, &options.proxies));
+    let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
+    let place = told_place(premises.folder()).unwrap_or_default();
+    lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} jobs"));
+    lines.join("\n")
+}

@@ -1,0 +1,153 @@
+//! The executors of a site: processes of this very binary, put together as `slipstream-job executor` is, with an action
+//! that keeps a record of its runs.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use slipstream_coordination::zookeeper::Settings;
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::services::executor::{self, Options};
+use slipstream_job_engine::services::peers::{Account, Peers};
+use slipstream_job_engine::stop::{self, Stop};
+use slipstream_job_engine::{Action, Failure, JobHandle, Success, actions, async_trait, telemetry};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use crate::process::Process;
+use crate::records::{How, Record};
+use crate::support::{credentials, eventually};
+
+/// Says to a process of this binary what it is to be, as JSON.
+const ROLE: &str = "FAULTS_EXECUTOR";
+/// The test that is the process of an executor when that is set.
+const TEST: &str = "roles::an_executor_ends_with_its_input";
+/// The action with a record.
+pub const STEP: &str = "step";
+/// Between two words of an action on how far it is.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// What an executor is told.
+#[expect(clippy::unsafe_derive_deserialize, reason = "the macros of tokio are what is unsafe")]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Role {
+    pub name: String,
+    pub hosts: String,
+    pub session_timeout: Duration,
+    pub endpoint: String,
+    pub threads: usize,
+    pub grace: Duration,
+    pub cimi_grace: Duration,
+    pub records: PathBuf,
+}
+
+impl Role {
+    /// Starts it as a process.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
+        command.args(["--exact", TEST, "--nocapture"]);
+        command.env(ROLE, serde_json::to_string(self).expect("texts and numbers"));
+        command
+    }
+
+    async fn work(self) {
+        telemetry::start("info").expect("the log begins");
+        let stop = Stop::new();
+        stop::on_signals(&stop).expect("signals can be listened for");
+        let account = Account { endpoint: self.endpoint, credentials: credentials(), is_insecure: false };
+        let zookeeper = Settings { session_timeout: self.session_timeout, ..Settings::new(&self.hosts) };
+        let peers = Peers::new(account, zookeeper).expect("good addresses");
+        let mut catalogue = actions::built_in(Clock::system());
+        catalogue.register(STEP, Step { executor: self.name.clone(), records: self.records }, None);
+        let options = Options {
+            name: self.name,
+            threads: self.threads,
+            grace: self.grace,
+            cimi_grace: self.cimi_grace,
+            elasticsearch: Vec::new(),
+        };
+        let work = executor::run(options, peers, catalogue, Clock::system(), stop);
+        tokio::select! {
+            done = work => done.expect("it works until it is stopped"),
+            () = input_ended() => {}
+        }
+    }
+}
+
+/// By a thread of its own, for which nobody waits in the end.
+async fn input_ended() {
+    let (ended, seen) = oneshot::channel();
+    std::thread::spawn(move || {
+        let read = std::io::stdin().read_to_end(&mut Vec::new());
+        // an executor that has ended listens no more
+        drop(ended.send(read));
+    });
+    seen.await.expect("the thread lives").expect("a pipe can be read");
+}
+
+/// Takes as long as its job's target says, `<kind>/<milliseconds>`; of the kind `quiet` it reports nothing meanwhile.
+struct Step {
+    executor: String,
+    records: PathBuf,
+}
+
+#[async_trait]
+impl Action for Step {
+    async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
+        let id = job.job().id.clone();
+        let target = job.job().target_resource.clone().map(|link| link.href).unwrap_or_default();
+        let (kind, length) = target.split_once('/').ok_or_else(|| Failure::new("no length"))?;
+        let length = Duration::from_millis(length.parse().map_err(|_| Failure::new("no length"))?);
+        let record = |how| Record::new(&id, &self.executor, how).append(&self.records);
+        record(How::Begun { rerun: job.is_rerun() });
+        let begun = Instant::now();
+        let mut next = begun;
+        while begun.elapsed() < length {
+            next = (next + PROGRESS).min(begun + length);
+            tokio::select! {
+                () = job.cancelled() => {
+                    record(How::Cancelled);
+                    return Err(Failure::new(format!("cancelled on {}", self.executor)));
+                }
+                () = sleep_until(next) => {}
+            }
+            if kind != "quiet" && next < begun + length {
+                let part = begun.elapsed().as_millis() * 100 / length.as_millis().max(1);
+                job.set_progress(u8::try_from(part).unwrap_or(100));
+                job.set_status_message(format!("under way on {}", self.executor));
+            }
+        }
+        record(How::Done);
+        Ok(Success::with_message(format!("done on {}", self.executor)))
+    }
+}
+
+/// A process that outlived its test would go on with a queue that is none any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_ends_with_its_input() {
+    if let Ok(role) = std::env::var(ROLE) {
+        let role: Role = serde_json::from_str(&role).expect("a role");
+        return role.work().await;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let role = Role {
+        name: "alone".to_owned(),
+        // nobody is there
+        hosts: "127.0.0.1:1".to_owned(),
+        session_timeout: Duration::from_secs(1),
+        endpoint: "http://127.0.0.1:1".to_owned(),
+        threads: 1,
+        grace: Duration::ZERO,
+        cimi_grace: Duration::ZERO,
+        records: folder.path().join("records"),
+    };
+    let log = folder.path().join("log");
+    let mut process = Process::start(&mut role.command(), &log);
+    let said = async || std::fs::read_to_string(&log).unwrap_or_default().contains("cannot reach").then_some(());
+    eventually("it works", said).await;
+    assert!(process.runs());
+    process.let_go();
+    assert!(process.ended().await.success());
+}

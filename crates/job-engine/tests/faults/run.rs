@@ -1,0 +1,125 @@
+//! [`run`]: one seed on a site, from the first job to the last.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use slipstream_job_engine::clock::Clock;
+
+use crate::audit::{self, Figures, Promise};
+use crate::inject::{Injected, inject};
+use crate::leaders;
+use crate::load::{Load, step};
+use crate::plan::{DISTRIBUTORS, EXECUTORS, Kind, Plan, SESSION};
+use crate::rounds;
+use crate::site::{Options, Site};
+use crate::support::{LIMIT, lasts, within};
+
+/// How long jobs are added after the fault.
+const AFTER: Duration = Duration::from_millis(1500);
+/// Jobs at once of each executor.
+const THREADS: usize = 6;
+/// Jobs that are under way when a fault comes that takes claims: enough for each executor to have some.
+const ANCHORS: usize = 9;
+/// Least jobs that end until a fault is over, and after it.
+const LEAST: (usize, usize) = (5, 10);
+/// Rounds that are so young may still be under way.
+const YOUNG: SignedDuration = SignedDuration::from_secs(3);
+
+/// How a seed went.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub plan: Plan,
+    pub figures: Figures,
+    pub violations: Vec<(Promise, String)>,
+}
+
+/// A site for seeds of this kind.
+pub async fn site_for(members: usize) -> Site {
+    Site::start(Options {
+        members: Some(members),
+        executors: EXECUTORS,
+        threads: THREADS,
+        distributors: DISTRIBUTORS,
+        session_timeout: SESSION,
+        ..Options::default()
+    })
+    .await
+}
+
+/// Runs a seed.
+pub async fn run(site: &mut Site, seed: u64) -> Outcome {
+    let plan = Plan::new(seed);
+    let load = Load::begin(&site.client, seed);
+    lasts(plan.before).await;
+    let mut anchors = Vec::new();
+    for number in 0..plan.anchors().map_or(0, |_| ANCHORS) {
+        let kind = ["loud", "quiet"][number % 2];
+        let job = step(kind, plan.anchors().unwrap_or_default());
+        anchors.push(site.client.add("job", &job, None).await.expect("nothing is amiss yet"));
+    }
+    let injected = inject(site, &plan, &anchors).await;
+    lasts(AFTER).await;
+    let mut ids = load.end().await;
+    ids.extend(anchors);
+    site.until_all_work().await;
+    let jobs = audit::settled(site, &ids).await;
+    let mut violations = audit::jobs(site, &plan, &injected, &jobs);
+    if injected.times == 0 {
+        violations.push((Promise::FaultInjected, format!("{:?} did nothing", plan.kind)));
+    }
+    let worked = audit::worked(&injected, &jobs);
+    if worked.0 < LEAST.0 || worked.1 < LEAST.1 {
+        violations
+            .push((Promise::WorkDone, format!("{} jobs ended until the fault was over, {} after", worked.0, worked.1)));
+    }
+    violations.extend(audit::queue(site).await);
+    violations.extend(schedule(site, &plan, &injected).await);
+    let figures = audit::figures(&injected, &jobs);
+    Outcome { plan, figures, violations }
+}
+
+/// What is wrong with the rounds of the distributors, since the site was started.
+async fn schedule(site: &mut Site, plan: &Plan, injected: &Injected) -> Vec<(Promise, String)> {
+    let mut violations = Vec::new();
+    if plan.kind == Kind::LeaderPaused {
+        site.stopped.push(injected.from);
+    }
+    let intruders = leaders::intruders(&leaders::said(&site.distributors), &site.stopped);
+    violations.extend(intruders.into_iter().map(|how| (Promise::OneLeader, how)));
+    if plan.kind == Kind::ZooKeeperWiped {
+        // the high-water mark is gone with the rest: rounds count anew
+        return violations;
+    }
+    let last = until_now();
+    let mut seen = rounds::Distributed::default();
+    let whole = within(LIMIT, async || {
+        seen = rounds::read(&site.client, site.begun, Clock::system().now()).await?;
+        seen.missing(last).is_empty().then_some(())
+    })
+    .await;
+    if whole.is_none() {
+        violations.push((Promise::NoRoundMissed, format!("missing {:?}", seen.missing(last))));
+    }
+    violations.extend(seen.strangers.iter().map(|id| (Promise::NothingDoubled, format!("{id} is of no round"))));
+    violations
+}
+
+fn until_now() -> Timestamp {
+    Clock::system().now() - YOUNG
+}
+
+impl Outcome {
+    /// Of a seed that did not come to its end.
+    pub fn broken(plan: Plan, panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let violation = (Promise::EndsFinal, format!("broke off: {}", text.unwrap_or("no message")));
+        Self { plan, figures: Figures::default(), violations: vec![violation] }
+    }
+
+    /// For people.
+    pub fn line(&self) -> String {
+        let Self { plan, figures, violations } = self;
+        let told = if violations.is_empty() { "holds" } else { "BROKEN" };
+        format!("seed {} {:?} for {:?}: {told}, {figures:?}", plan.seed, plan.kind, plan.length)
+    }
+}

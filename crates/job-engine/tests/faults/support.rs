@@ -1,0 +1,47 @@
+//! Waiting for a condition with a limit, and small readers of documents.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use slipstream_cimi::{Credentials, Document};
+use tokio::time::Instant;
+
+/// Longest wait for anything in a test, on a machine that does much else.
+pub const LIMIT: Duration = Duration::from_mins(2);
+/// Of the administrator.
+pub const PASSWORD: &str = "for-tests";
+/// Between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks `condition` until it answers something.
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(LIMIT, condition).await.unwrap_or_else(|| panic!("not within {LIMIT:?}: {what}"))
+}
+
+/// Asks `condition` until it answers something, or for so long.
+pub async fn within<T>(limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    let mut pause = tokio::time::interval(PAUSE);
+    loop {
+        pause.tick().await;
+        if let Some(value) = condition().await {
+            return Some(value);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+    }
+}
+
+pub fn credentials() -> Credentials {
+    Credentials { username: "super".to_owned(), password: PASSWORD.into() }
+}
+
+pub fn text<'a>(document: &'a Document, attribute: &str) -> &'a str {
+    document.get(attribute).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Lets something go on for as long as a plan says.
+pub async fn lasts(length: Duration) {
+    tokio::time::sleep_until(Instant::now() + length).await;
+}

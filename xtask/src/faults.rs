@@ -1,0 +1,73 @@
+//! `cargo xtask faults`: real processes and real faults, for as many seeds as wanted; writes `docs/faults.md`.
+
+use anyhow::{Context, bail};
+
+use crate::bench::{commit, machine};
+use crate::commands::{cargo, root, run as succeed, target};
+use crate::zookeeper;
+
+const USAGE: &str = "cargo xtask faults [--seeds N] [--first N]";
+/// Seeds unless somebody says otherwise.
+const SEEDS: u64 = 120;
+/// The page that is written.
+const PAGE: &str = "docs/faults.md";
+
+/// Above the table.
+const ABOVE: &str = "\
+# Faults
+
+What the engine does while real processes are killed, paused and cut off. Each seed has a site on one machine: a ZooKeeper \
+ensemble, a server on SQLite, three executors and two candidates for one distributor, each a process of its own, each \
+behind proxies of its own to ZooKeeper and to the API. Jobs are added all the while, the distributor has a round every \
+second, and one fault happens. Sessions last two seconds. This page is written by `cargo xtask faults`.
+";
+
+/// Below the table.
+const BELOW: &str = "\
+**Injected**: processes killed or paused, ensembles wiped, connections reset, and chunks of data that were lost or late. \
+**Lost**: jobs whose add was answered 201 and that did not become SUCCESS. **Extra attempts**: those after a job's first; \
+for each of them ZooKeeper itself showed that the session of the one before had ended, and the fault was one that may end \
+it. **Late writes refused**: by 409 `late-lease`, as a later claim had the job. **Worst recovery**: the longest of all \
+times from the end of a fault to the next end of a job, from the end of a fault to the first attempt of a job that waited \
+then, and from the beginning of a fault to the next attempt of a job that lost its attempt by it.
+
+Besides, for each seed: each job was ended by one attempt, the last one, whose action ran to its end and whose word is in \
+the document; no distributor added anything after another one was elected; no round was missed (but for a wiped ZooKeeper, \
+which forgets the high-water mark too) and none doubled; nothing was left in the queue. A seed that breaks a promise fails \
+the command: `FAULTS_SEED=n cargo test --release --test faults every_promise` runs it once more. The fault is the same each \
+time, its moment only roughly: processes are real.
+";
+
+/// Runs the seeds; the page is written when all promises hold.
+pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
+    let (mut seeds, mut first) = (SEEDS, 0);
+    for pair in arguments.chunks(2) {
+        let [flag, number] = pair else { bail!(USAGE) };
+        let number: u64 = number.parse().with_context(|| format!("{flag} takes a whole number"))?;
+        match flag.as_str() {
+            "--seeds" => seeds = number,
+            "--first" => first = number,
+            _ => bail!(USAGE),
+        }
+    }
+    zookeeper::set_up()?;
+    let root = root()?;
+    let commit = commit(&root)?;
+    let table = target(&root).join("faults-table.md");
+    let mut command = cargo(&root);
+    command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "faults"]);
+    command.args(["--", "--nocapture", "every_promise_holds_whatever_fails", "a_minute_without_quorum"]);
+    command.env("FAULTS_SEEDS", seeds.to_string()).env("FAULTS_FIRST", first.to_string());
+    command.env("FAULTS_TABLE", &table).env("FAULTS_QUORUM_SECONDS", "60");
+    succeed(command.env_remove("FAULTS_SEED"))?;
+    let table = std::fs::read_to_string(&table).context("the tests have written no table")?;
+    let last = first + seeds.saturating_sub(1);
+    let head = format!(
+        "```text\ncommand      cargo xtask faults --seeds {seeds} --first {first}\ncommit       {commit}\n\
+         machine      {}\nseeds        {first} to {last}\n```\n",
+        machine()?
+    );
+    std::fs::write(root.join(PAGE), format!("{ABOVE}\n{head}\n{table}\n{BELOW}")).context(PAGE)?;
+    println!("written      {PAGE}");
+    Ok(true)
+}
