@@ -190,7 +190,8 @@ fn recovery(injected: &Injected, jobs: &[Ended]) -> Duration {
         let lost = attempts.iter().zip(attempts.iter().skip(1));
         lost.filter(|(before, _)| before.begun <= injected.until).map(|(_, next)| (injected.from, next.begun))
     });
-    let length = |(from, until): (Timestamp, Timestamp)| Duration::try_from(until.duration_since(from)).unwrap_or_default();
+    let length =
+        |(from, until): (Timestamp, Timestamp)| Duration::try_from(until.duration_since(from)).unwrap_or_default();
     next_end.into_iter().chain(begun).chain(again).map(length).max().unwrap_or_default()
 }
 

@@ -37,8 +37,7 @@ async fn until_done(site: &Site, ids: &[String]) {
 async fn without_the_api_jobs_are_given_back_and_nothing_is_taken_until_it_answers() {
     const THREADS: usize = 4;
     let cimi_grace = Duration::from_secs(2);
-    let mut site =
-        Site::start(Options { executors: 1, threads: THREADS, cimi_grace, ..Options::default() }).await;
+    let mut site = Site::start(Options { executors: 1, threads: THREADS, cimi_grace, ..Options::default() }).await;
     let long = add(&site, THREADS, &step("loud", Duration::from_secs(3))).await;
     for id in &long {
         eventually("the job runs", async || (site.ledger(id).await?.attempts.len() == 1).then_some(())).await;
