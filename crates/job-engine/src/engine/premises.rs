@@ -4,17 +4,25 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use super::error::EngineError;
 use crate::server::Server;
 use crate::server::store::sqlite::SqliteStore;
 use crate::stop::Stop;
 use crate::up::data_dir::{DataDir, Password};
+
+/// How long those may hold the store whose end nobody waits for: tasks that were told to end, requests whose clients
+/// have gone.
+const LAST_HOLDERS: Duration = Duration::from_secs(1);
+/// Pause between two looks whether they have let it go.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A folder that this process holds, the store in it, and perhaps an address. To be [closed](Self::close).
 pub(crate) struct Premises {
@@ -120,12 +128,20 @@ impl Premises {
         early.and(worked).and(ended).and(retracted.map_err(EngineError::from))
     }
 
-    /// Puts everything into the one file, once nobody else uses the store, and lets the folder go. A request over HTTP
-    /// that nobody has answered may still hold the store; then its end closes it, which loses nothing that was answered.
+    /// Puts everything into the one file, once nobody else uses the store, and lets the folder go. A request that nobody
+    /// has answered may hold the store for longer; then its end closes it, which loses nothing that was answered.
     pub(crate) async fn close(self) -> Result<(), EngineError> {
-        let Some(store) = Arc::into_inner(self.store) else {
-            tracing::warn!("requests are still open, and hold the store until they end");
-            return Ok(());
+        let (mut held, deadline) = (self.store, Instant::now() + LAST_HOLDERS);
+        let store = loop {
+            held = match Arc::try_unwrap(held) {
+                Ok(store) => break store,
+                Err(held) => held,
+            };
+            if Instant::now() >= deadline {
+                tracing::warn!("requests are still open, and hold the store until they end");
+                return Ok(());
+            }
+            sleep(PAUSE).await;
         };
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         closed.map_err(EngineError::Crashed)?.map_err(EngineError::Close)

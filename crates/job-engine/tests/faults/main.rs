@@ -4,8 +4,6 @@
 //! `FAULTS_SEED=n cargo test --release --test faults every_promise` runs one seed; `cargo xtask faults --seeds N` runs many
 //! and writes `docs/faults.md`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod audit;
 mod inject;
 mod late;

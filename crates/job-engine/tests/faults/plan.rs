@@ -128,10 +128,12 @@ impl Plan {
         let session = u64::try_from(SESSION.as_millis()).expect("a short time");
         let length = match kind {
             Kind::ExecutorKilled | Kind::LeaderKilled | Kind::ServerKilled => between(0, 1000),
-            Kind::ExecutorPaused | Kind::LeaderPaused => between(session + 700, session + 1700),
             // every third one is over before the session is
             Kind::ExecutorWithoutZooKeeper | Kind::LeaderWithoutZooKeeper if turn % 3 == 2 => between(300, session / 2),
-            Kind::ExecutorWithoutZooKeeper | Kind::LeaderWithoutZooKeeper => between(session + 700, session + 1700),
+            Kind::ExecutorPaused
+            | Kind::LeaderPaused
+            | Kind::ExecutorWithoutZooKeeper
+            | Kind::LeaderWithoutZooKeeper => between(session + 700, session + 1700),
             Kind::ExecutorWithoutApi | Kind::ServerPaused | Kind::ServerWithoutZooKeeper => between(500, 3000),
             Kind::MemberKilled | Kind::MemberPaused => between(500, 2500),
             Kind::QuorumLost => between(2 * session, 3 * session),

@@ -101,7 +101,7 @@ impl Standing {
     }
 }
 
-/// Says so once when the coordinator is out of reach, and once when it is reached again.
+/// Says so once when the coordinator is reached and of no use, and once when it is of use again.
 async fn keep(
     coordinator: Arc<dyn Coordinator>,
     standing: watch::Sender<Standing>,
@@ -119,7 +119,7 @@ async fn keep(
         match connected {
             Ok(Connection { session, .. }) => {
                 if std::mem::take(&mut is_away) {
-                    tracing::info!("the coordinator is reached again");
+                    tracing::info!("the coordinator lets us queue");
                 }
                 let mut state = session.state();
                 drop(session);
@@ -132,11 +132,15 @@ async fn keep(
                     continue;
                 }
             }
+            // said by whoever made the coordinator, for all who use it at once
+            Err(error @ (Error::Unreachable { .. } | Error::Unusable { .. })) => {
+                tracing::debug!(error = chain(&error), "no session with the coordinator");
+            }
             Err(error) => {
                 if !std::mem::replace(&mut is_away, true) {
                     tracing::warn!(
                         error = chain(&error),
-                        "the coordinator is out of reach; jobs are added all the same and queued once it is back"
+                        "the coordinator does not let us queue; jobs are added all the same and queued once it does"
                     );
                 }
             }

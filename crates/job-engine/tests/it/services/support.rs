@@ -70,6 +70,7 @@ impl Service {
         self.signal("TERM");
         assert_eq!(self.ended().await.code(), Some(0), "{:?}", self.said());
         self.says("stopped").await;
+        assert_eq!(self.times("hold the store"), 0, "{:?}", self.said());
         self.said()
     }
 
