@@ -38,6 +38,27 @@ the command: `FAULTS_SEED=n cargo test --release --test faults every_promise` ru
 time, its moment only roughly: processes are real.
 ";
 
+/// Above what the leaders' changes came to.
+const LEADERS: &str = "\
+## Leaders of a distributor
+
+Three candidates, sessions of two seconds, a round every second; the leader is made to go 20 times. How long it took until \
+another one said that it leads:
+";
+
+/// What the test of an ensemble without a quorum asserts.
+const QUORUM: &str = "\
+## A minute without quorum
+
+Two of three members are paused for 60 seconds, and then killed for 60 seconds and started again; sessions last two seconds, \
+and four jobs run all the while. Their progress is written, none is cancelled, each ends by its first attempt, and a job that \
+is added meanwhile is done afterwards.
+";
+
+/// What is run.
+const TESTS: [&str; 3] =
+    ["every_promise_holds_whatever_fails", "the_schedule_survives_leader_changes", "a_minute_without_quorum"];
+
 /// Runs the seeds; the page is written when all promises hold.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     let (mut seeds, mut first) = (SEEDS, 0);
@@ -53,21 +74,25 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     zookeeper::set_up()?;
     let root = root()?;
     let commit = commit(&root)?;
-    let table = target(&root).join("faults-table.md");
+    let folder = target(&root).join("faults");
+    std::fs::create_dir_all(&folder).context("the folder for what the tests say")?;
     let mut command = cargo(&root);
     command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "faults"]);
-    command.args(["--", "--nocapture", "every_promise_holds_whatever_fails", "a_minute_without_quorum"]);
+    command.args(["--", "--nocapture"]).args(TESTS);
     command.env("FAULTS_SEEDS", seeds.to_string()).env("FAULTS_FIRST", first.to_string());
-    command.env("FAULTS_TABLE", &table).env("FAULTS_QUORUM_SECONDS", "60");
+    command.env("FAULTS_FOLDER", &folder).env("FAULTS_QUORUM_SECONDS", "60");
     succeed(command.env_remove("FAULTS_SEED"))?;
-    let table = std::fs::read_to_string(&table).context("the tests have written no table")?;
+    let said =
+        |name: &str| std::fs::read_to_string(folder.join(name)).with_context(|| format!("the tests wrote no {name}"));
+    let (seeds_table, leaders) = (said("seeds.md")?, said("leaders.md")?);
     let last = first + seeds.saturating_sub(1);
     let head = format!(
         "```text\ncommand      cargo xtask faults --seeds {seeds} --first {first}\ncommit       {commit}\n\
          machine      {}\nseeds        {first} to {last}\n```\n",
         machine()?
     );
-    std::fs::write(root.join(PAGE), format!("{ABOVE}\n{head}\n{table}\n{BELOW}")).context(PAGE)?;
+    let page = format!("{ABOVE}\n{head}\n{seeds_table}\n{BELOW}\n{LEADERS}\n{leaders}\n{QUORUM}");
+    std::fs::write(root.join(PAGE), page).context(PAGE)?;
     println!("written      {PAGE}");
     Ok(true)
 }

@@ -1,5 +1,6 @@
 //! Waiting for a condition with a limit, and small readers of documents.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -39,6 +40,13 @@ pub fn credentials() -> Credentials {
 
 pub fn text<'a>(document: &'a Document, attribute: &str) -> &'a str {
     document.get(attribute).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Says something on the page that `cargo xtask faults` writes, if that is who runs this.
+pub fn write_for_the_page(name: &str, text: &str) {
+    if let Some(folder) = std::env::var_os("FAULTS_FOLDER") {
+        std::fs::write(Path::new(&folder).join(name), text).expect("the folder for the page can be written to");
+    }
 }
 
 /// Lets something go on for as long as a plan says.
