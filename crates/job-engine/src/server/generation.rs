@@ -114,13 +114,14 @@ impl Generation {
     /// been put back, too.
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
         for _ in 0..TRIES {
-            let stored = self.latest().await?;
             let node = existing(session.data(nodes::GENERATION).await)?;
+            if node.as_ref().is_some_and(|node| nodes::shown_generation(&node.data) == Some(self.known())) {
+                self.is_new.store(false, Ordering::Relaxed);
+                return Ok(self.known());
+            }
+            let stored = self.latest().await?;
             let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
-                Some(shown) if shown == stored => {
-                    self.is_new.store(false, Ordering::Relaxed);
-                    return Ok(stored);
-                }
+                Some(shown) if shown == stored => continue,
                 Some(shown) if shown > stored => {
                     let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
                     tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");
@@ -162,8 +163,12 @@ impl Generation {
             return Ok(());
         };
         let newest = newest_transaction(session).await?;
-        if newest >= highest.zxid || self.latest().await? > highest.generation {
+        if newest >= highest.zxid {
             return Ok(());
+        }
+        if self.latest().await? > highest.generation {
+            // another server has noticed it, too
+            return self.agree(session).await.map(drop);
         }
         let generation = self.raise().await?;
         tracing::warn!(

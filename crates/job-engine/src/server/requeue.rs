@@ -84,7 +84,7 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
     })
     .await?;
     let read = async |Unfinished { id, entry: recorded, .. }| {
-        let record = shared.jobs.get(&id).await?;
+        let record = shared.jobs.fresh(&id).await?;
         Ok::<_, StoreError>(record.map(|record| {
             let created = record.document.get("created").and_then(Value::as_str).and_then(|text| text.parse().ok());
             let created = created.unwrap_or(Timestamp::MIN);

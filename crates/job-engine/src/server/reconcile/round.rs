@@ -162,7 +162,7 @@ async fn put_missing(
     there: Option<String>,
     before: Timestamp,
 ) -> Result<bool, ReconcileError> {
-    let Some(record) = shared.jobs.get(&job.id).await? else { return Ok(false) };
+    let Some(record) = shared.jobs.fresh(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
     if !is_as_seen || updated(&record.document) > before {
         return Ok(false);

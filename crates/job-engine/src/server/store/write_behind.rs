@@ -106,6 +106,13 @@ impl WriteBehind {
         }
     }
 
+    /// The job as it is, though another server may have written to it: what is known of it is read again, unless it has
+    /// changes that are still to be written.
+    pub async fn fresh(&self, id: &str) -> Result<Option<Arc<JobRecord>>, StoreError> {
+        self.shared.records().forget_written(id);
+        self.get(id).await
+    }
+
     /// Changes a job that was read from here, if it is still the one, and answers it as it is then. Whoever keeps the
     /// job that it gives here makes a copy necessary.
     pub async fn change(

@@ -148,6 +148,13 @@ impl Records {
         }
     }
 
+    /// Forgets a record that has no unwritten changes. Whoever is about to change it has to read it again.
+    pub(super) fn forget_written(&mut self, id: &str) {
+        if self.loaded(id).is_some_and(|loaded| loaded.progress == Progress::Written) {
+            self.forget(id);
+        }
+    }
+
     fn forget(&mut self, id: &str) {
         if let Some(Known::Loaded(loaded)) = self.known.remove(id) {
             self.bytes -= loaded.bytes;

@@ -257,6 +257,22 @@ async fn a_job_that_another_server_removed_is_known_no_more_once_it_is_added_aga
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_server_wrote_is_seen_by_whoever_asks_for_it() {
+    let desk = Desk::new().await;
+    let mut stored = desk.store.inner.get(ID).await.unwrap().unwrap();
+    Arc::make_mut(&mut stored.document).insert("state".to_owned(), json!("RUNNING"));
+    desk.store.inner.replace(stored).await.unwrap();
+    assert_eq!(desk.read().await.document["state"], "QUEUED", "nothing tells this one");
+    let fresh = desk.jobs.fresh(ID).await.unwrap().unwrap();
+    assert_eq!(fresh.document["state"], "RUNNING");
+    let changed = desk.jobs.change(fresh, Durability::Soon, into_state("STOPPING")).await.unwrap();
+    let fresh = desk.jobs.fresh(ID).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&fresh, &changed), "a change that is still to be written is not forgotten");
+    desk.jobs.settled().await;
+    assert_eq!(desk.written(), ["STOPPING"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn jobs_that_nobody_works_on_are_forgotten() {
     let desk = Desk::new().await;
     for number in 0..10_000 {
