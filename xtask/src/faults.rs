@@ -27,9 +27,9 @@ const BELOW: &str = "\
 **Injected**: processes killed or paused, ensembles wiped, connections reset, and chunks of data that were lost or late. \
 **Lost**: jobs whose add was answered 201 and that did not become SUCCESS. **Extra attempts**: those after a job's first; \
 for each of them ZooKeeper itself showed that the session of the one before had ended, and the fault was one that may end \
-it. **Late writes refused**: by 409 `late-lease`, as a later claim had the job. **Worst recovery**: the longest time from \
-the end of a fault to the next end of a job, or from the beginning of a fault to the next attempt of a job that lost its \
-attempt by it, whichever is longer.
+it. **Late writes refused**: by 409 `late-lease`, as a later claim had the job. **Worst recovery**: the longest of all \
+times from the end of a fault to the next end of a job, from the end of a fault to the first attempt of a job that waited \
+then, and from the beginning of a fault to the next attempt of a job that lost its attempt by it.
 
 Besides, for each seed: each job was ended by one attempt, the last one, whose action ran to its end and whose word is in \
 the document; no distributor added anything after another one was elected; no round was missed (but for a wiped ZooKeeper, \

@@ -1,12 +1,12 @@
 //! A Python of the tests' own, with the original client and the original's `ZooKeeper` library in it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
 
 use anyhow::Context;
 
-use crate::commands::{describe, exists, read, run, target};
+use crate::commands::{describe, exists, read, remove, run, target};
 use crate::debian;
 
 /// What the client's source archive is built with, and what the client imports when it runs: `pkg_resources`, which
@@ -66,15 +66,6 @@ fn pip(interpreter: &Path) -> Command {
     let mut command = Command::new(interpreter);
     command.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
     command
-}
-
-fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,14 +65,18 @@ impl ZooKeeper {
             Ok(Err(library::Error::AuthFailed)) => {
                 return Err(unusable("it refuses the login, check user and password"));
             }
+            Ok(Err(library::Error::NoHosts)) if self.settings.tls.is_some() => {
+                return Err(unreachable("none of the servers answers, or we do not accept each other's certificates"));
+            }
             Ok(Err(library::Error::NoHosts)) => return Err(unreachable("none of the servers answers")),
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
         };
         let session = ZooKeeperSession::new(self.way.clone(), client, self.settings.protects());
-        match existing(session.data("/").await) {
-            Ok(Some(_)) => Ok(session),
-            Ok(None) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
+        // of a kind that servers before 3.6 do not know: so it shows too what they are
+        match session.nodes(vec!["/".to_owned()]).await.as_deref() {
+            Ok([Some(_)]) => Ok(session),
+            Ok(_) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
             Err(error) if error.is(Cause::NotAllowed) => Err(unusable("this login may not read there")),
             Err(error) => Err(unreachable(&error.to_string())),
         }
@@ -93,6 +98,8 @@ pub struct ZooKeeperSession {
     under_way: Semaphore,
     limit: Duration,
     acls: Acls<'static>,
+    /// Whether a server was met that knows no recursive watches and no reads of several nodes: one before 3.6.
+    old: AtomicBool,
 }
 
 impl Drop for ZooKeeperSession {
@@ -108,7 +115,26 @@ impl ZooKeeperSession {
         let (client, state) = (line.client(), line.state());
         tokio::spawn(line.keep());
         let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
-        Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls }
+        Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls, old: AtomicBool::new(false) }
+    }
+
+    fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
+    /// To do without what this server does not know. It closes the connection when it is asked for that.
+    async fn go_back(&self, mut state: watch::Receiver<State>) {
+        if !self.old.swap(true, Ordering::Relaxed) {
+            tracing::warn!("this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change");
+        }
+        let connected_again = async {
+            // an error says that the state will not change any more
+            drop(state.changed().await);
+            drop(state.wait_for(|state| *state != State::Suspended).await);
+        };
+        if timeout(PATIENCE, connected_again).await.is_err() {
+            tracing::debug!("a server that does not know a request did not close the connection");
+        }
     }
 
     /// By what another connection of the library can take this session over: so tests end it.
@@ -215,6 +241,11 @@ impl Session for ZooKeeperSession {
 
     async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
         paths.iter().try_for_each(|path| checked(path))?;
+        if self.is_old() {
+            return self.nodes_one_by_one(&paths).await;
+        }
+        let mut state = self.state();
+        state.mark_unchanged();
         let answer = self
             .ask(async |client| {
                 let mut reader = client.new_multi_reader();
@@ -223,7 +254,10 @@ impl Session for ZooKeeperSession {
             })
             .await?;
         let results = match answer {
-            Err(library::Error::Unimplemented) => return self.nodes_one_by_one(&paths).await,
+            Err(library::Error::Unimplemented) => {
+                self.go_back(state).await;
+                return self.nodes_one_by_one(&paths).await;
+            }
             answer => answer.map_err(|error| meaning(&error, paths.first().map_or("", String::as_str), 0))?,
         };
         let read = |(result, path): (MultiReadResult, &String)| match result {

@@ -49,6 +49,11 @@ impl Ensemble {
         Self::start_by(members, settings, Java::sparing(java)).await
     }
 
+    /// With another `ZooKeeper`: a class path.
+    pub async fn start_of(class_path: &str, members: usize) -> Self {
+        Self::start_by(members, &[], Java::of(class_path)).await
+    }
+
     /// For benchmarks: by Java as it is by itself, and every transaction forced to the disk, as on a site.
     pub async fn start_as_on_a_site(members: usize, settings: &[(&str, &str)], java: &[(&str, &str)]) -> Self {
         Self::start_by(members, settings, Java::default(java)).await

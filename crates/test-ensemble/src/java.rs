@@ -48,18 +48,23 @@ pub(crate) struct Java {
 impl Java {
     /// Little of everything.
     pub(crate) fn sparing(properties: &[(&str, &str)]) -> Self {
-        Self::with(&SPARING, properties)
+        Self::with(&SPARING, properties, &class_path())
+    }
+
+    /// The same, with another `ZooKeeper`.
+    pub(crate) fn of(class_path: &str) -> Self {
+        Self::with(&SPARING, &[], class_path)
     }
 
     /// As Java is by itself.
     pub(crate) fn default(properties: &[(&str, &str)]) -> Self {
-        Self::with(&[], properties)
+        Self::with(&[], properties, &class_path())
     }
 
-    fn with(options: &[&str], properties: &[(&str, &str)]) -> Self {
+    fn with(options: &[&str], properties: &[(&str, &str)], class_path: &str) -> Self {
         let mut arguments: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         arguments.extend(properties.iter().map(|(name, value)| format!("-D{name}={value}")));
-        arguments.extend(["-cp".to_owned(), class_path()]);
+        arguments.extend(["-cp".to_owned(), class_path.to_owned()]);
         Self { arguments }
     }
 

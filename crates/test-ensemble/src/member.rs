@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a server's log is shown when it does not start, in lines.
 const SHOWN: usize = 40;
 
-/// Kills the server and removes the ensemble's folder when the pipe to it closes: when the tests have died.
-const WATCHDOG: &str = r#"read -r _; kill -9 "$1"; rm -rf "$2""#;
+/// Kills the server and removes the ensemble's folder when the pipe to it closes: when the tests have died. Twice if the
+/// server was still writing.
+const WATCHDOG: &str = r#"read -r _; kill -9 "$1"; rm -rf "$2" || { sleep 1; rm -rf "$2"; }"#;
 
 /// A port that stays ours while nobody listens: others are not given it, and who binds it with `SO_REUSEADDR`, as Java
 /// does, may listen.
@@ -95,6 +97,8 @@ impl Member {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log can be shared"))
             .stderr(log)
+            // what interrupts the tests must leave it to the watchdog
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| Java::cannot_start(&error));
         let watchdog = Command::new("sh")
@@ -103,6 +107,7 @@ impl Member {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("sh can be started");
         self.process = Some(Process { server: Mutex::new(server), watchdog });

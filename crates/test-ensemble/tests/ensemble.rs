@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -94,13 +95,16 @@ async fn an_ensemble_goes_with_a_process_that_is_killed() {
         .args(["--exact", NAME, "--nocapture"])
         .env(INNER, "")
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(inner.stdout.take().unwrap()).lines();
     let server = lines.find_map(|line| Some(line.ok()?.split_once("serving ")?.1.to_owned())).unwrap();
     let process = Path::new("/proc").join(server);
     let folder = std::fs::read_link(process.join("cwd")).unwrap();
-    inner.kill().unwrap();
+    // as somebody does who interrupts a test in a terminal, but harder
+    let group = format!("-{}", inner.id());
+    assert!(Command::new("sh").args(["-c", r#"kill -s KILL -- "$1""#, "signal", &group]).status().unwrap().success());
     inner.wait().unwrap();
     within(async {
         while process.exists() || folder.parent().unwrap().exists() {

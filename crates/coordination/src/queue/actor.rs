@@ -166,7 +166,8 @@ impl Actor {
         }
         self.waiting.retain(|taker| !taker.is_closed());
         let wanted = self.waiting.len().min(MOST_IN_ONE);
-        let Chosen { mut again, mut new } = self.mirror.take_in_hand(wanted, self.share);
+        let Chosen { mut again, mut new } =
+            self.mirror.take_in_hand(wanted, self.waiting.len() + self.held.len(), self.share);
         self.claiming = again.len() + new.len();
         if self.claiming == 0 {
             return;

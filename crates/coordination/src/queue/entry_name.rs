@@ -28,6 +28,11 @@ impl EntryName {
         Some(Self(number(priority, 3)? << (DIGITS + 1) | sign | number(digits, 10)?))
     }
 
+    /// Whose turn this is of so many, from 0: turns go round with the sequence.
+    pub(super) fn turn(self, of: usize) -> usize {
+        usize::try_from(self.0 & (NOT_NEGATIVE - 1)).unwrap_or_default() % of.max(1)
+    }
+
     /// 0 (first) to 999 (last).
     #[must_use]
     pub fn priority(self) -> u16 {

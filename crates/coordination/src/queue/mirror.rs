@@ -5,12 +5,12 @@
 //! few others have their facts beside. Each change moves one name: O(log n).
 //!
 //! Several queues would all reach for the first entry, and all but one in vain. So each takes those of its turn out of
-//! the first ones, as many as all of them may reach for, and remembers how far it has passed over what is not: these
-//! come first the next time. So an entry waits for each of the others once at most, and is overtaken by no more than
-//! they have free slots.
+//! the first ones, as many as all of them may reach for, and of another one's turn the last ones. It counts how often it
+//! has overtaken what it passes over: no oftener than it has slots, and only by entries of the same priority. So an entry
+//! is overtaken by no more than all of them have slots.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use tokio::time::Instant;
 
@@ -56,9 +56,11 @@ pub(super) struct Chosen {
     pub(super) new: Vec<EntryName>,
 }
 
-/// Own turn first, then those of the queues that follow.
-fn in_turns(names: &[EntryName], Share { position, of }: Share) -> impl Iterator<Item = EntryName> {
-    (position..position + of).flat_map(move |turn| names.iter().skip(turn % of).step_by(of).copied())
+impl Share {
+    /// Whether it is our turn.
+    fn has(self, name: EntryName) -> bool {
+        name.turn(self.of) == self.position
+    }
 }
 
 const FREE: Facts = Facts { entry: true, taken: false, hand: Hand::Empty, avoided: None };
@@ -70,8 +72,12 @@ pub(super) struct Mirror {
     others: BTreeMap<EntryName, Facts>,
     avoided: BTreeSet<(Instant, EntryName)>,
     entries: usize,
-    /// Up to here every entry was chosen or passed over.
-    passed: Option<EntryName>,
+    /// How many entries were ever chosen.
+    chosen: u64,
+    /// Up to where entries were chosen or passed over, and how many had been chosen before.
+    passed: VecDeque<(EntryName, u64)>,
+    /// What waits up to here was overtaken as often as may be.
+    overdue: Option<EntryName>,
 }
 
 impl Mirror {
@@ -88,7 +94,8 @@ impl Mirror {
     /// Knows nothing any more but what is avoided.
     pub(super) fn forget(&mut self) {
         self.relist(Vec::new(), Vec::new());
-        self.passed = None;
+        self.passed.clear();
+        self.overdue = None;
     }
 
     /// Whether the entry exists.
@@ -96,25 +103,36 @@ impl Mirror {
         self.free.contains(&name) || self.others.get(&name).is_some_and(|facts| facts.entry)
     }
 
-    /// So many of the first free entries, from now on in hand: those that were passed over before, in their order, and
-    /// then others in turns. An entry is passed over once at most, and only for others of its own priority.
-    pub(super) fn take_in_hand(&mut self, wanted: usize, share: Share) -> Chosen {
-        let passed = self.passed.map_or(Unbounded, Included);
-        let again = if self.passed.is_none() { 0 } else { wanted };
-        let again: Vec<_> = self.free.range((Unbounded, passed)).take(again).copied().collect();
+    /// So many of the first free entries, from now on in hand, for a queue with so many slots, free or not: those that
+    /// it has overtaken as often as it may, in their order, and then others in turns.
+    pub(super) fn take_in_hand(&mut self, wanted: usize, slots: usize, share: Share) -> Chosen {
+        let most = u64::try_from(slots.max(wanted)).unwrap_or(u64::MAX);
+        let after_this = self.chosen + u64::try_from(wanted).unwrap_or(u64::MAX);
+        while self.passed.front().is_some_and(|(_, before)| after_this - before > most) {
+            self.overdue = self.overdue.max(self.passed.pop_front().map(|(name, _)| name));
+        }
+        let again: Vec<_> = match self.overdue {
+            Some(overdue) => self.free.range(..=overdue).take(wanted).copied().collect(),
+            None => Vec::new(),
+        };
         let mut new = Vec::new();
-        let beyond = |after: Option<EntryName>| (after.map_or(Unbounded, Excluded), Unbounded);
-        let mut after = self.passed;
+        let mut after = self.overdue;
         while again.len() + new.len() < wanted {
             let missing = wanted - again.len() - new.len();
-            let mut next = self.free.range(beyond(after)).copied().peekable();
+            let mut next = self.free.range((after.map_or(Unbounded, Excluded), Unbounded)).copied().peekable();
             let Some(priority) = next.peek().map(|name| name.priority()) else { break };
             let equals = next.take_while(|name| name.priority() == priority).take(missing.saturating_mul(share.of));
             let equals: Vec<_> = equals.collect();
             after = equals.last().copied();
-            new.extend(in_turns(&equals, share).take(missing));
+            let own = equals.iter().filter(|name| share.has(**name));
+            // what is another one's turn is begun by that one at the other end
+            let others = equals.iter().rev().filter(|name| !share.has(**name));
+            new.extend(own.chain(others).take(missing));
         }
-        self.passed = self.passed.max(new.iter().max().copied());
+        if let Some(last) = new.iter().max() {
+            self.passed.push_back((*last, self.chosen));
+        }
+        self.chosen += u64::try_from(again.len() + new.len()).unwrap_or(u64::MAX);
         for name in again.iter().chain(&new) {
             self.free.remove(name);
             self.others.insert(*name, Facts { hand: Hand::Full, ..FREE });

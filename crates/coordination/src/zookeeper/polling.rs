@@ -1,29 +1,31 @@
 //! Watches on servers before 3.6: child watches on a path and on its children. They say that something changed and not
 //! what, so that each change is a `Reset`.
 
-use futures_util::future::{FutureExt, select_all};
-use tokio::time::sleep;
-use zookeeper_client::OneshotWatcher;
+use std::time::Duration;
 
-use super::watching::living;
-use super::{Current, PATIENCE};
+use futures_util::future::{FutureExt, select_all};
+use tokio::time::{sleep, timeout};
+use zookeeper_client::{Client, OneshotWatcher};
+
+use super::Current;
+use super::watching::{PAUSE, living};
 use crate::session::Change;
 use crate::teller::Teller;
 
 /// Tells of each change by a `Reset`, until the reader or the session has gone. Sees creations and deletions of the
 /// path and two levels below it, and the setting of the path's own data: all that queue and election look for.
-pub(super) async fn tell_all(mut current: Current, path: String, mut teller: Teller) {
+pub(super) async fn tell_all(mut current: Current, path: String, limit: Duration, mut teller: Teller) {
     let mut over = current.clone();
     loop {
         let set = tokio::select! {
             biased;
             () = teller.deaf() => return,
             _ = over.wait_for(Option::is_none) => return,
-            set = set_all(&mut current, &path) => set,
+            set = set_all(&mut current, &path, limit) => set,
         };
         let Some(watchers) = set else { return };
         if watchers.is_empty() {
-            sleep(PATIENCE).await;
+            sleep(PAUSE).await;
             continue;
         }
         // what happened before the watches were set
@@ -39,9 +41,13 @@ pub(super) async fn tell_all(mut current: Current, path: String, mut teller: Tel
 }
 
 /// None once the session is over, and an empty list if it could not be done now.
-async fn set_all(current: &mut Current, path: &str) -> Option<Vec<OneshotWatcher>> {
+async fn set_all(current: &mut Current, path: &str, limit: Duration) -> Option<Vec<OneshotWatcher>> {
     let client = living(current).await?;
-    let Ok((_, own)) = client.check_and_watch_stat(path).await else { return Some(Vec::new()) };
+    Some(timeout(limit, set_each(&client, path)).await.ok().flatten().unwrap_or_default())
+}
+
+async fn set_each(client: &Client, path: &str) -> Option<Vec<OneshotWatcher>> {
+    let (_, own) = client.check_and_watch_stat(path).await.ok()?;
     let mut watchers = vec![own];
     if let Ok((children, below)) = client.list_and_watch_children(path).await {
         watchers.push(below);

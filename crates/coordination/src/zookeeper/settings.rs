@@ -129,5 +129,5 @@ fn is_hosts(text: &str) -> bool {
         };
         port.is_some_and(|port| port > 0) && !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/')
     };
-    crate::session::is_path(folder) && hosts.split(',').all(is_host)
+    crate::session::is_path(folder) && !folder.contains(',') && hosts.split(',').all(is_host)
 }

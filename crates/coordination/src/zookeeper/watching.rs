@@ -8,36 +8,33 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client as library;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
 
-use super::{Current, ZooKeeperSession, meaning};
-use crate::session::{Change, Error, Watch};
+use super::{Current, ZooKeeperSession, meaning, polling};
+use crate::session::{Change, Error, Session, Watch};
 use crate::teller::Teller;
 
 /// Before a watch is asked for again that a server refused.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sets a watch and tells its reader, until the reader or the session has gone.
 pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watch, Error> {
-    let set = session.ask(async |client| client.watch(path, AddWatchMode::PersistentRecursive).await).await?;
-    let current = session.client.subscribe();
-    let (teller, watch) = Teller::new();
-    let path = path.to_owned();
-    match set {
-        Ok(watcher) => {
-            let limit = session.limit;
-            tokio::spawn(async move {
-                let mut watching = Watching { current, path, limit, teller };
-                watching.tell_all(watcher).await;
-            });
+    let (path, limit) = (path.to_owned(), session.limit);
+    if !session.is_old() {
+        let state = session.state();
+        match session.ask(async |client| client.watch(&path, AddWatchMode::PersistentRecursive).await).await? {
+            Ok(watcher) => {
+                let (teller, watch) = Teller::new();
+                let mut watching = Watching { current: session.client.subscribe(), path, limit, teller };
+                tokio::spawn(async move { watching.tell_all(watcher).await });
+                return Ok(watch);
+            }
+            Err(library::Error::Unimplemented) => session.go_back(state).await,
+            Err(error) => return Err(meaning(&error, &path, 0)),
         }
-        Err(library::Error::Unimplemented) => {
-            tracing::warn!(
-                path,
-                "this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change"
-            );
-            tokio::spawn(super::polling::tell_all(current, path, teller));
-        }
-        Err(error) => return Err(meaning(&error, &path, 0)),
     }
+    // nothing is asked yet that would say that the session is over
+    session.client()?;
+    let (teller, watch) = Teller::new();
+    tokio::spawn(polling::tell_all(session.client.subscribe(), path, limit, teller));
     Ok(watch)
 }
 

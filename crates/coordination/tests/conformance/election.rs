@@ -163,8 +163,8 @@ pub async fn a_dropped_candidacy_leaves_no_node(harness: &dyn Harness) {
             let elected = poll_at_most(harness, times, election(&client, "dropped").lead()).await.is_some();
             let stands = contenders(&observer).await.len() > others.len();
             dropped_in_between += usize::from(!elected && stands);
-            // a creation that was under way when the candidate went arrives before this is over
-            settle().await;
+            // behind a creation that was under way when the candidate went
+            while client.session.sync("/").await.is_err() {}
             expect_contenders(&observer, others).await;
         }
         drop(leadership);
@@ -269,8 +269,8 @@ async fn candidate(index: usize, seed: u64, throne: Arc<Throne>, seats: Arc<Vec<
 pub async fn never_two_leaders(harness: &dyn Harness) {
     let mut faults = [0; 3];
     let mut elections = 0_u64;
-    let rounds = harness.rounds(10);
-    for seed in 0..rounds {
+    let rounds = harness.rounds(2000);
+    for seed in 0..10 {
         let throne = Arc::new(Throne::default());
         let mut seats = Vec::new();
         for _ in 0..4 {
@@ -283,7 +283,7 @@ pub async fn never_two_leaders(harness: &dyn Harness) {
             candidates.spawn(candidate(index, seed * 10 + index as u64, throne.clone(), seats.clone()));
         }
         let mut random = StdRng::seed_from_u64(seed);
-        for _ in 0..200 {
+        for _ in 0..rounds / 10 {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
             let mut seat = seats[random.random_range(0..4)].lock().await;
             let fault = [0, 1, 1, 2, 2, 2][random.random_range(0..6)];
@@ -307,6 +307,6 @@ pub async fn never_two_leaders(harness: &dyn Harness) {
             seat.lock().await.expire().await;
         }
     }
-    assert!(faults.iter().all(|count| *count >= 25 * rounds), "{faults:?}");
-    assert!(elections >= 20 * rounds, "only {elections} elections");
+    assert!(faults.iter().all(|count| *count >= rounds / 8), "{faults:?}");
+    assert!(elections >= rounds / 10, "only {elections} elections");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::{Claim, Error, LockingQueue};
@@ -374,6 +375,7 @@ pub async fn foreign_children_are_passed_over(harness: &dyn Harness) {
     operator.commit(vec![foreign("aab"), foreign("entry--01-0000000001")]).await;
     operator.commit(vec![Operation::create("/job/taken/aaa", "x", Mode::Persistent)]).await;
     operator.put("b", 0).await;
+    eventually("both are known", || async { queue.len() == 2 }).await;
     let claim = take(&queue).await;
     assert_eq!(value(&claim), "b");
     claim.consume().await.unwrap();
@@ -496,9 +498,7 @@ pub async fn a_take_costs_the_same_whatever_waits(harness: &dyn Harness) {
     let (client, faults) = harness.connect().await.with(Plan::None);
     let queue = open(&client).await;
     for backlog in [10, 500] {
-        for _ in 0..backlog {
-            operator.put("a", 1).await;
-        }
+        join_all((0..backlog).map(|_| operator.put("a", 1))).await;
         eventually("all are known or nothing is yet", || async { queue.is_empty() || queue.len() > backlog / 2 }).await;
         take(&queue).await.consume().await.unwrap();
         let before = ["create claim", "delete entry", "nodes"].map(|kind| faults.asked(kind));

@@ -1,5 +1,6 @@
 //! Cases of the queue in which its mirror falls behind: gaps, suspensions, and what strangers do to claims and entries.
 
+use futures_util::future::join_all;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::WATCH_CAPACITY;
 use slipstream_coordination::session::{Mode, Operation};
@@ -57,10 +58,9 @@ pub async fn an_overflow_is_caught_up(harness: &dyn Harness) {
     operator.put("first", 999).await;
     let held = take(&queue).await;
     let count = 2 * WATCH_CAPACITY;
-    for index in 0..count {
-        operator.put(&index.to_string(), if index == count - 1 { 0 } else { 5 }).await;
-    }
-    let last = (count - 1).to_string();
+    let values: Vec<String> = (0..count).map(|index| index.to_string()).collect();
+    let last = &values[count - 1];
+    join_all(values.iter().map(|value| operator.put(value, if value == last { 0 } else { 5 }))).await;
     eventually("all are known", || async { queue.len() == count + 1 }).await;
     for expected in [last.as_str(), "0", "1"] {
         let claim = take(&queue).await;

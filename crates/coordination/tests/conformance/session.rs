@@ -3,7 +3,9 @@
 use slipstream_coordination::session::{Cause, Change, Mode, Operation, State, WATCH_CAPACITY, Watch};
 use slipstream_coordination::{Error, Session};
 
-use crate::harness::{Harness, within};
+use tokio::sync::mpsc::error::TryRecvError;
+
+use crate::harness::{Harness, settle, within};
 
 fn create(path: &str, mode: Mode) -> Operation {
     Operation::create(path, "", mode)
@@ -129,6 +131,24 @@ pub async fn requests_of_an_expired_session_fail(harness: &dyn Harness) {
     assert!(!exists(&*harness.connect().await.session, "/a").await);
 }
 
+pub async fn several_nodes_are_read_at_once(harness: &dyn Harness) {
+    let client = harness.connect().await;
+    let session = &*client.session;
+    let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    session.commit(vec![Operation::create("/a", "x", Mode::Ephemeral)]).await.unwrap();
+    // sent behind a transaction that is not answered yet
+    let created = session.commit(vec![create("/b", Mode::Persistent), create("/b/c", Mode::Ephemeral)]);
+    let read = session.nodes(paths(&["/b/c", "/none", "/a", "/b/c/none", "/b"]));
+    let (created, read) = tokio::join!(biased; created, read);
+    created.unwrap();
+    let read = read.unwrap();
+    assert_eq!(read.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, false, true]);
+    assert_eq!(read[2], Some(session.data("/a").await.unwrap()));
+    assert!(read[0].as_ref().unwrap().created > read[2].as_ref().unwrap().created);
+    assert_eq!(session.nodes(Vec::new()).await, Ok(Vec::new()));
+    assert!(session.nodes(paths(&["/a", "bad"])).await.unwrap_err().is(Cause::BadPath));
+}
+
 pub async fn a_watch_tells_changes_in_order(harness: &dyn Harness) {
     let (client, other) = (harness.connect().await, harness.connect().await);
     let mut watch = client.session.watch("/a").await.unwrap();
@@ -149,6 +169,29 @@ pub async fn a_watch_tells_changes_in_order(harness: &dyn Harness) {
     ];
     for change in expected {
         assert_eq!(next(&mut watch).await, Some(change));
+    }
+}
+
+pub async fn a_watch_tells_that_something_changed(harness: &dyn Harness) {
+    let (client, other) = (harness.connect().await, harness.connect().await);
+    let mut watch = client.session.watch("/a").await.unwrap();
+    let changes = [
+        create("/a", Mode::Persistent),
+        create("/a/b", Mode::Persistent),
+        create("/a/b/c", Mode::Ephemeral),
+        Operation::Set { path: "/a".into(), data: b"x".into(), version: None },
+        Operation::delete("/a/b/c"),
+        Operation::delete("/a/b"),
+    ];
+    assert_eq!(next(&mut watch).await, Some(Change::Reset));
+    for change in changes {
+        // nothing is told before it has happened
+        assert_eq!(watch.try_recv(), Err(TryRecvError::Empty), "before {change:?}");
+        other.session.commit(vec![change]).await.unwrap();
+        assert!(next(&mut watch).await.is_some());
+        // one change may be told more than once
+        settle().await;
+        while watch.try_recv().is_ok() {}
     }
 }
 
@@ -177,9 +220,9 @@ pub async fn an_overflow_ends_with_one_reset(harness: &dyn Harness) {
     let (client, other) = (harness.connect().await, harness.connect().await);
     persist(&*other.session, "/a").await;
     let mut watch = client.session.watch("/a").await.unwrap();
-    let create = || vec![create("/a/", Mode::PersistentSequential)];
-    for _ in 0..2 * WATCH_CAPACITY {
-        other.session.commit(create()).await.unwrap();
+    let create = |times| vec![create("/a/", Mode::PersistentSequential); times];
+    for _ in 0..2 * WATCH_CAPACITY / 64 {
+        other.session.commit(create(64)).await.unwrap();
     }
     let mut seen = Vec::new();
     loop {
@@ -191,10 +234,10 @@ pub async fn an_overflow_ends_with_one_reset(harness: &dyn Harness) {
         }
         assert!(seen.len() < 2 * WATCH_CAPACITY, "no Reset came");
         // more is missed while the reader catches up, and still one Reset stands for all of it
-        other.session.commit(create()).await.unwrap();
+        other.session.commit(create(1)).await.unwrap();
     }
     assert!(seen.is_sorted());
-    let path = other.session.commit(create()).await.unwrap().concat();
+    let path = other.session.commit(create(1)).await.unwrap().concat();
     assert_eq!(next(&mut watch).await, Some(Change::Created(path)));
 }
 

@@ -140,6 +140,18 @@ async fn a_session_that_is_closed_while_out_of_reach_does_not_wait_for_ever() {
     eventually("the close arrives, or the session expires", || async { !exists(&*behind.other, "/mine").await }).await;
 }
 
+#[tokio::test]
+async fn a_session_that_is_dropped_ends() {
+    let hosts = hosts().await;
+    let (session, other) = (connect(Settings::new(&hosts)).await, connect(Settings::new(&hosts)).await);
+    create(&*session, "/mine", Mode::Ephemeral).await.unwrap();
+    let mut watch = session.watch("/mine").await.unwrap();
+    drop(session);
+    eventually("its nodes go", || async { !exists(&*other, "/mine").await }).await;
+    assert_eq!(within(watch.recv()).await, Some(Change::Reset));
+    assert!(matches!(within(watch.recv()).await, None | Some(Change::Deleted(_))));
+}
+
 fn is_unreachable(outcome: &Result<ZooKeeperSession, Error>) -> bool {
     matches!(outcome, Err(Error::Unreachable { .. }))
 }

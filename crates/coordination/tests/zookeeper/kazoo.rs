@@ -212,7 +212,9 @@ async fn two_of_each_take_every_entry_once() {
     }
     let values: Vec<_> = (0..EACH).map(|number| format!("k-{number}")).collect();
     peers[0].does(&format!("put_all {}", values.join(","))).await;
-    peers.iter_mut().for_each(|peer| peer.tell("drain 2"));
+    for peer in &mut peers {
+        peer.tell("drain 2");
+    }
     let mut taken = Vec::new();
     for peer in &mut peers {
         let values = peer.answer().await;

@@ -56,7 +56,7 @@ struct Options {
     #[arg(long)]
     executors: Option<usize>,
     /// Jobs at once of each executor
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 128)]
     threads: usize,
     /// Idle executors whose cost is measured
     #[arg(long, default_value_t = 16)]

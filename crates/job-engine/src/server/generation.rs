@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::{Document, Lease};
 use slipstream_coordination::Error;
 use slipstream_coordination::session::{Cause, Mode, Operation, Session, State, existing, make_path};
+use tokio::sync::Mutex;
 
 use super::entries::Entries;
 use super::error::chain;
@@ -48,13 +49,15 @@ pub struct Generation {
     known: AtomicI64,
     /// This server has raised it and nobody has been shown it: a coordinator without it has forgotten nothing.
     is_new: AtomicBool,
+    /// Of two who agree at the same time the second would take what the first has not shown yet for forgotten.
+    agreeing: Mutex<()>,
 }
 
 impl Generation {
     /// Raises it if the coordinator forgets everything at each start, or if the store has none.
     pub async fn begin(store: Arc<dyn Store>, coordinator_forgets: bool) -> Result<Self, StoreError> {
         let (known, is_new) = (AtomicI64::default(), AtomicBool::default());
-        let generation = Self { store, coordinator_forgets, known, is_new };
+        let generation = Self { store, coordinator_forgets, known, is_new, agreeing: Mutex::default() };
         if coordinator_forgets || generation.latest().await? == 0 {
             generation.raise().await?;
             generation.is_new.store(true, Ordering::Relaxed);
@@ -113,15 +116,15 @@ impl Generation {
     /// forgotten everything, so that the generation rises; of two that differ the higher one holds: the store may have
     /// been put back, too.
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
+        let _one_at_a_time = self.agreeing.lock().await;
         for _ in 0..TRIES {
-            let node = existing(session.data(nodes::GENERATION).await)?;
-            if node.as_ref().is_some_and(|node| nodes::shown_generation(&node.data) == Some(self.known())) {
-                self.is_new.store(false, Ordering::Relaxed);
-                return Ok(self.known());
-            }
             let stored = self.latest().await?;
+            let node = existing(session.data(nodes::GENERATION).await)?;
             let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
-                Some(shown) if shown == stored => continue,
+                Some(shown) if shown == stored => {
+                    self.is_new.store(false, Ordering::Relaxed);
+                    return Ok(stored);
+                }
                 Some(shown) if shown > stored => {
                     let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
                     tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::ledger::{Attempt, Ledger, Outcome};
+use slipstream_job_engine::server::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
+use tokio::time::Instant;
 
 use crate::inject::Injected;
 use crate::plan::{Kind, Plan};
@@ -56,7 +55,11 @@ impl Ended {
         text(&self.document, "state")
     }
 
-    /// Attempts that the server keeps, oldest first.
+    fn created(&self) -> Option<Timestamp> {
+        text(&self.document, "created").parse().ok()
+    }
+
+    /// Attempts before the last one, oldest first.
     fn extra(&self) -> &[Attempt] {
         self.ledger.attempts.split_last().map_or(&[], |(_, extra)| extra)
     }
@@ -64,24 +67,22 @@ impl Ended {
 
 /// The jobs once all are final, or when the patience is at its end.
 pub async fn settled(site: &Site, ids: &[String]) -> Vec<Ended> {
-    let is_final = |document: &Document| ["SUCCESS", "FAILED", "STOPPED"].contains(&text(document, "state"));
-    let all = || async { join_all(ids.iter().map(|id| site.client.get(id))).await };
-    // whether they are is looked at below
-    let waited = within(LIMIT, async || {
-        let read = all().await;
-        read.iter().all(|job| job.as_ref().is_ok_and(is_final)).then_some(())
-    })
-    .await;
-    if waited.is_none() {
-        println!("not all jobs became final within {LIMIT:?}");
+    let deadline = Instant::now() + LIMIT;
+    let mut jobs = Vec::new();
+    for id in ids {
+        let document = within(deadline.saturating_duration_since(Instant::now()), async || {
+            let document = site.client.get(id).await.ok()?;
+            ["SUCCESS", "FAILED", "STOPPED"].contains(&text(&document, "state")).then_some(document)
+        })
+        .await;
+        // of one that is not final by now it is told what it is
+        let document = match document {
+            Some(document) => document,
+            None => site.client.get(id).await.unwrap_or_default(),
+        };
+        jobs.push(Ended { id: id.clone(), document, ledger: site.ledger(id).await.unwrap_or_default() });
     }
-    join_all(ids.iter().map(async |id| {
-        let document = site.client.get(id).await.unwrap_or_default();
-        let ledger = site.client.operation(id, "ledger").await.unwrap_or_default();
-        let ledger = serde_json::from_value(Value::Object(ledger)).unwrap_or_default();
-        Ended { id: id.clone(), document, ledger }
-    }))
-    .await
+    jobs
 }
 
 /// What is wrong with these jobs.
@@ -102,7 +103,7 @@ pub fn jobs(site: &Site, plan: &Plan, injected: &Injected, jobs: &[Ended]) -> Ve
         violations.extend(winner(job, records).map(|how| (Promise::OneWinner, format!("{id}: {how}"))));
         let extra = unexplained(site, plan, injected, job);
         violations.extend(extra.into_iter().map(|how| (Promise::AttemptsExplained, format!("{id}: {how}"))));
-        let late = |write: &&slipstream_job_engine::server::ledger::RefusedWrite| Some(write.lease) >= job.ledger.lease;
+        let late = |write: &&RefusedWrite| Some(write.lease) >= job.ledger.lease;
         if let Some(write) = job.ledger.refused.iter().find(late) {
             violations.push((Promise::LateWritesRefused, format!("{id}: refused though not late: {write:?}")));
         }
@@ -177,19 +178,21 @@ pub fn figures(injected: &Injected, jobs: &[Ended]) -> Figures {
     }
 }
 
-/// The longest of two: how long after the end of the fault it took until a job ended, and how long after its beginning
-/// it took until a job that had lost its attempt was begun again; what the fault was still on for does not count.
+/// The longest of three: how long it took from the end of the fault until a job ended; from the end of the fault until a
+/// job was begun that waited then; from the beginning of the fault until a job was begun again that had lost its attempt.
 fn recovery(injected: &Injected, jobs: &[Ended]) -> Duration {
     let ends = jobs.iter().filter_map(|job| job.ledger.attempts.last()?.ended);
-    let next_end = ends.filter(|end| *end >= injected.until).min();
-    let begun_again = jobs.iter().flat_map(|job| {
+    let next_end = ends.filter(|end| *end >= injected.until).min().map(|end| (injected.until, end));
+    let waited = jobs.iter().filter(|job| job.created().is_some_and(|created| created <= injected.until));
+    let begun = waited.filter_map(|job| Some((injected.until, job.ledger.attempts.first()?.begun)));
+    let again = jobs.iter().flat_map(|job| {
         let attempts = &job.ledger.attempts;
         let lost = attempts.iter().zip(attempts.iter().skip(1));
-        lost.filter(|(before, _)| before.begun <= injected.until).map(|(_, next)| next.begun)
+        lost.filter(|(before, _)| before.begun <= injected.until).map(|(_, next)| (injected.from, next.begun))
     });
-    let since = |time: Timestamp, from| Duration::try_from(time.duration_since(from)).unwrap_or_default();
-    let again = begun_again.map(|begun| since(begun, injected.from));
-    next_end.map(|end| since(end, injected.until)).into_iter().chain(again).max().unwrap_or_default()
+    let length =
+        |(from, until): (Timestamp, Timestamp)| Duration::try_from(until.duration_since(from)).unwrap_or_default();
+    next_end.into_iter().chain(begun).chain(again).map(length).max().unwrap_or_default()
 }
 
 /// How many jobs ended before and after the fault's end.

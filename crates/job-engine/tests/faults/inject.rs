@@ -1,6 +1,6 @@
 //! [`inject`]: lets a fault happen, and mends it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use slipstream_test_ensemble::Fault;
 
 use crate::part::{Part, Way};
 use crate::plan::{Kind, Plan};
-use crate::records::How;
+use crate::records::{How, Record};
 use crate::site::Site;
 use crate::support::{eventually, lasts};
 
@@ -24,15 +24,15 @@ pub struct Injected {
     pub until: Timestamp,
 }
 
-/// Lets the planned fault happen. Returns once it is over and everything was started again.
-pub async fn inject(site: &mut Site, plan: &Plan) -> Injected {
+/// Lets the planned fault happen, under these jobs if there are any. Returns once it is over and everything was started
+/// again.
+pub async fn inject(site: &mut Site, plan: &Plan, anchors: &[String]) -> Injected {
     let length = plan.length;
     let (victim, from, times) = match plan.kind {
         Kind::ExecutorKilled | Kind::ExecutorPaused | Kind::ExecutorWithoutZooKeeper | Kind::ExecutorWithoutApi => {
-            let name = site.executors[plan.victim].name.clone();
-            until_it_runs_something(site, &name).await;
-            let from = now();
-            (Some(name), from, hit_part(&mut site.executors[plan.victim], plan).await)
+            let victim = victim(site, plan, anchors).await;
+            let (name, from) = (site.executors[victim].name.clone(), now());
+            (Some(name), from, hit_part(&mut site.executors[victim], plan).await)
         }
         Kind::LeaderKilled | Kind::LeaderPaused | Kind::LeaderWithoutZooKeeper => {
             let leader = site.leader().await;
@@ -49,6 +49,7 @@ pub async fn inject(site: &mut Site, plan: &Plan) -> Injected {
             return Injected { times, victim: None, from, until: now() };
         }
         Kind::ZooKeeperWiped => {
+            victim(site, plan, anchors).await;
             let from = now();
             site.ensemble().wipe().await;
             (None, from, 1)
@@ -65,19 +66,25 @@ fn now() -> Timestamp {
     Clock::system().now()
 }
 
-/// So that something is there to be lost.
-async fn until_it_runs_something(site: &Site, executor: &str) {
-    eventually("the executor that is to be hit runs an action", async || {
-        let mut running = BTreeSet::new();
-        for record in site.records().into_iter().filter(|record| record.executor == executor) {
-            match record.how {
-                How::Begun { .. } => running.insert(record.job),
-                How::Cancelled | How::Done => running.remove(&record.job),
-            };
+/// The first executor, from the planned one on, that runs one of these jobs once all of them run, or any job if there are
+/// none: so that something is there to be lost.
+async fn victim(site: &Site, plan: &Plan, jobs: &[String]) -> usize {
+    let executors = site.executors.len();
+    let in_turn = || (0..executors).map(|offset| (plan.victim + offset) % executors);
+    eventually("executors run what is to be lost", async || {
+        let mut running: BTreeMap<String, String> = BTreeMap::new();
+        for Record { job, executor, how, .. } in site.records() {
+            match how {
+                How::Begun { .. } => drop(running.insert(job, executor)),
+                How::Cancelled | How::Done => drop(running.remove(&job)),
+            }
         }
-        (!running.is_empty()).then_some(())
+        let all = jobs.iter().all(|job| running.contains_key(job));
+        running.retain(|job, _| jobs.is_empty() || jobs.contains(job));
+        let has_some = |index: &usize| running.values().any(|executor| *executor == site.executors[*index].name);
+        if all { in_turn().find(has_some) } else { None }
     })
-    .await;
+    .await
 }
 
 /// Hits one process, or one of its ways. Answers how often.

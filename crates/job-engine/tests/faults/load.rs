@@ -26,8 +26,8 @@ pub struct Load {
 impl Load {
     /// Jobs of lengths that follow from the seed.
     pub fn begin(client: &Client, seed: u64) -> Self {
-        let (goes_on, seen) = watch::channel(true);
-        let work = tokio::spawn(add_all(client.clone(), seed, seen));
+        let goes_on = watch::Sender::new(true);
+        let work = tokio::spawn(add_all(client.clone(), seed, goes_on.subscribe()));
         Self { goes_on, acknowledged: AbortOnDropHandle::new(work) }
     }
 

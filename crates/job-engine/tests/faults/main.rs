@@ -4,13 +4,12 @@
 //! `FAULTS_SEED=n cargo test --release --test faults every_promise` runs one seed; `cargo xtask faults --seeds N` runs many
 //! and writes `docs/faults.md`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod audit;
 mod inject;
 mod late;
 mod leaders;
 mod load;
+mod outages;
 mod part;
 mod plan;
 mod process;
@@ -38,9 +37,9 @@ use table::Table;
 /// Seeds unless `FAULTS_SEEDS` says otherwise: each kind of fault once.
 const SEEDS: u64 = Kind::ALL.len() as u64;
 /// Seeds that one site serves, one after the other.
-const SEEDS_OF_A_SITE: usize = 6;
+const SEEDS_OF_A_SITE: usize = 4;
 /// Sites at the same time: each waits most of the time.
-const SITES: usize = 3;
+const SITES: usize = 4;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

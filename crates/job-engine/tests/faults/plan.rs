@@ -100,6 +100,9 @@ impl Kind {
     }
 }
 
+/// How much longer than the fault jobs run that are to feel it.
+const LONGER: Duration = Duration::from_millis(1200);
+
 /// What a seed decides beforehand.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -125,10 +128,12 @@ impl Plan {
         let session = u64::try_from(SESSION.as_millis()).expect("a short time");
         let length = match kind {
             Kind::ExecutorKilled | Kind::LeaderKilled | Kind::ServerKilled => between(0, 1000),
-            Kind::ExecutorPaused | Kind::LeaderPaused => between(session + 700, session + 1700),
             // every third one is over before the session is
             Kind::ExecutorWithoutZooKeeper | Kind::LeaderWithoutZooKeeper if turn % 3 == 2 => between(300, session / 2),
-            Kind::ExecutorWithoutZooKeeper | Kind::LeaderWithoutZooKeeper => between(session + 700, session + 1700),
+            Kind::ExecutorPaused
+            | Kind::LeaderPaused
+            | Kind::ExecutorWithoutZooKeeper
+            | Kind::LeaderWithoutZooKeeper => between(session + 700, session + 1700),
             Kind::ExecutorWithoutApi | Kind::ServerPaused | Kind::ServerWithoutZooKeeper => between(500, 3000),
             Kind::MemberKilled | Kind::MemberPaused => between(500, 2500),
             Kind::QuorumLost => between(2 * session, 3 * session),
@@ -136,6 +141,13 @@ impl Plan {
             Kind::EverythingSlow => between(1000, 3000),
         };
         Self { seed, kind, victim: chance.random_range(0..EXECUTORS), manner: turn, before, length }
+    }
+
+    /// How long jobs run that are under way when the fault comes, so that the executor that is hit loses some if it loses
+    /// its session. None are needed where no claim can be lost.
+    pub fn anchors(&self) -> Option<Duration> {
+        let at_least = if self.kind == Kind::ZooKeeperWiped { 2 * SESSION } else { Duration::ZERO };
+        self.kind.takes_claims().then_some(self.length.max(at_least) + LONGER)
     }
 
     /// How a connection fares that is cut.

@@ -33,7 +33,13 @@ async fn a_minute_without_quorum_cancels_nothing() {
             eventually("the job runs", async || (site.ledger(id).await?.attempts.len() == 1).then_some(())).await;
         }
         let ensemble = site.ensemble();
-        [0, 1].into_iter().for_each(|member| if kills { ensemble.kill(member) } else { ensemble.pause(member) });
+        for member in [0, 1] {
+            if kills {
+                ensemble.kill(member);
+            } else {
+                ensemble.pause(member);
+            }
+        }
         lasts(outage / 2).await;
         // progress is written meanwhile, and jobs are added
         let late = site.client.add("job", &step("loud", Duration::ZERO), None).await.expect("added without a quorum");

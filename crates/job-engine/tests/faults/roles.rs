@@ -30,6 +30,7 @@ pub const STEP: &str = "step";
 const PROGRESS: Duration = Duration::from_millis(100);
 
 /// What an executor is told.
+#[expect(clippy::unsafe_derive_deserialize, reason = "the macros of tokio are what is unsafe")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Role {
     pub name: String,

@@ -8,7 +8,7 @@ use slipstream_job_engine::clock::Clock;
 use crate::audit::{self, Figures, Promise};
 use crate::inject::{Injected, inject};
 use crate::leaders;
-use crate::load::Load;
+use crate::load::{Load, step};
 use crate::plan::{DISTRIBUTORS, EXECUTORS, Kind, Plan, SESSION};
 use crate::rounds;
 use crate::site::{Options, Site};
@@ -18,6 +18,8 @@ use crate::support::{LIMIT, lasts, within};
 const AFTER: Duration = Duration::from_millis(1500);
 /// Jobs at once of each executor.
 const THREADS: usize = 6;
+/// Jobs that are under way when a fault comes that takes claims: enough for each executor to have some.
+const ANCHORS: usize = 9;
 /// Least jobs that end until a fault is over, and after it.
 const LEAST: (usize, usize) = (5, 10);
 /// Rounds that are so young may still be under way.
@@ -49,9 +51,16 @@ pub async fn run(site: &mut Site, seed: u64) -> Outcome {
     let plan = Plan::new(seed);
     let load = Load::begin(&site.client, seed);
     lasts(plan.before).await;
-    let injected = inject(site, &plan).await;
+    let mut anchors = Vec::new();
+    for number in 0..plan.anchors().map_or(0, |_| ANCHORS) {
+        let kind = ["loud", "quiet"][number % 2];
+        let job = step(kind, plan.anchors().unwrap_or_default());
+        anchors.push(site.client.add("job", &job, None).await.expect("nothing is amiss yet"));
+    }
+    let injected = inject(site, &plan, &anchors).await;
     lasts(AFTER).await;
-    let ids = load.end().await;
+    let mut ids = load.end().await;
+    ids.extend(anchors);
     site.until_all_work().await;
     let jobs = audit::settled(site, &ids).await;
     let mut violations = audit::jobs(site, &plan, &injected, &jobs);

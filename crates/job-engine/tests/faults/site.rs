@@ -100,18 +100,15 @@ pub struct Site {
 impl Site {
     /// Returns when everybody is at work.
     pub async fn start(options: Options) -> Self {
-        let (own, members, root) = match options.members {
-            Some(members) => {
-                let ensemble = Ensemble::start(members).await;
-                let members = ensemble.addresses();
-                (Some(ensemble), members, String::new())
-            }
-            None => {
-                let members = SHARED.get_or_init(|| Ensemble::start(1)).await.addresses();
-                let root = format!("/site-{}", NEXT_FOLDER.fetch_add(1, Ordering::Relaxed));
-                make_folder(&members, &root).await;
-                (None, members, root)
-            }
+        let (own, members, root) = if let Some(members) = options.members {
+            let ensemble = Ensemble::start(members).await;
+            let members = ensemble.addresses();
+            (Some(ensemble), members, String::new())
+        } else {
+            let members = SHARED.get_or_init(|| Ensemble::start(1)).await.addresses();
+            let root = format!("/site-{}", NEXT_FOLDER.fetch_add(1, Ordering::Relaxed));
+            make_folder(&members, &root).await;
+            (None, members, root)
         };
         let folder = tempfile::Builder::new().prefix("faults-").tempdir().expect("a folder can be made");
         std::fs::write(folder.path().join(CONFIG), configuration()).expect("a file can be written");
@@ -272,7 +269,7 @@ impl Site {
     /// All logs, for whoever wants to know why something is as it is.
     pub fn logs(&self) -> String {
         let parts = std::iter::once(&self.server).chain(&self.executors).chain(&self.distributors);
-        parts.map(|part| format!("===== {}\n{}\n", part.name, part.log())).collect()
+        parts.map(|part| format!("===== {}\n{}\n", part.name, part.log())).collect::<Vec<_>>().concat()
     }
 }
 
