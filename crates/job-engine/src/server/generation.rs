@@ -118,13 +118,15 @@ impl Generation {
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
         let _one_at_a_time = self.agreeing.lock().await;
         for _ in 0..TRIES {
-            let stored = self.latest().await?;
             let node = existing(session.data(nodes::GENERATION).await)?;
+            // the store is not asked in each round: whoever raises it in the store shows it too
+            if node.as_ref().is_some_and(|node| nodes::shown_generation(&node.data) == Some(self.known())) {
+                self.is_new.store(false, Ordering::Relaxed);
+                return Ok(self.known());
+            }
+            let stored = self.latest().await?;
             let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
-                Some(shown) if shown == stored => {
-                    self.is_new.store(false, Ordering::Relaxed);
-                    return Ok(stored);
-                }
+                Some(shown) if shown == stored => continue,
                 Some(shown) if shown > stored => {
                     let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
                     tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");

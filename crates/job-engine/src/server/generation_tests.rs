@@ -59,8 +59,9 @@ async fn executors_see_the_latest_one() {
     one.agree(&session).await.unwrap();
     for expected in ["2", "3", "4"] {
         other.raise().await.unwrap();
-        one.agree(&session).await.unwrap();
+        other.agree(&session).await.unwrap();
         assert_eq!(node(&session).await, expected);
+        assert_eq!(one.agree(&session).await.unwrap().to_string(), expected);
     }
 }
 
