@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::pauses::Pauses;
+use crate::pauses::{Complaint, Pauses};
 
 /// What an executor says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,12 +114,13 @@ async fn keep<T: Serialize>(
     path: String,
     mut wanted: watch::Receiver<T>,
 ) {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     loop {
         let data = serde_json::to_vec(&*wanted.borrow_and_update()).expect("a registration is texts and numbers");
         match write(&*session, folder, &path, data).await {
             Ok(()) => {
                 pauses.reset();
+                complaint.settle();
                 if wanted.changed().await.is_err() {
                     return;
                 }
@@ -128,7 +129,9 @@ async fn keep<T: Serialize>(
             // that the connection is lost is said by others
             Err(Error::ConnectionLoss) => sleep(pauses.take()).await,
             Err(error) => {
-                tracing::warn!(node = path, %error, "cannot register, which is tried again");
+                if complaint.is_new(error.to_string()) {
+                    tracing::warn!(node = path, %error, "cannot register, which is tried again");
+                }
                 sleep(pauses.take()).await;
             }
         }

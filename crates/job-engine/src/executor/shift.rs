@@ -178,7 +178,7 @@ async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
                 info!(node = nodes::GENERATION, "waiting for a server of this engine to write the generation");
                 is_told = true;
             }
-            Err(Error::Expired) => return Err(Error::Expired),
+            Err(error @ (Error::Expired | Error::Refused { .. })) => return Err(error),
             Err(error) => debug!(%error, "cannot read the generation"),
         }
         sleep(pauses.take()).await;

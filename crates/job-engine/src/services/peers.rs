@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
-use slipstream_coordination::session::Error;
+use slipstream_coordination::session::{Cause, Error};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
 use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
+use crate::nodes;
 use crate::pauses::Pauses;
 use crate::stop::Stop;
 use crate::telemetry::say;
@@ -54,10 +55,7 @@ impl Peers {
     /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
     /// not if somebody asks to stop before.
     pub async fn answer(&self, stop: &Stop) -> anyhow::Result<bool> {
-        let both = async {
-            let coordinator = async { first_contact(&*self.coordinator).await.map_err(anyhow::Error::from) };
-            tokio::try_join!(coordinator, self.first_login())
-        };
+        let both = async { tokio::try_join!(first_contact(&*self.coordinator), self.first_login()) };
         tokio::select! {
             biased;
             () = stop.asked() => {
@@ -104,15 +102,22 @@ pub(super) fn coordinator(settings: Settings) -> anyhow::Result<Arc<dyn Coordina
 }
 
 /// Waits until the coordinator answers, or says that it will not before somebody mends something.
-pub(super) async fn first_contact(coordinator: &dyn Coordinator) -> Result<(), Error> {
+pub(super) async fn first_contact(coordinator: &dyn Coordinator) -> anyhow::Result<()> {
     let mut pauses = Pauses::default();
     loop {
         match coordinator.connect().await {
             Ok(session) => {
+                // protected as all nodes are, if they are
+                let read = session.data(nodes::GENERATION).await;
                 session.close().await;
-                return Ok(());
+                return match read {
+                    Err(error) if error.is(Cause::NotAllowed) => {
+                        Err(error).context("ZooKeeper keeps its nodes for another login: check --zk-user")
+                    }
+                    _ => Ok(()),
+                };
             }
-            Err(error @ Error::Unusable { .. }) => return Err(error),
+            Err(error @ Error::Unusable { .. }) => return Err(error.into()),
             Err(_) => sleep(pauses.take()).await,
         }
     }

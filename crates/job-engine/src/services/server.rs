@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use ipnet::IpNet;
+use slipstream_coordination::Coordinator;
 use slipstream_coordination::zookeeper::Settings;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -71,44 +72,45 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
         let (server, stop) = (server.clone(), stop.clone());
         work.spawn(async move { server.reconcile(&host_name(), stop).await });
     }
-    let contact = async {
-        let contact = introduce(first_contact(&*coordinator), &greetings);
-        let made = tokio::select! {
-            biased;
-            () = stop.asked() => Ok(()),
-            made = contact => made,
-        };
-        if made.is_err() {
-            stop.ask_at_once();
-        } else {
-            stop.asked().await;
-            say_stopping("open requests", LAST_REQUESTS);
-        }
-        made
-    };
-    let (worked, contact) = tokio::join!(premises.work(&server, options.proxies.clone(), work, &stop), contact);
+    let proxies = options.proxies.clone();
+    let introduced = introduce(&*coordinator, &greetings, &stop);
+    let (worked, introduced) = tokio::join!(premises.work(&server, proxies, work, &stop), introduced);
     server.close().await;
     drop(server);
     let closed = premises.close().await;
-    contact?;
+    introduced?;
     worked.and(closed)?;
     say("stopped");
     Ok(())
 }
 
-/// Greets once it is known whether `ZooKeeper` answers, or after a moment, and waits on until it does.
-async fn introduce<E>(contact: impl Future<Output = Result<(), E>>, greetings: &[String; 2]) -> anyhow::Result<()>
-where
-    anyhow::Error: From<E>,
-{
-    let mut contact = pin!(contact);
-    if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
-        made?;
-        say(&greetings[0]);
-        return Ok(());
+/// Greets, and waits for the stop, which it asks for itself if `ZooKeeper` will have nothing to do with this server.
+async fn introduce(coordinator: &dyn Coordinator, greetings: &[String; 2], stop: &Stop) -> anyhow::Result<()> {
+    let contact = tokio::select! {
+        biased;
+        () = stop.asked() => Ok(()),
+        contact = greet(first_contact(coordinator), greetings) => contact,
+    };
+    if contact.is_err() {
+        stop.ask_at_once();
+    } else {
+        stop.asked().await;
+        say_stopping("open requests", LAST_REQUESTS);
     }
-    say(&greetings[1]);
-    Ok(contact.await?)
+    contact
+}
+
+/// Greets once it is known whether `ZooKeeper` answers, or after a moment, and waits on until it does.
+async fn greet(contact: impl Future<Output = anyhow::Result<()>>, greetings: &[String; 2]) -> anyhow::Result<()> {
+    let [is_reached, is_out_of_reach] = greetings;
+    let mut contact = pin!(contact);
+    match timeout(FIRST_LOOK, &mut contact).await {
+        Ok(made) => made.map(|()| say(is_reached)),
+        Err(_) => {
+            say(is_out_of_reach);
+            contact.await
+        }
+    }
 }
 
 fn folder_and_file(store: &Path) -> anyhow::Result<(&Path, &Path)> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slipstream_test_ensemble::Ensemble;
 use tokio::time::timeout;
 
-use super::support::{Service, Site, server};
+use super::support::{Service, Site, endpoint, server};
 use crate::support::{PASSWORD, Up, program, up_command};
 
 /// Nobody listens there.
@@ -169,6 +169,32 @@ async fn a_login_that_zookeeper_refuses_ends_a_service() {
     let mut taken = Service::start(command("hers"));
     taken.says(" is up").await;
     taken.stop().await;
+}
+
+#[tokio::test]
+async fn nodes_that_are_protected_keep_everybody_else_out() {
+    const LOGIN: [&str; 5] = ["--zk-user", "jane", "--zk-scheme", "digest", "--zk-protect"];
+    let ensemble = Ensemble::start(1).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("jobs.db");
+    let mut first = server(&store, &ensemble.hosts(), "127.0.0.1:0");
+    first.args(LOGIN).env("SLIPSTREAM_ZK_PASS", "hers");
+    let first = Service::start(first);
+    let endpoint = endpoint(&first).await;
+    let executor = || beside(&endpoint, &ensemble.hosts(), &["executor"]);
+    let (mut with_login, mut with_another) = (executor(), executor());
+    with_login.args(LOGIN).env("SLIPSTREAM_ZK_PASS", "hers");
+    with_another.args(LOGIN).env("SLIPSTREAM_ZK_PASS", "a secret that is none");
+    let with_login = Service::start(with_login);
+    with_login.says(" is up").await;
+    let second = server(&folder.path().join("second/jobs.db"), &ensemble.hosts(), "127.0.0.1:0");
+    for nobody in [executor(), with_another, second] {
+        let complained = ended(nobody).await.says("error: ").await;
+        assert!(complained.contains("ZooKeeper keeps its nodes for another login: check --zk-user"), "{complained}");
+    }
+    let mut submit = program();
+    submit.args(["submit", "noop", "--wait", "--ss-url", &endpoint]).env("SLIPSTREAM_PASS", PASSWORD);
+    assert_eq!(submit.output().expect("the binary starts").status.code(), Some(0));
 }
 
 #[tokio::test]
