@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::{BoxFuture, try_join};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -166,20 +166,17 @@ impl Actor {
         }
         self.waiting.retain(|taker| !taker.is_closed());
         let wanted = self.waiting.len().min(MOST_IN_ONE);
-        let Chosen { mut again, mut new } =
-            self.mirror.take_in_hand(wanted, self.waiting.len() + self.held.len(), self.share);
+        let Chosen { again, new } = self.mirror.take_in_hand(wanted, self.waiting.len() + self.held.len(), self.share);
         self.claiming = again.len() + new.len();
         if self.claiming == 0 {
             return;
         }
-        if self.share.of == 1 {
-            new.splice(0..0, again.drain(..));
-        }
         let requests = self.requests.clone();
         self.work.push(Box::pin(async move {
-            let (one_by_one, at_once) = join(requests.claim_each(&again), requests.claim_all(&new)).await;
-            let attempts = one_by_one?.into_iter().chain(at_once?);
-            Ok(Done::Claimed(again.into_iter().chain(new).zip(attempts).collect()))
+            // apart, as others may reach for the overdue ones too
+            let (mut attempts, new) = try_join(requests.claim_all(again), requests.claim_all(new)).await?;
+            attempts.extend(new);
+            Ok(Done::Claimed(attempts))
         }));
     }
 

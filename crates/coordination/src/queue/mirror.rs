@@ -5,9 +5,9 @@
 //! few others have their facts beside. Each change moves one name: O(log n).
 //!
 //! Several queues would all reach for the first entry, and all but one in vain. So each takes those of its turn out of
-//! the first ones, as many as all of them may reach for, and of another one's turn the last ones. It counts how often it
-//! has overtaken what it passes over: no oftener than it has slots, and only by entries of the same priority. So an entry
-//! is overtaken by no more than all of them have slots.
+//! the first ones, as many as all of them have slots, and where these are too few the last ones of another one's turn. It
+//! counts how often it has overtaken what it passes over: no oftener than it has slots, and only by entries of the same
+//! priority. So an entry is overtaken by no more than all of them have slots.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -121,13 +121,16 @@ impl Mirror {
             let missing = wanted - again.len() - new.len();
             let mut next = self.free.range((after.map_or(Unbounded, Excluded), Unbounded)).copied().peekable();
             let Some(priority) = next.peek().map(|name| name.priority()) else { break };
-            let equals = next.take_while(|name| name.priority() == priority).take(missing.saturating_mul(share.of));
-            let equals: Vec<_> = equals.collect();
-            after = equals.last().copied();
-            let own = equals.iter().filter(|name| share.has(**name));
+            let (mut own, mut others) = (Vec::new(), Vec::new());
+            for name in next.take_while(|name| name.priority() == priority).take(slots.max(wanted) * share.of) {
+                after = Some(name);
+                if share.has(name) { &mut own } else { &mut others }.push(name);
+                if own.len() == missing {
+                    break;
+                }
+            }
             // what is another one's turn is begun by that one at the other end
-            let others = equals.iter().rev().filter(|name| !share.has(**name));
-            new.extend(own.chain(others).take(missing));
+            new.extend(own.into_iter().chain(others.into_iter().rev()).take(missing));
         }
         if let Some(last) = new.iter().max() {
             self.passed.push_back((*last, self.chosen));

@@ -82,27 +82,36 @@ impl Requests {
         Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
     }
 
-    /// Claims entries one by one, as others may reach for the same ones. Fails only when the session has expired.
-    pub(super) async fn claim_each(&self, names: &[EntryName]) -> Result<Vec<Attempt>, Error> {
-        join_all(names.iter().map(|name| self.claim(*name, false))).await.into_iter().collect()
-    }
-
-    /// Claims entries, all in one transaction if that can be, else one by one. Fails only when the session has expired.
-    pub(super) async fn claim_all(&self, names: &[EntryName]) -> Result<Vec<Attempt>, Error> {
-        if names.is_empty() {
-            return Ok(Vec::new());
+    /// Claims entries: all in one transaction, and where others were faster at some of them, the rest in another one.
+    /// Fails only when the session has expired.
+    pub(super) async fn claim_all(&self, names: Vec<EntryName>) -> Result<Vec<(EntryName, Attempt)>, Error> {
+        let (mut attempts, mut open) = (Vec::with_capacity(names.len()), names);
+        while !open.is_empty() {
+            let asked = match self.try_to_claim(&open).await {
+                (Ok(()), Ok(nodes)) => {
+                    let made =
+                        join_all(self.attempts(&open, nodes)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    attempts.extend(open.into_iter().zip(made));
+                    return Ok(attempts);
+                }
+                (Err(Error::Refused { index, cause: Cause::NodeExists, .. }), Ok(nodes)) => {
+                    // the transaction has changed nothing, so what is claimed is claimed by others
+                    let mut claims = nodes.into_iter().step_by(2);
+                    let mut is_taken = |at: usize| claims.next().flatten().is_some() || at == index;
+                    let (taken, rest): (Vec<_>, Vec<_>) =
+                        open.into_iter().enumerate().partition(|(at, _)| is_taken(*at));
+                    attempts.extend(taken.into_iter().map(|(_, name)| (name, Attempt::Taken)));
+                    open = rest.into_iter().map(|(_, name)| name).collect();
+                    continue;
+                }
+                (Err(Error::Refused { .. }), _) => false,
+                (Ok(()) | Err(Error::ConnectionLoss), _) => true,
+                (Err(over), _) => return Err(over),
+            };
+            let claims = open.drain(..).map(async |name| Ok((name, self.claim(name, asked).await?)));
+            attempts.extend(join_all(claims).await.into_iter().collect::<Result<Vec<_>, Error>>()?);
         }
-        let (asked, taken) = match self.try_to_claim(names).await {
-            (Ok(()), Ok(nodes)) => return join_all(self.attempts(names, nodes)).await.into_iter().collect(),
-            (Err(Error::Refused { index, cause: Cause::NodeExists, .. }), _) => (false, Some(index)),
-            (Err(Error::Refused { .. }), _) => (false, None),
-            (Ok(()) | Err(Error::ConnectionLoss), _) => (true, None),
-            (Err(over), _) => return Err(over),
-        };
-        let claims = names.iter().enumerate().map(async |(index, name)| {
-            if taken == Some(index) { Ok(Attempt::Taken) } else { self.claim(*name, asked).await }
-        });
-        join_all(claims).await.into_iter().collect()
+        Ok(attempts)
     }
 
     /// Claims an entry. `asked`: once a create of ours may have been carried out, a node that exists may be our own.

@@ -104,13 +104,11 @@ async fn introduce(coordinator: &dyn Coordinator, greetings: &[String; 2], stop:
 async fn greet(contact: impl Future<Output = anyhow::Result<()>>, greetings: &[String; 2]) -> anyhow::Result<()> {
     let [is_reached, is_out_of_reach] = greetings;
     let mut contact = pin!(contact);
-    match timeout(FIRST_LOOK, &mut contact).await {
-        Ok(made) => made.map(|()| say(is_reached)),
-        Err(_) => {
-            say(is_out_of_reach);
-            contact.await
-        }
+    if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
+        return made.map(|()| say(is_reached));
     }
+    say(is_out_of_reach);
+    contact.await
 }
 
 fn folder_and_file(store: &Path) -> anyhow::Result<(&Path, &Path)> {

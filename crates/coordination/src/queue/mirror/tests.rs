@@ -129,8 +129,8 @@ fn two_queues_reach_for_different_entries() {
         (first.new, second.new, third.again)
     };
     let nths = |sequences: &[usize]| sequences.iter().map(|sequence| nth(1, *sequence)).collect::<Vec<_>>();
-    assert_eq!(chosen(0), (nths(&[0, 2]), nths(&[4, 5]), nths(&[1])));
-    assert_eq!(chosen(1), (nths(&[1, 3]), nths(&[5, 4]), nths(&[0, 2])));
+    assert_eq!(chosen(0), (nths(&[0, 2]), nths(&[4, 6]), nths(&[1])));
+    assert_eq!(chosen(1), (nths(&[1, 3]), nths(&[5, 7]), nths(&[0, 2])));
 }
 
 #[test]
