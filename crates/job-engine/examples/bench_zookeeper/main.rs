@@ -14,6 +14,7 @@ mod arrays;
 #[path = "../bench_embedded/figures.rs"]
 mod figures;
 mod flow;
+mod handover;
 mod pickup;
 mod raw;
 mod roles;
@@ -64,7 +65,7 @@ struct Options {
     /// Length of each measurement
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Only this: flow, executors, idle, pickup, million
+    /// Only this: flow, executors, idle, pickup, handover, million
     #[arg(long, value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
     /// Where stores are kept meanwhile, and the figures: on the disk that is to be measured
@@ -82,11 +83,13 @@ struct Options {
 }
 
 /// Names that `--only` takes.
-const NAMES: [&str; 5] = ["flow", "executors", "idle", "pickup", "million"];
+const NAMES: [&str; 6] = ["flow", "executors", "idle", "pickup", "handover", "million"];
 /// Backlogs unless somebody says otherwise.
 const FEW: u64 = 1_000;
 const SOME: u64 = 20_000;
 const MANY: u64 = 1_000_000;
+/// How often each number of executors is measured.
+const TURNS: usize = 5;
 /// Jobs in a second beside idle executors, fewer than one executor can do.
 const LEISURE: u64 = 1_000;
 
@@ -120,15 +123,16 @@ async fn run(options: Options) -> anyhow::Result<()> {
         sustained(&mut report, raw, &options, SOME, 1).await?;
     }
     if wanted("executors") {
-        for executors in [2, 4] {
-            sustained(&mut report, raw, &options, FEW, executors).await?;
-        }
+        more_executors(&mut report, &options).await?;
     }
     if wanted("idle") {
         idle(&mut report, &options).await?;
     }
     if wanted("pickup") {
         pickup::run(&mut report, &options.folder).await?;
+    }
+    if wanted("handover") {
+        handover::run(&mut report, &options.folder).await?;
     }
     if let Some(few) = few.filter(|_| wanted("million")) {
         let many = sustained(&mut report, raw, &options, MANY, 1).await?;
@@ -150,14 +154,10 @@ async fn sustained(
 ) -> anyhow::Result<Sustained> {
     let threads = options.threads;
     Report::about(&format!("flow: {backlog} jobs wait all the while, {executors} executors with {threads} threads"));
-    let mut site = Site::start(&options.folder).await?;
-    site.add(backlog).await?;
-    let listing = site.employ(executors, threads).await?;
+    let (sustained, listing) = hold(options, backlog, executors).await?;
     if backlog >= MANY {
         report.add(Figure::new("first job begun after", "s", vec![listing.as_secs_f64()]));
     }
-    let sustained = flow::hold(&mut site, Duration::from_secs(options.seconds)).await?;
-    site.finish(backlog < MANY).await?;
     let name = format!("{backlog} waiting, {executors} executors");
     report.add(Figure::new(format!("jobs, {name}"), "jobs/s", vec![sustained.rate]).at_least(4_000.0).of("raw", raw));
     report.add(Figure::new("  executors' CPU", "ms/job", vec![sustained.executor]).at_most(0.25));
@@ -167,6 +167,44 @@ async fn sustained(
     report.add(Figure::new("  requests to ZooKeeper", "a job", vec![sustained.coordinator_requests]));
     report.add(Figure::new("  requests to the API", "a job", vec![sustained.api_requests]));
     Ok(sustained)
+}
+
+/// What is done with so many jobs waiting all the while, and how long it took until the first one was begun.
+async fn hold(options: &Options, backlog: u64, executors: usize) -> anyhow::Result<(Sustained, Duration)> {
+    let mut site = Site::start(&options.folder).await?;
+    site.add(backlog).await?;
+    let listing = site.employ(executors, options.threads).await?;
+    let sustained = flow::hold(&mut site, Duration::from_secs(options.seconds)).await?;
+    site.finish(backlog < MANY).await?;
+    Ok((sustained, listing))
+}
+
+/// One, two and four in turns, so that what else the machine does falls on all of them.
+async fn more_executors(report: &mut Report, options: &Options) -> anyhow::Result<()> {
+    const NUMBERS: [usize; 3] = [1, 2, 4];
+    let threads = options.threads;
+    Report::about(&format!(
+        "executors: {FEW} jobs wait all the while, {NUMBERS:?} executors with {threads} threads, in turns"
+    ));
+    let mut runs: [Vec<Sustained>; 3] = Default::default();
+    for _ in 0..TURNS {
+        for (executors, runs) in NUMBERS.into_iter().zip(&mut runs) {
+            runs.push(hold(options, FEW, executors).await?.0);
+        }
+    }
+    for (executors, these) in NUMBERS.into_iter().zip(&runs) {
+        let all = |part: fn(&Sustained) -> f64| these.iter().map(part).collect::<Vec<_>>();
+        report.add(Figure::new(format!("jobs, {executors} executors"), "jobs/s", all(|it| it.rate)));
+        report.add(Figure::new("  executors' CPU", "ms/job", all(|it| it.executor)).at_most(0.25));
+        report.add(Figure::new("  server's CPU", "ms/job", all(|it| it.server)));
+        report.add(Figure::new("  ZooKeeper's CPU", "ms/job", all(|it| it.zookeeper)));
+        report.add(Figure::new("  requests to ZooKeeper", "a job", all(|it| it.coordinator_requests)));
+    }
+    for (executors, these) in NUMBERS.into_iter().zip(&runs).skip(1) {
+        let times = these.iter().zip(&runs[0]).map(|(these, one)| these.rate / one.rate).collect();
+        report.add(Figure::new(format!("rate of {executors} executors to one"), "times", times).at_least(1.0));
+    }
+    Ok(())
 }
 
 /// One executor, and then many of which most have nothing to do, at a rate that one of them can do alone.

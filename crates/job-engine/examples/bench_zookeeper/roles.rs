@@ -27,6 +27,8 @@ pub const PASSWORD: &str = "benchmark";
 pub const NOOP: &str = "noop";
 /// Says when it begins.
 pub const PICKUP: &str = "pickup";
+/// Says when it begins, and does not end.
+pub const HOLD: &str = "hold";
 /// How often an executor says how far it is.
 const WORD: Duration = Duration::from_millis(20);
 
@@ -65,6 +67,7 @@ pub async fn execute(hosts: &str, endpoint: &str, name: String, threads: usize) 
     let mut catalogue = Catalogue::new();
     catalogue.register(NOOP, Noop(begun.clone()), None);
     catalogue.register(PICKUP, Pickup, None);
+    catalogue.register(HOLD, Hold, None);
     let options = executor::Options {
         name,
         threads,
@@ -115,6 +118,16 @@ impl Action for Pickup {
     async fn run(&self, _job: JobHandle) -> Result<Success, Failure> {
         say(&format!("begun {}", Clock::system().now()));
         Ok(Success::default())
+    }
+}
+
+struct Hold;
+
+#[async_trait]
+impl Action for Hold {
+    async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
+        Pickup.run(job).await?;
+        std::future::pending().await
     }
 }
 

@@ -118,7 +118,7 @@ impl Site {
     /// Starts executors; answers how long the first one took to begin a job, if any wait.
     pub async fn employ(&mut self, executors: usize, threads: usize) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        for number in 0..executors {
+        for number in self.executors.len()..self.executors.len() + executors {
             let name = format!("executor-{number}");
             let hosts = self.ensemble.hosts();
             let (process, mut lines) = start(&["execute", &hosts, &self.endpoint, &name, &threads.to_string()])?;
@@ -142,10 +142,15 @@ impl Site {
         }
         wait_until("all executors are registered", async || {
             let names = self.session.children(nodes::EXECUTORS).await.unwrap_or_default();
-            names.len() >= executors && (self.added == 0 || self.done() > 0)
+            names.len() >= self.executors.len() && (self.added == 0 || self.done() > 0)
         })
         .await?;
         Ok(began.elapsed())
+    }
+
+    /// `kill -9` for the executor that has been there longest.
+    pub fn kill_first(&mut self) {
+        drop(self.executors.remove(0));
     }
 
     /// Jobs whose action was begun.
