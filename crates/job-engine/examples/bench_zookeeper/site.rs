@@ -32,6 +32,8 @@ const ARRAY: u64 = 1_000;
 const SUBMITTERS: usize = 4;
 /// Longest wait for something that is to happen soon.
 const SOON: Duration = Duration::from_mins(2);
+/// Who has used less than a tenth of a core for so long has nothing to do.
+const MOMENT: Duration = Duration::from_millis(500);
 /// Clock ticks per second in `/proc/<pid>/stat` (proc(5); fixed on every Linux that Rust supports).
 const TICKS: f64 = 100.0;
 
@@ -107,7 +109,22 @@ impl Site {
     /// Adds jobs before anybody works.
     pub async fn add(&mut self, jobs: u64) -> anyhow::Result<()> {
         self.added += jobs;
-        self.bulk.add(jobs, ARRAY, SUBMITTERS).await
+        self.bulk.add(jobs, ARRAY, SUBMITTERS).await?;
+        self.settled().await
+    }
+
+    /// Waits until the server has written what it was told, and has nothing to do.
+    async fn settled(&self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let mut used = self.server.used()?;
+        loop {
+            tokio::time::sleep(MOMENT).await;
+            let before = std::mem::replace(&mut used, self.server.used()?);
+            if used - before < MOMENT.as_secs_f64() / 10.0 {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < SOON, "waited in vain: the server has nothing to do");
+        }
     }
 
     /// Counts jobs that were added in another way.
