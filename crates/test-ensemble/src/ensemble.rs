@@ -25,7 +25,7 @@ maxSessionTimeout=60000
 maxClientCnxns=0
 clientPortAddress=127.0.0.1
 admin.enableServer=false
-4lw.commands.whitelist=ruok,srvr,mntr
+4lw.commands.whitelist=ruok,srvr,mntr,wchp
 ";
 
 /// A private ensemble. Its members are killed and its folder is removed when it is dropped, and also when the process

@@ -58,7 +58,8 @@ macro_rules! common_cases {
                 missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
             queue_batches:
-                what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item;
+                what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item,
+                what_others_do_not_have_is_claimed_by_one_more_transaction;
             queue_gaps:
                 what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,
                 a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,

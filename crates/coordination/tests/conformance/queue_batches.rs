@@ -54,3 +54,24 @@ pub async fn a_failed_transaction_is_settled_item_by_item(harness: &dyn Harness)
     assert_eq!(operator.client.session.data(&node).await.unwrap().data, b"other");
     assert_eq!(operator.queue.entries().await.unwrap().len(), 2);
 }
+
+/// Of five entries that are claimed at once others hold two, which the mirror does not know: the other three are claimed
+/// by one more transaction, and two that come later by a third.
+pub async fn what_others_do_not_have_is_claimed_by_one_more_transaction(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    for value in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        operator.put(value, 1).await;
+    }
+    let (client, faults) = harness.connect().await.with(Plan::None);
+    let queue = open(&client).await;
+    take(&queue).await.consume().await.unwrap();
+    let before = faults.asked("create claim");
+    // all in one go, before any change is told
+    let stranger = |sequence| Operation::create(format!("/job/taken/entry-001-{sequence:010}"), "x", Mode::Ephemeral);
+    operator.commit([1, 4].map(stranger).into()).await;
+    let claims = within(join_all((0..5).map(|_| take(&queue)))).await;
+    let values: Vec<_> = claims.iter().map(value).collect();
+    assert_eq!(values, ["c", "d", "f", "g", "h"]);
+    let asked = faults.asked("create claim") - before;
+    assert!((1..=3).contains(&asked), "{asked}");
+}

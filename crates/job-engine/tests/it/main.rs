@@ -14,6 +14,7 @@ mod generations;
 mod kill;
 mod leases;
 mod leftovers;
+mod line;
 mod over_zookeeper;
 mod overview;
 mod protocol;

@@ -18,7 +18,7 @@ use slipstream_test_ensemble::Ensemble;
 
 use crate::support::{PASSWORD, credentials, document, eventually, job};
 
-async fn server(ensemble: &Ensemble, store: Arc<dyn Store>) -> (Server, Client) {
+pub async fn server(ensemble: &Ensemble, store: Arc<dyn Store>) -> (Server, Client) {
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(&ensemble.hosts())).expect("good settings"));
     let options = Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
     let server = Server::start(store, coordinator, Clock::system(), options).await.expect("the server starts");

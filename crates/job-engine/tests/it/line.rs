@@ -1,0 +1,107 @@
+//! More executors than jobs over a real ensemble: who follows the queue, and who does the jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
+use slipstream_coordination::ZooKeeper;
+use slipstream_coordination::zookeeper::Settings;
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::executor;
+use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::stop::Stop;
+use slipstream_test_ensemble::Ensemble;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::over_zookeeper::server;
+use crate::support::{eventually, job, state};
+
+const EXECUTORS: usize = 6;
+const THREADS: usize = 2;
+/// As many look as `executor/line.rs` says.
+const LOOKING: usize = 3;
+
+/// Counts itself while it runs, and ends when it may.
+struct Held {
+    running: watch::Sender<usize>,
+    may_end: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Action for Held {
+    async fn run(&self, _: JobHandle) -> Result<Success, Failure> {
+        self.running.send_modify(|running| *running += 1);
+        self.may_end.acquire().await.expect("never closed").forget();
+        self.running.send_modify(|running| *running -= 1);
+        Ok(Success::default())
+    }
+}
+
+/// How many sessions follow the queue, as `ZooKeeper` says (`wchp`: watches by path).
+async fn watchers(ensemble: &Ensemble) -> usize {
+    let mut stream = TcpStream::connect(ensemble.addresses()[0]).await.expect("connected");
+    stream.write_all(b"wchp").await.expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    let below = answer.lines().skip_while(|line| *line != nodes::JOB).skip(1);
+    below.take_while(|line| line.starts_with('\t')).count()
+}
+
+async fn exactly(ensemble: &Ensemble, wanted: usize, what: &str) {
+    eventually(what, async || (watchers(ensemble).await == wanted).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
+    let ensemble = Ensemble::start(1).await;
+    let (_server, client) = server(&ensemble, Arc::<MemoryStore>::default()).await;
+    let (running, may_end) = (watch::Sender::new(0), Arc::new(Semaphore::new(0)));
+    let employ = |number: usize| -> (Stop, JoinHandle<()>) {
+        let mut catalogue = Catalogue::new();
+        catalogue.register("held", Held { running: running.clone(), may_end: may_end.clone() }, None);
+        let (grace, clock) = (Duration::from_mins(1), Clock::system());
+        let name = format!("executor-{number}");
+        let options = executor::Options { name, threads: THREADS, grace, cimi_grace: grace, clock };
+        let coordinator = Arc::new(ZooKeeper::new(Settings::new(&ensemble.hosts())).expect("good settings"));
+        let (client, stop) = (client.clone(), Stop::new());
+        (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
+    };
+    let mut executors = vec![employ(0)];
+    exactly(&ensemble, 1, "one that is alone looks").await;
+    executors.extend((1..EXECUTORS).map(employ));
+    exactly(&ensemble, EXECUTORS, "all look when they come").await;
+    exactly(&ensemble, LOOKING, "those behind the first few rest").await;
+
+    // those who look have too few slots: the others take what is left
+    let jobs = vec![job("held"); EXECUTORS * THREADS];
+    let added = client.add_all("job", &jobs, None).await.expect("answered");
+    let ids: Vec<String> = added.into_iter().map(|id| id.expect("added")).collect();
+    let all = async || (*running.borrow() == jobs.len()).then_some(());
+    eventually("all jobs run at once", all).await;
+    may_end.add_permits(jobs.len());
+    for id in &ids {
+        let ended = async || (state(&client.get(id).await.expect("there")) == "SUCCESS").then_some(());
+        eventually("a job is done", ended).await;
+    }
+    exactly(&ensemble, LOOKING, "a few look when nothing is left to do").await;
+
+    // who rests takes the place of those who go
+    for (stop, _) in &executors[..LOOKING] {
+        stop.ask();
+    }
+    join_all(executors.drain(..LOOKING).map(|(_, ended)| ended)).await;
+    exactly(&ensemble, EXECUTORS - LOOKING, "the others look").await;
+    may_end.add_permits(1);
+    let last = client.add("job", &job("held"), None).await.expect("added");
+    let done = async || (state(&client.get(&last).await.expect("there")) == "SUCCESS").then_some(());
+    eventually("the last job is done", done).await;
+    for (stop, ended) in executors {
+        stop.ask();
+        ended.await.expect("no panic");
+    }
+}
