@@ -6,8 +6,8 @@
 //!   session is suspended requests fail at once, instead of lying in the library's queue without a bound.
 //! * **A watch loses nothing silently.** The library forgets its recursive watches at each reconnect, and what happened
 //!   meanwhile is told to nobody: so a watch that is connected again is set again, and then yields a `Reset`.
-//! * **A session has expired when a server says so.** The library's own clock is not believed: see `line`. What has
-//!   expired stays so, and a new session is a new [`Coordinator::connect`].
+//! * **A session has expired when a server says so.** The library's own clock is not believed: see `succession`; and
+//!   one whose login is refused later is given up. What has expired stays so, and a new session is a new [`Coordinator::connect`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use zookeeper_client::{Acls, Client, CreateMode, MultiReadResult, MultiWriteErro
 use crate::session::{
     Cause, Coordinator, DATA_LIMIT, Error, Mode, Node, Operation, Session, State, Watch, existing, is_path,
 };
-use line::{Current, Line, Way};
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
+use succession::{Current, Succession, Way};
 
-mod line;
 mod polling;
 mod settings;
+mod succession;
 mod watching;
 
 #[cfg(test)]
@@ -111,9 +111,9 @@ impl Drop for ZooKeeperSession {
 impl ZooKeeperSession {
     fn new(way: Way, client: Client, protects: bool) -> Self {
         let limit = client.session_timeout();
-        let line = Line::new(way, client);
-        let (client, state) = (line.client(), line.state());
-        tokio::spawn(line.keep());
+        let succession = Succession::new(way, client);
+        let (client, state) = (succession.client(), succession.state());
+        tokio::spawn(succession.keep());
         let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
         Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls, old: AtomicBool::new(false) }
     }

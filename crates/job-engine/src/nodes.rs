@@ -16,7 +16,7 @@ pub const OWN: &str = "/slipstream";
 pub const GENERATION: &str = "/slipstream/generation";
 /// Election of the reconciler.
 pub const RECONCILER: &str = "/slipstream/reconciler";
-/// What the reconciler leaves alone, for people: an ephemeral node for the time of its leadership.
+/// What the reconciler leaves alone, for people: an ephemeral node for the time of the session in which it leads.
 pub const RECONCILED: &str = "/slipstream/reconciled";
 /// High-water marks of distributors, one node each.
 pub const MARKS: &str = "/slipstream/marks";

@@ -136,7 +136,8 @@ impl Actor {
                     closed = command.is_none();
                     let waiting = std::iter::from_fn(|| commands.try_recv().ok()).take(AT_ONCE);
                     command.into_iter().chain(waiting).for_each(|command| self.obey(command));
-                    if std::mem::take(&mut self.rest_asked) && self.held.is_empty() && !self.is_busy() {
+                    let can_rest = self.held.is_empty() && !self.is_busy() && !self.listing;
+                    if std::mem::take(&mut self.rest_asked) && can_rest {
                         self.mirror.forget();
                         changes = None;
                     }

@@ -76,8 +76,8 @@ pub(super) struct Mirror {
     chosen: u64,
     /// Up to where entries were chosen or passed over, and how many had been chosen before.
     passed: VecDeque<(EntryName, u64)>,
-    /// What waits up to here was overtaken as often as may be.
-    overdue: Option<EntryName>,
+    /// What waits up to here, by priority, was overtaken as often as may be.
+    overdue: BTreeMap<u16, EntryName>,
 }
 
 impl Mirror {
@@ -95,7 +95,7 @@ impl Mirror {
     pub(super) fn forget(&mut self) {
         self.relist(Vec::new(), Vec::new());
         self.passed.clear();
-        self.overdue = None;
+        self.overdue.clear();
     }
 
     /// Whether the entry exists.
@@ -107,24 +107,25 @@ impl Mirror {
     /// it has overtaken as often as it may, in their order, and then others in turns.
     pub(super) fn take_in_hand(&mut self, wanted: usize, slots: usize, share: Share) -> Chosen {
         let most = u64::try_from(slots.max(wanted)).unwrap_or(u64::MAX);
-        let after_this = self.chosen + u64::try_from(wanted).unwrap_or(u64::MAX);
-        while self.passed.front().is_some_and(|(_, before)| after_this - before > most) {
-            self.overdue = self.overdue.max(self.passed.pop_front().map(|(name, _)| name));
-        }
-        let again: Vec<_> = match self.overdue {
-            Some(overdue) => self.free.range(..=overdue).take(wanted).copied().collect(),
-            None => Vec::new(),
-        };
-        let mut new = Vec::new();
-        let mut after = self.overdue;
+        self.note_overdue(self.chosen + u64::try_from(wanted).unwrap_or(u64::MAX), most);
+        let (mut again, mut new) = (Vec::new(), Vec::new());
+        let mut after = None;
         while again.len() + new.len() < wanted {
-            let missing = wanted - again.len() - new.len();
+            let mut missing = wanted - again.len() - new.len();
             let mut next = self.free.range((after.map_or(Unbounded, Excluded), Unbounded)).copied().peekable();
             let Some(priority) = next.peek().map(|name| name.priority()) else { break };
+            let overdue = self.overdue.get(&priority).copied();
             let (mut own, mut others) = (Vec::new(), Vec::new());
             for name in next.take_while(|name| name.priority() == priority).take(slots.max(wanted) * share.of) {
                 after = Some(name);
-                if share.has(name) { &mut own } else { &mut others }.push(name);
+                if Some(name) <= overdue {
+                    again.push(name);
+                    missing -= 1;
+                } else if share.has(name) {
+                    own.push(name);
+                } else {
+                    others.push(name);
+                }
                 if own.len() == missing {
                     break;
                 }
@@ -141,6 +142,16 @@ impl Mirror {
             self.others.insert(*name, Facts { hand: Hand::Full, ..FREE });
         }
         Chosen { again, new }
+    }
+
+    /// What was passed over before so many were chosen may be overtaken no more, if that would be by more than `most`.
+    fn note_overdue(&mut self, chosen: u64, most: u64) {
+        while self.passed.front().is_some_and(|(_, before)| chosen - before > most) {
+            if let Some((name, _)) = self.passed.pop_front() {
+                let overdue = self.overdue.entry(name.priority()).or_insert(name);
+                *overdue = name.max(*overdue);
+            }
+        }
     }
 
     /// No longer in hand.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use slipstream_cimi::dialect::JOB;
 use slipstream_job_engine::clock::Clock;
 
-use crate::figures::{Figure, Report};
+use crate::figures::{Figure, Report, percentile};
 use crate::roles::PICKUP;
 use crate::site::{Site, job};
 
@@ -36,9 +36,7 @@ pub async fn run(report: &mut Report, folder: &Path) -> anyhow::Result<()> {
             tokio::time::sleep(REST).await;
         }
     }
-    times.sort_by(f64::total_cmp);
-    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
-    report.add(Figure::new("pickup p50", "ms", vec![percentile(50)]));
-    report.add(Figure::new("pickup p99", "ms", vec![percentile(99)]).at_most(15.0));
+    report.add(Figure::new("pickup p50", "ms", vec![percentile(&times, 50)]));
+    report.add(Figure::new("pickup p99", "ms", vec![percentile(&times, 99)]).at_most(15.0));
     Ok(())
 }

@@ -29,9 +29,8 @@ use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::server::peer::parse_network;
-use crate::stop::{self, Stop};
 use crate::up::{self, data_dir};
-use crate::{actions, server, telemetry};
+use crate::{actions, server};
 use help::{ends_with_the_job, example};
 
 /// The job was not done: `submit --wait` and `jobs watch ID` end with this.
@@ -186,9 +185,7 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 }
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
-    telemetry::start("info")?;
-    let stop = Stop::new();
-    stop::on_signals(&stop).context("cannot listen for signals")?;
+    let stop = services::begin()?;
     let data_dir = match arguments.data_dir {
         Some(path) => path,
         None => data_dir::default_path().context("no home directory: say where everything is kept with --data-dir")?,

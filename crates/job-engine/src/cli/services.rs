@@ -14,6 +14,7 @@ use super::zookeeper::ZooKeeperArguments;
 use super::{example, parse_duration, parse_threads};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::executor::Options;
 use crate::registry::host_name;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::server::peer::parse_network;
@@ -81,13 +82,26 @@ pub struct ExecutorArguments {
         env = "SLIPSTREAM_CIMI_GRACE"
     )]
     cimi_grace: Duration,
-    /// Servers of Elasticsearch, for actions that ask it themselves
+    /// Servers of Elasticsearch: taken, as the original takes them, and not used by any built-in action
     #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
+    #[command(flatten)]
+    peers: PeersArguments,
+}
+
+/// With whom an executor or a distributor works.
+#[derive(Debug, Args)]
+struct PeersArguments {
     #[command(flatten)]
     account: AccountArguments,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
+}
+
+impl PeersArguments {
+    fn peers(self) -> anyhow::Result<Peers> {
+        Peers::new(self.account.account()?, self.zookeeper.settings()?)
+    }
 }
 
 /// How `distributor` runs.
@@ -112,9 +126,7 @@ pub struct DistributorArguments {
     #[arg(long, value_name = "NAME", env = "SLIPSTREAM_NAME")]
     name: Option<String>,
     #[command(flatten)]
-    account: AccountArguments,
-    #[command(flatten)]
-    zookeeper: ZooKeeperArguments,
+    peers: PeersArguments,
 }
 
 /// Serves until it is stopped.
@@ -132,17 +144,16 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
 
 /// Does jobs until it is stopped.
 pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> {
-    let peers = Peers::new(arguments.account.account()?, arguments.zookeeper.settings()?)?;
-    let options = executor::Options {
+    let peers = arguments.peers.peers()?;
+    let clock = Clock::system();
+    let options = Options {
         name: name(arguments.name),
         threads: arguments.threads,
         grace: arguments.grace,
         cimi_grace: arguments.cimi_grace,
-        elasticsearch: arguments.elasticsearch,
+        clock: clock.clone(),
     };
-    let clock = Clock::system();
-    let catalogue = actions::built_in(clock.clone());
-    executor::run(options, peers, catalogue, clock, begin()?).await?;
+    executor::run(options, peers, actions::built_in(clock), begin()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -153,13 +164,13 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<Exit
         None => Config::default(),
     };
     let chosen = config.distributor(&arguments.distributor)?.clone();
-    let peers = Peers::new(arguments.account.account()?, arguments.zookeeper.settings()?)?;
+    let peers = arguments.peers.peers()?;
     distributor::run(chosen, name(arguments.name), peers, Clock::system(), begin()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Starts the log and listens for signals.
-fn begin() -> anyhow::Result<Stop> {
+pub(super) fn begin() -> anyhow::Result<Stop> {
     telemetry::start("info")?;
     let stop = Stop::new();
     stop::on_signals(&stop).context("cannot listen for signals")?;

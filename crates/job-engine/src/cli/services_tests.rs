@@ -30,7 +30,7 @@ fn distributor(words: &[&str]) -> Result<DistributorArguments, clap::Error> {
 
 fn account(arguments: ExecutorArguments) -> (String, String, String, bool) {
     let Account { endpoint, credentials: Credentials { username, password }, is_insecure } =
-        arguments.account.account().unwrap();
+        arguments.peers.account.account().unwrap();
     (endpoint, username, password.expose_secret().to_owned(), is_insecure)
 }
 
@@ -43,7 +43,7 @@ fn the_defaults_are_the_originals() {
     assert_eq!((arguments.grace, arguments.cimi_grace), (Duration::from_mins(2), Duration::from_mins(2)));
     assert_eq!(arguments.name, None);
     let arguments = executor(LOGIN).unwrap();
-    assert_eq!(arguments.zookeeper.settings().unwrap().hosts, "127.0.0.1:2181");
+    assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "127.0.0.1:2181");
     let expected = ("https://nuv.la".to_owned(), "u".to_owned(), "p".to_owned(), false);
     assert_eq!(account(executor(LOGIN).unwrap()), expected);
 }
@@ -84,7 +84,7 @@ fn command_lines_of_the_original_engines_are_read_in_every_spelling() {
         let arguments = executor(words).unwrap();
         assert_eq!(arguments.name.as_deref(), Some("M. Garrison"));
         assert_eq!((arguments.threads, arguments.elasticsearch.join(" ")), (4, "es1 es2".to_owned()));
-        assert_eq!(executor(words).unwrap().zookeeper.settings().unwrap().hosts, "zk1:2181,zk2");
+        assert_eq!(executor(words).unwrap().peers.zookeeper.settings().unwrap().hosts, "zk1:2181,zk2");
         assert_eq!(account(arguments), ("http://a".to_owned(), "M. Garrison".to_owned(), "a=b".to_owned(), true));
     }
 }
@@ -122,7 +122,7 @@ fn the_last_of_several_counts() {
         &["--zk-hosts", "a:1", "b:2", "--zk-hosts", "c:3", "--es-hosts-list=x", "--es-hosts-list", "y", "z"];
     let arguments = executor(&[LOGIN, hosts].concat()).unwrap();
     assert_eq!(arguments.elasticsearch, ["y", "z"]);
-    assert_eq!(arguments.zookeeper.settings().unwrap().hosts, "c:3");
+    assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "c:3");
     let arguments = executor(&[LOGIN, words].concat()).unwrap();
     assert_eq!((arguments.threads, account(arguments).2), (3, "q".to_owned()));
 }
@@ -131,7 +131,7 @@ fn the_last_of_several_counts() {
 fn several_hosts_after_one_flag_are_joined() {
     let hosts = |words: &[&str]| {
         let arguments = distributor(&[&["jobs_cleanup"], LOGIN, words].concat()).unwrap();
-        (arguments.distributor, arguments.zookeeper.settings().unwrap().hosts)
+        (arguments.distributor, arguments.peers.zookeeper.settings().unwrap().hosts)
     };
     let expected = |hosts: &str| ("jobs_cleanup".to_owned(), hosts.to_owned());
     assert_eq!(hosts(&["--zk-hosts", "a:1", "b:2", "c"]), expected("a:1,b:2,c"));
@@ -168,7 +168,7 @@ fn no_password_or_one_in_the_address_is_refused() {
         (&["--ss-user", "u", "--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
         (&["--ss-user", "u", "--ss-url", "https://u:secret@example.org"], "an address holds no user"),
     ] {
-        let refused = executor(words).unwrap().account.account().unwrap_err().to_string();
+        let refused = executor(words).unwrap().peers.account.account().unwrap_err().to_string();
         assert!(refused.contains(expected) && !refused.contains("secret"), "{refused}");
     }
 }
@@ -182,7 +182,7 @@ fn a_password_file_comes_first_and_nothing_shows_a_password() {
     let arguments = executor(&words).unwrap();
     let shown = format!("{arguments:?}");
     assert!(!shown.contains("of-the-option"), "{shown}");
-    let account = arguments.account.account().unwrap();
+    let account = arguments.peers.account.account().unwrap();
     let shown = format!("{account:?}");
     assert!(!shown.contains("of-the-file"), "{shown}");
     assert_eq!(account.credentials.password.expose_secret(), "of-the-file");

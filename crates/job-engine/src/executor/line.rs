@@ -9,6 +9,7 @@
 //! is begun: who rests looks by itself every few seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,11 +18,11 @@ use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Change, Error, Mode, Operation, Session, Watch, existing, make_path};
 use slipstream_coordination::{LockingQueue, session};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use crate::nodes;
-use crate::pauses::Pauses;
+use crate::pauses::{self, Pauses};
 
 #[cfg(test)]
 mod tests;
@@ -145,14 +146,18 @@ pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: St
     let load = (Load::Idle, Instant::now());
     let mut keeper = Keeper { session, queue, own, slots, known: Known::default(), load, share: (0, 1) };
     loop {
-        match keeper.keep().await {
-            Err(Error::Expired) => return,
-            Err(error) => debug!(%error, "the line cannot be followed, which is tried again"),
-            Ok(()) => {}
-        }
-        // who knows nothing looks
+        let begun = Instant::now();
+        let Err(error) = keeper.keep().await;
+        // who knows nothing looks, and then the queue says whether the session is over
         keeper.slots.resting.send_replace(false);
-        tokio::time::sleep(pauses.take()).await;
+        if error == Error::Expired {
+            return;
+        }
+        debug!(%error, "the line cannot be followed, which is tried again");
+        if begun.elapsed() > pauses::LONGEST {
+            pauses.reset();
+        }
+        sleep(pauses.take()).await;
     }
 }
 
@@ -167,10 +172,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(&mut self) -> Result<(), Error> {
+    async fn keep(&mut self) -> Result<Infallible, Error> {
         make_path(&*self.session, nodes::LINE).await?;
         let mut executors = self.session.watch(nodes::EXECUTORS).await?;
         let mut line = self.session.watch(nodes::LINE).await?;
+        // before anything is decided: this executor may stand in the line without having heard of it
+        let (first, first_in_line) = (executors.recv().await, line.recv().await);
+        self.see_executors(first, &mut executors).await?;
+        self.see_line(first_in_line, &mut line).await?;
         loop {
             self.measure();
             let decision = decide(&self.known, &self.own, self.load.0, self.load.1.elapsed());
@@ -276,8 +285,9 @@ impl Keeper {
                 }
                 Change::Created(path) => self.known.add_to_line(name_of(&path)),
                 Change::Deleted(path) => {
-                    // that of a foreign node does not count
-                    drop(name_of(&path).rsplit_once('-').and_then(|(_, sequence)| self.known.line.remove(sequence)));
+                    if let Some((_, sequence)) = place(name_of(&path)) {
+                        self.known.line.remove(sequence);
+                    }
                 }
                 Change::Set(_) => {}
             }
@@ -298,9 +308,8 @@ impl Keeper {
 }
 
 impl Known {
-    /// Names in the line are `<claimant>-<sequence>`; other ones do not count.
     fn add_to_line(&mut self, name: &str) {
-        if let Some((claimant, sequence)) = name.rsplit_once('-') {
+        if let Some((claimant, sequence)) = place(name) {
             self.line.insert(sequence.to_owned(), claimant.to_owned());
         }
     }
@@ -312,6 +321,12 @@ impl Known {
         self.line = line;
         left.into_iter().map(|(sequence, claimant)| format!("{claimant}-{sequence}")).collect()
     }
+}
+
+/// Claimant and sequence of a node in the line, `<claimant>-<sequence>`; other names do not count.
+fn place(name: &str) -> Option<(&str, &str)> {
+    let are_digits = |text: &str, length, radix| text.len() == length && text.chars().all(|it| it.is_digit(radix));
+    name.split_once('-').filter(|(claimant, sequence)| are_digits(claimant, 32, 16) && are_digits(sequence, 10, 10))
 }
 
 /// The last part of a path.

@@ -82,6 +82,18 @@ impl Entries {
         Ok(self.nodes_at(paths).await?.into_iter().map(|node| node.as_ref().map(text)).collect())
     }
 
+    /// Which of these jobs, each with the path that it records, has its entry there.
+    pub async fn are_queued(&self, jobs: &[(&str, Option<&str>)]) -> Result<Vec<bool>, EntriesError> {
+        let recorded = |path: Option<&str>| path.filter(|path| nodes::is_entry(path)).map(str::to_owned);
+        let paths = jobs.iter().filter_map(|(_, path)| recorded(*path)).collect();
+        let mut texts = self.texts_at(paths).await?.into_iter();
+        let is_queued = |(id, path): &(&str, Option<&str>)| {
+            let text = recorded(*path).and_then(|_| texts.next().flatten());
+            text.is_some_and(|text| text == *id)
+        };
+        Ok(jobs.iter().map(is_queued).collect())
+    }
+
     /// The claim on the entry at `path`, if somebody holds it.
     pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, EntriesError> {
         let Some(name) = path.strip_prefix(nodes::ENTRIES) else { return Ok(None) };
@@ -150,6 +162,7 @@ impl Entries {
     }
 }
 
-fn text(node: &Node) -> String {
+/// What a node holds, as text.
+pub(super) fn text(node: &Node) -> String {
     String::from_utf8_lossy(&node.data).into_owned()
 }

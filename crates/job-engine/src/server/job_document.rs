@@ -141,6 +141,13 @@ pub fn priority_of(document: &Document) -> u16 {
     priority.unwrap_or(job::LOWEST_PRIORITY)
 }
 
+/// The time in this attribute, `created` or `updated`.
+#[must_use]
+pub fn time_of(document: &Document, attribute: &str) -> Timestamp {
+    let time = document.get(attribute).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    time.unwrap_or(Timestamp::MIN)
+}
+
 /// The document as a reader sees it: with the path of its entry.
 #[must_use]
 pub fn shown(mut document: Document, entry: Option<&str>) -> Document {

@@ -33,7 +33,7 @@ const HEAD_SIZE: usize = 64 * 1024;
 /// Pause after a connection could not be accepted: most likely this process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open requests may go on after the server was asked to stop.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Answers requests by `router` until `stop`, then lets open requests end. Each request knows its [`Peer`], which is
 /// believed within `proxies`.

@@ -12,7 +12,7 @@ pub mod job_document;
 pub mod job_record;
 pub mod jobs;
 pub mod ledger;
-mod listen;
+pub(crate) mod listen;
 pub mod overview;
 mod passwords;
 pub mod peer;

@@ -18,7 +18,7 @@ use slipstream_coordination::session::Node;
 
 use super::Shared;
 use super::access::Caller;
-use super::entries::EntriesError;
+use super::entries::{EntriesError, text};
 use super::error::ApiError;
 use super::job_record::ledger_of;
 use super::reconcile::{LeftAlone, RegisteredReconciler};
@@ -459,10 +459,6 @@ async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Resul
 #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn unavailable(error: EntriesError) -> ApiError {
     ApiError::unavailable(&error)
-}
-
-fn text(node: &Node) -> String {
-    String::from_utf8_lossy(&node.data).into_owned()
 }
 
 fn member(document: &Document, name: &str) -> Option<String> {

@@ -23,6 +23,7 @@ use super::error::chain;
 use super::generation::GenerationError;
 use super::store::{Store, StoreError, Unfinished};
 use crate::nodes;
+use crate::pauses::Complaint;
 use crate::registry::{Process, Registration};
 use crate::stop::Stop;
 pub(super) use listing::each_unfinished;
@@ -100,12 +101,16 @@ pub enum RestoreError {
 
 /// Runs rounds while elected, until `stop`.
 pub async fn run(shared: &Shared, name: &str, stop: Stop) {
+    let mut complaint = Complaint::default();
     while !stop.is_asked() {
         tokio::select! {
             biased;
             () = stop.asked() => return,
-            ended = term(shared, name) => if let Err(error) = ended {
-                tracing::warn!(error = chain(&error), "reconciler cannot be elected");
+            ended = term(shared, name) => match ended {
+                Ok(()) => complaint.settle(),
+                Err(error) => if complaint.is_new(chain(&error)) {
+                    tracing::warn!(error = chain(&error), "reconciler cannot be elected");
+                }
             }
         }
         tokio::select! {

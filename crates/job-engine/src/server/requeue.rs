@@ -7,14 +7,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde_json::Value;
-use slipstream_cimi::{Document, State};
+use slipstream_cimi::Document;
 
 use super::access::Caller;
 use super::entries::EntriesError;
 use super::error::ApiError;
 use super::generation::GenerationError;
-use super::job_document::{priority_of, state_of};
+use super::job_document::{priority_of, state_of, time_of};
 use super::job_record::JobRecord;
 use super::reconcile::each_unfinished;
 use super::store::{StoreError, Unfinished};
@@ -35,6 +34,7 @@ pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError>
     caller.require_administrator()?;
     // the reconciler of this server, and whoever asks for the same, has to wait
     let _turn = shared.mending.lock().await;
+    let begun = shared.clock.now();
     let session = shared.entries.session().await.map_err(|error| ApiError::unavailable(&error))?;
     let generation = shared.generation.raise().await.map_err(|error| ApiError::store(&error))?;
     shared.generation.agree(&*session).await.map_err(|error| match error {
@@ -49,7 +49,7 @@ pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError>
     tracing::info!(jobs = total, generation, "queueing all jobs without an entry");
     let mut count = 0;
     for jobs in missing.chunks(QUEUED_AT_ONCE) {
-        count += queue(shared, jobs).await?;
+        count += queue(shared, jobs, begun).await?;
     }
     tracing::info!(jobs = count, "all jobs without an entry are queued");
     Ok(Document::from_iter([("queued".to_owned(), count.into()), ("generation".to_owned(), generation.into())]))
@@ -71,7 +71,7 @@ struct Missing {
     priority: u16,
     created: Timestamp,
     id: String,
-    /// The entry that it records, which is not there.
+    /// The entry that it recorded when it was seen, which was not there.
     recorded: Option<String>,
 }
 
@@ -86,9 +86,8 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
     let read = async |Unfinished { id, entry: recorded, .. }| {
         let record = shared.jobs.fresh(&id).await?;
         Ok::<_, StoreError>(record.map(|record| {
-            let created = record.document.get("created").and_then(Value::as_str).and_then(|text| text.parse().ok());
-            let created = created.unwrap_or(Timestamp::MIN);
-            Missing { priority: priority_of(&record.document), created, id, recorded }
+            let (priority, created) = (priority_of(&record.document), time_of(&record.document, "created"));
+            Missing { priority, created, id, recorded }
         }))
     };
     let read = stream::iter(jobs.into_iter().map(read)).buffer_unordered(READS_AT_ONCE);
@@ -97,15 +96,26 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
     Ok(missing)
 }
 
-/// Puts and records entries for those that are still as they were seen, and answers how many.
-async fn queue(shared: &Shared, missing: &[Missing]) -> Result<usize, ApiError> {
+/// Puts and records entries for those that are still as they were seen, and answers how many. Not for those that were
+/// queued meanwhile, nor for those that somebody has written to since this was begun and may be queueing: what has no entry
+/// then is the reconciler's.
+async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp) -> Result<usize, ApiError> {
     let read = missing.iter().map(async |job| {
         let record = shared.jobs.get(&job.id).await?;
-        let is_as_seen = |record: &Arc<JobRecord>| !is_final(record) && record.entry() == job.recorded.as_deref();
+        let is_as_seen = |record: &Arc<JobRecord>| {
+            !state_of(&record.document).is_final()
+                && record.entry() == job.recorded.as_deref()
+                && time_of(&record.document, "updated") <= begun
+        };
         Ok::<_, StoreError>(record.filter(is_as_seen))
     });
     let read: Result<Vec<_>, _> = join_all(read).await.into_iter().collect();
-    let records: Vec<Arc<JobRecord>> = read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().collect();
+    let mut records: Vec<Arc<JobRecord>> =
+        read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().collect();
+    let recorded: Vec<_> = records.iter().map(|record| (&*record.id, record.entry())).collect();
+    let queued = shared.entries.are_queued(&recorded).await.map_err(|error| ApiError::unavailable(&error))?;
+    let mut queued = queued.into_iter();
+    records.retain(|_| queued.next() == Some(false));
     let puts = records.iter().map(|record| ((*record.id).to_owned(), priority_of(&record.document))).collect();
     let put = shared.entries.put_all(puts).await;
     let record = async |(record, put): (Arc<JobRecord>, Result<String, EntriesError>)| {
@@ -116,9 +126,4 @@ async fn queue(shared: &Shared, missing: &[Missing]) -> Result<usize, ApiError> 
     let recorded: Result<Vec<bool>, ApiError> =
         join_all(records.into_iter().zip(put).map(record)).await.into_iter().collect();
     Ok(recorded?.len())
-}
-
-fn is_final(record: &JobRecord) -> bool {
-    let state: State = state_of(&record.document);
-    state.is_final()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ipnet::IpNet;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::zookeeper::Settings;
@@ -17,17 +17,15 @@ use crate::clock::Clock;
 use crate::engine::EngineError;
 use crate::engine::premises::{Folder, Premises};
 use crate::registry::host_name;
+use crate::server::listen::LAST_REQUESTS;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::{self, Server};
 use crate::stop::Stop;
 use crate::telemetry::{say, say_stopping};
-use crate::up::data_dir::DataDirError;
-use crate::up::{notes, told_place};
+use crate::up::{notes, start_error, told_place};
 
 /// How long the greeting waits for `ZooKeeper`, so that it can say how it is; requests are answered meanwhile.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// How long open requests may go on after a stop was asked for.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -49,8 +47,8 @@ pub struct Options {
 pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<()> {
     let coordinator = coordinator(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
-    let folder = Folder::open(Some(folder)).map_err(start_error)?;
-    let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(start_error)?;
+    let folder = Folder::open(Some(folder)).map_err(with_advice)?;
+    let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(with_advice)?;
     let server_options = server::Options {
         password: premises.password().secret().clone(),
         max_attempts: options.max_attempts,
@@ -62,7 +60,7 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
         Ok(announced) => announced,
         Err(error) => {
             premises.close().await?;
-            return Err(start_error(error));
+            return Err(with_advice(error));
         }
     };
     let greeting = |is_reached| greeting(&premises, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
@@ -117,20 +115,8 @@ fn folder_and_file(store: &Path) -> anyhow::Result<(&Path, &Path)> {
     Ok((folder.unwrap_or(Path::new(".")), Path::new(file)))
 }
 
-/// The same, with what can be done about it on the command line.
-fn start_error(error: EngineError) -> anyhow::Error {
-    match error {
-        EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
-            "another slipstream-job server or up uses the folder {}: stop it, or choose a --store in another folder",
-            path.display()
-        ),
-        EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)
-            .context(format!("cannot make the folder {}: choose a --store in another folder", path.display())),
-        EngineError::Listen { address, source } => anyhow!(source).context(format!(
-            "cannot listen on {address}: end what listens there, or choose another address with --listen"
-        )),
-        error => error.into(),
-    }
+fn with_advice(error: EngineError) -> anyhow::Error {
+    start_error(error, "choose a --store in another folder")
 }
 
 fn greeting(premises: &Premises, options: &Options, endpoint: &str, is_reached: bool) -> String {

@@ -70,7 +70,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
             say("stopped");
             return Ok(());
         }
-        Err(error) => return Err(start_error(error)),
+        Err(error) => return Err(start_error(error, "choose another with --data-dir")),
     };
     greet(&engine, &options, &distributors);
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
@@ -81,15 +81,15 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     demo.and(ran.map_err(Into::into))
 }
 
-/// The same, with what can be done about it on the command line.
-fn start_error(error: EngineError) -> anyhow::Error {
+/// The same, with what can be done about it on the command line; `advice` says how another folder is chosen.
+pub(crate) fn start_error(error: EngineError, advice: &str) -> anyhow::Error {
     match error {
-        EngineError::Folder(DataDirError::InUse { path }) => anyhow!(
-            "another slipstream-job up or server uses the data directory {}: stop it, or choose another with --data-dir",
-            path.display()
-        ),
-        EngineError::Folder(DataDirError::Make { path, source }) => anyhow!(source)
-            .context(format!("cannot make the data directory {}: choose another with --data-dir", path.display())),
+        EngineError::Folder(DataDirError::InUse { path }) => {
+            anyhow!("another slipstream-job up or server uses the folder {}: stop it, or {advice}", path.display())
+        }
+        EngineError::Folder(DataDirError::Make { path, source }) => {
+            anyhow!(source).context(format!("cannot make the folder {}: {advice}", path.display()))
+        }
         EngineError::Listen { address, source } => anyhow!(source).context(format!(
             "cannot listen on {address}: end what listens there, or choose another address with --listen"
         )),

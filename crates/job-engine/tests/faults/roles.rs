@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::services::executor::{self, Options};
+use slipstream_job_engine::executor::Options;
+use slipstream_job_engine::services::executor;
 use slipstream_job_engine::services::peers::{Account, Peers};
 use slipstream_job_engine::stop::{self, Stop};
 use slipstream_job_engine::{Action, Failure, JobHandle, Success, actions, async_trait, telemetry};
@@ -66,9 +67,9 @@ impl Role {
             threads: self.threads,
             grace: self.grace,
             cimi_grace: self.cimi_grace,
-            elasticsearch: Vec::new(),
+            clock: Clock::system(),
         };
-        let work = executor::run(options, peers, catalogue, Clock::system(), stop);
+        let work = executor::run(options, peers, catalogue, stop);
         tokio::select! {
             done = work => done.expect("it works until it is stopped"),
             () = input_ended() => {}

@@ -202,7 +202,7 @@ fn a_second_up_on_one_data_directory_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = Up::start(folder.path(), &[]);
     let message = up_fails(folder.path(), &[]);
-    assert!(message.contains("another slipstream-job up or server uses the data directory"), "{message}");
+    assert!(message.contains("another slipstream-job up or server uses the folder"), "{message}");
     drop(first);
     Up::start(folder.path(), &[]);
 }

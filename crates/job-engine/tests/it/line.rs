@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::over_zookeeper::server;
+use crate::over_zookeeper::{server, session};
 use crate::support::{eventually, job, state};
 
 const EXECUTORS: usize = 6;
@@ -58,16 +58,17 @@ async fn exactly(ensemble: &Ensemble, wanted: usize, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
-    let ensemble = Ensemble::start(1).await;
+    let mut ensemble = Ensemble::start(1).await;
     let (_server, client) = server(&ensemble, Arc::<MemoryStore>::default()).await;
     let (running, may_end) = (watch::Sender::new(0), Arc::new(Semaphore::new(0)));
+    let hosts = ensemble.hosts();
     let employ = |number: usize| -> (Stop, JoinHandle<()>) {
         let mut catalogue = Catalogue::new();
         catalogue.register("held", Held { running: running.clone(), may_end: may_end.clone() }, None);
         let (grace, clock) = (Duration::from_mins(1), Clock::system());
         let name = format!("executor-{number}");
         let options = executor::Options { name, threads: THREADS, grace, cimi_grace: grace, clock };
-        let coordinator = Arc::new(ZooKeeper::new(Settings::new(&ensemble.hosts())).expect("good settings"));
+        let coordinator = Arc::new(ZooKeeper::new(Settings::new(&hosts)).expect("good settings"));
         let (client, stop) = (client.clone(), Stop::new());
         (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
     };
@@ -89,6 +90,13 @@ async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
         eventually("a job is done", ended).await;
     }
     exactly(&ensemble, LOOKING, "a few look when nothing is left to do").await;
+
+    // sessions end while some rest: all begin anew
+    ensemble.wipe().await;
+    let after = session(&ensemble).await;
+    let registered = async || after.children(nodes::EXECUTORS).await.is_ok_and(|all| all.len() == EXECUTORS);
+    eventually("all are there again", async || registered().await.then_some(())).await;
+    exactly(&ensemble, LOOKING, "a few look after everything was lost").await;
 
     // who rests takes the place of those who go
     for (stop, _) in &executors[..LOOKING] {

@@ -27,7 +27,7 @@ pub async fn server(ensemble: &Ensemble, store: Arc<dyn Store>) -> (Server, Clie
 }
 
 /// A session of its own, with a coordinator that is there.
-async fn session(ensemble: &Ensemble) -> Arc<dyn Session> {
+pub async fn session(ensemble: &Ensemble) -> Arc<dyn Session> {
     let coordinator = ZooKeeper::new(Settings::new(&ensemble.hosts())).expect("good settings");
     eventually("the ensemble is reached", async || coordinator.connect().await.ok()).await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -11,6 +12,7 @@ use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
+use tokio::sync::Semaphore;
 
 use crate::access::session_of;
 use crate::site::{START, Site};
@@ -60,6 +62,39 @@ async fn all_jobs_that_are_not_final_are_queued_once_by_priority_and_age() {
     assert_eq!(again["queued"], 0);
     assert_eq!(server.reconcile_once(SignedDuration::ZERO).await.expect("a round"), Mended::default());
     assert_eq!(site.queued().await, ids, "nothing twice, and each entry is recorded");
+}
+
+/// One that was stored before the restore began and is put after it has listed the entries, and one that is stored after
+/// that, and put when it is over.
+#[tokio::test]
+async fn what_others_queue_meanwhile_is_queued_once() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    let (_server, client) = site.server(store.clone()).await;
+    let first = client.add("job", &job("noop"), None).await.expect("added");
+    let add_slowly = async |puts: &Arc<Semaphore>| {
+        *site.faults().held.lock().expect("not poisoned") = Some(puts.clone());
+        let begun = || site.faults().sizes.lock().expect("not poisoned").len();
+        let (client, before) = (client.clone(), begun());
+        let adding = tokio::spawn(async move { client.add("job", &job("noop"), None).await });
+        eventually("its put is under way", async || (begun() > before).then_some(())).await;
+        adding
+    };
+    let (puts, later_puts) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let before = add_slowly(&puts).await;
+    let reads = Arc::new(Semaphore::new(0));
+    *site.faults().reads_held.lock().expect("not poisoned") = Some(reads.clone());
+    let (restoring, read) = (client.clone(), site.faults().read.load(Ordering::SeqCst));
+    let restoring = tokio::spawn(async move { restoring.operation("queue", "restore").await });
+    let has_listed = async || (site.faults().read.load(Ordering::SeqCst) > read).then_some(());
+    eventually("the entries are listed", has_listed).await;
+    puts.add_permits(1);
+    let before = before.await.expect("no panic").expect("added");
+    let after = add_slowly(&later_puts).await;
+    reads.add_permits(Semaphore::MAX_PERMITS / 2);
+    assert_eq!(restoring.await.expect("no panic").expect("restored")["queued"], 0);
+    later_puts.add_permits(1);
+    let after = after.await.expect("no panic").expect("added");
+    assert_eq!(site.queued().await, [first, before, after]);
 }
 
 #[tokio::test]

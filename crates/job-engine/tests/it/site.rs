@@ -42,6 +42,8 @@ pub struct Faults {
     pub held: Mutex<Option<Arc<Semaphore>>>,
     /// How many entries each had.
     pub sizes: Mutex<Vec<usize>>,
+    /// Set: each read of many nodes waits for a permit.
+    pub reads_held: Mutex<Option<Arc<Semaphore>>>,
     /// How many nodes were read.
     pub read: AtomicUsize,
 }
@@ -166,6 +168,10 @@ impl Session for SiteSession {
 
     async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
         self.faults.read.fetch_add(paths.len(), Ordering::SeqCst);
+        let held = self.faults.reads_held.lock().expect("not poisoned").clone();
+        if let Some(held) = held {
+            held.acquire().await.expect("never closed").forget();
+        }
         self.inner.nodes(paths).await
     }
 

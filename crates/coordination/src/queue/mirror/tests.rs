@@ -134,6 +134,18 @@ fn two_queues_reach_for_different_entries() {
 }
 
 #[test]
+fn what_is_overdue_in_one_priority_ends_no_turns_in_another() {
+    let mut mirror = Mirror::default();
+    mirror.relist((0..6).map(|sequence| nth(9, sequence)).collect(), Vec::new());
+    let choose = |mirror: &mut Mirror, wanted| mirror.take_in_hand(wanted, 2, Share { position: 0, of: 2 });
+    choose(&mut mirror, 2);
+    assert_eq!(choose(&mut mirror, 1).again, [nth(9, 1)]);
+    (6..10).for_each(|sequence| mirror.entry_created(nth(1, sequence)));
+    let urgent = choose(&mut mirror, 2);
+    assert_eq!((urgent.again, urgent.new), (vec![], vec![nth(1, 6), nth(1, 8)]));
+}
+
+#[test]
 fn nothing_waits_for_a_turn_while_a_slot_is_free() {
     let mut mirror = Mirror::default();
     mirror.relist(vec![nth(1, 0), nth(2, 1), nth(2, 2)], Vec::new());

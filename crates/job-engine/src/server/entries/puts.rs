@@ -45,18 +45,23 @@ impl Puts {
     pub(super) async fn put_all(&self, mut jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
         let mut answers = Vec::with_capacity(jobs.len());
         while !jobs.is_empty() {
-            let together: Vec<_> = jobs.drain(..jobs.len().min(MOST_TOGETHER)).collect();
-            let places = self.waiting.reserve_many(together.len()).await.into_iter().flatten();
-            let puts = together.into_iter().map(|(id, priority)| {
+            let (deadline, count) = (Instant::now() + LIMIT, jobs.len().min(MOST_TOGETHER));
+            let Ok(places) = timeout_at(deadline, self.waiting.reserve_many(count)).await else { break };
+            let puts = jobs.drain(..count).map(|(id, priority)| {
                 let (answer, answered) = oneshot::channel();
                 answers.push(answered);
-                Put { id, priority, deadline: Instant::now() + LIMIT, answer }
+                Put { id, priority, deadline, answer }
             });
             // the worker ends by a panic alone: then nothing is sent, and each answer says so
-            puts.collect::<Vec<_>>().into_iter().zip(places).for_each(|(put, place)| place.send(put));
+            puts.collect::<Vec<_>>()
+                .into_iter()
+                .zip(places.into_iter().flatten())
+                .for_each(|(put, place)| place.send(put));
         }
         let ended = |_| Err(EntriesError::Coordination(Error::Expired));
-        join_all(answers).await.into_iter().map(|answer| answer.unwrap_or_else(ended)).collect()
+        let answers = join_all(answers).await.into_iter().map(|answer| answer.unwrap_or_else(ended));
+        // so many others wait that no place came free for these
+        answers.chain(jobs.iter().map(|_| Err(EntriesError::Slow(LIMIT)))).collect()
     }
 }
 

@@ -4,8 +4,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use slipstream_cimi::Document;
 use slipstream_cimi::job::is_job_id;
 use slipstream_coordination::queue::EntryName;
 
@@ -13,7 +11,7 @@ use super::listing::{Listing, walk};
 use super::{LeftAlone, NAMES_TOLD, ReconcileError, Told};
 use crate::nodes;
 use crate::server::entries::EntriesError;
-use crate::server::job_document::{priority_of, state_of};
+use crate::server::job_document::{priority_of, state_of, time_of};
 use crate::server::store::Unfinished;
 use crate::server::{Shared, jobs};
 
@@ -99,14 +97,9 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
 /// Those of the jobs whose recorded entry is not there or is another job's. An entry put since the listing is there, as
 /// are those of all jobs that come meanwhile: none of these jobs is read.
 async fn without_entry(shared: &Shared, jobs: Vec<Unfinished>) -> Result<Vec<Unfinished>, EntriesError> {
-    let recorded = |job: &Unfinished| job.entry.clone().filter(|entry| nodes::is_entry(entry));
-    let texts = shared.entries.texts_at(jobs.iter().filter_map(recorded).collect()).await?;
-    let mut texts = texts.into_iter();
-    let is_without = |job: &Unfinished| {
-        let text = recorded(job).and_then(|_| texts.next().flatten());
-        text.is_none_or(|id| id != job.id)
-    };
-    Ok(jobs.into_iter().filter(is_without).collect())
+    let recorded: Vec<_> = jobs.iter().map(|job| (job.id.as_str(), job.entry.as_deref())).collect();
+    let queued = shared.entries.are_queued(&recorded).await?;
+    Ok(jobs.into_iter().zip(queued).filter(|(_, is_queued)| !is_queued).map(|(job, _)| job).collect())
 }
 
 /// Entries that no job records.
@@ -163,7 +156,7 @@ async fn put_missing(
 ) -> Result<bool, ReconcileError> {
     let Some(record) = shared.jobs.fresh(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
-    if !is_as_seen || updated(&record.document) > before {
+    if !is_as_seen || time_of(&record.document, "updated") > before {
         return Ok(false);
     }
     let entry = match there {
@@ -171,11 +164,6 @@ async fn put_missing(
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
     };
     Ok(jobs::record_other_entry(shared, record, &entry).await?)
-}
-
-fn updated(document: &Document) -> Timestamp {
-    let updated = document.get("updated").and_then(Value::as_str).and_then(|text| text.parse().ok());
-    updated.unwrap_or(Timestamp::MIN)
 }
 
 impl Found {

@@ -202,9 +202,9 @@ async fn the_store_of_a_server_is_its_own() {
     let mut site = Site::new().await;
     let store = site.folder.path().join("jobs.db");
     let complained = refusal(server(&store, &site.ensemble.hosts(), "127.0.0.1:0")).await;
-    assert!(complained.contains("another slipstream-job server or up uses the folder"), "{complained}");
+    assert!(complained.contains("another slipstream-job up or server uses the folder"), "{complained}");
     let complained = refusal(up_command(site.folder.path())).await;
-    assert!(complained.contains("another slipstream-job up or server uses the data directory"), "{complained}");
+    assert!(complained.contains("another slipstream-job up or server uses the folder"), "{complained}");
     site.server.stop().await;
     let again = Service::start(server(&store, &site.ensemble.hosts(), "127.0.0.1:0"));
     again.says(" is up").await;

@@ -1,8 +1,8 @@
-//! [`Line`]: the client of the library under a session, and the next one when the library has given up.
+//! [`Succession`]: the client of the library under a session, and the next one when the library has given up.
 //!
 //! The library takes a session that it cannot reach for 7/5 of its time-out for expired. It may live all the same: an
 //! ensemble without a quorum expires nothing, and counts from the beginning when it is back. So only a server's word ends
-//! a session. Until there is one the session stays suspended, and is asked for again and again by its id.
+//! a session, or that it refuses the login. Until there is one the session stays suspended, and is asked for again and again by its id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Way {
 pub(super) type Current = watch::Receiver<Option<Arc<Client>>>;
 
 /// What keeps a client under a session.
-pub(super) struct Line {
+pub(super) struct Succession {
     way: Way,
     identity: SessionInfo,
     limit: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Line {
     state: watch::Sender<State>,
 }
 
-impl Line {
+impl Succession {
     /// Over this client, which is the first one.
     pub(super) fn new(way: Way, client: Client) -> Self {
         let (identity, limit) = (client.session().clone(), client.session_timeout());
