@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
-use slipstream_coordination::ZooKeeper;
+use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
+use slipstream_coordination::{Coordinator, ZooKeeper};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor;
 use slipstream_job_engine::nodes;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::over_zookeeper::{server, session};
+use crate::site::Site;
 use crate::support::{eventually, job, state};
 
 const EXECUTORS: usize = 6;
@@ -56,21 +58,54 @@ async fn exactly(ensemble: &Ensemble, wanted: usize, what: &str) {
     eventually(what, async || (watchers(ensemble).await == wanted).then_some(())).await;
 }
 
+fn employ(
+    number: usize,
+    coordinator: Arc<dyn Coordinator>,
+    client: &Client,
+    catalogue: Catalogue,
+) -> (Stop, JoinHandle<()>) {
+    let (grace, clock) = (Duration::from_mins(1), Clock::system());
+    let name = format!("executor-{number}");
+    let options = executor::Options { name, threads: THREADS, grace, cimi_grace: grace, clock };
+    let (client, stop) = (client.clone(), Stop::new());
+    (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
+}
+
+/// Sessions end while some rest, before these look by themselves: nothing but the line tells them.
+#[tokio::test(start_paused = true)]
+async fn who_rests_notices_the_end_of_the_session() {
+    let site = Arc::new(Site::default());
+    let (_server, client) = site.server(Arc::<MemoryStore>::default()).await;
+    let executors: Vec<_> =
+        (0..EXECUTORS).map(|number| employ(number, site.clone(), &client, Catalogue::new())).collect();
+    let all = async || (site.names(nodes::EXECUTORS).await.len() == EXECUTORS).then_some(());
+    eventually("all are there", all).await;
+    // some rest after five seconds without a job, and look by themselves after ten
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let before = site.names(nodes::EXECUTORS).await;
+    site.end_sessions();
+    eventually("all have sessions again", async || {
+        let now = site.names(nodes::EXECUTORS).await;
+        (now.len() == EXECUTORS && now.iter().all(|name| !before.contains(name))).then_some(())
+    })
+    .await;
+    for (stop, ended) in executors {
+        stop.ask();
+        ended.await.expect("no panic");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
     let mut ensemble = Ensemble::start(1).await;
     let (_server, client) = server(&ensemble, Arc::<MemoryStore>::default()).await;
     let (running, may_end) = (watch::Sender::new(0), Arc::new(Semaphore::new(0)));
     let hosts = ensemble.hosts();
-    let employ = |number: usize| -> (Stop, JoinHandle<()>) {
+    let employ = |number: usize| {
         let mut catalogue = Catalogue::new();
         catalogue.register("held", Held { running: running.clone(), may_end: may_end.clone() }, None);
-        let (grace, clock) = (Duration::from_mins(1), Clock::system());
-        let name = format!("executor-{number}");
-        let options = executor::Options { name, threads: THREADS, grace, cimi_grace: grace, clock };
         let coordinator = Arc::new(ZooKeeper::new(Settings::new(&hosts)).expect("good settings"));
-        let (client, stop) = (client.clone(), Stop::new());
-        (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
+        employ(number, coordinator, &client, catalogue)
     };
     let mut executors = vec![employ(0)];
     exactly(&ensemble, 1, "one that is alone looks").await;
