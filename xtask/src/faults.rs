@@ -32,8 +32,7 @@ times from the end of a fault to the next end of a job, from the end of a fault 
 then, and from the beginning of a fault to the next attempt of a job that lost its attempt by it.
 
 Besides, for each seed: each job was ended by one attempt, the last one, whose action ran to its end and whose word is in \
-the document; no distributor added anything after another one was elected; no round was missed (but for a wiped ZooKeeper, \
-which forgets the high-water mark too) and none doubled; nothing was left in the queue. A seed that breaks a promise fails \
+the document; no distributor added anything after another one was elected; no round was missed and none doubled; nothing was left in the queue. A seed that breaks a promise fails \
 the command: `FAULTS_SEED=n cargo test --release --test faults every_promise` runs it once more. The fault is the same each \
 time, its moment only roughly: processes are real.
 ";

@@ -60,7 +60,7 @@ pub struct ServerArguments {
         "The first SIGTERM or SIGINT lets running jobs end within the grace, the second\n\
          ends at once; the jobs are done again by others.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-        "slipstream-job executor --ss-user super --ss-pass-file super.password"
+        "slipstream-job executor --ss-url http://server:8201 --ss-user super"
     )
 )]
 pub struct ExecutorArguments {
@@ -110,9 +110,10 @@ impl PeersArguments {
     infer_long_args = true,
     args_override_self = true,
     after_help = example!(
-        "Of several processes for one distributor one is elected to add jobs.\n\
+        "Of several processes for one distributor one is elected to add jobs. All log in\n\
+         as the same user, by whom and by its time a round is known that is repeated.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-        "slipstream-job distributor jobs_cleanup --ss-user u --ss-pass-file f"
+        "slipstream-job distributor jobs_cleanup --ss-url URL --ss-user super"
     )
 )]
 pub struct DistributorArguments {

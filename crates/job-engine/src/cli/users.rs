@@ -119,7 +119,8 @@ struct Output {
 #[derive(Debug, Args)]
 struct PasswordSource {
     /// Read the password from the first line of this file [default: asked for, or the first line of standard input]
-    #[arg(long, value_name = "FILE")]
+    // an id of its own: the connection has a password file, too
+    #[arg(id = "password-file", long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
 

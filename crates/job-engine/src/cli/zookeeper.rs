@@ -34,7 +34,7 @@ pub struct ZooKeeperArguments {
         env = "SLIPSTREAM_ZK_HOSTS"
     )]
     hosts: Vec<String>,
-    /// When others may have what a process held that is not heard of
+    /// When others may have what a process held that is not heard of; longer than elections of the ensemble last
     #[arg(
         id = "zk-session-timeout",
         long = "zk-session-timeout",

@@ -1,5 +1,6 @@
 //! [`NodeMarks`]: high-water marks in the node tree.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,12 +16,14 @@ use crate::nodes::MARKS;
 pub struct NodeMarks {
     coordinator: Arc<dyn Coordinator>,
     session: Mutex<Option<Arc<dyn Session>>>,
+    /// The last marks that were read or written here: what a coordinator that was wiped has forgotten.
+    known: Mutex<HashMap<String, HighWaterMark>>,
 }
 
 impl NodeMarks {
     /// Marks at this coordinator, over a session of their own.
     pub fn new(coordinator: Arc<dyn Coordinator>) -> Self {
-        Self { coordinator, session: Mutex::new(None) }
+        Self { coordinator, session: Mutex::new(None), known: Mutex::default() }
     }
 
     /// The session, or a new one if it has expired.
@@ -67,18 +70,22 @@ impl Marks for NodeMarks {
     async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
         let path = format!("{MARKS}/{distributor}");
         let (data, revision) = self.read(&path).await.map_err(|error| unreachable(distributor, error))?;
+        let mut known = self.known.lock().await;
         if revision == 0 {
-            return Ok((HighWaterMark::default(), 0));
+            return Ok((known.get(distributor).cloned().unwrap_or_default(), 0));
         }
-        let mark = serde_json::from_slice(&data).map_err(|error| unreachable(distributor, error))?;
+        let mark: HighWaterMark = serde_json::from_slice(&data).map_err(|error| unreachable(distributor, error))?;
+        known.insert(distributor.to_owned(), mark.clone());
         Ok((mark, revision))
     }
 
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
         let data = serde_json::to_vec(mark).map_err(|error| unreachable(distributor, error))?;
-        self.write(&format!("{MARKS}/{distributor}"), data, revision).await.map_err(|error| {
+        let revision = self.write(&format!("{MARKS}/{distributor}"), data, revision).await.map_err(|error| {
             let changed = [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|cause| error.is(*cause));
             if changed { MarkError::Changed(distributor.to_owned()) } else { unreachable(distributor, error) }
-        })
+        })?;
+        self.known.lock().await.insert(distributor.to_owned(), mark.clone());
+        Ok(revision)
     }
 }

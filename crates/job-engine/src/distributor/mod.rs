@@ -9,10 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use slipstream_action::with_causes;
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -34,6 +36,9 @@ use term::Term;
 /// How long a round that is under way may go on after somebody asked to stop. What is then left of it is repeated by
 /// the next leader.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a candidate that does not lead looks how far the leader is.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What creates the jobs of one kind.
 #[async_trait]
@@ -79,7 +84,8 @@ pub enum MarkError {
 /// Keeps high-water marks: for `up` its store, for a site with `ZooKeeper` [`marks::NodeMarks`].
 #[async_trait]
 pub trait Marks: Send + Sync {
-    /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has revision 0.
+    /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has revision 0. So has one
+    /// that is gone from where it was kept, as it was when it was last seen here.
     async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError>;
     /// Replaces the mark if it still has this revision, and answers the new one. Durable when answered.
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError>;
@@ -142,6 +148,7 @@ impl Candidate<'_> {
                 biased;
                 () = self.stop.asked() => return,
                 elected = election.lead() => elected,
+                () = self.look_at_mark() => return,
             };
             match elected {
                 Ok(leadership) => {
@@ -155,6 +162,20 @@ impl Candidate<'_> {
                 Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "cannot stand"),
             }
             pauses.pause(self.stop).await;
+        }
+    }
+
+    /// Looks at the mark now and then, so that it is known here if it is gone when this candidate is elected. Never ends.
+    async fn look_at_mark(&self) {
+        loop {
+            if let Err(error) = self.surroundings.marks.load(self.distributor.name()).await {
+                tracing::debug!(
+                    distributor = self.distributor.name(),
+                    error = with_causes(&error),
+                    "no look at the mark"
+                );
+            }
+            sleep(LOOK).await;
         }
     }
 

@@ -63,6 +63,10 @@ impl Term<'_> {
         if stored.mark == HighWaterMark::default() {
             // Rounds count from the first start on, also if the first one falls into a time when nobody leads.
             self.save(&mut stored, HighWaterMark { pending: None, done: Some(self.surroundings.clock.now()) }).await?;
+        } else if stored.revision == 0 {
+            tracing::warn!(distributor = name, "the high-water mark is gone, going on from the one that is known here");
+            let mark = stored.mark.clone();
+            self.save(&mut stored, mark).await?;
         }
         loop {
             let now = self.surroundings.clock.now();

@@ -298,7 +298,9 @@ impl<'a> Attempt<'a> {
 
     fn log(&self, ending: &Ending, duration: Duration) {
         let Ending { happening, cause } = ending;
-        let Self { id, action, .. } = self;
+        let action = &self.action;
+        // what is no id of a job may be of any length
+        let id: String = self.id.chars().take(LONGEST_TOLD).collect();
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
         let cause = cause.as_ref().map(|cause| with_causes(cause));
@@ -324,6 +326,9 @@ impl<'a> Attempt<'a> {
         }
     }
 }
+
+/// Most characters of an id that are told in the log.
+const LONGEST_TOLD: usize = 100;
 
 impl Happening {
     /// An ending to which this error led.

@@ -5,6 +5,7 @@ mod link;
 mod puts;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -40,13 +41,15 @@ pub enum EntriesError {
 pub struct Entries {
     link: Arc<Link>,
     puts: Puts,
+    /// Since entries were put the last time.
+    has_failed: AtomicBool,
 }
 
 impl Entries {
     /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
     pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let link = Arc::new(Link::begin(coordinator).await);
-        Self { puts: Puts::new(link.clone()), link }
+        Self { puts: Puts::new(link.clone()), link, has_failed: AtomicBool::new(false) }
     }
 
     /// Adds a job's id to the queue and answers the entry's path. What others add at the same time shares a transaction
@@ -59,6 +62,16 @@ impl Entries {
     /// As [`put`](Self::put) for many, in their order. Each has its answer.
     pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
         self.puts.put_all(jobs).await
+    }
+
+    /// Some were not put: whether that is the first time since others were.
+    pub fn is_first_failure(&self) -> bool {
+        !self.has_failed.swap(true, Ordering::Relaxed)
+    }
+
+    /// All were put.
+    pub fn note_success(&self) {
+        self.has_failed.store(false, Ordering::Relaxed);
     }
 
     /// Removes the entry at `path` if it is this job's, claimed or not: whoever holds it sees it vanish.

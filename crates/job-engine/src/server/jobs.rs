@@ -90,8 +90,19 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
     let entries = stored.iter().zip(shared.entries.put_all(jobs).await).map(put).collect();
     if let Some((job, error)) = failed.first() {
         let (count, error) = (failed.len(), chain(error));
-        tracing::warn!(job, error, count, "entries not put yet, the reconciler will");
+        if shared.entries.is_first_failure() {
+            tracing::warn!(
+                job,
+                error,
+                count,
+                "entries not put yet, the reconciler will, as all until some are put again"
+            );
+        } else {
+            tracing::debug!(job, error, count, "entries not put yet");
+        }
         shared.nudge.notify_one();
+    } else {
+        shared.entries.note_success();
     }
     entries
 }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use slipstream_cimi::dialect::SESSION;
+use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::http::HttpTransport;
+use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::session::{Cause, Error};
 use slipstream_coordination::zookeeper::Settings;
@@ -37,6 +40,7 @@ pub struct Peers {
     client: Client,
     hosts: String,
     endpoint: String,
+    user: String,
 }
 
 impl Peers {
@@ -45,11 +49,12 @@ impl Peers {
         let hosts = zookeeper.hosts.clone();
         let coordinator = coordinator(zookeeper)?;
         let Account { endpoint, credentials, is_insecure } = account;
+        let user = credentials.username.clone();
         let inner = HttpTransport::new(&endpoint, is_insecure, TIME_LIMIT)
             .context("there can be no such server: check --ss-url")?;
         let contact = Contact::with(format!("the server at {endpoint}"));
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
-        Ok(Self { coordinator, client, hosts, endpoint })
+        Ok(Self { coordinator, client, hosts, endpoint, user })
     }
 
     /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
@@ -71,9 +76,25 @@ impl Peers {
         loop {
             match self.client.login().await {
                 Err(error) if error.is_transient() => sleep(pauses.take()).await,
-                answered => return answered.with_context(|| format!("no login at {}", self.endpoint)),
+                Ok(()) => break,
+                Err(error) => return Err(error).with_context(|| format!("no login at {}", self.endpoint)),
             }
         }
+        if self.lacks_rights().await {
+            bail!("the user {} is no administrator at {}: name one with --ss-user", self.user, self.endpoint);
+        }
+        Ok(())
+    }
+
+    /// Whether the server says of this user that it has not the role ADMIN. Nobody else may change other people's jobs:
+    /// an executor would claim them in vain. A server that says nothing of roles is not believed to say no.
+    async fn lacks_rights(&self) -> bool {
+        let user = Literal::Text(self.user.clone());
+        let own = Filter::Compare(Attribute("username".to_owned()), Comparison::Equal, user).to_string();
+        let search = Search { filter: Some(own), last: Some(1), ..Search::default() };
+        let Ok(sessions) = self.client.search(SESSION.name, &search).await else { return false };
+        let roles = sessions.documents.first().and_then(|session| session.get("roles")?.as_str());
+        roles.is_some_and(|roles| !roles.split(' ').any(|role| role == "ADMIN"))
     }
 
     /// The ensemble.

@@ -86,10 +86,6 @@ async fn schedule(site: &mut Site, plan: &Plan, injected: &Injected) -> Vec<(Pro
     }
     let intruders = leaders::intruders(&leaders::said(&site.distributors), &site.stopped);
     violations.extend(intruders.into_iter().map(|how| (Promise::OneLeader, how)));
-    if plan.kind == Kind::ZooKeeperWiped {
-        // the high-water mark is gone with the rest: rounds count anew
-        return violations;
-    }
     let last = until_now();
     let mut seen = rounds::Distributed::default();
     let whole = within(LIMIT, async || {

@@ -463,6 +463,11 @@ async fn the_command_manages_users_who_then_log_in() {
     bad(jane, &["users", "passwd", "super"], "from standard input\n", "only administrators");
     good(administrator, &["users", "passwd", "jane", "--password-file", file], "", "sessions are over");
     bad(jane, &["users"], "", "invalid credentials for 'jane'");
+    // two passwords from two files
+    let own = folder.path().join("super.password");
+    std::fs::write(&own, PASSWORD).expect("written");
+    let both = ["users", "passwd", "jane", "--password-file", file, "--ss-pass-file", own.to_str().expect("UTF-8")];
+    good(("super", ""), &both, "", "sessions are over");
     let jane = ("jane", "from a file");
     bad(jane, &["users"], "", "only administrators");
     good(administrator, &["users", "disable", "jane"], "", "user/jane disabled");

@@ -238,6 +238,59 @@ async fn marks_in_nodes_survive_their_session() {
     assert!(matches!(marks.load("broken").await, Err(MarkError::Unreachable { .. })));
 }
 
+/// Fault: the node is gone with all others.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_is_gone_is_known_to_who_has_seen_it() {
+    let world = World::new();
+    let wipe = async || {
+        let session = world.coordination.tree.connect().await.unwrap();
+        session.commit(vec![Operation::delete(format!("{MARKS}/each"))]).await.unwrap();
+    };
+    let marks = NodeMarks::new(world.coordination.clone());
+    let mark = HighWaterMark { pending: None, done: Some(time("12:00:00")) };
+    assert_eq!(marks.save("each", &mark, 0).await.unwrap(), 1);
+    let candidate = NodeMarks::new(world.coordination.clone());
+    assert_eq!(candidate.load("each").await.unwrap(), (mark.clone(), 1));
+    wipe().await;
+    for who in [&marks, &candidate] {
+        assert_eq!(who.load("each").await.unwrap(), (mark.clone(), 0));
+    }
+    let stranger = NodeMarks::new(world.coordination.clone());
+    assert_eq!(stranger.load("each").await.unwrap(), (HighWaterMark::default(), 0));
+    assert_eq!(candidate.save("each", &mark, 0).await.unwrap(), 1);
+    assert_eq!(stranger.load("each").await.unwrap(), (mark, 1));
+}
+
+/// Fault: the mark is gone when one is elected that never led, and cannot be asked for until two rounds are overdue.
+#[tokio::test(start_paused = true)]
+async fn a_candidate_goes_on_from_the_mark_of_the_leader_before() {
+    let world = World::new();
+    let candidate = |name| {
+        let mut surroundings = world.surroundings(name);
+        surroundings.marks = Arc::new(NodeMarks::new(world.coordination.clone()));
+        let (stop, distributor) = (Stop::new(), Arc::new(configured("each", 15, Missed::CatchUp { limit: 10 })));
+        (stop.clone(), tokio::spawn(lead_and_distribute(distributor, surroundings, stop)))
+    };
+    let (leads, leader) = candidate("one");
+    world.pass("12:00:10").await;
+    let (stands, other) = candidate("two");
+    world.pass("12:00:50").await;
+    // by which the candidate looks at marks
+    let looks = world.coordination.last();
+    looks.suspend();
+    let session = world.coordination.tree.connect().await.unwrap();
+    session.commit(vec![Operation::delete(format!("{MARKS}/each"))]).await.unwrap();
+    leads.ask();
+    leader.await.unwrap();
+    world.pass("12:01:20").await;
+    assert_eq!(world.server.keys().len(), 3, "the fault was injected");
+    looks.resume();
+    world.pass("12:01:28").await;
+    stands.ask();
+    other.await.unwrap();
+    assert_eq!(world.server.keys(), keys(&["12:00:15", "12:00:30", "12:00:45", "12:01:00", "12:01:15"]));
+}
+
 /// The whole over nodes: another process finds the marks of the first.
 #[tokio::test(start_paused = true)]
 async fn marks_in_nodes_serve_a_distributor() {

@@ -46,8 +46,12 @@ async fn jobs_are_added_while_zookeeper_is_away_and_done_once_it_is_back() {
     site.ensemble.kill(0);
     executor.says("the connection is lost").await;
     let second = client.add("job", &job("noop"), None).await.expect("answered 201");
+    for _ in 0..10 {
+        client.add("job", &job("noop"), None).await.expect("answered 201");
+    }
     site.ensemble.restart(0).await;
     done(&second).await;
+    assert!((1..=2).contains(&site.server.times("entries not put yet")), "{:?}", site.server.said());
     for mut service in [executor, site.server] {
         assert!(service.times(LOST) <= 2, "once for each outage: {:?}", service.said());
         assert!(service.times("is reached") >= 1, "{:?}", service.said());

@@ -3,11 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::json;
 use slipstream_test_ensemble::Ensemble;
 use tokio::time::timeout;
 
 use super::support::{Service, Site, endpoint, server};
-use crate::support::{PASSWORD, Up, program, up_command};
+use crate::support::{PASSWORD, Up, document, program, up_command};
 
 /// Nobody listens there.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -130,6 +131,21 @@ async fn a_wrong_password_ends_a_service_although_zookeeper_is_out_of_reach() {
         assert_eq!(service.says("error: ").await, expected);
         service.says("hint: check --ss-user and --ss-pass").await;
         assert_eq!(service.times("refused by the server"), 0, "{:?}", service.said());
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_is_no_administrator_neither_executes_nor_distributes() {
+    let site = Site::new().await;
+    let jane = document(json!({"username": "jane", "password": "a secret of hers"}));
+    site.client().add("user", &jane, None).await.expect("added");
+    for arguments in [&["executor"][..], &["distributor", "jobs_cleanup"]] {
+        let mut command = beside(&site.endpoint, &site.ensemble.hosts(), arguments);
+        command.args(["--ss-user", "jane"]).env("SLIPSTREAM_PASS", "a secret of hers");
+        let complained = ended(command).await.says("error: ").await;
+        let expected =
+            format!("error: the user jane is no administrator at {}: name one with --ss-user", site.endpoint);
+        assert_eq!(complained, expected);
     }
 }
 
