@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, make_path};
+use slipstream_coordination::session::{Cause, Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::nodes;
 use crate::pauses::{Complaint, Pauses};
 
 /// What an executor says of itself.
@@ -26,6 +27,21 @@ pub struct RegisteredExecutor {
     pub actions: Vec<String>,
     /// When its session began.
     pub begun: Timestamp,
+}
+
+/// All executors that are registered, by claimant, in the order in which their sessions began. What cannot be understood
+/// is left out.
+pub async fn executors(session: &dyn Session) -> Result<Vec<(String, RegisteredExecutor)>, Error> {
+    let names = existing(session.children(nodes::EXECUTORS).await)?.unwrap_or_default();
+    let paths = names.iter().map(|name| format!("{}/{name}", nodes::EXECUTORS)).collect();
+    let read = session.nodes(paths).await?.into_iter().zip(names).filter_map(|(node, name)| Some((node?, name)));
+    let understood = |(node, name): (Node, String)| {
+        let executor = serde_json::from_slice(&node.data).ok()?;
+        Some((node.created, name, executor))
+    };
+    let mut executors: Vec<_> = read.filter_map(understood).collect();
+    executors.sort_unstable_by_key(|(created, ..)| *created);
+    Ok(executors.into_iter().map(|(_, name, executor)| (name, executor)).collect())
 }
 
 /// What a candidate for the leadership of a distributor says of itself.

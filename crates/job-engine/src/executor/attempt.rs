@@ -9,7 +9,7 @@ use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::changes;
 use super::courier::Fetched;
@@ -18,6 +18,7 @@ use super::shift::Shift;
 use super::supervision::{self, Finished};
 use super::verdict::{Happening, Verdict, verdict};
 use crate::pauses::Pauses;
+use crate::registry;
 
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
@@ -148,8 +149,16 @@ impl<'a> Attempt<'a> {
         self.deliver(&changes::state(State::Stopped)).await.err().unwrap_or(Happening::StoppedElsewhere.into())
     }
 
-    /// No executor has the action, or the job names none.
+    /// This executor has not the action. The job is left to one that has it, and is FAILED if there is none (decision 17).
     async fn refuse_action(&mut self, name: &str) -> Result<Ending, Ending> {
+        match registry::executors(&*self.shift.session).await {
+            Ok(executors) if executors.iter().all(|(_, it)| it.actions.iter().all(|action| action != name)) => {}
+            Ok(_) => return Err(Happening::ActionElsewhere.into()),
+            Err(error) => {
+                debug!(job = self.id, %error, "cannot read who has the action");
+                return Err(Happening::ActionElsewhere.into());
+            }
+        }
         let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {name}")));
         self.deliver(&changes::of_outcome(&outcome, &Report::default(), &[])).await?;
         self.state = Some(State::Failed);

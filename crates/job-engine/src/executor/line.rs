@@ -23,6 +23,7 @@ use tracing::debug;
 
 use crate::nodes;
 use crate::pauses::{self, Pauses};
+use crate::registry;
 
 #[cfg(test)]
 mod tests;
@@ -262,13 +263,8 @@ impl Keeper {
     async fn see_executors(&mut self, first: Option<Change>, watch: &mut Watch) -> Result<(), Error> {
         first.ok_or(Error::Expired)?;
         while watch.try_recv().is_ok() {}
-        let names = existing(self.session.children(nodes::EXECUTORS).await)?.unwrap_or_default();
-        let paths = names.iter().map(|name| format!("{}/{name}", nodes::EXECUTORS)).collect();
-        let read = self.session.nodes(paths).await?;
-        let mut executors: Vec<_> =
-            read.into_iter().zip(names).filter_map(|(node, name)| Some((node?.created, name))).collect();
-        executors.sort_unstable();
-        self.known.executors = executors.into_iter().map(|(_, name)| name).collect();
+        let executors = registry::executors(&*self.session).await?;
+        self.known.executors = executors.into_iter().map(|(claimant, _)| claimant).collect();
         Ok(())
     }
 

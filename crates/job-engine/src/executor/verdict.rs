@@ -28,6 +28,8 @@ pub enum Happening {
     Superseded,
     /// No executor has the action; the job was set FAILED.
     NoSuchAction,
+    /// Another executor has the action, or may have it, and this one has not.
+    ActionElsewhere,
     /// The action ended, and SUCCESS or FAILED is in the document.
     Ended,
     /// The action, or what comes before it, was interrupted by our own stop, and has ended.
@@ -64,7 +66,8 @@ pub fn verdict(happening: Happening) -> Verdict {
         | Happening::Superseded
         | Happening::NoSuchAction
         | Happening::Ended => Verdict::Consume,
-        Happening::Interrupted
+        Happening::ActionElsewhere
+        | Happening::Interrupted
         | Happening::FailedToLoad
         | Happening::OutOfReach
         | Happening::NotUnderstood
@@ -90,6 +93,7 @@ mod tests {
             (Happening::Superseded, Verdict::Consume),
             (Happening::NoSuchAction, Verdict::Consume),
             (Happening::Ended, Verdict::Consume),
+            (Happening::ActionElsewhere, Verdict::Release),
             (Happening::Interrupted, Verdict::Release),
             (Happening::FailedToLoad, Verdict::Release),
             (Happening::OutOfReach, Verdict::Release),

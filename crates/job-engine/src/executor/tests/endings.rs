@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use serde_json::json;
 use slipstream_action::{Failure, JobHandle, Success};
 use slipstream_cimi::{Lease, State};
+use slipstream_coordination::session::{Mode, Operation, Session as _, make_path};
 
 use super::harness::{Closure, Harness, Runs, until};
 use crate::nodes;
+use crate::registry::{Process, RegisteredExecutor};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -151,6 +154,28 @@ async fn an_unknown_action_and_none_at_all_fail_the_job() {
         assert_eq!(harness.server.attribute(id, "statusMessage"), json!(message));
         assert!(harness.server.served(id).iter().all(|served| served.asked.lease.is_some()));
     }
+    harness.finish().await;
+}
+
+/// Decision 17.
+#[tokio::test(start_paused = true)]
+async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_has_gone() {
+    let mut harness = Harness::new().await;
+    let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
+    let other = RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun };
+    make_path(&harness.session, nodes::EXECUTORS).await.unwrap();
+    let path = format!("{}/{}", nodes::EXECUTORS, "b".repeat(32));
+    let data = serde_json::to_vec(&other).unwrap();
+    harness.session.commit(vec![Operation::create(path.clone(), data, Mode::Persistent)]).await.unwrap();
+    let entry = harness.add("job/1", "dance").await;
+    harness.start();
+    until("it was looked at", || !harness.server.served("job/1").is_empty()).await;
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(harness.queue.entries().await.unwrap(), [entry]);
+    assert!(harness.server.states_written("job/1").is_empty());
+    harness.session.commit(vec![Operation::delete(path)]).await.unwrap();
+    harness.until_empty().await;
+    assert_eq!(harness.server.states_written("job/1"), ["FAILED"]);
     harness.finish().await;
 }
 
