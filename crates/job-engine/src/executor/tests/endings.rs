@@ -163,7 +163,7 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     let mut harness = Harness::new().await;
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
     let other = RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun };
-    make_path(&harness.session, nodes::EXECUTORS).await.unwrap();
+    make_path(&*harness.session, nodes::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", nodes::EXECUTORS, "b".repeat(32));
     let data = serde_json::to_vec(&other).unwrap();
     harness.session.commit(vec![Operation::create(path.clone(), data, Mode::Persistent)]).await.unwrap();

@@ -156,7 +156,12 @@ async fn put_missing(
 ) -> Result<bool, ReconcileError> {
     let Some(record) = shared.jobs.fresh(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
-    if !is_as_seen || time_of(&record.document, "updated") > before {
+    if !is_as_seen {
+        return Ok(false);
+    }
+    if time_of(&record.document, "updated") > before {
+        // once it has been left alone for long enough
+        shared.nudge.notify_one();
         return Ok(false);
     }
     let entry = match there {
