@@ -27,6 +27,25 @@ pub struct RegisteredExecutor {
     pub actions: Vec<String>,
     /// When its session began.
     pub begun: Timestamp,
+    /// Entries that it leaves alone for a while, the latest [`MOST_PASSED_OVER`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// How many entries an executor says that it leaves alone.
+pub const MOST_PASSED_OVER: usize = 20;
+
+/// An entry that an executor leaves alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// Path of the entry.
+    pub entry: String,
+    /// Id of the job, if it is known.
+    pub job: Option<String>,
+    /// Why, in words for people: lower case, no full stop.
+    pub reason: String,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// All executors that are registered, by claimant, in the order in which their sessions began. What cannot be understood

@@ -119,6 +119,7 @@ mod tests {
             slots,
             actions: actions.iter().map(ToString::to_string).collect(),
             begun: "2026-11-24T12:00:00Z".parse().unwrap(),
+            passed_over: Vec::new(),
         };
         Executor { claimant: "0a".to_owned(), registered, busy }
     }

@@ -86,6 +86,7 @@ impl Shift {
             slots: options.threads.max(1),
             actions,
             begun: options.clock.now(),
+            passed_over: Vec::new(),
         };
         Registration::begin(self.session.clone(), nodes::EXECUTORS, &self.claimant, executor)
     }

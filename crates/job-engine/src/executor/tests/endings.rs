@@ -162,7 +162,8 @@ async fn an_unknown_action_and_none_at_all_fail_the_job() {
 async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_has_gone() {
     let mut harness = Harness::new().await;
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
-    let other = RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun };
+    let other =
+        RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun, passed_over: Vec::new() };
     make_path(&*harness.session, nodes::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", nodes::EXECUTORS, "b".repeat(32));
     let data = serde_json::to_vec(&other).unwrap();
