@@ -16,6 +16,7 @@ pub mod registry;
 pub mod server;
 pub mod services;
 pub mod stop;
+mod supervise;
 pub mod telemetry;
 pub mod up;
 

@@ -23,6 +23,7 @@ use crate::registry::host_name;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::store::sqlite::SqliteStore;
 use crate::server::{self, Server, reconcile};
+use crate::supervise::supervise;
 use crate::up::data_dir::DATABASE;
 use crate::up::marks::StoreMarks;
 
@@ -105,33 +106,35 @@ async fn run(
     worked.and(premises.close().await)
 }
 
-/// Starts the reconciler, the executor and the distributors.
+/// Starts the executor and the distributors.
 fn start_work(parts: &Parts, store: &Arc<SqliteStore>, builder: EngineBuilder) -> JoinSet<()> {
     let mut work = JoinSet::new();
-    let name = host_name();
-    {
-        let (server, name, stop) = (parts.server.clone(), name.clone(), builder.stop.clone());
-        work.spawn(async move { server.reconcile(&name, stop).await });
-    }
-    let options = executor::Options {
-        name: name.clone(),
-        threads: builder.slots,
-        grace: builder.grace,
-        cimi_grace: CIMI_GRACE,
-        clock: builder.clock.clone(),
-    };
-    let (coordinator, client) = (parts.coordinator.clone(), parts.client.clone());
-    work.spawn(executor::run(options, coordinator, client, builder.catalogue, builder.stop.clone()));
+    let stop = builder.stop;
     let surroundings = Surroundings {
         coordinator: parts.coordinator.clone(),
         client: parts.client.clone(),
         marks: Arc::new(StoreMarks::new(store.clone())),
-        clock: builder.clock,
-        name,
+        clock: builder.clock.clone(),
+        name: host_name(),
     };
+    let options = executor::Options {
+        name: surroundings.name.clone(),
+        threads: builder.slots,
+        grace: builder.grace,
+        cimi_grace: CIMI_GRACE,
+        clock: builder.clock,
+    };
+    let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), builder.catalogue);
+    let asked = stop.clone();
+    work.spawn(supervise("executor", stop.clone(), move || {
+        executor::run(options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
+    }));
     for distributor in builder.distributors {
-        let distributor = Arc::new(distributor);
-        work.spawn(distributor::lead_and_distribute(distributor, surroundings.clone(), builder.stop.clone()));
+        let part = format!("distributor {}", distributor.name);
+        let (distributor, surroundings, asked) = (Arc::new(distributor), surroundings.clone(), stop.clone());
+        work.spawn(supervise(part, stop.clone(), move || {
+            distributor::lead_and_distribute(distributor.clone(), surroundings.clone(), asked.clone())
+        }));
     }
     work
 }

@@ -13,9 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::error::EngineError;
+use crate::registry::host_name;
 use crate::server::Server;
 use crate::server::store::sqlite::SqliteStore;
 use crate::stop::Stop;
+use crate::supervise::supervise;
 use crate::up::data_dir::{DataDir, Password};
 
 /// How long those may hold the store whose end nobody waits for: tasks that were told to end, requests whose clients
@@ -100,7 +102,8 @@ impl Premises {
         Ok(self.address().map(|address| self.folder.data_dir.announce(address)).transpose()?)
     }
 
-    /// Works until the stop, or until a part ends that should not. The API answers until the last of the work has ended.
+    /// Works until the stop, with the reconciler beside `work`: neither ends before unless it cannot be started again.
+    /// The API answers until the last of the work has ended.
     pub(crate) async fn work(
         &mut self,
         server: &Server,
@@ -114,6 +117,11 @@ impl Premises {
             let (server, serving) = (server.clone(), serving.clone());
             api.spawn(async move { server.serve_behind(listener, proxies, serving).await });
         }
+        let (reconciled, asked) = (server.clone(), stop.clone());
+        work.spawn(supervise("reconciler", stop.clone(), move || {
+            let (server, stop) = (reconciled.clone(), asked.clone());
+            async move { server.reconcile(&host_name(), stop).await }
+        }));
         let early = tokio::select! {
             biased;
             () = stop.asked() => Ok(()),

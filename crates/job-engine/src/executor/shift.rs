@@ -20,10 +20,10 @@ use super::Executor;
 use super::attempt::Attempt;
 use super::line::{self, Slots};
 use super::reach::Reach;
-use super::supervision::panic_message;
 use crate::nodes;
 use crate::pauses::Pauses;
 use crate::registry::{Process, RegisteredExecutor, Registration};
+use crate::supervise::panic_message;
 
 /// How long a slot rests after a bug broke its attempt.
 const BROKEN_PAUSE: Duration = Duration::from_secs(1);

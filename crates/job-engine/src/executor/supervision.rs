@@ -1,6 +1,5 @@
 //! [`run`]: runs an action and watches over its claim, its job, its reports and its time.
 
-use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::attempt::{Attempt, Ending};
 use super::changes;
 use super::meaning::Meaning;
 use super::verdict::{Happening, Verdict, verdict};
+use crate::supervise::panic_message;
 
 /// How often a running job is read again, to see whether it was stopped (decision 14).
 const READ_AGAIN: Duration = Duration::from_secs(30);
@@ -129,12 +129,6 @@ fn outcome_of(joined: Joined) -> Result<Success, Failure> {
             Err(error) => Failure::new(error.to_string()),
         })
     })
-}
-
-/// What a panic says.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("the action panicked without a message").to_owned()
 }
 
 /// A request under way.

@@ -9,6 +9,7 @@ use crate::distributor::configured::Configured;
 use crate::distributor::marks::NodeMarks;
 use crate::distributor::{self, Surroundings};
 use crate::stop::Stop;
+use crate::supervise::supervise;
 use crate::telemetry::say;
 
 /// Runs until `stop`; `name` is what this process is called in elections.
@@ -27,6 +28,9 @@ pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clo
     let coordinator = peers.coordinator();
     let marks = Arc::new(NodeMarks::new(coordinator.clone()));
     let surroundings = Surroundings { coordinator, client: peers.client(), marks, clock, name };
-    let work = distributor::lead_and_distribute(Arc::new(distributor), surroundings, stop.clone());
+    let (distributor, asked) = (Arc::new(distributor), stop.clone());
+    let work = supervise(format!("distributor {}", distributor.name), stop.clone(), move || {
+        distributor::lead_and_distribute(distributor.clone(), surroundings.clone(), asked.clone())
+    });
     until_stopped(work, "a round that is under way", distributor::GRACE, &stop).await
 }

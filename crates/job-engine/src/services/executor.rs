@@ -6,6 +6,7 @@ use super::peers::Peers;
 use super::until_stopped;
 use crate::executor::{self, Options};
 use crate::stop::Stop;
+use crate::supervise::supervise;
 use crate::telemetry::say;
 
 /// Runs until `stop`, with the actions of `catalogue`.
@@ -23,6 +24,9 @@ pub async fn run(options: Options, peers: Peers, catalogue: Catalogue, stop: Sto
         peers.told(),
         actions.join(", "),
     ));
-    let work = executor::run(options, peers.coordinator(), peers.client(), catalogue, stop.clone());
+    let (coordinator, client, asked) = (peers.coordinator(), peers.client(), stop.clone());
+    let work = supervise("executor", stop.clone(), move || {
+        executor::run(options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
+    });
     until_stopped(work, "running jobs", grace, &stop).await
 }

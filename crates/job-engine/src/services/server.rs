@@ -16,7 +16,6 @@ use super::peers::{coordinator, first_contact};
 use crate::clock::Clock;
 use crate::engine::EngineError;
 use crate::engine::premises::{Folder, Premises};
-use crate::registry::host_name;
 use crate::server::listen::LAST_REQUESTS;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::{self, Server};
@@ -65,14 +64,9 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     };
     let greeting = |is_reached| greeting(&premises, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
     let greetings = [greeting(true), greeting(false)];
-    let mut work = JoinSet::new();
-    {
-        let (server, stop) = (server.clone(), stop.clone());
-        work.spawn(async move { server.reconcile(&host_name(), stop).await });
-    }
     let proxies = options.proxies.clone();
     let introduced = introduce(&*coordinator, &greetings, &stop);
-    let (worked, introduced) = tokio::join!(premises.work(&server, proxies, work, &stop), introduced);
+    let (worked, introduced) = tokio::join!(premises.work(&server, proxies, JoinSet::new(), &stop), introduced);
     server.close().await;
     drop(server);
     let closed = premises.close().await;

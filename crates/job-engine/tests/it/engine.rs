@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slipstream_cimi::query::Search;
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::config::Config;
 use slipstream_job_engine::{Action, Engine, EngineError, Failure, JobHandle, State, Success, async_trait};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::{LIMIT, eventually};
+use crate::support::{LIMIT, Log, eventually};
 
 async fn succeed(_job: JobHandle) -> Result<Success, Failure> {
     Ok(Success::default())
@@ -323,4 +326,40 @@ async fn waits_end_with_the_engine() {
     let (waited, ()) = timeout(LIMIT, async { tokio::join!(engine.wait(&id), ask) }).await.expect("in time");
     assert!(matches!(waited, Err(EngineError::Ended)), "{waited:?}");
     engine.stop().await.expect("an orderly end");
+}
+
+/// The fault is a bug in a part: the clock, which all of them read, panics whenever a task of theirs reads it.
+#[tokio::test]
+async fn parts_that_crash_are_started_again_and_go_on_with_their_work() {
+    const PARTS: [&str; 3] = ["part=\"reconciler\"", "part=\"executor\"", "part=\"distributor tick\""];
+    let log = Log::capture();
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let (broken, system) = (is_broken.clone(), Clock::system());
+    let clock = Clock::showing(move || {
+        let is_part = tokio::task::try_id().is_some();
+        assert!(!(is_part && broken.load(Ordering::Relaxed)), "the clock is broken");
+        system.now()
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    let config = "[[distributor]]\nname = 'tick'\naction = 'succeed'\nevery = '1 second'\n";
+    std::fs::write(&file, config).expect("written");
+    let tick = Config::load(&file).expect("a configuration").distributor("tick").expect("there").clone();
+    let engine = Engine::builder().action("succeed", succeed).clock(clock).distributors(vec![tick]);
+    let engine = engine.start().await.expect("started");
+    eventually("each part has crashed", async || {
+        let log = log.written();
+        let crashed = |part: &&str| log.lines().any(|line| line.contains(part) && line.contains("the clock is broken"));
+        PARTS.iter().all(crashed).then_some(())
+    })
+    .await;
+    is_broken.store(false, Ordering::Relaxed);
+    let id = eventually("a job is added", async || engine.submit("succeed").await.ok()).await;
+    assert_eq!(job(&engine, &id).await.state, State::Success);
+    let ticks = Search { filter: Some("action='succeed' and state='SUCCESS'".to_owned()), ..Search::default() };
+    eventually("jobs of the distributor are done", async || {
+        (engine.client().search("job", &ticks).await.ok()?.count > 1).then_some(())
+    })
+    .await;
+    engine.stop().await.expect("nothing is wrong any more");
 }

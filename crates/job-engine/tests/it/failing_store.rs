@@ -1,7 +1,6 @@
 //! The real routes over a store that fails: nothing is lost, nothing is done by halves, and the server lives on
 //! (decisions 1, 14 and 19).
 
-use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +17,7 @@ use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::Semaphore;
 
-use crate::support::{Answered, InProcess, Raw, cookie, eventually};
+use crate::support::{Answered, InProcess, Log, Raw, cookie, eventually};
 
 /// What goes wrong with what is written to jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -314,29 +313,9 @@ async fn a_job_that_exists_is_not_queued_twice() {
     assert_eq!(world.entries().await.len(), 1);
 }
 
-/// What was written to the log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_error_has_a_message_for_the_caller_and_one_for_the_log_joined_by_the_request_id() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // While a single subscriber lives, tracing asks the thread that comes by a place first, which is another test's.
-    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
-    let _captured = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     let world = World::new().await;
     world.store.set(Fault::Failed);
     let answered = world.send("POST", "/api/job", Some(json!({"action": "noop"}))).await;
@@ -344,7 +323,7 @@ async fn an_error_has_a_message_for_the_caller_and_one_for_the_log_joined_by_the
     let request_id = answered.headers["x-request-id"].to_str().expect("text");
     assert_eq!(answered.body["request-id"], request_id);
     assert!(!answered.text.contains("on fire"), "the cause is for the log: {}", answered.text);
-    let written = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
+    let written = log.written();
     let lines: Vec<&str> = written.lines().filter(|line| line.contains(request_id)).collect();
     assert_eq!(lines.len(), 1, "{written}");
     assert!(lines[0].contains("ERROR") && lines[0].contains("POST /api/job"), "{}", lines[0]);

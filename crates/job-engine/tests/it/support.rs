@@ -1,10 +1,10 @@
 //! A running `up`, an engine in this process, and waiting for a condition with a limit.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -46,6 +46,43 @@ pub fn job(action: &str) -> Document {
 
 pub fn credentials() -> Credentials {
     Credentials { username: "super".to_owned(), password: PASSWORD.into() }
+}
+
+/// What the tasks of this thread write to the log.
+pub struct Log {
+    written: Written,
+    _captured: tracing::subscriber::DefaultGuard,
+    _second: tracing::Dispatch,
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// From now on, until this is dropped.
+    pub fn capture() -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        // While a single subscriber lives, tracing asks the thread that comes by a place first, which is another test's.
+        let second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
+        Self { written, _captured: tracing::subscriber::set_default(subscriber), _second: second }
+    }
+
+    pub fn written(&self) -> String {
+        String::from_utf8(self.written.0.lock().expect("not poisoned").clone()).expect("text")
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A server in this process, without executor: the test claims and writes itself.
