@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::session::{Cause, Change, Coordinator, Error, Mode, Node, Operation, Session, State, Watch, existing};
+use crate::session::{Cause, Change, Coordinator, Error, Found, Mode, Node, Operation, Session, State, Watch, found};
 use crate::teller::Teller;
 use crate::tree::{SessionId, Tree};
 
@@ -125,9 +125,9 @@ impl Session for EmbeddedSession {
         self.connected()?.tree.data(path)
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         let inner = self.connected()?;
-        paths.iter().map(|path| existing(inner.tree.data(path))).collect()
+        paths.iter().map(|path| found(inner.tree.data(path))).collect()
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {

@@ -15,6 +15,9 @@
 //! * **A claim is the node that one transaction created.** It is recognised by that zxid before anything is deleted,
 //!   so a claim that was lost never touches the one that followed. The look and the deletion are two requests; between
 //!   them the node could change only by a stranger's hand, as no session but ours ends it.
+//! * **A refusal concerns what was refused.** An entry that may not be read or deleted is left alone with growing pauses,
+//!   and told once; all others go on. Only what no entry could be taken without holds up the queue: that its folders may
+//!   be listed and claims be made.
 //! * **Out of reach is not lost.** While the session is suspended nothing new is taken and claims stand unproven;
 //!   when it is over they are lost.
 
@@ -33,9 +36,11 @@ use requests::{End, Ending, Requests};
 mod actor;
 mod entry_name;
 mod mirror;
+mod refusals;
 mod requests;
 
 pub use entry_name::EntryName;
+pub use refusals::{MOST_REFUSED_TOLD, RefusedEntry};
 
 /// A queue of small values in order of priority, of which each is held by at most one taker.
 /// Cheap to clone: clones share one mirror of the queue. Ends when the last clone and the last claim are dropped.
@@ -51,6 +56,7 @@ struct Shared {
     unstarted: Mutex<Option<mpsc::UnboundedReceiver<Command>>>,
     length: AtomicUsize,
     free: AtomicUsize,
+    refused: watch::Sender<Vec<RefusedEntry>>,
 }
 
 /// How consuming or releasing a claim ended.
@@ -60,6 +66,8 @@ pub enum Settled {
     Done,
     /// The claim was no longer ours; nothing of anybody else was touched.
     Lost,
+    /// The entry may not be deleted, or has a child: its claim alone has ended, and the queue leaves it alone for a while.
+    Refused(Cause),
 }
 
 impl LockingQueue {
@@ -72,7 +80,8 @@ impl LockingQueue {
         let (commands, unstarted) = mpsc::unbounded_channel();
         let unstarted = Mutex::new(Some(unstarted));
         let (length, free) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free }) })
+        let refused = watch::Sender::default();
+        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free, refused }) })
     }
 
     /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry. Another priority is
@@ -137,6 +146,13 @@ impl LockingQueue {
     #[must_use]
     pub fn free(&self) -> usize {
         self.shared.free.load(Ordering::Relaxed)
+    }
+
+    /// The entries that this queue leaves alone because the coordinator refuses them, now and from now on: the first
+    /// [`MOST_REFUSED_TOLD`] of them.
+    #[must_use]
+    pub fn refused(&self) -> watch::Receiver<Vec<RefusedEntry>> {
+        self.shared.refused.subscribe()
     }
 
     /// Keeps no mirror until the next take, so that this queue costs the coordinator nothing; without effect while
@@ -270,7 +286,7 @@ impl Claim {
     }
 
     /// Deletes entry and claim in one transaction, which claims that end at the same time share; a claim whose entry is
-    /// gone is deleted alone. Repeated until it is answered. Fails when the session has expired; if an answer was lost
+    /// gone is deleted alone, and so is one whose entry may not be. Repeated until it is answered. Fails when the session has expired; if an answer was lost
     /// before that, it may have been done.
     pub async fn consume(self) -> Result<Settled, Error> {
         self.settle(End::Consume).await

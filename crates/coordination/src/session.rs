@@ -76,7 +76,13 @@ pub struct Node {
     pub version: i32,
     /// Transaction that created it; orders creations within one generation of the tree.
     pub created: i64,
+    /// Whether it goes with a session. Where contenders, claims and registrations are, a node that does not belongs to
+    /// nobody, and nobody takes it away: backup tools restore ephemeral nodes so.
+    pub is_ephemeral: bool,
 }
+
+/// What was found where one of several nodes was to be read: it, nothing, or why this login may not have it.
+pub type Found = Result<Option<Node>, Cause>;
 
 /// What happened below a watched path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +138,13 @@ pub enum Cause {
     /// The node's access control list does not allow it to this login.
     #[error("not allowed to this login")]
     NotAllowed,
-    /// Something that only the coordinator's own log explains, e.g. a quota.
+    /// More nodes or bytes than a quota of the coordinator allows.
+    #[error("a quota of the coordinator does not allow more, raise it or remove what is not needed")]
+    Quota,
+    /// A server whose sessions are local and stay so keeps no ephemeral nodes.
+    #[error("no ephemeral nodes in a local session, set localSessionsUpgradingEnabled=true on the servers")]
+    LocalSession,
+    /// Something that only the coordinator's own log explains.
     #[error("the coordinator refuses it, its log says why")]
     Other,
 }
@@ -180,6 +192,15 @@ impl Error {
     pub fn is(&self, cause: Cause) -> bool {
         matches!(self, Self::Refused { cause: found, .. } if *found == cause)
     }
+
+    /// Why the coordinator refused, if it did. Whatever else an error says, it says of the connection.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Cause> {
+        match self {
+            Self::Refused { cause, .. } => Some(*cause),
+            _ => None,
+        }
+    }
 }
 
 /// A session with a coordinator. Every call ends: by an answer, by [`Error::ConnectionLoss`] or [`Error::Expired`].
@@ -191,9 +212,10 @@ pub trait Session: Send + Sync {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error>;
     /// Reads a node.
     async fn data(&self, path: &str) -> Result<Node, Error>;
-    /// Reads several nodes in one request, of which those that do not exist are `None`. Sent after a
-    /// [`commit`](Session::commit) of the same session it sees what that one did, answered or not.
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error>;
+    /// Reads several nodes in one request, and answers for each what was found: one that may not be read is no fault of
+    /// the others, and an error is never a refusal. Sent after a [`commit`](Session::commit) of the same session it sees
+    /// what that one did, answered or not.
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error>;
     /// Names of a node's children, in no order.
     async fn children(&self, path: &str) -> Result<Vec<String>, Error>;
     /// Changes at and below a path from now on. The path need not exist.
@@ -232,16 +254,33 @@ pub fn is_path(path: &str) -> bool {
     path == "/" || path.len() <= PATH_LIMIT && path.strip_prefix('/').is_some_and(|names| names.split('/').all(good))
 }
 
-/// Creates the persistent nodes of `path` that are missing, empty as kazoo's.
+/// Creates the persistent nodes of `path` that are missing, empty as kazoo's. Those that are there need not allow it:
+/// a coordinator that asks who may create does so before it looks what exists.
 pub async fn make_path(session: &dyn Session, path: &str) -> Result<(), Error> {
     let ends = path.match_indices('/').map(|(end, _)| end).skip(1).chain([path.len()]);
     for end in ends {
-        match session.commit(vec![Operation::create(&path[..end], "", Mode::Persistent)]).await {
-            Err(error) if !error.is(Cause::NodeExists) => return Err(error),
-            _ => {}
+        let created = session.commit(vec![Operation::create(&path[..end], "", Mode::Persistent)]).await;
+        let is_there = match &created {
+            Err(error) if error.is(Cause::NodeExists) => true,
+            Err(Error::Refused { .. }) => {
+                session.nodes(vec![path[..end].to_owned()]).await?.first().is_some_and(|found| *found != Ok(None))
+            }
+            created => created.is_ok(),
+        };
+        if !is_there {
+            created?;
         }
     }
     Ok(())
+}
+
+/// One of several reads: what the coordinator refuses is the fault of this one, anything else that of the connection.
+pub(crate) fn found(read: Result<Node, Error>) -> Result<Found, Error> {
+    match existing(read) {
+        Err(Error::Refused { cause, .. }) => Ok(Err(cause)),
+        Err(error) => Err(error),
+        Ok(node) => Ok(Ok(node)),
+    }
 }
 
 /// A node that may be missing.

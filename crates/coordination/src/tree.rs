@@ -109,7 +109,8 @@ impl Tree {
     /// Reads a node.
     pub fn data(&self, path: &str) -> Result<Node, Error> {
         let branch = self.read(path)?;
-        Ok(Node { data: branch.data.to_vec(), version: branch.version, created: branch.created })
+        let Branch { data, version, created, owner, .. } = branch;
+        Ok(Node { data: data.to_vec(), version: *version, created: *created, is_ephemeral: owner.is_some() })
     }
 
     /// Names of a node's children, in order of text.

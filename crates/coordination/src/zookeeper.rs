@@ -22,7 +22,7 @@ use zookeeper_client as library;
 use zookeeper_client::{Acls, Client, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
 
 use crate::session::{
-    Cause, Coordinator, DATA_LIMIT, Error, Mode, Node, Operation, Session, State, Watch, existing, is_path,
+    Cause, Coordinator, DATA_LIMIT, Error, Found, Mode, Node, Operation, Session, State, Watch, found, is_path,
 };
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
 use succession::{Current, Succession, Way};
@@ -37,6 +37,8 @@ mod tests;
 
 /// Most requests of one session that are under way; more wait for these.
 const MOST_UNDER_WAY: usize = 1024;
+/// `ZooKeeper`'s code for an ephemeral node that a local session may not have, which the library has no name for.
+const EPHEMERAL_ON_LOCAL_SESSION: i32 = -120;
 /// Longest wait for a server that accepts a connection and says nothing, and for a session to close.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -75,9 +77,10 @@ impl ZooKeeper {
         let session = ZooKeeperSession::new(self.way.clone(), client, self.settings.protects());
         // of a kind that servers before 3.6 do not know: so it shows too what they are
         match session.nodes(vec!["/".to_owned()]).await.as_deref() {
-            Ok([Some(_)]) => Ok(session),
+            Ok([Ok(Some(_))]) => Ok(session),
+            Ok([Err(Cause::NotAllowed)]) => Err(unusable("this login may not read there")),
+            Ok([Err(cause)]) => Err(unusable(&cause.to_string())),
             Ok(_) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
-            Err(error) if error.is(Cause::NotAllowed) => Err(unusable("this login may not read there")),
             Err(error) => Err(unreachable(&error.to_string())),
         }
     }
@@ -211,9 +214,42 @@ impl ZooKeeperSession {
         }
     }
 
+    /// As [`Session::nodes`], of nothing but paths.
+    async fn good_nodes(&self, paths: &[&str]) -> Result<Vec<Found>, Error> {
+        if self.is_old() {
+            return self.nodes_one_by_one(paths).await;
+        }
+        let mut state = self.state();
+        state.mark_unchanged();
+        let answer = self
+            .ask(async |client| {
+                let mut reader = client.new_multi_reader();
+                paths.iter().try_for_each(|path| reader.add_get_data(path))?;
+                reader.commit().await
+            })
+            .await?;
+        let results = match answer {
+            Err(library::Error::Unimplemented) => {
+                self.go_back(state).await;
+                return self.nodes_one_by_one(paths).await;
+            }
+            answer => answer.map_err(|error| match meaning(&error, "", 0) {
+                // only single reads are refused: this is an answer that nobody understands
+                Error::Refused { .. } => Error::ConnectionLoss,
+                error => error,
+            })?,
+        };
+        let read = |(result, path): (MultiReadResult, &&str)| match result {
+            MultiReadResult::Data { data, stat } => Ok(Ok(Some(node((data, stat))))),
+            MultiReadResult::Error { err } => found(Err(meaning(&err, path, 0))),
+            _ => Ok(Err(Cause::Other)),
+        };
+        results.into_iter().zip(paths).map(read).collect()
+    }
+
     /// As [`Session::nodes`], on a server that knows no such request: several requests at once.
-    async fn nodes_one_by_one(&self, paths: &[String]) -> Result<Vec<Option<Node>>, Error> {
-        let reads = paths.iter().map(async |path| existing(self.data(path).await));
+    async fn nodes_one_by_one(&self, paths: &[&str]) -> Result<Vec<Found>, Error> {
+        let reads = paths.iter().map(async |path| found(self.data(path).await));
         join_all(reads).await.into_iter().collect()
     }
 }
@@ -239,33 +275,13 @@ impl Session for ZooKeeperSession {
         answer.map(node).map_err(|error| meaning(&error, path, 0))
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
-        paths.iter().try_for_each(|path| checked(path))?;
-        if self.is_old() {
-            return self.nodes_one_by_one(&paths).await;
-        }
-        let mut state = self.state();
-        state.mark_unchanged();
-        let answer = self
-            .ask(async |client| {
-                let mut reader = client.new_multi_reader();
-                paths.iter().try_for_each(|path| reader.add_get_data(path))?;
-                reader.commit().await
-            })
-            .await?;
-        let results = match answer {
-            Err(library::Error::Unimplemented) => {
-                self.go_back(state).await;
-                return self.nodes_one_by_one(&paths).await;
-            }
-            answer => answer.map_err(|error| meaning(&error, paths.first().map_or("", String::as_str), 0))?,
-        };
-        let read = |(result, path): (MultiReadResult, &String)| match result {
-            MultiReadResult::Data { data, stat } => Ok(Some(node((data, stat)))),
-            MultiReadResult::Error { err } => existing(Err(meaning(&err, path, 0))),
-            _ => Err(Error::Refused { path: path.clone(), index: 0, cause: Cause::Other }),
-        };
-        results.into_iter().zip(&paths).map(read).collect()
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
+        // one that is no path would be refused with all others
+        let sent: Vec<&str> = paths.iter().map(String::as_str).filter(|path| is_path(path)).collect();
+        let mut read = self.good_nodes(&sent).await?.into_iter();
+        let answer = |path: &String| if is_path(path) { read.next() } else { Some(Err(Cause::BadPath)) };
+        // a server that answers for fewer has lost the rest
+        paths.iter().map(answer).collect::<Option<Vec<_>>>().ok_or(Error::ConnectionLoss)
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
@@ -354,7 +370,9 @@ fn state_of(state: library::SessionState) -> State {
 }
 
 fn node((data, stat): (Vec<u8>, library::Stat)) -> Node {
-    Node { data, version: stat.version, created: stat.czxid }
+    // a container's owner is the lowest number, and no session
+    let is_ephemeral = !matches!(stat.ephemeral_owner, 0 | i64::MIN);
+    Node { data, version: stat.version, created: stat.czxid, is_ephemeral }
 }
 
 fn created_path((result, operation): (MultiWriteResult, &Operation)) -> String {
@@ -374,6 +392,8 @@ fn meaning(error: &library::Error, path: &str, index: usize) -> Error {
         library::Error::NoChildrenForEphemerals => Cause::ParentIsEphemeral,
         library::Error::BadArguments(_) => Cause::BadPath,
         library::Error::NoAuth | library::Error::InvalidAcl => Cause::NotAllowed,
+        library::Error::QuotaExceeded => Cause::Quota,
+        library::Error::UnexpectedErrorCode(EPHEMERAL_ON_LOCAL_SESSION) => Cause::LocalSession,
         library::Error::ConnectionLoss
         // the library's own word: the session is over when its state says so
         | library::Error::SessionExpired

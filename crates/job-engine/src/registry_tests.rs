@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use slipstream_coordination::Embedded;
-use slipstream_coordination::session::{Coordinator, Node, State, Watch};
+use slipstream_coordination::session::{Coordinator, Found, Node, State, Watch};
 
 use super::*;
 
@@ -33,7 +33,7 @@ impl Session for Lossy {
         self.inner.data(path).await
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         self.inner.nodes(paths).await
     }
 

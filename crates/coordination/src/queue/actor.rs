@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, try_join};
@@ -11,9 +12,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry_name::EntryName;
 use super::mirror::{Chosen, Mirror, Share};
+use super::refusals::Refusals;
 use super::requests::{Attempt, End, Ending, Requests};
 use super::{Claim, LockingQueue, Settled, Shared};
-use crate::session::{Change, Error, State, Watch};
+use crate::session::{Cause, Change, Error, State, Watch};
 
 /// What queues and claims tell their actor.
 pub(super) enum Command {
@@ -63,6 +65,10 @@ const AT_ONCE: usize = 256;
 /// Most claims that are made or ended in one transaction, far below what a server takes.
 const MOST_IN_ONE: usize = 128;
 
+/// Pauses between tries where no claim may be made.
+const SHORTEST_FORBIDDEN: Duration = Duration::from_secs(1);
+const LONGEST_FORBIDDEN: Duration = Duration::from_secs(30);
+
 /// The next change; never any if nobody watches.
 async fn next(changes: &mut Option<Watch>) -> Option<Change> {
     match changes {
@@ -92,6 +98,9 @@ pub(super) struct Actor {
     listing: bool,
     /// The mirror is to be forgotten, unless somebody needs it.
     rest_asked: bool,
+    refusals: Refusals,
+    /// No claim may be made: when that is tried again, and how long that pause was.
+    forbidden: Option<(Instant, Duration)>,
 }
 
 impl Actor {
@@ -109,6 +118,8 @@ impl Actor {
             ending: 0,
             listing: false,
             rest_asked: false,
+            refusals: Refusals::default(),
+            forbidden: None,
         }
     }
 
@@ -127,7 +138,7 @@ impl Actor {
             }
             self.begin_ends();
             self.publish_length();
-            let next_return = self.mirror.next_return();
+            let next_return = self.next_return();
             let ended = tokio::select! {
                 biased;
                 _ = state.changed() => state.has_changed().is_err() || *state.borrow() == State::Expired,
@@ -160,9 +171,15 @@ impl Actor {
         self.claiming + self.ending + self.ends.len() > 0
     }
 
+    /// When an entry that is left alone, or all of them, may be tried again.
+    fn next_return(&self) -> Option<Instant> {
+        let forbidden = self.forbidden.map(|(until, _)| until).filter(|until| *until > Instant::now());
+        self.mirror.next_return().into_iter().chain(forbidden).min()
+    }
+
     /// A claim for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
-        if self.claiming > 0 {
+        if self.claiming > 0 || self.forbidden.is_some_and(|(until, _)| until > Instant::now()) {
             return;
         }
         self.waiting.retain(|taker| !taker.is_closed());
@@ -261,6 +278,7 @@ impl Actor {
             Change::Deleted(path) => {
                 if let Some(name) = requests.entry_name(&path) {
                     self.mirror.entry_deleted(name);
+                    self.no_longer_refused(name);
                     self.tell_if_entry_gone(name);
                 } else if let Some(name) = requests.claim_name(&path) {
                     self.mirror.claim_deleted(name);
@@ -276,6 +294,8 @@ impl Actor {
             Done::Listed { entries, claims } => {
                 self.listing = false;
                 self.mirror.relist(entries, claims);
+                self.refusals.retain(|name| self.mirror.has_entry(name));
+                self.publish_refusals();
                 for name in self.held.keys().copied().collect::<Vec<_>>() {
                     self.tell_if_entry_gone(name);
                     self.verify(name);
@@ -302,11 +322,26 @@ impl Actor {
 
     fn claimed(&mut self, name: EntryName, attempt: Attempt) {
         match attempt {
-            Attempt::Held { value, zxid } => self.hand_out(name, value, zxid),
+            Attempt::Held { value, zxid } => {
+                if self.forbidden.take().is_some() {
+                    self.requests.settle_complaint();
+                }
+                self.hand_out(name, value, zxid);
+            }
             Attempt::Taken => self.mirror.put_down_as_taken(name),
+            Attempt::Refused(cause) => {
+                self.mirror.put_down(name);
+                self.refused(name, cause);
+            }
+            Attempt::NoClaims(cause) => {
+                self.mirror.put_down(name);
+                self.forbid(cause);
+            }
             Attempt::EntryGone => {
                 self.mirror.entry_deleted(name);
                 self.mirror.put_down(name);
+                // of nodes that this login may not read servers tell no changes
+                self.no_longer_refused(name);
             }
         }
     }
@@ -317,6 +352,11 @@ impl Actor {
             Ok(Settled::Done) if end == End::Consume => {
                 self.mirror.entry_deleted(name);
                 self.mirror.put_down(name);
+                self.no_longer_refused(name);
+            }
+            Ok(Settled::Refused(cause)) => {
+                self.mirror.put_down(name);
+                self.refused(name, *cause);
             }
             Ok(_) => self.mirror.put_down(name),
             Err(Error::Expired) => return Err(Error::Expired),
@@ -328,6 +368,37 @@ impl Actor {
         // who asked may have gone
         drop(asked.map(|asked| asked.send(settled)));
         Ok(())
+    }
+
+    /// The entry is left alone for a while, which concerns no other.
+    fn refused(&mut self, name: EntryName, cause: Cause) {
+        let (until, is_new) = self.refusals.note(name, cause, Instant::now());
+        self.mirror.avoid(name, until);
+        if is_new {
+            let entry = self.requests.entry_path(name);
+            tracing::error!(entry, %cause, "an entry of no use is left alone, delete it or mend what is wrong with it");
+        }
+        self.publish_refusals();
+    }
+
+    /// The entry is gone.
+    fn no_longer_refused(&mut self, name: EntryName) {
+        if self.refusals.forget(name) {
+            self.publish_refusals();
+        }
+    }
+
+    /// Nothing can be claimed for a while: one answer for all entries.
+    fn forbid(&mut self, cause: Cause) {
+        let now = Instant::now();
+        let pause = match self.forbidden {
+            // several claims were under way
+            Some((until, _)) if until > now => return,
+            Some((_, pause)) => LONGEST_FORBIDDEN.min(pause * 2),
+            None => SHORTEST_FORBIDDEN,
+        };
+        self.forbidden = Some((now + pause, pause));
+        self.requests.complain(self.requests.taken.clone(), cause);
     }
 
     /// To the first who still waits; dropped, and so given back, if nobody does.
@@ -362,6 +433,13 @@ impl Actor {
             let holds = requests.holds(name, zxid).await?;
             Ok(Done::Verified { name, zxid, holds })
         }));
+    }
+
+    fn publish_refusals(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let told = self.refusals.told(|name| self.requests.entry_path(name));
+            shared.refused.send_if_modified(|before| std::mem::replace(before, told.clone()) != told);
+        }
     }
 
     fn publish_length(&self) {

@@ -1,6 +1,6 @@
 //! [`Requests`]: what a queue asks of its session, each repeated until it is answered or the session has expired.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Settled;
 use super::entry_name::EntryName;
 use crate::retry::{Pause, connected};
-use crate::session::{Cause, Error, Mode, Node, Operation, Session, State, Watch, existing, make_path};
+use crate::session::{Cause, Error, Found, Mode, Node, Operation, Session, State, Watch, found, make_path};
 
 /// The folders of one queue, and who asks.
 pub(super) struct Requests {
@@ -17,13 +17,22 @@ pub(super) struct Requests {
     pub(super) entries: String,
     pub(super) taken: String,
     pub(super) claimant: String,
+    /// What was refused last and concerns the whole queue: it is said once, until something of its kind goes well.
+    complaint: Mutex<Option<(String, Cause)>>,
 }
 
 /// How an attempt to claim an entry ended.
 pub(super) enum Attempt {
-    Held { value: Vec<u8>, zxid: i64 },
+    Held {
+        value: Vec<u8>,
+        zxid: i64,
+    },
     Taken,
     EntryGone,
+    /// It is there and may not be read: its claim was given back.
+    Refused(Cause),
+    /// Nobody of this login may claim anything. What decides over a creation is the folder, never the entry.
+    NoClaims(Cause),
 }
 
 /// How a claim is to end.
@@ -41,14 +50,22 @@ pub(super) struct Ending {
     pub(super) end: End,
 }
 
-fn is_ours(ending: &Ending, found: Option<&Node>) -> bool {
-    found.is_some_and(|claim| claim.created == ending.zxid)
+/// What may not be read was not made by us.
+fn is_ours(ending: &Ending, found: &Found) -> bool {
+    matches!(found, Ok(Some(claim)) if claim.created == ending.zxid)
+}
+
+/// Whether a creation of a claim was refused for something else than that one is there, or that the folder is not.
+fn forbids_claims(created: &Result<(), Error>) -> Option<Cause> {
+    let cause = created.as_ref().err()?.refusal()?;
+    (!matches!(cause, Cause::NodeExists | Cause::NoNode)).then_some(cause)
 }
 
 impl Requests {
     pub(super) fn new(session: Arc<dyn Session>, root: &str, claimant: &str) -> Self {
         let (root, claimant) = (root.to_owned(), claimant.to_owned());
-        Self { entries: format!("{root}/entries"), taken: format!("{root}/taken"), session, root, claimant }
+        let (entries, taken) = (format!("{root}/entries"), format!("{root}/taken"));
+        Self { entries, taken, session, root, claimant, complaint: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> watch::Receiver<State> {
@@ -87,17 +104,22 @@ impl Requests {
     pub(super) async fn claim_all(&self, names: Vec<EntryName>) -> Result<Vec<(EntryName, Attempt)>, Error> {
         let (mut attempts, mut open) = (Vec::with_capacity(names.len()), names);
         while !open.is_empty() {
-            let asked = match self.try_to_claim(&open).await {
-                (Ok(()), Ok(nodes)) => {
+            let (created, found) = self.try_to_claim(&open).await;
+            if let Some(cause) = forbids_claims(&created) {
+                attempts.extend(open.into_iter().map(|name| (name, Attempt::NoClaims(cause))));
+                return Ok(attempts);
+            }
+            let asked = match (created, found) {
+                (Ok(()), Ok(found)) => {
                     let made =
-                        join_all(self.attempts(&open, nodes)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                        join_all(self.attempts(&open, found)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
                     attempts.extend(open.into_iter().zip(made));
                     return Ok(attempts);
                 }
-                (Err(Error::Refused { index, cause: Cause::NodeExists, .. }), Ok(nodes)) => {
+                (Err(Error::Refused { index, cause: Cause::NodeExists, .. }), Ok(found)) => {
                     // the transaction has changed nothing, so what is claimed is claimed by others
-                    let mut claims = nodes.into_iter().step_by(2);
-                    let mut is_taken = |at: usize| claims.next().flatten().is_some() || at == index;
+                    let mut claims = found.into_iter().step_by(2);
+                    let mut is_taken = |at: usize| claims.next().is_some_and(|claim| claim != Ok(None)) || at == index;
                     let (taken, rest): (Vec<_>, Vec<_>) =
                         open.into_iter().enumerate().partition(|(at, _)| is_taken(*at));
                     attempts.extend(taken.into_iter().map(|(_, name)| (name, Attempt::Taken)));
@@ -118,13 +140,17 @@ impl Requests {
     async fn claim(&self, name: EntryName, mut asked: bool) -> Result<Attempt, Error> {
         let mut pause = Pause::new();
         loop {
-            let (created, nodes) = self.try_to_claim(&[name]).await;
-            let error = match created {
-                Err(error) if error.is(Cause::NodeExists) && !asked => return Ok(Attempt::Taken),
-                Err(error) if !error.is(Cause::NodeExists) => error,
-                _ => match nodes {
-                    Ok(nodes) => return self.attempts(&[name], nodes).remove(0).await,
-                    Err(error) => error,
+            let (created, found) = self.try_to_claim(&[name]).await;
+            let forbidden = forbids_claims(&created);
+            let error = match (created, found) {
+                (Err(error), _) if error.is(Cause::NodeExists) && !asked => return Ok(Attempt::Taken),
+                (Err(error), _) if !error.is(Cause::NodeExists) && forbidden.is_none() => error,
+                (_, found) => match (found, forbidden) {
+                    (Ok(found), Some(cause)) if !asked || found.first() == Some(&Ok(None)) => {
+                        return Ok(Attempt::NoClaims(cause));
+                    }
+                    (Ok(found), _) => return self.attempts(&[name], found).remove(0).await,
+                    (Err(error), _) => error,
                 },
             };
             asked |= error == Error::ConnectionLoss;
@@ -133,32 +159,43 @@ impl Requests {
     }
 
     /// Creates claims and, without waiting for the answer, reads them and their entries.
-    async fn try_to_claim(&self, names: &[EntryName]) -> (Result<(), Error>, Result<Vec<Option<Node>>, Error>) {
+    async fn try_to_claim(&self, names: &[EntryName]) -> (Result<(), Error>, Result<Vec<Found>, Error>) {
         let creations = names.iter().map(|name| self.creation_of_claim(*name)).collect();
         let paths = names.iter().flat_map(|name| [self.claim_path(*name), self.entry_path(*name)]).collect();
-        let (created, nodes) = join(self.session.commit(creations), self.session.nodes(paths)).await;
-        (created.map(drop), nodes)
+        let (created, found) = join(self.session.commit(creations), self.session.nodes(paths)).await;
+        (created.map(drop), found)
     }
 
     /// What became of attempts to claim, from claim and entry of each.
     fn attempts(
         &self,
         names: &[EntryName],
-        nodes: Vec<Option<Node>>,
+        found: Vec<Found>,
     ) -> Vec<impl Future<Output = Result<Attempt, Error>> + use<'_>> {
-        let mut nodes = nodes.into_iter();
-        let mut next = || nodes.next().flatten();
+        let mut found = found.into_iter();
+        let mut next = || found.next().unwrap_or(Ok(None));
         let pairs: Vec<_> = names.iter().map(|name| (*name, next(), next())).collect();
-        let attempt = async |(name, claim, entry): (EntryName, Option<Node>, Option<Node>)| match (claim, entry) {
-            (Some(claim), _) if claim.data != self.claimant.as_bytes() => Ok(Attempt::Taken),
-            (None, _) => Ok(Attempt::Taken),
-            (Some(claim), Some(entry)) => Ok(Attempt::Held { value: entry.data, zxid: claim.created }),
-            (Some(claim), None) => {
-                self.settle(Ending { name, zxid: claim.created, end: End::Release }, false).await?;
-                Ok(Attempt::EntryGone)
-            }
+        let attempt = async |(name, claim, entry): (EntryName, Found, Found)| match (claim, entry) {
+            (Ok(Some(claim)), _) if claim.data != self.claimant.as_bytes() => Ok(Attempt::Taken),
+            // what we have made we may read
+            (Ok(None) | Err(_), _) => Ok(Attempt::Taken),
+            (Ok(Some(claim)), Ok(Some(entry))) => Ok(Attempt::Held { value: entry.data, zxid: claim.created }),
+            (Ok(Some(claim)), Ok(None)) => self.give_up(name, &claim, Attempt::EntryGone).await,
+            (Ok(Some(claim)), Err(cause)) => self.give_up(name, &claim, Attempt::Refused(cause)).await,
         };
         pairs.into_iter().map(attempt).collect()
+    }
+
+    /// Gives back a claim of no use.
+    async fn give_up(&self, name: EntryName, claim: &Node, attempt: Attempt) -> Result<Attempt, Error> {
+        match self.settle(Ending { name, zxid: claim.created, end: End::Release }, false).await {
+            Err(Error::Refused { cause, .. }) => {
+                tracing::warn!(entry = %name, %cause, "a claim cannot be ended and stays");
+                Ok(Attempt::Taken)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(attempt),
+        }
     }
 
     /// Ends claims, all in one transaction if that can be, else one by one; answers for each what became of it.
@@ -167,8 +204,8 @@ impl Requests {
         let (asked, lost) = match self.session.nodes(paths).await {
             Err(_) => (false, Vec::new()),
             Ok(claims) => {
-                let is_ours = |(ending, claim): (&Ending, &Option<Node>)| is_ours(ending, claim.as_ref());
-                let ours: Vec<bool> = endings.iter().zip(&claims).map(is_ours).collect();
+                let ours: Vec<bool> =
+                    endings.iter().zip(&claims).map(|(ending, claim)| is_ours(ending, claim)).collect();
                 let deletions = endings.iter().zip(&ours).filter(|(_, ours)| **ours);
                 let deletions = deletions.flat_map(|(ending, _)| self.deletions(*ending)).collect();
                 match self.session.commit(deletions).await {
@@ -189,7 +226,8 @@ impl Requests {
 
     /// Ends the claim that this transaction created, and no other: an earlier request of ours may have ended it
     /// without our hearing of it, and somebody else may hold the entry by now. `asked`: once a deletion of ours may have
-    /// been carried out, what is missing was deleted by us.
+    /// been carried out, what is missing was deleted by us. Where the entry may not be deleted the claim alone is, so that
+    /// an error that is a refusal says that the claim itself stays.
     async fn settle(&self, ending: Ending, mut asked: bool) -> Result<Settled, Error> {
         let mut pause = Pause::new();
         loop {
@@ -202,21 +240,23 @@ impl Requests {
 
     async fn try_to_settle(&self, ending: Ending, asked: &mut bool) -> Result<Settled, Error> {
         let Ending { name, end, .. } = ending;
-        let found = existing(self.session.data(&self.claim_path(name)).await)?;
-        if !is_ours(&ending, found.as_ref()) {
+        let claim = found(self.session.data(&self.claim_path(name)).await)?;
+        if !is_ours(&ending, &claim) {
             // after a consume others may still try to claim what is gone, so that the claim alone proves nothing
-            let entry_is_gone = async || Ok(existing(self.session.data(&self.entry_path(name)).await)?.is_none());
+            let entry_is_gone = async || Ok(found(self.session.data(&self.entry_path(name)).await)? == Ok(None));
             let by_us = *asked && (end == End::Release || entry_is_gone().await?);
             return Ok(if by_us { Settled::Done } else { Settled::Lost });
         }
+        let mut kept = None;
         let outcome = match self.session.commit(self.deletions(ending)).await {
-            Err(Error::Refused { index: 0, cause: Cause::NoNode, .. }) if end == End::Consume => {
+            Err(Error::Refused { index: 0, cause, .. }) if end == End::Consume => {
+                kept = Some(cause).filter(|cause| *cause != Cause::NoNode);
                 self.session.commit(self.deletions(Ending { end: End::Release, ..ending })).await
             }
             outcome => outcome,
         };
         match outcome {
-            Ok(_) => Ok(Settled::Done),
+            Ok(_) => Ok(kept.map_or(Settled::Done, Settled::Refused)),
             Err(error) if error.is(Cause::NoNode) => Ok(Settled::Lost),
             Err(error) => {
                 *asked |= error == Error::ConnectionLoss;
@@ -237,8 +277,8 @@ impl Requests {
     pub(super) async fn holds(&self, name: EntryName, zxid: i64) -> Result<bool, Error> {
         let mut pause = Pause::new();
         loop {
-            match existing(self.session.data(&self.claim_path(name)).await) {
-                Ok(found) => return Ok(found.is_some_and(|claim| claim.created == zxid)),
+            match found(self.session.data(&self.claim_path(name)).await) {
+                Ok(claim) => return Ok(is_ours(&Ending { name, zxid, end: End::Release }, &claim)),
                 Err(error) => self.mend(error, &mut pause).await?,
             }
         }
@@ -249,7 +289,10 @@ impl Requests {
         let mut pause = Pause::new();
         loop {
             match join(self.session.children(&self.entries), self.session.children(&self.taken)).await {
-                (Ok(entries), Ok(claims)) => return Ok((parsed(entries), parsed(claims))),
+                (Ok(entries), Ok(claims)) => {
+                    self.settle_complaint();
+                    return Ok((parsed(entries), parsed(claims)));
+                }
                 (Err(error), _) | (_, Err(error)) => self.mend(error, &mut pause).await?,
             }
         }
@@ -267,19 +310,38 @@ impl Requests {
         }
     }
 
-    /// What can be done before a request is repeated: makes folders that are missing, waits for the connection.
+    /// What can be done before a request is repeated: makes folders that are missing, waits for the connection, or for
+    /// somebody to mend what the whole queue is refused.
     async fn mend(&self, error: Error, pause: &mut Pause) -> Result<(), Error> {
+        let error = if error.is(Cause::NoNode) {
+            tracing::warn!(queue = self.root, "making the folders of the queue again");
+            self.make_folders().await.err()
+        } else {
+            Some(error)
+        };
         match error {
-            Error::ConnectionLoss => {}
-            refused @ Error::Refused { .. } => {
-                tracing::warn!(queue = self.root, %refused, "making the folders of the queue again");
-                if let Err(error) = self.make_folders().await {
-                    tracing::warn!(queue = self.root, %error, "cannot make the folders of the queue");
-                }
+            None | Some(Error::ConnectionLoss) => {}
+            Some(Error::Refused { path, cause, .. }) => {
+                self.complain(path, cause);
+                pause.lengthen();
             }
-            over => return Err(over),
+            Some(over) => return Err(over),
         }
         pause.wait(&*self.session).await
+    }
+
+    /// The coordinator refuses something without which the whole queue stands still.
+    pub(super) fn complain(&self, node: String, cause: Cause) {
+        let mut complaint = self.complaint.lock().expect("nothing panics while it holds this");
+        if complaint.as_ref() != Some(&(node.clone(), cause)) {
+            tracing::error!(queue = self.root, node, %cause, "nothing can be taken from the queue until this is mended");
+            *complaint = Some((node, cause));
+        }
+    }
+
+    /// It goes well.
+    pub(super) fn settle_complaint(&self) {
+        *self.complaint.lock().expect("nothing panics while it holds this") = None;
     }
 }
 

@@ -28,8 +28,8 @@ fn a_refused_transaction_leaves_no_trace() {
     assert_eq!(error, Error::Refused { path: "/a/none".into(), index: 4, cause: Cause::NoNode });
     assert_eq!(tree.zxid(), 1);
     assert_eq!(tree.children("/a").unwrap(), ["e", "s0000000001"]);
-    assert_eq!(tree.data("/a/e").unwrap(), Node { data: b"x".into(), version: 0, created: 1 });
-    assert_eq!(tree.data("/a").unwrap(), Node { data: b"".into(), version: 0, created: 1 });
+    assert_eq!(tree.data("/a/e").unwrap(), Node { data: b"x".into(), version: 0, created: 1, is_ephemeral: true });
+    assert_eq!(tree.data("/a").unwrap(), Node { data: b"".into(), version: 0, created: 1, is_ephemeral: false });
     // neither the counter nor the owners moved
     assert_eq!(tree.apply(session, vec![sequential("/a/s")]).unwrap().0, ["/a/s0000000002"]);
     assert_eq!(tree.expire(session), [Change::Deleted("/a/e".into())]);
@@ -107,7 +107,7 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let root = Node { data: vec![], version: 0, created: 0 };
+        let root = Node { data: vec![], version: 0, created: 0, is_ephemeral: false };
         Self { nodes: [("/".to_owned(), (root, None))].into(), ..Self::default() }
     }
 
@@ -154,7 +154,10 @@ impl Model {
                 }
                 *counter += 1;
                 let owner = matches!(mode, Mode::Ephemeral | Mode::EphemeralSequential).then_some(session);
-                self.nodes.insert(path.clone(), (Node { data, version: 0, created: self.zxid }, owner));
+                self.nodes.insert(
+                    path.clone(),
+                    (Node { data, version: 0, created: self.zxid, is_ephemeral: owner.is_some() }, owner),
+                );
                 Ok(path)
             }
             Operation::Delete { path, version } => {

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Node, Operation, State, Watch};
+use slipstream_coordination::session::{Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Embedded, Error, Session};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -312,7 +312,7 @@ impl Session for FaultySession {
         self.send("data", |session| async move { session.data(&path).await }).await
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         self.send("nodes", |session| async move { session.nodes(paths).await }).await
     }
 

@@ -44,7 +44,7 @@ macro_rules! common_cases {
             session:
                 transactions_happen_whole_or_not_at_all, a_refusal_names_the_operation, sequences_rise_per_parent,
                 ephemeral_nodes_go_with_their_session, created_orders_creations, requests_of_an_expired_session_fail,
-                several_nodes_are_read_at_once, a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
+                several_nodes_are_read_at_once, each_of_several_nodes_is_found_or_refused, a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
                 a_suspended_session_keeps_its_nodes;
             queue:
                 entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,
@@ -55,7 +55,7 @@ macro_rules! common_cases {
                 a_claim_without_entry_is_consumed, avoided_entries_wait,
                 foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
                 takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
-                missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
+                missing_folders_are_made_again, an_entry_that_cannot_be_deleted_is_left_alone, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
             queue_batches:
                 what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item,

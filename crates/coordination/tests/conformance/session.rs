@@ -142,11 +142,24 @@ pub async fn several_nodes_are_read_at_once(harness: &dyn Harness) {
     let (created, read) = tokio::join!(biased; created, read);
     created.unwrap();
     let read = read.unwrap();
+    let read: Vec<_> = read.into_iter().map(Result::unwrap).collect();
     assert_eq!(read.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, false, true]);
     assert_eq!(read[2], Some(session.data("/a").await.unwrap()));
     assert!(read[0].as_ref().unwrap().created > read[2].as_ref().unwrap().created);
+    assert_eq!(read.iter().flatten().map(|node| node.is_ephemeral).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(session.nodes(Vec::new()).await, Ok(Vec::new()));
-    assert!(session.nodes(paths(&["/a", "bad"])).await.unwrap_err().is(Cause::BadPath));
+}
+
+/// What cannot be read is no fault of the others.
+pub async fn each_of_several_nodes_is_found_or_refused(harness: &dyn Harness) {
+    let client = harness.connect().await;
+    let session = &*client.session;
+    session.commit(vec![create("/a", Mode::Persistent), create("/b", Mode::Persistent)]).await.unwrap();
+    let read = session.nodes(["/a", "bad", "/none", "/b"].map(str::to_owned).to_vec()).await.unwrap();
+    assert_eq!(read[1..3], [Err(Cause::BadPath), Ok(None)]);
+    assert!([&read[0], &read[3]].iter().all(|found| matches!(found, Ok(Some(_)))), "{read:?}");
+    client.expire().await;
+    assert_eq!(session.nodes(vec!["bad".to_owned(), "/a".to_owned()]).await, Err(Error::Expired));
 }
 
 pub async fn a_watch_tells_changes_in_order(harness: &dyn Harness) {

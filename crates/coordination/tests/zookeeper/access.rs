@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use slipstream_coordination::Error;
+use futures_util::future::join_all;
+use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::{Cause, Mode, Operation, Session};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, ZooKeeperSession};
+use slipstream_coordination::{Error, LockingQueue};
 use slipstream_test_ensemble::Ensemble;
 
-use crate::support::{connect, create, hosts, open};
+use crate::support::{connect, create, eventually, hosts, open, within};
 
 fn login(hosts: &str, scheme: Scheme, user: &str, password: &str) -> Settings {
     let login = Login { scheme, user: user.to_owned(), password: password.into(), protects: true };
@@ -20,7 +22,6 @@ async fn is_refused(session: &ZooKeeperSession, path: &str) {
     let refused = [
         session.data(path).await.map(drop),
         session.children(path).await.map(drop),
-        session.nodes(vec![path.to_owned()]).await.map(drop),
         session.commit(vec![set()]).await.map(drop),
         session.commit(vec![child()]).await.map(drop),
         session.commit(vec![set(), child()]).await.map(drop),
@@ -28,6 +29,10 @@ async fn is_refused(session: &ZooKeeperSession, path: &str) {
     for outcome in refused {
         assert!(outcome.as_ref().is_err_and(|error| error.is(Cause::NotAllowed)), "{outcome:?}");
     }
+    let several = [path, "/", "/none"].map(str::to_owned).to_vec();
+    let found = session.nodes(several).await.unwrap();
+    assert_eq!([&found[0], &found[2]], [&Err(Cause::NotAllowed), &Ok(None)], "each by itself");
+    assert!(matches!(found[1], Ok(Some(_))));
 }
 
 #[tokio::test]
@@ -58,6 +63,63 @@ async fn a_login_that_does_not_protect_leaves_nodes_to_all() {
     let other = connect(Settings::new(&hosts)).await;
     create(&*other, "/open/child", Mode::Persistent).await.unwrap();
     assert_eq!(other.data("/open").await.unwrap().data, b"");
+}
+
+/// The fault: entries that another login has put, which this one may not read, before all others.
+#[tokio::test]
+async fn entries_of_another_login_hold_up_no_others() {
+    let hosts = hosts().await;
+    let session = connect(Settings::new(&hosts)).await;
+    let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    let stranger = connect(login(&hosts, Scheme::Digest, "other", "secret")).await;
+    let mut theirs = Vec::new();
+    for _ in 0..3 {
+        let entry = Operation::create("/job/entries/entry-000-", "theirs", Mode::PersistentSequential);
+        theirs.push(stranger.commit(vec![entry]).await.unwrap().concat());
+    }
+    assert_eq!(session.data(&theirs[0]).await.unwrap_err().refusal(), Some(Cause::NotAllowed), "the fault");
+    for value in ["a", "b", "c", "d"] {
+        queue.put(value.as_bytes(), 500).await.unwrap();
+    }
+    // more at once than entries of their own, so that all share the transactions
+    let claims = within(join_all((0..4).map(|_| queue.take()))).await;
+    for claim in claims {
+        let claim = claim.unwrap();
+        assert_ne!(claim.value(), b"theirs");
+        assert_eq!(claim.consume().await, Ok(Settled::Done));
+    }
+    let refused = queue.refused().borrow().clone();
+    assert_eq!(refused.iter().map(|refused| refused.entry.clone()).collect::<Vec<_>>(), theirs);
+    assert!(refused.iter().all(|refused| refused.cause == Cause::NotAllowed), "{refused:?}");
+    let held = async || session.children("/job/taken").await.unwrap();
+    eventually("their claims are given back", async || held().await.is_empty()).await;
+    stranger.commit(vec![Operation::delete(&theirs[1])]).await.unwrap();
+    let waiting = queue.clone();
+    tokio::spawn(async move { waiting.take().await });
+    within(queue.refused().wait_for(|refused| refused.len() == 2)).await.unwrap();
+}
+
+/// The fault: nobody but another login may make claims. That is no fault of any entry, and mended it goes on.
+#[tokio::test]
+async fn claims_that_may_not_be_made_are_made_once_they_may() {
+    let hosts = hosts().await;
+    let stranger = connect(login(&hosts, Scheme::Digest, "other", "secret")).await;
+    let session = connect(Settings::new(&hosts)).await;
+    create(&*session, "/job", Mode::Persistent).await.unwrap();
+    create(&*session, "/job/entries", Mode::Persistent).await.unwrap();
+    create(&*stranger, "/job/taken", Mode::Persistent).await.unwrap();
+    let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    queue.put(b"a", 500).await.unwrap();
+    let taken = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.take().await }
+    });
+    eventually("the entry is seen", async || session.children("/job/entries").await.unwrap().len() == 1).await;
+    assert!(create(&*session, "/job/taken/x", Mode::Ephemeral).await.unwrap_err().is(Cause::NotAllowed), "the fault");
+    stranger.commit(vec![Operation::delete("/job/taken")]).await.unwrap();
+    let claim = within(taken).await.unwrap().unwrap();
+    assert!(queue.refused().borrow().is_empty());
+    assert_eq!(claim.consume().await, Ok(Settled::Done));
 }
 
 #[tokio::test]

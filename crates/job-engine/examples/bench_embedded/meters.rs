@@ -18,7 +18,7 @@ use slipstream_cimi::Transport;
 use slipstream_cimi::client::TransportError;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
-use slipstream_coordination::session::{Error, Node, Operation, State, Watch};
+use slipstream_coordination::session::{Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
@@ -201,7 +201,7 @@ impl Session for MeteredSession {
         self.measure(self.inner.data(path)).await
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         self.measure(self.inner.nodes(paths)).await
     }
 

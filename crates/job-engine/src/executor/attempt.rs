@@ -375,6 +375,8 @@ async fn settle(shift: &Shift, claim: Claim, happening: Happening) {
     };
     match settled {
         Ok(Settled::Done) => {}
+        // the queue says so itself where that is new
+        Ok(Settled::Refused(cause)) => debug!(entry, %cause, "the entry stays, and is left alone"),
         Ok(Settled::Lost) => warn!(entry, "the claim was lost before it was settled"),
         Err(error) => warn!(entry, cause = with_causes(&error), "the claim is not settled"),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use slipstream_coordination::queue::EntryName;
-use slipstream_coordination::session::{Node, existing};
+use slipstream_coordination::session::{Cause, Found, Node, existing};
 use slipstream_coordination::{Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
@@ -32,9 +32,27 @@ pub enum EntriesError {
     /// No answer within the limit. What was to be done may have been done.
     #[error("no answer from the coordinator within {} seconds", .0.as_secs())]
     Slow(Duration),
-    /// The coordinator refused, or the connection is lost.
+    /// The coordinator can be reached and refused this one thing, of which nothing was done: no outage, and nothing that
+    /// trying again mends.
+    #[error("the coordinator refuses {path}: {cause}")]
+    Refused {
+        /// The node in question.
+        path: String,
+        /// What is wrong with it.
+        cause: Cause,
+    },
+    /// There is no session, or the connection is lost. What was to be done may have been done.
     #[error(transparent)]
-    Coordination(#[from] Error),
+    Unreachable(Error),
+}
+
+impl From<Error> for EntriesError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused { path, cause, .. } => Self::Refused { path, cause },
+            error => Self::Unreachable(error),
+        }
+    }
 }
 
 /// The queue as the server uses it.
@@ -84,30 +102,31 @@ impl Entries {
         self.within(LIMIT, async |connection| connection.queue.consume_unclaimed(path).await).await
     }
 
-    /// What the entry at `path` holds, if it exists: a job's id.
+    /// What the entry at `path` holds, if it exists: a job's id. One that may not be read is refused.
     pub async fn text_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
         let node = self.within(LIMIT, async |connection| existing(connection.session.data(path).await)).await?;
         Ok(node.as_ref().map(text))
     }
 
-    /// As [`text_at`](Self::text_at) for many, in their order, many in one request.
-    pub async fn texts_at(&self, paths: Vec<String>) -> Result<Vec<Option<String>>, EntriesError> {
-        Ok(self.nodes_at(paths).await?.into_iter().map(|node| node.as_ref().map(text)).collect())
+    /// As [`text_at`](Self::text_at) for many, in their order, many in one request: each is found or refused by itself.
+    pub async fn texts_at(&self, paths: Vec<String>) -> Result<Vec<Result<Option<String>, Cause>>, EntriesError> {
+        Ok(self.nodes_at(paths).await?.into_iter().map(|found| found.map(|node| node.as_ref().map(text))).collect())
     }
 
-    /// Which of these jobs, each with the path that it records, has its entry there.
+    /// Which of these jobs, each with the path that it records, has its entry there. An entry that may not be read is of
+    /// no use to its job.
     pub async fn are_queued(&self, jobs: &[(&str, Option<&str>)]) -> Result<Vec<bool>, EntriesError> {
         let recorded = |path: Option<&str>| path.filter(|path| nodes::is_entry(path)).map(str::to_owned);
         let paths = jobs.iter().filter_map(|(_, path)| recorded(*path)).collect();
         let mut texts = self.texts_at(paths).await?.into_iter();
         let is_queued = |(id, path): &(&str, Option<&str>)| {
-            let text = recorded(*path).and_then(|_| texts.next().flatten());
+            let text = recorded(*path).and_then(|_| texts.next()?.ok()?);
             text.is_some_and(|text| text == *id)
         };
         Ok(jobs.iter().map(is_queued).collect())
     }
 
-    /// The claim on the entry at `path`, if somebody holds it.
+    /// The claim on the entry at `path`, if somebody holds it. One that may not be read is refused: somebody holds it.
     pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, EntriesError> {
         let Some(name) = path.strip_prefix(nodes::ENTRIES) else { return Ok(None) };
         let taken = format!("{}{name}", nodes::TAKEN);
@@ -123,14 +142,19 @@ impl Entries {
         Ok(names.await?.unwrap_or_default())
     }
 
-    /// The nodes of these names below `folder`, each with its name, in their order; those that are gone are left out.
-    pub async fn nodes_in(&self, folder: &str, names: &[String]) -> Result<Vec<(String, Node)>, EntriesError> {
+    /// The nodes of these names below `folder`, each with its name, in their order; those that are gone are left out, and
+    /// those that may not be read say why.
+    pub async fn nodes_in(
+        &self,
+        folder: &str,
+        names: &[String],
+    ) -> Result<Vec<(String, Result<Node, Cause>)>, EntriesError> {
         let paths = names.iter().map(|name| format!("{folder}/{name}")).collect();
         let nodes = names.iter().zip(self.nodes_at(paths).await?);
-        Ok(nodes.filter_map(|(name, node)| Some((name.clone(), node?))).collect())
+        Ok(nodes.filter_map(|(name, found)| Some((name.clone(), found.transpose()?))).collect())
     }
 
-    async fn nodes_at(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, EntriesError> {
+    async fn nodes_at(&self, paths: Vec<String>) -> Result<Vec<Found>, EntriesError> {
         let read = |paths: &[String]| {
             let paths = paths.to_vec();
             self.within(LIMIT, async |connection: Connection| connection.session.nodes(paths).await)

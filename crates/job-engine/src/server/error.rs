@@ -6,6 +6,7 @@ use http::StatusCode;
 use jiff::SignedDuration;
 use slipstream_cimi::{Code, Refusal};
 
+use super::entries::EntriesError;
 use super::store::StoreError;
 
 /// A refusal for the caller and, where it helps the operator, a second message for the log. The two are joined by
@@ -138,10 +139,16 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once, try again", None)
     }
 
-    /// The coordinator is needed for this answer and cannot be asked now; the same request may succeed later.
+    /// The coordinator is needed for this answer and cannot be asked now, so that the same request may succeed later; or
+    /// it refuses what was asked, which only who looks after it can mend.
     #[must_use]
-    pub fn unavailable(error: &(dyn Error + 'static)) -> Self {
-        let outer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None);
+    pub fn unavailable(error: &EntriesError) -> Self {
+        let outer = match error {
+            EntriesError::Slow(_) | EntriesError::Unreachable(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None)
+            }
+            EntriesError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
+        };
         Self { log: Some(chain(error)), ..outer }
     }
 

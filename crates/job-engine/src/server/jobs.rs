@@ -284,12 +284,23 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
     let mut known = Known { facts: Facts::default(), claim: None };
     if let Some(entry) = &ledger.entry {
         if entry_wanted {
-            let id = shared.entries.text_at(entry).await.map_err(|error| ApiError::unavailable(&error))?;
+            let id = match shared.entries.text_at(entry).await {
+                // whoever may read it is none of ours
+                Err(EntriesError::Refused { .. }) => None,
+                id => id.map_err(|error| ApiError::unavailable(&error))?,
+            };
             known.facts.recorded_entry_exists = id.as_deref() == Some(&*record.id);
         }
         if claim_wanted {
-            let claim = shared.entries.claim_on(entry).await.map_err(|error| ApiError::unavailable(&error))?;
-            known.facts.claim_lives = claim.is_some();
+            let (lives, claim) = match shared.entries.claim_on(entry).await {
+                // it is there, and whose it is we may not know
+                Err(EntriesError::Refused { .. }) => (true, None),
+                claim => {
+                    let claim = claim.map_err(|error| ApiError::unavailable(&error))?;
+                    (claim.is_some(), claim)
+                }
+            };
+            known.facts.claim_lives = lives;
             if let Some(claim) = claim {
                 let generation = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
                 known.claim = Some(Lease { generation, zxid: claim.created });

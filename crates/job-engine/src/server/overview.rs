@@ -14,7 +14,7 @@ use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::queue::EntryName;
-use slipstream_coordination::session::Node;
+use slipstream_coordination::session::{Cause, Node};
 
 use super::Shared;
 use super::access::Caller;
@@ -204,7 +204,7 @@ pub async fn holder(shared: &Shared, entry: &str) -> Result<Option<Holder>, Entr
     let names: Vec<String> = is_name.then(|| claimant.clone()).into_iter().collect();
     let nodes = shared.entries.nodes_in(nodes::EXECUTORS, &names).await.unwrap_or_default();
     let registered: Option<RegisteredExecutor> =
-        nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.data).ok());
+        nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.as_ref().ok()?.data).ok());
     let (executor, host) = registered.map(|registered| (registered.name, registered.process.host)).unzip();
     Ok(Some(Holder { claimant, zxid: claim.created, executor, host }))
 }
@@ -327,7 +327,8 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     oldest.truncate(MOST_TOLD);
     let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
     let entries = shared.entries.nodes_in(nodes::ENTRIES, &names).await.map_err(unavailable)?;
-    let ids: HashMap<String, String> = entries.into_iter().map(|(name, node)| (name, text(&node))).collect();
+    let ids: HashMap<String, String> =
+        entries.into_iter().filter_map(|(name, node)| Some((name, text(&node.ok()?)))).collect();
     let tell = async |claim: Claim| {
         let id = ids.get(&claim.name.to_string()).cloned();
         let record = match &id {
@@ -431,7 +432,8 @@ async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
     names.sort_unstable();
     let first: Vec<String> = names.iter().take(MOST_CLAIMS).map(ToString::to_string).collect();
     let seen = shared.entries.nodes_in(nodes::TAKEN, &first).await.map_err(unavailable)?;
-    let claim = |(name, node): (String, Node)| {
+    let claim = |(name, node): (String, Result<Node, Cause>)| {
+        let node = node.ok()?;
         Some(Claim { name: EntryName::parse(&name)?, claimant: text(&node), zxid: node.created })
     };
     Ok(Claims { names, seen: seen.into_iter().filter_map(claim).collect() })
@@ -446,11 +448,16 @@ async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Resul
     let mut names = shared.entries.names_in(folder).await.map_err(unavailable)?;
     names.truncate(MOST_REGISTERED);
     let nodes = shared.entries.nodes_in(folder, &names).await.map_err(unavailable)?;
-    let understood = |(name, node): (String, Node)| match serde_json::from_slice(&node.data) {
-        Ok(registered) => Some((name, registered)),
-        Err(error) => {
-            tracing::debug!(folder, name, %error, "a registration that is not understood");
-            None
+    let understood = |(name, node): (String, Result<Node, Cause>)| {
+        let told = node
+            .map_err(|cause| cause.to_string())
+            .and_then(|node| serde_json::from_slice(&node.data).map_err(|error| error.to_string()));
+        match told {
+            Ok(registered) => Some((name, registered)),
+            Err(error) => {
+                tracing::debug!(folder, name, error, "a registration that is not understood");
+                None
+            }
         }
     };
     Ok(nodes.into_iter().filter_map(understood).collect())

@@ -60,7 +60,7 @@ async fn queued_ids(shared: &Shared) -> Result<HashSet<String>, EntriesError> {
     let mut ids = HashSet::new();
     for names in shared.entries.list().await?.chunks(ENTRIES_AT_ONCE) {
         let texts = shared.entries.texts_at(names.iter().copied().map(nodes::entry_path).collect()).await?;
-        ids.extend(texts.into_iter().flatten());
+        ids.extend(texts.into_iter().flatten().flatten());
     }
     Ok(ids)
 }

@@ -289,8 +289,8 @@ pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str
     let names = existing(session.children(folder).await).ok()?.unwrap_or_default();
     let paths = names.iter().map(|name| format!("{folder}/{name}")).collect();
     let nodes = session.nodes(paths).await.ok()?;
-    let read = |(name, node): (String, Option<slipstream_coordination::session::Node>)| {
-        Some((name, serde_json::from_slice(&node?.data).ok()?))
+    let read = |(name, node): (String, slipstream_coordination::session::Found)| {
+        Some((name, serde_json::from_slice(&node.ok()??.data).ok()?))
     };
     Some(names.into_iter().zip(nodes).filter_map(read).collect())
 }

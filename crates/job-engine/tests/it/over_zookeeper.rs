@@ -37,7 +37,7 @@ async fn queued(session: &dyn Session) -> Vec<String> {
     let mut names = session.children(nodes::ENTRIES).await.expect("listed");
     names.sort();
     let paths = names.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect();
-    let found = session.nodes(paths).await.expect("read").into_iter().flatten();
+    let found = session.nodes(paths).await.expect("read").into_iter().flatten().flatten();
     found.map(|node| String::from_utf8(node.data).expect("an id")).collect()
 }
 

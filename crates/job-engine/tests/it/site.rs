@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use slipstream_cimi::Client;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Cause, Node, Operation, State, Watch};
+use slipstream_coordination::session::{Cause, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Error, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
@@ -166,7 +166,7 @@ impl Session for SiteSession {
         self.inner.data(path).await
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         self.faults.read.fetch_add(paths.len(), Ordering::SeqCst);
         let held = self.faults.reads_held.lock().expect("not poisoned").clone();
         if let Some(held) = held {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Change, Error, Node, Operation, State, Watch};
+use slipstream_coordination::session::{Change, Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
 use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, LINE, RECONCILED, TAKEN};
 use tokio::sync::{mpsc, watch};
@@ -175,7 +175,7 @@ impl Session for SeenSession {
         self.ask(&tidy("data", path), self.session.data(path)).await
     }
 
-    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Option<Node>>, Error> {
+    async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         self.ask(&tidy("nodes", &paths.join(" ")), self.session.nodes(paths)).await
     }
 

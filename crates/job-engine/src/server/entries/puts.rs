@@ -58,7 +58,7 @@ impl Puts {
                 .zip(places.into_iter().flatten())
                 .for_each(|(put, place)| place.send(put));
         }
-        let ended = |_| Err(EntriesError::Coordination(Error::Expired));
+        let ended = |_| Err(EntriesError::Unreachable(Error::Expired));
         let answers = join_all(answers).await.into_iter().map(|answer| answer.unwrap_or_else(ended));
         // so many others wait that no place came free for these
         answers.chain(jobs.iter().map(|_| Err(EntriesError::Slow(LIMIT)))).collect()
@@ -93,7 +93,7 @@ async fn carry_out(connection: Connection, puts: Vec<Put>) {
     let values: Vec<(&str, u16)> = puts.iter().map(|put| (put.id.as_str(), put.priority)).collect();
     match within(&puts, connection.queue.put_all(&values)).await {
         Ok(paths) => puts.into_iter().zip(paths).for_each(|(put, path)| put.tell(Ok(path))),
-        Err(EntriesError::Coordination(Error::Refused { .. })) if puts.len() > 1 => {
+        Err(EntriesError::Refused { .. }) if puts.len() > 1 => {
             for put in puts {
                 let alone = connection.queue.put(put.id.as_bytes(), put.priority);
                 let answer = within(std::slice::from_ref(&put), alone).await;

@@ -123,7 +123,7 @@ async fn look_at(shared: &Shared, listing: &Listing, missing: &[Unfinished]) -> 
         }
         let texts = shared.entries.texts_at(page.iter().copied().map(nodes::entry_path).collect()).await?;
         for (name, text) in page.into_iter().zip(texts) {
-            let Some(id) = text else { continue };
+            let Ok(Some(id)) = text else { continue };
             if wanted.contains(id.as_str()) {
                 found.of_missing.entry(id).or_insert_with(|| nodes::entry_path(name));
             } else if found.others.len() < MOST_MENDED {
