@@ -285,8 +285,14 @@ impl<'de> Deserialize<'de> for Interval {
         let wrong = |reason: &dyn fmt::Display| {
             D::Error::custom(format!("`{text}` is not an interval ({reason}), write it like \"15s\" or \"1 day\""))
         };
-        let span: Span = text.parse().map_err(|error: jiff::Error| wrong(&error))?;
-        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| wrong(&error))?;
+        let span: Span = text.parse().map_err(|_| wrong(&"it is not made of numbers and units"))?;
+        if span.get_months() != 0 || span.get_years() != 0 {
+            return Err(D::Error::custom(format!(
+                "`{text}` is not an interval, because months and years differ in length: write it in days, or as `cron`, \
+                 such as \"0 0 1 * *\" for the first of each month"
+            )));
+        }
+        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong(&"it is too long"))?;
         let duration = Duration::try_from(duration).map_err(|_| wrong(&"it is negative"))?;
         Schedule::every(duration).map(Self).map_err(|error| wrong(&error))
     }

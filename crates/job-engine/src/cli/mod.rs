@@ -214,10 +214,14 @@ fn parse_threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Longer than anybody waits for a process, and short enough for every sum of times.
+const LONGEST_DURATION: Duration = Duration::from_hours(365 * 24);
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration: Option<jiff::SignedDuration> = text.parse().ok();
     let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
-    duration.ok_or_else(|| "expected a duration such as 90s or 2m".to_owned())
+    let duration = duration.filter(|duration| *duration <= LONGEST_DURATION);
+    duration.ok_or_else(|| "expected a duration such as 90s or 2m, of 8760h (a year) at most".to_owned())
 }
 
 #[cfg(test)]
@@ -271,6 +275,9 @@ mod tests {
             "users passwd jane --password secret-as-argument",
             "up --trust-authn-header-from 10.0.0.0/33",
             "up --trust-authn-header-from proxy.example.org",
+            "up --grace 200000000000h",
+            "executor --cimi-grace 200000000000h",
+            "executor --zk-session-timeout 200000000000h",
         ] {
             assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
         }
@@ -280,7 +287,8 @@ mod tests {
     fn durations_are_friendly() {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        for wrong in ["", "2", "-1s", "soon"] {
+        assert_eq!(parse_duration("8760h"), Ok(LONGEST_DURATION));
+        for wrong in ["", "2", "-1s", "soon", "8760h 1ns", "9999999999999h", "18446744073709551615s", "1e30s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

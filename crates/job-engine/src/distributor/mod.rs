@@ -24,6 +24,7 @@ use crate::registry::{Process, RegisteredDistributor, Registration};
 use crate::stop::Stop;
 
 pub mod configured;
+pub mod cron;
 pub mod marks;
 pub mod rounds;
 pub mod schedule;

@@ -71,6 +71,15 @@ fn what_is_no_schedule_is_refused() {
     let message = |schedule: Result<Schedule, ScheduleError>| schedule.unwrap_err().to_string();
     assert_eq!(message(Schedule::every(Duration::from_millis(999))), "the interval 999ms is shorter than a second");
     assert_eq!(message(Schedule::cron("0 0 30 2 *", "UTC")), "`0 0 30 2 *` never comes");
+    for (expression, part) in [("*/90 * * * *", "*/90"), ("0 3,4-6/4 * * *", "4-6/4"), ("*/61 * * * * *", "*/61")] {
+        let text = message(Schedule::cron(expression, "UTC"));
+        assert!(text.starts_with(&format!("`{part}` in `{expression}` steps further than its field goes")), "{text}");
+    }
+    for expression in ["*/60 */24 * * *", "0 4-6/3 * * *", "0 0 */31 */12 *"] {
+        assert!(Schedule::cron(expression, "UTC").is_ok(), "{expression}");
+    }
+    let no_zones = unknown("Europe/Zurich", true).to_string();
+    assert!(no_zones.contains("no time zone database was found, install it (`tzdata`)"), "{no_zones}");
     assert!(message(Schedule::cron("0 3 * * *", "Europe/Zürich")).starts_with("the time zone `Europe/Zürich`"));
     for expression in ["", "0", "61 * * * *", "0 3 * * * * 2027", "every day"] {
         let text = message(Schedule::cron(expression, "UTC"));
@@ -89,6 +98,23 @@ fn the_newest_are_the_last_ones_in_order() {
     assert_eq!(daily.newest(until, after, 3), [], "an empty span has none");
     let each_second = Schedule::every(SHORTEST_INTERVAL).unwrap();
     assert_eq!(each_second.newest(Timestamp::UNIX_EPOCH, until, 100).len(), 100, "56 years of seconds cost nothing");
+}
+
+/// If day of month and day of week are both given, one is enough, unless `+` asks for both.
+#[test]
+fn days_of_month_and_of_week_are_combined_as_documented() {
+    let rows = [
+        ("0 0 13 * 5", ["2026-11-06", "2026-11-13", "2026-11-20"]),
+        ("0 0 13 * +5", ["2026-11-13", "2027-08-13", "2028-10-13"]),
+        ("0 0 13 * *", ["2026-11-13", "2026-12-13", "2027-01-13"]),
+        ("0 0 ? * 5", ["2026-11-06", "2026-11-13", "2026-11-20"]),
+        ("0 0 */10 * 5", ["2026-11-01", "2026-11-06", "2026-11-11"]),
+        ("0 0 L * *", ["2026-11-30", "2026-12-31", "2027-01-31"]),
+    ];
+    for (expression, days) in rows {
+        let found = times(&Schedule::cron(expression, "UTC").unwrap(), "2026-10-31T12:00:00Z", 3);
+        assert_eq!(found, days.map(|day| format!("{day}T00:00:00Z")), "{expression}");
+    }
 }
 
 fn zones() -> impl Strategy<Value = &'static str> {
