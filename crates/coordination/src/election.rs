@@ -10,32 +10,67 @@
 //!   be elected before it is gone, and the candidate itself deletes it as soon as it can be reached.
 //! * **Every candidacy draws its own prefix.** A node that bears it is ours, also when the answer to its creation was
 //!   lost, and never one that an earlier candidacy is about to delete.
+//! * **A node without a session is nobody's.** It never goes by itself: a backup tool has restored an ephemeral node as a
+//!   persistent one. kazoo waits behind it for ever, so whoever shares a folder with kazoo has to wait too, and says for
+//!   what; where only we stand it is passed over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::retry::{Pause, connected};
-use crate::session::{Cause, Change, Error, Mode, Operation, Session, State, Watch, make_path};
+use crate::session::{Cause, Change, Error, Found, Mode, Operation, Session, State, Watch, existing, make_path};
 
 #[cfg(test)]
 mod tests;
 
 const INFIX: &str = "__lock__";
+/// How often to look again at what tells of no change: a node that may not be read, or that only a person takes away.
+const LOOK: Duration = Duration::from_secs(5);
+/// Most candidates before the own one that are looked at.
+const MOST_LOOKED_AT: usize = 250;
 
 /// One of several candidates leads.
 pub struct Election {
     session: Arc<dyn Session>,
     path: String,
     identifier: String,
+    passes_over_strays: bool,
+    strays: watch::Sender<Vec<String>>,
+}
+
+/// A candidate as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contender {
+    /// Path of its node.
+    pub node: String,
+    /// What it calls itself; none if this login may not read its node.
+    pub identifier: Option<String>,
+    /// Whether its node has no session: it is nobody's, and stays until a person deletes it.
+    pub is_stray: bool,
 }
 
 impl Election {
     /// A candidate in the election at `path`, e.g. `/election/cleanup_jobs`; `identifier` is what others see.
     #[must_use]
     pub fn new(session: Arc<dyn Session>, path: &str, identifier: &str) -> Self {
-        Self { session, path: path.to_owned(), identifier: identifier.to_owned() }
+        let (path, identifier) = (path.to_owned(), identifier.to_owned());
+        Self { session, path, identifier, passes_over_strays: false, strays: watch::Sender::default() }
+    }
+
+    /// Nodes without a session do not count. Only where no kazoo stands, which would wait for them.
+    #[must_use]
+    pub fn passing_over_strays(self) -> Self {
+        Self { passes_over_strays: true, ..self }
+    }
+
+    /// Paths of the nodes without a session before this candidate, now and from now on: nobody leads, unless they are
+    /// passed over, until a person has deleted them.
+    #[must_use]
+    pub fn strays(&self) -> watch::Receiver<Vec<String>> {
+        self.strays.subscribe()
     }
 
     /// Waits until this candidate leads. Dropping the future withdraws the candidate. Waits on while the session is
@@ -47,28 +82,28 @@ impl Election {
             path: self.path.clone(),
             identifier: self.identifier.clone(),
             prefix: format!("{}{INFIX}", Uuid::new_v4().simple()),
+            passes_over_strays: self.passes_over_strays,
+            strays: self.strays.clone(),
         };
         tokio::spawn(candidate.run(elected));
         leadership.await.map_err(|_| Error::Expired)?
     }
 
-    /// Identifiers of all candidates, the leader first. Whose node vanishes meanwhile is left out; an election that
-    /// never was has none.
-    pub async fn contenders(&self) -> Result<Vec<String>, Error> {
-        let names = match self.session.children(&self.path).await {
-            Err(error) if error.is(Cause::NoNode) => Vec::new(),
-            names => names?,
-        };
-        let mut names: Vec<_> = names.iter().filter_map(|name| Some((sequence(name)?, name))).collect();
-        names.sort_unstable();
-        let mut identifiers = Vec::with_capacity(names.len());
-        for (_, name) in names {
-            match self.session.data(&format!("{}/{name}", self.path)).await {
-                Err(error) if error.is(Cause::NoNode) => {}
-                node => identifiers.push(String::from_utf8_lossy(&node?.data).into_owned()),
+    /// The candidates in their order, of which the first one leads; 250 at most. Whose node vanishes meanwhile is left
+    /// out; an election that never was has none.
+    pub async fn contenders(&self) -> Result<Vec<Contender>, Error> {
+        let children = existing(self.session.children(&self.path).await)?.unwrap_or_default();
+        let names = in_order(&children).into_iter().take(MOST_LOOKED_AT);
+        let nodes: Vec<_> = names.map(|name| format!("{}/{name}", self.path)).collect();
+        let found = self.session.nodes(nodes.clone()).await?;
+        let contender = |(node, found): (String, Found)| match found.transpose()? {
+            Err(_) => Some(Contender { node, identifier: None, is_stray: false }),
+            Ok(read) => {
+                let identifier = Some(String::from_utf8_lossy(&read.data).into_owned());
+                Some(Contender { node, identifier, is_stray: !read.is_ephemeral })
             }
-        }
-        Ok(identifiers)
+        };
+        Ok(nodes.into_iter().zip(found).filter_map(contender).collect())
     }
 }
 
@@ -114,6 +149,8 @@ struct Candidate {
     path: String,
     identifier: String,
     prefix: String,
+    passes_over_strays: bool,
+    strays: watch::Sender<Vec<String>>,
 }
 
 /// Proof of leadership: own node, the state since before it was proved, and the changes of the node.
@@ -123,12 +160,15 @@ struct Proof {
     changes: Watch,
 }
 
-/// Where a candidate stands among the children of an election.
+/// Where a candidate stands.
 #[derive(Debug, PartialEq, Eq)]
-enum Place<'names> {
-    First,
-    Behind(&'names str),
-    Absent,
+struct Place {
+    /// Whom it waits for; none if it leads.
+    behind: Option<String>,
+    /// Those before it whose nodes have no session.
+    strays: Vec<String>,
+    /// Whether something before it may go without being told of.
+    is_untold: bool,
 }
 
 impl Candidate {
@@ -194,19 +234,39 @@ impl Candidate {
         let node = format!("{}/{name}", self.path);
         let changes = self.session.watch(&node).await?;
         let children = self.session.children(&self.path).await?;
-        match place(&children, &name) {
-            // the node was deleted by somebody: enter again
-            Place::Absent => Ok(None),
-            Place::First => Ok(matches!(state.has_changed(), Ok(false)).then_some(Proof { node, state, changes })),
-            Place::Behind(before) => {
-                let before = format!("{}/{before}", self.path);
-                let mut changes = self.session.watch(&before).await?;
-                tokio::select! {
-                    biased;
-                    _ = state.changed() => {}
-                    () = self.vanished(&before, &mut changes) => {}
-                }
-                Ok(None)
+        // if it was deleted by somebody: enter again
+        let Some(before) = before(&children, &name) else { return Ok(None) };
+        let before: Vec<_> = before.into_iter().map(|name| format!("{}/{name}", self.path)).collect();
+        let looked_at = before.len().saturating_sub(MOST_LOOKED_AT);
+        let found = self.session.nodes(before[looked_at..].to_vec()).await?;
+        let Place { behind, strays, is_untold } = place(&before[looked_at..], &found, self.passes_over_strays);
+        self.tell_strays(&strays);
+        let Some(before) = behind else {
+            return Ok(matches!(state.has_changed(), Ok(false)).then_some(Proof { node, state, changes }));
+        };
+        let mut changes = self.session.watch(&before).await?;
+        tokio::select! {
+            biased;
+            _ = state.changed() => {}
+            () = self.vanished(&before, &mut changes) => {}
+            () = tokio::time::sleep(LOOK), if is_untold => {}
+        }
+        Ok(None)
+    }
+
+    /// Says each once.
+    fn tell_strays(&self, strays: &[String]) {
+        let before = self.strays.send_replace(strays.to_owned());
+        for node in strays.iter().filter(|node| !before.contains(node)) {
+            if self.passes_over_strays {
+                tracing::warn!(node, "a candidate without a session is nobody's and is passed over, delete its node");
+            } else {
+                tracing::error!(
+                    node,
+                    election = self.path,
+                    "nobody leads: before all others is a candidate without a session, which never goes by itself; \
+                     delete its node, e.g. by zkCli.sh: delete {node}"
+                );
             }
         }
     }
@@ -265,8 +325,9 @@ impl Candidate {
     async fn is_gone(&self, node: &str) -> bool {
         let mut pause = Pause::new();
         loop {
-            match self.session.data(node).await {
-                Ok(_) => return false,
+            match self.session.nodes(vec![node.to_owned()]).await {
+                // what may not be read is there
+                Ok(found) => return found.first() == Some(&Ok(None)),
                 Err(Error::ConnectionLoss) if pause.wait(&*self.session).await.is_ok() => {}
                 Err(_) => return true,
             }
@@ -295,16 +356,31 @@ impl Candidate {
     }
 }
 
-/// Behind the one with the greatest sequence below one's own, compared as text; other children do not count.
-fn place<'names>(children: &'names [String], own: &str) -> Place<'names> {
-    let Some(own_sequence) = children.iter().find(|name| *name == own).and_then(|name| sequence(name)) else {
-        return Place::Absent;
-    };
-    let before = children.iter().filter_map(|name| Some((sequence(name)?, name)));
-    match before.filter(|(sequence, _)| *sequence < own_sequence).max() {
-        Some((_, name)) => Place::Behind(name),
-        None => Place::First,
-    }
+/// Behind the last one before it, or the last one that somebody owns.
+fn place(before: &[String], found: &[Found], passes_over_strays: bool) -> Place {
+    let is_stray = |found: &Found| matches!(found, Ok(Some(node)) if !node.is_ephemeral);
+    let counts = |(_, found): &(&String, &Found)| !(passes_over_strays && is_stray(found));
+    let both = || before.iter().zip(found);
+    let strays: Vec<_> = both().filter(|(_, found)| is_stray(found)).map(|(node, _)| node.clone()).collect();
+    let behind = both().rfind(counts).map(|(node, _)| node.clone());
+    let is_untold = !strays.is_empty() || found.iter().any(Result::is_err);
+    Place { behind, strays, is_untold }
+}
+
+/// The candidates before this one, in their order; none if it is not among them.
+fn before<'names>(children: &'names [String], own: &str) -> Option<Vec<&'names str>> {
+    let mut names = in_order(children);
+    let place = names.iter().position(|name| *name == own)?;
+    names.truncate(place);
+    Some(names)
+}
+
+/// The candidates among these, in the order in which they lead: by sequence, compared as text as kazoo does, and then by
+/// name, for a counter at its end gives the same number again. Other children do not count.
+fn in_order(children: &[String]) -> Vec<&str> {
+    let mut names: Vec<_> = children.iter().filter_map(|name| Some((sequence(name)?, name.as_str()))).collect();
+    names.sort_unstable();
+    names.into_iter().map(|(_, name)| name).collect()
 }
 
 /// What `__lock__(-?[0-9]{10})$` finds in a name.

@@ -16,7 +16,7 @@ mod teller;
 pub mod tree;
 pub mod zookeeper;
 
-pub use election::{Election, Leadership};
+pub use election::{Contender, Election, Leadership};
 pub use embedded::Embedded;
 pub use queue::{Claim, LockingQueue};
 pub use session::{Coordinator, Error, Session};

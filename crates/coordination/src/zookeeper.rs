@@ -10,8 +10,8 @@
 //!   one whose login is refused later is given up. What has expired stays so, and a new session is a new [`Coordinator::connect`].
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ use crate::session::{
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
 use succession::{Current, Succession, Way};
 
+mod hosts;
 mod polling;
 mod settings;
 mod succession;
@@ -46,14 +47,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct ZooKeeper {
     settings: Settings,
     way: Way,
+    told_timeout: Mutex<Option<Duration>>,
 }
 
 impl ZooKeeper {
     /// Connects to nothing yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        let (connector, hosts) = (settings.connector()?, settings.hosts.clone());
+        let (connector, hosts) = (settings.connector()?, hosts::canonical(&settings.hosts)?);
         let way = Way { connector, hosts, is_secure: settings.tls.is_some() };
-        Ok(Self { settings, way })
+        Ok(Self { settings, way, told_timeout: Mutex::default() })
+    }
+
+    /// The ensemble keeps sessions within bounds of its own. Says so once for each time-out that it has chosen.
+    fn tell_timeout(&self, chosen: Duration) {
+        let asked = self.settings.session_timeout;
+        let before = self.told_timeout.lock().expect("nothing panics while it holds this").replace(chosen);
+        if chosen != asked && before != Some(chosen) {
+            tracing::warn!(
+                asked_s = asked.as_secs_f64(),
+                chosen_s = chosen.as_secs_f64(),
+                "the ensemble chooses another time-out of sessions (minSessionTimeout, maxSessionTimeout of its servers)"
+            );
+        }
     }
 
     /// As [`Coordinator::connect`], with the type of its own.
@@ -74,6 +89,7 @@ impl ZooKeeper {
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
         };
+        self.tell_timeout(client.session_timeout());
         let session = ZooKeeperSession::new(self.way.clone(), client, self.settings.protects());
         // of a kind that servers before 3.6 do not know: so it shows too what they are
         match session.nodes(vec!["/".to_owned()]).await.as_deref() {

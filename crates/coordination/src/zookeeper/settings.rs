@@ -9,7 +9,8 @@ use zookeeper_client::{Client, Connector, SaslOptions, TlsOptions};
 /// Where an ensemble is, and who asks.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `host:port,host:port`, with a folder behind the last one (`/chroot`) if everything lies in that.
+    /// `host:port,host:port`, with a folder behind the last one (`/chroot`) if everything lies in that. Ports may be left
+    /// out; an IPv6 address with a port is in brackets.
     pub hosts: String,
     /// How long a session lives without being heard of: from then on others may have what it held. The ensemble may
     /// choose another one.
@@ -61,8 +62,10 @@ impl fmt::Debug for Tls {
 /// Settings that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// Not hosts.
-    #[error("`{0}` is not host:port,host:port with at most one /folder at the end")]
+    /// Something among the hosts that is none.
+    #[error(
+        "`{0}` cannot be where ZooKeeper is: give host:port,host:port and at most one /folder at the end, IPv6 as [::1]:2181"
+    )]
     Hosts(String),
     /// Certificates or key.
     #[error("the certificates for ZooKeeper cannot be used")]
@@ -71,9 +74,6 @@ pub enum SettingsError {
     #[error("a session lasts from 100 ms to 1 hour without being heard of")]
     SessionTimeout,
 }
-
-/// Port of `ZooKeeper` where none is given.
-const PORT: u16 = 2181;
 
 impl Settings {
     /// An ensemble that anybody may use, by a session of 10 seconds.
@@ -88,9 +88,6 @@ impl Settings {
 
     /// What the library is told, all of it checked.
     pub(super) fn connector(&self) -> Result<Connector, SettingsError> {
-        if !is_hosts(&self.hosts) {
-            return Err(SettingsError::Hosts(self.hosts.clone()));
-        }
         if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(&self.session_timeout) {
             return Err(SettingsError::SessionTimeout);
         }
@@ -114,20 +111,4 @@ impl Settings {
         };
         Ok(connector.with_tls(options))
     }
-}
-
-/// Whether this is `host:port,host:port/folder`; ports may be left out.
-fn is_hosts(text: &str) -> bool {
-    let (hosts, folder) = match text.find('/') {
-        Some(slash) => text.split_at(slash),
-        None => (text, "/"),
-    };
-    let is_host = |host: &str| {
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) => (name, port.parse().ok()),
-            None => (host, Some(PORT)),
-        };
-        port.is_some_and(|port| port > 0) && !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '/')
-    };
-    crate::session::is_path(folder) && !folder.contains(',') && hosts.split(',').all(is_host)
 }

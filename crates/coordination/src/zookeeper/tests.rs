@@ -1,11 +1,80 @@
+use proptest::prelude::*;
+
+use super::hosts::canonical;
 use super::*;
 
 #[test]
-fn hosts_are_checked() {
-    for good in ["a", "a:1", "a/", "a:2181,b:2181", "a:2181,b:2181/chroot/deep", "127.0.0.1:1,[::1]:2"] {
-        assert!(ZooKeeper::new(Settings::new(good)).is_ok(), "{good}");
+fn hosts_are_understood_row_by_row() {
+    let rows = [
+        ("a", "a:2181"),
+        ("a:1", "a:1"),
+        ("a:", "a:2181"),
+        ("a.example.:1", "a.example.:1"),
+        ("zoo_1", "zoo_1:2181"),
+        ("a/", "a:2181"),
+        ("a:2181,b:2182", "a:2181,b:2182"),
+        ("a:2181,b:2181/chroot/deep", "a:2181,b:2181/chroot/deep"),
+        ("127.0.0.1:1,[::1]:2", "127.0.0.1:1,[::1]:2"),
+        // an address of IPv6 has a port if it is in brackets
+        ("[::1]", "[::1]:2181"),
+        ("::1", "[::1]:2181"),
+        ("2001:db8::1", "[2001:db8::1]:2181"),
+        ("2001:db8::1,[2001:db8::2]:2182/x", "[2001:db8::1]:2181,[2001:db8::2]:2182/x"),
+        ("[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
+        // kazoo's forms
+        ("a:1, b:2", "a:1,b:2"),
+        (" a:1 , b:2/x ", "a:1,b:2/x"),
+        ("a:1,b:2,/x", "a:1,b:2/x"),
+        ("a:1, b:2, /x", "a:1,b:2/x"),
+    ];
+    for (given, understood) in rows {
+        assert_eq!(canonical(given).unwrap(), understood, "{given}");
+        assert!(ZooKeeper::new(Settings::new(given)).is_ok(), "{given}");
     }
-    for wrong in ["", ",", "a,", "a:0", "a:70000", "a:b", "a/x,b", "a//", "a b", "/x", ":1"] {
-        assert!(ZooKeeper::new(Settings::new(wrong)).is_err(), "{wrong}");
+}
+
+#[test]
+fn what_cannot_be_a_host_is_named() {
+    let rows = [
+        ("", "``"),
+        (",", "``"),
+        ("a,", "``"),
+        ("a:0", "`a:0`"),
+        ("a:70000", "`a:70000`"),
+        ("a:b", "`a:b`"),
+        ("a;b", "`a;b`"),
+        ("a:1;b:2", "`a:1;b:2`"),
+        ("a b", "`a b`"),
+        ("good,tcp://a:1", "`tcp:`"),
+        ("user@a", "`user@a`"),
+        ("ä", "`ä`"),
+        ("a..b", "`a..b`"),
+        ("256.0.0.1", "`256.0.0.1`"),
+        ("2181", "`2181`"),
+        ("[::1", "`[::1`"),
+        ("[::1]x", "`[::1]x`"),
+        ("[a]:1", "`[a]:1`"),
+        ("::g", "`::g`"),
+        ("a:1:2", "`a:1:2`"),
+        ("a/x,b", "`/x,b`"),
+        ("a//", "`//`"),
+        ("/x", "``"),
+        (":1", "`:1`"),
+    ];
+    for (given, named) in rows {
+        // the folder of a URL is looked at first
+        let Err(error) = ZooKeeper::new(Settings::new(given)).map(drop) else { panic!("{given} is taken") };
+        let message = error.to_string();
+        assert!(message.starts_with(named) || given.contains("://"), "{given}: {message}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_understood_is_understood_again_as_the_same(text in "[a-z0-9:., \\[\\]/%;-]{0,24}") {
+        if let Ok(understood) = canonical(&text) {
+            prop_assert_eq!(canonical(&understood).ok(), Some(understood.clone()));
+            prop_assert!(ZooKeeper::new(Settings::new(&text)).is_ok());
+        }
     }
 }

@@ -32,7 +32,8 @@ async fn stand(client: &Client, identifier: &'static str, observer: &Client) -> 
 }
 
 async fn contenders(observer: &Client) -> Vec<String> {
-    election(observer, "").contenders().await.unwrap()
+    let contenders = election(observer, "").contenders().await.unwrap();
+    contenders.into_iter().map(|contender| contender.identifier.unwrap()).collect()
 }
 
 async fn expect_contenders(observer: &Client, expected: &[&str]) {
@@ -187,6 +188,41 @@ pub async fn foreign_children_do_not_count(harness: &dyn Harness) {
     client.session.commit(vec![create]).await.unwrap();
     assert_eq!(contenders(&client).await, ["Kenny"]);
     assert!(poll_at_most(harness, 200, election(&client, "b").lead()).await.is_none());
+}
+
+/// The fault: a candidate restored by a backup tool, without a session. It is told by its path, and waited for where
+/// kazoo would, until somebody deletes it; where only we stand it is passed over.
+pub async fn a_candidate_without_a_session_is_told(harness: &dyn Harness) {
+    let (client, observer) = (harness.connect().await, harness.operator().await);
+    make_path(&*observer.session, PATH).await.unwrap();
+    let restored = format!("{PATH}/{}__lock__0000000000", "a".repeat(32));
+    observer.session.commit(vec![Operation::create(&restored, "gone", Mode::Persistent)]).await.unwrap();
+    let first = &election(&observer, "").contenders().await.unwrap()[0];
+    assert!(first.is_stray && first.node == restored, "{first:?}");
+    let shared = Arc::new(election(&client, "a"));
+    let mut strays = shared.strays();
+    let waiting = tokio::spawn({
+        let shared = shared.clone();
+        async move { shared.lead().await.unwrap() }
+    });
+    within(strays.wait_for(|strays| *strays == [restored.clone()])).await.unwrap();
+    settle().await;
+    assert!(!waiting.is_finished());
+    let alone = election(&client, "b").passing_over_strays();
+    let passing = {
+        let mut strays = alone.strays();
+        let leading = tokio::spawn(async move { alone.lead().await.unwrap() });
+        // behind the other one, which waits
+        within(strays.wait_for(|strays| !strays.is_empty())).await.unwrap();
+        leading
+    };
+    waiting.abort();
+    assert!(within(passing).await.unwrap().holds());
+    let waiting = tokio::spawn(async move { shared.lead().await.unwrap() });
+    expect_contenders(&observer, &["gone", "a"]).await;
+    observer.session.commit(vec![Operation::delete(&restored)]).await.unwrap();
+    assert!(within(waiting).await.unwrap().holds());
+    assert!(strays.borrow().is_empty());
 }
 
 pub async fn only_the_next_one_wakes(harness: &dyn Harness) {

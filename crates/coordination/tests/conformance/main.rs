@@ -72,7 +72,7 @@ macro_rules! common_cases {
                 candidates_lead_in_order, layout_is_kazoos, resignation_hands_over, a_dropped_leadership_is_resigned,
                 expiry_hands_over, suspension_ends_leadership_for_ever, a_brief_suspension_ends_it_too,
                 a_node_deleted_by_a_stranger_ends_leadership, a_dropped_candidacy_leaves_no_node,
-                foreign_children_do_not_count, only_the_next_one_wakes, a_lost_answer_to_the_candidacy_is_adopted,
+                foreign_children_do_not_count, a_candidate_without_a_session_is_told, only_the_next_one_wakes, a_lost_answer_to_the_candidacy_is_adopted,
                 never_two_leaders;
         }
     };

@@ -279,7 +279,11 @@ fn election(session: &Arc<ZooKeeperSession>) -> Election {
 
 /// Both sides see these, the leader first.
 async fn expect_contenders(session: &Arc<ZooKeeperSession>, kazoo: &mut Kazoo, expected: &[&str]) {
-    eventually("they stand", || async { election(session).contenders().await.unwrap() == expected }).await;
+    let identifiers = async || {
+        let contenders = election(session).contenders().await.unwrap();
+        contenders.into_iter().filter_map(|contender| contender.identifier).collect::<Vec<_>>()
+    };
+    eventually("they stand", || async { identifiers().await == expected }).await;
     assert_eq!(kazoo.ask(&format!("contenders {ELECTION}")).await, expected.join(","));
 }
 

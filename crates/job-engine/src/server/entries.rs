@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Cause, Found, Node, existing};
-use slipstream_coordination::{Coordinator, Election, Error, Session};
+use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
 use self::puts::Puts;
@@ -164,8 +164,8 @@ impl Entries {
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// Identifiers of the candidates in the election at `path`, the leader first.
-    pub async fn candidates(&self, path: &str) -> Result<Vec<String>, EntriesError> {
+    /// The candidates in the election at `path`, in their order.
+    pub async fn candidates(&self, path: &str) -> Result<Vec<Contender>, EntriesError> {
         let contenders = async |connection: Connection| Election::new(connection.session, path, "").contenders().await;
         self.within(LIMIT, contenders).await
     }

@@ -13,6 +13,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
+use slipstream_coordination::Contender;
 use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Cause, Node};
 
@@ -284,13 +285,23 @@ async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     let mut distributors = Vec::new();
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", nodes::ELECTION);
-        let candidates = shared.entries.candidates(&path).await.map_err(unavailable)?;
+        let contenders = shared.entries.candidates(&path).await.map_err(unavailable)?;
+        // one without a session leads nothing, and nobody else does while it is there
+        let is_led = contenders.first().is_some_and(|first| !first.is_stray);
+        let candidates: Vec<String> = identifiers(contenders).collect();
         let ours: Vec<&RegisteredDistributor> =
             registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
-        distributors.extend(in_election(&election, &candidates, &ours));
+        let told = in_election(&election, &candidates, &ours).into_iter();
+        distributors.extend(told.map(|told| Distributor { leader: told.leader.filter(|_| is_led), ..told }));
     }
     distributors.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Distributors { count: distributors.len(), distributors })
+}
+
+/// What those candidates call themselves that somebody owns.
+fn identifiers(contenders: Vec<Contender>) -> impl Iterator<Item = String> {
+    let owned = contenders.into_iter().filter(|contender| !contender.is_stray);
+    owned.map(|contender| contender.identifier.unwrap_or_else(|| "(may not be read)".to_owned()))
 }
 
 /// The distributors of one election. What a leader says of its rounds counts as long as the election knows it as such.
@@ -371,7 +382,7 @@ async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
     if reconcilers.is_empty() {
         return Ok(None);
     }
-    let leader = shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?.into_iter().next();
+    let leader = identifiers(shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
     let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
     Ok(latest.map(|(_, reconciler)| reconciler.left_alone))

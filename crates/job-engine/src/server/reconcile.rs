@@ -124,7 +124,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
 /// Waits to be elected, and runs rounds until that is over.
 async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination::Error> {
     let (session, node) = shared.entries.connected().await;
-    let leadership = Election::new(session.clone(), nodes::RECONCILER, name).lead().await?;
+    let leadership = Election::new(session.clone(), nodes::RECONCILER, name).passing_over_strays().lead().await?;
     let (candidate, process, begun) = (name.to_owned(), Process::this(), shared.clock.now());
     let registered = RegisteredReconciler { candidate, process, begun, left_alone: LeftAlone::default() };
     let registration = Registration::begin(session, nodes::RECONCILED, &node, registered);
