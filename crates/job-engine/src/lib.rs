@@ -10,6 +10,7 @@ pub mod config;
 pub mod distributor;
 pub mod engine;
 pub mod executor;
+mod files;
 pub mod nodes;
 pub mod pauses;
 pub mod registry;

@@ -55,10 +55,15 @@ impl Stop {
 /// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
 const THIRD_SIGNAL: i32 = 130;
 
+/// SIGXFSZ, as Linux has it on nearly every machine, and macOS.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// Asks `stop` at the first SIGTERM or SIGINT, to stop at once at the second, and ends the process at the third.
 pub fn on_signals(stop: &Stop) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // heard, so that it ends nobody: whoever writes more than this process may is told by the error
+    drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))?);
     let stop = stop.clone();
     tokio::spawn(async move {
         for ask in [Stop::ask, Stop::ask_at_once] {

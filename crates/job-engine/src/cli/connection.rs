@@ -78,8 +78,10 @@ impl Connection {
     }
 
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
-        let found = given(self.url.as_ref()).map(str::to_owned);
-        let found = found.or_else(|| data_dir.and_then(data_dir::read_endpoint));
+        if let Some(url) = given(self.url.as_ref()) {
+            return Ok(url.to_owned());
+        }
+        let found = data_dir.map(data_dir::read_endpoint).transpose()?.flatten();
         let place = data_dir.map_or_else(|| "on this machine".to_owned(), |path| format!("in {}", path.display()));
         found.with_context(|| {
             format!(
@@ -101,17 +103,19 @@ impl Connection {
             bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS");
         }
         // The password of this machine's engine is no password of another one's, and is not sent there.
-        let stored = match data_dir.filter(|data_dir| self.means_the_engine_of(data_dir)) {
-            None => None,
-            Some(_) if given(administrators).is_some() => given(administrators).map(SecretString::from),
-            Some(data_dir) => data_dir::read_password(data_dir)?,
+        let stored = match data_dir {
+            Some(data_dir) if self.means_the_engine_of(data_dir)? => match given(administrators) {
+                Some(password) => Some(SecretString::from(password)),
+                None => data_dir::read_password(data_dir)?,
+            },
+            _ => None,
         };
         stored.with_context(|| format!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS"))
     }
 
-    fn means_the_engine_of(&self, data_dir: &Path) -> bool {
-        let named = given(self.url.as_ref()).map(|url| url.trim_end_matches('/'));
-        named.is_none_or(|url| data_dir::read_endpoint(data_dir).as_deref() == Some(url))
+    fn means_the_engine_of(&self, data_dir: &Path) -> anyhow::Result<bool> {
+        let Some(url) = given(self.url.as_ref()) else { return Ok(true) };
+        Ok(data_dir::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
     }
 }
 

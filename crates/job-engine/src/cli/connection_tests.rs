@@ -1,13 +1,26 @@
 use super::*;
+use crate::up::data_dir::DataDir;
 
 const HERE: &str = "http://127.0.0.1:8201";
 
 /// A data directory as a running `up` has it.
-fn data_dir() -> tempfile::TempDir {
+struct Running {
+    folder: tempfile::TempDir,
+    held: Option<DataDir>,
+}
+
+impl Running {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn data_dir() -> Running {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("endpoint"), HERE).unwrap();
     std::fs::write(folder.path().join("super.password"), "of-this-machine\n").unwrap();
-    folder
+    let mut held = DataDir::open(folder.path()).unwrap();
+    held.announce("127.0.0.1:8201".parse().unwrap()).unwrap();
+    Running { folder, held: Some(held) }
 }
 
 fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {
@@ -64,4 +77,26 @@ fn without_an_engine_the_error_says_what_to_do() {
         let refused = connection(None, None, None).endpoint(data_dir).unwrap_err().to_string();
         assert!(refused.contains("slipstream-job up") && refused.contains("--ss-url"), "{refused}");
     }
+}
+
+#[test]
+fn after_an_engine_was_killed_nobody_is_told_its_password() {
+    let mut folder = data_dir();
+    folder.held = None;
+    let refused = connection(None, None, None).endpoint(Some(folder.path())).unwrap_err().to_string();
+    assert!(refused.contains("no engine is running"), "{refused}");
+    let named = connection(Some(HERE), None, None).found_password(Some(folder.path()), None).unwrap_err().to_string();
+    assert!(named.starts_with("no password of the user super"), "{named}");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_what_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // for everybody, root too: a folder in the place of a file
+    std::fs::create_dir(folder.path().join("endpoint")).unwrap();
+    std::fs::create_dir(folder.path().join("super.password")).unwrap();
+    let refused = format!("{:#}", connection(None, None, None).endpoint(Some(folder.path())).unwrap_err());
+    assert!(refused.starts_with("cannot") && refused.contains("endpoint"), "{refused}");
+    let refused = format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), None).unwrap_err());
+    assert!(refused.starts_with("cannot read") && refused.contains("super.password"), "{refused}");
 }

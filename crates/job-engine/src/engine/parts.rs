@@ -33,7 +33,7 @@ const CIMI_GRACE: Duration = Duration::from_mins(2);
 /// Starts everything; what it opened is closed again if it fails.
 pub(super) async fn start(builder: EngineBuilder) -> Result<Engine, EngineError> {
     let folder = Folder::open(builder.folder.as_deref())?;
-    let premises = Premises::open(folder, Path::new(DATABASE), builder.listen).await?;
+    let mut premises = Premises::open(folder, Path::new(DATABASE), builder.listen).await?;
     let started = tokio::select! {
         biased;
         () = builder.stop.asked() => Err(EngineError::Stopped),

@@ -73,7 +73,7 @@ impl Premises {
             Some(address) => Some(Door::open(address).await?),
             None => None,
         };
-        let store = Arc::new(SqliteStore::open(&folder.data_dir.database(database)?)?);
+        let store = Arc::new(SqliteStore::open(&folder.data_dir.path().join(database))?);
         Ok(Self { folder, password, door, store })
     }
 
@@ -98,7 +98,7 @@ impl Premises {
     }
 
     /// Tells command lines on this machine where the API listens, if it does, and answers that.
-    pub(crate) fn announce(&self) -> Result<Option<String>, EngineError> {
+    pub(crate) fn announce(&mut self) -> Result<Option<String>, EngineError> {
         Ok(self.address().map(|address| self.folder.data_dir.announce(address)).transpose()?)
     }
 

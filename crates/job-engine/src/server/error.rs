@@ -160,9 +160,14 @@ impl ApiError {
             StoreError::Changed(id) => {
                 return Self::contradiction(id, Code::Conflict, format!("{id} was changed meanwhile, try again"));
             }
-            StoreError::Full { .. } => Self::new(
+            StoreError::Full { .. } | StoreError::LogTooLong { .. } => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "unexpected error occurred: no space left for documents, nothing was changed",
+                None,
+            ),
+            StoreError::Moved { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unexpected error occurred: the database was moved away, nothing was changed",
                 None,
             ),
             StoreError::Aggregation(error) => return Self::bad_request(error.to_string()),

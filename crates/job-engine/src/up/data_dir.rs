@@ -1,15 +1,17 @@
 //! The folder in which `up` or `server` keeps everything, and what the command line finds in it.
 //!
 //! `lock` is locked while one of them runs; `super.password` is the administrator's password, `jobs.db` the store (of
-//! `server` under whatever name) and `endpoint` the address of the running API.
+//! `server` under whatever name) and `endpoint` the address of the running API, locked as long as that may be believed.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::files::{self, beside};
 
 /// The store's file, unless it is called otherwise.
 pub const DATABASE: &str = "jobs.db";
@@ -35,12 +37,6 @@ pub enum DataDirError {
         #[source]
         source: io::Error,
     },
-    /// The database is there, without anything in it.
-    #[error("the database {} is empty: restore it from a backup, or remove it to start without jobs", path.display())]
-    EmptyDatabase {
-        /// The file.
-        path: PathBuf,
-    },
     /// The file of the password is there, without one.
     #[error("{} is empty: write a password into it, or remove it and a new one is made", path.display())]
     EmptyPassword {
@@ -51,25 +47,21 @@ pub enum DataDirError {
     #[error("{PASSWORD_VARIABLE} is not UTF-8")]
     NotText,
     /// The operating system refuses something.
-    #[error("cannot {what} {}{advice}", path.display())]
+    #[error("cannot {what} {}{}", path.display(), files::who_may(source, path))]
     Refused {
         /// What was tried, e.g. `open`.
         what: &'static str,
         /// With which file or folder.
         path: PathBuf,
-        /// What its reader may do, with a colon before it; may be empty.
-        advice: &'static str,
         /// What the system says.
         #[source]
         source: io::Error,
     },
 }
 
-const CHECK_THE_OWNER: &str = ": check who owns the data directory";
-
-fn refused(what: &'static str, path: &Path, advice: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+fn refused(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
-    move |source| DataDirError::Refused { what, path, advice, source }
+    move |source| DataDirError::Refused { what, path, source }
 }
 
 /// A data directory that this process holds.
@@ -78,6 +70,8 @@ pub struct DataDir {
     path: PathBuf,
     /// Locked as long as this value lives; the operating system lets go of it when the process ends in any way.
     _lock: File,
+    /// The file with the address, locked as long as the API listens there.
+    announced: Option<File>,
 }
 
 /// The administrator's password, and where it is from.
@@ -107,15 +101,11 @@ impl DataDir {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| DataDirError::Make { path: path.to_owned(), source })?;
         let lock = path.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(refused(
-            "open",
-            &lock,
-            CHECK_THE_OWNER,
-        ))?;
+        let file = files::to_lock(&lock).map_err(refused("open", &lock))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: file }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: file, announced: None }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(refused("lock", &lock, "")(error)),
+            Err(TryLockError::Error(error)) => Err(refused("lock", &lock)(error)),
         }
     }
 
@@ -123,19 +113,6 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The store's file of this name, which only its owner may read: it holds the hashes of passwords.
-    pub fn database(&self, name: &Path) -> Result<PathBuf, DataDirError> {
-        let path = self.path.join(name);
-        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
-            Ok(_) => Ok(path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => match std::fs::metadata(&path) {
-                Ok(found) if found.len() == 0 => Err(DataDirError::EmptyDatabase { path }),
-                _ => Ok(path),
-            },
-            Err(error) => Err(refused("make", &path, CHECK_THE_OWNER)(error)),
-        }
     }
 
     /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
@@ -150,37 +127,51 @@ impl DataDir {
             return Ok(Password { secret, place });
         }
         let secret = hex::encode(rand::random::<[u8; 16]>());
-        // Under its name only when it is whole: a crash leaves no empty password.
-        let write = || -> io::Result<()> {
-            let unfinished = path.with_extension("new");
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+        let write = || {
+            let unfinished = beside(&path, ".new");
+            let mut file = files::begin(&unfinished)?;
             file.write_all(format!("{secret}\n").as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&unfinished, &path)
+            files::put_in_place(&file, &unfinished, &path)
         };
-        write().map_err(refused("write", &path, ""))?;
+        write().map_err(refused("write", &path))?;
         Ok(Password { secret: secret.into(), place })
     }
 
-    /// Writes down where the API listens, for command lines on this machine, and answers it.
-    pub fn announce(&self, address: SocketAddr) -> Result<String, DataDirError> {
+    /// Writes down where the API listens, for command lines on this machine, and answers it. They believe it as long as
+    /// this process holds the file: however it ends, nobody is sent to whoever listens there next. A full disk is told, and
+    /// keeps nothing from starting: jobs have to be deleted.
+    pub fn announce(&mut self, address: SocketAddr) -> Result<String, DataDirError> {
         let reachable = match address.ip() {
             ip if ip.is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
             _ => address,
         };
         let endpoint = format!("http://{reachable}");
         let path = endpoint_file(&self.path);
-        std::fs::write(&path, &endpoint).map_err(refused("write", &path, ""))?;
+        let write = || {
+            let unfinished = beside(&path, ".new");
+            let mut file = files::begin(&unfinished)?;
+            file.try_lock()?;
+            file.write_all(endpoint.as_bytes())?;
+            files::put_in_place(&file, &unfinished, &path)?;
+            Ok(file)
+        };
+        self.announced = match write() {
+            Err(error) if files::is_full(&error) => {
+                let path = path.display();
+                tracing::warn!(%path, endpoint, %error, "address not written down: give commands --ss-url");
+                None
+            }
+            written => Some(written.map_err(refused("write", &path))?),
+        };
         Ok(endpoint)
     }
 
     /// Takes the address away again.
-    pub fn retract(&self) -> Result<(), DataDirError> {
+    pub fn retract(&mut self) -> Result<(), DataDirError> {
         let path = endpoint_file(&self.path);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused("remove", &path, "")(error)),
-            _ => Ok(()),
-        }
+        files::remove(&path).map_err(refused("remove", &path))?;
+        self.announced = None;
+        Ok(())
     }
 }
 
@@ -205,7 +196,7 @@ pub fn read_password(data_dir: &Path) -> Result<Option<SecretString>, DataDirErr
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => SecretString::from(text),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused("read", &path, "")(error)),
+        Err(error) => return Err(refused("read", &path)(error)),
     };
     let secret = SecretString::from(text.expose_secret().trim());
     if secret.expose_secret().is_empty() {
@@ -214,10 +205,21 @@ pub fn read_password(data_dir: &Path) -> Result<Option<SecretString>, DataDirErr
     Ok(Some(secret))
 }
 
-/// Where the API of a data directory's `up` listens, if one was started and not stopped.
-#[must_use]
-pub fn read_endpoint(data_dir: &Path) -> Option<String> {
-    std::fs::read_to_string(endpoint_file(data_dir)).ok().map(|text| text.trim().to_owned())
+/// Where the API of a data directory's `up` listens, if there is one.
+pub fn read_endpoint(data_dir: &Path) -> Result<Option<String>, DataDirError> {
+    let path = endpoint_file(data_dir);
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(refused("read", &path))?,
+    };
+    let mut endpoint = String::new();
+    file.read_to_string(&mut endpoint).map_err(refused("read", &path))?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Ok(Some(endpoint.trim().to_owned())),
+        // whoever wrote it has ended without a word
+        Ok(()) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(refused("lock", &path)(error)),
+    }
 }
 
 fn password_file(data_dir: &Path) -> PathBuf {
@@ -268,10 +270,42 @@ mod tests {
     #[test]
     fn the_endpoint_is_one_that_can_be_reached() {
         let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path()).unwrap();
+        let mut data_dir = DataDir::open(folder.path()).unwrap();
         data_dir.announce("0.0.0.0:8201".parse().unwrap()).unwrap();
-        assert_eq!(read_endpoint(folder.path()).as_deref(), Some("http://127.0.0.1:8201"));
+        assert_eq!(read_endpoint(folder.path()).unwrap().as_deref(), Some("http://127.0.0.1:8201"));
         data_dir.retract().unwrap();
-        assert_eq!(read_endpoint(folder.path()), None);
+        assert_eq!(read_endpoint(folder.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_believed_as_long_as_whoever_wrote_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = DataDir::open(folder.path()).unwrap();
+        first.announce("127.0.0.1:8201".parse().unwrap()).unwrap();
+        drop(first);
+        assert!(endpoint_file(folder.path()).exists(), "as a killed process leaves it");
+        assert_eq!(read_endpoint(folder.path()).unwrap(), None);
+        // a command looks at the old file while the next start writes its own
+        let looks = File::open(endpoint_file(folder.path())).unwrap();
+        looks.try_lock_shared().unwrap();
+        let mut next = DataDir::open(folder.path()).unwrap();
+        next.announce("127.0.0.1:8202".parse().unwrap()).unwrap();
+        assert_eq!(read_endpoint(folder.path()).unwrap().as_deref(), Some("http://127.0.0.1:8202"));
+    }
+
+    #[test]
+    fn every_file_is_its_owners_alone_also_one_that_was_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let wide = std::fs::Permissions::from_mode(0o666);
+        for name in ["lock", "endpoint", "endpoint.new"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+            std::fs::set_permissions(folder.path().join(name), wide.clone()).unwrap();
+        }
+        let mut data_dir = DataDir::open(folder.path()).unwrap();
+        data_dir.announce("127.0.0.1:8201".parse().unwrap()).unwrap();
+        for name in ["lock", "endpoint"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}: who cannot open it cannot lock it");
+        }
     }
 }

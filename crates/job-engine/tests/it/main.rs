@@ -10,6 +10,8 @@ mod commands_engine;
 mod commands_watch;
 mod engine;
 mod failing_store;
+mod first_start;
+mod full_disk;
 mod generations;
 mod kill;
 mod leases;

@@ -86,6 +86,18 @@ pub enum StoreError {
         /// The database file.
         path: String,
     },
+    /// The database file is no longer under its name; nothing was changed.
+    #[error("the database {path} was moved or replaced: put it back, or stop this server first")]
+    Moved {
+        /// The name.
+        path: String,
+    },
+    /// Somebody reads the database for so long that its log has grown too long; nothing was changed.
+    #[error("the log of {path} is too long: end whoever reads the database for so long, and try again")]
+    LogTooLong {
+        /// The database file.
+        path: String,
+    },
     /// A search looked at too many documents.
     #[error(
         "the search takes too long: {}; narrow it by state, action, targetResource/href, parentJob, created, updated, \
@@ -140,6 +152,8 @@ impl StoreError {
             Self::Exists(id) => Self::Exists(id.clone()),
             Self::Changed(id) => Self::Changed(id.clone()),
             Self::Full { path } => Self::Full { path: path.clone() },
+            Self::Moved { path } => Self::Moved { path: path.clone() },
+            Self::LogTooLong { path } => Self::LogTooLong { path: path.clone() },
             Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
             Self::Aggregation(error) => Self::Aggregation(error.clone()),
             Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },

@@ -1,11 +1,13 @@
 //! What `SQLite`'s errors mean here.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{OpenError, StoreError};
+use crate::files;
 
 /// What to do about a damaged file.
 pub(super) const DAMAGED: &str = "restore it from a backup, or move it away to start empty";
@@ -38,4 +40,16 @@ pub(super) fn open_failure(path: &Path, error: rusqlite::Error) -> OpenError {
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+/// Whether the last call on a connection has failed with this error because the disk, or what this process may have of
+/// it, is used up. `SQLite` tells only the first of these as such; a quota and a limit of a file's size it takes for a
+/// failure of the device, and keeps what the system said.
+pub(super) fn has_no_space(connection: &Connection, error: &rusqlite::Error) -> bool {
+    if error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) {
+        return is_full(error);
+    }
+    // SAFETY: the handle is that of an open connection, which nobody else uses meanwhile
+    let said = unsafe { rusqlite::ffi::sqlite3_system_errno(connection.handle()) };
+    is_full(error) || files::is_full(&io::Error::from_raw_os_error(said))
 }

@@ -15,16 +15,23 @@ use slipstream_cimi::query::{Aggregation, Order};
 use tokio::sync::{mpsc, oneshot};
 
 use self::failure::{failure, open_failure};
+use self::file::DatabaseFile;
+use self::log::Log;
 use self::reader::Reader;
+use self::reserve::Reserve;
 use self::unindexed::unindexed;
-use self::writer::{Change, Request, Row, Write};
+use self::writer::{Change, Request, Row, Write, Writer};
 use super::{Page, Query, Record, Store, StoreError, Unfinished};
+use crate::files::{is_full, who_may};
 
 mod audience;
 mod column;
 mod failure;
+mod file;
 mod gather;
+mod log;
 mod reader;
+mod reserve;
 mod schema;
 mod select;
 mod tally;
@@ -75,7 +82,46 @@ pub enum OpenError {
         /// The database file.
         path: PathBuf,
     },
-    /// Anything else, such as missing rights or a missing folder.
+    /// Another process uses it, by this name or another one.
+    #[error("another process uses the database {}: stop it, or choose another file", path.display())]
+    InUse {
+        /// The database file, links resolved.
+        path: PathBuf,
+    },
+    /// The file is there, without anything in it.
+    #[error("the database {} is empty: restore it from a backup, or remove it to start without jobs", path.display())]
+    Empty {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is gone, and its log is not.
+    #[error(
+        "the database {} is gone, and its log is there: restore it from a backup, or remove {} to start without jobs",
+        path.display(), log.display()
+    )]
+    Gone {
+        /// The database file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Hard links: under each of its names the file would have a log of its own, and be damaged by the first that knows
+    /// nothing of the other.
+    #[error("the database {} has several names: remove its other hard links", path.display())]
+    SeveralNames {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The operating system refuses the file or its folder, e.g. because it is missing.
+    #[error("cannot open {}{}", path.display(), who_may(source, path))]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Anything else.
     #[error("cannot open {}", path.display())]
     Failed {
         /// The database file.
@@ -95,6 +141,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    fn of_system(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) { Self::Full { path } } else { Self::Unreachable { path, source } }
+    }
+}
+
 type Read = Box<dyn FnOnce(&Reader) + Send>;
 
 /// Keeps documents in one file, durably. Dropping it waits until everything accepted is written.
@@ -107,6 +160,15 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<rusqlite::Result<()>>>,
 }
 
+/// What a search and the log may come to.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How long a search may take.
+    search: Duration,
+    /// Bytes of the log.
+    log: u64,
+}
+
 struct Channels {
     writes: mpsc::Sender<Request>,
     gets: mpsc::Sender<Read>,
@@ -114,13 +176,19 @@ struct Channels {
 }
 
 impl SqliteStore {
-    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds.
+    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds. One store at a
+    /// time has it, whatever name leads to it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_with_patience(path, PATIENCE)
+        Self::open_within(path, Limits { search: PATIENCE, log: log::LONGEST })
     }
 
-    fn open_with_patience(path: &Path, patience: Duration) -> Result<Self, OpenError> {
-        let connection = schema::open_writer(path)?;
+    fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let file = DatabaseFile::open(path)?;
+        let mut reserve = Reserve::find(file.beside("-reserve"));
+        let connection = match schema::open_writer(path) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,
+            opened => opened?,
+        };
         let (writes, requests) = mpsc::channel(WAITING);
         let (gets, wanted) = mpsc::channel(WAITING);
         let (searches, asked) = mpsc::channel(WAITING);
@@ -133,14 +201,14 @@ impl SqliteStore {
         let no_thread = |source| OpenError::Thread { path: path.to_owned(), source };
         let (wanted, asked) = (Arc::new(Mutex::new(wanted)), Arc::new(Mutex::new(asked)));
         for (name, reads) in [("store get", &wanted), ("store search", &asked), ("store search", &asked)] {
-            let reader = Reader::open(path, patience).map_err(|error| open_failure(path, error))?;
+            let reader = Reader::open(path, limits.search).map_err(|error| open_failure(path, error))?;
             let reads = Arc::clone(reads);
             let thread = thread::Builder::new().name(name.to_owned()).spawn(move || serve(&reader, &reads));
             store.readers.push(thread.map_err(no_thread)?);
         }
-        let path = Arc::clone(&store.path);
+        let last = Writer { connection, path: Arc::clone(&store.path), file, reserve, log: Log::new(limits.log) };
         let thread = thread::Builder::new().name("store write".to_owned());
-        store.writer = Some(thread.spawn(move || writer::run(connection, &path, requests)).map_err(no_thread)?);
+        store.writer = Some(thread.spawn(move || last.run(requests)).map_err(no_thread)?);
         Ok(store)
     }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::OpenError;
-use super::failure::open_failure;
+use super::failure::{has_no_space, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
 pub(super) const VERSION: i64 = 2;
 /// How long to wait for another process, such as a backup, that holds the file locked.
-const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection.
 const PREPARED: usize = 64;
+const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// The table has a rowid: documents are larger than what `WITHOUT ROWID` is good for (a twentieth of a page), as that
 /// keeps them in the tree that is searched. `type` is the first part of `id`, so that the primary key finds a document
@@ -109,12 +110,29 @@ const FROM_1: &str = "
     CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
 ";
 
-/// The connection that writes; makes the table in a new file. Looks at nothing but the header and the schema, so that
-/// opening does not take longer with more documents.
+/// Makes a database without documents in an empty file, which is to be that of the store `of`. Nothing is synchronised:
+/// nobody knows the file yet.
+pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
+    let failed = |error| open_failure(of, error);
+    let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
+    let mut write = || {
+        connection.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        create(&transaction)?;
+        transaction.commit()
+    };
+    match write() {
+        Err(error) if has_no_space(&connection, &error) => Err(OpenError::Full { path: of.to_owned() }),
+        written => written.map_err(failed),
+    }?;
+    connection.close().map_err(|(_, error)| failed(error))
+}
+
+/// The connection that writes. Looks at nothing but the header and the schema, so that opening does not take longer with
+/// more documents.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error| open_failure(path, error);
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
     connection.busy_timeout(PATIENCE_WITH_OTHERS).map_err(failed)?;
     // before anything is written
     check_version(&connection, path)?;
@@ -153,7 +171,7 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192;
-         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000;",
+         PRAGMA journal_size_limit = 67108864;",
     )?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     Ok(())

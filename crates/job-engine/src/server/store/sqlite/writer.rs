@@ -3,16 +3,24 @@
 //! Writes that come while a transaction is under way share the next one. Each is checked by itself; all are answered
 //! only once the transaction is on the disk.
 
-use std::path::Path;
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params_from_iter};
+use slipstream_cimi::State;
+use slipstream_cimi::dialect::JOB;
 use tokio::sync::{mpsc, oneshot};
 
 use super::audience;
 use super::column::Column;
-use super::failure::failure;
+use super::failure::{failure, has_no_space};
+use super::file::DatabaseFile;
+use super::log::{self, Log, Trouble, checkpoint};
+use super::reserve::{self, Reserve};
+use super::schema::PATIENCE_WITH_OTHERS;
 use super::tally::{Place, Tally};
 use crate::server::access::viewers;
 use crate::server::store::{Record, StoreError, is_unfinished, kind_of};
@@ -37,6 +45,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    fn is_running(&self) -> bool {
+        let [state, ..] = &self.columns;
+        *state == SqlValue::Text(State::Running.as_str().to_owned())
+    }
+
     pub fn of(record: Record) -> Result<Self, serde_json::Error> {
         let mut irregular = 0;
         let mut regular = |(column, value): (Column, Option<SqlValue>)| {
@@ -97,55 +110,185 @@ pub(super) enum Request {
     Inspect(Box<dyn FnOnce(&Connection) + Send>),
 }
 
-/// Works until all senders are gone and everything accepted is written, then puts all into the one file.
-pub(super) fn run(
-    mut connection: Connection,
-    path: &Path,
-    mut requests: mpsc::Receiver<Request>,
-) -> Result<(), rusqlite::Error> {
-    while let Some(request) = requests.blocking_recv() {
-        let mut group = Vec::new();
-        let mut next = Some(request);
-        while let Some(request) = next {
-            match request {
-                Request::Write(write) => group.push(write),
-                #[cfg(test)]
-                Request::Inspect(look) => look(&connection),
-            }
-            next = if group.len() < LARGEST_GROUP { requests.try_recv().ok() } else { None };
-        }
-        settle(&mut connection, path, group);
-    }
-    connection.execute_batch("PRAGMA optimize;")?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// What the thread that writes has.
+pub(super) struct Writer {
+    pub connection: Connection,
+    /// For errors, the name by which the store was opened.
+    pub path: Arc<PathBuf>,
+    /// Locked until this ends, which is last of all threads.
+    pub file: DatabaseFile,
+    pub reserve: Reserve,
+    pub log: Log,
 }
 
-/// A transaction that fails is settled write by write, so that one that cannot be carried out takes no other with it.
-/// A caller that no longer waits for its answer is not told; its change stays.
-fn settle(connection: &mut Connection, path: &Path, group: Vec<Write>) {
-    if group.is_empty() {
-        return;
+impl Writer {
+    /// Works until all senders are gone and everything accepted is written, then puts all into the one file.
+    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), rusqlite::Error> {
+        self.keep_reserve();
+        while let Some(request) = requests.blocking_recv() {
+            let mut group = Vec::new();
+            let mut next = Some(request);
+            while let Some(request) = next {
+                match request {
+                    Request::Write(write) => group.push(write),
+                    #[cfg(test)]
+                    Request::Inspect(look) => look(&self.connection),
+                }
+                next = if group.len() < LARGEST_GROUP { requests.try_recv().ok() } else { None };
+            }
+            self.settle(group);
+        }
+        self.finish()
     }
-    let shares_transaction = group.len() > 1;
-    let (changes, callers): (Vec<Change>, Vec<_>) = group.into_iter().map(|write| (write.change, write.answer)).unzip();
-    match commit(connection, &changes) {
-        Ok(answers) => {
-            for (caller, answer) in callers.into_iter().zip(answers) {
-                drop(caller.send(answer));
-            }
+
+    /// Where the disk is full the log stays: everything is in it, and the next start goes on with it.
+    fn finish(&mut self) -> Result<(), rusqlite::Error> {
+        let mut finished = finish(&self.connection);
+        if finished.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) && self.reserve.give_back() {
+            finished = finish(&self.connection);
         }
-        Err(_) if shares_transaction => {
-            for (change, answer) in changes.into_iter().zip(callers) {
-                settle(connection, path, vec![Write { change, answer }]);
+        match finished {
+            Err(error) if has_no_space(&self.connection, &error) => {
+                tracing::warn!(path = %self.path.display(), "no space left: the log stays beside the database");
             }
+            finished => finished?,
         }
-        Err(error) => {
-            let error = Arc::new(error);
-            for caller in callers {
-                drop(caller.send(Err(failure("write documents", path, Arc::clone(&error)))));
+        self.reserve.take();
+        Ok(())
+    }
+
+    /// A transaction that fails is settled write by write, so that one that cannot be carried out takes no other with it.
+    /// A caller that no longer waits for its answer is not told; its change stays.
+    fn settle(&mut self, group: Vec<Write>) {
+        let group = self.admitted(group);
+        if group.is_empty() {
+            return;
+        }
+        let (changes, callers): (Vec<Change>, Vec<_>) =
+            group.into_iter().map(|write| (write.change, write.answer)).unzip();
+        let refused = match self.carry_out(&changes, true) {
+            Ok(answers) => {
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    drop(caller.send(answer));
+                }
+                return;
             }
+            Err(refused) => refused,
+        };
+        let is_alone = changes.len() == 1;
+        for (change, caller) in changes.into_iter().zip(callers) {
+            let answer = if is_alone {
+                Err(refused.told_again())
+            } else {
+                let answers = self.carry_out(std::slice::from_ref(&change), change.frees_or_ends());
+                answers.and_then(|answers| answers.into_iter().next().expect("an answer for each change"))
+            };
+            drop(caller.send(answer));
         }
     }
+
+    /// Those of a group that may be written now; the others are told why not.
+    fn admitted(&mut self, group: Vec<Write>) -> Vec<Write> {
+        if !self.file.is_in_place() {
+            tracing::error!(
+                path = %self.path.display(),
+                "the database was moved or replaced, nothing is written: put it back, or stop this server first"
+            );
+            return refuse(group, |_| true, &StoreError::Moved { path: self.path.display().to_string() });
+        }
+        let path = self.path.display().to_string();
+        let trouble = self.without_waiting(|writer| writer.log.trouble(&writer.connection, writer.file.log_length()));
+        if trouble == Trouble::Reader {
+            return refuse(group, |change| !change.frees_or_ends(), &StoreError::LogTooLong { path });
+        }
+        if trouble == Trouble::NoSpace || self.reserve.is_given() {
+            self.make_room();
+        }
+        if self.reserve.is_given() && !has_free_pages(&self.connection) {
+            return refuse(group, |change| !change.frees_or_ends(), &StoreError::Full { path });
+        }
+        group
+    }
+
+    /// Does the changes in one transaction; where the disk is full, once more after making room, if that is to be tried.
+    fn carry_out(&mut self, changes: &[Change], makes_room: bool) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        let mut done = commit(&mut self.connection, changes);
+        if makes_room && done.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) {
+            self.make_room();
+            if changes.iter().all(Change::frees_or_ends) {
+                self.reserve.give_back();
+            }
+            done = commit(&mut self.connection, changes);
+        }
+        done.map_err(|error| {
+            if has_no_space(&self.connection, &error) {
+                StoreError::Full { path: self.path.display().to_string() }
+            } else {
+                failure("write documents", &self.path, Arc::new(error))
+            }
+        })
+    }
+
+    /// Puts the log into the database, with the help of the reserve, and keeps a reserve of what that has freed.
+    fn make_room(&mut self) {
+        self.reserve.give_back();
+        if let Err(error) = self.without_waiting(|writer| checkpoint(&writer.connection)) {
+            tracing::debug!(error = &error as &dyn Error, "the log is not put into the database");
+        }
+        self.keep_reserve();
+    }
+
+    /// Takes a reserve if there is none, and keeps the log to what it is enough for.
+    fn keep_reserve(&mut self) {
+        self.reserve.take();
+        if let Err(error) = self.log.keep_to(&self.connection, self.reserve.log()) {
+            tracing::error!(error = &error as &dyn Error, "the log is not kept short");
+        }
+    }
+
+    /// Does something that does not wait for whoever reads.
+    fn without_waiting<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let set = |connection: &Connection, patience| {
+            connection.busy_timeout(patience).expect("an open connection takes any time that is no longer than a day");
+        };
+        set(&self.connection, Duration::ZERO);
+        let answer = act(self);
+        set(&self.connection, PATIENCE_WITH_OTHERS);
+        answer
+    }
+}
+
+/// Tells those whose change is so that it is refused, and answers the others.
+fn refuse(group: Vec<Write>, is_refused: impl Fn(&Change) -> bool, refusal: &StoreError) -> Vec<Write> {
+    let (refused, others): (Vec<Write>, Vec<Write>) = group.into_iter().partition(|write| is_refused(&write.change));
+    for write in refused {
+        // a caller that no longer waits is not told
+        drop(write.answer.send(Err(refusal.told_again())));
+    }
+    others
+}
+
+impl Change {
+    /// Whether it frees space or ends a job, or whoever does that needs it, such as a session: it is carried out with the
+    /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is.
+    fn frees_or_ends(&self) -> bool {
+        match self {
+            Self::Insert(row) => !matches!(kind_of(&row.id), "job" | "user"),
+            Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
+            Self::Remove { .. } | Self::RemoveUnchanged(_) => true,
+        }
+    }
+}
+
+/// Whether what was deleted has left as much space in the database as a reserve has at least.
+fn has_free_pages(connection: &Connection) -> bool {
+    let free = connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0));
+    free.is_ok_and(|pages| u64::from(pages) * log::PAGE >= reserve::SMALLEST)
+}
+
+fn finish(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA optimize;")?;
+    checkpoint(connection).map(drop)
 }
 
 /// Does the changes in one transaction. After an error nothing is changed: whatever `SQLite` has not rolled back already

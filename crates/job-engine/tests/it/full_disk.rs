@@ -1,0 +1,157 @@
+//! `up` on a disk of three megabytes, and under a limit of the size of its files: once it is full nothing is added, but
+//! jobs can be stopped and deleted, and it stops and starts as always.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use slipstream_cimi::query::Search;
+use slipstream_cimi::{Client, Document};
+
+use crate::support::{PASSWORD, Up, document, eventually, state, up_command};
+
+/// Where there is little space.
+enum Disk {
+    /// A file system in a name space of its own, which this process keeps.
+    Small { keeper: Child, folder: tempfile::TempDir },
+    /// A limit of the size of each file.
+    Limited(tempfile::TempDir),
+}
+
+impl Disk {
+    /// Three megabytes, if a file system can be mounted here; else the limit.
+    fn small() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = "mount -t tmpfs -o size=3m none \"$0\" && echo mounted && exec cat";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(folder.path());
+        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let Ok(mut keeper) = keeper else { return Self::limited() };
+        let mut said = String::new();
+        let output = keeper.stdout.take().expect("standard output is a pipe");
+        BufReader::new(output).read_line(&mut said).expect("it can be read");
+        if said.trim() == "mounted" {
+            return Self::Small { keeper, folder };
+        }
+        keeper.wait().expect("it is ours");
+        println!("no file system can be mounted here: the size of files is limited instead");
+        Self::limited()
+    }
+
+    fn limited() -> Self {
+        Self::Limited(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn folder(&self) -> &Path {
+        match self {
+            Self::Small { folder, .. } | Self::Limited(folder) => folder.path(),
+        }
+    }
+
+    fn start(&self) -> Up {
+        let up = up_command(&self.folder().join("data"));
+        let mut command = match self {
+            Self::Small { keeper, .. } => {
+                let mut command = Command::new("nsenter");
+                command.args(["--user", "--mount", "--preserve-credentials", "--target", &keeper.id().to_string()]);
+                command
+            }
+            Self::Limited(_) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "ulimit -f 6144 && exec \"$0\" \"$@\""]);
+                command
+            }
+        };
+        command.arg(up.get_program()).args(up.get_args()).args(["--threads", "1", "--distributors", ""]);
+        command.env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
+        Up::spawn(command)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Self::Small { keeper, .. } = self {
+            keeper.kill().expect("it is there");
+            keeper.wait().expect("it is ours");
+        }
+    }
+}
+
+fn large(bytes: usize) -> Document {
+    document(json!({"action": "dummy_test_action", "description": "x".repeat(bytes)}))
+}
+
+/// Adds jobs of this size until one is refused for want of space.
+async fn fill(client: &Client, bytes: usize) -> Vec<String> {
+    let mut added = Vec::new();
+    loop {
+        match client.add("job", &large(bytes), None).await {
+            Ok(id) => added.push(id),
+            Err(error) => {
+                assert_eq!(error.refusal().map(|refusal| refusal.status), Some(507), "{error}");
+                return added;
+            }
+        }
+        assert!(added.len() < 5_000, "the disk is never full");
+    }
+}
+
+/// Fills the disk of a running `up`, and answers the jobs that are on it.
+async fn filled(up: &Up) -> Vec<String> {
+    let client = up.client();
+    let mut added = fill(&client, 40_000).await;
+    assert!(added.len() >= 10, "a floor of work: {}", added.len());
+    for bytes in [10_000, 1_000, 10] {
+        added.extend(fill(&client, bytes).await);
+    }
+    added
+}
+
+async fn stop(mut up: Up) {
+    up.signal("TERM");
+    up.line_with("stopping");
+    up.signal("TERM");
+    assert!(up.ended().await.success());
+}
+
+#[tokio::test]
+async fn jobs_are_stopped_and_deleted_on_a_full_disk_and_up_starts_again() {
+    let disk = Disk::small();
+    let up = disk.start();
+    let added = filled(&up).await;
+    // a new session, as every command begins one
+    let other = up.client();
+    for id in &added[1..4] {
+        assert_eq!(state(&other.operation(id, "stop").await.expect("stopped")), "STOPPED");
+    }
+    for id in &added[4..7] {
+        other.delete(id).await.expect("deleted");
+    }
+    stop(up).await;
+    let up = disk.start();
+    let client = up.client();
+    let found = client.search("job", &Search::default()).await.expect("searched");
+    assert_eq!(found.count, added.len() as u64 - 3, "what was answered is there");
+    for id in &added[1..4] {
+        assert_eq!(state(&client.get(id).await.expect("there")), "STOPPED");
+    }
+    for id in added[7..].iter().chain(&added[1..4]) {
+        client.delete(id).await.expect("deleted");
+    }
+    eventually("there is space again", async || client.add("job", &large(40_000), None).await.ok()).await;
+}
+
+/// The signal that comes with it ends nobody.
+#[tokio::test]
+async fn a_limit_of_the_size_of_files_is_a_full_disk_and_nothing_is_lost() {
+    let disk = Disk::limited();
+    let up = disk.start();
+    let added = filled(&up).await;
+    stop(up).await;
+    let without_limit = Up::start(&disk.folder().join("data"), &["--threads", "1", "--distributors", ""]);
+    let client = without_limit.client();
+    let found = client.search("job", &Search::default()).await.expect("searched");
+    assert_eq!(found.count, added.len() as u64, "what was answered is there");
+    client.add("job", &large(40_000), None).await.expect("added");
+}
