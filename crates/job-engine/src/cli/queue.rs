@@ -14,6 +14,7 @@ use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
 use crate::server::reconcile::{LeftAlone, Told};
+use crate::server::requeue::{LeftOut, Restored};
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
 const RESTORE_LIMIT: Duration = Duration::from_hours(1);
@@ -41,7 +42,7 @@ enum QueueCommand {
     "slipstream-job queue restore"
 ))]
 struct RestoreArguments {
-    /// Print how many were queued as JSON
+    /// Print how many were queued as JSON, and which were not and why
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -71,12 +72,23 @@ async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&answer)?);
     }
-    let queued = answer.get("queued").and_then(Value::as_u64);
-    terminal::print(&match queued.context("the server's answer is none that this version knows")? {
-        0 => "nothing to queue: every job that is not final has its entry".to_owned(),
+    let restored = serde_json::from_value(Value::Object(answer));
+    terminal::print(&render_restored(&restored.context("the server's answer is none that this version knows")?))
+}
+
+fn render_restored(restored: &Restored) -> String {
+    let queued = match restored.queued {
+        0 if restored.left_out.is_empty() => "nothing to queue: every job that is not final has its entry".to_owned(),
+        0 => "nothing queued".to_owned(),
         1 => "1 job queued".to_owned(),
         queued => format!("{queued} jobs queued"),
-    })
+    };
+    let left_out = restored.left_out.iter().map(|LeftOut { jobs, reason }| {
+        let mut lines = vec![format!("{} not queued: {}", jobs.count, one_line(reason))];
+        lines.extend(jobs.names.iter().map(|job| format!("  {}", one_line(job))));
+        lines.join("\n")
+    });
+    std::iter::once(queued).chain(left_out).collect::<Vec<_>>().join("\n")
 }
 
 async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
@@ -223,6 +235,18 @@ the queue is empty
 1 claimed without an entry, left alone:
   a b";
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), expected);
+    }
+
+    #[test]
+    fn a_restore_says_what_it_has_left_out_and_why() {
+        let restored = |queued, left_out| render_restored(&Restored { queued, generation: 2, left_out });
+        assert_eq!(restored(0, vec![]), "nothing to queue: every job that is not final has its entry");
+        assert_eq!(restored(2, vec![]), "2 jobs queued");
+        let left = LeftOut {
+            jobs: Told { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },
+            reason: "for a reason".to_owned(),
+        };
+        assert_eq!(restored(0, vec![left]), "nothing queued\n20 not queued: for a reason\n  job/0a\n  job/0b");
     }
 
     #[test]

@@ -15,13 +15,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use slipstream_cimi::Document;
 use slipstream_coordination::{Election, Embedded};
 
 use super::Shared;
 use super::entries::EntriesError;
 use super::error::chain;
 use super::generation::GenerationError;
+use super::job_document::time_of;
 use super::store::{Store, StoreError, Unfinished};
+use crate::clock::Age;
 use crate::nodes;
 use crate::pauses::Complaint;
 use crate::registry::{Process, Registration};
@@ -59,6 +62,15 @@ pub struct Told {
     pub count: usize,
     /// Names of the first ten.
     pub names: Vec<String>,
+}
+
+impl Told {
+    /// All of these, by the first of them.
+    pub(super) fn of(mut names: Vec<String>) -> Self {
+        let count = names.len();
+        names.truncate(NAMES_TOLD);
+        Self { count, names }
+    }
 }
 
 /// The reconciler that is at work, as it says of itself.
@@ -176,6 +188,13 @@ async fn one_round(shared: &Shared, before: &LeftAlone) -> Option<LeftAlone> {
         tracing::warn!(claims.count, names, "claims without an entry, left alone");
     }
     Some(left_alone)
+}
+
+/// Whether a job was written to less than `span` before now, so that whoever wrote may still be putting its entry. A time
+/// that is ahead says nothing of the sort, by however little: the job gets an entry, and if another one was under way all
+/// the same, the one of the two that is recorded counts.
+pub(super) fn is_written_within(job: &Document, span: SignedDuration, now: Timestamp) -> bool {
+    matches!(Age::of(time_of(job, "updated"), now), Age::Past(age) if age < span)
 }
 
 async fn purge_sessions(shared: &Shared) {

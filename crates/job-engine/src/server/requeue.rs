@@ -7,15 +7,17 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use slipstream_cimi::Document;
+use slipstream_coordination::Error;
 
 use super::access::Caller;
 use super::entries::EntriesError;
-use super::error::ApiError;
+use super::error::{ApiError, chain};
 use super::generation::GenerationError;
 use super::job_document::{priority_of, state_of, time_of};
 use super::job_record::JobRecord;
-use super::reconcile::each_unfinished;
+use super::reconcile::{Told, each_unfinished, is_written_within};
 use super::store::{StoreError, Unfinished};
 use super::{Shared, jobs};
 use crate::nodes;
@@ -27,11 +29,42 @@ const QUEUED_AT_ONCE: usize = 1_000;
 /// How many entries are read before what they hold is noted.
 const ENTRIES_AT_ONCE: usize = 10_000;
 
+/// What a restore has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// How many jobs were queued.
+    pub queued: usize,
+    /// Under which generation leases go on.
+    pub generation: i64,
+    /// Jobs without an entry that were not queued, by reason.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Jobs that a restore has not queued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many, and the ids of some of them.
+    #[serde(flatten)]
+    pub jobs: Told,
+    /// Why, and what becomes of them, in words for people.
+    pub reason: String,
+}
+
+/// Jobs that others write to may be queued by them.
+const WRITTEN_MEANWHILE: &str = "written to while this went on, the reconciler queues those that nobody else does";
+
 /// Queues every job that is not final and whose id no entry holds, those of one priority in the order in which they were
-/// added, and answers how many were queued. The generation rises first. May be repeated, also after it was cut short:
-/// what is queued stays so.
+/// added, and answers what was done as [`Restored`]. The generation rises first. May be repeated, also after it was cut
+/// short: what is queued stays so.
 pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError> {
     caller.require_administrator()?;
+    let restored = serde_json::to_value(restore(shared).await?);
+    let Ok(serde_json::Value::Object(restored)) = restored else { unreachable!("an object with texts as keys") };
+    Ok(restored)
+}
+
+async fn restore(shared: &Shared) -> Result<Restored, ApiError> {
     // the reconciler of this server, and whoever asks for the same, has to wait
     let _turn = shared.mending.lock().await;
     let begun = shared.clock.now();
@@ -47,12 +80,42 @@ pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError>
     drop(queued);
     let total = missing.len();
     tracing::info!(jobs = total, generation, "queueing all jobs without an entry");
-    let mut count = 0;
+    let mut tally = Tally::default();
     for jobs in missing.chunks(QUEUED_AT_ONCE) {
-        count += queue(shared, jobs, begun).await?;
+        queue(shared, jobs, begun, &mut tally).await?;
     }
-    tracing::info!(jobs = count, "all jobs without an entry are queued");
-    Ok(Document::from_iter([("queued".to_owned(), count.into()), ("generation".to_owned(), generation.into())]))
+    let left_out = tally.left_out();
+    for LeftOut { jobs, reason } in &left_out {
+        tracing::warn!(jobs = jobs.count, first = jobs.names.first(), reason, "jobs that were not queued");
+    }
+    tracing::info!(jobs = tally.queued, "all other jobs without an entry are queued");
+    Ok(Restored { queued: tally.queued, generation, left_out })
+}
+
+/// What became of the jobs so far.
+#[derive(Default)]
+struct Tally {
+    queued: usize,
+    written_meanwhile: Vec<String>,
+    refused: Vec<String>,
+    /// What the coordinator said of the first of them.
+    first_refusal: String,
+}
+
+impl Tally {
+    fn refused(&mut self, id: String, error: &EntriesError) {
+        if self.refused.is_empty() {
+            self.first_refusal = chain(error);
+        }
+        self.refused.push(id);
+    }
+
+    fn left_out(&mut self) -> Vec<LeftOut> {
+        let refused = format!("refused by the coordinator, which the reconciler tries again: {}", self.first_refusal);
+        let kinds = [(&mut self.written_meanwhile, WRITTEN_MEANWHILE.to_owned()), (&mut self.refused, refused)];
+        let kinds = kinds.into_iter().filter(|(jobs, _)| !jobs.is_empty());
+        kinds.map(|(jobs, reason)| LeftOut { jobs: Told::of(std::mem::take(jobs)), reason }).collect()
+    }
 }
 
 /// What all entries hold.
@@ -96,34 +159,43 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
     Ok(missing)
 }
 
-/// Puts and records entries for those that are still as they were seen, and answers how many. Not for those that were
-/// queued meanwhile, nor for those that somebody has written to since this was begun and may be queueing: what has no entry
-/// then is the reconciler's.
-async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp) -> Result<usize, ApiError> {
+/// Puts and records entries for those that are still as they were seen. Not for those that were queued meanwhile, nor for
+/// those that somebody has written to since this was begun and may be queueing: what has no entry then is the
+/// reconciler's.
+async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &mut Tally) -> Result<(), ApiError> {
     let read = missing.iter().map(async |job| {
         let record = shared.jobs.get(&job.id).await?;
         let is_as_seen = |record: &Arc<JobRecord>| {
-            !state_of(&record.document).is_final()
-                && record.entry() == job.recorded.as_deref()
-                && time_of(&record.document, "updated") <= begun
+            !state_of(&record.document).is_final() && record.entry() == job.recorded.as_deref()
         };
         Ok::<_, StoreError>(record.filter(is_as_seen))
     });
     let read: Result<Vec<_>, _> = join_all(read).await.into_iter().collect();
-    let mut records: Vec<Arc<JobRecord>> =
-        read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().collect();
+    let now = shared.clock.now();
+    let is_written_meanwhile =
+        |record: &Arc<JobRecord>| is_written_within(&record.document, now.duration_since(begun), now);
+    let (written, mut records): (Vec<_>, Vec<_>) =
+        read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().partition(is_written_meanwhile);
+    tally.written_meanwhile.extend(written.iter().map(|record| (*record.id).to_owned()));
     let recorded: Vec<_> = records.iter().map(|record| (&*record.id, record.entry())).collect();
     let queued = shared.entries.are_queued(&recorded).await.map_err(|error| ApiError::unavailable(&error))?;
     let mut queued = queued.into_iter();
     records.retain(|_| queued.next() == Some(false));
     let puts = records.iter().map(|record| ((*record.id).to_owned(), priority_of(&record.document))).collect();
-    let put = shared.entries.put_all(puts).await;
-    let record = async |(record, put): (Arc<JobRecord>, Result<String, EntriesError>)| {
-        let entry = put.map_err(|error| ApiError::unavailable(&error))?;
-        // whoever has changed the job meanwhile has begun it, and recorded the entry; else the reconciler will
+    let mut put = Vec::new();
+    for (record, answer) in records.into_iter().zip(shared.entries.put_all(puts).await) {
+        match answer {
+            Ok(entry) => put.push((record, entry)),
+            Err(error @ EntriesError::Coordination(Error::Refused { .. })) => {
+                tally.refused((*record.id).to_owned(), &error);
+            }
+            Err(error) => return Err(ApiError::unavailable(&error)),
+        }
+    }
+    tally.queued += put.len();
+    // whoever has changed the job meanwhile has begun it, and recorded the entry; else the reconciler will
+    let record = async |(record, entry): (Arc<JobRecord>, String)| {
         jobs::record_other_entry(shared, record, &entry).await.map_err(|error| ApiError::store(&error))
     };
-    let recorded: Result<Vec<bool>, ApiError> =
-        join_all(records.into_iter().zip(put).map(record)).await.into_iter().collect();
-    Ok(recorded?.len())
+    join_all(put.into_iter().map(record)).await.into_iter().collect::<Result<Vec<bool>, _>>().map(drop)
 }

@@ -5,6 +5,7 @@ mod acl_matrix;
 mod api;
 mod bad_input;
 mod bulk_add;
+mod clocks;
 mod commands;
 mod commands_engine;
 mod commands_watch;

@@ -105,9 +105,13 @@ impl Site {
 
     /// Another server over this store.
     pub async fn server(self: &Arc<Self>, store: Arc<dyn Store>) -> (Server, Client) {
+        self.server_under(store, Clock::starting_at(START.parse().expect("a time"))).await
+    }
+
+    /// Another server over this store, under a clock of its own.
+    pub async fn server_under(self: &Arc<Self>, store: Arc<dyn Store>, clock: Clock) -> (Server, Client) {
         let options =
             Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
-        let clock = Clock::starting_at(START.parse().expect("a time"));
         let server = Server::start(store, self.clone(), clock, options).await.expect("the server starts");
         let client = Client::new(server.transport(), Some(credentials()));
         (server, client)

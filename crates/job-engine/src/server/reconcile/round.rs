@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use slipstream_cimi::job::is_job_id;
 use slipstream_coordination::queue::EntryName;
 
 use super::listing::{Listing, walk};
-use super::{LeftAlone, NAMES_TOLD, ReconcileError, Told};
+use super::{LeftAlone, ReconcileError, Told, is_written_within};
 use crate::nodes;
 use crate::server::entries::EntriesError;
-use crate::server::job_document::{priority_of, state_of, time_of};
+use crate::server::job_document::{priority_of, state_of};
 use crate::server::store::Unfinished;
 use crate::server::{Shared, jobs};
 
@@ -62,7 +62,6 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     // before the entries: what is consumed in between has neither
     let claims = shared.entries.names_in(nodes::TAKEN).await?;
     let mut listing = Listing::new(shared.entries.list().await?);
-    let before = shared.clock.now() - untouched;
     shared.jobs.settled().await;
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     shared.generation.compare(&*session, walked.highest).await?;
@@ -71,7 +70,7 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     let mut mended = Mended::default();
     let puts = missing.into_iter().map(|job| {
         let there = of_missing.remove(&job.id);
-        put_missing(shared, job, there, before)
+        put_missing(shared, job, there, untouched)
     });
     // Side by side, so that store and coordinator can do many at once.
     let mut puts = stream::iter(puts.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
@@ -146,20 +145,20 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
 }
 
 /// Gives a job its entry: the one that is there already, or a new one. That is done, and recorded, only if the job is
-/// still as the walk saw it and nobody has written to it after `before`; an entry that is not recorded then is found by
+/// still as the walk saw it and nobody has written to it for `untouched`; an entry that is not recorded then is found by
 /// the next round.
 async fn put_missing(
     shared: &Shared,
     job: Unfinished,
     there: Option<String>,
-    before: Timestamp,
+    untouched: SignedDuration,
 ) -> Result<bool, ReconcileError> {
     let Some(record) = shared.jobs.fresh(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
     if !is_as_seen {
         return Ok(false);
     }
-    if time_of(&record.document, "updated") > before {
+    if is_written_within(&record.document, untouched, shared.clock.now()) {
         // once it has been left alone for long enough
         shared.nudge.notify_one();
         return Ok(false);
@@ -183,13 +182,5 @@ impl Found {
         self.claims = without;
         self.left_alone = LeftAlone { entries: Told::of(unknown), claims: Told::of(leftovers) };
         count
-    }
-}
-
-impl Told {
-    fn of(mut names: Vec<String>) -> Self {
-        let count = names.len();
-        names.truncate(NAMES_TOLD);
-        Self { count, names }
     }
 }
