@@ -21,7 +21,7 @@ use super::peer::Origin;
 use super::store::{Record, Store, StoreError};
 use super::throttle::{Subject, Throttle};
 use super::users;
-use crate::clock;
+use crate::clock::{self, Age, CLOCKS_MAY_DIFFER};
 
 /// The administrator.
 pub const ADMINISTRATOR: &str = "super";
@@ -65,11 +65,18 @@ struct Memory {
 struct Remembered {
     caller: Caller,
     expiry: Timestamp,
-    trusted_until: Timestamp,
+    /// When the store was asked for it; none of a session that the store could not take.
+    asked: Option<Timestamp>,
     stamp: Option<String>,
 }
 
 impl Remembered {
+    /// Whether it may be believed without asking the store.
+    fn is_trusted(&self, now: Timestamp) -> bool {
+        let is_fresh = |asked| matches!(Age::of(asked, now), Age::Past(age) if age < TRUSTED);
+        lives(self.expiry, now) && self.asked.is_none_or(is_fresh)
+    }
+
     /// Whether the user still has the stamp under which the session was opened: it is replaced in the same write that
     /// changes the password, disables the user or takes its role away, so that no session outlives that.
     async fn is_good(&self, store: &dyn Store) -> Result<bool, ApiError> {
@@ -151,8 +158,7 @@ impl Sessions {
             // Somebody has to be able to look and to tidy up: such a session lives in this process alone.
             Err(StoreError::Full { path }) => {
                 tracing::warn!(session = id, path, "no space left: the session is not stored");
-                let remembered =
-                    trust(&record, &digest, now).map(|session| Remembered { trusted_until: expiry, ..session });
+                let remembered = trust(&record, &digest, now).map(|session| Remembered { asked: None, ..session });
                 self.lock().sessions.extend(remembered.map(|remembered| (digest, remembered)));
             }
             Err(error) => return Err(ApiError::store(&error)),
@@ -176,7 +182,7 @@ impl Sessions {
     async fn owner(&self, store: &dyn Store, digest: [u8; 32], now: Timestamp) -> Result<Caller, ApiError> {
         let forgotten = {
             let memory = self.lock();
-            if let Some(remembered) = memory.sessions.get(&digest).filter(|remembered| remembered.trusted_until > now) {
+            if let Some(remembered) = memory.sessions.get(&digest).filter(|remembered| remembered.is_trusted(now)) {
                 return Ok(remembered.caller.clone());
             }
             memory.forgotten
@@ -226,12 +232,15 @@ impl Sessions {
         self.passwords.hash(password).await
     }
 
-    /// Removes the documents of sessions that have expired.
+    /// Removes the documents of sessions that are over.
     pub async fn purge(&self, store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
-        self.lock().sessions.retain(|_, remembered| remembered.expiry > now);
-        let expired =
-            Filter::Compare(Attribute("expiry".to_owned()), Comparison::Less, Literal::Text(clock::print(now)));
-        store.remove_matching(dialect::SESSION.name, &expired).await
+        self.lock().sessions.retain(|_, remembered| lives(remembered.expiry, now));
+        let expiry = |comparison, than: Timestamp| {
+            Filter::Compare(Attribute("expiry".to_owned()), comparison, Literal::Text(clock::print(than)))
+        };
+        let is_unbelievable = expiry(Comparison::Greater, now + LIFETIME + CLOCKS_MAY_DIFFER);
+        let over = Filter::Any(vec![expiry(Comparison::Less, now), is_unbelievable]);
+        store.remove_matching(dialect::SESSION.name, &over).await
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
@@ -288,6 +297,16 @@ pub fn farewell_cookie(now: Timestamp) -> String {
     format!("{}=INVALID;Path=/;Max-Age=0;Expires={expires}", dialect::COOKIE_NAME)
 }
 
+/// Whether a session with this expiry is not over. One that would live for longer than sessions do was opened under a
+/// clock that was ahead, and has no end to go by: whoever has it logs in again.
+fn lives(expiry: Timestamp, now: Timestamp) -> bool {
+    match Age::of(expiry - LIFETIME, now) {
+        Age::Past(age) => age < LIFETIME,
+        Age::Ahead(_) => true,
+        Age::Unbelievable(_) => false,
+    }
+}
+
 fn session_id(digest: &[u8; 32]) -> String {
     let half: [u8; 16] = digest[..16].try_into().expect("half of 32 bytes");
     format!("{}/{}", dialect::SESSION.name, uuid::Builder::from_random_bytes(half).into_uuid())
@@ -306,13 +325,13 @@ fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remember
     let text = |attribute: &str| session.document.get(attribute).and_then(Value::as_str);
     let expiry: Timestamp = text("expiry")?.parse().ok()?;
     let same = session.ledger.get("token").and_then(Value::as_str) == Some(hex::encode(digest).as_str());
-    if !same || expiry <= now {
+    if !same || !lives(expiry, now) {
         return None;
     }
     let roles = text("roles")?.split(' ').map(str::to_owned).collect();
     let caller = Caller::User { name: text("username")?.to_owned(), roles, session: Some(session.id.clone()) };
     let stamp = session.ledger.get("stamp").and_then(Value::as_str).map(str::to_owned);
-    Some(Remembered { caller, expiry, trusted_until: expiry.min(now + TRUSTED), stamp })
+    Some(Remembered { caller, expiry, asked: Some(now), stamp })
 }
 
 /// User name and password of a login document (specification 2.1).

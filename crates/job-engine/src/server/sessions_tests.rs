@@ -117,6 +117,36 @@ async fn expired_sessions_are_purged() {
     assert_eq!(sessions.purge(&store, start + LIFETIME + SignedDuration::from_secs(1)).await.expect("answers"), 1);
 }
 
+#[tokio::test]
+async fn a_session_of_a_clock_that_was_ahead_is_over_once_the_clock_is_right() {
+    let store = store_with("secret").await;
+    let sessions = Sessions::default();
+    let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+    for (ahead, is_over) in [(-1, false), (0, false), (299, false), (301, true), (3_600, true), (315_360_000, true)] {
+        let ahead = start + SignedDuration::from_secs(ahead);
+        let login =
+            sessions.login(&store, &login_document("secret"), &HERE, ahead).await.expect("the password is right");
+        let cookie = sent_back(&login);
+        assert!(caller(&sessions, &store, &cookie, ahead).await.is_administrator());
+        assert_eq!(caller(&sessions, &store, &cookie, start).await == Caller::Anonymous, is_over, "{ahead}");
+        assert_eq!(sessions.purge(&store, start).await.expect("answers"), u64::from(is_over), "{ahead}");
+    }
+}
+
+/// What was read under the clock that was ahead is read again under the one that is right.
+#[tokio::test]
+async fn a_session_that_another_server_removed_is_not_trusted_for_longer_because_the_clock_was_set_back() {
+    let store = store_with("secret").await;
+    let sessions = Sessions::default();
+    let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+    let login = sessions.login(&store, &login_document("secret"), &HERE, start).await.expect("the password is right");
+    let cookie = sent_back(&login);
+    let ahead = start + SignedDuration::from_hours(1);
+    assert!(caller(&sessions, &store, &cookie, ahead).await.is_administrator());
+    store.remove(&login.id, 1).await.expect("the session is there");
+    assert_eq!(caller(&sessions, &store, &cookie, start).await, Caller::Anonymous);
+}
+
 async fn caller(sessions: &Sessions, store: &dyn Store, cookie: &str, now: Timestamp) -> Caller {
     sessions.caller(store, &[cookie], now).await.expect("the memory store answers")
 }
