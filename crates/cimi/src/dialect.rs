@@ -27,6 +27,8 @@ pub const ACTIONS: &str = "actions";
 pub const REPORTS_PLACE: &str = "job/reports";
 /// Member of the entry point of a server that takes lists of jobs to add (extension).
 pub const BULK_ADD: &str = "bulkAdd";
+/// Member of the entry point of a server that tells which store it has: `{"id": …}` (extension).
+pub const STORE: &str = "store";
 /// Most items of such a list.
 pub const MOST_ITEMS: usize = 1_000;
 

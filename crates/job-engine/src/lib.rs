@@ -12,6 +12,7 @@ pub mod engine;
 pub mod executor;
 mod files;
 pub mod nodes;
+pub mod owner;
 pub mod pauses;
 pub mod registry;
 pub mod server;

@@ -14,6 +14,8 @@ pub const ELECTION: &str = "/election";
 pub const OWN: &str = "/slipstream";
 /// Holds the generation (decision 3) as decimal text.
 pub const GENERATION: &str = "/slipstream/generation";
+/// Holds the identity of the store whose queue this is, as text.
+pub const STORE: &str = "/slipstream/store";
 /// Election of the reconciler.
 pub const RECONCILER: &str = "/slipstream/reconciler";
 /// What the reconciler leaves alone, for people: an ephemeral node for the time of the session in which it leads.

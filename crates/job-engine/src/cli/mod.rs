@@ -1,6 +1,7 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
 pub mod account;
+mod adopt;
 pub mod connection;
 mod distributors;
 mod executors;

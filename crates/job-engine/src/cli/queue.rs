@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::adopt::{self, AdoptArguments};
 use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
@@ -33,6 +34,8 @@ pub struct QueueArguments {
 enum QueueCommand {
     /// Queue every job that is not final and has no entry
     Restore(RestoreArguments),
+    /// Give a folder of ZooKeeper to another store
+    Adopt(Box<AdoptArguments>),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +66,7 @@ pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
     match arguments.command {
         None => show(arguments.show).await,
         Some(QueueCommand::Restore(arguments)) => restore(arguments).await,
+        Some(QueueCommand::Adopt(arguments)) => adopt::run(*arguments).await,
     }
 }
 

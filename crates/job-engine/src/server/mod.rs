@@ -41,6 +41,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
+use crate::owner;
 use crate::stop::Stop;
 use entries::Entries;
 use generation::Generation;
@@ -74,11 +75,16 @@ pub enum StartError {
     /// The generation could not be read or raised.
     #[error("cannot raise the generation")]
     Generation(#[source] StoreError),
+    /// The identity of the store could not be read.
+    #[error("cannot read the identity of the store")]
+    Identity(#[source] StoreError),
 }
 
 /// What all requests share.
 pub struct Shared {
     store: Arc<dyn Store>,
+    /// The identity of the store, if it has one: that of a server whose coordinator is elsewhere has.
+    identity: Option<String>,
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
     entries: Arc<Entries>,
@@ -111,6 +117,7 @@ impl Shared {
         Self {
             jobs: WriteBehind::new(store.clone(), nudge.clone()),
             store,
+            identity: None,
             entries,
             sessions: Sessions::default(),
             clock,
@@ -147,7 +154,9 @@ impl Server {
         sessions::ensure_administrator(&*store, options.password, clock.now()).await?;
         let generation = Generation::begin(store.clone(), options.coordinator_forgets).await;
         let generation = generation.map_err(StartError::Generation)?;
+        let identity = owner::known_identity(&*store).await.map_err(StartError::Identity)?;
         let shared = Shared::new(store, coordinator, clock, generation, options.max_attempts).await;
+        let shared = Shared { identity, ..shared };
         // so that executors of this process find it at once; what fails here is done in the background
         if let Ok(session) = shared.entries.session().await
             && let Err(error) = shared.generation.agree(&*session).await

@@ -26,7 +26,7 @@ const ENTRY_POINT_MEMBERS: [&str; 3] = ["name", "description", "properties"];
 /// Presents the entry point: what there is, and where.
 pub async fn entry_point(shared: &Shared, caller: &Caller, headers: &HeaderMap) -> Result<Answer, ApiError> {
     let stored = stored_entry_point(shared).await?;
-    Ok(Answer::ok(presented_entry_point(&stored, caller, headers)))
+    Ok(Answer::ok(presented_entry_point(shared, &stored, caller, headers)))
 }
 
 /// Merges what the administrator sent into the entry point.
@@ -47,7 +47,7 @@ pub async fn edit_entry_point(
     document.extend(changes);
     document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
     shared.store.replace(stored.clone()).await.map_err(|error| ApiError::store(&error))?;
-    Ok(Answer::ok(presented_entry_point(&stored, caller, headers)))
+    Ok(Answer::ok(presented_entry_point(shared, &stored, caller, headers)))
 }
 
 /// The entry point is stored when it is first asked for, so that `created` stays what it was.
@@ -74,7 +74,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
     }
 }
 
-fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) -> Document {
+fn presented_entry_point(shared: &Shared, stored: &Record, caller: &Caller, headers: &HeaderMap) -> Document {
     let mut document = Document::clone(&stored.document);
     document.insert("baseURI".to_owned(), json!(base_uri(headers)));
     for kind in [JOB, SESSION, SESSION_TEMPLATE, USER] {
@@ -83,6 +83,10 @@ fn presented_entry_point(stored: &Record, caller: &Caller, headers: &HeaderMap) 
     // whoever knows nothing of lists sends single requests
     document.insert(dialect::REPORTS.to_owned(), json!({"href": dialect::REPORTS_PLACE}));
     document.insert(dialect::BULK_ADD.to_owned(), json!({"href": JOB.name}));
+    // whoever takes entries out of a queue finds out whether they are this server's
+    if let Some(identity) = &shared.identity {
+        document.insert(dialect::STORE.to_owned(), json!({"id": identity}));
+    }
     if caller.is_administrator() {
         document.insert("operations".to_owned(), json!([{"rel": "edit", "href": ENTRY_POINT}]));
     }

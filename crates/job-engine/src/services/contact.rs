@@ -111,6 +111,7 @@ impl<C: Coordinator> Coordinator for WatchedCoordinator<C> {
             }
             Err(Error::Unreachable { reason, .. }) => self.contact.out_of_reach(reason),
             Err(Error::Unusable { reason, .. }) => self.contact.refused(reason),
+            Err(error @ Error::Refused { .. }) => self.contact.refused(&with_causes(error)),
             Err(error) => self.contact.out_of_reach(&with_causes(error)),
         }
         connected

@@ -16,12 +16,17 @@ use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
 use crate::nodes;
+use crate::owner::{Own, Whose};
 use crate::pauses::Pauses;
 use crate::stop::Stop;
 use crate::telemetry::say;
 
 /// Longest wait for an answer of the server.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait, at the beginning of each session, for what the server tells of its store.
+const WHOSE_LIMIT: Duration = Duration::from_secs(5);
+
+const OTHER_LOGIN: &str = "ZooKeeper keeps its nodes for another login: check --zk-user";
 
 /// Where a server is, and who asks it.
 #[derive(Clone, Debug)]
@@ -47,11 +52,15 @@ impl Peers {
     /// Checks what they are called by, and connects to nothing yet.
     pub fn new(account: Account, zookeeper: Settings) -> anyhow::Result<Self> {
         let hosts = zookeeper.hosts.clone();
-        let coordinator = coordinator(zookeeper)?;
+        let ensemble = ensemble(zookeeper)?;
         let Account { endpoint, credentials, is_insecure } = account;
         let user = credentials.username.clone();
-        let inner = HttpTransport::new(&endpoint, is_insecure, TIME_LIMIT)
-            .context("there can be no such server: check --ss-url")?;
+        let transport = |limit| {
+            HttpTransport::new(&endpoint, is_insecure, limit).context("there can be no such server: check --ss-url")
+        };
+        let inner = transport(TIME_LIMIT)?;
+        let whose = Whose::told_by(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
+        let coordinator = coordinator(ensemble, &hosts, whose);
         let contact = Contact::with(format!("the server at {endpoint}"));
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
         Ok(Self { coordinator, client, hosts, endpoint, user })
@@ -60,14 +69,18 @@ impl Peers {
     /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
     /// not if somebody asks to stop before.
     pub async fn answer(&self, stop: &Stop) -> anyhow::Result<bool> {
-        let both = async { tokio::try_join!(first_contact(&*self.coordinator), self.first_login()) };
+        let both = async {
+            tokio::try_join!(first_contact(&*self.coordinator), self.first_login())?;
+            // now the server has told whose queue it should be
+            first_contact(&*self.coordinator).await
+        };
         tokio::select! {
             biased;
             () = stop.asked() => {
                 say("stopped");
                 Ok(false)
             }
-            answered = both => answered.map(|((), ())| true),
+            answered = both => answered.map(|()| true),
         }
     }
 
@@ -115,11 +128,15 @@ impl Peers {
     }
 }
 
-/// An ensemble that is told about in the log when it comes or goes.
-pub(super) fn coordinator(settings: Settings) -> anyhow::Result<Arc<dyn Coordinator>> {
-    let contact = Contact::with(format!("ZooKeeper at {}", settings.hosts));
-    let inner = ZooKeeper::new(settings).context("there can be no such ZooKeeper")?;
-    Ok(Arc::new(WatchedCoordinator { inner, contact }))
+/// An ensemble that is not asked anything yet.
+pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
+    ZooKeeper::new(settings).context("there can be no such ZooKeeper")
+}
+
+/// The ensemble as what works with the own store's queue only, and as what is told about in the log when it comes or goes.
+pub(super) fn coordinator(ensemble: ZooKeeper, hosts: &str, whose: Whose) -> Arc<dyn Coordinator> {
+    let contact = Contact::with(format!("ZooKeeper at {hosts}"));
+    Arc::new(WatchedCoordinator { inner: Own::new(ensemble, hosts.to_owned(), whose), contact })
 }
 
 /// Waits until the coordinator answers, or says that it will not before somebody mends something.
@@ -132,12 +149,11 @@ pub(super) async fn first_contact(coordinator: &dyn Coordinator) -> anyhow::Resu
                 let read = session.data(nodes::GENERATION).await;
                 session.close().await;
                 return match read {
-                    Err(error) if error.is(Cause::NotAllowed) => {
-                        Err(error).context("ZooKeeper keeps its nodes for another login: check --zk-user")
-                    }
+                    Err(error) if error.is(Cause::NotAllowed) => Err(error).context(OTHER_LOGIN),
                     _ => Ok(()),
                 };
             }
+            Err(error) if error.is(Cause::NotAllowed) => return Err(error).context(OTHER_LOGIN),
             Err(error @ Error::Unusable { .. }) => return Err(error.into()),
             Err(_) => sleep(pauses.take()).await,
         }

@@ -3,22 +3,24 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
-use slipstream_coordination::Coordinator;
 use slipstream_coordination::zookeeper::Settings;
+use slipstream_coordination::{Coordinator, ZooKeeper};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::peers::{coordinator, first_contact};
+use super::peers::{coordinator, ensemble, first_contact};
 use crate::clock::Clock;
 use crate::engine::EngineError;
 use crate::engine::premises::{Folder, Premises};
+use crate::owner::{Whose, identity_of};
 use crate::server::listen::LAST_REQUESTS;
 use crate::server::sessions::ADMINISTRATOR;
-use crate::server::{self, Server};
+use crate::server::{self, Server, StartError};
 use crate::stop::Stop;
 use crate::telemetry::{say, say_stopping};
 use crate::up::{notes, start_error, told_place};
@@ -44,18 +46,13 @@ pub struct Options {
 /// Serves until `stop`, whether or not `ZooKeeper` can be reached. If that will have nothing to do with this server when
 /// it is first asked, as trying again cannot mend, that ends the server.
 pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<()> {
-    let coordinator = coordinator(options.zookeeper.clone())?;
+    let ensemble = ensemble(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
     let folder = Folder::open(Some(folder)).map_err(with_advice)?;
     let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(with_advice)?;
-    let server_options = server::Options {
-        password: premises.password().secret().clone(),
-        max_attempts: options.max_attempts,
-        coordinator_forgets: false,
-    };
-    let started = Server::start(premises.store().clone(), coordinator.clone(), clock, server_options).await;
-    let announced = started.map_err(EngineError::from).and_then(|server| Ok((server, premises.announce()?)));
-    let (server, endpoint) = match announced {
+    let started = start(&premises, ensemble, &options, clock).await;
+    let announced = started.and_then(|(server, coordinator)| Ok((server, coordinator, premises.announce()?)));
+    let (server, coordinator, endpoint) = match announced {
         Ok(announced) => announced,
         Err(error) => {
             premises.close().await?;
@@ -74,6 +71,25 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     worked.and(closed)?;
     say("stopped");
     Ok(())
+}
+
+/// The server, and its coordinator: the queue of its own store in the ensemble.
+async fn start(
+    premises: &Premises,
+    ensemble: ZooKeeper,
+    options: &Options,
+    clock: Clock,
+) -> Result<(Server, Arc<dyn Coordinator>), EngineError> {
+    let store = premises.store();
+    let identity = identity_of(&**store).await.map_err(StartError::Identity)?;
+    let coordinator = coordinator(ensemble, &options.zookeeper.hosts, Whose::Server(identity));
+    let server_options = server::Options {
+        password: premises.password().secret().clone(),
+        max_attempts: options.max_attempts,
+        coordinator_forgets: false,
+    };
+    let server = Server::start(store.clone(), coordinator.clone(), clock, server_options).await?;
+    Ok((server, coordinator))
 }
 
 /// Greets, and waits for the stop, which it asks for itself if `ZooKeeper` will have nothing to do with this server.

@@ -54,9 +54,19 @@ async fn jobs_of_a_clock_that_was_an_hour_ahead_are_queued_after_a_wipe() {
 /// somebody has just written.
 #[tokio::test(start_paused = true)]
 async fn only_a_time_before_now_leaves_a_job_alone() {
-    for (seconds, put) in
-        [(-3600, 1), (-10, 1), (-9, 0), (-1, 0), (0, 0), (1, 1), (60, 1), (299, 1), (301, 1), (3600, 1), (315_360_000, 1)]
-    {
+    for (seconds, put) in [
+        (-3600, 1),
+        (-10, 1),
+        (-9, 0),
+        (-1, 0),
+        (0, 0),
+        (1, 1),
+        (60, 1),
+        (299, 1),
+        (301, 1),
+        (3600, 1),
+        (315_360_000, 1),
+    ] {
         let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
         stored(&store, "job/0a", seconds).await;
         let (server, _client) = site.server(store).await;

@@ -28,13 +28,13 @@ async fn ended(command: Command) -> Service {
 }
 
 /// What such a command says, and that is all.
-async fn refusal(command: Command) -> String {
+pub(super) async fn refusal(command: Command) -> String {
     let said = ended(command).await.said().join("\n");
     assert!(!said.contains(" WARN "), "one line is enough: {said}");
     said
 }
 
-fn beside(url: &str, hosts: &str, arguments: &[&str]) -> Command {
+pub(super) fn beside(url: &str, hosts: &str, arguments: &[&str]) -> Command {
     let mut command = program();
     command.args(arguments).args(["--ss-url", url, "--ss-user", "super", "--zk-hosts", hosts]);
     command.env("SLIPSTREAM_PASS", PASSWORD);

@@ -1,0 +1,60 @@
+//! `slipstream-job queue adopt`: gives a folder of ZooKeeper to another store than the one whose queue it is.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use slipstream_coordination::session::existing;
+use slipstream_coordination::{Coordinator, ZooKeeper};
+use uuid::Uuid;
+
+use super::example;
+use super::patience::Patience;
+use super::terminal::{self, one_line};
+use super::zookeeper::ZooKeeperArguments;
+use crate::{nodes, owner};
+
+/// To which store, and where.
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "For a store that was made anew and is to have the folder of one that is gone for good. Entries of jobs that\n\
+     the new store does not know are dropped by executors. A store that was copied or restored needs this not:\n\
+     it has its identity from the one before.",
+    "slipstream-job queue adopt 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --zk-hosts zk1,zk2,zk3"
+))]
+pub struct AdoptArguments {
+    /// Identity of the store, as its server says it when it is refused
+    #[arg(value_name = "STORE")]
+    store: Uuid,
+    /// Do it; without this it is only said what would be done
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    zookeeper: ZooKeeperArguments,
+}
+
+/// Makes the folder carry this store's identity. Servers and executors of the store before stop working with it.
+pub async fn run(arguments: AdoptArguments) -> anyhow::Result<()> {
+    let settings = arguments.zookeeper.settings()?;
+    let (hosts, store) = (settings.hosts.clone(), arguments.store.to_string());
+    let zookeeper = ZooKeeper::new(settings).context("there can be no such ZooKeeper")?;
+    let session = Patience::spinner("asking ZooKeeper").during(zookeeper.connect()).await?;
+    let before = owner::carried(&*session).await?;
+    let was = before.as_deref().map_or_else(|| "of no store".to_owned(), |before| format!("of the store {before}"));
+    if before.as_deref() == Some(&*store) {
+        session.close().await;
+        return terminal::print(&format!("the folder at {} is the queue of this store already", one_line(&hosts)));
+    }
+    let entries = existing(session.children(nodes::ENTRIES).await)?.unwrap_or_default().len();
+    if !arguments.yes {
+        session.close().await;
+        bail!(
+            "nothing is changed yet: the folder at {hosts} is the queue {was}, with {entries} entries; its servers and \
+             executors would stop working with it. Add --yes to give it to the store {store}"
+        );
+    }
+    owner::adopt(&*session, &store).await.context("cannot change whose queue it is")?;
+    session.close().await;
+    terminal::print(&format!(
+        "the folder at {} was the queue {was}, and is that of the store {store} now: start its server",
+        one_line(&hosts)
+    ))
+}
