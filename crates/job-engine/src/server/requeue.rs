@@ -9,7 +9,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use slipstream_cimi::Document;
-use slipstream_coordination::Error;
 
 use super::access::Caller;
 use super::entries::EntriesError;
@@ -186,7 +185,7 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
     for (record, answer) in records.into_iter().zip(shared.entries.put_all(puts).await) {
         match answer {
             Ok(entry) => put.push((record, entry)),
-            Err(error @ EntriesError::Coordination(Error::Refused { .. })) => {
+            Err(error @ EntriesError::Refused { .. }) => {
                 tally.refused((*record.id).to_owned(), &error);
             }
             Err(error) => return Err(ApiError::unavailable(&error)),
