@@ -1,4 +1,4 @@
-//! `slipstream-job queue adopt`: gives a folder of ZooKeeper to another store than the one whose queue it is.
+//! `slipstream-job queue adopt`: gives a folder of `ZooKeeper` to another store than the one whose queue it is.
 
 use anyhow::{Context, bail};
 use clap::Args;

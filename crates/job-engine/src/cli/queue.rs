@@ -34,7 +34,7 @@ pub struct QueueArguments {
 enum QueueCommand {
     /// Queue every job that is not final and has no entry
     Restore(RestoreArguments),
-    /// Give a folder of ZooKeeper to another store
+    #[command(about = "Give a folder of ZooKeeper to another store")]
     Adopt(Box<AdoptArguments>),
 }
 
