@@ -103,13 +103,13 @@ async fn a_clock_that_is_set_back_makes_a_second_entry_that_nobody_runs() {
     let recorded = job["properties"]["zookeeper-path"].as_str().expect("one of them is recorded").to_owned();
     let names = site.names(nodes::ENTRIES).await;
     let other = names.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).find(|path| *path != recorded);
-    let begin = async |zxid: i64, entry: String| {
+    let started = async |zxid: i64, entry: String| {
         let (job, lease) = (id.clone(), Lease { generation: 1, zxid });
         let attempt = AttemptIdentity { job, lease, entry, executor: "Kenny".to_owned() };
         let running = document(json!({"state": "RUNNING"}));
         let answer = client.for_attempt(Arc::new(attempt)).edit(&id, &running, &[]).await;
         answer.err().and_then(|error| error.refusal()?.code)
     };
-    assert_eq!(begin(100, other.expect("a second one")).await, Some(Code::Superseded));
-    assert_eq!(begin(101, recorded).await, None);
+    assert_eq!(started(100, other.expect("a second one")).await, Some(Code::Superseded));
+    assert_eq!(started(101, recorded).await, None);
 }

@@ -1,4 +1,4 @@
-//! Whose folder of ZooKeeper it is: two stores in one would take each other's entries for those of jobs that are gone.
+//! Whose folder of `ZooKeeper` it is: two stores in one would take each other's entries for those of jobs that are gone.
 
 use std::process::Command;
 
