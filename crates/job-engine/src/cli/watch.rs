@@ -187,6 +187,13 @@ impl Changes {
         Self { is_json, seen: HashMap::new() }
     }
 
+    /// The attributes that are told of a job; all of them if it is empty.
+    #[must_use]
+    pub fn shown(&self) -> Vec<String> {
+        let told: &[&str] = if self.is_json { &[] } else { &TOLD };
+        told.iter().copied().map(str::to_owned).collect()
+    }
+
     /// Answers whether anybody still reads it.
     pub fn tell<'job>(&mut self, jobs: impl IntoIterator<Item = &'job Document>) -> anyhow::Result<bool> {
         let mut seen = HashMap::new();
@@ -203,6 +210,9 @@ impl Changes {
         Ok(is_read)
     }
 }
+
+/// What a line tells of a job.
+const TOLD: [&str; 5] = ["id", "state", "progress", "action", "statusMessage"];
 
 /// `job/0a RUNNING 40% dummy_test_action: slept 4 of 10 seconds`
 fn line(job: &Document) -> String {

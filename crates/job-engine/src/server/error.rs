@@ -9,6 +9,9 @@ use slipstream_cimi::{Code, Refusal};
 use super::entries::EntriesError;
 use super::store::StoreError;
 
+/// Seconds after which whoever found too many others at work may try again.
+const BUSY: u64 = 5;
+
 /// A refusal for the caller and, where it helps the operator, a second message for the log. The two are joined by
 /// the request id. Wording and statuses are those of specification 0.3.
 #[derive(Debug)]
@@ -136,7 +139,15 @@ impl ApiError {
     /// Somebody else's searches are before this one, and for too long.
     #[must_use]
     pub fn too_many_searches() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once, try again", None)
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many searches at once, try again", None);
+        Self { retry_after: Some(BUSY), ..error }
+    }
+
+    /// The answers under way have all the memory that there is for them, or for those of this user.
+    #[must_use]
+    pub fn too_many_answers() -> Self {
+        let message = "too many large answers at once, read those that are under way and try again";
+        Self { retry_after: Some(BUSY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, None) }
     }
 
     /// The coordinator is needed for this answer and cannot be asked now, so that the same request may succeed later; or

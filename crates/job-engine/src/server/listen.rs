@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use http::header;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use super::connection::Watched;
 use super::peer::Peer;
 use crate::stop::Stop;
 
@@ -26,8 +29,9 @@ const KEPT_FOR_THIS_MACHINE: usize = 32;
 const MOST_WAITING: usize = 128;
 /// Longest wait for a place.
 const PLACE_TIME: Duration = Duration::from_secs(30);
-/// Longest wait for the head of a request, the first or the next one of a connection.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long a connection may be idle between an answer and the end of the next request's head. Clearly longer than a
+/// client keeps it for its next request: of two that give it up at the same time one has sent a request in vain.
+const IDLE_TIME: Duration = Duration::from_secs(75);
 /// Most bytes of a request's head.
 const HEAD_SIZE: usize = 64 * 1024;
 /// Pause after a connection could not be accepted: most likely this process has too many files open.
@@ -54,10 +58,18 @@ async fn serve_in(places: Places, listener: TcpListener, router: Router, proxies
             continue;
         };
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_SIZE);
+        // the end of input after a whole request is no reason to drop its answer; whoever is gone is noticed by writing
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME).max_buf_size(HEAD_SIZE).half_close(true);
+        let (stream, progress) = Watched::new(stream);
+        let answered = progress.clone();
         let router = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+            progress.begin();
             request.extensions_mut().insert(peer);
             request
+        });
+        let router = router.map_response(move |response: Response| {
+            answered.end(response.headers().contains_key(header::CONNECTION));
+            response
         });
         let service = TowerToHyperService::new(router);
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod bulk_add;
+mod connection;
 pub mod entries;
 pub mod error;
 pub mod generation;
@@ -14,6 +15,7 @@ pub mod jobs;
 pub mod ledger;
 pub(crate) mod listen;
 pub mod overview;
+pub mod pages;
 mod passwords;
 pub mod peer;
 pub mod reconcile;
@@ -24,6 +26,7 @@ pub mod routes;
 pub mod schema;
 pub mod search;
 pub mod sessions;
+pub mod shares;
 pub mod store;
 mod throttle;
 pub mod transport;
@@ -47,6 +50,7 @@ use entries::Entries;
 use generation::Generation;
 use reconcile::Found;
 use sessions::{PasswordError, Sessions};
+use shares::Shares;
 use store::write_behind::WriteBehind;
 use store::{Store, StoreError};
 
@@ -101,6 +105,8 @@ pub struct Shared {
     found: Mutex<Found>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
     others_search: Semaphore,
+    /// Memory for answers.
+    shares: Shares,
 }
 
 impl Shared {
@@ -128,6 +134,7 @@ impl Shared {
             mending: tokio::sync::Mutex::default(),
             found: Mutex::default(),
             others_search: Semaphore::new(1),
+            shares: Shares::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::job_document;
 use super::routes::Answer;
 use super::search::{Found, search};
 use super::store::{self, Record, StoreError};
-use super::{Shared, schema};
+use super::{Shared, pages, schema};
 use crate::clock;
 
 /// Id of the entry point.
@@ -107,29 +107,31 @@ fn base_uri(headers: &HeaderMap) -> String {
 /// Searches jobs and presents the collection.
 pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
     caller.require_user()?;
-    let found = search(shared, JOB, caller.searches_as(), parameters).await?;
-    let present = |record: Record| {
+    let found = search(shared, JOB, caller, parameters).await?;
+    let (caller, select) = (caller.clone(), parameters.select.clone());
+    let may_add = caller.is_administrator();
+    let present = move |record: Record| {
         let entry = record.entry().map(str::to_owned);
         let document = Arc::unwrap_or_clone(record.document);
-        presented_job(caller, job_document::shown(document, entry.as_deref()), &parameters.select)
+        presented_job(&caller, job_document::shown(document, entry.as_deref()), &select)
     };
-    Ok(presented_search(JOB, found, parameters, caller.is_administrator(), present))
+    Ok(presented_search(shared, JOB, found, parameters, may_add, present))
 }
 
 /// What a search found as its answer.
 #[must_use]
 pub fn presented_search(
+    shared: &Shared,
     kind: Kind,
-    found: Found,
+    mut found: Found,
     parameters: &Parameters,
     may_add: bool,
-    present: impl Fn(Record) -> Document,
+    present: impl Fn(Record) -> Document + Send + 'static,
 ) -> Answer {
-    let documents = found.records.into_iter().map(|record| Value::Object(present(record))).collect();
-    let mut collection = collection(kind, found.count, documents, may_add);
-    add_aggregations(&mut collection, &parameters.aggregations, found.aggregations);
-    collection.extend(found.next.map(|next| ("next".to_owned(), next.into())));
-    Answer::ok(collection)
+    let head = collection_head(kind, found.count, may_add);
+    let mut tail = Document::new();
+    add_aggregations(&mut tail, &parameters.aggregations, std::mem::take(&mut found.aggregations));
+    Answer::page(pages::body(shared.store.clone(), kind, (&head, tail), found, present))
 }
 
 /// Answers the aggregations about a collection that is shown whole.
@@ -241,6 +243,13 @@ fn internal_template() -> Document {
 
 /// Documents of one kind, as the answer to a search (specification 4.2).
 fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> Document {
+    let mut collection = collection_head(kind, count, may_add);
+    collection.insert(kind.plural.to_owned(), Value::Array(documents));
+    collection
+}
+
+/// The members before the list of documents.
+fn collection_head(kind: Kind, count: u64, may_add: bool) -> Document {
     let mut collection = object(json!({
         "count": count, "acl": access::default_acl(),
         "resourceURI": format!("{}Collection", kind.resource_uri), "id": kind.name,
@@ -248,7 +257,6 @@ fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> D
     if may_add {
         collection.insert("operations".to_owned(), json!([{"rel": "add", "href": kind.name}]));
     }
-    collection.insert(kind.plural.to_owned(), Value::Array(documents));
     collection
 }
 

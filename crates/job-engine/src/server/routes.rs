@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use hyper::body::Body as _;
 use serde_json::Value;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::filter::MAXIMUM_LENGTH;
@@ -21,6 +22,7 @@ use super::access::Caller;
 use super::error::{ApiError, chain};
 use super::jobs::{self, EditRequest};
 use super::overview::Overview;
+use super::pages::Held;
 use super::peer::Origin;
 use super::resources;
 use super::{Shared, bulk_add, reports, requeue, sessions, users};
@@ -32,6 +34,8 @@ pub const BODY_LIMIT: usize = 1024 * 1024;
 const FORM_LIMIT: usize = 3 * MAXIMUM_LENGTH + BODY_LIMIT;
 /// Longest request body in bytes of somebody who is not logged in: a login is small.
 const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
+/// Longest answer in bytes that is not counted: more of them than there are connections there never are.
+const SMALL: usize = 64 * 1024;
 /// Longest wait for a request body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Where a list of jobs may be sent, and nowhere else.
@@ -55,6 +59,8 @@ pub struct Answer {
     body: Document,
     /// In place of `body`, already as text.
     text: Option<Vec<u8>>,
+    /// In place of `body`, as it is sent.
+    page: Option<Body>,
     location: Option<String>,
     cookie: Option<String>,
 }
@@ -63,11 +69,17 @@ impl Answer {
     /// 200 with a document.
     #[must_use]
     pub fn ok(body: Document) -> Self {
-        Self { status: StatusCode::OK, body, text: None, location: None, cookie: None }
+        Self { status: StatusCode::OK, body, text: None, page: None, location: None, cookie: None }
     }
 
     fn text(text: Vec<u8>) -> Self {
         Self { text: Some(text), ..Self::ok(Document::new()) }
+    }
+
+    /// 200 with a page, which has its memory already.
+    #[must_use]
+    pub fn page(body: Body) -> Self {
+        Self { page: Some(body), ..Self::ok(Document::new()) }
     }
 
     fn created(id: &str) -> Self {
@@ -100,11 +112,12 @@ async fn handle(Extracted(shared): Extracted<Arc<Shared>>, request: axum::extrac
     let id = request_id.clone();
     let work = tokio::spawn(async move {
         let call = Call::receive(&shared, request, id).await?;
-        call.answer(&shared).await
+        let (caller, method) = (call.caller.clone(), call.method.clone());
+        into_response(&shared, call.answer(&shared).await?, &caller, &method)
     });
     let answer = work.await.unwrap_or_else(|panic| Err(Refused::Error(ApiError::unexpected(&panic))));
     let mut response = match answer {
-        Ok(answer) => into_response(answer),
+        Ok(response) => response,
         Err(Refused::MalformedJson) => malformed_json(),
         Err(Refused::Error(error)) => refused(error, &description, &request_id),
     };
@@ -128,11 +141,15 @@ impl From<ApiError> for Refused {
 }
 
 fn json_response(status: StatusCode, body: &Document) -> Response {
-    text_response(status, json_type(status, body), serde_json::to_vec(body).expect("a document has texts as keys"))
+    body_response(status, json_type(status, body), Body::from(text_of(body)))
 }
 
-fn text_response(status: StatusCode, content_type: &'static str, text: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(text));
+fn text_of(body: &Document) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a document has texts as keys")
+}
+
+fn body_response(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -145,17 +162,27 @@ fn json_type(status: StatusCode, body: &Document) -> &'static str {
     if names_it { "application/json; charset=utf-8" } else { JSON }
 }
 
-fn into_response(answer: Answer) -> Response {
-    let mut response = match answer.text {
-        Some(text) => text_response(answer.status, JSON, text),
-        None => json_response(answer.status, &answer.body),
+/// A large answer has its share of the memory for answers. Where there is none left, whatever changed nothing may as well
+/// be asked again.
+fn into_response(shared: &Shared, answer: Answer, caller: &Caller, method: &Method) -> Result<Response, Refused> {
+    let mut response = if let Some(page) = answer.page {
+        body_response(answer.status, JSON, page)
+    } else {
+        let text = answer.text.unwrap_or_else(|| text_of(&answer.body));
+        let share = if text.len() > SMALL { shared.shares.try_take(caller, text.len()) } else { None };
+        let body = match share {
+            Some(share) => Body::from(Held::bytes(text, Arc::new(share))),
+            None if text.len() > SMALL && method.is_safe() => return Err(ApiError::too_many_answers().into()),
+            None => Body::from(text),
+        };
+        body_response(answer.status, json_type(answer.status, &answer.body), body)
     };
     for (name, value) in [(header::LOCATION, answer.location), (header::SET_COOKIE, answer.cookie)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
             response.headers_mut().insert(name, value);
         }
     }
-    response
+    Ok(response)
 }
 
 fn refused(error: ApiError, request: &str, request_id: &str) -> Response {
@@ -165,6 +192,10 @@ fn refused(error: ApiError, request: &str, request_id: &str) -> Response {
         Ok(Value::Object(body)) => json_response(status, &body),
         _ => unreachable!("a refusal is an object"),
     };
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        // the rest of its body is not read
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -292,7 +323,7 @@ impl Call {
         let mut answer = match kind {
             JOB => return Ok(resources::search_jobs(shared, &self.caller, &parameters).await?),
             SESSION => resources::search_sessions(shared, &self.caller).await?,
-            USER => return Ok(users::search(shared, &parameters).await?),
+            USER => return Ok(users::search(shared, &self.caller, &parameters).await?),
             _ => resources::search_templates(),
         };
         resources::aggregate(kind, &mut answer.body, &parameters.aggregations)?;
@@ -410,6 +441,10 @@ impl Call {
 }
 
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    // found out before anything is read, so that a client that asks first is told not to send it
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ApiError::too_large(limit));
+    }
     let read = axum::body::to_bytes(body, limit);
     match tokio::time::timeout(BODY_TIME, read).await {
         Ok(Ok(bytes)) => Ok(bytes),

@@ -9,35 +9,44 @@ use slipstream_cimi::query::{Parameters, window};
 use tokio::sync::SemaphorePermit;
 
 use super::Shared;
-use super::access::Principal;
+use super::access::Caller;
 use super::error::ApiError;
+use super::shares::Share;
 use super::store::{Page, Query, Record};
 
 /// Longest wait for a turn, after which the caller is told to come back.
 const TURN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Stored bytes of a page that are read at once, and what one search may take of the memory for answers meanwhile:
+/// documents take several times as much as their text.
+const AT_ONCE: u64 = 1024 * 1024;
+const MEMORY: usize = 4 * 1024 * 1024;
 
 /// What a search found.
 #[derive(Debug)]
 pub struct Found {
     /// How many match, on whatever page.
     pub count: u64,
-    /// The page that was asked for.
+    /// The page that was asked for, or its beginning.
     pub records: Vec<Record>,
+    /// Ids of the page's other documents.
+    pub rest: Vec<String>,
+    /// What they were found by.
+    pub query: Query,
     /// The answers to the aggregations about all matches, in their order.
     pub aggregations: Vec<Value>,
-    /// What to go on after, if more documents follow in order of id: the id of the last one shown.
-    pub next: Option<String>,
+    /// Whether more documents follow.
+    pub more: bool,
+    /// Memory for the answer.
+    pub share: Share,
 }
 
-/// Searches the documents of a kind that one of `visible_to` may view; all without them. A document that is there all
-/// the while is on exactly one of the pages that follow each other by `next`, whatever is added or deleted meanwhile.
-pub async fn search(
-    shared: &Shared,
-    kind: Kind,
-    visible_to: Option<Vec<Principal>>,
-    parameters: &Parameters,
-) -> Result<Found, ApiError> {
-    let query = Query { visible_to, ..query(parameters, shared.clock.now())? };
+/// Searches the documents of a kind that the caller may view. A document that is there all the while is on exactly one
+/// of the pages that follow each other by `next`, whatever is added or deleted meanwhile.
+pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &Parameters) -> Result<Found, ApiError> {
+    let query = Query { visible_to: caller.searches_as(), ..query(parameters, shared.clock.now())? };
+    // also so that nobody has many searches under way who does not wait for their answers
+    let share = shared.shares.take(caller, MEMORY).await?;
     let _turn = if query.visible_to.is_some() { Some(turn(shared).await?) } else { None };
     if kind == JOB {
         shared.jobs.settled().await;
@@ -48,16 +57,18 @@ pub async fn search(
     // a walk counts nothing, so only one document more can tell whether any follows
     let one_more = u64::from(is_walk && query.limit > 0);
     let asked = Query { limit: query.limit + one_more, ..query.clone() };
-    let Page { count, mut records } = shared.store.query(kind.name, &asked).await.map_err(store)?;
+    let Page { count, mut records, mut rest } = shared.store.query(kind.name, &asked).await.map_err(store)?;
     let count = if is_walk { shared.store.query(kind.name, &all).await.map_err(store)?.count } else { count };
-    let more = if is_walk { records.len() as u64 > query.limit } else { query.offset + (records.len() as u64) < count };
-    records.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
-    let next = records.last().filter(|_| more && query.order.is_empty()).map(|last| last.id.clone());
+    let found = records.len() as u64 + rest.len() as u64;
+    let more = if is_walk { found > query.limit } else { query.offset + found < count };
+    if found > query.limit && rest.pop().is_none() {
+        records.pop();
+    }
     let aggregations = match parameters.aggregations.as_slice() {
         [] => Vec::new(),
         asked => shared.store.aggregate(kind.name, &all, asked).await.map_err(store)?,
     };
-    Ok(Found { count, records, aggregations, next })
+    Ok(Found { count, records, rest, query, aggregations, more, share })
 }
 
 /// Waits until no other search of somebody who is no administrator is under way.
@@ -78,7 +89,15 @@ fn query(parameters: &Parameters, now: Timestamp) -> Result<Query, ApiError> {
     let (offset, limit) =
         window(parameters.first, parameters.last).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let filter = parameters.filter.clone().map(|filter| filter.resolve(now));
-    Ok(Query { filter, order: parameters.order.clone(), after, offset, limit, visible_to: None })
+    Ok(Query {
+        filter,
+        order: parameters.order.clone(),
+        after,
+        offset,
+        limit,
+        visible_to: None,
+        at_once: Some(AT_ONCE),
+    })
 }
 
 #[cfg(test)]
@@ -91,14 +110,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn searches_of_others_wait_for_each_other_within_a_limit_and_hold_up_no_administrator() {
         let shared = shared().await;
-        let jane = || Some(vec![Principal::User("jane".to_owned())]);
+        let user = |role: &str| Caller::User { name: "jane".to_owned(), roles: vec![role.to_owned()], session: None };
+        let (jane, administrator) = (user("USER"), user("ADMIN"));
         let asked = Parameters::default();
         let under_way = shared.others_search.acquire().await.expect("not closed");
-        let refused = search(&shared, JOB, jane(), &asked).await.expect_err("it is not its turn");
+        let refused = search(&shared, JOB, &jane, &asked).await.expect_err("it is not its turn");
         assert_eq!(refused.refusal.status, 503);
-        let whole = tokio::time::timeout(TURN_LIMIT / 2, search(&shared, JOB, None, &asked)).await;
+        let whole = tokio::time::timeout(TURN_LIMIT / 2, search(&shared, JOB, &administrator, &asked)).await;
         assert_eq!(whole.expect("administrators do not wait").expect("found").count, 0);
         drop(under_way);
-        assert_eq!(search(&shared, JOB, jane(), &asked).await.expect("it is its turn").count, 0);
+        assert_eq!(search(&shared, JOB, &jane, &asked).await.expect("it is its turn").count, 0);
     }
 }

@@ -13,6 +13,7 @@ use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
 use slipstream_cimi::error::Code;
 use slipstream_cimi::query::Parameters;
 
+use super::access::Caller;
 use super::error::ApiError;
 use super::resources;
 use super::routes::Answer;
@@ -108,10 +109,11 @@ pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
 }
 
 /// Searches users.
-pub async fn search(shared: &Shared, parameters: &Parameters) -> Result<Answer, ApiError> {
-    let found = search::search(shared, USER, None, parameters).await?;
-    let present = |record: Record| presented(Arc::unwrap_or_clone(record.document), &parameters.select);
-    Ok(resources::presented_search(USER, found, parameters, true, present))
+pub async fn search(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
+    let found = search::search(shared, USER, caller, parameters).await?;
+    let select = parameters.select.clone();
+    let present = move |record: Record| presented(Arc::unwrap_or_clone(record.document), &select);
+    Ok(resources::presented_search(shared, USER, found, parameters, true, present))
 }
 
 /// The id of the user of this name.

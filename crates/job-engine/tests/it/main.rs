@@ -9,6 +9,7 @@ mod clocks;
 mod commands;
 mod commands_engine;
 mod commands_watch;
+mod connections;
 mod engine;
 mod failing_store;
 mod first_start;

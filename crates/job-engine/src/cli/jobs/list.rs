@@ -7,8 +7,8 @@ use comfy_table::{ColumnConstraint, Row as TableRow};
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::query::{LARGEST_PAGE, Order, Search};
-use slipstream_cimi::{Document, State};
+use slipstream_cimi::query::{Collection, LARGEST_PAGE, Order, Search};
+use slipstream_cimi::{Client, Document, Error, State};
 
 use super::super::connection::Connection;
 use super::super::patience::Patience;
@@ -43,13 +43,14 @@ pub struct ListArguments {
 /// Lists jobs.
 pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
-    let search = Search {
+    let mut search = Search {
         filter: arguments.filter,
         order: arguments.order,
         last: i64::try_from(arguments.limit).ok(),
+        select: if arguments.json { Vec::new() } else { Row::shown() },
         ..Search::default()
     };
-    let found = Patience::spinner("looking for jobs").during(client.search(JOB.name, &search)).await?;
+    let found = Patience::spinner("looking for jobs").during(find(&client, &mut search)).await?;
     if arguments.json {
         terminal::print(&serde_json::to_string_pretty(&found.documents)?)?;
     } else {
@@ -57,6 +58,21 @@ pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
         terminal::print(&render(&rows, found.count, Screen::standard_output()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All that was asked for: a page of large documents ends before that.
+async fn find(client: &Client, search: &mut Search) -> Result<Collection, Error> {
+    let mut found = client.search(JOB.name, search).await?;
+    let wanted = found.count.min(search.last.and_then(|last| u64::try_from(last).ok()).unwrap_or(u64::MAX));
+    while (found.documents.len() as u64) < wanted {
+        search.first = i64::try_from(found.documents.len() + 1).ok();
+        let more = client.search(JOB.name, search).await?.documents;
+        if more.is_empty() {
+            break;
+        }
+        found.documents.extend(more);
+    }
+    Ok(found)
 }
 
 /// What the table shows of a job.
@@ -72,6 +88,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// The attributes that it shows: a table asks for no others, which may be long.
+    pub fn shown() -> Vec<String> {
+        let shown = ["id", "state", "progress", "created", "action", "targetResource", "statusMessage"];
+        shown.map(str::to_owned).to_vec()
+    }
+
     /// What a document says, however little.
     pub fn of(document: &Document, now: Timestamp) -> Self {
         let shown = |attribute| one_line(text(document, attribute));

@@ -76,7 +76,7 @@ async fn follow(client: &Client, view: &mut View, stop: &Stop) -> anyhow::Result
     let mut patience = Some(first);
     loop {
         let reading = async {
-            let reading = watch::in_time("PUT /api/job", Reading::read(client, view.most()));
+            let reading = watch::in_time("PUT /api/job", Reading::read(client, view.most(), view.select()));
             match &patience {
                 Some(patience) => patience.during(reading).await,
                 None => reading.await,
@@ -118,12 +118,13 @@ struct Reading {
 
 impl Reading {
     /// Each search is answered from an index, whatever number of jobs there is.
-    async fn read(client: &Client, most: usize) -> Result<Self, Error> {
+    async fn read(client: &Client, most: usize, select: Vec<String>) -> Result<Self, Error> {
         let find = async |filter: &str, attribute: &str, descending: bool| {
             let search = Search {
                 filter: Some(filter.to_owned()),
                 order: vec![Order { attribute: attribute.to_owned(), descending }],
                 last: i64::try_from(most).ok(),
+                select: select.clone(),
                 ..Search::default()
             };
             client.search(JOB.name, &search).await.map(|found| (found.count, found.documents))
@@ -163,6 +164,14 @@ impl View {
         match self {
             Self::Table(canvas) => canvas.height(),
             Self::Changes(_) => MOST,
+        }
+    }
+
+    /// What is asked of each job; everything if it is empty.
+    fn select(&self) -> Vec<String> {
+        match self {
+            Self::Table(_) => Row::shown(),
+            Self::Changes(changes) => changes.shown(),
         }
     }
 

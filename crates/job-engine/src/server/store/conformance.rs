@@ -63,6 +63,7 @@ cases!(
     equal_values_are_ordered_by_id,
     of_several_values_the_extreme_one_orders,
     pages_do_not_overlap_and_count_everything,
+    a_page_that_is_large_names_its_other_documents,
     limit_0_counts,
     a_walk_sees_each_exactly_once,
     unfinished_jobs_are_told_by_id_with_their_entries,
@@ -285,10 +286,27 @@ async fn pages_do_not_overlap_and_count_everything(store: Arc<dyn Store>) {
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 20);
 }
 
+async fn a_page_that_is_large_names_its_other_documents(store: Arc<dyn Store>) {
+    for number in 0..10 {
+        let document = json!({"text": "x".repeat(1_000), "priority": 9 - number});
+        store.insert(record(&format!("job/{number}"), &document)).await.unwrap();
+    }
+    for order in [Vec::new(), vec![order("priority", false)]] {
+        let whole = Query { order, offset: 1, limit: 7, ..Query::default() };
+        let expected = store.query("job", &whole).await.unwrap();
+        for (at_once, read) in [(1, 1), (1_100, 2), (100_000, 7)] {
+            let page = store.query("job", &Query { at_once: Some(at_once), ..whole.clone() }).await.unwrap();
+            assert_eq!((page.count, page.records.len()), (10, read), "{at_once}");
+            let named: Vec<&str> = ids(&page).into_iter().chain(page.rest.iter().map(String::as_str)).collect();
+            assert_eq!(named, ids(&expected), "{at_once}");
+        }
+    }
+}
+
 async fn limit_0_counts(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({"n": 1})), ("job/2", json!({"n": 2})), ("job/3", json!({"n": 2}))]).await;
     let query = Query { filter: Some(filter("n=2")), ..Query::default() };
-    assert_eq!(store.query("job", &query).await.unwrap(), Page { count: 2, records: Vec::new() });
+    assert_eq!(store.query("job", &query).await.unwrap(), Page { count: 2, ..Page::default() });
 }
 
 async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {

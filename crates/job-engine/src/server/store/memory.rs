@@ -7,13 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::Value;
+use slipstream_cimi::Document;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter, values_at};
 use slipstream_cimi::query::{Aggregation, Order};
 
 use super::sort::sort_key;
 use super::{Page, Query, Record, Store, StoreError, Unfinished, aggregate, is_unfinished, kind_of};
-use crate::server::access::{Principal, viewers};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
 #[derive(Debug, Default)]
@@ -64,18 +64,27 @@ impl Store for MemoryStore {
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         let records = self.records();
-        let mut found: Vec<&Record> = records.values().filter(|record| is_selected(record, kind, query)).collect();
+        let mut found: Vec<&Record> = records.values().filter(|record| query.selects(kind, record)).collect();
         found.sort_by(|left, right| compare(left, right, &query.order));
-        let page = found.iter().skip(saturating(query.offset)).take(saturating(query.limit));
-        Ok(Page {
-            count: if query.after.is_some() { 0 } else { found.len() as u64 },
-            records: page.map(|record| (*record).clone()).collect(),
-        })
+        let count = if query.after.is_some() { 0 } else { found.len() as u64 };
+        let mut page = Page { count, ..Page::default() };
+        let mut read = 0;
+        for record in found.into_iter().skip(saturating(query.offset)).take(saturating(query.limit)) {
+            if query.at_once.is_some_and(|at_once| read >= at_once) {
+                page.rest.push(record.id.clone());
+                continue;
+            }
+            if query.at_once.is_some() {
+                read += written(&record.document);
+            }
+            page.records.push(record.clone());
+        }
+        Ok(page)
     }
 
     async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
         let records = self.records();
-        let selected = records.values().filter(|record| is_selected(record, kind, query));
+        let selected = records.values().filter(|record| query.selects(kind, record));
         Ok(aggregate::over(selected.map(|record| &*record.document), asked)?)
     }
 
@@ -103,16 +112,9 @@ fn is_unfinished_job(record: &Record) -> bool {
     kind_of(&record.id) == JOB.name && matches!(*states, [Value::String(state)] if is_unfinished(state))
 }
 
-fn is_selected(record: &Record, kind: &str, query: &Query) -> bool {
-    kind_of(&record.id) == kind
-        && query.after.as_ref().is_none_or(|after| record.id > *after)
-        && query.visible_to.as_ref().is_none_or(|callers| is_visible(record, callers))
-        && query.filter.as_ref().is_none_or(|filter| filter.matches(&record.document))
-}
-
-fn is_visible(record: &Record, callers: &[Principal]) -> bool {
-    let viewers = viewers(&record.document);
-    callers.iter().any(|caller| viewers.contains(caller))
+/// Bytes of the document as it would be stored.
+fn written(document: &Document) -> u64 {
+    serde_json::to_string(document).map_or(0, |text| text.len() as u64)
 }
 
 fn compare(left: &Record, right: &Record, order: &[Order]) -> Ordering {

@@ -19,7 +19,7 @@ use slipstream_cimi::query::{Aggregation, Order};
 use slipstream_cimi::{Document, Lease, State};
 
 use self::aggregate::AggregationError;
-use super::access::Principal;
+use super::access::{Principal, viewers};
 
 /// A document with what the server keeps beside it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,8 @@ pub struct Query {
     pub offset: u64,
     /// How many at most; 0 asks for the count alone.
     pub limit: u64,
+    /// Bytes of stored documents after which a page names the others only by their ids; all are read without it.
+    pub at_once: Option<u64>,
 }
 
 /// What a search found.
@@ -67,8 +69,10 @@ pub struct Query {
 pub struct Page {
     /// Matches before `offset` and `limit`. A walk by `after` counts nothing: 0.
     pub count: u64,
-    /// The page.
+    /// The page, or its beginning: at least one document of one that is not empty.
     pub records: Vec<Record>,
+    /// Ids of the documents of the page that follow, see [`Query::at_once`].
+    pub rest: Vec<String>,
 }
 
 /// Why the store did not do it.
@@ -158,6 +162,21 @@ impl StoreError {
             Self::Aggregation(error) => Self::Aggregation(error.clone()),
             Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },
         }
+    }
+}
+
+impl Query {
+    /// Whether it finds this document of the type `kind`.
+    #[must_use]
+    pub fn selects(&self, kind: &str, record: &Record) -> bool {
+        let is_visible = |callers: &Vec<Principal>| {
+            let viewers = viewers(&record.document);
+            callers.iter().any(|caller| viewers.contains(caller))
+        };
+        kind_of(&record.id) == kind
+            && self.after.as_ref().is_none_or(|after| record.id > *after)
+            && self.visible_to.as_ref().is_none_or(is_visible)
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(&record.document))
     }
 }
 

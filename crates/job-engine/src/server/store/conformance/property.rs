@@ -217,7 +217,7 @@ fn query() -> impl Strategy<Value = Query> {
     (filter, visible_to, prop::collection::vec(order, 0..3), after, 0_u64..4, 0_u64..30).prop_map(
         |(filter, visible_to, order, after, offset, limit)| {
             let order = if after.is_some() { Vec::new() } else { order };
-            Query { filter, visible_to, order, after, offset, limit }
+            Query { filter, visible_to, order, after, offset, limit, at_once: None }
         },
     )
 }

@@ -51,9 +51,13 @@ impl Reader {
 
     /// The record of this id.
     pub fn get(&self, id: &str) -> rusqlite::Result<Option<Record>> {
+        self.read(id, |row| record(id, row))
+    }
+
+    fn read<T>(&self, id: &str, read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
         let sql = "SELECT revision, document, ledger FROM resource WHERE type = ? AND id = ?";
         let mut statement = self.connection.prepare_cached(sql)?;
-        statement.query_row([kind_of(id), id], |row| record(id, row)).optional()
+        statement.query_row([kind_of(id), id], read).optional()
     }
 
     /// A page and its count, both of one moment. The count comes first: it tells how the page is best found.
@@ -62,13 +66,25 @@ impl Reader {
             let walks = query.after.is_some();
             let count = if walks { 0 } else { self.count(translator.count(query))? };
             if query.limit == 0 || (!walks && count <= query.offset) {
-                return Ok(Page { count, records: Vec::new() });
+                return Ok(Page { count, ..Page::default() });
             }
             let few = !walks && self.are_few(translator, query, count)?;
             let select = translator.page(query, few);
             let found: Vec<String> = self.found(select, |row| row.get(0))?;
-            let record = |id: &String| self.get(id)?.ok_or(rusqlite::Error::QueryReturnedNoRows);
-            Ok(Page { count, records: found.iter().map(record).collect::<rusqlite::Result<_>>()? })
+            let mut page = Page { count, ..Page::default() };
+            let mut read = 0;
+            for id in found {
+                if query.at_once.is_some_and(|at_once| read >= at_once) {
+                    page.rest.push(id);
+                    continue;
+                }
+                let record = self.read(&id, |row| {
+                    read += row.get_ref(1)?.as_str()?.len() as u64;
+                    record(&id, row)
+                })?;
+                page.records.push(record.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
+            }
+            Ok(page)
         })
     }
 
