@@ -11,6 +11,7 @@ pub mod distributor;
 pub mod engine;
 pub mod executor;
 mod files;
+pub mod marks;
 pub mod nodes;
 pub mod owner;
 pub mod pauses;

@@ -79,6 +79,9 @@ pub struct RegisteredDistributor {
     pub schedule: String,
     /// What the leader knows; none while another one leads.
     pub term: Option<RegisteredTerm>,
+    /// What keeps it from its work, or should be looked at, in words for people: lower case, no full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What the leader of a distributor knows of its rounds.

@@ -1,18 +1,49 @@
-//! `slipstream-job distributors`: who adds jobs, and when.
+//! `slipstream-job distributors`: who adds jobs, and when; and what lets one begin anew.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::connection::Connection;
 use super::example;
+use super::patience::Patience;
 use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{Distributor, Distributors, Overview};
 
 /// What `distributors` is asked for.
 #[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job distributors"))]
+#[command(args_conflicts_with_subcommands = true, after_help = example!("slipstream-job distributors"))]
 pub struct DistributorsArguments {
+    #[command(subcommand)]
+    command: Option<DistributorsCommand>,
+    #[command(flatten)]
+    show: ShowArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum DistributorsCommand {
+    /// Let a distributor's rounds count from now on, whatever its high-water mark says
+    Reset(ResetArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "For a mark that cannot be understood, or that a clock wrote which was ahead. Rounds that were missed until now are \
+     not made up for; those that were done are not doubled.",
+    "slipstream-job distributors reset jobs_cleanup"
+))]
+struct ResetArguments {
+    /// The distributor's name
+    name: String,
+    /// Print the distributor and the time from which rounds count as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct ShowArguments {
     /// Print the distributors as a JSON array
     #[arg(long)]
     json: bool,
@@ -20,8 +51,25 @@ pub struct DistributorsArguments {
     connection: Connection,
 }
 
-/// Lists distributors.
+/// Lists distributors, or resets one.
 pub async fn run(arguments: DistributorsArguments) -> anyhow::Result<()> {
+    match arguments.command {
+        None => show(arguments.show).await,
+        Some(DistributorsCommand::Reset(arguments)) => reset(arguments).await,
+    }
+}
+
+async fn reset(arguments: ResetArguments) -> anyhow::Result<()> {
+    let id = format!("{}/{}", Overview::Distributors.name(), arguments.name);
+    let client = arguments.connection.client()?;
+    let answer = Patience::spinner("asking").during(client.operation(&id, "reset")).await?;
+    if arguments.json {
+        return terminal::print(&serde_json::to_string_pretty(&answer)?);
+    }
+    terminal::print(&format!("{}: rounds count from now on", one_line(&arguments.name)))
+}
+
+async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
     let Distributors { distributors, .. } = arguments.connection.overview(Overview::Distributors).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&distributors)?);
@@ -39,12 +87,22 @@ fn render(distributors: &[Distributor], now: Timestamp, screen: Screen) -> Strin
             one_line(&distributor.name),
             text(&distributor.schedule),
             text(&distributor.leader),
-            distributor.last.map(|last| format!("{} ago", age(last, now))).unwrap_or_default(),
-            distributor.next.map(|next| format!("in {}", age(now, next))).unwrap_or_default(),
+            distributor.last.map(|last| seen(last, now)).unwrap_or_default(),
+            distributor.next.map(|next| seen(next, now)).unwrap_or_default(),
         ]
     };
     let titles = ["DISTRIBUTOR", "SCHEDULE", "LEADER", "LAST", "NEXT"];
-    screen.listing(&titles, &[0, 1, 2], distributors.iter().map(row).collect())
+    let listing = screen.listing(&titles, &[0, 1, 2], distributors.iter().map(row).collect());
+    let problem = |distributor: &Distributor| {
+        let problem = one_line(distributor.problem.as_deref()?);
+        Some(format!("{}: {problem}", one_line(&distributor.name)))
+    };
+    std::iter::once(listing).chain(distributors.iter().filter_map(problem)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A time as seen from now, on whichever side of it.
+fn seen(time: Timestamp, now: Timestamp) -> String {
+    if time > now { format!("in {}", age(now, time)) } else { format!("{} ago", age(time, now)) }
 }
 
 #[cfg(test)]
@@ -61,6 +119,7 @@ mod tests {
             candidates: Vec::new(),
             last: times.map(|(last, _)| last.parse().unwrap()),
             next: times.map(|(_, next)| next.parse().unwrap()),
+            problem: schedule.is_none().then(|| "a node without\na session stands first".to_owned()),
         };
         let all = [
             distributor("jobs_cleanup", Some("every 24h"), Some(("2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z"))),
@@ -70,9 +129,14 @@ mod tests {
         let expected = "\
 DISTRIBUTOR   SCHEDULE   LEADER                                  LAST     NEXT
 jobs_cleanup  every 24h  a-machine-with-quite-a-long-name.exam…  12h ago  in 12h
-foreign                  a-machine-with-quite-a-long-name.exam…";
+foreign                  a-machine-with-quite-a-long-name.exam…
+
+foreign: a node without a session stands first";
         let shown = render(&all, "2026-11-24T12:00:00Z".parse().unwrap(), screen);
         assert_eq!(shown, expected);
+        let ahead = distributor("x", None, Some(("2036-11-24T00:00:00Z", "2026-11-24T11:59:58Z")));
+        let shown = render(&[ahead], "2026-11-24T12:00:00Z".parse().unwrap(), screen);
+        assert!(shown.contains("in 3652d  2s ago"), "a time in the future is no age: {shown}");
         assert_eq!(render(&[], Timestamp::UNIX_EPOCH, screen), "no distributors");
     }
 }

@@ -8,7 +8,8 @@ use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State, make_path};
 use tokio::sync::Mutex;
 
-use super::{HighWaterMark, MarkError, Marks};
+use super::{MarkError, Marks};
+use crate::marks::{HighWaterMark, path};
 use crate::nodes::MARKS;
 
 /// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's revision
@@ -61,29 +62,34 @@ impl NodeMarks {
     }
 }
 
-fn unreachable(name: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MarkError {
-    MarkError::Unreachable { name: name.to_owned(), source: source.into() }
+/// A refusal is not an outage.
+fn failed(name: &str, source: Error) -> MarkError {
+    let name = name.to_owned();
+    match source {
+        Error::Refused { cause: Cause::NotAllowed, .. } => MarkError::NotAllowed { name, source },
+        source => MarkError::Unreachable { name, source: source.into() },
+    }
 }
 
 #[async_trait]
 impl Marks for NodeMarks {
     async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
-        let path = format!("{MARKS}/{distributor}");
-        let (data, revision) = self.read(&path).await.map_err(|error| unreachable(distributor, error))?;
+        let (data, revision) = self.read(&path(distributor)).await.map_err(|error| failed(distributor, error))?;
         let mut known = self.known.lock().await;
         if revision == 0 {
             return Ok((known.get(distributor).cloned().unwrap_or_default(), 0));
         }
-        let mark: HighWaterMark = serde_json::from_slice(&data).map_err(|error| unreachable(distributor, error))?;
+        let mark: HighWaterMark = serde_json::from_slice(&data)
+            .map_err(|source| MarkError::Unreadable { name: distributor.to_owned(), source })?;
         known.insert(distributor.to_owned(), mark.clone());
         Ok((mark, revision))
     }
 
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
-        let data = serde_json::to_vec(mark).map_err(|error| unreachable(distributor, error))?;
-        let revision = self.write(&format!("{MARKS}/{distributor}"), data, revision).await.map_err(|error| {
+        let data = serde_json::to_vec(mark).expect("a mark is texts and times");
+        let revision = self.write(&path(distributor), data, revision).await.map_err(|error| {
             let changed = [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|cause| error.is(*cause));
-            if changed { MarkError::Changed(distributor.to_owned()) } else { unreachable(distributor, error) }
+            if changed { MarkError::Changed(distributor.to_owned()) } else { failed(distributor, error) }
         })?;
         self.known.lock().await.insert(distributor.to_owned(), mark.clone());
         Ok(revision)

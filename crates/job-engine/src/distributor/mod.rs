@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
@@ -18,6 +16,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::marks::HighWaterMark;
 use crate::nodes::{DISTRIBUTORS, ELECTION};
 use crate::pauses::{Complaint, Pauses};
 use crate::registry::{Process, RegisteredDistributor, Registration};
@@ -56,21 +55,32 @@ pub trait Distributor: Send + Sync {
     async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error>;
 }
 
-/// The schedule time up to which a distributor has distributed (decision 12).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HighWaterMark {
-    /// The round that was begun and may be half done.
-    pub pending: Option<Timestamp>,
-    /// The last round that was wholly done.
-    pub done: Option<Timestamp>,
-}
-
 /// Why a mark was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkError {
     /// Another leader wrote it since it was read.
     #[error("the high-water mark of {0} was changed meanwhile")]
     Changed(String),
+    /// What lies where it is kept is none.
+    #[error(
+        "the high-water mark of {name} cannot be understood: `slipstream-job distributors reset {name}` makes it anew"
+    )]
+    Unreadable {
+        /// Name of the distributor.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The keeper does not let us.
+    #[error("the high-water mark of {name} may not be read and changed by this login: see to its access, or delete it")]
+    NotAllowed {
+        /// Name of the distributor.
+        name: String,
+        /// What the keeper says.
+        #[source]
+        source: session::Error,
+    },
     /// It is out of reach.
     #[error("cannot reach the high-water mark of {name}")]
     Unreachable {
@@ -189,6 +199,7 @@ impl Candidate<'_> {
             process: Process::this(),
             schedule: self.distributor.schedule().to_string(),
             term: None,
+            problem: None,
         };
         let name = Uuid::new_v4().simple().to_string();
         Registration::begin(Arc::clone(session), DISTRIBUTORS, &name, distributor)

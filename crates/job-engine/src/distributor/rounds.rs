@@ -2,11 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::HighWaterMark;
 use super::schedule::Schedule;
+use crate::clock::Age;
+use crate::marks::HighWaterMark;
 
 /// With [`Missed::Skip`] a round can be begun this long after its time.
 pub const SKIP_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 /// How many missed rounds are caught up unless configured otherwise.
 pub const CATCH_UP_LIMIT: usize = 1000;
 
@@ -37,9 +39,31 @@ pub struct Rounds {
     pub next: Option<Timestamp>,
 }
 
-/// Which rounds to distribute at `now`. A pending round comes first, whatever the policy: it may be half done. An empty
-/// mark stands for a mark at `now`: the first round ever is the first one after the first start. A mark later than
-/// `now` (the clock was set back) means waiting until the schedule has passed the mark, so that no round comes twice.
+/// The mark as it counts at `now` under this schedule. An empty one counts from now on, so that the first round ever is
+/// the first one after the first start; so does one of another schedule, or of one that it does not know, because its
+/// times say nothing about this one, but for a round that is pending. What is ahead of `now` by more than clocks may
+/// differ by was written by a clock that was wrong, or this one is: it is not believed, so that it silences nobody, and
+/// kept, so that no round comes twice once it has come.
+#[must_use]
+pub fn settled(mark: &HighWaterMark, schedule: &str, now: Timestamp) -> HighWaterMark {
+    let is_unbelievable = |time: &Timestamp| matches!(Age::of(*time, now), Age::Unbelievable(_));
+    let unbelieved = |time: Option<Timestamp>| time.filter(is_unbelievable);
+    let (come, still_ahead) = (mark.ahead.filter(|ahead| *ahead <= now), mark.ahead.filter(|ahead| *ahead > now));
+    let pending = mark.pending.filter(|pending| !is_unbelievable(pending));
+    let done = mark.done.max(come).filter(|done| !is_unbelievable(done));
+    let is_known = mark.schedule.as_deref() == Some(schedule) && (pending.is_some() || done.is_some());
+    HighWaterMark {
+        pending,
+        done: if is_known { done } else { done.max(Some(now)) },
+        schedule: Some(schedule.to_owned()),
+        // the schedule's times are a second apart at least: once it has come, what was pending is due again
+        ahead: unbelieved(mark.pending).map(|pending| pending - SHORTEST).max(unbelieved(mark.done)).max(still_ahead),
+    }
+}
+
+/// Which rounds to distribute at `now`. A pending round comes first, whatever the policy: it may be half done. A mark
+/// that is later than `now` by what clocks may differ by means waiting until the schedule has passed it, so that no round
+/// comes twice.
 #[must_use]
 pub fn rounds(mark: &HighWaterMark, schedule: &Schedule, missed: Missed, now: Timestamp) -> Rounds {
     let begun = mark.pending.max(mark.done).unwrap_or(now);

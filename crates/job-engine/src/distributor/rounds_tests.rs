@@ -12,7 +12,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn mark(pending: Option<i64>, done: Option<i64>) -> HighWaterMark {
-    HighWaterMark { pending: pending.map(at), done: done.map(at) }
+    HighWaterMark { pending: pending.map(at), done: done.map(at), ..HighWaterMark::default() }
 }
 
 /// What, pending, done, policy, now → due, given up, next.
@@ -50,7 +50,61 @@ fn each_policy_row_by_row() {
     }
 }
 
+/// The schedule, pending, done and ahead of a mark.
+type Mark = (Option<&'static str>, Option<i64>, Option<i64>, Option<i64>);
+
+fn whole_mark((schedule, pending, done, ahead): Mark) -> HighWaterMark {
+    HighWaterMark { schedule: schedule.map(str::to_owned), ahead: ahead.map(at), ..mark(pending, done) }
+}
+
+#[test]
+fn how_a_mark_counts_row_by_row() {
+    const NOW: i64 = 10_000;
+    let (same, other) = (Some("every 100s"), Some("every 7s"));
+    let rows: &[(&str, Mark, Mark)] = &[
+        ("none yet", (None, None, None, None), (same, None, Some(NOW), None)),
+        ("as it was left", (same, Some(9_000), Some(8_900), None), (same, Some(9_000), Some(8_900), None)),
+        ("another schedule", (other, None, Some(9_000), None), (same, None, Some(NOW), None)),
+        ("another schedule, pending", (other, Some(9_001), Some(9_000), None), (same, Some(9_001), Some(NOW), None)),
+        ("an unknown schedule", (None, None, Some(9_000), None), (same, None, Some(NOW), None)),
+        ("another schedule, a little ahead", (other, None, Some(10_100), None), (same, None, Some(10_100), None)),
+        ("as far ahead as clocks differ", (same, None, Some(10_300), None), (same, None, Some(10_300), None)),
+        ("further ahead", (same, None, Some(10_301), None), (same, None, Some(NOW), Some(10_301))),
+        ("pending ahead", (same, Some(20_000), Some(19_900), None), (same, None, Some(NOW), Some(19_999))),
+        ("only pending ahead", (same, Some(20_000), Some(9_900), None), (same, None, Some(9_900), Some(19_999))),
+        ("still ahead", (same, None, Some(9_900), Some(20_000)), (same, None, Some(9_900), Some(20_000))),
+        ("ahead twice", (same, None, Some(30_000), Some(20_000)), (same, None, Some(NOW), Some(30_000))),
+        ("it has come", (same, None, Some(9_900), Some(9_950)), (same, None, Some(9_950), None)),
+        ("it has come and is old", (same, None, Some(9_900), Some(9_000)), (same, None, Some(9_900), None)),
+        ("about to come", (same, None, Some(9_900), Some(10_001)), (same, None, Some(9_900), Some(10_001))),
+    ];
+    for (what, stored, counts) in rows {
+        let settled = settled(&whole_mark(*stored), "every 100s", at(NOW));
+        assert_eq!(settled, whole_mark(*counts), "{what}");
+        assert_eq!(super::settled(&settled, "every 100s", at(NOW)), settled, "{what}: it counts so from then on");
+    }
+}
+
 proptest! {
+    /// Whatever was written, by whatever clock.
+    #[test]
+    fn nobody_is_silent_for_longer_than_the_interval_and_what_clocks_differ_by(
+        pending in prop::option::of(0_i64..200_000), done in prop::option::of(0_i64..200_000),
+        ahead in prop::option::of(0_i64..200_000), is_same in any::<bool>(), now in 0_i64..200_000,
+        missed in prop::sample::select(vec![Missed::Skip, Missed::Coalesce, CATCH_UP]), interval in 1_u64..500,
+    ) {
+        let schedule = Schedule::every(Duration::from_secs(interval)).unwrap();
+        let text = schedule.to_string();
+        let stored = whole_mark((is_same.then_some("every 1s"), pending, done, ahead));
+        let counts = settled(&stored, &text, at(now));
+        let plan = rounds(&counts, &schedule, missed, at(now));
+        let silence = plan.next.unwrap().duration_since(at(now)).as_secs();
+        prop_assert!(silence <= i64::try_from(interval).unwrap() + 300, "{silence} s");
+        prop_assert!(plan.due.iter().all(|due| due.duration_since(at(now)).as_secs() <= 300), "{:?}", plan.due);
+        let believed = stored.done.filter(|done| *done <= at(now) && stored.schedule.as_ref() == Some(&text));
+        prop_assert!(counts.done >= believed, "no round comes twice");
+    }
+
     /// No busy loop, no round twice, none before its time.
     #[test]
     fn due_rounds_are_past_and_new_and_the_next_is_ahead(
@@ -60,7 +114,7 @@ proptest! {
     ) {
         let schedule = Schedule::every(Duration::from_secs(interval)).unwrap();
         let pending = pending.then(|| schedule.next(at(done)).unwrap());
-        let mark = HighWaterMark { pending, done: Some(at(done)) };
+        let mark = HighWaterMark { pending, ..HighWaterMark::from_now_on(at(done)) };
         let now = at(done + late);
         let plan = rounds(&mark, &schedule, missed, now);
         prop_assert!(plan.next.unwrap() > now);

@@ -8,8 +8,9 @@ use slipstream_action::with_causes;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
 
-use super::rounds::{Rounds, rounds};
-use super::{Distributor, HighWaterMark, MarkError, Surroundings, complain};
+use super::rounds::{Rounds, rounds, settled};
+use super::{Distributor, MarkError, Surroundings, complain};
+use crate::marks::HighWaterMark;
 use crate::pauses::{Complaint, Pauses};
 use crate::registry::{RegisteredDistributor, RegisteredTerm, Registration};
 use crate::stop::Stop;
@@ -40,6 +41,14 @@ struct Stored {
     revision: u64,
 }
 
+/// What was said in the log already: each thing is said once.
+#[derive(Default)]
+struct Said {
+    ahead: Option<Timestamp>,
+    given_up: Option<Timestamp>,
+    later: Option<Timestamp>,
+}
+
 impl Term<'_> {
     /// Distributes each round when it is due, until leadership is lost or somebody asks to stop.
     pub async fn serve(&self) {
@@ -60,27 +69,30 @@ impl Term<'_> {
         let load = || self.surroundings.marks.load(name);
         let (mark, revision) = self.insist("cannot load the high-water mark", load).await?;
         let mut stored = Stored { mark, revision };
-        if stored.mark == HighWaterMark::default() {
-            // Rounds count from the first start on, also if the first one falls into a time when nobody leads.
-            self.save(&mut stored, HighWaterMark { pending: None, done: Some(self.surroundings.clock.now()) }).await?;
-        } else if stored.revision == 0 {
+        if stored.revision == 0 && stored.mark != HighWaterMark::default() {
             tracing::warn!(distributor = name, "the high-water mark is gone, going on from the one that is known here");
-            let mark = stored.mark.clone();
-            self.save(&mut stored, mark).await?;
         }
+        let schedule = self.distributor.schedule().to_string();
+        let mut said = Said::default();
         loop {
             let now = self.surroundings.clock.now();
+            let counts = settled(&stored.mark, &schedule, now);
+            self.say_how_it_counts(&stored.mark, &counts, &mut said);
+            // also so that the time from which rounds count is known if the first one falls into a time when nobody leads
+            self.save(&mut stored, counts).await?;
             let plan = rounds(&stored.mark, self.distributor.schedule(), self.distributor.missed(), now);
-            self.report(&stored.mark, &plan, now);
+            self.say_what_is_missed(&stored.mark, &plan, now, &mut said);
             self.tell(&stored.mark, plan.due.first().copied().or(plan.next));
             for time in plan.due {
                 if self.stop.is_asked() {
                     return Err(Interruption::Over);
                 }
-                let done = stored.mark.done;
-                self.save(&mut stored, HighWaterMark { pending: Some(time), done }).await?;
+                let begun = HighWaterMark { pending: Some(time), ..stored.mark.clone() };
+                self.save(&mut stored, begun).await?;
                 self.distribute(time).await?;
-                self.save(&mut stored, HighWaterMark { pending: None, done: done.max(Some(time)) }).await?;
+                let done = stored.mark.done.max(Some(time));
+                let ended = HighWaterMark { pending: None, done, ..stored.mark.clone() };
+                self.save(&mut stored, ended).await?;
             }
             self.tell(&stored.mark, plan.next);
             self.wait_until(plan.next).await?;
@@ -116,7 +128,7 @@ impl Term<'_> {
 
     /// Replaces the mark, unless it is so already.
     async fn save(&self, stored: &mut Stored, mark: HighWaterMark) -> Result<(), Interruption> {
-        if stored.mark == mark {
+        if stored.mark == mark && stored.revision > 0 {
             return Ok(());
         }
         let name = self.distributor.name();
@@ -126,7 +138,7 @@ impl Term<'_> {
                 match self.surroundings.marks.save(name, next, revision).await {
                     Ok(revision) => Ok(Some(revision)),
                     Err(MarkError::Changed(_)) => Ok(None),
-                    Err(error @ MarkError::Unreachable { .. }) => Err(error),
+                    Err(error) => Err(error),
                 }
             })
             .await?;
@@ -148,7 +160,11 @@ impl Term<'_> {
             }
             match attempt().await {
                 Ok(result) => return Ok(result),
-                Err(error) if complaint.is_new(with_causes(&error)) => complain(self.distributor.name(), what, &error),
+                Err(error) if complaint.is_new(with_causes(&error)) => {
+                    complain(self.distributor.name(), what, &error);
+                    let problem = format!("{what}: {}", with_causes(&error));
+                    self.registration.update(|distributor| distributor.problem = Some(problem));
+                }
                 Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "{what}"),
             }
             if self.stop.is_asked() {
@@ -158,18 +174,21 @@ impl Term<'_> {
         }
     }
 
+    /// Also ends when the clock has been set back: then the mark may be ahead of it.
     async fn wait_until(&self, next: Option<Timestamp>) -> Result<(), Interruption> {
+        let mut latest = self.surroundings.clock.now();
         loop {
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
             }
+            let now = self.surroundings.clock.now();
             // At the end of its schedule a distributor keeps the leadership and waits to be stopped.
-            let left = next.map_or(LONGEST_LOOK_AWAY, |next| {
-                Duration::try_from(next.duration_since(self.surroundings.clock.now())).unwrap_or_default()
-            });
-            if left.is_zero() {
+            let left =
+                next.map_or(LONGEST_LOOK_AWAY, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
+            if left.is_zero() || now < latest {
                 return Ok(());
             }
+            latest = now;
             // Either branch is a reason to look at the time again.
             tokio::select! {
                 biased;
@@ -182,16 +201,41 @@ impl Term<'_> {
     /// Tells the registry how far this leader is.
     fn tell(&self, mark: &HighWaterMark, next: Option<Timestamp>) {
         let term = RegisteredTerm { last: mark.done, next };
-        self.registration.update(|distributor| distributor.term = Some(term));
+        let problem = mark.ahead.map(|ahead| {
+            format!(
+                "its mark said {ahead}, further ahead than clocks may differ, and is not believed: if this clock is right, \
+                 `slipstream-job distributors reset {}` forgets it",
+                self.distributor.name()
+            )
+        });
+        self.registration.update(|distributor| (distributor.term, distributor.problem) = (Some(term), problem));
     }
 
-    fn report(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp) {
+    fn say_how_it_counts(&self, stored: &HighWaterMark, counts: &HighWaterMark, said: &mut Said) {
         let name = self.distributor.name();
-        if let Some(first) = plan.given_up {
+        if let Some(ahead) = counts.ahead.filter(|ahead| said.ahead != Some(*ahead)) {
+            tracing::error!(
+                distributor = name, %ahead,
+                "the high-water mark is further ahead than clocks may differ and is not believed, rounds go on from now: \
+                 was a clock set back? if this one is right, `slipstream-job distributors reset {name}` forgets the mark"
+            );
+        }
+        said.ahead = counts.ahead;
+        if stored.done.is_some() && stored.schedule != counts.schedule {
+            let (before, schedule) = (stored.schedule.as_deref().unwrap_or("not known"), &counts.schedule);
+            tracing::info!(distributor = name, before, schedule, "another schedule: its rounds count from now on");
+        }
+    }
+
+    fn say_what_is_missed(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp, said: &mut Said) {
+        let name = self.distributor.name();
+        if let Some(first) = plan.given_up.filter(|first| said.given_up != Some(*first)) {
             tracing::warn!(distributor = name, %first, policy = ?self.distributor.missed(), "rounds were missed");
         }
-        if let Some(done) = mark.done.filter(|done| *done > now) {
+        said.given_up = plan.given_up;
+        if let Some(done) = mark.done.filter(|done| *done > now && said.later != Some(*done)) {
             tracing::warn!(distributor = name, %done, "already distributed beyond now: was the clock set back?");
+            said.later = Some(done);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use slipstream_coordination::queue::EntryName;
-use slipstream_coordination::session::{Cause, Found, Node, existing};
+use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
 use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
@@ -162,6 +162,13 @@ impl Entries {
         let requests: Vec<_> = paths.chunks(READ_TOGETHER).map(read).collect();
         let read: Vec<Vec<_>> = stream::iter(requests).buffered(READS_UNDER_WAY).try_collect().await?;
         Ok(read.into_iter().flatten().collect())
+    }
+
+    /// Replaces what the node at `path` holds, and answers whether there is one.
+    pub async fn replace(&self, path: &str, data: Vec<u8>) -> Result<bool, EntriesError> {
+        let set = vec![Operation::Set { path: path.to_owned(), data, version: None }];
+        let set = self.within(LIMIT, async |connection| existing(connection.session.commit(set).await)).await?;
+        Ok(set.is_some())
     }
 
     /// The candidates in the election at `path`, in their order.

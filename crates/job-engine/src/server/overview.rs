@@ -109,6 +109,9 @@ pub struct Distributor {
     pub last: Option<Timestamp>,
     /// When the next round is due, as the leader says.
     pub next: Option<Timestamp>,
+    /// What keeps it from its work, or should be looked at: what the leader says, or else who stands.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// What waits, and who holds what.
@@ -286,31 +289,33 @@ async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", nodes::ELECTION);
         let contenders = shared.entries.candidates(&path).await.map_err(unavailable)?;
-        // one without a session leads nothing, and nobody else does while it is there
-        let is_led = contenders.first().is_some_and(|first| !first.is_stray);
-        let candidates: Vec<String> = identifiers(contenders).collect();
         let ours: Vec<&RegisteredDistributor> =
             registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
-        let told = in_election(&election, &candidates, &ours).into_iter();
-        distributors.extend(told.map(|told| Distributor { leader: told.leader.filter(|_| is_led), ..told }));
+        distributors.extend(in_election(&election, &contenders, &ours));
     }
     distributors.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Distributors { count: distributors.len(), distributors })
 }
 
 /// What those candidates call themselves that somebody owns.
-fn identifiers(contenders: Vec<Contender>) -> impl Iterator<Item = String> {
-    let owned = contenders.into_iter().filter(|contender| !contender.is_stray);
-    owned.map(|contender| contender.identifier.unwrap_or_else(|| "(may not be read)".to_owned()))
+fn identifiers(contenders: &[Contender]) -> impl Iterator<Item = String> {
+    let owned = contenders.iter().filter(|contender| !contender.is_stray);
+    owned.map(|contender| contender.identifier.clone().unwrap_or_else(|| "(may not be read)".to_owned()))
 }
 
 /// The distributors of one election. What a leader says of its rounds counts as long as the election knows it as such.
-fn in_election(election: &str, candidates: &[String], ours: &[&RegisteredDistributor]) -> Vec<Distributor> {
+fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDistributor]) -> Vec<Distributor> {
     let mut names: BTreeSet<&str> = ours.iter().map(|ours| ours.name.as_str()).collect();
-    if names.is_empty() && !candidates.is_empty() {
+    if names.is_empty() && !contenders.is_empty() {
         names.insert(election);
     }
-    let leader = candidates.first().cloned();
+    let candidates: Vec<String> = identifiers(contenders).collect();
+    let blocking = contenders.iter().find(|contender| contender.is_stray).map(|contender| &contender.node);
+    let blocked = blocking.map(|node| {
+        format!("{node} has no session and never goes by itself: nobody who stands behind it ever leads, delete it")
+    });
+    // one without a session leads nothing, and nobody else does while it is first
+    let leader = candidates.first().cloned().filter(|_| !contenders[0].is_stray);
     let told = |name: &str| {
         let own = || ours.iter().copied().filter(|ours| ours.name == name);
         let leading = own().find(|ours| ours.term.is_some() && Some(&ours.candidate) == leader.as_ref());
@@ -320,9 +325,13 @@ fn in_election(election: &str, candidates: &[String], ours: &[&RegisteredDistrib
             election: election.to_owned(),
             schedule: leading.or_else(|| own().next()).map(|ours| ours.schedule.clone()),
             leader: leader.clone(),
-            candidates: candidates.to_vec(),
+            candidates: candidates.clone(),
             last: term.and_then(|term| term.last),
             next: term.and_then(|term| term.next),
+            problem: blocked.clone().or_else(|| match leading {
+                Some(leading) => leading.problem.clone(),
+                None => own().find_map(|ours| ours.problem.clone()),
+            }),
         }
     };
     names.into_iter().map(told).collect()
@@ -382,7 +391,7 @@ async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
     if reconcilers.is_empty() {
         return Ok(None);
     }
-    let leader = identifiers(shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?).next();
+    let leader = identifiers(&shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
     let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
     Ok(latest.map(|(_, reconciler)| reconciler.left_alone))

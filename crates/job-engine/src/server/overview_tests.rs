@@ -4,11 +4,19 @@ use crate::registry::{Process, RegisteredTerm};
 fn candidate(name: &str, who: &str, term: Option<RegisteredTerm>) -> RegisteredDistributor {
     let process = Process { host: "here".to_owned(), id: 1, version: "0.1.0".to_owned() };
     let (name, candidate, schedule) = (name.to_owned(), who.to_owned(), format!("as {who} has it"));
-    RegisteredDistributor { name, election: "e".to_owned(), candidate, process, schedule, term }
+    RegisteredDistributor { name, election: "e".to_owned(), candidate, process, schedule, term, problem: None }
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(ToString::to_string).collect()
+}
+
+fn standing(names: &[&str]) -> Vec<Contender> {
+    let contender = |name: &&str| {
+        let (node, identifier) = (format!("/election/e/{name}"), Some((*name).to_owned()));
+        Contender { node, identifier, is_stray: name.starts_with("stray") }
+    };
+    names.iter().map(contender).collect()
 }
 
 #[test]
@@ -22,7 +30,7 @@ fn what_a_leader_says_counts_while_the_election_knows_it_as_such() {
         (&[], "as Stan has it", None),
     ];
     for (candidates, schedule, known) in rows {
-        let [told] = in_election("e", &texts(candidates), &[&stan, &kenny]).try_into().expect("one distributor");
+        let [told] = in_election("e", &standing(candidates), &[&stan, &kenny]).try_into().expect("one distributor");
         assert_eq!((told.name.as_str(), told.leader.as_deref()), ("each", candidates.first().copied()));
         assert_eq!(told.candidates, texts(candidates));
         assert_eq!((told.last, told.next), (known.and_then(|term| term.last), known.and_then(|term| term.next)));
@@ -31,8 +39,45 @@ fn what_a_leader_says_counts_while_the_election_knows_it_as_such() {
 }
 
 #[test]
+fn the_leaders_problem_counts_or_else_that_of_who_stands() {
+    let term = RegisteredTerm { last: None, next: None };
+    let (mut kenny, mut stan) = (candidate("each", "Kenny", Some(term)), candidate("each", "Stan", None));
+    stan.problem = Some("stands behind".to_owned());
+    let problem = |candidates: &[&str], kenny: &RegisteredDistributor| {
+        let [told] = in_election("e", &standing(candidates), &[&stan, kenny]).try_into().expect("one distributor");
+        told.problem
+    };
+    assert_eq!(problem(&["Kenny", "Stan"], &kenny), None, "a leader at work has none");
+    assert_eq!(problem(&["foreign", "Stan"], &kenny).as_deref(), Some("stands behind"));
+    kenny.problem = Some("leads badly".to_owned());
+    assert_eq!(problem(&["Kenny", "Stan"], &kenny).as_deref(), Some("leads badly"));
+}
+
+#[test]
+fn a_candidate_without_a_session_is_named_with_what_to_do() {
+    let term = RegisteredTerm { last: None, next: None };
+    let kenny = candidate("each", "Kenny", Some(term));
+    let rows: [(&[&str], Option<&str>, &[&str]); 3] = [
+        (&["stray", "Kenny"], None, &["Kenny"]),
+        (&["Kenny", "stray"], Some("Kenny"), &["Kenny"]),
+        (&["stray"], None, &[]),
+    ];
+    for (names, leader, candidates) in rows {
+        for ours in [&[&kenny][..], &[]] {
+            let [told] = in_election("e", &standing(names), ours).try_into().expect("one distributor");
+            assert_eq!((told.leader.as_deref(), told.candidates), (leader, texts(candidates)), "{names:?}");
+            let problem = told.problem.expect("a problem");
+            assert!(
+                problem.starts_with("/election/e/stray has no session") && problem.ends_with("delete it"),
+                "{problem}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_election_of_foreign_candidates_is_a_distributor_of_its_name() {
-    let [told] = in_election("cleanup_jobs", &texts(&["old"]), &[]).try_into().expect("one distributor");
+    let [told] = in_election("cleanup_jobs", &standing(&["old"]), &[]).try_into().expect("one distributor");
     assert_eq!((told.name.as_str(), told.leader.as_deref(), told.schedule), ("cleanup_jobs", Some("old"), None));
     assert!(in_election("cleanup_jobs", &[], &[]).is_empty(), "where nobody stands there is none");
 }

@@ -25,7 +25,7 @@ use super::overview::Overview;
 use super::pages::Held;
 use super::peer::Origin;
 use super::resources;
-use super::{Shared, bulk_add, reports, requeue, sessions, users};
+use super::{Shared, bulk_add, marks, reports, requeue, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
@@ -306,6 +306,13 @@ impl Call {
                 }
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
+            Route::Reset(distributor) => match self.method {
+                Method::POST => {
+                    self.fence(shared).await?;
+                    Answer::ok(marks::reset(shared, &self.caller, distributor).await?)
+                }
+                _ => return Err(ApiError::invalid_method(&method, &path).into()),
+            },
             Route::Overview(overview) => match self.method {
                 Method::GET | Method::HEAD => Answer::ok(overview.read(shared, &self.caller).await?),
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
@@ -473,12 +480,14 @@ enum Route<'path> {
     Overview(Overview),
     /// Of the queue.
     Restore,
+    /// Of the distributor of this name.
+    Reset(&'path str),
 }
 
 impl<'path> Route<'path> {
     fn kind(&self) -> Option<Kind> {
         match self {
-            Self::EntryPoint | Self::Overview(_) | Self::Restore => None,
+            Self::EntryPoint | Self::Overview(_) | Self::Restore | Self::Reset(_) => None,
             Self::Collection(kind) | Self::Document(kind, _) | Self::Action(kind, ..) => Some(*kind),
         }
     }
@@ -495,6 +504,7 @@ impl<'path> Route<'path> {
             }
             [_, ""] | [_, _, ""] => Err(unknown()),
             ["queue", "restore"] => Ok(Self::Restore),
+            ["distributor", name, "reset"] => Ok(Self::Reset(name)),
             [name, uuid] => {
                 let kind = kind(name).ok_or_else(unknown)?;
                 Ok(Self::Document(kind, format!("{name}/{uuid}")))
@@ -520,6 +530,7 @@ mod tests {
         assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
         assert_eq!(Route::of("/api/queue").ok(), Some(Route::Overview(Overview::Queue)));
         assert_eq!(Route::of("/api/queue/restore").ok(), Some(Route::Restore));
+        assert_eq!(Route::of("/api/distributor/each/reset").ok(), Some(Route::Reset("each")));
         assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
         for unknown in [
             "/",
@@ -532,6 +543,8 @@ mod tests {
             "/api/job/0a/stop/x",
             "/api/queue/0a",
             "/api/queue/restore/0a",
+            "/api/distributor/each",
+            "/api/distributor/each/stop",
             "/auth/login",
         ] {
             let refusal = Route::of(unknown).expect_err(unknown).refusal;

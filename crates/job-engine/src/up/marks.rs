@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::Document;
 
-use crate::distributor::{HighWaterMark, MarkError, Marks};
+use crate::distributor::{MarkError, Marks};
+use crate::marks::{HighWaterMark, id};
 use crate::server::store::{Record, Store, StoreError};
 
 /// Keeps each mark as a document of its own; the document's revision is the mark's.
@@ -28,7 +29,8 @@ impl Marks for StoreMarks {
         let unreachable = |source| MarkError::Unreachable { name: distributor.to_owned(), source };
         let record = self.store.get(&id(distributor)).await.map_err(|error| unreachable(Box::new(error)))?;
         let Some(record) = record else { return Ok((HighWaterMark::default(), 0)) };
-        let mark = serde_json::from_value(record.ledger).map_err(|error| unreachable(Box::new(error)))?;
+        let mark = serde_json::from_value(record.ledger)
+            .map_err(|source| MarkError::Unreadable { name: distributor.to_owned(), source })?;
         Ok((mark, record.revision))
     }
 
@@ -48,10 +50,6 @@ impl Marks for StoreMarks {
     }
 }
 
-fn id(distributor: &str) -> String {
-    format!("high-water-mark/{distributor}")
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -63,7 +61,7 @@ mod tests {
     async fn a_mark_is_saved_only_over_the_revision_that_was_read() {
         let marks = StoreMarks::new(Arc::new(MemoryStore::default()));
         assert_eq!(marks.load("x").await.unwrap(), (HighWaterMark::default(), 0));
-        let mark = HighWaterMark { pending: Some(Timestamp::UNIX_EPOCH), done: None };
+        let mark = HighWaterMark { pending: Some(Timestamp::UNIX_EPOCH), ..HighWaterMark::default() };
         assert_eq!(marks.save("x", &mark, 0).await.unwrap(), 1);
         assert!(matches!(marks.save("x", &mark, 0).await, Err(MarkError::Changed(name)) if name == "x"));
         assert_eq!(marks.load("x").await.unwrap(), (mark.clone(), 1));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Operation, Session};
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::distributor::HighWaterMark;
+use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::nodes;
 use slipstream_test_ensemble::Fault;
 

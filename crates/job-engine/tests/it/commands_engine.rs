@@ -105,7 +105,7 @@ async fn distributors_are_listed_with_who_leads_and_their_rounds() {
     let expected = |name: &str, election: &str, schedule: &str, index: usize| {
         json!({
             "name": name, "election": election, "schedule": schedule, "leader": host(), "candidates": [host()],
-            "last": listed[index]["last"], "next": listed[index]["next"],
+            "last": listed[index]["last"], "next": listed[index]["next"], "problem": null,
         })
     };
     let each = expected("each", "noop", "every 1s", 0);

@@ -75,7 +75,7 @@ async fn foreign_peers_are_shown_by_what_they_leave() {
     let distributors = engine.client.get("distributor").await.expect("read")["distributors"].clone();
     let expected = json!([{
         "name": "cleanup_jobs", "election": "cleanup_jobs", "schedule": null, "leader": "old-machine",
-        "candidates": ["old-machine"], "last": null, "next": null,
+        "candidates": ["old-machine"], "last": null, "next": null, "problem": null,
     }]);
     assert_eq!(distributors, expected);
     drop(claim);

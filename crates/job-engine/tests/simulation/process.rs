@@ -13,9 +13,8 @@ use slipstream_coordination::{Coordinator, Session};
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
-use slipstream_job_engine::distributor::{
-    Distributor, HighWaterMark, MarkError, Marks, Surroundings, lead_and_distribute,
-};
+use slipstream_job_engine::distributor::{Distributor, MarkError, Marks, Surroundings, lead_and_distribute};
+use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::{self, Server, reconcile};
 use slipstream_job_engine::up::marks::StoreMarks;

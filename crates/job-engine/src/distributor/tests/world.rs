@@ -20,8 +20,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
-use super::super::{Distributor, HighWaterMark, MarkError, Marks, Missed, Schedule, Surroundings, lead_and_distribute};
+use super::super::{Distributor, MarkError, Marks, Missed, Schedule, Surroundings, lead_and_distribute};
 use crate::clock::Clock;
+use crate::marks::HighWaterMark;
 use crate::stop::Stop;
 
 pub fn time(text: &str) -> Timestamp {

@@ -1,0 +1,60 @@
+//! `POST /api/distributor/NAME/reset`: makes a distributor's high-water mark anew, whatever it says. For one that cannot
+//! be understood or was written by a clock that was wrong.
+
+use serde_json::json;
+use slipstream_cimi::{Code, Document};
+use slipstream_coordination::session::{Cause, is_path};
+
+use super::Shared;
+use super::access::Caller;
+use super::entries::EntriesError;
+use super::error::ApiError;
+use super::store::{Record, StoreError};
+use crate::marks::{HighWaterMark, id, path};
+
+/// How often a mark in the store is read again because its leader wrote it meanwhile.
+const TRIES: usize = 5;
+
+/// Lets rounds count from now on, in the store and in the node tree, wherever the mark is; a leader that is at work
+/// finds it changed and goes on from there. 404 if there is no such mark.
+pub async fn reset(shared: &Shared, caller: &Caller, distributor: &str) -> Result<Document, ApiError> {
+    caller.require_administrator()?;
+    let now = shared.clock.now();
+    let mark = HighWaterMark::from_now_on(now);
+    let was_stored = reset_stored(shared, distributor, &mark).await.map_err(|error| ApiError::store(&error))?;
+    if !reset_node(shared, distributor, &mark).await? && !was_stored {
+        return Err(ApiError::not_found(&format!("the high-water mark of a distributor {distributor}")));
+    }
+    tracing::warn!(distributor, user = caller.name(), "the high-water mark is made anew: rounds count from now on");
+    Ok(Document::from_iter([("distributor".to_owned(), json!(distributor)), ("last".to_owned(), json!(now))]))
+}
+
+/// That of `up`. Answers whether there was one.
+async fn reset_stored(shared: &Shared, distributor: &str, mark: &HighWaterMark) -> Result<bool, StoreError> {
+    let mut outcome = Ok(false);
+    for _ in 0..TRIES {
+        let Some(record) = shared.store.get(&id(distributor)).await? else { return Ok(false) };
+        outcome = shared.store.replace(Record { ledger: json!(mark), ..record }).await.map(|_| true);
+        if !matches!(outcome, Err(StoreError::Changed(_))) {
+            return outcome;
+        }
+    }
+    outcome
+}
+
+/// That of a site. Answers whether there was one.
+async fn reset_node(shared: &Shared, distributor: &str, mark: &HighWaterMark) -> Result<bool, ApiError> {
+    let path = path(distributor);
+    if !is_path(&path) {
+        return Ok(false);
+    }
+    let data = serde_json::to_vec(mark).expect("a mark is texts and times");
+    shared.entries.replace(&path, data).await.map_err(|error| match error {
+        EntriesError::Refused { cause: Cause::NotAllowed, path } => {
+            let message =
+                format!("the server's ZooKeeper login may not change {path}: see to its access, or delete it");
+            ApiError::contradiction(&path, Code::Conflict, message)
+        }
+        error => ApiError::unavailable(&error),
+    })
+}
