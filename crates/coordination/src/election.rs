@@ -27,6 +27,8 @@ use crate::session::{Cause, Change, Error, Found, Mode, Operation, Session, Stat
 mod tests;
 
 const INFIX: &str = "__lock__";
+/// Candidates numbered from here say that the counter, which ends at 2147483647, is near its end.
+const WORN_FROM: i64 = 2_000_000_000;
 /// How often to look again at what tells of no change: a node that may not be read, or that only a person takes away.
 const LOOK: Duration = Duration::from_secs(5);
 /// Most candidates before the own one that are looked at.
@@ -288,7 +290,40 @@ impl Candidate {
             }
             answer => answer?,
         };
-        Ok(paths.concat()[self.path.len() + 1..].to_owned())
+        let node = paths.concat();
+        let node = if is_worn(&node) { self.renew(node).await? } else { node };
+        Ok(node[self.path.len() + 1..].to_owned())
+    }
+
+    /// The counter of this election is near its end, where it gives a number twice. A candidate that is alone makes the
+    /// folder anew, with itself in it, in one transaction.
+    async fn renew(&self, node: String) -> Result<String, Error> {
+        let folder = self.session.data(&self.path).await?;
+        let operations = vec![
+            Operation::delete(&node),
+            Operation::Delete { path: self.path.clone(), version: Some(folder.version) },
+            Operation::create(&self.path, folder.data, Mode::PersistentAnew),
+            Operation::create(
+                format!("{}/{}", self.path, self.prefix),
+                self.identifier.as_bytes(),
+                Mode::EphemeralSequential,
+            ),
+        ];
+        match self.session.commit(operations).await {
+            Ok(mut paths) => {
+                tracing::info!(election = self.path, "the counter of candidates was near its end and begins again");
+                Ok(paths.pop().unwrap_or(node))
+            }
+            Err(Error::Refused { cause, .. }) => {
+                tracing::warn!(
+                    election = self.path,
+                    %cause,
+                    "the counter of candidates ends at 2147483647, which is near: it begins again with one who is alone"
+                );
+                Ok(node)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn own_nodes(&self) -> Result<Vec<String>, Error> {
@@ -381,6 +416,12 @@ fn in_order(children: &[String]) -> Vec<&str> {
     let mut names: Vec<_> = children.iter().filter_map(|name| Some((sequence(name)?, name.as_str()))).collect();
     names.sort_unstable();
     names.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Whether the counter that has given this name is near its end, or past it.
+fn is_worn(node: &str) -> bool {
+    let number = sequence(node).and_then(|sequence| sequence.parse::<i64>().ok());
+    number.is_some_and(|number| !(0..WORN_FROM).contains(&number))
 }
 
 /// What `__lock__(-?[0-9]{10})$` finds in a name.

@@ -31,12 +31,14 @@ use tokio::time::Instant;
 use crate::session::{Cause, Error, Mode, Operation, Session, State, existing};
 use actor::{Actor, Command, Standing};
 use mirror::Share;
+use renewal::Renewal;
 use requests::{End, Ending, Requests};
 
 mod actor;
 mod entry_name;
 mod mirror;
 mod refusals;
+mod renewal;
 mod requests;
 
 pub use entry_name::EntryName;
@@ -57,6 +59,7 @@ struct Shared {
     length: AtomicUsize,
     free: AtomicUsize,
     refused: watch::Sender<Vec<RefusedEntry>>,
+    renewal: Renewal,
 }
 
 /// How consuming or releasing a claim ended.
@@ -81,7 +84,8 @@ impl LockingQueue {
         let unstarted = Mutex::new(Some(unstarted));
         let (length, free) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let refused = watch::Sender::default();
-        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free, refused }) })
+        let renewal = Renewal::new();
+        Ok(Self { shared: Arc::new(Shared { requests, commands, unstarted, length, free, refused, renewal }) })
     }
 
     /// Adds a value with a priority (0 to 999, lower first) and answers the path of its entry. Another priority is
@@ -103,13 +107,22 @@ impl LockingQueue {
             Ok(Operation::create(path, value.as_ref(), Mode::PersistentSequential))
         };
         let creations = values.iter().enumerate().map(creation).collect::<Result<Vec<_>, _>>()?;
-        match requests.session.commit(creations.clone()).await {
+        self.shared.renewal.renew_if_worn(requests).await;
+        let put = match requests.session.commit(creations.clone()).await {
             Err(error) if error.is(Cause::NoNode) => {
                 requests.make_folders().await?;
                 requests.session.commit(creations).await
             }
             answer => answer,
-        }
+        };
+        self.shared.renewal.note(&requests.root, &put);
+        put
+    }
+
+    /// The folder of entries is made anew from this number on: so tests need not put two billion.
+    #[doc(hidden)]
+    pub fn renew_from(&self, sequence: i64) {
+        self.shared.renewal.set_worn_from(sequence);
     }
 
     /// Waits for the first free entry that can be held. Dropping the future at any point leaves no claim behind.

@@ -12,6 +12,9 @@ pub enum Mode {
     Persistent,
     /// Stays until deleted; the server appends ten digits that rise per parent.
     PersistentSequential,
+    /// As `Persistent`, in the transaction that deletes the node of this path: whoever might use that one may use the new
+    /// one, in the same way.
+    PersistentAnew,
     /// Goes with the session.
     Ephemeral,
     /// Goes with the session; the server appends ten digits that rise per parent.

@@ -10,6 +10,7 @@
 //!   one whose login is refused later is given up. What has expired stays so, and a new session is a new [`Coordinator::connect`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use zookeeper_client as library;
-use zookeeper_client::{Acls, Client, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
+use zookeeper_client::{Acl, Acls, Client, CreateMode, MultiReadResult, MultiWriteError, MultiWriteResult};
 
 use crate::session::{
     Cause, Coordinator, DATA_LIMIT, Error, Found, Mode, Node, Operation, Session, State, Watch, found, is_path,
@@ -202,8 +203,25 @@ impl ZooKeeperSession {
         answer.map_err(|error| meaning(&error, path, 0))
     }
 
+    /// Who may do what with the nodes that are made anew.
+    async fn kept<'paths>(&self, operations: &'paths [Operation]) -> Result<HashMap<&'paths str, Vec<Acl>>, Error> {
+        let mut kept = HashMap::new();
+        for operation in operations {
+            let Operation::Create { path, mode: Mode::PersistentAnew, .. } = operation else { continue };
+            let answer = self.ask(async |client| client.get_acl(path).await).await?;
+            let (acls, _) = answer.map_err(|error| meaning(&error, path, 0))?;
+            // a server shows `x` for a password's digest to those who may not change who may do what
+            if acls.iter().any(|acl| acl.scheme() == "digest" && acl.id().ends_with(":x")) {
+                return Err(Error::Refused { path: path.clone(), index: 0, cause: Cause::NotAllowed });
+            }
+            kept.insert(path.as_str(), acls);
+        }
+        Ok(kept)
+    }
+
     async fn several(&self, operations: &[Operation]) -> Result<Vec<String>, Error> {
-        let acls = self.acls;
+        let kept = self.kept(operations).await?;
+        let acls = |path| kept.get(path).map_or(self.acls, |kept| Acls::new(kept));
         let answer = self
             .ask(async |client| {
                 let mut writer = client.new_multi_writer();
@@ -211,7 +229,7 @@ impl ZooKeeperSession {
                     let path = operation.path();
                     match operation {
                         Operation::Create { data, mode, .. } => {
-                            writer.add_create(path, data, &mode_of(*mode).with_acls(acls))?;
+                            writer.add_create(path, data, &mode_of(*mode).with_acls(acls(path)))?;
                         }
                         Operation::Delete { version, .. } => writer.add_delete(path, *version)?,
                         Operation::Set { data, version, .. } => writer.add_set_data(path, data, *version)?,
@@ -367,7 +385,7 @@ fn checked(path: &str) -> Result<(), Error> {
 
 fn mode_of(mode: Mode) -> CreateMode {
     match mode {
-        Mode::Persistent => CreateMode::Persistent,
+        Mode::Persistent | Mode::PersistentAnew => CreateMode::Persistent,
         Mode::PersistentSequential => CreateMode::PersistentSequential,
         Mode::Ephemeral => CreateMode::Ephemeral,
         Mode::EphemeralSequential => CreateMode::EphemeralSequential,

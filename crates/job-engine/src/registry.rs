@@ -49,13 +49,16 @@ pub struct PassedOver {
 }
 
 /// All executors that are registered, by claimant, in the order in which their sessions began. What cannot be understood
-/// or read is left out.
+/// or read is left out, and so is what has no session: whoever registered so is gone.
 pub async fn executors(session: &dyn Session) -> Result<Vec<(String, RegisteredExecutor)>, Error> {
     let names = existing(session.children(nodes::EXECUTORS).await)?.unwrap_or_default();
     let paths = names.iter().map(|name| format!("{}/{name}", nodes::EXECUTORS)).collect();
     let read =
         session.nodes(paths).await?.into_iter().zip(names).filter_map(|(found, name)| Some((found.ok()??, name)));
     let understood = |(node, name): (Node, String)| {
+        if !node.is_ephemeral {
+            return None;
+        }
         let executor = serde_json::from_slice(&node.data).ok()?;
         Some((node.created, name, executor))
     };

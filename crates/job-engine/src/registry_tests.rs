@@ -9,6 +9,27 @@ use super::*;
 const FOLDER: &str = "/slipstream/executors";
 const NODE: &str = "/slipstream/executors/0a";
 
+/// The fault: a registration that a backup tool has restored, of an executor that is gone.
+#[tokio::test]
+async fn who_registered_without_a_session_is_gone() {
+    let session = Embedded::new().session();
+    make_path(&session, FOLDER).await.expect("made");
+    let executor = RegisteredExecutor {
+        name: "Kenny".to_owned(),
+        process: Process::this(),
+        slots: 1,
+        actions: Vec::new(),
+        begun: Timestamp::UNIX_EPOCH,
+        passed_over: Vec::new(),
+    };
+    let data = serde_json::to_vec(&executor).expect("texts and numbers");
+    let node = |name: &str, mode| Operation::create(format!("{FOLDER}/{name}"), data.clone(), mode);
+    session.commit(vec![node("a", Mode::Ephemeral), node("b", Mode::Persistent)]).await.expect("made");
+    let claimants: Vec<_> =
+        executors(&session).await.expect("read").into_iter().map(|(claimant, _)| claimant).collect();
+    assert_eq!(claimants, ["a"]);
+}
+
 /// Loses the answers to the first transactions: half of them are carried out all the same.
 struct Lossy {
     inner: Arc<dyn Session>,

@@ -34,6 +34,30 @@ fn of_any_candidates_exactly_one_leads() {
     assert_eq!(leading.collect::<Vec<_>>(), ["e__lock__-2147483647"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_candidate_alone_begins_the_counter_again() {
+    let coordinator = crate::Embedded::new();
+    let near_the_end = vec![("old-2000000000".to_owned(), Vec::new())];
+    coordinator.restore("/election/x", near_the_end).unwrap();
+    let session: Arc<dyn Session> = Arc::new(coordinator.session());
+    let election = Election::new(session.clone(), "/election/x", "a");
+    let names = async || {
+        let contenders = election.contenders().await.unwrap();
+        contenders
+            .into_iter()
+            .map(|contender| contender.node.rsplit_once('_').unwrap().1.to_owned())
+            .collect::<Vec<_>>()
+    };
+    // somebody else's node is in the folder
+    let leadership = election.lead().await.unwrap();
+    assert_eq!(names().await, ["2000000001"]);
+    leadership.resign().await.unwrap();
+    session.commit(vec![Operation::delete("/election/x/old-2000000000")]).await.unwrap();
+    let leadership = election.lead().await.unwrap();
+    assert_eq!(names().await, ["0000000000"]);
+    assert!(leadership.holds());
+}
+
 #[test]
 fn a_node_without_a_session_is_waited_for_or_passed_over() {
     let node = |is_ephemeral| Ok(Some(Node { data: Vec::new(), version: 0, created: 1, is_ephemeral }));

@@ -33,6 +33,12 @@ impl EntryName {
         usize::try_from(self.0 & (NOT_NEGATIVE - 1)).unwrap_or_default() % of.max(1)
     }
 
+    /// The number that the coordinator gave it, negative ones included.
+    pub(super) fn sequence(self) -> i64 {
+        let digits = i64::try_from(self.0 & (NOT_NEGATIVE - 1)).expect("ten digits");
+        if self.0 & NOT_NEGATIVE == 0 { -digits } else { digits }
+    }
+
     /// 0 (first) to 999 (last).
     #[must_use]
     pub fn priority(self) -> u16 {

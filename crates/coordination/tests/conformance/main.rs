@@ -58,7 +58,7 @@ macro_rules! common_cases {
                 missing_folders_are_made_again, an_entry_that_cannot_be_deleted_is_left_alone, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
             queue_batches:
-                what_waits_shares_requests, a_failed_transaction_is_settled_item_by_item,
+                what_waits_shares_requests, the_folder_is_made_anew_before_its_counter_ends, a_failed_transaction_is_settled_item_by_item,
                 what_others_do_not_have_is_claimed_by_one_more_transaction;
             queue_gaps:
                 what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,

@@ -9,6 +9,41 @@ use crate::harness::{Harness, Plan, within};
 use crate::queue::{Operator, claim_node, open, take, value};
 
 /// Ten takers wait, and ten entries are there before the first request is answered.
+/// The fault: a counter near the end of 32 bits. Nobody misses the folder, and nothing that waits is lost.
+pub async fn the_folder_is_made_anew_before_its_counter_ends(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    queue.renew_from(3);
+    let other = harness.connect().await;
+    let other_queue = open(&other).await;
+    let waiting = tokio::spawn(async move { take(&other_queue).await });
+    let first = within(async {
+        operator.put("0", 5).await;
+        waiting.await.unwrap()
+    })
+    .await;
+    for at in 1..5 {
+        assert_eq!(queue.put(at.to_string().as_bytes(), 5).await.unwrap(), format!("/job/entries/entry-005-{at:010}"));
+    }
+    let mut values = vec![value(&first).to_owned()];
+    first.consume().await.unwrap();
+    for _ in 1..5 {
+        let claim = take(&queue).await;
+        values.push(value(&claim).to_owned());
+        claim.consume().await.unwrap();
+    }
+    assert_eq!(values, ["0", "1", "2", "3", "4"], "nothing was lost while it was to be made anew");
+    assert_eq!(queue.put(b"5", 5).await.unwrap(), "/job/entries/entry-005-0000000000", "it begins again");
+    assert_eq!(queue.put(b"6", 5).await.unwrap(), "/job/entries/entry-005-0000000001");
+    for expected in ["5", "6"] {
+        let claim = take(&queue).await;
+        assert_eq!(value(&claim), expected);
+        claim.consume().await.unwrap();
+    }
+    operator.expect_nothing().await;
+}
+
 pub async fn what_waits_shares_requests(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     for _ in 0..10 {

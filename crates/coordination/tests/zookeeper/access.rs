@@ -99,6 +99,29 @@ async fn entries_of_another_login_hold_up_no_others() {
     within(queue.refused().wait_for(|refused| refused.len() == 2)).await.unwrap();
 }
 
+/// Whoever might use the folder before it was made anew may use it then, and nobody else.
+#[tokio::test]
+async fn a_folder_made_anew_keeps_its_access() {
+    let hosts = hosts().await;
+    let own = connect(login(&hosts, Scheme::Digest, "engine", "secret")).await;
+    let queue = LockingQueue::open(own.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    queue.renew_from(0);
+    for _ in 0..3 {
+        let entry = queue.put(b"a", 5).await.unwrap();
+        assert_eq!(entry, "/job/entries/entry-005-0000000000");
+        let other = connect(Settings::new(&hosts)).await;
+        is_refused(&other, "/job/entries").await;
+        own.commit(vec![Operation::delete(entry)]).await.unwrap();
+    }
+    let open_to_all = connect(Settings::new(&hosts)).await;
+    create(&*open_to_all, "/open", Mode::Persistent).await.unwrap();
+    create(&*open_to_all, "/open/folder", Mode::Persistent).await.unwrap();
+    // made anew by who would protect it
+    let anew = Operation::create("/open/folder", "", Mode::PersistentAnew);
+    own.commit(vec![Operation::delete("/open/folder"), anew]).await.unwrap();
+    create(&*open_to_all, "/open/folder/child", Mode::Persistent).await.unwrap();
+}
+
 /// The fault: nobody but another login may make claims. That is no fault of any entry, and mended it goes on.
 #[tokio::test]
 async fn claims_that_may_not_be_made_are_made_once_they_may() {

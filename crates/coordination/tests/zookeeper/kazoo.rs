@@ -118,6 +118,34 @@ async fn drain(queue: &LockingQueue, count: usize) -> Vec<String> {
     values
 }
 
+/// The fault: a counter near its end, so that the folder is made anew under a kazoo that waits for entries, round after
+/// round. Whoever waits hears of the next entry, and what kazoo puts then arrives.
+#[tokio::test]
+async fn kazoo_works_on_while_the_folder_is_made_anew() {
+    let hosts = hosts().await;
+    let session = session(&hosts).await;
+    let queue = queue(&session).await;
+    let (mut consumer, mut producer) = (Kazoo::with_queue(&hosts).await, Kazoo::with_queue(&hosts).await);
+    // each put says that the counter is near its end
+    queue.renew_from(0);
+    for round in 0..10 {
+        consumer.tell("get 60");
+        // a while in which the other one comes to wait
+        for _ in 0..5 {
+            assert_eq!(producer.ask("length").await, "0");
+        }
+        let entry = queue.put(round.to_string().as_bytes(), 5).await.unwrap();
+        assert_eq!(entry, "/job/entries/entry-005-0000000000", "made anew");
+        assert_eq!(consumer.answer().await, round.to_string());
+        consumer.does("consume").await;
+        producer.does("put kazoo 7").await;
+        let claim = take(&queue).await;
+        assert_eq!((value(&claim), claim.entry()), ("kazoo", "/job/entries/entry-007-0000000001"));
+        assert_eq!(claim.consume().await, Ok(Settled::Done));
+    }
+    assert!(is_empty(&session).await);
+}
+
 #[tokio::test]
 async fn what_one_side_puts_the_other_takes_in_order() {
     let hosts = hosts().await;

@@ -5,6 +5,9 @@
 //! the order in which they came, and who rests follows the line alone. An executor that has more to do than it can leaves
 //! the line, so that the next one looks too; when it has caught up it goes to the end.
 //!
+//! A place counts while its executor is registered: a node in the line that a backup tool has restored belongs to nobody,
+//! and so does a registration without a session.
+//!
 //! [`decide`] is pure; [`keep`] tells it what is so and does what it says. Nothing depends on the line but how soon a job
 //! is begun: who rests looks by itself every few seconds.
 
@@ -120,17 +123,18 @@ struct Known {
 
 /// What an executor does that has had this load for this long.
 fn decide(known: &Known, own: &str, load: Load, since: Duration) -> Decision {
-    let place = known.line.values().position(|claimant| claimant == own);
+    let place_of = |claimant: &str| {
+        let owned = known.line.values().filter(|other| *other == own || known.executors.contains(other));
+        owned.into_iter().position(|other| other == claimant)
+    };
+    let place = place_of(own);
     let stand = match (load, place) {
         (Load::Pressed, _) => since < PRESSED && place.is_some(),
         (_, None) => since >= CALM,
         (_, Some(_)) => true,
     };
     let behind = place.is_some_and(|place| place >= LOOKING);
-    let looking = |claimant: &&String| {
-        let place = known.line.values().position(|other| other == *claimant);
-        *claimant == own || place.is_none_or(|place| place < LOOKING)
-    };
+    let looking = |claimant: &&String| *claimant == own || place_of(claimant).is_none_or(|place| place < LOOKING);
     let all = known.executors.iter().filter(looking).count();
     let before = known.executors.iter().filter(looking).position(|claimant| claimant == own);
     Decision {

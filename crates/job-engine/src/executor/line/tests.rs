@@ -41,6 +41,17 @@ fn who_is_pressed_makes_room_and_comes_back() {
     assert!(decide(&left, &claimant("e"), Load::Idle, LONG).rest);
 }
 
+/// The fault: nodes in the line that a backup tool has restored, before everybody else, for good.
+#[test]
+fn places_of_nobody_do_not_count() {
+    let mut restored = known(5, "abcde");
+    restored.executors.drain(..3);
+    for own in ["d", "e"] {
+        assert!(!decide(&restored, &claimant(own), Load::Idle, LONG).rest, "{own} would wait for nobody");
+    }
+    assert_eq!(decide(&restored, &claimant("e"), Load::Calm, LONG).share, (1, 2));
+}
+
 #[test]
 fn those_who_look_share() {
     // `b` has left the line and looks; `e` rests
