@@ -68,6 +68,9 @@ pub enum EngineError {
     /// A part of the engine has panicked.
     #[error("a part of the engine has crashed")]
     Crashed(#[source] JoinError),
+    /// Nothing can be stored any more. What was answered is on disk.
+    #[error("the store has crashed, its log says why: start again")]
+    Broken,
     /// The store cannot be closed. What was answered is on disk all the same.
     #[error("cannot close the store")]
     Close(#[source] StoreError),

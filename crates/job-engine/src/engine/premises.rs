@@ -125,10 +125,16 @@ impl Premises {
         let early = tokio::select! {
             biased;
             () = stop.asked() => Ok(()),
+            () = self.store.broken() => Err(EngineError::Broken),
             Some(ended) = work.join_next() => Err(EngineError::EndedEarly(ended.err())),
             Some(ended) = api.join_next() => Err(EngineError::EndedEarly(ended.err())),
         };
-        stop.ask();
+        if matches!(early, Err(EngineError::Broken)) {
+            // nothing that still runs can say how it ended
+            stop.ask_at_once();
+        } else {
+            stop.ask();
+        }
         let worked = finish(work).await;
         serving.ask();
         let ended = finish(api).await;
@@ -163,4 +169,29 @@ async fn finish(mut tasks: JoinSet<()>) -> Result<(), EngineError> {
         result = result.and(ended.map_err(EngineError::Crashed));
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use slipstream_coordination::Embedded;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::server::{DEFAULT_MAX_ATTEMPTS, Options};
+
+    #[tokio::test]
+    async fn a_store_that_has_crashed_ends_the_server_with_an_error() {
+        let folder = Folder::open(None).unwrap();
+        let mut premises = Premises::open(folder, Path::new("jobs.db"), None).await.unwrap();
+        let options =
+            Options { password: "secret".into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
+        let store = premises.store().clone();
+        let server = Server::start(store.clone(), Arc::new(Embedded::new()), Clock::system(), options).await.unwrap();
+        store.crash().await;
+        drop(store);
+        let stop = Stop::new();
+        let ended = premises.work(&server, Vec::new(), JoinSet::new(), &stop).await.unwrap_err();
+        assert!(matches!(ended, EngineError::Broken) && stop.is_asked(), "{ended}");
+        server.close().await;
+    }
 }

@@ -218,6 +218,9 @@ pub fn acl_violations(acl: &Value) -> Vec<String> {
     }
     match acl.get("rules") {
         None => {}
+        Some(Value::Array(rules)) if rules.len() > MOST_RULES => {
+            violations.push(format!("acl/rules: expected at most {MOST_RULES} rules, got {}", rules.len()));
+        }
         Some(Value::Array(rules)) if !rules.is_empty() => {
             for (index, rule) in rules.iter().enumerate() {
                 violations.extend(principal_violations(&format!("acl/rules/{index}"), rule, true));
@@ -227,6 +230,11 @@ pub fn acl_violations(acl: &Value) -> Vec<String> {
     }
     violations
 }
+
+/// Whoever a document names is kept for all its readers' searches; many make everybody's writes slow.
+pub const MOST_RULES: usize = 256;
+/// Longest name of a principal, in bytes.
+const LONGEST_NAME: usize = 512;
 
 const RIGHTS: [&str; 11] = [
     "VIEW",
@@ -249,8 +257,8 @@ fn principal_violations(place: &str, principal: &Value, with_right: bool) -> Vec
     if !matches!(text(principal, "type").as_deref(), Some("USER" | "ROLE")) {
         violations.push(format!("{place}/type: expected USER or ROLE"));
     }
-    if text(principal, "principal").is_none_or(|name| name.trim().is_empty()) {
-        violations.push(format!("{place}/principal: expected a name"));
+    if text(principal, "principal").is_none_or(|name| name.trim().is_empty() || name.len() > LONGEST_NAME) {
+        violations.push(format!("{place}/principal: expected a name of at most {LONGEST_NAME} bytes"));
     }
     if with_right && text(principal, "right").is_none_or(|right| !RIGHTS.contains(&right.as_str())) {
         violations.push(format!("{place}/right: expected one of {}", RIGHTS.join(", ")));

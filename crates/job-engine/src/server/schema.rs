@@ -11,6 +11,9 @@ use super::job_document::Patch;
 /// have an effect.
 const RESERVED: [&str; 2] = ["notBefore", "maxAttempts"];
 
+/// Longest value of an attribute that is in an index, in bytes: a longer one makes searches of everybody slow.
+const LONGEST_INDEXED: usize = 512;
+
 /// What every job has.
 const REQUIRED: [&str; 8] = ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"];
 
@@ -55,7 +58,8 @@ fn attribute_violation(attribute: &str, value: &Value) -> Result<(), String> {
         "id" | "parent" | "resourceMetadata" => id(value),
         "resourceURI" | "description" | "statusMessage" => text(value),
         "created" | "updated" | "started" | "timeOfStatusChange" => timestamp(value),
-        "name" | "action" => non_blank(value),
+        "name" => non_blank(value),
+        "action" => non_blank(value).and_then(|()| short(value)),
         "properties" => properties(value),
         "acl" => Ok(()),
         "state" => state(value),
@@ -88,16 +92,24 @@ fn non_blank(value: &Value) -> Result<(), String> {
 
 fn id(value: &Value) -> Result<(), String> {
     let good = value.as_str().is_some_and(is_id);
-    good.then_some(()).ok_or_else(|| expected("an id such as credential/abc", value))
+    good.then_some(()).ok_or_else(|| expected("an id such as credential/abc", value))?;
+    short(value)
+}
+
+fn short(value: &Value) -> Result<(), String> {
+    let good = value.as_str().is_some_and(|text| text.len() <= LONGEST_INDEXED);
+    good.then_some(()).ok_or_else(|| expected(&format!("a text of at most {LONGEST_INDEXED} bytes"), value))
 }
 
 fn job_id(value: &Value) -> Result<(), String> {
     let good = value.as_str().is_some_and(job::is_job_id);
-    good.then_some(()).ok_or_else(|| expected("the id of a job", value))
+    good.then_some(()).ok_or_else(|| expected("the id of a job", value))?;
+    short(value)
 }
 
 fn link(value: &Value) -> Result<(), String> {
-    is_link(value).then_some(()).ok_or_else(|| expected("a link such as {\"href\": \"credential/abc\"}", value))
+    is_link(value).then_some(()).ok_or_else(|| expected("a link such as {\"href\": \"credential/abc\"}", value))?;
+    short(&value["href"])
 }
 
 fn list_of(value: &Value, what: &str, item: fn(&Value) -> Result<(), String>) -> Result<(), String> {
@@ -185,13 +197,37 @@ mod tests {
             ("notBefore", json!("2030-01-01T00:00:00.000Z")),
             ("maxAttempts", json!(3)),
             ("colour", json!("red")),
+            ("action", json!("a".repeat(513))),
+            ("parent", json!(format!("job/{}", "a".repeat(509)))),
+            ("parentJob", json!(format!("job/{}", "a".repeat(509)))),
+            ("targetResource", json!({"href": format!("job/{}", "a".repeat(509))})),
+            ("acl", with_rules(257)),
+            ("acl", json!({"owner": {"principal": "a".repeat(513), "type": "USER"}})),
         ] {
             let mut document = good();
             document.insert(attribute.to_owned(), bad.clone());
             let violations = job_violations(&document);
             assert_eq!(violations.len(), 1, "{attribute} = {bad}: {violations:?}");
-            assert!(violations[0].starts_with(&format!("{attribute}: ")), "{violations:?}");
+            assert!(violations[0].starts_with(attribute), "{violations:?}");
         }
+    }
+
+    fn with_rules(count: usize) -> Value {
+        let rule = |number| json!({"principal": format!("user-{number}"), "type": "USER", "right": "VIEW"});
+        json!({"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": (0..count).map(rule).collect::<Vec<_>>()})
+    }
+
+    #[test]
+    fn what_costs_others_is_bounded() {
+        let mut document = good();
+        let longest = format!("job/{}", "a".repeat(508));
+        let targeted = ["action", "parent", "parentJob"].map(|name| (name, json!(longest)));
+        for (attribute, value) in targeted.into_iter().chain([("acl", with_rules(256))]) {
+            document.insert(attribute.to_owned(), value);
+        }
+        assert_eq!(job_violations(&document), Vec::<String>::new());
+        document.insert("acl".to_owned(), with_rules(15_000));
+        assert_eq!(job_violations(&document), ["acl/rules: expected at most 256 rules, got 15000"]);
     }
 
     #[test]

@@ -13,10 +13,12 @@ fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
 }
 
-fn add(server: &FakeServer, id: &str, state: State, created: &str) {
+/// A job that was added long ago, and whose last update was then.
+fn add(server: &FakeServer, id: &str, state: State, updated: &str) {
     server.store(id, "act", state);
     let mut document = server.document(id);
-    document.insert("created".to_owned(), json!(created));
+    document.insert("created".to_owned(), json!("2020-01-01T00:00:00.000Z"));
+    document.insert("updated".to_owned(), json!(updated));
     server.store_document(document);
 }
 
@@ -28,7 +30,7 @@ async fn clean(server: &FakeServer, reports: &Reports) -> Result<Success, Failur
 }
 
 #[tokio::test(start_paused = true)]
-async fn final_jobs_older_than_a_week_are_removed_and_nothing_else() {
+async fn jobs_that_ended_more_than_a_week_ago_are_removed_and_nothing_else() {
     let server = FakeServer::default();
     for (number, state) in State::ALL.into_iter().enumerate() {
         add(&server, &format!("job/old-{number}"), state, "2026-11-17T11:59:59.999Z");
@@ -42,6 +44,19 @@ async fn final_jobs_older_than_a_week_are_removed_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_that_ended_in_the_future_are_left_and_told() {
+    let server = FakeServer::default();
+    add(&server, "job/old", State::Success, "2026-11-01T00:00:00.000Z");
+    add(&server, "job/ahead", State::Success, "2026-11-24T12:05:00.000Z");
+    add(&server, "job/by-a-wrong-clock", State::Success, "2036-11-24T12:00:00.000Z");
+    add(&server, "job/runs", State::Running, "2036-11-24T12:00:00.000Z");
+    let message = clean(&server, &Reports::new()).await.unwrap().message.unwrap();
+    let removed = "Cleanup of completed jobs finished. Removed 1 jobs. Left 1 whose end is in the future: ";
+    assert!(message.starts_with(removed), "{message}");
+    assert_eq!(server.count(), 3 + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_jobs_are_removed_in_pages_with_progress() {
     let server = FakeServer::default();
     for number in 0..1203 {
@@ -50,7 +65,7 @@ async fn many_jobs_are_removed_in_pages_with_progress() {
     let reports = Reports::new();
     let success = clean(&server, &reports).await.unwrap();
     assert_eq!(success.message.unwrap(), "Cleanup of completed jobs finished. Removed 1203 jobs.");
-    assert_eq!((server.count(), server.served("job").len()), (1, 3));
+    assert_eq!((server.count(), server.served("job").len()), (1, 4));
     assert_eq!(reports.take().progress, Some(100));
 }
 

@@ -216,8 +216,8 @@ impl Inner {
         let filter = parameter("filter").map(|text| Filter::parse(text).unwrap());
         let matches = |document: &&Document| filter.as_ref().is_none_or(|filter| filter.matches(document));
         let mut found: Vec<&Document> = self.documents.values().filter(matches).collect();
-        assert_eq!(parameter("orderby").map(String::as_str), Some("created"));
-        found.sort_by_key(|document| document["created"].as_str().unwrap().to_owned());
+        assert_eq!(parameter("orderby").map(String::as_str), Some("updated"));
+        found.sort_by_key(|document| document["updated"].as_str().unwrap().to_owned());
         let (first, last) = (number("first").unwrap_or(1), number("last").unwrap_or(usize::MAX));
         let page: Vec<_> = found.iter().skip(first - 1).take((last + 1).saturating_sub(first)).collect();
         answer(200, &json!({ "count": found.len(), "jobs": page, "operations": [] }))

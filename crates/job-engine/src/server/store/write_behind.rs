@@ -70,18 +70,27 @@ impl WriteBehind {
         Self { shared, closing, writer: Mutex::new(Some(AbortOnDropHandle::new(writer))) }
     }
 
-    /// Adds a job, on the disk before it is answered.
+    /// Adds a job, on the disk before it is answered. Whatever somebody does with a job of this id is waited for: an add
+    /// that overtakes a removal would be taken for what is removed.
     pub async fn insert(&self, record: JobRecord) -> Result<Arc<JobRecord>, StoreError> {
         let id = record.id.clone();
-        // whoever finds it in the store before it is known here waits; somebody may be looking for it already
-        let looked = self.shared.records().look(&id);
-        let _loading = matches!(looked, Look::Load).then(|| Loading { shared: &self.shared, id: &id });
+        loop {
+            let looked = self.shared.records().look(&id);
+            match looked {
+                // another server may have removed it
+                Look::Found(_) if self.shared.records().forget_written(&id) => {}
+                Look::Found(_) => return Err(StoreError::Exists((*id).to_owned())),
+                // however that ended, what there is now is looked at again
+                Look::Wait(waiting) => drop(waiting.await),
+                Look::Settle(waiting) => drop(waiting.await),
+                Look::Load => break,
+            }
+        }
+        // whoever finds it in the store before it is known here waits
+        let _loading = Loading { shared: &self.shared, id: &id };
         self.shared.store.insert(record.stored(0)).await?;
         let record = Arc::new(record);
-        // whoever reads it just now may have found it already; any other knows one that another server removed
-        if !matches!(looked, Look::Wait(_)) {
-            self.shared.records().load(record.clone(), 1);
-        }
+        self.shared.records().load(record.clone(), 1);
         Ok(record)
     }
 

@@ -1,8 +1,10 @@
 //! [`SqliteStore`]: documents in one `SQLite` file.
 //!
-//! One thread writes (`writer`) and three read (`reader`), so that no asynchronous worker ever waits for the disk:
-//! one for single documents, which therefore never wait behind a search, and two for searches.
+//! One thread writes (`writer`) and four read (`reader`), so that no asynchronous worker ever waits for the disk: one for
+//! single documents and one for what the server itself goes through, which therefore never wait behind a search, and two
+//! for searches.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -173,6 +175,8 @@ struct Channels {
     writes: mpsc::Sender<Request>,
     gets: mpsc::Sender<Read>,
     searches: mpsc::Sender<Read>,
+    /// The reconciler's walks, and what is removed by the server itself.
+    walks: mpsc::Sender<Read>,
 }
 
 impl SqliteStore {
@@ -192,24 +196,39 @@ impl SqliteStore {
         let (writes, requests) = mpsc::channel(WAITING);
         let (gets, wanted) = mpsc::channel(WAITING);
         let (searches, asked) = mpsc::channel(WAITING);
+        let (walks, gone_through) = mpsc::channel(WAITING);
         let mut store = Self {
             path: Arc::new(path.to_owned()),
-            channels: Some(Channels { writes, gets, searches }),
+            channels: Some(Channels { writes, gets, searches, walks }),
             readers: Vec::new(),
             writer: None,
         };
         let no_thread = |source| OpenError::Thread { path: path.to_owned(), source };
-        let (wanted, asked) = (Arc::new(Mutex::new(wanted)), Arc::new(Mutex::new(asked)));
-        for (name, reads) in [("store get", &wanted), ("store search", &asked), ("store search", &asked)] {
+        let [wanted, asked, gone_through] = [wanted, asked, gone_through].map(|reads| Arc::new(Mutex::new(reads)));
+        let readers = [("get", &wanted), ("search", &asked), ("search", &asked), ("walk", &gone_through)];
+        for (name, reads) in readers {
             let reader = Reader::open(path, limits.search).map_err(|error| open_failure(path, error))?;
             let reads = Arc::clone(reads);
-            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || serve(&reader, &reads));
+            let thread = thread::Builder::new().name(format!("store {name}")).spawn(move || serve(&reader, &reads));
             store.readers.push(thread.map_err(no_thread)?);
         }
         let last = Writer { connection, path: Arc::clone(&store.path), file, reserve, log: Log::new(limits.log) };
         let thread = thread::Builder::new().name("store write".to_owned());
         store.writer = Some(thread.spawn(move || last.run(requests)).map_err(no_thread)?);
         Ok(store)
+    }
+
+    /// Ends when nothing can be written any more, which should never happen: the thread that writes has panicked. Whoever
+    /// runs the server ends it, and finds everything that was answered at the next start.
+    pub async fn broken(&self) {
+        self.channels().writes.closed().await;
+    }
+
+    /// The thread that writes panics.
+    #[cfg(test)]
+    pub(crate) async fn crash(&self) {
+        let panics = Box::new(|_: &rusqlite::Connection| panic!("as the test wants it"));
+        assert!(self.channels().writes.send(Request::Inspect(panics)).await.is_ok());
     }
 
     /// Waits until everything accepted is written and in the one file; blocks. Dropping does the same, but only logs
@@ -279,7 +298,12 @@ fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
     loop {
         let next = reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         match next {
-            Some(read) => read(reader),
+            Some(read) => {
+                // whoever asked is told by the end of the channel, and the panic's own message says more
+                if panic::catch_unwind(AssertUnwindSafe(|| read(reader))).is_err() {
+                    reader.end_limit();
+                }
+            }
             None => return,
         }
     }
@@ -331,7 +355,7 @@ impl Store for SqliteStore {
 
     async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
         let (what, after) = ("read the jobs that are not final".to_owned(), after.unwrap_or_default().to_owned());
-        self.read(&self.channels().searches, what, move |reader| reader.unfinished(&after, limit)).await
+        self.read(&self.channels().walks, what, move |reader| reader.unfinished(&after, limit)).await
     }
 
     /// In pages: what is changed between finding and removing stays.
@@ -340,8 +364,8 @@ impl Store for SqliteStore {
         let mut removed = 0;
         loop {
             let (what, kind, page) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-            let searches = &self.channels().searches;
-            let found = self.read(searches, what, move |reader| reader.matches(&kind, &page)).await?;
+            let walks = &self.channels().walks;
+            let found = self.read(walks, what, move |reader| reader.matches(&kind, &page)).await?;
             let Some((last, _)) = found.last() else { return Ok(removed) };
             query.after = Some(last.clone());
             let is_last = (found.len() as u64) < REMOVED_AT_ONCE;

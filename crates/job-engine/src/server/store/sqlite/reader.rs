@@ -160,6 +160,11 @@ impl Reader {
         answer
     }
 
+    /// After a search that panicked: the next read has its own time.
+    pub fn end_limit(&self) {
+        self.deadline.set(None);
+    }
+
     /// The bits of the columns that are irregular in any document of a type.
     fn irregular(&self, kind: &str) -> rusqlite::Result<i64> {
         let sql = "SELECT DISTINCT irregular FROM resource WHERE type = ? AND irregular <> 0";

@@ -428,3 +428,57 @@ async fn a_search_that_takes_too_long_is_stopped() {
     drop(store);
     assert_eq!(SqliteStore::open(&path).unwrap().query("job", &scan).await.unwrap().count, 7);
 }
+
+#[tokio::test]
+async fn the_servers_own_walks_wait_behind_no_search() {
+    let (_folder, _path, store) = new_store();
+    let store = Arc::new(store);
+    store.insert(record("job/1", &json!({"state": "QUEUED"}))).await.unwrap();
+    let mut searches = Vec::new();
+    for _ in 0..2 {
+        let (entered, under_way) = oneshot::channel();
+        let (release, released) = blocking::channel::<()>();
+        let searched = Arc::clone(&store);
+        let search = tokio::spawn(async move {
+            let slow = move |_: &Reader| {
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+                Ok(())
+            };
+            searched.read(&searched.channels().searches, "search".to_owned(), slow).await
+        });
+        under_way.await.unwrap();
+        searches.push((release, search));
+    }
+    assert_eq!(store.unfinished(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.remove_matching("job", &Filter::parse("state='QUEUED'").unwrap()).await.unwrap(), 1);
+    for (release, search) in searches {
+        assert!(!search.is_finished(), "both searches are under way all the while");
+        release.send(()).unwrap();
+        search.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_panics_ends_no_other() {
+    let (_folder, _path, store) = new_store();
+    store.insert(record("job/1", &json!({}))).await.unwrap();
+    for _ in 0..3 {
+        let panics = |_: &Reader| -> rusqlite::Result<()> { panic!("as the test wants it") };
+        let failed = store.read(&store.channels().gets, "read".to_owned(), panics).await.unwrap_err();
+        assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
+        assert!(store.get("job/1").await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_is_told_to_whoever_runs_the_server() {
+    let (_folder, path, store) = new_store();
+    store.insert(record("job/1", &json!({}))).await.unwrap();
+    store.crash().await;
+    store.broken().await;
+    assert!(store.insert(record("job/2", &json!({}))).await.is_err());
+    assert!(store.close().is_err());
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(store.get("job/1").await.unwrap().is_some(), "what was answered is there");
+}

@@ -48,7 +48,10 @@ impl Store for Watched {
     }
 
     async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        self.inner.remove(id, revision).await
+        let removed = self.inner.remove(id, revision).await;
+        // it is gone before that is answered
+        drop(self.open.acquire().await.expect("never closed"));
+        removed
     }
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
@@ -293,4 +296,39 @@ async fn the_end_writes_everything_and_takes_nothing_more() {
     assert_eq!(desk.written(), ["RUNNING"]);
     let base = Arc::new(job(ID));
     assert!(desk.jobs.change(base, Durability::Soon, into_state("SUCCESS")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_add_that_races_the_removal_of_its_id_is_a_job_of_its_own() {
+    let desk = Desk::new().await;
+    desk.change(Durability::OnDisk, "RUNNING").await.unwrap();
+    let base = desk.read().await;
+    desk.shut();
+    let jobs = desk.jobs.clone();
+    let removed = tokio::spawn(async move { jobs.remove(base).await });
+    while desk.store.inner.get(ID).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let jobs = desk.jobs.clone();
+    let added = tokio::spawn(async move { jobs.insert(job(ID)).await.map(drop) });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    desk.open();
+    removed.await.unwrap().expect("whoever removed the first is told so");
+    added.await.unwrap().expect("and whoever added the second");
+    desk.change(Durability::OnDisk, "SUCCESS").await.expect("it has the revision of an added job");
+    let stored = desk.store.inner.get(ID).await.unwrap().unwrap();
+    assert_eq!((stored.revision, &stored.document["state"]), (2, &json!("SUCCESS")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_add_of_a_job_that_is_there_changes_nothing() {
+    let desk = Desk::new().await;
+    for durability in [Durability::OnDisk, Durability::Soon] {
+        desk.change(durability, "RUNNING").await.unwrap();
+        let refused = desk.jobs.insert(job(ID)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Exists(_)), "{refused}");
+        assert_eq!(desk.read().await.document["state"], "RUNNING");
+    }
 }
