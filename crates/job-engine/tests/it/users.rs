@@ -19,7 +19,7 @@ use slipstream_job_engine::stop::Stop;
 use tokio::net::TcpListener;
 
 use crate::commands::assert_lines;
-use crate::support::{Answered, InProcess, PASSWORD, Raw, Up, cookie, credentials, document, program};
+use crate::support::{Answered, InProcess, PASSWORD, Raw, Up, cookie, credentials, document, eventually, program};
 
 const SECRET: &str = "a secret of jane";
 
@@ -404,7 +404,8 @@ async fn users_and_the_end_of_their_sessions_are_on_disk() {
     let jane = cookie_of(&*engine.transport, "jane", SECRET).await;
     engine.client.edit("user/jane", &document(json!({"state": "SUSPENDED"})), &[]).await.expect("disabled");
     drop(engine);
-    let store = SqliteStore::open(&path).expect("opened again");
+    // what the engine has begun holds it for a moment
+    let store = eventually("opened again", async || SqliteStore::open(&path).ok()).await;
     let now = Clock::system().now();
     let caller = Sessions::default().caller(&store, &[&jane], now).await.expect("answers");
     assert_eq!(caller.name(), None);

@@ -438,14 +438,14 @@ async fn the_servers_own_walks_wait_behind_no_search() {
     for _ in 0..2 {
         let (entered, under_way) = oneshot::channel();
         let (release, released) = blocking::channel::<()>();
-        let searched = Arc::clone(&store);
+        let own = Arc::clone(&store);
         let search = tokio::spawn(async move {
             let slow = move |_: &Reader| {
                 entered.send(()).unwrap();
                 released.recv().unwrap();
                 Ok(())
             };
-            searched.read(&searched.channels().searches, "search".to_owned(), slow).await
+            own.read(&own.channels().searches, "search".to_owned(), slow).await
         });
         under_way.await.unwrap();
         searches.push((release, search));
