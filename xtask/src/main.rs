@@ -3,6 +3,12 @@
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is no part of the product, and may end where nothing can be written"
+)]
+
 use std::process::ExitCode;
 
 mod bench;

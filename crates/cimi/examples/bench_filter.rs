@@ -2,6 +2,8 @@
 //!
 //! One thread, medians of five runs. The ratio is to parsing the same document as JSON, in the same run.
 
+#![expect(clippy::print_stdout, reason = "it is no part of the product, and may end where nothing can be written")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

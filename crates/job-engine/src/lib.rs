@@ -13,6 +13,7 @@ pub mod executor;
 mod files;
 pub mod marks;
 pub mod nodes;
+mod output;
 pub mod owner;
 pub mod pauses;
 pub mod registry;
@@ -22,6 +23,7 @@ pub mod stop;
 mod supervise;
 pub mod telemetry;
 pub mod up;
+mod visible;
 
 pub use engine::{Engine, EngineBuilder, EngineError, Submit};
 pub use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};

@@ -1,7 +1,11 @@
 //! How everything is asked to stop. Signals are read here and nowhere else.
 
+use std::ffi::c_int;
+use std::io::{self, IsTerminal};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Handed to whatever runs until it is told to stop. Cheap to clone.
@@ -55,31 +59,60 @@ impl Stop {
 /// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
 const THIRD_SIGNAL: i32 = 130;
 
-/// SIGXFSZ, as Linux has it on nearly every machine, and macOS.
-const FILE_TOO_LARGE: i32 = 25;
+/// Signals that would end the process at once and have no meaning yet.
+const WITHOUT_MEANING: [(&str, c_int); 3] =
+    [("SIGUSR1", libc::SIGUSR1), ("SIGUSR2", libc::SIGUSR2), ("SIGALRM", libc::SIGALRM)];
 
-/// Asks `stop` at the first SIGTERM or SIGINT, to stop at once at the second, and ends the process at the third.
-pub fn on_signals(stop: &Stop) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// For a command that goes on until it is stopped: asks `stop` at the first SIGTERM, SIGINT, SIGQUIT or SIGHUP, to stop
+/// at once at the second, and ends the process at the third.
+pub fn on_signals(stop: &Stop) -> io::Result<()> {
+    ask_on(stop, &[libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP])
+}
+
+/// The same for a service, which lives on when others want something of it that it does not know: SIGHUP asks it to stop
+/// only where standard input is a terminal, whose end that signal tells; and a file that grows over a limit of the
+/// process is an error of its write.
+pub fn on_signals_of_a_service(stop: &Stop) -> io::Result<()> {
+    let (mut asking, mut ignored) = (vec![libc::SIGTERM, libc::SIGINT, libc::SIGQUIT], WITHOUT_MEANING.to_vec());
+    if io::stdin().is_terminal() {
+        asking.push(libc::SIGHUP);
+    } else {
+        ignored.push(("SIGHUP", libc::SIGHUP));
+    }
+    for (name, number) in ignored {
+        let mut signal = signal(SignalKind::from_raw(number))?;
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                tracing::info!("{name} is ignored: it has no meaning yet");
+            }
+        });
+    }
     // heard, so that it ends nobody: whoever writes more than this process may is told by the error
-    drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))?);
+    let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+    ask_on(stop, &asking)
+}
+
+fn ask_on(stop: &Stop, numbers: &[c_int]) -> io::Result<()> {
+    let signals = numbers.iter().map(|number| signal(SignalKind::from_raw(*number)));
+    let mut signals: Vec<Signal> = signals.collect::<io::Result<_>>()?;
     let stop = stop.clone();
     tokio::spawn(async move {
         for ask in [Stop::ask, Stop::ask_at_once] {
-            // Either signal asks for the same.
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            any_of(&mut signals).await;
             ask(&stop);
         }
+        any_of(&mut signals).await;
         // Whoever asks a third time does not want to wait for anything; what was answered is on disk.
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
         std::process::exit(THIRD_SIGNAL);
     });
     Ok(())
+}
+
+/// Ends when one of them comes: each asks for the same.
+async fn any_of(signals: &mut [Signal]) {
+    std::future::poll_fn(|context| {
+        let is_there = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if is_there { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

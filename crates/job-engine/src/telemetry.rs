@@ -1,12 +1,19 @@
-//! What the program writes into its log: standard error, as much as `SLIPSTREAM_LOG` asks for. And what it says to
-//! whoever started it, on standard output.
+//! What a service writes into its log: standard error, as much as `SLIPSTREAM_LOG` asks for. And what it says to whoever
+//! started it, on standard output.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env::VarError;
-use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
+
+use crate::output;
+use crate::supervise::panic_message;
+
+pub(crate) use crate::output::say;
 
 /// Environment variable with the log's filter, e.g. `debug` or `warn,slipstream_job_engine=debug`.
 pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";
@@ -14,7 +21,7 @@ pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";
 /// What is not logged unless somebody asks for it by name: a library that says of each try what we say once.
 const QUIET: &str = "zookeeper_client=error";
 
-/// Starts the log; `default` is its filter unless the environment has one.
+/// Starts the log; `default` is its filter unless the environment has one. Panics are told there too.
 pub fn start(default: &str) -> anyhow::Result<()> {
     let asked_for = match std::env::var(LOG_VARIABLE) {
         Err(VarError::NotPresent) => String::new(),
@@ -27,18 +34,24 @@ pub fn start(default: &str) -> anyhow::Result<()> {
     let colours = console::Term::stderr().features().colors_supported();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| output::Log)
         .with_ansi(colours)
         .with_target(false)
+        // it would tell of them on standard error itself, and panic where that takes nothing
+        .log_internal_errors(false)
         .init();
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
-/// Says something to whoever started the program. Nobody has to listen: a closed pipe ends no engine.
-pub(crate) fn say(line: &str) {
-    // in one piece, so that no line of the log gets in between
-    if let Err(error) = std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
-        tracing::debug!(%error, line, "nobody listens");
+/// The standard hook writes to standard error itself, and waits for its reader.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current().name().unwrap_or_default().to_owned();
+    tracing::error!(thread, place, "panicked: {}", panic_message(panic.payload()));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        output::append(&backtrace.to_string());
     }
 }
 

@@ -4,6 +4,12 @@
 //! are medians of several runs. Beside each stands its ratio to something simpler that was measured in the same
 //! invocation, because machines and disks differ.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is no part of the product, and may end where nothing can be written"
+)]
+
 /// As `slipstream-job` does.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -3,6 +3,12 @@
 //! All goes through [`SqliteStore`] as the server uses it. Each question is asked many times with varying values, one
 //! at a time; an answer is the newest 20 with the exact count, unless the question says otherwise.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is no part of the product, and may end where nothing can be written"
+)]
+
 mod documents;
 mod questions;
 

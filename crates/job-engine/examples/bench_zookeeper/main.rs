@@ -4,6 +4,12 @@
 //! the backlog is held at its size by adding as many jobs as are done, jobs, requests and processor time are counted
 //! between two moments. All jobs are checked to be done in the end, and the queue to be empty.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is no part of the product, and may end where nothing can be written"
+)]
+
 /// As `slipstream-job` does.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

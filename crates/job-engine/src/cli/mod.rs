@@ -29,6 +29,7 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use crate::clock::Clock;
+use crate::output;
 use crate::server::peer::parse_network;
 use crate::up::{self, data_dir};
 use crate::{actions, server};
@@ -140,13 +141,13 @@ struct UpArguments {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     // not before: the arguments are sound
-    match secrets::hide_argument().and_then(|()| dispatch(arguments.command)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{}", failure::explain(&error));
-            ExitCode::from(COMMAND_FAILED)
-        }
-    }
+    let ended = secrets::hide_argument().and_then(|()| dispatch(arguments.command));
+    let code = ended.unwrap_or_else(|error| {
+        output::append(&failure::explain(&error));
+        ExitCode::from(COMMAND_FAILED)
+    });
+    output::flush();
+    code
 }
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {

@@ -3,8 +3,11 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
+
+use super::terminal;
 
 /// What is over within this shows nothing.
 const QUIET: Duration = Duration::from_secs(1);
@@ -50,7 +53,7 @@ impl Patience {
             biased;
             done = &mut work => done,
             () = sleep_until(self.due) => {
-                if self.bar.is_hidden() {
+                if self.bar.is_hidden() && terminal::can_redraw(&Term::stderr()) {
                     self.bar.set_draw_target(ProgressDrawTarget::stderr());
                     self.bar.enable_steady_tick(TICK);
                 }

@@ -174,7 +174,7 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<Exit
 pub(super) fn begin() -> anyhow::Result<Stop> {
     telemetry::start("info")?;
     let stop = Stop::new();
-    stop::on_signals(&stop).context("cannot listen for signals")?;
+    stop::on_signals_of_a_service(&stop).context("cannot listen for signals")?;
     Ok(stop)
 }
 

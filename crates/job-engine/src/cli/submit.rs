@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::patience::{Patience, asking};
 use super::{ends_with_the_job, terminal, watch};
+use crate::output;
 
 /// How often, and after which pauses, an add that was not answered is sent again.
 const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
@@ -121,7 +122,7 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
         terminal::print(&serde_json::to_string_pretty(&document)?)?;
     }
     if let Some(remark) = ending.remark(id) {
-        eprintln!("{remark}");
+        output::tell(&remark);
     }
     Ok(ExitCode::from(ending.exit_code()))
 }

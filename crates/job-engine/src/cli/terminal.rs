@@ -8,6 +8,17 @@ use console::{Style, Term};
 use jiff::Timestamp;
 use slipstream_cimi::State;
 
+use crate::visible::visible;
+
+/// What begins a style.
+const STYLE: char = '\u{1b}';
+
+/// Whether lines can be drawn over those before: not where standard output or error is no terminal, nor on one that says
+/// that it knows no escape sequences.
+pub fn can_redraw(terminal: &Term) -> bool {
+    terminal.is_term() && std::env::var_os("TERM").is_some_and(|kind| kind != "dumb")
+}
+
 /// What the output is shown on.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
@@ -112,24 +123,25 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// Prints to standard output, and answers whether there is still a reader.
 pub fn offer(text: &str) -> anyhow::Result<bool> {
     let mut output = std::io::stdout().lock();
-    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+    // the styles are ours, those of others are escaped where their texts come in
+    match writeln!(output, "{}", visible(text, &['\n', '\t', STYLE])).and_then(|()| output.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
-/// A text of a document on one line, without characters that steer a terminal.
+/// A text of somebody else on one line, with what nobody would see of it escaped.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().filter(|character| !character.is_control()).collect()
+    visible(&words.join(" "), &[])
 }
 
-/// A text of a document on as many lines as it has, without characters that steer a terminal.
+/// A text of somebody else on as many lines as it has, with what nobody would see of it escaped.
 #[must_use]
 pub fn many_lines(text: &str) -> String {
-    text.replace('\t', "    ").chars().filter(|character| *character == '\n' || !character.is_control()).collect()
+    visible(&text.replace('\t', "    ").replace("\r\n", "\n"), &['\n'])
 }
 
 /// How long ago something was, in its largest unit: `12s`, `5m`, `3h`, `8d`.
@@ -169,8 +181,9 @@ mod tests {
     #[test]
     fn what_a_document_says_cannot_steer_the_terminal() {
         let text = "done\n\u{1b}[31mred\u{1b}]0;title\u{7}\ttab\r";
-        assert_eq!(one_line(text), "done [31mred]0;title tab");
-        assert_eq!(many_lines(text), "done\n[31mred]0;title    tab");
+        assert_eq!(one_line(text), r"done \u001b[31mred\u001b]0;title\u0007 tab");
+        assert_eq!(many_lines(text), "done\n\\u001b[31mred\\u001b]0;title\\u0007    tab\\r");
+        assert_eq!(one_line("a\u{202e}b\u{2028}c\u{200b}"), r"a\u202eb c\u200b");
     }
 
     #[test]

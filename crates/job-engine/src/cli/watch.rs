@@ -1,7 +1,6 @@
 //! Watching a job to its end: a live bar on a terminal, a line per change elsewhere.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use slipstream_cimi::{Client, Document, Error, Job, State};
 use tokio::time::Instant;
 
 use super::{JOB_NOT_DONE, terminal};
+use crate::output;
 use crate::stop::{self, Stop};
 
 /// Pauses between readings grow from here …
@@ -237,7 +237,7 @@ struct View {
 
 impl View {
     fn new(changes: Option<Changes>) -> Self {
-        let is_terminal = std::io::stderr().is_terminal() && changes.is_none();
+        let is_terminal = terminal::can_redraw(&Term::stderr()) && changes.is_none();
         let bar = if is_terminal { ProgressBar::new(100) } else { ProgressBar::hidden() };
         let style = ProgressStyle::with_template("{prefix:8.bold} {bar:24.cyan/dim} {pos:>3}% {elapsed:>4} {msg}")
             .expect("the template is sound");
@@ -262,7 +262,7 @@ impl View {
         // of a job that ends without success the remark says it
         let is_remarked = job.state.is_final() && job.state != State::Success;
         if !self.is_terminal && !is_remarked && self.last_line.as_ref() != Some(&line) {
-            eprintln!("{line}");
+            output::tell(&line);
             self.last_line = Some(line);
         }
         Ok(true)
@@ -275,8 +275,8 @@ impl View {
     }
 
     fn note(&self, trouble: &Error) {
-        let text = note(trouble);
-        if self.is_terminal { self.bar.println(text) } else { eprintln!("{text}") }
+        let text = terminal::one_line(&note(trouble));
+        if self.is_terminal { self.bar.println(text) } else { output::tell(&text) }
     }
 }
 

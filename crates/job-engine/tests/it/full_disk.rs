@@ -21,6 +21,7 @@ enum Disk {
 
 impl Disk {
     /// Three megabytes, if a file system can be mounted here; else the limit.
+    #[expect(clippy::print_stdout, reason = "a test says what it does instead")]
     fn small() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let script = "mount -t tmpfs -o size=3m none \"$0\" && echo mounted && exec cat";

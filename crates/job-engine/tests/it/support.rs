@@ -126,8 +126,12 @@ impl Up {
         Self::spawn(command)
     }
 
-    pub fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    pub fn spawn(command: Command) -> Self {
+        Self::spawn_logging(command, Stdio::null())
+    }
+
+    pub fn spawn_logging(mut command: Command, log: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
         let output = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {

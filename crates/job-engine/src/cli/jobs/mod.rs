@@ -15,6 +15,7 @@ use slipstream_cimi::{Client, Document};
 use super::connection::Connection;
 use super::patience::Patience;
 use super::{COMMAND_FAILED, example, failure, terminal};
+use crate::output;
 
 /// What `jobs` is asked for.
 #[derive(Debug, Args)]
@@ -86,7 +87,7 @@ async fn each(
         match patience.during(work(&client, id)).await {
             Ok(state) => patience.aside(|| terminal::print(&told(id, state.as_deref(), chosen.json)))?,
             Err(error) => {
-                patience.aside(|| eprintln!("{}", failure::explain(&error)));
+                patience.aside(|| output::tell(&failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
             }
         }

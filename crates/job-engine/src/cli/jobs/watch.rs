@@ -13,11 +13,12 @@ use slipstream_cimi::{Client, Document, Error};
 use super::super::connection::Connection;
 use super::super::ends_with_the_job;
 use super::super::patience::{Patience, asking};
-use super::super::terminal::Screen;
+use super::super::terminal::{self, Screen};
 use super::super::watch::{self, Changes, Trouble};
 use super::list::{Row, table_lines};
 use super::parse_id;
 use crate::clock::Clock;
+use crate::output;
 use crate::stop::{self, Stop};
 
 /// How often jobs are looked at.
@@ -47,14 +48,14 @@ pub struct WatchArguments {
 /// Watches jobs.
 pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
-    let is_live = !arguments.json && Term::stdout().is_term();
+    let is_live = !arguments.json && terminal::can_redraw(&Term::stdout());
     if let Some(id) = &arguments.id {
         // Whoever mistypes an id is told so, not that the job was deleted.
         asking(client.get(id)).await?;
         let changes = (!is_live).then(|| Changes::new(arguments.json));
         let ending = watch::shown_to_the_end(&client, id, changes).await?;
         if let Some(remark) = ending.remark(id) {
-            eprintln!("{remark}");
+            output::tell(&remark);
         }
         return Ok(ExitCode::from(ending.exit_code()));
     }
@@ -188,10 +189,10 @@ impl View {
     }
 
     fn note(&mut self, trouble: &Error) -> anyhow::Result<()> {
-        let text = watch::note(trouble);
+        let text = terminal::one_line(&watch::note(trouble));
         match self {
             Self::Table(canvas) => canvas.draw(Some(&text))?,
-            Self::Changes(_) => eprintln!("{text}"),
+            Self::Changes(_) => output::tell(&text),
         }
         Ok(())
     }

@@ -1,0 +1,238 @@
+//! What the program writes to standard error, and what a service says on standard output. Nobody has to read it: what
+//! cannot be written is dropped and counted, and keeps no work waiting.
+//!
+//! Each of the two has a queue with a bound, and a thread that writes what is in it. Commands print what they were asked
+//! for by `cli::terminal`, which waits for its reader.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::visible::visible;
+
+/// Most bytes that wait to be written; what comes while there are so many is lost.
+const MOST_WAITING: usize = 1 << 20;
+/// How long the end of the program, or of a line that somebody is to see now, waits for what is still to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+/// Pause before another try to write to what is full and was set not to wait.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What stands as it is in what we write: the styles are ours, those of others are escaped where their texts come in.
+const OURS: char = '\u{1b}';
+
+static ERROR: Queue = Queue::new("log", || io::stderr().as_fd().try_clone_to_owned().map(File::from));
+static OUTPUT: Queue = Queue::new("output", || io::stdout().as_fd().try_clone_to_owned().map(File::from));
+
+/// Says something to whoever started a service, on standard output.
+pub(crate) fn say(text: &str) {
+    OUTPUT.put(format!("{}\n", visible(text, &['\n', OURS])));
+}
+
+/// Tells something on standard error, below all that was written there before, and waits a moment until it is written. It
+/// may hold texts of others, and several lines.
+pub(crate) fn tell(text: &str) {
+    append(text);
+    ERROR.flush(Instant::now() + FLUSH);
+}
+
+/// As [`tell`], and does not wait.
+pub(crate) fn append(text: &str) {
+    ERROR.put(format!("{}\n", visible(text, &['\n'])));
+}
+
+/// Waits until all is written, but not for long.
+pub(crate) fn flush() {
+    let deadline = Instant::now() + FLUSH;
+    ERROR.flush(deadline);
+    OUTPUT.flush(deadline);
+}
+
+/// Takes lines of the log, each in one piece.
+pub(crate) struct Log;
+
+impl Write for Log {
+    /// Never fails: whoever logs has nothing to do about it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        ERROR.put(format!("{}\n", visible(text.trim_end_matches('\n'), &[OURS])));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What waits to be written by a thread, which begins with the first of it.
+struct Queue {
+    name: &'static str,
+    open: fn() -> io::Result<File>,
+    state: Mutex<State>,
+    /// Something was put, or everything was written.
+    changed: Condvar,
+}
+
+struct State {
+    is_begun: bool,
+    /// The thread has taken something that it has not written yet.
+    is_writing: bool,
+    waiting: VecDeque<String>,
+    /// In bytes.
+    size: usize,
+    /// How many were dropped since something was last taken, because too much waited.
+    lost: u64,
+}
+
+impl Queue {
+    const fn new(name: &'static str, open: fn() -> io::Result<File>) -> Self {
+        let state = State { is_begun: false, is_writing: false, waiting: VecDeque::new(), size: 0, lost: 0 };
+        Self { name, open, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Puts one line or several, with their ends.
+    fn put(&'static self, text: String) {
+        let mut state = self.lock();
+        if state.size + text.len() > MOST_WAITING {
+            state.lost += lines(&text);
+        } else {
+            state.size += text.len();
+            state.waiting.push_back(text);
+        }
+        if !state.is_begun {
+            let writing = thread::Builder::new().name(format!("{} write", self.name)).spawn(|| self.write());
+            // without a thread it waits for the next try
+            state.is_begun = writing.is_ok();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until nothing waits any more.
+    fn flush(&self, deadline: Instant) {
+        let mut state = self.lock();
+        while state.is_begun && (state.is_writing || !state.waiting.is_empty() || state.lost > 0) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn write(&self) {
+        let mut writer = Writer::new((self.open)().ok());
+        loop {
+            let (waiting, lost) = self.take();
+            for text in waiting {
+                writer.write(&text);
+            }
+            writer.lose(lost);
+        }
+    }
+
+    fn take(&self) -> (VecDeque<String>, u64) {
+        let mut state = self.lock();
+        state.is_writing = false;
+        self.changed.notify_all();
+        while state.waiting.is_empty() && state.lost == 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_writing = true;
+        state.size = 0;
+        (std::mem::take(&mut state.waiting), std::mem::take(&mut state.lost))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what can be written, and counts what cannot until it can say so.
+struct Writer<W> {
+    target: Option<W>,
+    lost: u64,
+    /// The last line was written in part.
+    is_cut: bool,
+}
+
+impl<W: Write> Writer<W> {
+    /// Without a target all is lost.
+    fn new(target: Option<W>) -> Self {
+        Self { target, lost: 0, is_cut: false }
+    }
+
+    fn write(&mut self, text: &str) {
+        self.tell_lost();
+        // after a gap nothing is written that does not say so
+        if self.lost > 0 || self.put(text).is_err() {
+            self.lost += lines(text);
+        }
+    }
+
+    fn lose(&mut self, lost: u64) {
+        self.lost += lost;
+        self.tell_lost();
+    }
+
+    fn tell_lost(&mut self) {
+        let text = match self.lost {
+            0 => return,
+            1 => "… 1 line was lost\n".to_owned(),
+            lost => format!("… {} lines were lost\n", in_thousands(lost)),
+        };
+        if self.put(&text).is_ok() {
+            self.lost = 0;
+        }
+    }
+
+    fn put(&mut self, text: &str) -> io::Result<()> {
+        let Some(target) = &mut self.target else { return Err(ErrorKind::NotConnected.into()) };
+        if self.is_cut {
+            write_all(target, b"\n").map_err(|(error, _)| error)?;
+            self.is_cut = false;
+        }
+        write_all(target, text.as_bytes()).map_err(|(error, written)| {
+            self.is_cut = written > 0;
+            error
+        })
+    }
+}
+
+/// Writes everything, or answers how many bytes were written before the error.
+fn write_all(target: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match target.write(&bytes[written..]) {
+            Ok(0) => return Err((ErrorKind::WriteZero.into(), written)),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PAUSE),
+            Err(error) => return Err((error, written)),
+        }
+    }
+    Ok(())
+}
+
+fn lines(text: &str) -> u64 {
+    text.lines().count() as u64
+}
+
+/// `1,204`
+fn in_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

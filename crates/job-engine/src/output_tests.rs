@@ -1,0 +1,88 @@
+use std::io::{BufRead, BufReader, PipeReader, pipe};
+use std::os::fd::OwnedFd;
+
+use super::*;
+
+/// Takes so many bytes, then fails until there is room again.
+#[derive(Default)]
+struct Disk {
+    room: usize,
+    written: String,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.room);
+        self.written.push_str(std::str::from_utf8(&bytes[..taken]).unwrap());
+        self.room -= taken;
+        if taken == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(taken) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_counted_and_told_once_it_can() {
+    let mut writer = Writer::new(Some(Disk { room: 9, ..Disk::default() }));
+    for line in ["first\n", "second\n", "third\n", "two\nlines\n"] {
+        writer.write(line);
+    }
+    writer.target.as_mut().unwrap().room = 1_000;
+    writer.write("fifth\n");
+    writer.write("sixth\n");
+    assert_eq!(writer.target.unwrap().written, "first\nsec\n… 4 lines were lost\nfifth\nsixth\n");
+}
+
+#[test]
+fn what_was_lost_is_told_in_thousands() {
+    let mut writer = Writer::new(Some(Disk { room: 1_000, ..Disk::default() }));
+    for lost in [0, 1, 1_204, 1_000_000] {
+        writer.lose(lost);
+    }
+    let expected = "… 1 line was lost\n… 1,204 lines were lost\n… 1,000,000 lines were lost\n";
+    assert_eq!(writer.target.unwrap().written, expected);
+    assert_eq!([0, 12, 123, 12_345].map(in_thousands), ["0", "12", "123", "12,345"]);
+}
+
+static READER: Mutex<Option<PipeReader>> = Mutex::new(None);
+
+fn unread() -> io::Result<File> {
+    let (reader, writer) = pipe()?;
+    *READER.lock().unwrap() = Some(reader);
+    Ok(OwnedFd::from(writer).into())
+}
+
+#[test]
+fn a_reader_that_does_not_read_keeps_nobody_waiting_and_learns_what_it_has_missed() {
+    const LINES: usize = 5_000;
+    let queue: &Queue = Box::leak(Box::new(Queue::new("test", unread)));
+    for number in 0..LINES {
+        queue.put(format!("{number} {}\n", "x".repeat(1_000)));
+    }
+    assert!(queue.lock().size <= MOST_WAITING);
+    queue.flush(Instant::now());
+    // the thread opens the pipe before it takes anything
+    while READER.lock().unwrap().is_none() {
+        thread::yield_now();
+    }
+    let lines = BufReader::new(READER.lock().unwrap().take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let mut read = 0;
+    let lost = loop {
+        let line = lines.next().unwrap();
+        if line.starts_with('…') {
+            break line;
+        }
+        assert!(line.starts_with(&format!("{read} ")), "{read} comes next");
+        read += 1;
+    };
+    assert!(read >= 1_000, "{read}");
+    assert_eq!(lost, format!("… {} lines were lost", in_thousands((LINES - read) as u64)));
+    queue.put("again\n".to_owned());
+    assert_eq!(lines.next().unwrap(), "again");
+    queue.flush(Instant::now() + Duration::from_mins(1));
+    let state = queue.lock();
+    assert!(state.waiting.is_empty() && !state.is_writing);
+}
