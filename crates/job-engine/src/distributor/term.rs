@@ -87,6 +87,10 @@ impl Term<'_> {
                 if self.stop.is_asked() {
                     return Err(Interruption::Over);
                 }
+                // by a clock that was set back since, something else is due
+                if self.surroundings.clock.now() < now {
+                    break;
+                }
                 let begun = HighWaterMark { pending: Some(time), ..stored.mark.clone() };
                 self.save(&mut stored, begun).await?;
                 self.distribute(time).await?;
@@ -95,7 +99,7 @@ impl Term<'_> {
                 self.save(&mut stored, ended).await?;
             }
             self.tell(&stored.mark, plan.next);
-            self.wait_until(plan.next).await?;
+            self.wait_until(plan.next, now).await?;
         }
     }
 
@@ -174,9 +178,8 @@ impl Term<'_> {
         }
     }
 
-    /// Also ends when the clock has been set back: then the mark may be ahead of it.
-    async fn wait_until(&self, next: Option<Timestamp>) -> Result<(), Interruption> {
-        let mut latest = self.surroundings.clock.now();
+    /// Also ends when the clock has been set back since it was `latest`: then the mark may be ahead of it.
+    async fn wait_until(&self, next: Option<Timestamp>, mut latest: Timestamp) -> Result<(), Interruption> {
         loop {
             if self.stop.is_asked() {
                 return Err(Interruption::Over);

@@ -288,6 +288,33 @@ async fn a_clock_that_jumps_ahead_and_back_silences_nobody() {
     assert!(mark.ahead > Some(time("23:00:00")), "what was not believed is kept: {mark:?}");
 }
 
+/// Fault: the time of day jumps ten years ahead, and back while the rounds that are due by it are under way.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_back_within_rounds_silences_nobody() {
+    let world = World::new();
+    // so many looks at the clock show a time that is years ahead
+    let (steady, ahead) = (world.clock.clone(), Arc::new(AtomicI64::new(0)));
+    let looks = ahead.clone();
+    let mut surroundings = world.surroundings("one");
+    surroundings.clock = Clock::showing(move || {
+        let is_ahead = looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left > 0).then(|| left - 1));
+        steady.now() + SignedDuration::from_hours(if is_ahead.is_ok() { 10 * 365 * 24 } else { 0 })
+    });
+    let stop = Stop::new();
+    let distributor = Arc::new(configured("each", 15, Missed::CatchUp { limit: 5 }));
+    let running = tokio::spawn(lead_and_distribute(distributor, surroundings, stop.clone()));
+    world.pass("12:00:20").await;
+    // the end of the wait, and the look that says what is due
+    ahead.store(2, Ordering::Relaxed);
+    world.pass("12:03:00").await;
+    assert_eq!(ahead.load(Ordering::Relaxed), 0, "the fault was injected");
+    stop.ask();
+    running.await.unwrap();
+    let keys: Vec<String> = world.server.keys().into_iter().filter(|key| key.contains(" 2026-")).collect();
+    let expected = super::keys(&["12:02:15", "12:02:30", "12:02:45", "12:03:00"]);
+    assert!(keys.ends_with(&expected), "within the interval and the look at the clock: {keys:?}");
+}
+
 /// Fault: a clock that was behind when this leader came is set right.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_years_behind_doubles_nothing_once_it_is_right() {
