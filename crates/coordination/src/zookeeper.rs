@@ -62,8 +62,8 @@ impl ZooKeeper {
     /// The ensemble keeps sessions within bounds of its own. Says so once for each time-out that it has chosen.
     fn tell_timeout(&self, chosen: Duration) {
         let asked = self.settings.session_timeout;
-        let before = self.told_timeout.lock().expect("nothing panics while it holds this").replace(chosen);
-        if chosen != asked && before != Some(chosen) {
+        let told = self.told_timeout.lock().expect("nothing panics while it holds this").replace(chosen);
+        if is_news(asked, chosen, told) {
             tracing::warn!(
                 asked_s = asked.as_secs_f64(),
                 chosen_s = chosen.as_secs_f64(),
@@ -108,6 +108,11 @@ impl Coordinator for ZooKeeper {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
         Ok(Arc::new(self.open().await?))
     }
+}
+
+/// Whether a session's time-out is another one than was asked for, and was before.
+fn is_news(asked: Duration, chosen: Duration, told: Option<Duration>) -> bool {
+    chosen != asked && told != Some(chosen)
 }
 
 /// A session with an ensemble. It ends when it is closed or dropped.

@@ -99,6 +99,8 @@ pub(super) struct Actor {
     /// The mirror is to be forgotten, unless somebody needs it.
     rest_asked: bool,
     refusals: Refusals,
+    /// Claims that the coordinator refused to end, until when nobody tries again.
+    stuck: BTreeMap<EntryName, (i64, Instant)>,
     /// No claim may be made: when that is tried again, and how long that pause was.
     forbidden: Option<(Instant, Duration)>,
 }
@@ -119,6 +121,7 @@ impl Actor {
             listing: false,
             rest_asked: false,
             refusals: Refusals::default(),
+            stuck: BTreeMap::new(),
             forbidden: None,
         }
     }
@@ -157,6 +160,7 @@ impl Actor {
                 change = next(&mut changes), if !self.listing => self.see_all(change, &mut changes).is_err(),
                 () = sleep_until(next_return.unwrap_or_else(Instant::now)), if next_return.is_some() => {
                     self.mirror.return_avoided(Instant::now());
+                    self.release_stuck(Instant::now());
                     false
                 }
             };
@@ -331,8 +335,9 @@ impl Actor {
             Attempt::Taken => self.mirror.put_down_as_taken(name),
             Attempt::Refused(cause) => {
                 self.mirror.put_down(name);
-                self.refused(name, cause);
+                let _until = self.refused(name, cause);
             }
+            Attempt::Stuck { zxid, cause } => self.stuck(name, zxid, cause),
             Attempt::NoClaims(cause) => {
                 self.mirror.put_down(name);
                 self.forbid(cause);
@@ -356,22 +361,22 @@ impl Actor {
             }
             Ok(Settled::Refused(cause)) => {
                 self.mirror.put_down(name);
-                self.refused(name, *cause);
+                let _until = self.refused(name, *cause);
             }
             Ok(_) => self.mirror.put_down(name),
             Err(Error::Expired) => return Err(Error::Expired),
-            Err(error) => {
-                tracing::warn!(entry = %name, %error, "a claim cannot be ended and stays");
-                self.mirror.put_down_as_taken(name);
-            }
+            Err(error) => match error.refusal() {
+                Some(cause) => self.stuck(name, ending.zxid, cause),
+                None => self.mirror.put_down_as_taken(name),
+            },
         }
         // who asked may have gone
         drop(asked.map(|asked| asked.send(settled)));
         Ok(())
     }
 
-    /// The entry is left alone for a while, which concerns no other.
-    fn refused(&mut self, name: EntryName, cause: Cause) {
+    /// The entry is left alone until the time answered, which concerns no other.
+    fn refused(&mut self, name: EntryName, cause: Cause) -> Instant {
         let (until, is_new) = self.refusals.note(name, cause, Instant::now());
         self.mirror.avoid(name, until);
         if is_new {
@@ -379,6 +384,23 @@ impl Actor {
             tracing::error!(entry, %cause, "an entry of no use is left alone, delete it or mend what is wrong with it");
         }
         self.publish_refusals();
+        until
+    }
+
+    /// Our claim stays, so that nobody has the entry: it is tried again to give it back.
+    fn stuck(&mut self, name: EntryName, zxid: i64, cause: Cause) {
+        self.mirror.put_down_as_taken(name);
+        let until = self.refused(name, cause);
+        self.stuck.insert(name, (zxid, until));
+    }
+
+    fn release_stuck(&mut self, now: Instant) {
+        let due: Vec<_> = self.stuck.iter().filter(|(_, (_, until))| *until <= now).map(|(name, _)| *name).collect();
+        for name in due {
+            if let Some((zxid, _)) = self.stuck.remove(&name) {
+                self.release(name, zxid);
+            }
+        }
     }
 
     /// The entry is gone.

@@ -31,6 +31,11 @@ pub(super) enum Attempt {
     EntryGone,
     /// It is there and may not be read: its claim was given back.
     Refused(Cause),
+    /// Its claim is of no use, and may not be given back.
+    Stuck {
+        zxid: i64,
+        cause: Cause,
+    },
     /// Nobody of this login may claim anything. What decides over a creation is the folder, never the entry.
     NoClaims(Cause),
 }
@@ -189,10 +194,7 @@ impl Requests {
     /// Gives back a claim of no use.
     async fn give_up(&self, name: EntryName, claim: &Node, attempt: Attempt) -> Result<Attempt, Error> {
         match self.settle(Ending { name, zxid: claim.created, end: End::Release }, false).await {
-            Err(Error::Refused { cause, .. }) => {
-                tracing::warn!(entry = %name, %cause, "a claim cannot be ended and stays");
-                Ok(Attempt::Taken)
-            }
+            Err(Error::Refused { cause, .. }) => Ok(Attempt::Stuck { zxid: claim.created, cause }),
             Err(error) => Err(error),
             Ok(_) => Ok(attempt),
         }

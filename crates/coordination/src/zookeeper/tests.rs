@@ -69,6 +69,15 @@ fn what_cannot_be_a_host_is_named() {
     }
 }
 
+#[test]
+fn another_time_out_than_was_asked_for_is_news_once() {
+    let [one, four] = [1, 4].map(Duration::from_secs);
+    assert!(!is_news(four, four, None), "as asked");
+    assert!(is_news(one, four, None), "raised");
+    assert!(is_news(four, one, Some(four)), "another server has lowered it");
+    assert!(!is_news(one, four, Some(four)), "in each later session");
+}
+
 proptest! {
     #[test]
     fn what_is_understood_is_understood_again_as_the_same(text in "[a-z0-9:., \\[\\]/%;-]{0,24}") {

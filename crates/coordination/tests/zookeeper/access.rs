@@ -8,6 +8,7 @@ use slipstream_coordination::session::{Cause, Mode, Operation, Session};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, ZooKeeperSession};
 use slipstream_coordination::{Error, LockingQueue};
 use slipstream_test_ensemble::Ensemble;
+use zookeeper_client as library;
 
 use crate::support::{connect, create, eventually, hosts, open, within};
 
@@ -97,6 +98,30 @@ async fn entries_of_another_login_hold_up_no_others() {
     let waiting = queue.clone();
     tokio::spawn(async move { waiting.take().await });
     within(queue.refused().wait_for(|refused| refused.len() == 2)).await.unwrap();
+}
+
+/// The fault: claims may be made, and not be ended. Once they may, the entry is given back.
+#[tokio::test]
+async fn a_claim_that_may_not_be_ended_is_ended_once_it_may() {
+    let hosts = hosts().await;
+    let session = connect(Settings::new(&hosts)).await;
+    create(&*session, "/job", Mode::Persistent).await.unwrap();
+    let owner = library::Client::connector().with_auth("digest", b"other:secret").connect(&hosts).await.unwrap();
+    let anyone = |permission| library::Acl::new(permission, library::AuthId::anyone());
+    let no_deletions = [anyone(library::Permission::READ | library::Permission::CREATE)];
+    let acls = [&no_deletions[..], &*library::Acls::creator_all()].concat();
+    let options = library::CreateMode::Persistent.with_acls(library::Acls::new(&acls));
+    owner.create("/job/taken", b"", &options).await.unwrap();
+    let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    let entry = queue.put(b"a", 5).await.unwrap();
+    let refused = within(queue.take()).await.unwrap().consume().await.unwrap_err();
+    assert!(refused.is(Cause::NotAllowed), "the fault: {refused}");
+    assert_eq!(queue.refused().borrow()[0].entry, entry);
+    assert_eq!(session.children("/job/taken").await.unwrap().len(), 1);
+    owner.set_acl("/job/taken", &[anyone(library::Permission::ALL)], None).await.unwrap();
+    let again = within(queue.take()).await.unwrap();
+    assert_eq!(again.consume().await, Ok(Settled::Done));
+    assert!(session.children("/job/taken").await.unwrap().is_empty());
 }
 
 /// Whoever might use the folder before it was made anew may use it then, and nobody else.

@@ -101,7 +101,9 @@ impl ZooKeeperArguments {
         if self.password.is_some() {
             bail!("everybody can read arguments: give ZooKeeper's password with --zk-pass-file or {PASSWORD_VARIABLE}");
         }
-        let hosts = self.hosts.join(",");
+        // each may come with the comma that people set between them
+        let hosts: Vec<&str> = self.hosts.iter().map(|host| host.trim().trim_end_matches(',')).collect();
+        let hosts = hosts.join(",");
         Ok(Settings {
             hosts: if hosts.is_empty() { DEFAULT_HOSTS.to_owned() } else { hosts },
             session_timeout: self.session_timeout,

@@ -25,6 +25,14 @@ fn without_anything_anybody_asks_the_ensemble_of_this_machine() {
 }
 
 #[test]
+fn hosts_come_as_one_text_or_as_several() {
+    let hosts = |line: &str| settings(line, None).unwrap().hosts;
+    assert_eq!(hosts("--zk-hosts a:1,b:2/x"), "a:1,b:2/x");
+    assert_eq!(hosts("--zk-hosts a:1, b:2"), "a:1,b:2");
+    assert_eq!(hosts("--zk-hosts a:1 b:2 /x"), "a:1,b:2,/x");
+}
+
+#[test]
 fn a_login_has_a_user_and_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");

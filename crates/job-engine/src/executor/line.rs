@@ -22,10 +22,10 @@ use slipstream_coordination::session::{Change, Error, Mode, Operation, Session, 
 use slipstream_coordination::{LockingQueue, session};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::nodes;
-use crate::pauses::{self, Pauses};
+use crate::pauses::{self, Complaint, Pauses};
 use crate::registry;
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ fn decide(known: &Known, own: &str, load: Load, since: Duration) -> Decision {
 
 /// Keeps this executor's place until the session is over.
 pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: String, slots: Arc<Slots>) {
-    let mut pauses = Pauses::default();
+    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     let load = (Load::Idle, Instant::now());
     let mut keeper = Keeper { session, queue, own, slots, known: Known::default(), load, share: (0, 1) };
     loop {
@@ -158,9 +158,14 @@ pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: St
         if error == Error::Expired {
             return;
         }
-        debug!(%error, "the line cannot be followed, which is tried again");
+        if error.refusal().is_some() && complaint.is_new(error.to_string()) {
+            warn!(%error, "the line of executors cannot be followed: this one looks for jobs as if it were alone");
+        } else {
+            debug!(%error, "the line cannot be followed, which is tried again");
+        }
         if begun.elapsed() > pauses::LONGEST {
             pauses.reset();
+            complaint.settle();
         }
         sleep(pauses.take()).await;
     }
