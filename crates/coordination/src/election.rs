@@ -239,21 +239,41 @@ impl Candidate {
         // if it was deleted by somebody: enter again
         let Some(before) = before(&children, &name) else { return Ok(None) };
         let before: Vec<_> = before.into_iter().map(|name| format!("{}/{name}", self.path)).collect();
-        let looked_at = before.len().saturating_sub(MOST_LOOKED_AT);
-        let found = self.session.nodes(before[looked_at..].to_vec()).await?;
-        let Place { behind, strays, is_untold } = place(&before[looked_at..], &found, self.passes_over_strays);
-        self.tell_strays(&strays);
-        let Some(before) = behind else {
+        let before = &before[before.len().saturating_sub(MOST_LOOKED_AT)..];
+        let behind = match before {
+            [] => {
+                self.tell_strays(&[]);
+                None
+            }
+            before if self.passes_over_strays => self.look_at(before).await?.behind,
+            [.., last] => Some(last.clone()),
+        };
+        let Some(behind) = behind else {
             return Ok(matches!(state.has_changed(), Ok(false)).then_some(Proof { node, state, changes }));
         };
-        let mut changes = self.session.watch(&before).await?;
+        let mut changes = self.session.watch(&behind).await?;
         tokio::select! {
             biased;
             _ = state.changed() => {}
-            () = self.vanished(&before, &mut changes) => {}
-            () = tokio::time::sleep(LOOK), if is_untold => {}
+            () = self.vanished(&behind, &mut changes) => {}
+            () = self.look_again(before) => {}
         }
         Ok(None)
+    }
+
+    async fn look_at(&self, before: &[String]) -> Result<Place, Error> {
+        let found = self.session.nodes(before.to_vec()).await?;
+        let place = place(before, &found, self.passes_over_strays);
+        self.tell_strays(&place.strays);
+        Ok(place)
+    }
+
+    /// Ends when it is time to look again at those before; never if a watch tells whatever becomes of them.
+    async fn look_again(&self, before: &[String]) {
+        if self.look_at(before).await.is_ok_and(|place| !place.is_untold) {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 
     /// Says each once.
