@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::session::{Cause, Error, Mode, Operation, Session, State, existing};
+use crate::session::{Cause, Error, Operation, Session, State, existing};
 use actor::{Actor, Command, Standing};
 use mirror::Share;
 use renewal::Renewal;
@@ -73,6 +73,17 @@ pub enum Settled {
     Refused(Cause),
 }
 
+/// What became of an entry that was to have another priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It is at this path now.
+    To(String),
+    /// Somebody holds it: it stays.
+    Held,
+    /// It is not there.
+    Gone,
+}
+
 impl LockingQueue {
     /// A queue below `root` (e.g. `/job`), whose nodes are made if missing. `claimant` is written into claim nodes:
     /// 32 lower-case hex characters, drawn anew for each queue that is opened, since it tells after a lost answer
@@ -100,11 +111,7 @@ impl LockingQueue {
     pub async fn put_all<V: AsRef<[u8]> + Sync>(&self, values: &[(V, u16)]) -> Result<Vec<String>, Error> {
         let requests = &self.shared.requests;
         let creation = |(index, (value, priority)): (usize, &(V, u16))| {
-            let path = format!("{}/entry-{priority:03}-", requests.entries);
-            if *priority > 999 {
-                return Err(Error::Refused { path, index, cause: Cause::BadPath });
-            }
-            Ok(Operation::create(path, value.as_ref(), Mode::PersistentSequential))
+            requests.creation_of_entry(index, value.as_ref(), *priority)
         };
         let creations = values.iter().enumerate().map(creation).collect::<Result<Vec<_>, _>>()?;
         self.shared.renewal.renew_if_worn(requests).await;
@@ -219,6 +226,32 @@ impl LockingQueue {
             Err(error) if error.is(Cause::NodeExists) => Ok(false),
             Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(true),
             answer => answer.map(|_| true),
+        };
+        match attempt().await {
+            Err(error) if error.is(Cause::NoNode) => {
+                requests.make_folders().await?;
+                attempt().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Puts the value of an entry anew, with another priority and behind all that have it, and deletes the entry, in one
+    /// transaction, unless somebody holds it. After [`Error::ConnectionLoss`] that was done or not.
+    pub async fn move_unclaimed(&self, entry: &str, value: &[u8], priority: u16) -> Result<Moved, Error> {
+        let requests = &self.shared.requests;
+        let name = self.own_entry(entry)?;
+        let operations = [
+            requests.creation_of_claim(name),
+            Operation::delete(entry),
+            Operation::delete(requests.claim_path(name)),
+            requests.creation_of_entry(3, value, priority)?,
+        ];
+        let attempt = async || match requests.session.commit(operations.to_vec()).await {
+            Err(error) if error.is(Cause::NodeExists) => Ok(Moved::Held),
+            Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(Moved::Gone),
+            // the last of the paths is that of the new entry
+            answer => answer.map(|mut paths| paths.pop().map_or(Moved::Gone, Moved::To)),
         };
         match attempt().await {
             Err(error) if error.is(Cause::NoNode) => {

@@ -29,8 +29,9 @@ pub const LINE: &str = "/slipstream/line";
 /// Registered distributors: an ephemeral node for each session of each process that stands as a candidate.
 pub const DISTRIBUTORS: &str = "/slipstream/distributors";
 
-/// A generation above this was written by nobody who raises it by one, and readers of JSON would round it.
-const HIGHEST_GENERATION: i64 = 1 << 53;
+/// Nobody who raises it by one comes near this. Which of those below are believed the server decides, who knows what was
+/// before: whoever claims under another one is refused as late, and reads the node again once the server has mended it.
+const HIGHEST_GENERATION: i64 = 1 << 62;
 
 /// The generation that these data of its node show, if that is one.
 #[must_use]

@@ -104,6 +104,15 @@ impl Requests {
         Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
     }
 
+    /// The part of this index of a transaction.
+    pub(super) fn creation_of_entry(&self, index: usize, value: &[u8], priority: u16) -> Result<Operation, Error> {
+        let path = format!("{}/entry-{priority:03}-", self.entries);
+        if priority > 999 {
+            return Err(Error::Refused { path, index, cause: Cause::BadPath });
+        }
+        Ok(Operation::create(path, value, Mode::PersistentSequential))
+    }
+
     /// Claims entries: all in one transaction, and where others were faster at some of them, the rest in another one.
     /// Fails only when the session has expired.
     pub(super) async fn claim_all(&self, names: Vec<EntryName>) -> Result<Vec<(EntryName, Attempt)>, Error> {

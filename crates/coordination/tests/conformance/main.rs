@@ -54,6 +54,7 @@ macro_rules! common_cases {
                 a_take_dropped_at_any_await_leaves_nothing, a_consume_dropped_at_any_await_leaves_no_claim,
                 a_claim_without_entry_is_consumed, avoided_entries_wait,
                 foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
+                an_entry_moves_to_another_priority_unless_somebody_holds_it,
                 takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
                 missing_folders_are_made_again, an_entry_that_cannot_be_deleted_is_left_alone, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use slipstream_coordination::queue::Settled;
+use slipstream_coordination::queue::{Moved, Settled};
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::{Claim, Error, LockingQueue};
 use tokio::sync::watch;
@@ -442,6 +442,26 @@ pub async fn consuming_needs_no_holder(harness: &dyn Harness) {
     let path = operator.put("b", 1).await;
     operator.commit(vec![Operation::delete("/job/taken")]).await;
     assert_eq!(operator.queue.consume_unclaimed(&path).await, Ok(true));
+    operator.expect_nothing().await;
+}
+
+pub async fn an_entry_moves_to_another_priority_unless_somebody_holds_it(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    let (first, second) = (operator.put("a", 5).await, operator.put("b", 5).await);
+    let Ok(Moved::To(moved)) = operator.queue.move_unclaimed(&second, b"b", 1).await else { panic!("it is free") };
+    assert!(moved.starts_with("/job/entries/entry-001-"), "{moved}");
+    assert!(operator.client.session.data(&second).await.unwrap_err().is(Cause::NoNode));
+    assert_eq!(operator.queue.move_unclaimed(&second, b"b", 1).await, Ok(Moved::Gone));
+    let claim = take(&queue).await;
+    assert_eq!((claim.value(), claim.entry()), (&b"b"[..], &*moved));
+    assert_eq!(operator.queue.move_unclaimed(&moved, b"b", 9).await, Ok(Moved::Held));
+    assert!(operator.queue.move_unclaimed(&first, b"a", 1000).await.unwrap_err().is(Cause::BadPath));
+    assert_eq!(claim.consume().await, Ok(Settled::Done));
+    let claim = take(&queue).await;
+    assert_eq!(claim.entry(), first);
+    claim.consume().await.unwrap();
     operator.expect_nothing().await;
 }
 

@@ -15,10 +15,10 @@ use crate::{nodes, owner};
 /// To which store, and where.
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "For a store that was made anew and is to have the folder of one that is gone for good. Entries of jobs that\n\
-     the new store does not know are dropped by executors. A store that was copied or restored needs this not:\n\
-     it has its identity from the one before.",
-    "slipstream-job queue adopt 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --zk-hosts zk1,zk2,zk3"
+    "For a store that was made anew and is to have the folder of one that is gone for good. Executors drop the entries \
+     of jobs that the new store does not know. A store that was copied or restored does not need this: it has the \
+     identity of the one before.",
+    "slipstream-job queue adopt 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 ))]
 pub struct AdoptArguments {
     /// Identity of the store, as its server says it when it is refused

@@ -14,8 +14,8 @@ use super::patience::Patience;
 use super::terminal::{self, Screen, age, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
-use crate::server::reconcile::{LeftAlone, Told};
-use crate::server::requeue::{LeftOut, Restored};
+use crate::server::reconcile::{LeftAlone, Refused, Told};
+use crate::server::requeue::Restored;
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
 const RESTORE_LIMIT: Duration = Duration::from_hours(1);
@@ -87,8 +87,8 @@ fn render_restored(restored: &Restored) -> String {
         1 => "1 job queued".to_owned(),
         queued => format!("{queued} jobs queued"),
     };
-    let left_out = restored.left_out.iter().map(|LeftOut { jobs, reason }| {
-        let mut lines = vec![format!("{} not queued: {}", jobs.count, one_line(reason))];
+    let left_out = restored.left_out.iter().map(|Refused { told: jobs, reason }| {
+        let mut lines = vec![format!("{} left out: {}", jobs.count, one_line(reason))];
         lines.extend(jobs.names.iter().map(|job| format!("  {}", one_line(job))));
         lines.join("\n")
     });
@@ -128,14 +128,21 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
 
 /// What the reconciler leaves alone, if there is any.
 fn told(left_alone: &LeftAlone, screen: Screen) -> Vec<String> {
-    let LeftAlone { entries, claims } = left_alone;
-    let kinds = [(entries, "of jobs that this store never knew"), (claims, "claimed without an entry")];
-    let kind = |(told, what): (&Told, &str)| {
-        let mut lines = vec![screen.dimmed(&format!("{} {what}, left alone:", told.count))];
+    let LeftAlone { entries, claims, without_session, refused } = left_alone;
+    let kinds = [
+        (entries, "of jobs that this store never knew, left alone:".to_owned()),
+        (claims, "claimed without an entry, left alone:".to_owned()),
+        (without_session, "held by nobody who is there, until somebody deletes these nodes:".to_owned()),
+    ];
+    let refused = refused
+        .iter()
+        .map(|Refused { told, reason }| (told, format!("that cannot be read or changed, {}:", one_line(reason))));
+    let kind = |(told, what): (&Told, String)| {
+        let mut lines = vec![screen.dimmed(&format!("{} {what}", told.count))];
         lines.extend(told.names.iter().map(|name| format!("  {}", one_line(name))));
         lines.join("\n")
     };
-    kinds.into_iter().filter(|(told, _)| told.count > 0).map(kind).collect()
+    kinds.into_iter().chain(refused).filter(|(told, _)| told.count > 0).map(kind).collect()
 }
 
 fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
@@ -228,7 +235,9 @@ JOB                                   HELD  ACTION             EXECUTOR
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
         let told = |count, names: &[&str]| Told { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
         let entries = told(1_000, &["entry-999-0000000001", "entry-999-0000000002"]);
-        queue.left_alone = Some(LeftAlone { entries, claims: told(1, &["a\nb"]) });
+        let refused = vec![Refused { told: told(1, &["job/0a"]), reason: "not allowed".to_owned() }];
+        let without_session = told(1, &["/job/taken/entry-999-0000000003"]);
+        queue.left_alone = Some(LeftAlone { entries, claims: told(1, &["a\nb"]), without_session, refused });
         let expected = "\
 the queue is empty
 
@@ -237,7 +246,13 @@ the queue is empty
   entry-999-0000000002
 
 1 claimed without an entry, left alone:
-  a b";
+  a b
+
+1 held by nobody who is there, until somebody deletes these nodes:
+  /job/taken/entry-999-0000000003
+
+1 that cannot be read or changed, not allowed:
+  job/0a";
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), expected);
     }
 
@@ -246,11 +261,11 @@ the queue is empty
         let restored = |queued, left_out| render_restored(&Restored { queued, generation: 2, left_out });
         assert_eq!(restored(0, vec![]), "nothing to queue: every job that is not final has its entry");
         assert_eq!(restored(2, vec![]), "2 jobs queued");
-        let left = LeftOut {
-            jobs: Told { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },
+        let left = Refused {
+            told: Told { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },
             reason: "for a reason".to_owned(),
         };
-        assert_eq!(restored(0, vec![left]), "nothing queued\n20 not queued: for a reason\n  job/0a\n  job/0b");
+        assert_eq!(restored(0, vec![left]), "nothing queued\n20 left out: for a reason\n  job/0a\n  job/0b");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use slipstream_coordination::queue::EntryName;
+use slipstream_coordination::queue::{EntryName, Moved};
 use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
 use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
@@ -100,6 +100,16 @@ impl Entries {
     /// Removes the entry at `path` unless somebody holds it. Answers whether it is gone.
     pub async fn consume_unclaimed(&self, path: &str) -> Result<bool, EntriesError> {
         self.within(LIMIT, async |connection| connection.queue.consume_unclaimed(path).await).await
+    }
+
+    /// Gives this job's entry at `path` another priority unless somebody holds it. What is not this job's is gone.
+    pub async fn move_unclaimed(&self, path: &str, id: &str, priority: u16) -> Result<Moved, EntriesError> {
+        if self.text_at(path).await?.as_deref() != Some(id) {
+            return Ok(Moved::Gone);
+        }
+        let request =
+            async |connection: Connection| connection.queue.move_unclaimed(path, id.as_bytes(), priority).await;
+        self.within(LIMIT, request).await
     }
 
     /// What the entry at `path` holds, if it exists: a job's id. One that may not be read is refused.

@@ -155,6 +155,12 @@ impl ApiError {
     #[must_use]
     pub fn unavailable(error: &EntriesError) -> Self {
         let outer = match error {
+            // where it is, and whose, is for the log
+            EntriesError::Unreachable(slipstream_coordination::Error::Unusable { .. }) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the coordinator is of no use until somebody mends what is wrong, the server's log says what",
+                None,
+            ),
             EntriesError::Slow(_) | EntriesError::Unreachable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None)
             }

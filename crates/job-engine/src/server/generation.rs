@@ -29,6 +29,10 @@ mod tests;
 
 const ID: &str = "generation/current";
 const TRIES: usize = 50;
+/// How far the generation that a coordinator shows may be ahead of the store's to be taken over. It rises by one when a
+/// coordinator has forgotten or was put back and at each `queue restore`: a store that was put back is behind by as many
+/// of these as there were since. A million is one each minute for two years; more was written by nobody who counts.
+const MOST_AHEAD: i64 = 1_000_000;
 
 /// Why the generation cannot be told or shown.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +118,7 @@ impl Generation {
 
     /// Makes store and coordinator agree, and answers on what. A coordinator that shows none, or no number, has
     /// forgotten everything, so that the generation rises; of two that differ the higher one holds: the store may have
-    /// been put back, too.
+    /// been put back, too. One that is ahead by more than [`MOST_AHEAD`] is nobody's: the store's rises and replaces it.
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
         let _one_at_a_time = self.agreeing.lock().await;
         for _ in 0..TRIES {
@@ -127,6 +131,17 @@ impl Generation {
             let stored = self.latest().await?;
             let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
                 Some(shown) if shown == stored => continue,
+                // what it should show lies above all that was stored, so that nobody is refused for ever
+                Some(shown) if shown > stored.saturating_add(MOST_AHEAD) => {
+                    let raised = self.raise().await?;
+                    tracing::error!(
+                        shown,
+                        stored,
+                        generation = raised,
+                        "the coordinator shows a generation that nobody has raised this one to: it is not taken over"
+                    );
+                    raised
+                }
                 Some(shown) if shown > stored => {
                     let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
                     tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");

@@ -113,6 +113,36 @@ async fn a_store_that_was_put_back_takes_the_generation_that_is_shown() {
     assert_eq!((generation.latest().await.unwrap(), node(&session).await), (7, "7".to_owned()));
 }
 
+/// One that was written by a slip of the hand was taken over, and nobody believed the next one.
+#[tokio::test]
+async fn a_generation_that_nobody_has_raised_this_one_to_is_replaced() {
+    let (store, session) = (store(), Embedded::new().session());
+    let generation = begun(&store).await;
+    generation.agree(&session).await.unwrap();
+    let most = 1 + MOST_AHEAD;
+    set(&session, most.to_string()).await;
+    assert_eq!(generation.agree(&session).await.unwrap(), most, "as far ahead as it may be");
+    for (expected, shown) in (most + 1..).zip([most + MOST_AHEAD + 1, 1 << 53, i64::MAX]) {
+        set(&session, shown.to_string()).await;
+        assert_eq!(generation.agree(&session).await.unwrap(), expected, "{shown}");
+        assert_eq!((generation.latest().await.unwrap(), node(&session).await), (expected, expected.to_string()));
+    }
+}
+
+/// A version before has taken it over.
+#[tokio::test]
+async fn a_store_that_has_such_a_generation_goes_on_behind_it() {
+    let (store, session) = (store(), Embedded::new().session());
+    let generation = begun(&store).await;
+    generation.agree(&session).await.unwrap();
+    generation.write(|_| Some(1 << 53)).await.unwrap();
+    set(&session, "9007199254740992").await;
+    assert_eq!(generation.agree(&session).await.unwrap(), 1 << 53);
+    assert_eq!(generation.raise().await.unwrap(), (1 << 53) + 1);
+    assert_eq!(generation.agree(&session).await.unwrap(), (1 << 53) + 1);
+    assert_eq!(nodes::shown_generation(node(&session).await.as_bytes()), Some((1 << 53) + 1), "executors believe it");
+}
+
 #[tokio::test]
 async fn a_coordinator_that_went_back_is_known_by_the_highest_lease() {
     let (store, coordinator) = (store(), Embedded::new());

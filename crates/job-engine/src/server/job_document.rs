@@ -12,8 +12,9 @@ use crate::clock;
 
 /// Attributes of a job that only the server sets, besides those of every resource.
 const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChange"];
-/// Kept from the add to the end, because the entry has it in its name: an edit neither changes nor removes it (quirk 39).
-const PRIORITY: &str = "priority";
+/// The attribute that says in which order jobs are taken. The entry has it in its name: no edit takes it out, and one that
+/// changes it moves the entry.
+pub const PRIORITY: &str = "priority";
 /// Where a reader finds the queue entry.
 pub(crate) const ENTRY_PROPERTY: &str = "zookeeper-path";
 /// Longest status message in characters; what is longer keeps its first and last half (quirk 10).
@@ -65,7 +66,6 @@ impl Patch {
         let may_go = |name: &&String| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str()) && *name != PRIORITY;
         let remove = remove.iter().filter(may_go).cloned().collect();
         let mut set = without_service_attributes(changes);
-        set.shift_remove(PRIORITY);
         if let Some(acl) = set.get_mut("acl") {
             *acl = access::with_administrator_rule(acl.take());
         }
@@ -318,16 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_keeps_the_priority_and_service_attributes() {
+    fn an_edit_keeps_service_attributes_and_takes_the_priority() {
         let queued = added(json!({"action": "noop", "priority": 5}));
         let edit = edited(
             &queued,
             json!({"priority": 1, "id": "job/other", "created": "x", "resourceURI": "x", "operations": []}),
             10,
         );
-        for kept in ["id", "created", "resourceURI", "priority"] {
+        for kept in ["id", "created", "resourceURI"] {
             assert_eq!(edit[kept], queued[kept], "{kept}");
         }
+        assert_eq!(edit["priority"], 1);
         assert_eq!(edit["updated"], "1970-01-01T00:00:10.000Z");
     }
 

@@ -16,7 +16,7 @@ use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::{edit_violations, job_violations};
 use super::store::StoreError;
 use super::store::write_behind::Durability;
-use super::{Shared, overview};
+use super::{Shared, overview, priority, waiting};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -26,7 +26,11 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2
 /// Who holds the recorded entry, in what [`read_ledger`] answers: null if nobody does.
 pub const CLAIM: &str = "claim";
 
-const INVALID_LEASE: &str = "a lease has a zxid above zero and a generation that this server has had";
+/// Why the job waits, in what [`read_ledger`] answers: a list of [`waiting::Reason`].
+pub const WAITS: &str = "waits";
+
+const INVALID_LEASE: &str = "a lease has a zxid and a generation above zero";
+const UNKNOWN_GENERATION: &str = "this server has not had the generation of that lease: read it again";
 
 /// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
 /// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
@@ -181,6 +185,9 @@ pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<D
     if let Some(holder) = holder.await {
         ledger.insert(CLAIM.to_owned(), json!(holder));
     }
+    if let Ok(reasons) = waiting::reasons(shared, &record).await {
+        ledger.insert(WAITS.to_owned(), json!(reasons));
+    }
     Ok(ledger)
 }
 
@@ -218,6 +225,7 @@ pub async fn edit_if(
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
+    let mut moved = None;
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if !see(&record) {
@@ -230,10 +238,14 @@ pub async fn edit_if(
         }
         check_generation(shared, request.attempt.as_ref()).await?;
         let facts = facts(shared, &record, request).await?;
-        let Write { patch, ledger, durability, refusal } = match decide(shared, &record, request, &facts)? {
+        let Write { patch, mut ledger, durability, refusal } = match decide(shared, &record, request, &facts)? {
             Decision::Unchanged => return Ok(record),
             Decision::Write(write) => *write,
         };
+        if refusal.is_none() {
+            priority::move_entry(shared, &record, &request.changes, &mut moved).await?;
+            ledger.entry = moved.clone().or(ledger.entry);
+        }
         let change = |record: &mut JobRecord| match patch {
             Some(patch) => record.set(patch, ledger),
             None => record.set_ledger(ledger),
@@ -383,14 +395,17 @@ fn durability(stored: State, ledger: &Ledger, edit: Edit<'_>) -> Durability {
     if goes_on && raises_no_lease { Durability::Soon } else { Durability::OnDisk }
 }
 
-/// A generation that this server has not reached is a bug of the sender; were it stored, no true attempt could follow.
+/// A generation that this server has not reached was shown by nobody; were it stored, no true attempt could follow. The
+/// executor is told what makes it read the node again, which may have been wrong for a while.
 async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) -> Result<(), ApiError> {
-    let Some(asked) = attempt.map(|attempt| attempt.lease.generation) else { return Ok(()) };
-    if asked <= shared.generation.known() {
+    let Some(attempt) = attempt.filter(|attempt| attempt.lease.generation > shared.generation.known()) else {
+        return Ok(());
+    };
+    let latest = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
+    if attempt.lease.generation <= latest {
         return Ok(());
     }
-    let latest = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
-    if asked <= latest { Ok(()) } else { Err(ApiError::bad_request(INVALID_LEASE)) }
+    Err(ApiError::contradiction(&attempt.job, Code::LateLease, UNKNOWN_GENERATION))
 }
 
 fn refusal_message(code: Code, stored: State, id: &str) -> String {

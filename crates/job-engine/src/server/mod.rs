@@ -19,6 +19,7 @@ pub mod overview;
 pub mod pages;
 mod passwords;
 pub mod peer;
+mod priority;
 pub mod reconcile;
 pub mod reports;
 pub mod requeue;
@@ -32,6 +33,7 @@ pub mod store;
 mod throttle;
 pub mod transport;
 pub mod users;
+pub mod waiting;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -47,6 +49,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::Clock;
 use crate::owner;
 use crate::stop::Stop;
+use crate::supervise::supervise;
 use entries::Entries;
 use generation::Generation;
 use reconcile::Found;
@@ -120,7 +123,10 @@ impl Shared {
     ) -> Self {
         let nudge = Arc::new(Notify::new());
         let (entries, generation) = (Arc::new(Entries::begin(coordinator).await), Arc::new(generation));
-        let watch = tokio::spawn(generation::watch(generation.clone(), entries.clone()));
+        let (watched, asked) = (generation.clone(), entries.clone());
+        let watch = move || generation::watch(watched.clone(), asked.clone());
+        // whoever drops the server ends it, nobody asks it to stop
+        let watch = tokio::spawn(supervise("watch over the generation", Stop::new(), watch));
         Self {
             jobs: WriteBehind::new(store.clone(), nudge.clone()),
             store,

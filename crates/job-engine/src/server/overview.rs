@@ -256,7 +256,7 @@ impl Overview {
 }
 
 async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
-    let registered = registered_executors(shared).await?;
+    let registered = registered_executors(shared).await.map_err(unavailable)?;
     let claims = claims(shared).await?;
     let mut busy: HashMap<&str, usize> = HashMap::new();
     for claim in &claims.seen {
@@ -282,7 +282,8 @@ async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
 }
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
-    let registered: Vec<(String, RegisteredDistributor)> = registered(shared, nodes::DISTRIBUTORS).await?;
+    let registered: Vec<(String, RegisteredDistributor)> =
+        registered(shared, nodes::DISTRIBUTORS).await.map_err(unavailable)?;
     let elections = shared.entries.names_in(nodes::ELECTION).await.map_err(unavailable)?;
     let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
@@ -340,7 +341,8 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
 async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let claims = claims(shared).await?;
     let waiting = waiting(shared, &claims.names).await?;
-    let executors: HashMap<String, RegisteredExecutor> = registered_executors(shared).await?.into_iter().collect();
+    let executors: HashMap<String, RegisteredExecutor> =
+        registered_executors(shared).await.map_err(unavailable)?.into_iter().collect();
     let count = claims.names.len();
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
@@ -387,7 +389,8 @@ fn told(
 
 /// What a reconciler says counts while the election knows it as the leader.
 async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
-    let reconcilers: Vec<(String, RegisteredReconciler)> = registered(shared, nodes::RECONCILED).await?;
+    let reconcilers: Vec<(String, RegisteredReconciler)> =
+        registered(shared, nodes::RECONCILED).await.map_err(unavailable)?;
     if reconcilers.is_empty() {
         return Ok(None);
     }
@@ -459,15 +462,16 @@ async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
     Ok(Claims { names, seen: seen.into_iter().filter_map(claim).collect() })
 }
 
-async fn registered_executors(shared: &Shared) -> Result<Vec<(String, RegisteredExecutor)>, ApiError> {
+/// The executors that are registered, each with the claimant that its claims show.
+pub(super) async fn registered_executors(shared: &Shared) -> Result<Vec<(String, RegisteredExecutor)>, EntriesError> {
     registered(shared, nodes::EXECUTORS).await
 }
 
 /// The registrations below `folder`, with their nodes' names. What a newer version has written otherwise is left out.
-async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Result<Vec<(String, T)>, ApiError> {
-    let mut names = shared.entries.names_in(folder).await.map_err(unavailable)?;
+async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Result<Vec<(String, T)>, EntriesError> {
+    let mut names = shared.entries.names_in(folder).await?;
     names.truncate(MOST_REGISTERED);
-    let nodes = shared.entries.nodes_in(folder, &names).await.map_err(unavailable)?;
+    let nodes = shared.entries.nodes_in(folder, &names).await?;
     let understood = |(name, node): (String, Result<Node, Cause>)| {
         let told = node
             .map_err(|cause| cause.to_string())

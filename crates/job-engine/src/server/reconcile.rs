@@ -30,11 +30,11 @@ use crate::pauses::Complaint;
 use crate::registry::{Process, Registration};
 use crate::stop::Stop;
 pub(super) use listing::each_unfinished;
-pub(super) use round::Found;
+pub(super) use round::{Found, Refusals};
 pub use round::{Mended, round};
 
 /// Jobs written to within this time are left alone: whoever wrote may still be putting the entry.
-const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
 /// Time between rounds that nobody asked for.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Shortest time between rounds, however often somebody asks.
@@ -53,6 +53,23 @@ pub struct LeftAlone {
     pub entries: Told,
     /// Nodes among the claims without an entry, for longer than a round.
     pub claims: Told,
+    /// Paths of claims that no session holds, as backup tools restore them: nobody ends them, and their jobs wait for
+    /// ever unless a person deletes them.
+    #[serde(default)]
+    pub without_session: Told,
+    /// What could not be read or changed while the rest was, by reason: paths of nodes, and ids of jobs.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+}
+
+/// What could not be done for one and the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// How many, and some of them.
+    #[serde(flatten)]
+    pub told: Told,
+    /// Why, in words for people.
+    pub reason: String,
 }
 
 /// How many there are of a kind, and some of them.
@@ -143,11 +160,19 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
     let rounds = async {
         let mut before = LeftAlone::default();
         loop {
-            if let Some(left_alone) = one_round(shared, &before).await {
+            let mended = one_round(shared).await;
+            // what is more than a round mends does not wait for the next one
+            let goes_on = mended.is_some_and(|mended| mended.is_cut && mended.put + mended.consumed > 0);
+            if mended.is_some() {
+                let left_alone = shared.found().left_alone.clone();
+                tell(&left_alone, &before);
                 before = left_alone.clone();
                 registration.update(|registered| registered.left_alone = left_alone);
             }
             tokio::time::sleep(REST).await;
+            if goes_on {
+                continue;
+            }
             tokio::select! {
                 biased;
                 // What is left to this reconciler was written just now: a round at once would leave it alone.
@@ -165,20 +190,25 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
     Ok(())
 }
 
-/// Answers what it left alone, and says so where that is not what the round before did.
-async fn one_round(shared: &Shared, before: &LeftAlone) -> Option<LeftAlone> {
-    let mended = match round(shared, UNTOUCHED).await {
-        Ok(mended) => mended,
+/// None if it was cut short, which is said once for each reason.
+async fn one_round(shared: &Shared) -> Option<Mended> {
+    match round(shared, UNTOUCHED).await {
+        Ok(mended) => {
+            if mended.put + mended.consumed > 0 {
+                tracing::info!(mended.put, mended.consumed, "queue reconciled with the jobs");
+            }
+            Some(mended)
+        }
         Err(error) => {
             tracing::warn!(error = chain(&error), "round of the reconciler cut short");
-            return None;
+            None
         }
-    };
-    if mended.put + mended.consumed > 0 {
-        tracing::info!(mended.put, mended.consumed, "queue reconciled with the jobs");
     }
-    let left_alone = shared.found().left_alone.clone();
-    let LeftAlone { entries, claims } = &left_alone;
+}
+
+/// Says what is left alone where that is not what the round before did.
+fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
+    let LeftAlone { entries, claims, without_session, refused } = left_alone;
     if *entries != before.entries {
         let names = entries.names.join(" ");
         tracing::warn!(entries.count, names, "entries of jobs that this store never knew, left alone");
@@ -187,7 +217,17 @@ async fn one_round(shared: &Shared, before: &LeftAlone) -> Option<LeftAlone> {
         let names = claims.names.join(" ");
         tracing::warn!(claims.count, names, "claims without an entry, left alone");
     }
-    Some(left_alone)
+    if *without_session != before.without_session {
+        let (count, names) = (without_session.count, without_session.names.join(" "));
+        tracing::error!(
+            count,
+            names,
+            "claims that no session holds: their jobs wait until somebody deletes these nodes"
+        );
+    }
+    for Refused { told, reason } in refused.iter().filter(|refused| !before.refused.contains(refused)) {
+        tracing::warn!(told.count, names = told.names.join(" "), reason, "cannot be read or changed, left alone");
+    }
 }
 
 /// Whether a job was written to less than `span` before now, so that whoever wrote may still be putting its entry. A time

@@ -12,11 +12,11 @@ use slipstream_cimi::Document;
 
 use super::access::Caller;
 use super::entries::EntriesError;
-use super::error::{ApiError, chain};
+use super::error::ApiError;
 use super::generation::GenerationError;
 use super::job_document::{priority_of, state_of, time_of};
 use super::job_record::JobRecord;
-use super::reconcile::{Told, each_unfinished, is_written_within};
+use super::reconcile::{Refusals, Refused, each_unfinished, is_written_within};
 use super::store::{StoreError, Unfinished};
 use super::{Shared, jobs};
 use crate::nodes;
@@ -35,19 +35,9 @@ pub struct Restored {
     pub queued: usize,
     /// Under which generation leases go on.
     pub generation: i64,
-    /// Jobs without an entry that were not queued, by reason.
+    /// Jobs without an entry that were not queued, and nodes that could not be read or changed, by reason.
     #[serde(default)]
-    pub left_out: Vec<LeftOut>,
-}
-
-/// Jobs that a restore has not queued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// How many, and the ids of some of them.
-    #[serde(flatten)]
-    pub jobs: Told,
-    /// Why, and what becomes of them, in words for people.
-    pub reason: String,
+    pub left_out: Vec<Refused>,
 }
 
 /// Jobs that others write to may be queued by them.
@@ -69,60 +59,52 @@ async fn restore(shared: &Shared) -> Result<Restored, ApiError> {
     let begun = shared.clock.now();
     let session = shared.entries.session().await.map_err(|error| ApiError::unavailable(&error))?;
     let generation = shared.generation.raise().await.map_err(|error| ApiError::store(&error))?;
-    shared.generation.agree(&*session).await.map_err(|error| match error {
-        GenerationError::Store(error) => ApiError::store(&error),
-        GenerationError::Coordinator(error) => ApiError::unavailable(&EntriesError::from(error)),
-    })?;
-    let queued = queued_ids(shared).await.map_err(|error| ApiError::unavailable(&error))?;
+    let mut left_out = Refusals::default();
+    match shared.generation.agree(&*session).await.map_err(|error| match error {
+        GenerationError::Store(error) => Err(ApiError::store(&error)),
+        GenerationError::Coordinator(error) => Ok(EntriesError::from(error)),
+    }) {
+        Ok(_) => {}
+        // leases alone decide who may write
+        Err(Ok(EntriesError::Refused { path, cause })) => left_out.add(path, cause.to_string()),
+        Err(Ok(error)) => return Err(ApiError::unavailable(&error)),
+        Err(Err(error)) => return Err(error),
+    }
+    let queued = queued_ids(shared, &mut left_out).await.map_err(|error| ApiError::unavailable(&error))?;
     shared.jobs.settled().await;
     let missing = missing(shared, &queued).await.map_err(|error| ApiError::store(&error))?;
     drop(queued);
     let total = missing.len();
     tracing::info!(jobs = total, generation, "queueing all jobs without an entry");
-    let mut tally = Tally::default();
+    let mut tally = Tally { queued: 0, left_out };
     for jobs in missing.chunks(QUEUED_AT_ONCE) {
         queue(shared, jobs, begun, &mut tally).await?;
     }
-    let left_out = tally.left_out();
-    for LeftOut { jobs, reason } in &left_out {
-        tracing::warn!(jobs = jobs.count, first = jobs.names.first(), reason, "jobs that were not queued");
+    let left_out = tally.left_out.told();
+    for Refused { told, reason } in &left_out {
+        tracing::warn!(told.count, first = told.names.first(), reason, "left out");
     }
     tracing::info!(jobs = tally.queued, "all other jobs without an entry are queued");
     Ok(Restored { queued: tally.queued, generation, left_out })
 }
 
 /// What became of the jobs so far.
-#[derive(Default)]
 struct Tally {
     queued: usize,
-    written_meanwhile: Vec<String>,
-    refused: Vec<String>,
-    /// What the coordinator said of the first of them.
-    first_refusal: String,
+    left_out: Refusals,
 }
 
-impl Tally {
-    fn refused(&mut self, id: String, error: &EntriesError) {
-        if self.refused.is_empty() {
-            self.first_refusal = chain(error);
-        }
-        self.refused.push(id);
-    }
-
-    fn left_out(&mut self) -> Vec<LeftOut> {
-        let refused = format!("refused by the coordinator, which the reconciler tries again: {}", self.first_refusal);
-        let kinds = [(&mut self.written_meanwhile, WRITTEN_MEANWHILE.to_owned()), (&mut self.refused, refused)];
-        let kinds = kinds.into_iter().filter(|(jobs, _)| !jobs.is_empty());
-        kinds.map(|(jobs, reason)| LeftOut { jobs: Told::of(std::mem::take(jobs)), reason }).collect()
-    }
-}
-
-/// What all entries hold.
-async fn queued_ids(shared: &Shared) -> Result<HashSet<String>, EntriesError> {
+/// What all entries hold that may be read.
+async fn queued_ids(shared: &Shared, left_out: &mut Refusals) -> Result<HashSet<String>, EntriesError> {
     let mut ids = HashSet::new();
     for names in shared.entries.list().await?.chunks(ENTRIES_AT_ONCE) {
         let texts = shared.entries.texts_at(names.iter().copied().map(nodes::entry_path).collect()).await?;
-        ids.extend(texts.into_iter().flatten().flatten());
+        for (name, text) in names.iter().zip(texts) {
+            match text {
+                Ok(id) => ids.extend(id),
+                Err(cause) => left_out.add(nodes::entry_path(*name), cause.to_string()),
+            }
+        }
     }
     Ok(ids)
 }
@@ -175,7 +157,9 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
         |record: &Arc<JobRecord>| is_written_within(&record.document, now.duration_since(begun), now);
     let (written, mut records): (Vec<_>, Vec<_>) =
         read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().partition(is_written_meanwhile);
-    tally.written_meanwhile.extend(written.iter().map(|record| (*record.id).to_owned()));
+    for record in &written {
+        tally.left_out.add(&*record.id, WRITTEN_MEANWHILE);
+    }
     let recorded: Vec<_> = records.iter().map(|record| (&*record.id, record.entry())).collect();
     let queued = shared.entries.are_queued(&recorded).await.map_err(|error| ApiError::unavailable(&error))?;
     let mut queued = queued.into_iter();
@@ -186,7 +170,7 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
         match answer {
             Ok(entry) => put.push((record, entry)),
             Err(error @ EntriesError::Refused { .. }) => {
-                tally.refused((*record.id).to_owned(), &error);
+                tally.left_out.add(&*record.id, error.to_string());
             }
             Err(error) => return Err(ApiError::unavailable(&error)),
         }

@@ -115,6 +115,22 @@ async fn a_coordinator_wiped_under_a_running_server_is_filled_again_under_a_high
     running.await.expect("no panic");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_session_keeper_crashes_queues_again() {
+    let site = Arc::new(Site::default());
+    let (server, client) = site.server(Arc::new(MemoryStore::default())).await;
+    let (stop, running) = reconciler(&server);
+    site.bugs.store(3, Ordering::SeqCst);
+    site.end_sessions();
+    until("it has crashed three times", async || site.bugs.load(Ordering::SeqCst) == 0).await;
+    let id = client.add("job", &job("noop"), None).await.expect("answered 201");
+    until("the job has its entry", async || site.queued().await == [id.clone()]).await;
+    let second = client.add("job", &job("noop"), None).await.expect("answered 201");
+    until("the next one is put at once", async || site.queued().await == [id.clone(), second.clone()]).await;
+    stop.ask();
+    running.await.expect("no panic");
+}
+
 /// Its node shows a generation as before: only the leases tell.
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_was_put_back_is_noticed_in_a_session_of_its_own_and_in_a_round() {

@@ -145,10 +145,31 @@ async fn a_round_mends_at_most_ten_thousand_jobs_and_the_next_one_the_others() {
         let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
         engine.store.insert(record).await.expect("stored");
     }
-    for put in [10_000, 3, 0] {
+    for (put, is_cut) in [(10_000, true), (3, false), (0, false)] {
         let mended = engine.server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
-        assert_eq!(mended, Mended { put, ..Mended::default() });
+        assert_eq!(mended, Mended { put, is_cut, ..Mended::default() });
     }
+}
+
+/// It had to wait half a minute for each ten thousand.
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_a_round_mends_follows_at_once() {
+    const JOBS: usize = 25_000;
+    let world = World::new().await;
+    for number in 0..JOBS {
+        let id = format!("job/{number:05}");
+        let job =
+            json!({"id": id, "state": "QUEUED", "action": "noop", "updated": clock::print(Timestamp::UNIX_EPOCH)});
+        let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
+        world.store.insert(record).await.expect("stored");
+    }
+    let stop = world.reconciler("one");
+    let begun = Instant::now();
+    while world.entries().await != JOBS {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} entries", world.entries().await);
+        sleep(Duration::from_millis(100)).await;
+    }
+    stop.ask();
 }
 
 /// A coordinator that can be made to answer nothing at all.

@@ -1,6 +1,7 @@
 //! A server beside a coordinator that outlives it, as a site has one: it can be taken away, wiped, put back, and made to
 //! lose or refuse what is asked of it.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +29,8 @@ pub struct Site {
     is_away: AtomicBool,
     /// How often a session was refused.
     pub refused: AtomicUsize,
+    /// So many more of those who ask for a session find a bug.
+    pub bugs: AtomicUsize,
     faults: Arc<Faults>,
 }
 
@@ -46,6 +49,48 @@ pub struct Faults {
     pub reads_held: Mutex<Option<Arc<Semaphore>>>,
     /// How many nodes were read.
     pub read: AtomicUsize,
+    /// Nodes that may not be read or changed.
+    pub not_allowed: Mutex<HashSet<String>>,
+    /// Values of which no entry may be put.
+    pub not_put: Mutex<HashSet<String>>,
+    /// How often one of the two was asked for.
+    pub not_done: AtomicUsize,
+}
+
+impl Faults {
+    pub fn forbid(&self, path: &str) {
+        self.not_allowed.lock().expect("not poisoned").insert(path.to_owned());
+    }
+
+    pub fn forbid_put(&self, value: &str) {
+        self.not_put.lock().expect("not poisoned").insert(value.to_owned());
+    }
+
+    fn allow(&self, path: &str, index: usize) -> Result<(), Error> {
+        if !self.not_allowed.lock().expect("not poisoned").contains(path) {
+            return Ok(());
+        }
+        self.not_done.fetch_add(1, Ordering::SeqCst);
+        Err(Error::Refused { path: path.to_owned(), index, cause: Cause::NotAllowed })
+    }
+
+    fn allow_all(&self, operations: &[Operation]) -> Result<(), Error> {
+        for (index, operation) in operations.iter().enumerate() {
+            match operation {
+                Operation::Create { path, data, .. } => {
+                    let value = String::from_utf8_lossy(data).into_owned();
+                    if self.not_put.lock().expect("not poisoned").contains(&value) {
+                        self.not_done.fetch_add(1, Ordering::SeqCst);
+                        return Err(Error::Refused { path: path.clone(), index, cause: Cause::Quota });
+                    }
+                }
+                Operation::Delete { path, .. } | Operation::Set { path, .. } | Operation::Check { path, .. } => {
+                    self.allow(path, index)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Site {
@@ -125,6 +170,8 @@ impl Coordinator for Site {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Err(Error::Unreachable { hosts: "here".to_owned(), reason: "it is away".to_owned() });
         }
+        let one_less = |left: usize| left.checked_sub(1);
+        assert!(self.bugs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err(), "a bug of this test");
         let inner = Arc::new(self.tree().session());
         self.sessions.lock().expect("not poisoned").push(inner.clone());
         Ok(Arc::new(SiteSession { inner, faults: self.faults.clone() }))
@@ -145,6 +192,7 @@ fn puts(operations: &[Operation]) -> bool {
 impl Session for SiteSession {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
         let (faults, count) = (&self.faults, operations.len());
+        faults.allow_all(&operations)?;
         if !puts(&operations) {
             return self.inner.commit(operations).await;
         }
@@ -167,6 +215,7 @@ impl Session for SiteSession {
 
     async fn data(&self, path: &str) -> Result<Node, Error> {
         self.faults.read.fetch_add(1, Ordering::SeqCst);
+        self.faults.allow(path, 0)?;
         self.inner.data(path).await
     }
 
@@ -176,7 +225,10 @@ impl Session for SiteSession {
         if let Some(held) = held {
             held.acquire().await.expect("never closed").forget();
         }
-        self.inner.nodes(paths).await
+        let refused: Vec<bool> = paths.iter().map(|path| self.faults.allow(path, 0).is_err()).collect();
+        let read = self.inner.nodes(paths).await?;
+        let found = |(found, is_refused)| if is_refused { Err(Cause::NotAllowed) } else { found };
+        Ok(read.into_iter().zip(refused).map(found).collect())
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {

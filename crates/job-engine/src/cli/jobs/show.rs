@@ -15,9 +15,10 @@ use super::{parse_id, text};
 use crate::cli::example;
 use crate::cli::patience::asking;
 use crate::clock::Clock;
-use crate::server::jobs::CLAIM;
+use crate::server::jobs::{CLAIM, WAITS};
 use crate::server::ledger::{Attempt, Ledger, Outcome};
 use crate::server::overview::Holder;
+use crate::server::waiting::Reason;
 
 /// What a reader looks for first; the other attributes follow as the document has them.
 const FIRST_ATTRIBUTES: [&str; 10] = [
@@ -66,6 +67,12 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
         Err(reason) => parts.push(reason.to_owned()),
         Ok(ledger) => {
             let claim = ledger.get(CLAIM).map(claimed).transpose().context("cannot understand the claim")?;
+            // a server that is older says nothing
+            let waits = ledger.get(WAITS).cloned().map(serde_json::from_value::<Vec<Reason>>).transpose();
+            let waits = waits.context("cannot understand why it waits")?.unwrap_or_default();
+            if !waits.is_empty() {
+                parts.push(render_waits(&waits, screen));
+            }
             let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
             parts.push(render_ledger(&ledger, claim, now, screen));
         }
@@ -181,6 +188,15 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
         parts.extend([String::new(), screen.bold(title), refused_table(ledger, screen)]);
     }
     parts.join("\n")
+}
+
+fn render_waits(waits: &[Reason], screen: Screen) -> String {
+    let line = |Reason { reason, executor, until }: &Reason| {
+        let executor = executor.as_deref().map(|executor| format!("{}: ", one_line(executor))).unwrap_or_default();
+        let until = until.map(|until| format!(", until {}", to_the_second(until))).unwrap_or_default();
+        format!("  {executor}{}{until}", one_line(reason))
+    };
+    std::iter::once(screen.bold("waits because")).chain(waits.iter().map(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Who has a claim on the entry in the coordinator.

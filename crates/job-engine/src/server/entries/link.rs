@@ -14,6 +14,8 @@ use super::LIMIT;
 use crate::nodes;
 use crate::pauses::{self, Pauses};
 use crate::server::error::chain;
+use crate::stop::Stop;
+use crate::supervise::supervise;
 
 /// No pause between two tries is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -45,9 +47,11 @@ pub(super) struct Link {
 impl Link {
     /// Connects if that is done within the limit of a request, and goes on trying in any case.
     pub(super) async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
-        let first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
+        let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
         let (told, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
-        let keeper = tokio::spawn(keep(coordinator, told, first));
+        let keep = move || keep(coordinator.clone(), told.clone(), first.take());
+        // whoever drops this ends it, nobody asks it to stop
+        let keeper = tokio::spawn(supervise("session with the coordinator", Stop::new(), keep));
         Self { standing, _keeper: AbortOnDropHandle::new(keeper) }
     }
 
@@ -73,7 +77,7 @@ impl Link {
         let connected = standing.wait_for(is_connected).await.map(|standing| standing.clone());
         match connected {
             Ok(Standing::Connected(connection)) => connection,
-            // the task has panicked, which its own message says more about
+            // nobody keeps a session any more, which ends with the process
             _ => std::future::pending().await,
         }
     }

@@ -7,12 +7,14 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use slipstream_coordination::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::link::{Connection, Link};
 use super::{EntriesError, LIMIT};
+use crate::stop::Stop;
+use crate::supervise::supervise;
 
 /// Most entries in one transaction.
 const MOST_TOGETHER: usize = 100;
@@ -38,7 +40,9 @@ pub(super) struct Puts {
 impl Puts {
     pub(super) fn new(link: Arc<Link>) -> Self {
         let (waiting, puts) = mpsc::channel(MOST_WAITING);
-        Self { waiting, _worker: AbortOnDropHandle::new(tokio::spawn(work(link, puts))) }
+        let puts = Arc::new(Mutex::new(puts));
+        let work = move || work(link.clone(), puts.clone());
+        Self { waiting, _worker: AbortOnDropHandle::new(tokio::spawn(supervise("puts", Stop::new(), work))) }
     }
 
     /// Puts these in their order, and answers for each.
@@ -52,7 +56,7 @@ impl Puts {
                 answers.push(answered);
                 Put { id, priority, deadline, answer }
             });
-            // the worker ends by a panic alone: then nothing is sent, and each answer says so
+            // a worker that crashes answers nothing to what it had in hand
             puts.collect::<Vec<_>>()
                 .into_iter()
                 .zip(places.into_iter().flatten())
@@ -66,7 +70,8 @@ impl Puts {
 }
 
 /// Each transaction is begun before the next one is thought of, so that entries come in the order of the puts.
-async fn work(link: Arc<Link>, mut waiting: mpsc::Receiver<Put>) {
+async fn work(link: Arc<Link>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) {
+    let mut waiting = waiting.lock().await;
     let mut under_way = FuturesUnordered::new();
     let mut puts = Vec::new();
     loop {

@@ -1,0 +1,105 @@
+//! Why a job waits, for people: joined of its entry's claim, of what executors say that they pass over, and of what the
+//! last round of the reconciler could not do.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use slipstream_cimi::State;
+use slipstream_coordination::session::Node;
+
+use super::Shared;
+use super::entries::EntriesError;
+use super::job_document::state_of;
+use super::job_record::JobRecord;
+use super::overview::registered_executors;
+use crate::nodes;
+use crate::registry::RegisteredExecutor;
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod tests;
+
+/// One reason for which a job waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// In words: lower case, no full stop, with what to do where a person can do something.
+    pub reason: String,
+    /// The executor that says so; none if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    /// Until when, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// What is known of a job that is not final.
+struct Facts<'a> {
+    id: &'a str,
+    action: &'a str,
+    state: State,
+    entry: Option<&'a str>,
+    claim: Option<&'a Node>,
+    /// What the reconciler was refused about it.
+    refused: Option<String>,
+    executors: &'a [RegisteredExecutor],
+}
+
+/// Why this job waits, as far as anybody says; nothing of a job that is final, nor of one that somebody works on.
+pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>, EntriesError> {
+    let state = state_of(&record.document);
+    if state.is_final() {
+        return Ok(Vec::new());
+    }
+    let entry = record.entry();
+    let claim = match entry {
+        Some(entry) => match shared.entries.claim_on(entry).await {
+            Err(EntriesError::Refused { .. }) => None,
+            claim => claim?,
+        },
+        None => None,
+    };
+    let executors = registered_executors(shared).await?;
+    let executors: Vec<RegisteredExecutor> = executors.into_iter().map(|(_, executor)| executor).collect();
+    let refused = {
+        let found = shared.found();
+        let refused = found.refusals.reason(&record.id).or_else(|| found.refusals.reason(entry?));
+        refused.map(str::to_owned)
+    };
+    let action = record.document.get("action").and_then(|action| action.as_str()).unwrap_or_default();
+    let (id, claim, executors) = (&*record.id, claim.as_ref(), &executors);
+    Ok(Facts { id, action, state, entry, claim, refused, executors }.reasons())
+}
+
+impl Facts<'_> {
+    fn reasons(&self) -> Vec<Reason> {
+        let plain = |reason: String| Reason { reason, executor: None, until: None };
+        let mut reasons: Vec<Reason> =
+            self.executors.iter().flat_map(|executor| self.passed_over_by(executor)).collect();
+        reasons.extend(self.refused.iter().map(|refused| plain(refused.clone())));
+        match (self.entry, self.claim) {
+            (None, _) => reasons.push(plain("it has no entry in the queue yet, the reconciler puts one".to_owned())),
+            (Some(entry), Some(claim)) if !claim.is_ephemeral => {
+                let claim = entry.replacen(nodes::ENTRIES, nodes::TAKEN, 1);
+                reasons.push(plain(format!("held by nobody who is there: delete the node {claim}")));
+            }
+            (Some(_), None) if self.state == State::Queued => {
+                let is_known = self.executors.iter().any(|it| it.actions.iter().any(|action| action == self.action));
+                if !is_known {
+                    let action = self.action;
+                    reasons.push(plain(format!("no executor that says what it can do has the action {action}")));
+                }
+            }
+            (Some(_), _) => {}
+        }
+        reasons
+    }
+
+    fn passed_over_by(&self, executor: &RegisteredExecutor) -> impl Iterator<Item = Reason> {
+        let is_of_this = |job: Option<&str>, entry: &str| job == Some(self.id) || Some(entry) == self.entry;
+        let passed_over = executor.passed_over.iter().filter(move |it| is_of_this(it.job.as_deref(), &it.entry));
+        passed_over.map(|it| Reason {
+            reason: it.reason.clone(),
+            executor: Some(executor.name.clone()),
+            until: Some(it.until),
+        })
+    }
+}

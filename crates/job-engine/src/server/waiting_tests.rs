@@ -1,0 +1,70 @@
+use super::*;
+use crate::registry::{PassedOver, Process};
+
+const ENTRY: &str = "/job/entries/entry-999-0000000007";
+
+fn executor(name: &str, actions: &[&str], passed_over: Vec<PassedOver>) -> RegisteredExecutor {
+    RegisteredExecutor {
+        name: name.to_owned(),
+        process: Process::this(),
+        slots: 1,
+        actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+        begun: Timestamp::UNIX_EPOCH,
+        passed_over,
+    }
+}
+
+fn passed_over(entry: &str, job: Option<&str>) -> PassedOver {
+    let (entry, job) = (entry.to_owned(), job.map(str::to_owned));
+    PassedOver { entry, job, reason: "because".to_owned(), until: Timestamp::UNIX_EPOCH }
+}
+
+fn claim(is_ephemeral: bool) -> Node {
+    Node { data: b"a".to_vec(), version: 0, created: 1, is_ephemeral }
+}
+
+/// What is said, each as `executor: reason`.
+fn said(
+    state: State,
+    entry: Option<&str>,
+    claim: Option<&Node>,
+    refused: Option<&str>,
+    executors: &[RegisteredExecutor],
+) -> Vec<String> {
+    let refused = refused.map(str::to_owned);
+    let facts = Facts { id: "job/0a", action: "noop", state, entry, claim, refused, executors };
+    let line = |reason: Reason| format!("{}: {}", reason.executor.unwrap_or_default(), reason.reason);
+    facts.reasons().into_iter().map(line).collect()
+}
+
+fn waits(
+    entry: Option<&str>,
+    claim: Option<&Node>,
+    refused: Option<&str>,
+    executors: &[RegisteredExecutor],
+) -> Vec<String> {
+    said(State::Queued, entry, claim, refused, executors)
+}
+
+#[test]
+fn a_job_that_nobody_holds_up_says_nothing() {
+    let able = [executor("Kenny", &["noop"], vec![passed_over("/job/entries/entry-999-0000000008", Some("job/0b"))])];
+    assert_eq!(said(State::Queued, Some(ENTRY), None, None, &able), Vec::<String>::new());
+    assert_eq!(said(State::Running, Some(ENTRY), Some(&claim(true)), None, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn each_reason_has_its_words() {
+    let able = [executor("Kenny", &["noop"], vec![])];
+    assert_eq!(waits(None, None, None, &able), [": it has no entry in the queue yet, the reconciler puts one"]);
+    assert_eq!(
+        waits(Some(ENTRY), Some(&claim(false)), None, &able),
+        [": held by nobody who is there: delete the node /job/taken/entry-999-0000000007"]
+    );
+    let unable = [executor("Stan", &["other"], vec![])];
+    assert_eq!(waits(Some(ENTRY), None, None, &unable), [": no executor that says what it can do has the action noop"]);
+    assert_eq!(waits(Some(ENTRY), None, Some("not allowed"), &able), [": not allowed"]);
+    for passed in [passed_over(ENTRY, None), passed_over("/job/entries/x", Some("job/0a"))] {
+        assert_eq!(waits(Some(ENTRY), None, None, &[executor("Kenny", &["noop"], vec![passed])]), ["Kenny: because"]);
+    }
+}
