@@ -2,6 +2,7 @@
 
 pub mod account;
 mod adopt;
+mod backup;
 pub mod connection;
 mod distributors;
 mod executors;
@@ -81,6 +82,8 @@ enum Command {
     Distributors(distributors::DistributorsArguments),
     /// List, add, change and delete users
     Users(users::UsersArguments),
+    /// Copy the store into a file, while a server uses it or not
+    Backup(backup::BackupArguments),
     /// Print what makes a shell complete commands and flags
     Completions(CompletionsArguments),
 }
@@ -169,6 +172,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Command::Actions(arguments) => executors::actions(arguments).await.map(done),
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
             Command::Users(arguments) => users::run(arguments).await,
+            Command::Backup(arguments) => backup::run(arguments).await.map(done),
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
     });
@@ -254,6 +258,8 @@ mod tests {
             "distributors --json",
             "distributors reset jobs_cleanup --json",
             "completions fish",
+            "backup f --overwrite --data-dir d",
+            "backup f --store sqlite:d/jobs.db",
             "users",
             "users list --json",
             "users add jane --administrator --password-file f",
@@ -272,6 +278,8 @@ mod tests {
             "jobs watch 0a 0b",
             "completions",
             "completions command.com",
+            "backup",
+            "backup f --store sqlite:d/jobs.db --data-dir d",
             "users add",
             "users add a/b",
             "users add jane secret-as-argument",

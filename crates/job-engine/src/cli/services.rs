@@ -182,7 +182,7 @@ fn name(given: Option<String>) -> String {
     given.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("{}-{}", host_name(), std::process::id()))
 }
 
-fn parse_store(text: &str) -> Result<PathBuf, String> {
+pub(super) fn parse_store(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| path.file_name().is_some());
     path.filter(|_| !text.ends_with('/')).ok_or_else(|| "expected sqlite:PATH, such as sqlite:jobs.db".to_owned())
 }

@@ -10,6 +10,7 @@ mod commands;
 mod commands_engine;
 mod commands_watch;
 mod connections;
+mod database;
 mod distributors;
 mod engine;
 mod failing_store;

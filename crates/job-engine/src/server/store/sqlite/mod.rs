@@ -16,6 +16,7 @@ use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::backup::{BackupError, Copied, backup};
 use self::failure::{failure, open_failure};
 use self::file::DatabaseFile;
 use self::log::Log;
@@ -27,6 +28,7 @@ use super::{Page, Query, Record, Store, StoreError, Unfinished};
 use crate::files::{is_full, who_may};
 
 mod audience;
+mod backup;
 mod column;
 mod failure;
 mod file;

@@ -153,7 +153,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let failed = |error| open_failure(path, error);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let tables: i64 =

@@ -21,6 +21,7 @@ use crate::server::{Options, Server};
 
 mod aggregate;
 mod audiences;
+mod backup;
 mod file;
 mod plans;
 
