@@ -13,6 +13,7 @@ mod queue;
 mod queue_batches;
 mod queue_faults;
 mod queue_gaps;
+mod queue_refusals;
 mod session;
 
 use harness::{Faulty, Harness, InProcess};
@@ -56,7 +57,7 @@ macro_rules! common_cases {
                 foreign_children_are_passed_over, removal_compares_the_value, consuming_needs_no_holder,
                 an_entry_moves_to_another_priority_unless_somebody_holds_it,
                 takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
-                missing_folders_are_made_again, an_entry_that_cannot_be_deleted_is_left_alone, an_abandoned_claim_stays, the_queue_ends_with_its_users,
+                missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
             queue_batches:
                 what_waits_shares_requests, the_folder_is_made_anew_before_its_counter_ends, a_failed_transaction_is_settled_item_by_item,
@@ -66,6 +67,8 @@ macro_rules! common_cases {
                 a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,
                 a_claim_deleted_in_a_gap_is_lost, a_claim_replaced_unseen_is_not_touched, the_holder_sees_its_entry_vanish,
                 the_holder_sees_its_entry_vanish_in_a_gap, a_late_word_of_an_earlier_claim_takes_nothing_away;
+            queue_refusals:
+                an_entry_that_cannot_be_deleted_is_left_alone;
             queue_faults:
                 a_lost_answer_to_a_claim_is_found, a_lost_claim_request_is_repeated, a_lost_answer_to_a_consume_is_done,
                 a_lost_answer_to_a_release_touches_no_successor, a_lost_read_after_a_claim_is_repeated;

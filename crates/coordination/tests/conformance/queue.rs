@@ -212,32 +212,6 @@ pub async fn each_entry_is_taken_once(harness: &dyn Harness) {
     assert!(taken.values().all(|times| *times == 1), "{taken:?}");
 }
 
-/// The fault: a node below an entry, which so cannot be deleted. The entry is held by nobody, and in the way of nobody.
-pub async fn an_entry_that_cannot_be_deleted_is_left_alone(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let client = harness.connect().await;
-    let queue = open(&client).await;
-    let entry = operator.put("a", 1).await;
-    operator.commit(vec![Operation::create(format!("{entry}/child"), "", Mode::Persistent)]).await;
-    operator.put("b", 2).await;
-    let claims = [take(&queue).await, take(&queue).await];
-    let [first, second] = join_all(claims.map(Claim::consume)).await.try_into().unwrap();
-    assert_eq!((first, second), (Ok(Settled::Refused(Cause::NotEmpty)), Ok(Settled::Done)));
-    operator.expect_no_claims().await;
-    let refused: Vec<_> = queue.refused().borrow().iter().map(|it| (it.entry.clone(), it.cause)).collect();
-    assert_eq!(refused, [(entry.clone(), Cause::NotEmpty)]);
-    operator.put("c", 3).await;
-    let next = take(&queue).await;
-    assert_eq!(value(&next), "c", "the first one is left alone");
-    assert_eq!(next.consume().await, Ok(Settled::Done));
-    operator.commit(vec![Operation::delete(format!("{entry}/child"))]).await;
-    let again = take(&queue).await;
-    assert_eq!(value(&again), "a");
-    assert_eq!(again.consume().await, Ok(Settled::Done));
-    operator.expect_nothing().await;
-    assert!(queue.refused().borrow().is_empty());
-}
-
 pub async fn takers_are_served_in_turn(harness: &dyn Harness) {
     let operator = Operator::new(harness).await;
     let client = harness.connect().await;
