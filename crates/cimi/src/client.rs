@@ -16,6 +16,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::session::Session;
 use crate::error::{Code, Error, Refusal};
@@ -51,18 +53,27 @@ pub struct Client {
     session: Arc<Session>,
     /// Whose requests these are. Logins are everybody's.
     attempt: Option<Arc<AttemptIdentity>>,
+    /// Where requests are made, unless it is where they are awaited.
+    runtime: Option<Handle>,
 }
 
 impl Client {
     /// A client that logs in when it is first needed, and again, once, when a request is answered 403.
     pub fn new(transport: Arc<dyn Transport>, credentials: Option<Credentials>) -> Self {
-        Self { session: Arc::new(Session::new(transport, credentials)), attempt: None }
+        Self { session: Arc::new(Session::new(transport, credentials)), attempt: None, runtime: None }
     }
 
     /// The same session, with every request marked as written by this attempt.
     #[must_use]
     pub fn for_attempt(&self, identity: impl Into<Arc<AttemptIdentity>>) -> Self {
-        Self { session: Arc::clone(&self.session), attempt: Some(identity.into()) }
+        Self { attempt: Some(identity.into()), ..self.clone() }
+    }
+
+    /// The same client, whose requests are made on this runtime, wherever they are awaited: for whoever may not poll them
+    /// for a long time, and would keep others from what a request holds, such as a login.
+    #[must_use]
+    pub fn on(&self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self.clone() }
     }
 
     /// Logs in now; only needed to find out early whether the credentials are good. Without credentials nothing to do.
@@ -123,11 +134,28 @@ impl Client {
     }
 
     async fn send<Answer: DeserializeOwned>(&self, call: &Call) -> Result<Answer, Error> {
-        call.answer(self.session.send(call, self.attempt.as_deref()).await?)
+        call.answer(self.exchange(call).await?)
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Response<Bytes>, Error> {
+        let Some(runtime) = &self.runtime else {
+            return self.session.send(call, self.attempt.as_deref()).await;
+        };
+        let (session, attempt, sent) = (self.session.clone(), self.attempt.clone(), call.clone());
+        let request = runtime.spawn(async move { session.send(&sent, attempt.as_deref()).await });
+        match AbortOnDropHandle::new(request).await {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // the runtime has ended
+                Err(error) => Err(Error::Unreachable { request: call.to_string(), source: error.into() }),
+            },
+        }
     }
 }
 
 /// A request that can be sent again.
+#[derive(Clone)]
 struct Call {
     method: Method,
     /// With query.

@@ -105,6 +105,7 @@ impl Engine {
             grace: Duration::from_mins(2),
             cimi_grace: Duration::from_mins(2),
             clock: Clock::system(),
+            runtime: executor::ActionRuntime::start(slots).expect("threads start"),
         };
         let mut catalogue = Catalogue::new();
         catalogue.register(ACTION, Noop { begun: self.begun.clone() }, None);

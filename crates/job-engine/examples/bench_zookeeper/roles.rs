@@ -74,6 +74,7 @@ pub async fn execute(hosts: &str, endpoint: &str, name: String, threads: usize) 
         grace: Duration::from_mins(2),
         cimi_grace: Duration::from_mins(2),
         clock: Clock::system(),
+        runtime: executor::ActionRuntime::start(threads)?,
     };
     let stop = Stop::new();
     let work = tokio::spawn(executor::run(options, coordinator, client, catalogue, stop.clone()));

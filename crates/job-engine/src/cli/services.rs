@@ -14,7 +14,7 @@ use super::zookeeper::ZooKeeperArguments;
 use super::{example, parse_duration, parse_threads};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::executor::Options;
+use crate::executor::{ActionRuntime, Options};
 use crate::registry::host_name;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::server::peer::parse_network;
@@ -153,6 +153,7 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> 
         grace: arguments.grace,
         cimi_grace: arguments.cimi_grace,
         clock: clock.clone(),
+        runtime: ActionRuntime::start(arguments.threads).context("cannot start the threads of actions")?,
     };
     executor::run(options, peers, actions::built_in(clock), begin()?).await?;
     Ok(ExitCode::SUCCESS)

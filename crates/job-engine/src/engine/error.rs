@@ -26,6 +26,9 @@ pub enum EngineError {
     /// The folder cannot be used; another engine may be using it.
     #[error(transparent)]
     Folder(#[from] DataDirError),
+    /// The threads of actions do not start.
+    #[error("cannot start the threads of actions")]
+    Threads(#[source] std::io::Error),
     /// The API cannot listen.
     #[error("cannot listen on {address}")]
     Listen {

@@ -18,7 +18,7 @@ use super::gate::Gate;
 use super::premises::{Folder, Premises};
 use super::waiting::Waiting;
 use crate::distributor::{self, Surroundings};
-use crate::executor;
+use crate::executor::{self, ActionRuntime};
 use crate::registry::host_name;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::server::store::sqlite::SqliteStore;
@@ -32,6 +32,7 @@ const CIMI_GRACE: Duration = Duration::from_mins(2);
 
 /// Starts everything; what it opened is closed again if it fails.
 pub(super) async fn start(builder: EngineBuilder) -> Result<Engine, EngineError> {
+    let runtime = ActionRuntime::start(builder.slots).map_err(EngineError::Threads)?;
     let folder = Folder::open(builder.folder.as_deref())?;
     let mut premises = Premises::open(folder, Path::new(DATABASE), builder.listen).await?;
     let started = tokio::select! {
@@ -57,7 +58,7 @@ pub(super) async fn start(builder: EngineBuilder) -> Result<Engine, EngineError>
         waiting: Waiting::new(Embedded::clone(&parts.coordinator)),
         stop: builder.stop.clone(),
         ended: ended.clone(),
-        running: tokio::spawn(run(parts, premises, builder, ended.drop_guard())),
+        running: tokio::spawn(run(parts, premises, runtime, builder, ended.drop_guard())),
     })
 }
 
@@ -94,11 +95,12 @@ impl Parts {
 async fn run(
     parts: Parts,
     mut premises: Premises,
+    runtime: ActionRuntime,
     builder: EngineBuilder,
     _ended: DropGuard,
 ) -> Result<(), EngineError> {
     let (proxies, stop) = (builder.proxies.clone(), builder.stop.clone());
-    let work = start_work(&parts, premises.store(), builder);
+    let work = start_work(&parts, premises.store(), runtime, builder);
     let worked = premises.work(&parts.server, proxies, work, &stop).await;
     parts.gate.close().await;
     parts.server.close().await;
@@ -107,7 +109,7 @@ async fn run(
 }
 
 /// Starts the executor and the distributors.
-fn start_work(parts: &Parts, store: &Arc<SqliteStore>, builder: EngineBuilder) -> JoinSet<()> {
+fn start_work(parts: &Parts, store: &Arc<SqliteStore>, runtime: ActionRuntime, builder: EngineBuilder) -> JoinSet<()> {
     let mut work = JoinSet::new();
     let stop = builder.stop;
     let surroundings = Surroundings {
@@ -123,6 +125,7 @@ fn start_work(parts: &Parts, store: &Arc<SqliteStore>, builder: EngineBuilder) -
         grace: builder.grace,
         cimi_grace: CIMI_GRACE,
         clock: builder.clock,
+        runtime,
     };
     let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), builder.catalogue);
     let asked = stop.clone();

@@ -305,6 +305,30 @@ impl<'a> Attempt<'a> {
         ending
     }
 
+    /// Tells of a poll of this attempt's action that took too long, if it is the action's first one.
+    pub(super) fn tell_slow_poll(&self) -> impl FnOnce(Duration) + Send + Unpin + 'static {
+        let (executor, identity, action) = (self.shift.executor.clone(), self.identity.clone(), self.action.clone());
+        move |took| {
+            if executor.blocking_actions.lock().expect("no holder of this lock panics").insert(action.clone()) {
+                let (job, milliseconds) = (&identity.job, took.as_millis());
+                warn!(
+                    job,
+                    action,
+                    milliseconds,
+                    "the action blocks its thread, so that it cannot be cancelled: let it \
+                     await, or leave the work to spawn_blocking; said once for each action"
+                );
+            }
+        }
+    }
+
+    /// Tells that the claim is kept because the action runs on.
+    pub(super) fn tell_it_does_not_end(&self, ending: &Ending) {
+        let (job, action, entry) = (&self.id, &self.action, self.claim.entry());
+        let happening = ending.happening;
+        warn!(job, action, entry, ?happening, "the action does not end: it keeps its slot and its job until it does");
+    }
+
     fn log(&self, ending: &Ending, duration: Duration) {
         let Ending { happening, cause } = ending;
         let action = &self.action;

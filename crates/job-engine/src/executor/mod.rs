@@ -11,6 +11,7 @@ mod courier;
 mod line;
 mod meaning;
 mod reach;
+mod runtime;
 mod shift;
 mod supervision;
 pub mod verdict;
@@ -18,6 +19,7 @@ pub mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +38,8 @@ use crate::clock::Clock;
 use crate::pauses::{self, Complaint, Pauses};
 use crate::stop::Stop;
 
+pub use runtime::ActionRuntime;
+
 /// How an executor runs.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -49,6 +53,8 @@ pub struct Options {
     pub cimi_grace: Duration,
     /// The time of day, for the registry.
     pub clock: Clock,
+    /// Where the actions run.
+    pub runtime: ActionRuntime,
 }
 
 /// Runs until `stop`; survives expired sessions and unreachable servers.
@@ -73,6 +79,7 @@ pub async fn run(
         interrupted: CancellationToken::new(),
         reach: Reach::new(),
         avoidance: Mutex::default(),
+        blocking_actions: Mutex::default(),
     });
     let herald = AbortOnDropHandle::new(tokio::spawn(executor.clone().interrupt_after_grace()));
     executor.work_shifts(coordinator.as_ref()).await;
@@ -91,6 +98,8 @@ struct Executor {
     interrupted: CancellationToken,
     reach: Reach,
     avoidance: Mutex<Avoidance>,
+    /// Actions of which it was told that they block.
+    blocking_actions: Mutex<BTreeSet<String>>,
 }
 
 impl Executor {

@@ -10,15 +10,14 @@ use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, Error, Job, State};
 use slipstream_coordination::session;
 use tokio::sync::watch;
-use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
 use super::attempt::{Attempt, Ending};
 use super::changes;
 use super::meaning::Meaning;
+use super::runtime::{Broken, Running};
 use super::verdict::{Happening, Verdict, verdict};
 use crate::supervise::panic_message;
 
@@ -58,9 +57,12 @@ enum Conclusion {
     Report(Result<Success, Failure>),
     ConfirmStop,
     End(Ending),
+    /// The claim is kept for as long as the action runs on.
+    HoldUntilEnded(Ending),
 }
 
-type Joined = Result<Result<Success, Failure>, JoinError>;
+type Run = Running<Result<Success, Failure>>;
+type Joined = Result<Result<Success, Failure>, Broken>;
 
 /// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
 /// `rerun` says that another attempt was lost before.
@@ -73,9 +75,11 @@ pub(super) async fn run(
     let known = job.affected_resources.clone();
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
-    let handle = JobHandle::new(Arc::new(job), attempt.client.clone(), rerun, reports.clone(), cancellation.clone());
-    let action = registered.action.clone();
-    let mut action = AbortOnDropHandle::new(tokio::spawn(async move { action.run(handle).await }));
+    let runtime = &attempt.shift.executor.options.runtime;
+    let client = runtime.client(attempt.client.clone());
+    let handle = JobHandle::new(Arc::new(job), client, rerun, reports.clone(), cancellation.clone());
+    let (action, slow) = (registered.action.clone(), attempt.tell_slow_poll());
+    let mut action = runtime.run(async move { action.run(handle).await }, slow);
     let mut supervision = Supervision::new(attempt, reports, known);
 
     // an action that ends at once needs nobody to watch over it
@@ -91,6 +95,20 @@ pub(super) async fn run(
         Conclusion::Report(outcome) => supervision.finish(outcome).await,
         Conclusion::ConfirmStop => Err(attempt.confirm_stop().await),
         Conclusion::End(ending) => Err(ending),
+        Conclusion::HoldUntilEnded(ending) => Err(hold_until_ended(attempt, &mut action, ending).await),
+    }
+}
+
+/// An action that cannot be ended keeps claim and slot, so that nobody else begins the job while it runs. Only a lost
+/// claim and the executor's own end are not waited for.
+async fn hold_until_ended(attempt: &Attempt<'_>, action: &mut Run, ending: Ending) -> Ending {
+    attempt.tell_it_does_not_end(&ending);
+    tokio::select! {
+        biased;
+        () = attempt.claim.lost() => Happening::ClaimLost.into(),
+        // however it ends: its outcome does not count any more
+        _ = action => ending,
+        () = attempt.shift.executor.interrupted.cancelled() => Ending { happening: Happening::DoesNotEnd, ..ending },
     }
 }
 
@@ -106,14 +124,14 @@ fn conclude(interruption: Interruption, joined: Option<Joined>) -> Conclusion {
         (Interruption::StopWanted, _) => Conclusion::ConfirmStop,
         // Given back is only what has ended (decision 15).
         (Interruption::Ending(ending), None) if verdict(ending.happening) == Verdict::Release => {
-            Conclusion::End(Ending { happening: Happening::DoesNotEnd, ..ending })
+            Conclusion::HoldUntilEnded(ending)
         }
         (Interruption::Ending(ending), _) => Conclusion::End(ending),
     }
 }
 
 /// Waits for a cancelled action, then aborts it; `None` if not even that ends it.
-async fn end(action: &mut AbortOnDropHandle<Result<Success, Failure>>) -> Option<Joined> {
+async fn end(action: &mut Run) -> Option<Joined> {
     if let Ok(joined) = timeout(CANCEL_GRACE, &mut *action).await {
         return Some(joined);
     }
@@ -124,9 +142,12 @@ async fn end(action: &mut AbortOnDropHandle<Result<Success, Failure>>) -> Option
 /// A panic is a failure with the panic's message.
 fn outcome_of(joined: Joined) -> Result<Success, Failure> {
     joined.unwrap_or_else(|error| {
-        Err(match error.try_into_panic() {
-            Ok(panic) => Failure::new(panic_message(panic.as_ref())),
-            Err(error) => Failure::new(error.to_string()),
+        Err(match error {
+            Broken::Aborted => Failure::new("the action was aborted"),
+            Broken::Joining(error) => match error.try_into_panic() {
+                Ok(panic) => Failure::new(panic_message(panic.as_ref())),
+                Err(error) => Failure::new(error.to_string()),
+            },
         })
     })
 }
@@ -344,6 +365,7 @@ mod tests {
             Conclusion::Report(outcome) => Ok(outcome),
             Conclusion::ConfirmStop => Err(None),
             Conclusion::End(ending) => Err(Some(ending.happening)),
+            Conclusion::HoldUntilEnded(_) => Err(Some(Happening::DoesNotEnd)),
         }
     }
 

@@ -430,6 +430,9 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
         if !attempt.lease.is_valid() {
             return Err(ApiError::bad_request(INVALID_LEASE));
         }
+        if ledger.is_beside(attempt) {
+            return refusal(Code::Superseded, &attempt.job);
+        }
         if ledger.lease.is_none_or(|highest| attempt.lease >= highest) {
             return if stored.is_final() { refusal(Code::Final, &attempt.job) } else { Ok(()) };
         }

@@ -65,6 +65,11 @@ pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_a
         };
     }
     match edit.attempt {
+        // claims of one transaction have one lease: what tells their attempts apart is the entry
+        Some(attempt) if ledger.is_beside(attempt) && facts.recorded_entry_exists => {
+            Judgement::Refuse(Code::Superseded)
+        }
+        Some(attempt) if ledger.is_beside(attempt) => Judgement::Refuse(Code::LateLease),
         // a claim is given back once: what asks to run under it came later than it was sent
         Some(attempt)
             if ledger.lease == Some(attempt.lease) && ledger.is_over() && edit.state == Some(State::Running) =>
@@ -93,9 +98,7 @@ impl Facts {
             return (false, false);
         }
         match edit.attempt {
-            Some(attempt) => {
-                (ledger.lease != Some(attempt.lease) && ledger.records_another_entry(&attempt.entry), false)
-            }
+            Some(attempt) => (ledger.records_another_entry(&attempt.entry), false),
             None => (false, edit.state.is_some_and(|state| state != stored) && ledger.current_attempt_has_lease()),
         }
     }
@@ -174,6 +177,13 @@ pub struct RefusedWrite {
 impl Ledger {
     fn records_another_entry(&self, entry: &str) -> bool {
         self.entry.as_deref().is_some_and(|recorded| recorded != entry)
+    }
+
+    /// Whether this attempt has the lease of the latest one, and is another one: its claim, on another entry of the job,
+    /// was made in the same transaction.
+    #[must_use]
+    pub fn is_beside(&self, attempt: &AttemptIdentity) -> bool {
+        self.lease == Some(attempt.lease) && self.records_another_entry(&attempt.entry)
     }
 
     fn open_attempt(&self) -> Option<&Attempt> {

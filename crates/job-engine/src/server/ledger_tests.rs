@@ -101,6 +101,20 @@ fn row_6_the_stored_lease_is_accepted() {
     }
 }
 
+/// Claims that one transaction made have one lease.
+#[test]
+fn row_6_the_stored_lease_on_another_entry_is_another_attempt_and_never_accepted() {
+    for stored in NOT_FINAL {
+        for to in every_wish() {
+            let by = attempt(2, 10, ANOTHER);
+            let there = verdict(stored, &begun(), Some(&by), to, ALL_THERE);
+            assert_eq!(there, Judgement::Refuse(Code::Superseded), "{stored} → {to:?}");
+            let gone = verdict(stored, &begun(), Some(&by), to, NOTHING_THERE);
+            assert_eq!(gone, Judgement::Refuse(Code::LateLease), "{stored} → {to:?}");
+        }
+    }
+}
+
 #[test]
 fn row_7_a_higher_lease_on_another_entry_is_superseded_while_the_recorded_one_exists() {
     for stored in NOT_FINAL {
@@ -183,10 +197,11 @@ fn row_12_anything_else_without_a_lease_is_accepted() {
 fn the_node_tree_is_asked_only_when_a_row_needs_it() {
     let edit = |by, state| Edit { attempt: by, state };
     let same = attempt(2, 10, RECORDED);
-    let another = attempt(2, 11, ANOTHER);
+    let (another, beside) = (attempt(2, 11, ANOTHER), attempt(2, 10, ANOTHER));
     let wanted = |stored, by, state| Facts::wanted(stored, &begun(), edit(by, state));
     assert_eq!(wanted(State::Running, Some(&same), Some(State::Success)), (false, false));
     assert_eq!(wanted(State::Running, Some(&another), Some(State::Running)), (true, false));
+    assert_eq!(wanted(State::Running, Some(&beside), Some(State::Success)), (true, false));
     assert_eq!(wanted(State::Running, None, Some(State::Failed)), (false, true));
     assert_eq!(wanted(State::Running, None, None), (false, false));
     assert_eq!(wanted(State::Success, Some(&another), None), (false, false));

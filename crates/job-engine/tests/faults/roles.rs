@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::executor::Options;
+use slipstream_job_engine::executor::{ActionRuntime, Options};
 use slipstream_job_engine::services::executor;
 use slipstream_job_engine::services::peers::{Account, Peers};
 use slipstream_job_engine::stop::{self, Stop};
@@ -68,6 +68,7 @@ impl Role {
             grace: self.grace,
             cimi_grace: self.cimi_grace,
             clock: Clock::system(),
+            runtime: ActionRuntime::start(self.threads).expect("threads start"),
         };
         let work = executor::run(options, peers, catalogue, stop);
         tokio::select! {

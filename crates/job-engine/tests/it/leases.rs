@@ -1,12 +1,18 @@
 //! Leases, attempts and final states, against the real routes (decisions 3 to 6 and 13).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, LockingQueue};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
+use tokio::sync::Semaphore;
 
-use crate::support::{InProcess, document, job, state};
+use crate::support::{InProcess, LIMIT, document, eventually, job, state};
 
 fn lease(generation: i64, zxid: i64) -> Lease {
     Lease { generation, zxid }
@@ -158,6 +164,72 @@ async fn a_second_entry_of_a_job_is_superseded_while_the_recorded_one_exists() {
     session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
     set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is gone");
     assert_eq!(ledger(&engine, &id).await["entry"], another);
+}
+
+/// Claims that one transaction made have one lease: the entry tells their attempts apart.
+#[tokio::test]
+async fn a_second_entry_of_a_job_under_the_same_lease_is_another_attempt() {
+    let engine = InProcess::new().await;
+    let (id, entry) = running(&engine).await;
+    let other = engine.client.add("job", &job("noop"), None).await.expect("added");
+    let beside = writer(&engine, lease(1, 10), &id, "/job/entries/entry-999-0000009999");
+    for changes in [json!({"state": "RUNNING"}), json!({"progress": 5}), json!({"state": "SUCCESS"})] {
+        assert_eq!(refusal(set(&beside, &id, changes).await), (409, Some(Code::Superseded)));
+    }
+    let elsewhere = set(&beside, &other, json!({"name": "touched"})).await;
+    assert_eq!(refusal(elsewhere), (409, Some(Code::Superseded)), "it does not write into other documents either");
+    let session = engine.coordinator.connect().await.expect("connected");
+    session.commit(vec![Operation::delete(entry.as_str())]).await.expect("deleted");
+    assert_eq!(refusal(set(&beside, &id, json!({"state": "RUNNING"})).await), (409, Some(Code::LateLease)));
+    let holder = writer(&engine, lease(1, 10), &id, &entry);
+    set(&holder, &id, json!({"state": "SUCCESS"})).await.expect("the first attempt is the one that counts");
+}
+
+/// Entries of one job, as restore scripts of the original put them.
+#[tokio::test]
+async fn a_job_with_several_entries_is_run_once_at_a_time_and_the_others_are_consumed() {
+    const ENTRIES: usize = 7;
+    let engine = InProcess::new().await;
+    let id = engine.client.add("job", &job("counted"), None).await.expect("added");
+    let session = engine.coordinator.connect().await.expect("connected");
+    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    queue.put_all(&vec![(id.as_bytes(), 999); ENTRIES - 1]).await.expect("put");
+    let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let mut catalogue = Catalogue::new();
+    let (count, wait) = (begun.clone(), go_on.clone());
+    let action = move |_job: JobHandle| {
+        let (count, wait) = (count.clone(), wait.clone());
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            wait.acquire().await.expect("never closed").forget();
+            Ok(Success::default())
+        }
+    };
+    assert!(catalogue.register("counted", action, None));
+    let options = executor::Options {
+        name: "alone".to_owned(),
+        threads: ENTRIES + 1,
+        grace: LIMIT,
+        cimi_grace: LIMIT,
+        clock: Clock::system(),
+        runtime: executor::ActionRuntime::shared(),
+    };
+    let stop = Stop::new();
+    let coordinator = Arc::new(engine.coordinator.clone());
+    let work = tokio::spawn(executor::run(options, coordinator, engine.client.clone(), catalogue, stop.clone()));
+    eventually("the other entries are consumed", async || {
+        (begun.load(Ordering::SeqCst) > 0 && queue.entries().await.expect("answers").len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(begun.load(Ordering::SeqCst), 1, "it runs several times at once");
+    go_on.add_permits(ENTRIES);
+    eventually("it ends", async || (state(&engine.client.get(&id).await.ok()?) == "SUCCESS").then_some(())).await;
+    eventually("the queue is empty", async || queue.entries().await.ok()?.is_empty().then_some(())).await;
+    stop.ask();
+    work.await.expect("the executor ends well");
+    let ledger = ledger(&engine, &id).await;
+    assert_eq!((&ledger["lost"], ledger["attempts"].as_array().map(Vec::len)), (&json!(0), Some(1)));
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
 }
 
 /// After a coordinator was wiped another job may have an entry of the recorded name.

@@ -4,6 +4,7 @@ mod access;
 mod acl_matrix;
 mod api;
 mod bad_input;
+mod blocking_actions;
 mod bulk_add;
 mod clocks;
 mod commands;

@@ -146,6 +146,7 @@ async fn execute(world: &Arc<World>, life: &Arc<Life>) {
         grace: GRACE,
         cimi_grace: CIMI_GRACE,
         clock: world.clock.clone(),
+        runtime: executor::ActionRuntime::shared(),
     };
     let coordinator: Arc<dyn Coordinator> = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let mut catalogue = Catalogue::new();

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::fake_server::FakeServer;
 use crate::clock::Clock;
-use crate::executor::{Options, run};
+use crate::executor::{ActionRuntime, Options, run};
 use crate::nodes;
 use crate::stop::Stop;
 
@@ -161,6 +161,7 @@ impl Harness {
             grace: Duration::from_mins(2),
             cimi_grace: Duration::from_mins(2),
             clock: Clock::system(),
+            runtime: ActionRuntime::shared(),
         };
         let harness = Self {
             server: FakeServer::default(),
