@@ -99,14 +99,8 @@ impl Engine {
 
     /// Starts an executor of so many slots whose requests go by `client`.
     pub fn work(&self, slots: usize, client: &Client) -> Working {
-        let options = executor::Options {
-            name: "benchmark".to_owned(),
-            threads: slots,
-            grace: Duration::from_mins(2),
-            cimi_grace: Duration::from_mins(2),
-            clock: Clock::system(),
-            runtime: executor::ActionRuntime::start(slots).expect("threads start"),
-        };
+        let runtime = executor::ActionRuntime::start(slots).expect("threads start");
+        let options = executor::Options { threads: slots, ..executor::Options::new("benchmark", runtime) };
         let mut catalogue = Catalogue::new();
         catalogue.register(ACTION, Noop { begun: self.begun.clone() }, None);
         let stop = Stop::new();

@@ -68,14 +68,8 @@ pub async fn execute(hosts: &str, endpoint: &str, name: String, threads: usize) 
     catalogue.register(NOOP, Noop(begun.clone()), None);
     catalogue.register(PICKUP, Pickup, None);
     catalogue.register(HOLD, Hold, None);
-    let options = executor::Options {
-        name,
-        threads,
-        grace: Duration::from_mins(2),
-        cimi_grace: Duration::from_mins(2),
-        clock: Clock::system(),
-        runtime: executor::ActionRuntime::start(threads)?,
-    };
+    let options =
+        executor::Options { threads, ..executor::Options::new(name, executor::ActionRuntime::start(threads)?) };
     let stop = Stop::new();
     let work = tokio::spawn(executor::run(options, coordinator, client, catalogue, stop.clone()));
     let words = async {

@@ -55,6 +55,48 @@ pub struct Options {
     pub clock: Clock,
     /// Where the actions run.
     pub runtime: ActionRuntime,
+    /// What becomes of jobs whose action no executor has.
+    pub unknown_action: UnknownAction,
+}
+
+impl Options {
+    /// One job at once, and whatever else is usual.
+    #[must_use]
+    pub fn new(name: impl Into<String>, runtime: ActionRuntime) -> Self {
+        Self {
+            name: name.into(),
+            threads: 1,
+            grace: Duration::from_mins(2),
+            cimi_grace: Duration::from_mins(2),
+            clock: Clock::system(),
+            runtime,
+            unknown_action: UnknownAction::default(),
+        }
+    }
+}
+
+/// What becomes of a job whose action no executor has (decision 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownAction {
+    /// For how long somebody may still come who has it.
+    pub after: Duration,
+    /// What happens then.
+    pub then: Then,
+}
+
+impl Default for UnknownAction {
+    fn default() -> Self {
+        Self { after: Duration::from_mins(15), then: Then::Fail }
+    }
+}
+
+/// What happens to a job once its action has been nobody's for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Then {
+    /// It is FAILED.
+    Fail,
+    /// It is left to wait for as long as it takes.
+    Release,
 }
 
 /// Runs until `stop`; survives expired sessions and unreachable servers.

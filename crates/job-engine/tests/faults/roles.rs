@@ -63,12 +63,10 @@ impl Role {
         let mut catalogue = actions::built_in(Clock::system());
         catalogue.register(STEP, Step { executor: self.name.clone(), records: self.records }, None);
         let options = Options {
-            name: self.name,
             threads: self.threads,
             grace: self.grace,
             cimi_grace: self.cimi_grace,
-            clock: Clock::system(),
-            runtime: ActionRuntime::start(self.threads).expect("threads start"),
+            ..Options::new(self.name, ActionRuntime::start(self.threads).expect("threads start"))
         };
         let work = executor::run(options, peers, catalogue, stop);
         tokio::select! {

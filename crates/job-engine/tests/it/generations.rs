@@ -172,7 +172,8 @@ async fn an_executor_whose_session_lives_goes_on_under_the_raised_generation() {
     assert!(catalogue.register("noop", Noop, None));
     let (name, clock, stop) = ("Kenny".to_owned(), Clock::system(), Stop::new());
     let (grace, cimi_grace) = (Duration::ZERO, Duration::from_mins(1));
-    let options = executor::Options { name, threads: 1, grace, cimi_grace, clock };
+    let runtime = executor::ActionRuntime::shared();
+    let options = executor::Options { grace, cimi_grace, clock, ..executor::Options::new(name, runtime) };
     let working = tokio::spawn(executor::run(options, site.clone(), client.clone(), catalogue, stop.clone()));
     until("it is there", async || site.names(nodes::EXECUTORS).await.len() == 1).await;
     let before = site.names(nodes::EXECUTORS).await;

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, LockingQueue};
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
 use tokio::sync::Semaphore;
@@ -207,12 +206,8 @@ async fn a_job_with_several_entries_is_run_once_at_a_time_and_the_others_are_con
     };
     assert!(catalogue.register("counted", action, None));
     let options = executor::Options {
-        name: "alone".to_owned(),
         threads: ENTRIES + 1,
-        grace: LIMIT,
-        cimi_grace: LIMIT,
-        clock: Clock::system(),
-        runtime: executor::ActionRuntime::shared(),
+        ..executor::Options::new("alone", executor::ActionRuntime::shared())
     };
     let stop = Stop::new();
     let coordinator = Arc::new(engine.coordinator.clone());

@@ -66,7 +66,8 @@ fn employ(
 ) -> (Stop, JoinHandle<()>) {
     let (grace, clock) = (Duration::from_mins(1), Clock::system());
     let name = format!("executor-{number}");
-    let options = executor::Options { name, threads: THREADS, grace, cimi_grace: grace, clock };
+    let (threads, cimi_grace, runtime) = (THREADS, grace, executor::ActionRuntime::shared());
+    let options = executor::Options { threads, grace, cimi_grace, clock, ..executor::Options::new(name, runtime) };
     let (client, stop) = (client.clone(), Stop::new());
     (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
 }

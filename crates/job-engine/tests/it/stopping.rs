@@ -7,7 +7,7 @@ use serde_json::json;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::executor::{self, Options};
+use slipstream_job_engine::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::stop::Stop;
 use tokio::sync::Notify;
@@ -47,11 +47,9 @@ impl World {
         let mut catalogue = Catalogue::new();
         assert!(catalogue.register("endless", endless.clone(), None));
         let options = Options {
-            name: "Kenny".to_owned(),
-            threads: 1,
             grace: Duration::ZERO,
             cimi_grace: Duration::from_secs(30),
-            clock: Clock::system(),
+            ..Options::new("Kenny", ActionRuntime::shared())
         };
         let stop = Stop::new();
         let coordinator = Arc::new(engine.coordinator.clone());

@@ -141,12 +141,11 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
 
 async fn execute(world: &Arc<World>, life: &Arc<Life>) {
     let options = executor::Options {
-        name: life.name.clone(),
         threads: SLOTS,
         grace: GRACE,
         cimi_grace: CIMI_GRACE,
         clock: world.clock.clone(),
-        runtime: executor::ActionRuntime::shared(),
+        ..executor::Options::new(&life.name, executor::ActionRuntime::shared())
     };
     let coordinator: Arc<dyn Coordinator> = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let mut catalogue = Catalogue::new();

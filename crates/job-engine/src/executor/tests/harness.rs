@@ -155,14 +155,7 @@ impl Harness {
         let sessions = Sessions::default();
         let session = Arc::new(sessions.embedded.session());
         let queue = LockingQueue::open(session.clone(), nodes::JOB, &"f".repeat(32)).await.unwrap();
-        let options = Options {
-            name: "tester".to_owned(),
-            threads: 1,
-            grace: Duration::from_mins(2),
-            cimi_grace: Duration::from_mins(2),
-            clock: Clock::system(),
-            runtime: ActionRuntime::shared(),
-        };
+        let options = Options::new("tester", ActionRuntime::shared());
         let harness = Self {
             server: FakeServer::default(),
             sessions,
