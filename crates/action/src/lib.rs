@@ -38,9 +38,18 @@ pub use async_trait::async_trait;
 use slipstream_cimi::{Client, Job};
 use tokio_util::sync::CancellationToken;
 
-pub use report::{Report, Reports};
+pub use report::{LONGEST_MESSAGE, MOST_AFFECTED_RESOURCES, Report, Reports, shortened};
 
 /// The code that does a job.
+///
+/// Each run has a thread of its own, which nothing else of the engine is on. A run that blocks it, by waiting for something
+/// without `await` or by computing for long, stops no other job and no part of the engine, and yet it costs: the thread; the
+/// run's own timers and requests; and above all that it cannot be told to end. [`JobHandle::cancelled`] is not heard, and
+/// nothing is aborted. If its job is given back meanwhile, job and slot are held until the run has ended; if its job has
+/// ended, because its time limit is over or somebody stopped it, the slot is free, and the thread is not. The first poll that
+/// takes more than 100 milliseconds is told in the log, once for each action. Leave what blocks to
+/// `tokio::task::spawn_blocking`, and look at [`JobHandle::is_cancelled`] there, or let it await. What a run spawns by
+/// `tokio::spawn` shares a few threads with what others spawn, and should never block.
 #[async_trait]
 pub trait Action: Send + Sync {
     /// Does the job. Should end soon once [`JobHandle::cancelled`] does, with a [`Failure`] unless the job is done
@@ -151,14 +160,16 @@ impl JobHandle {
         self.reports.set_progress(percent);
     }
 
-    /// Says something to whoever watches the job. Never waits.
+    /// Says something to whoever watches the job. Never waits. Of what is longer than [`LONGEST_MESSAGE`] the middle is
+    /// left out.
     pub fn set_status_message(&self, message: impl Into<String>) {
         self.reports.set_status_message(message.into());
     }
 
-    /// Adds a document to those that the job touched. Never waits.
-    pub fn add_affected_resource(&self, id: impl Into<String>) {
-        self.reports.add_affected_resource(id.into());
+    /// Adds a document, e.g. `credential/abc`, to those that the job touched. Never waits. Answers whether it is told: what
+    /// is no id, or comes after the first [`MOST_AFFECTED_RESOURCES`], is left out, and the job's last message says so.
+    pub fn add_affected_resource(&self, id: impl Into<String>) -> bool {
+        self.reports.add_affected_resource(id.into())
     }
 
     /// Ends when the job was stopped, deleted or taken over, its time limit is over, or the executor stops; the

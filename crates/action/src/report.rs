@@ -1,9 +1,19 @@
 //! [`Report`] and [`Reports`]: what an action says, on its way into the document.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use slipstream_cimi::resource::is_id;
 use tokio::sync::watch;
+
+/// Most documents that one run of an action can name. A server reads requests of 1 MiB.
+pub const MOST_AFFECTED_RESOURCES: usize = 1000;
+/// Longest id of such a document, in bytes.
+const LONGEST_ID: usize = 256;
+/// Longest message, in bytes: old servers fail above about 32 KB (specification 5.1).
+pub const LONGEST_MESSAGE: usize = 32_000;
 
 /// What an action has said and is not yet in the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,27 +33,44 @@ impl Report {
         *self == Self::default()
     }
 
-    fn add_affected_resource(&mut self, id: String) {
-        if !self.affected_resources.contains(&id) {
-            self.affected_resources.push(id);
-        }
-    }
-
     /// Adds what was said earlier: of progress and message the later one stays, of the documents all.
     fn put_before(&mut self, earlier: Report) {
         let later = mem::replace(self, earlier);
         self.progress = later.progress.or(self.progress);
         self.status_message = later.status_message.or_else(|| self.status_message.take());
-        for id in later.affected_resources {
-            self.add_affected_resource(id);
-        }
+        self.affected_resources.extend(later.affected_resources);
     }
+}
+
+/// A text of at most `longest` bytes: beginning and end of one that is longer.
+#[must_use]
+pub fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return text.into();
+    }
+    let half = (longest / 2).saturating_sub(8);
+    let head = &text[..text.floor_char_boundary(half)];
+    let tail = &text[text.ceil_char_boundary(text.len() - half)..];
+    format!("{head}\n...\n{tail}").into()
 }
 
 /// For executors: where the reports of one action arrive, each merged into what was not taken out yet, so that an
 /// action never waits and whoever sends them on sends the latest. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Reports(Arc<watch::Sender<Report>>);
+pub struct Reports(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    report: watch::Sender<Report>,
+    named: Mutex<Named>,
+}
+
+/// The documents that were named since the beginning.
+#[derive(Debug, Default)]
+struct Named {
+    ids: BTreeSet<String>,
+    left_out: usize,
+}
 
 impl Default for Reports {
     fn default() -> Self {
@@ -55,12 +82,12 @@ impl Reports {
     /// Nothing was reported yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Report::default())))
+        Self(Arc::new(Shared { report: watch::Sender::new(Report::default()), named: Mutex::default() }))
     }
 
     /// Ends as soon as there is something to take out.
     pub async fn waiting(&self) {
-        let mut receiver = self.0.subscribe();
+        let mut receiver = self.0.report.subscribe();
         if receiver.wait_for(|report| !report.is_empty()).await.is_err() {
             unreachable!("self keeps the sender");
         }
@@ -70,7 +97,7 @@ impl Reports {
     #[must_use = "what is taken out is told by nobody else"]
     pub fn take(&self) -> Report {
         let mut taken = Report::default();
-        self.0.send_if_modified(|report| {
+        self.0.report.send_if_modified(|report| {
             taken = mem::take(report);
             false
         });
@@ -79,19 +106,40 @@ impl Reports {
 
     /// Gives back what was taken out and could not be sent on; what was reported meanwhile counts as later.
     pub fn put_back(&self, report: Report) {
-        self.0.send_modify(|later| later.put_before(report));
+        self.0.report.send_modify(|later| later.put_before(report));
+    }
+
+    /// How many documents were named and left out, because they are no ids or too many.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.0.named.lock().expect("no holder of this lock panics").left_out
     }
 
     pub(crate) fn set_progress(&self, percent: u8) {
-        self.0.send_modify(|report| report.progress = Some(percent.min(100)));
+        self.0.report.send_modify(|report| report.progress = Some(percent.min(100)));
     }
 
     pub(crate) fn set_status_message(&self, message: String) {
-        self.0.send_modify(|report| report.status_message = Some(message));
+        let message = match shortened(&message, LONGEST_MESSAGE) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(short) => short,
+        };
+        self.0.report.send_modify(|report| report.status_message = Some(message));
     }
 
-    pub(crate) fn add_affected_resource(&self, id: String) {
-        self.0.send_modify(|report| report.add_affected_resource(id));
+    /// Each id once; answers whether it is among those that are told.
+    pub(crate) fn add_affected_resource(&self, id: String) -> bool {
+        let mut named = self.0.named.lock().expect("no holder of this lock panics");
+        if named.ids.contains(&id) {
+            return true;
+        }
+        if id.len() > LONGEST_ID || !is_id(&id) || named.ids.len() >= MOST_AFFECTED_RESOURCES {
+            named.left_out += 1;
+            return false;
+        }
+        named.ids.insert(id.clone());
+        self.0.report.send_modify(|report| report.affected_resources.push(id));
+        true
     }
 }
 
@@ -131,6 +179,34 @@ mod tests {
         reports.add_affected_resource("a/2".to_owned());
         reports.put_back(taken);
         assert_eq!(reports.take(), report(Some(20), Some("old"), &["a/1", "a/2"]));
+    }
+
+    #[test]
+    fn what_a_server_would_refuse_is_left_out_and_counted() {
+        let reports = Reports::new();
+        let add = |id: &str| reports.add_affected_resource(id.to_owned());
+        assert!(add("credential/1") && add("credential/1"));
+        let too_long = format!("a/{}", "b".repeat(LONGEST_ID));
+        let refused = ["Deployment/ABC", "", "a/b/c", "a b", &too_long].map(add);
+        assert_eq!((refused, reports.left_out()), ([false; 5], 5));
+        assert_eq!(reports.take(), report(None, None, &["credential/1"]));
+        for number in 0..2 * MOST_AFFECTED_RESOURCES {
+            assert_eq!(add(&format!("a/{number}")), number < MOST_AFFECTED_RESOURCES - 1);
+        }
+        assert!(add("a/0"), "it was named before");
+        assert_eq!(reports.take().affected_resources.len(), MOST_AFFECTED_RESOURCES - 1);
+        assert_eq!(reports.left_out(), 5 + MOST_AFFECTED_RESOURCES + 1);
+        reports.set_status_message("ä".repeat(LONGEST_MESSAGE));
+        assert!(reports.take().status_message.unwrap().len() <= LONGEST_MESSAGE);
+    }
+
+    #[test]
+    fn a_text_too_long_keeps_its_beginning_and_end() {
+        let long = format!("begin{}end", "ä".repeat(1000));
+        let short = shortened(&long, 1000);
+        assert!(short.len() <= 1000, "{}", short.len());
+        assert!(short.starts_with("beginä") && short.ends_with("äend") && short.contains("\n...\n"));
+        assert_eq!(shortened("fine", 4), "fine");
     }
 
     #[tokio::test]

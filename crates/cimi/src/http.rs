@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
@@ -16,6 +17,10 @@ use crate::client::{Transport, TransportError};
 
 /// The largest answer that is read, in bytes: a page of 10,000 documents has room in it.
 pub const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+
+/// How long a connection that nobody uses is kept: clearly shorter than servers keep theirs, 30 seconds and more, so that
+/// none is used at the very moment at which the server closes it.
+const KEPT_IDLE: Duration = Duration::from_secs(15);
 
 /// Sends requests to one server, which may speak plain HTTP or HTTPS. Redirects are not followed.
 #[derive(Clone, Debug)]
@@ -62,8 +67,11 @@ impl HttpTransport {
     pub fn new(endpoint: &str, insecure: bool, timeout: Duration) -> Result<Self, EndpointError> {
         let url = server_url(endpoint)?;
         install_provider();
-        let builder =
-            Client::builder().redirect(Policy::none()).timeout(timeout).tls_danger_accept_invalid_certs(insecure);
+        let builder = Client::builder()
+            .redirect(Policy::none())
+            .timeout(timeout)
+            .pool_idle_timeout(KEPT_IDLE)
+            .tls_danger_accept_invalid_certs(insecure);
         let client = adapt(builder, &url)
             .build()
             .map_err(|source| EndpointError::Client { endpoint: endpoint.to_owned(), source })?;
@@ -80,6 +88,16 @@ impl Transport for HttpTransport {
         if body.is_empty() && matches!(parts.method, Method::POST | Method::PUT | Method::DELETE) {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        match self.exchange(parts.clone(), body.clone()).await {
+            // most likely the server closed a connection that was kept, and a read can be asked again
+            Err(error) if parts.method == Method::GET && is_broken_off(&error) => self.exchange(parts, body).await,
+            answer => answer,
+        }
+    }
+}
+
+impl HttpTransport {
+    async fn exchange(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, TransportError> {
         let url = format!("{}{}", self.endpoint, parts.uri);
         let mut answer = self.client.request(parts.method, url).headers(parts.headers).body(body).send().await?;
         let mut whole = BytesMut::new();
@@ -94,6 +112,11 @@ impl Transport for HttpTransport {
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(response)
     }
+}
+
+/// Whether there was a connection, and it ended before the answer did.
+fn is_broken_off(error: &TransportError) -> bool {
+    error.downcast_ref::<reqwest::Error>().is_some_and(|error| !error.is_connect() && !error.is_timeout())
 }
 
 fn server_url(endpoint: &str) -> Result<Url, EndpointError> {

@@ -24,6 +24,8 @@ pub const RECONCILED: &str = "/slipstream/reconciled";
 pub const MARKS: &str = "/slipstream/marks";
 /// Registered executors: an ephemeral node each, named by the claimant that its claims' data show.
 pub const EXECUTORS: &str = "/slipstream/executors";
+/// When actions were last somebody's: a persistent node for each, with that time as text.
+pub const ACTIONS: &str = "/slipstream/actions";
 /// The line of executors that have nothing to do: an ephemeral sequential node each, `<claimant>-<sequence>`.
 pub const LINE: &str = "/slipstream/line";
 /// Registered distributors: an ephemeral node for each session of each process that stands as a candidate.

@@ -44,6 +44,32 @@ fn chain(error: &TransportError) -> String {
     text
 }
 
+/// The fault: connections are closed once a request has arrived, as a server may that closes those it kept.
+#[tokio::test]
+async fn a_read_whose_connection_breaks_off_is_asked_once_more_and_nothing_else_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = HttpTransport::new(&format!("http://{}", listener.local_addr().unwrap()), false, LIMIT).unwrap();
+    let closing = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for closes in [true, false, true, true, true] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            let length = stream.read(&mut buffer).await.unwrap();
+            asked.push(String::from_utf8_lossy(&buffer[..length]).split(' ').next().unwrap().to_owned());
+            if !closes {
+                let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+        asked
+    });
+    let answer = transport.send(request(Method::GET, "/api/job/1", "")).await.unwrap();
+    assert_eq!(answer.body().as_ref(), b"{}");
+    transport.send(request(Method::PUT, "/api/job/1", "{}")).await.unwrap_err();
+    transport.send(request(Method::GET, "/api/job/1", "")).await.unwrap_err();
+    assert_eq!(closing.await.unwrap(), ["GET", "GET", "PUT", "GET", "GET"]);
+}
+
 #[tokio::test]
 async fn sends_and_receives_all_of_it() {
     let (address, asked) =

@@ -128,6 +128,8 @@ struct UpArguments {
     /// How often a job may be claimed and lost before it is given up
     #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: u32,
+    #[command(flatten)]
+    unknown_action: services::UnknownActionArguments,
     /// Which distributors run, by name [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     distributors: Option<Vec<String>>,
@@ -202,6 +204,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
         proxies: arguments.trust_authn_header_from,
         threads: arguments.threads,
         grace: arguments.grace,
+        unknown_action: arguments.unknown_action.wanted(Duration::ZERO),
         max_attempts: arguments.max_attempts,
         distributors: arguments.distributors,
         config: arguments.config,

@@ -14,7 +14,7 @@ use super::zookeeper::ZooKeeperArguments;
 use super::{example, parse_duration, parse_threads};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::executor::{ActionRuntime, Options};
+use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
 use crate::registry::host_name;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::server::peer::parse_network;
@@ -82,11 +82,32 @@ pub struct ExecutorArguments {
         env = "SLIPSTREAM_CIMI_GRACE"
     )]
     cimi_grace: Duration,
+    #[command(flatten)]
+    unknown_action: UnknownActionArguments,
     /// Servers of Elasticsearch: taken, as the original takes them, and not used by any built-in action
     #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
     #[command(flatten)]
     peers: PeersArguments,
+}
+
+/// What becomes of jobs whose action nobody has.
+#[derive(Debug, Args)]
+pub(super) struct UnknownActionArguments {
+    /// How long a job waits for an executor that has its action [default: 15m; of `up`, whose executor is the only one:
+    /// 0s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SLIPSTREAM_UNKNOWN_ACTION_AFTER")]
+    unknown_action_after: Option<Duration>,
+    /// What happens to it then: it is FAILED, or waits on for as long as it takes
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Then::Fail, env = "SLIPSTREAM_UNKNOWN_ACTION")]
+    unknown_action: Then,
+}
+
+impl UnknownActionArguments {
+    /// `after` is how long a job waits unless somebody says otherwise.
+    pub(super) fn wanted(&self, after: Duration) -> UnknownAction {
+        UnknownAction { after: self.unknown_action_after.unwrap_or(after), then: self.unknown_action }
+    }
 }
 
 /// With whom an executor or a distributor works.
@@ -154,6 +175,7 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> 
         cimi_grace: arguments.cimi_grace,
         clock: clock.clone(),
         runtime: ActionRuntime::start(arguments.threads).context("cannot start the threads of actions")?,
+        unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
     };
     executor::run(options, peers, actions::built_in(clock), begin()?).await?;
     Ok(ExitCode::SUCCESS)

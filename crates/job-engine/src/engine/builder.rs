@@ -11,6 +11,7 @@ use super::error::EngineError;
 use super::{Engine, parts};
 use crate::clock::Clock;
 use crate::distributor::configured::Configured;
+use crate::executor::{Then, UnknownAction};
 use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::stop::Stop;
 
@@ -30,6 +31,7 @@ pub struct EngineBuilder {
     pub(super) grace: Duration,
     pub(super) catalogue: Catalogue,
     pub(super) distributors: Vec<Configured>,
+    pub(super) unknown_action: UnknownAction,
     pub(super) clock: Clock,
     pub(super) stop: Stop,
     /// A name that was given to a second action.
@@ -47,6 +49,7 @@ impl Default for EngineBuilder {
             grace: DEFAULT_GRACE,
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
+            unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
             clock: Clock::system(),
             stop: Stop::new(),
             same_name: None,
@@ -120,6 +123,12 @@ impl EngineBuilder {
     /// All actions at once, instead of those added before.
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
         self.catalogue = catalogue;
+        self
+    }
+
+    /// What becomes of jobs whose action this engine has not: FAILED at once without this, as nobody else does its jobs.
+    pub fn unknown_action(mut self, unknown_action: UnknownAction) -> Self {
+        self.unknown_action = unknown_action;
         self
     }
 

@@ -126,6 +126,7 @@ fn start_work(parts: &Parts, store: &Arc<SqliteStore>, runtime: ActionRuntime, b
         cimi_grace: CIMI_GRACE,
         clock: builder.clock,
         runtime,
+        unknown_action: builder.unknown_action,
     };
     let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), builder.catalogue);
     let asked = stop.clone();

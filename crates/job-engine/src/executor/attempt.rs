@@ -6,20 +6,23 @@ use std::time::Duration;
 use slipstream_action::{Failure, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
-use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
+use slipstream_coordination::{Claim, session};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::changes;
 use super::courier::Fetched;
-use super::meaning::Meaning;
+use super::meaning::{Failed, Meaning};
 use super::shift::Shift;
 use super::supervision::{self, Finished};
+use super::unknown_action::Absence;
 use super::verdict::{Happening, Verdict, verdict};
+use super::{Executor, Then, UnknownAction};
 use crate::pauses::Pauses;
-use crate::registry;
 
+/// How often a request about a job is tried before its action runs, while CIMI answers others.
+const TRIES: u32 = 3;
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,16 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 pub(super) struct Ending {
     pub(super) happening: Happening,
     pub(super) cause: Option<Error>,
+}
+
+impl Ending {
+    /// Why the entry is left alone for a while.
+    fn reason(&self) -> String {
+        let reason = self.happening.reason();
+        let cause = self.cause.as_ref().map(|cause| with_causes(cause));
+        let reason = cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"));
+        reason.chars().take(LONGEST_REASON).collect()
+    }
 }
 
 impl From<Happening> for Ending {
@@ -68,7 +81,22 @@ impl<'a> Attempt<'a> {
             ending = attempt.prepare_release(ending).await;
         }
         attempt.log(&ending, begun.elapsed());
-        settle(shift, claim, ending.happening).await;
+        let Attempt { identity, .. } = attempt;
+        match verdict(ending.happening) {
+            Verdict::Consume => {
+                shift.executor.forget(claim.entry());
+                tell_unsettled(claim.consume().await, &identity);
+            }
+            Verdict::Release => {
+                let pause = shift.executor.avoid(claim.entry(), &identity.job, ending.reason());
+                shift.queue.avoid(claim.entry(), pause);
+                tell_unsettled(claim.release().await, &identity);
+            }
+            Verdict::Abandon => {
+                shift.executor.forget(claim.entry());
+                claim.abandon();
+            }
+        }
     }
 
     fn new(shift: &'a Shift, claim: &'a Claim) -> Self {
@@ -91,12 +119,16 @@ impl<'a> Attempt<'a> {
     }
 
     /// Reads the job.
-    pub(super) async fn read(&self) -> Result<Document, Error> {
-        self.shift.executor.courier.read(&self.client, &self.id).await
+    pub(super) async fn read(&self) -> Result<Document, Failed> {
+        self.understand(self.shift.executor.courier.read(&self.client, &self.id).await).await
     }
 
     /// Edits the job, and answers it as it is then.
-    pub(super) async fn edit(&self, changes: &Document) -> Result<Document, Error> {
+    pub(super) async fn edit(&self, changes: &Document) -> Result<Document, Failed> {
+        self.understand(self.try_to_edit(changes).await).await
+    }
+
+    async fn try_to_edit(&self, changes: &Document) -> Result<Document, Error> {
         self.shift.executor.courier.edit(&self.client, &self.identity, changes).await
     }
 
@@ -110,7 +142,7 @@ impl<'a> Attempt<'a> {
         let Known { job, begun, rerun } = self.fetch().await?;
         self.action.clone_from(&job.action);
         let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
-            return self.refuse_action(&job.action).await;
+            return self.refuse_action(&job).await;
         };
         if !begun {
             self.begin().await?;
@@ -149,17 +181,18 @@ impl<'a> Attempt<'a> {
         self.deliver(&changes::state(State::Stopped)).await.err().unwrap_or(Happening::StoppedElsewhere.into())
     }
 
-    /// This executor has not the action. The job is left to one that has it, and is FAILED if there is none (decision 17).
-    async fn refuse_action(&mut self, name: &str) -> Result<Ending, Ending> {
-        match registry::executors(&*self.shift.session).await {
-            Ok(executors) if executors.iter().all(|(_, it)| it.actions.iter().all(|action| action != name)) => {}
-            Ok(_) => return Err(Happening::ActionElsewhere.into()),
-            Err(error) => {
-                debug!(job = self.id, %error, "cannot read who has the action");
-                return Err(Happening::ActionElsewhere.into());
-            }
+    /// This executor has not the action. The job is left to one that has it, and is FAILED if nobody has had it for long
+    /// (decision 17).
+    async fn refuse_action(&mut self, job: &Job) -> Result<Ending, Ending> {
+        let executor = &self.shift.executor;
+        let UnknownAction { after, then } = executor.options.unknown_action;
+        let known_for = executor.avoidance().known_for(self.claim.entry());
+        match executor.unknown_actions.absence(self.shift, &job.action, job.created, known_for).await {
+            Absence::Elsewhere => return Err(Happening::ActionElsewhere.into()),
+            Absence::For(long) if then == Then::Fail && long >= after => {}
+            Absence::For(_) => return Err(Happening::ActionNowhere.into()),
         }
-        let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {name}")));
+        let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {}", job.action)));
         self.deliver(&changes::of_outcome(&outcome, &Report::default(), &[])).await?;
         self.state = Some(State::Failed);
         Ok(Happening::NoSuchAction.into())
@@ -168,15 +201,22 @@ impl<'a> Attempt<'a> {
     /// Sets RUNNING under the lease, where reading the job did not do that.
     async fn begin(&mut self) -> Result<(), Ending> {
         let running = changes::state(State::Running);
-        let begun = self.before_the_run(|| self.edit(&running)).await;
+        let begun = self.before_the_run(|| self.try_to_edit(&running)).await;
         self.state = state_if_begun(begun.as_ref().err());
         begun.map(drop)
     }
 
     /// Writes how the action ended.
     async fn report(&mut self, finished: Finished) -> Result<Ending, Ending> {
-        let Finished { outcome, unsent, known } = finished;
-        self.deliver(&changes::of_outcome(&outcome, &unsent, &known)).await?;
+        let Finished { outcome, unsent, known, left_out } = finished;
+        let changes = changes::with_left_out(changes::of_outcome(&outcome, &unsent, &known), left_out);
+        match self.deliver(&changes).await {
+            Err(Ending { happening: Happening::Refused, cause: Some(cause) }) if is_about_content(&cause) => {
+                warn!(job = self.id, cause = with_causes(&cause), "the final report is refused, and written shortened");
+                self.deliver(&changes::state_and_message(changes, &with_causes(&cause))).await?;
+            }
+            delivered => delivered?,
+        }
         self.state = Some(if outcome.is_ok() { State::Success } else { State::Failed });
         Ok(Happening::Ended.into())
     }
@@ -189,11 +229,12 @@ impl<'a> Attempt<'a> {
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Err(Happening::ClaimLost.into()),
-            answer = self.patiently(request) => answer,
+            answer = self.patiently(request, TRIES) => answer,
             () = self.shift.executor.stop.asked() => return Err(Happening::Interrupted.into()),
         };
-        answer.map_err(|error| match Meaning::of(&error, &self.id) {
-            Meaning::OutOfReach | Meaning::TryLater => Happening::OutOfReach.because(error),
+        answer.map_err(|Failed { meaning, error }| match meaning {
+            Meaning::OutOfReach => Happening::OutOfReach.because(error),
+            Meaning::TryLater => Happening::Unanswered.because(error),
             Meaning::Gone => Happening::Missing.because(error),
             Meaning::Final => Happening::AlreadyFinal.because(error),
             Meaning::Late => self.late(error),
@@ -211,10 +252,10 @@ impl<'a> Attempt<'a> {
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Err(Happening::ClaimLost.into()),
-            answer = self.patiently(|| self.end(changes)) => answer,
+            answer = self.patiently(|| self.end(changes), u32::MAX) => answer,
             () = has_to_end => return Err(Happening::Undelivered.into()),
         };
-        answer.map_err(|error| match Meaning::of(&error, &self.id) {
+        answer.map_err(|Failed { meaning, error }| match meaning {
             Meaning::OutOfReach | Meaning::TryLater => Happening::Undelivered.because(error),
             Meaning::Gone => Happening::Deleted.because(error),
             Meaning::Final => Happening::StoppedElsewhere.because(error),
@@ -224,8 +265,9 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better.
-    async fn patiently<T, F>(&self, request: impl Fn() -> F) -> Result<T, Error>
+    /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better: so many times
+    /// if CIMI answers others, as it is this job that cannot be had then.
+    async fn patiently<T, F>(&self, request: impl Fn() -> F, mut tries: u32) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -237,34 +279,48 @@ impl<'a> Attempt<'a> {
                 let request = format!("a request about {}", self.id);
                 Err(Error::Unreachable { request, source: elapsed.into() })
             });
-            let meaning = self.note_reach(answer.as_ref().err());
-            let Err(error) = answer else { return answer };
-            if !meaning.is_some_and(Meaning::may_pass) {
-                return Err(error);
+            let failed = match self.understand(answer).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            if failed.meaning == Meaning::TryLater {
+                tries -= 1;
+            }
+            if !failed.meaning.may_pass() || tries == 0 {
+                return Err(failed);
             }
             let pause = async {
-                match meaning {
-                    Some(Meaning::OutOfReach) => executor.reach.pause_over().await,
+                match failed.meaning {
+                    Meaning::OutOfReach => executor.reach.pause_over().await,
                     _ => sleep(pauses.take()).await,
                 }
             };
             tokio::select! {
                 biased;
-                () = sleep_until(deadline) => return Err(error),
+                () = sleep_until(deadline) => return Err(failed),
                 () = pause => {}
             }
         }
     }
 
-    /// Lets the whole executor know whether CIMI answers, and says what the error means.
-    pub(super) fn note_reach(&self, error: Option<&Error>) -> Option<Meaning> {
-        let meaning = error.map(|error| Meaning::of(error, &self.id));
-        if meaning == Some(Meaning::OutOfReach) {
-            self.shift.executor.reach.failed();
-        } else {
-            self.shift.executor.reach.answered();
+    /// Says what a failure means, and lets the whole executor know whether CIMI answers: what one job is answered counts as
+    /// an outage only if nothing else is answered either.
+    async fn understand<T>(&self, answer: Result<T, Error>) -> Result<T, Failed> {
+        let Executor { reach, client, .. } = &*self.shift.executor;
+        let error = match answer {
+            Ok(answer) => {
+                reach.answered();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let mut meaning = Meaning::of(&error, &self.id);
+        if meaning != Meaning::OutOfReach {
+            reach.answered();
+        } else if !reach.is_lost(client).await {
+            meaning = Meaning::TryLater;
         }
-        meaning
+        Err(Failed { meaning, error })
     }
 
     /// A lease was refused as late: what that means depends on whether the claim is still there.
@@ -276,9 +332,19 @@ impl<'a> Attempt<'a> {
 
     /// A release is clean if the job waits again (decision 15); what the server answers may change the ending.
     async fn prepare_release(&mut self, ending: Ending) -> Ending {
-        if ending.happening == Happening::Late {
-            self.shift.refresh_generation().await;
-            return ending;
+        match ending.happening {
+            Happening::Late => {
+                self.shift.refresh_generation().await;
+                return ending;
+            }
+            // its action has run: another run is a rerun, and counts, or it would be run again without end
+            Happening::Undelivered | Happening::Refused => return ending,
+            Happening::Unproven => {
+                if let Some(ending) = self.wait_for_proof().await {
+                    return ending;
+                }
+            }
+            _ => {}
         }
         if self.state != Some(State::Running) {
             return ending;
@@ -292,17 +358,41 @@ impl<'a> Attempt<'a> {
         };
         // Without an answer the entry is given back all the same: the next attempt finds the job RUNNING.
         let Ok(answer) = answer else { return ending };
-        match self.note_reach(answer.as_ref().err()).zip(answer.err()) {
-            None => self.state = Some(State::Queued),
-            Some((Meaning::Gone, error)) => return Happening::Deleted.because(error),
-            Some((Meaning::Final, error)) => return Happening::StoppedElsewhere.because(error),
-            Some((Meaning::Superseded, error)) => return Happening::Superseded.because(error),
-            Some((Meaning::Late, error)) => return self.late(error),
-            Some((Meaning::OutOfReach | Meaning::TryLater | Meaning::Refused, error)) => {
+        let Err(error) = answer else {
+            self.state = Some(State::Queued);
+            return ending;
+        };
+        match Meaning::of(&error, &self.id) {
+            Meaning::Gone => return Happening::Deleted.because(error),
+            Meaning::Final => return Happening::StoppedElsewhere.because(error),
+            Meaning::Superseded => return Happening::Superseded.because(error),
+            Meaning::Late => return self.late(error),
+            Meaning::OutOfReach | Meaning::TryLater | Meaning::Refused => {
                 warn!(job = self.id, cause = with_causes(&error), "cannot set the job QUEUED before its release");
             }
         }
         ending
+    }
+
+    /// Waits until coordinator and server are reached again, in which case the claim is there or known to be lost, or until
+    /// the executor has to end; answers an ending if there is nothing to give back.
+    async fn wait_for_proof(&self) -> Option<Ending> {
+        let executor = &self.shift.executor;
+        let mut session = self.shift.session.state();
+        let reached = async {
+            // a session that is over makes the claim lost
+            if session.wait_for(|state| *state == session::State::Connected).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.patiently(|| self.shift.executor.courier.read(&self.client, &self.id), u32::MAX).await
+        };
+        tokio::select! {
+            biased;
+            () = self.claim.lost() => Some(Happening::ClaimLost.into()),
+            // whatever it is answered: giving back asks once more
+            _ = reached => None,
+            () = executor.interrupted.cancelled() => Some(Happening::DoesNotEnd.into()),
+        }
     }
 
     /// Tells of a poll of this attempt's action that took too long, if it is the action's first one.
@@ -360,6 +450,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Most characters of a reason that are told to others.
+const LONGEST_REASON: usize = 200;
 /// Most characters of an id that are told in the log.
 const LONGEST_TOLD: usize = 100;
 
@@ -370,33 +462,26 @@ impl Happening {
     }
 }
 
+/// Whether it is what a request holds that is refused: malformed, too large, or not to be processed.
+fn is_about_content(error: &Error) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 413 | 422))
+}
+
 /// The job's state once it was asked to be RUNNING: without an answer that may have been carried out.
 fn state_if_begun(error: Option<&Ending>) -> Option<State> {
     match error {
-        None | Some(Ending { happening: Happening::OutOfReach | Happening::Interrupted, .. }) => Some(State::Running),
+        None
+        | Some(Ending { happening: Happening::OutOfReach | Happening::Unanswered | Happening::Interrupted, .. }) => {
+            Some(State::Running)
+        }
         Some(_) => None,
     }
 }
 
-/// Carries out the verdict. What fails here is not repeated: the session's close gives the entry back, and whoever
-/// takes it next finds a final job (decision 7).
-async fn settle(shift: &Shift, claim: Claim, happening: Happening) {
-    let entry = claim.entry().to_owned();
-    let settled = match verdict(happening) {
-        Verdict::Consume => {
-            shift.executor.forget(&entry);
-            claim.consume().await
-        }
-        Verdict::Release => {
-            shift.queue.avoid(&entry, shift.executor.avoid(&entry));
-            claim.release().await
-        }
-        Verdict::Abandon => {
-            shift.executor.forget(&entry);
-            claim.abandon();
-            return;
-        }
-    };
+/// A claim that is not settled is not settled again: the session's close gives the entry back, and whoever takes it next
+/// finds a final job (decision 7).
+fn tell_unsettled(settled: Result<Settled, slipstream_coordination::Error>, attempt: &AttemptIdentity) {
+    let entry = &attempt.entry;
     match settled {
         Ok(Settled::Done) => {}
         // the queue says so itself where that is new

@@ -1,7 +1,9 @@
-//! [`Avoidance`]: how long an executor leaves an entry alone that it released (decision 15).
+//! [`Avoidance`]: how long an executor leaves an entry alone that it released (decision 15), and why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::pauses::Pauses;
 
@@ -12,21 +14,62 @@ const CAPACITY: usize = 10_000;
 
 /// Remembers how often each entry was released.
 #[derive(Debug, Default)]
-pub(super) struct Avoidance(BTreeMap<String, Pauses>);
+pub(super) struct Avoidance(BTreeMap<String, Avoided>);
+
+/// An entry that is left alone.
+#[derive(Clone, Debug)]
+pub(super) struct Avoided {
+    pauses: Pauses,
+    /// When it was first released.
+    since: Instant,
+    /// Id of its job.
+    pub(super) job: String,
+    /// Why, in words for people.
+    pub(super) reason: String,
+    /// Until when.
+    pub(super) until: Instant,
+}
 
 impl Avoidance {
     /// The entry is released: how long to leave it alone.
-    pub(super) fn released(&mut self, entry: &str) -> Duration {
+    pub(super) fn released(&mut self, entry: &str, job: &str, reason: String) -> Duration {
         // What is forgotten is only tried again sooner.
         if self.0.len() >= CAPACITY && !self.0.contains_key(entry) {
             self.0.pop_first();
         }
-        self.0.entry(entry.to_owned()).or_insert_with(|| Pauses::up_to(LONGEST)).take()
+        let now = Instant::now();
+        let first = || Avoided {
+            pauses: Pauses::up_to(LONGEST),
+            since: now,
+            job: job.to_owned(),
+            reason: String::new(),
+            until: now,
+        };
+        let avoided = self.0.entry(entry.to_owned()).or_insert_with(first);
+        let pause = avoided.pauses.take();
+        avoided.reason = reason;
+        avoided.until = now + pause;
+        pause
     }
 
-    /// The entry is gone, or not ours any more.
-    pub(super) fn forget(&mut self, entry: &str) {
-        self.0.remove(entry);
+    /// How long ago the entry was first released.
+    pub(super) fn known_for(&self, entry: &str) -> Duration {
+        self.0.get(entry).map_or(Duration::ZERO, |avoided| avoided.since.elapsed())
+    }
+
+    /// The entry is gone, or not ours any more. Answers whether it was remembered.
+    pub(super) fn forget(&mut self, entry: &str) -> bool {
+        // nearly always there is none
+        !self.0.is_empty() && self.0.remove(entry).is_some()
+    }
+
+    /// At most so many of those that are left alone now, the latest first.
+    pub(super) fn latest(&self, most: usize) -> Vec<(&str, &Avoided)> {
+        let now = Instant::now();
+        let mut avoided: Vec<_> = self.0.iter().filter(|(_, avoided)| avoided.until > now).collect();
+        avoided.sort_unstable_by_key(|(_, avoided)| std::cmp::Reverse(avoided.until));
+        avoided.truncate(most);
+        avoided.into_iter().map(|(entry, avoided)| (entry.as_str(), avoided)).collect()
     }
 }
 
@@ -34,23 +77,42 @@ impl Avoidance {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_double_from_a_second_to_five_minutes_for_each_entry() {
-        let mut avoidance = Avoidance::default();
-        let pauses: Vec<u64> = (0..11).map(|_| avoidance.released("a").as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(avoidance.released("b").as_secs(), 1);
-        avoidance.forget("a");
-        assert_eq!(avoidance.released("a").as_secs(), 1);
+    fn released(avoidance: &mut Avoidance, entry: &str) -> u64 {
+        avoidance.released(entry, "job/1", "a reason".to_owned()).as_secs()
     }
 
-    #[test]
-    fn memory_is_bounded() {
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_from_a_second_to_five_minutes_for_each_entry() {
+        let mut avoidance = Avoidance::default();
+        let pauses: Vec<u64> = (0..11).map(|_| released(&mut avoidance, "a")).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(released(&mut avoidance, "b"), 1);
+        assert!(avoidance.forget("a") && !avoidance.forget("a"));
+        assert_eq!(released(&mut avoidance, "a"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_bounded() {
         let mut avoidance = Avoidance::default();
         for number in 0..CAPACITY + 10 {
-            avoidance.released(&format!("entry-{number:010}"));
+            released(&mut avoidance, &format!("entry-{number:010}"));
         }
         assert_eq!(avoidance.0.len(), CAPACITY);
-        assert_eq!(avoidance.released(&format!("entry-{:010}", CAPACITY + 9)).as_secs(), 2);
+        assert_eq!(released(&mut avoidance, &format!("entry-{:010}", CAPACITY + 9)), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_are_told_and_only_as_long_as_they_are_left_alone() {
+        let mut avoidance = Avoidance::default();
+        for entry in ["a", "b", "b", "c", "c", "c"] {
+            released(&mut avoidance, entry);
+        }
+        let told = |avoidance: &Avoidance| {
+            avoidance.latest(2).into_iter().map(|(entry, _)| entry.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&avoidance), ["c", "b"]);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(told(&avoidance), ["c"]);
+        assert_eq!(avoidance.known_for("a"), Duration::from_secs(3));
     }
 }

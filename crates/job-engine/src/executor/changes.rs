@@ -2,13 +2,13 @@
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use slipstream_action::{Failure, Report, Success};
+use slipstream_action::{Failure, LONGEST_MESSAGE, Report, Success, shortened};
 use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, State};
 
 const AFFECTED_RESOURCES: &str = "affectedResources";
-/// Old servers fail above about 32 KB (specification 5.1).
-const LONGEST_MESSAGE: usize = 32_000;
+/// Longest of an action's message, in bytes, and of the server's, beside which something is left out.
+const LONGEST_LEFT: usize = 1000;
 
 /// A change of state alone.
 pub(super) fn state(state: State) -> Document {
@@ -29,7 +29,7 @@ pub(super) fn of_report(report: &Report, known: &[Link]) -> Document {
         changes.insert("progress".to_owned(), json!(progress));
     }
     if let Some(message) = &report.status_message {
-        changes.insert("statusMessage".to_owned(), json!(shortened(message)));
+        changes.insert("statusMessage".to_owned(), json!(shortened(message, LONGEST_MESSAGE)));
     }
     if let Some(links) = with_links_added(known, &report.affected_resources) {
         changes.insert(AFFECTED_RESOURCES.to_owned(), links);
@@ -50,9 +50,38 @@ pub(super) fn of_outcome(outcome: &Result<Success, Failure>, unsent: &Report, kn
         changes.insert("returnCode".to_owned(), json!(code));
     }
     if let Some(message) = message {
-        changes.insert("statusMessage".to_owned(), json!(shortened(message)));
+        changes.insert("statusMessage".to_owned(), json!(shortened(message, LONGEST_MESSAGE)));
     }
     changes
+}
+
+/// A final report that says how many documents were left out of it.
+pub(super) fn with_left_out(mut changes: Document, left_out: usize) -> Document {
+    if left_out > 0 {
+        append(&mut changes, &format!("(left out, as they are no ids or too many: {left_out} affected resources)"));
+    }
+    changes
+}
+
+/// What is left of a final report that the server refused for what it holds: state and message, which says what is left out.
+pub(super) fn state_and_message(mut refused: Document, cause: &str) -> Document {
+    let mut changes = Document::new();
+    changes.extend(refused.shift_remove("state").map(|state| ("state".to_owned(), state)));
+    let message = refused.shift_remove("statusMessage");
+    if let Some(message) = message.as_ref().and_then(Value::as_str) {
+        changes.insert("statusMessage".to_owned(), json!(shortened(message, LONGEST_LEFT)));
+    }
+    let names: Vec<String> = refused.into_iter().map(|(name, _)| name).collect();
+    let names = if names.is_empty() { "the rest".to_owned() } else { names.join(", ") };
+    append(&mut changes, &format!("(left out, as the server refused it: {names}; {})", shortened(cause, LONGEST_LEFT)));
+    changes
+}
+
+/// Adds a line to the message.
+fn append(changes: &mut Document, line: &str) {
+    let message = changes.get("statusMessage").and_then(Value::as_str);
+    let message = message.map_or_else(|| line.to_owned(), |message| format!("{message}\n{line}"));
+    changes.insert("statusMessage".to_owned(), json!(shortened(&message, LONGEST_MESSAGE)));
 }
 
 /// An edit replaces the whole list; `None` if every id is in it.
@@ -60,17 +89,6 @@ fn with_links_added(known: &[Link], ids: &[String]) -> Option<Value> {
     let is_known = |id: &String| known.iter().any(|link| link.href == *id);
     let new: Vec<Link> = ids.iter().filter(|id| !is_known(id)).map(Link::to).collect();
     (!new.is_empty()).then(|| json!([known, &new].concat()))
-}
-
-/// Beginning and end of a message that is too long.
-fn shortened(message: &str) -> String {
-    if message.len() <= LONGEST_MESSAGE {
-        return message.to_owned();
-    }
-    let half = LONGEST_MESSAGE / 2 - 8;
-    let head = &message[..message.floor_char_boundary(half)];
-    let tail = &message[message.ceil_char_boundary(message.len() - half)..];
-    format!("{head}\n...\n{tail}")
 }
 
 #[cfg(test)]
@@ -119,11 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn a_message_too_long_keeps_its_beginning_and_end() {
-        let long = format!("begin{}end", "ä".repeat(LONGEST_MESSAGE));
-        let short = shortened(&long);
-        assert!(short.len() <= LONGEST_MESSAGE, "{}", short.len());
-        assert!(short.starts_with("beginä") && short.ends_with("äend") && short.contains("\n...\n"));
-        assert_eq!(shortened("fine"), "fine");
+    fn what_is_left_out_is_said_in_the_message() {
+        let report = document(json!({ "state": "SUCCESS", "returnCode": 7, "affectedResources": [] }));
+        let left_out = "(left out, as they are no ids or too many: 3 affected resources)";
+        assert_eq!(with_left_out(report.clone(), 0), report);
+        assert_eq!(with_left_out(report.clone(), 3)["statusMessage"], left_out);
+        let told = with_left_out(document(json!({ "statusMessage": "done" })), 3);
+        assert_eq!(told["statusMessage"], format!("done\n{left_out}"));
+        let left = state_and_message(report, "too large");
+        let message = "(left out, as the server refused it: returnCode, affectedResources; too large)";
+        assert_eq!(left, document(json!({ "state": "SUCCESS", "statusMessage": message })));
+        let long = document(json!({ "state": "FAILED", "statusMessage": "x".repeat(30_000) }));
+        let left = state_and_message(long, &"y".repeat(30_000));
+        assert!(left["statusMessage"].as_str().unwrap().len() < 2 * LONGEST_LEFT + 100);
     }
 }

@@ -5,6 +5,7 @@
 //! (decision 10). There are two lanes, each with one request under way, so that no attempt waits for another one's end
 //! to be on disk before it may begin.
 
+use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,7 @@ use slipstream_cimi::dialect::ENTRY_POINT;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
@@ -43,6 +45,8 @@ pub(super) struct Courier {
     quick: Lane,
     /// For what ends an attempt, and is answered once it is on disk.
     lasting: Lane,
+    /// Cancelled when a lane has ended.
+    broken: CancellationToken,
 }
 
 struct Lane {
@@ -65,11 +69,17 @@ impl Courier {
     /// these actions can be begun here.
     pub(super) fn new(client: Client, actions: Vec<String>) -> Self {
         let desk = Arc::new(Desk { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
-        Self { quick: Lane::new(&desk), lasting: Lane::new(&desk), desk }
+        let broken = CancellationToken::new();
+        Self { quick: Lane::new(&desk, &broken), lasting: Lane::new(&desk, &broken), desk, broken }
+    }
+
+    /// Ends when a lane has ended, which only a bug makes it do.
+    pub(super) async fn broken(&self) {
+        self.broken.cancelled().await;
     }
 
     /// Finds out whether the server takes reports, and again whenever that is in doubt. Never ends.
-    pub(super) async fn find_out(&self) {
+    pub(super) async fn find_out(&self) -> Infallible {
         let mut pauses = Pauses::default();
         loop {
             match self.desk.client.get(ENTRY_POINT).await {
@@ -171,9 +181,14 @@ fn read(document: Document) -> Result<Job, Error> {
 }
 
 impl Lane {
-    fn new(desk: &Arc<Desk>) -> Self {
+    fn new(desk: &Arc<Desk>, broken: &CancellationToken) -> Self {
         let (letters, received) = mpsc::channel(MOST_WAITING);
-        Self { letters, _work: AbortOnDropHandle::new(tokio::spawn(work(desk.clone(), received))) }
+        let (work, end) = (work(desk.clone(), received), broken.clone().drop_guard());
+        let work = tokio::spawn(async move {
+            let _end = end;
+            work.await;
+        });
+        Self { letters, _work: AbortOnDropHandle::new(work) }
     }
 }
 

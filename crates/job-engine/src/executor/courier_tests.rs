@@ -135,7 +135,7 @@ struct Office {
     server: Arc<Server>,
     courier: Arc<Courier>,
     client: Client,
-    _asking: AbortOnDropHandle<()>,
+    _asking: AbortOnDropHandle<std::convert::Infallible>,
 }
 
 impl Office {
@@ -256,7 +256,7 @@ async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
             "no answer to PUT /api/job/1: no answer to POST /api/job/reports: connection refused",
         ),
         (Fate::Status(503), Meaning::OutOfReach, "PUT /api/job/1 was refused: no (status 503)"),
-        (Fate::Status(500), Meaning::TryLater, "PUT /api/job/1 was refused: no (status 500)"),
+        (Fate::Status(500), Meaning::OutOfReach, "PUT /api/job/1 was refused: no (status 500)"),
         (Fate::Items(409, Code::LateLease), Meaning::Late, "PUT /api/job/1 was refused: no (status 409)"),
         (Fate::Items(409, Code::Superseded), Meaning::Superseded, "PUT /api/job/1 was refused: no (status 409)"),
         (Fate::Items(409, Code::Final), Meaning::Final, "PUT /api/job/1 was refused: no (status 409)"),

@@ -5,9 +5,10 @@ use slipstream_cimi::{Code, Error};
 /// What a failed request means for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Nobody who speaks CIMI to us answers: every other request would fare alike.
+    /// No answer, or one that says nothing about the document: whether every other request would fare alike, another read
+    /// tells.
     OutOfReach,
-    /// The server answers, and this request may succeed later.
+    /// The server answers others, and this request may succeed later.
     TryLater,
     /// The server itself says that the document does not exist.
     Gone,
@@ -21,19 +22,25 @@ pub(super) enum Meaning {
     Refused,
 }
 
+/// A failed request, and what it means once it is known whether CIMI answers others.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) meaning: Meaning,
+    pub(super) error: Error,
+}
+
 impl Meaning {
     /// What `error`, in answer to a request about the document `id`, means.
     pub(super) fn of(error: &Error, id: &str) -> Self {
         let Some(refusal) = error.refusal() else { return Self::OutOfReach };
         match (refusal.status, refusal.code) {
             (404, _) if error.is_not_found(id) => Self::Gone,
-            // A 404 that does not name the document is a proxy's (decision 16); 403 after the client's own new login
-            // means that nothing will be answered until somebody corrects the account.
-            (403 | 404 | 429 | 502..=504, _) => Self::OutOfReach,
+            // A 404 that does not name the document is a proxy's (decision 16).
+            (403 | 404 | 429 | 500.., _) => Self::OutOfReach,
             (409, Some(Code::LateLease)) => Self::Late,
             (409, Some(Code::Superseded)) => Self::Superseded,
             (409, Some(Code::Final)) => Self::Final,
-            (409 | 500.., _) => Self::TryLater,
+            (409, _) => Self::TryLater,
             _ => Self::Refused,
         }
     }
@@ -74,8 +81,8 @@ mod tests {
             (refused(502, None, None), Meaning::OutOfReach),
             (refused(503, None, None), Meaning::OutOfReach),
             (refused(504, None, None), Meaning::OutOfReach),
-            (refused(500, None, None), Meaning::TryLater),
-            (refused(507, None, None), Meaning::TryLater),
+            (refused(500, None, None), Meaning::OutOfReach),
+            (refused(507, None, None), Meaning::OutOfReach),
             (refused(409, None, None), Meaning::TryLater),
             (refused(409, Some(Code::Conflict), None), Meaning::TryLater),
             (refused(409, Some(Code::LateLease), None), Meaning::Late),

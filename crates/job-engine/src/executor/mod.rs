@@ -14,26 +14,28 @@ mod reach;
 mod runtime;
 mod shift;
 mod supervision;
+mod unknown_action;
 pub mod verdict;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
 use slipstream_coordination::{Coordinator, Error};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use self::avoidance::Avoidance;
 use self::courier::Courier;
 use self::reach::Reach;
+use self::unknown_action::UnknownActions;
 use crate::clock::Clock;
 use crate::pauses::{self, Complaint, Pauses};
 use crate::stop::Stop;
@@ -120,12 +122,18 @@ pub async fn run(
         stop,
         interrupted: CancellationToken::new(),
         reach: Reach::new(),
+        unknown_actions: UnknownActions::new(),
         avoidance: Mutex::default(),
+        avoidance_changed: Notify::new(),
         blocking_actions: Mutex::default(),
     });
-    let herald = AbortOnDropHandle::new(tokio::spawn(executor.clone().interrupt_after_grace()));
-    executor.work_shifts(coordinator.as_ref()).await;
-    drop(herald);
+    // beside the work, and not in tasks of their own: with any of them the whole breaks off, and is begun again
+    tokio::select! {
+        biased;
+        () = executor.work_shifts(coordinator.as_ref()) => {}
+        () = executor.interrupt_after_grace() => {}
+        () = executor.courier.broken() => panic!("the courier has ended"),
+    }
     info!(executor = executor.options.name, "executor ends");
 }
 
@@ -139,15 +147,19 @@ struct Executor {
     /// Cancelled when the grace after a stop is over.
     interrupted: CancellationToken,
     reach: Reach,
+    unknown_actions: UnknownActions,
     avoidance: Mutex<Avoidance>,
+    avoidance_changed: Notify,
     /// Actions of which it was told that they block.
     blocking_actions: Mutex<BTreeSet<String>>,
 }
 
 impl Executor {
-    async fn interrupt_after_grace(self: Arc<Self>) {
+    /// Never ends.
+    async fn interrupt_after_grace(&self) {
         self.stop.grace_over(self.options.grace).await;
         self.interrupted.cancel();
+        std::future::pending().await
     }
 
     /// One shift for each session, until the stop.
@@ -161,12 +173,11 @@ impl Executor {
                 connected = coordinator.connect() => connected,
             };
             let ended = match connected {
-                Ok(session) => {
-                    let executor = self.clone();
-                    let _asking =
-                        AbortOnDropHandle::new(tokio::spawn(async move { executor.courier.find_out().await }));
-                    shift::work(self, session).await
-                }
+                Ok(session) => tokio::select! {
+                    biased;
+                    ended = shift::work(self, session) => ended,
+                    never = self.courier.find_out() => match never {},
+                },
                 Err(error) => Err(error),
             };
             self.note(ended, &mut complaint);
@@ -189,13 +200,21 @@ impl Executor {
         }
     }
 
-    /// The entry is released: how long to leave it alone.
-    fn avoid(&self, entry: &str) -> Duration {
-        self.avoidance.lock().expect("no holder of this lock panics").released(entry)
+    /// The entry of this job is released: how long to leave it alone.
+    fn avoid(&self, entry: &str, job: &str, reason: String) -> Duration {
+        let pause = self.avoidance().released(entry, job, reason);
+        self.avoidance_changed.notify_one();
+        pause
     }
 
     /// The entry need not be remembered any longer.
     fn forget(&self, entry: &str) {
-        self.avoidance.lock().expect("no holder of this lock panics").forget(entry);
+        if self.avoidance().forget(entry) {
+            self.avoidance_changed.notify_one();
+        }
+    }
+
+    fn avoidance(&self) -> MutexGuard<'_, Avoidance> {
+        self.avoidance.lock().expect("no holder of this lock panics")
     }
 }

@@ -1,6 +1,8 @@
 //! [`Reach`]: whether CIMI answers, as one knowledge of the whole executor.
 
-use tokio::sync::watch;
+use slipstream_cimi::Client;
+use slipstream_cimi::dialect::ENTRY_POINT;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::pauses::Pauses;
@@ -14,18 +16,42 @@ struct Outage {
 
 /// Whether CIMI is within reach. While it is not, all who need it share one growing pause.
 #[derive(Debug)]
-pub(super) struct Reach(watch::Sender<Option<Outage>>);
+pub(super) struct Reach {
+    outage: watch::Sender<Option<Outage>>,
+    /// When CIMI was last asked for nothing but an answer, and whether it gave one.
+    last_look: Mutex<Option<(Instant, bool)>>,
+}
 
 impl Reach {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(None))
+        Self { outage: watch::Sender::new(None), last_look: Mutex::default() }
     }
 
-    /// Somebody got no answer.
-    pub(super) fn failed(&self) {
-        self.0.send_modify(|outage| {
+    /// Somebody's request failed: finds out by another read whether that is this request's own fault, and answers whether
+    /// CIMI is out of reach. Those who ask meanwhile share the answer.
+    pub(super) async fn is_lost(&self, client: &Client) -> bool {
+        let asked = Instant::now();
+        let mut last_look = self.last_look.lock().await;
+        let (_, answers) = match *last_look {
+            Some(look @ (begun, _)) if begun >= asked => look,
+            _ => {
+                let begun = Instant::now();
+                *last_look.insert((begun, client.get(ENTRY_POINT).await.is_ok()))
+            }
+        };
+        if answers {
+            self.answered();
+        } else {
+            self.failed(asked);
+        }
+        !answers
+    }
+
+    /// Nobody got an answer since then.
+    fn failed(&self, since: Instant) {
+        self.outage.send_modify(|outage| {
             let now = Instant::now();
-            let outage = outage.get_or_insert(Outage { since: now, pause_until: now, pauses: Pauses::default() });
+            let outage = outage.get_or_insert(Outage { since, pause_until: now, pauses: Pauses::default() });
             if now >= outage.pause_until {
                 outage.pause_until = now + outage.pauses.take();
             }
@@ -34,12 +60,12 @@ impl Reach {
 
     /// Somebody got an answer: the pause is over for everybody.
     pub(super) fn answered(&self) {
-        self.0.send_if_modified(|outage| outage.take().is_some());
+        self.outage.send_if_modified(|outage| outage.take().is_some());
     }
 
     /// Ends when it makes sense to ask: at once while CIMI answers, otherwise after the pause.
     pub(super) async fn pause_over(&self) {
-        let mut outages = self.0.subscribe();
+        let mut outages = self.outage.subscribe();
         loop {
             let outage = *outages.borrow_and_update();
             let Some(outage) = outage.filter(|outage| Instant::now() < outage.pause_until) else { return };
@@ -54,11 +80,11 @@ impl Reach {
     /// Ends when a pause is on.
     pub(super) async fn pausing(&self) {
         let paused = |outage: &Option<Outage>| outage.is_some_and(|outage| Instant::now() < outage.pause_until);
-        self.0.subscribe().wait_for(paused).await.expect("the sender is kept by self");
+        self.outage.subscribe().wait_for(paused).await.expect("the sender is kept by self");
     }
 
     /// Since when nobody got an answer, if so.
     pub(super) fn out_since(&self) -> Option<Instant> {
-        self.0.borrow().map(|outage| outage.since)
+        self.outage.borrow().map(|outage| outage.since)
     }
 }

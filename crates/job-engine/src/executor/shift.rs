@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use slipstream_cimi::Lease;
+use slipstream_coordination::queue::RefusedEntry;
 use slipstream_coordination::session::{Cause, Error, Session, State};
 use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
@@ -20,15 +20,19 @@ use super::Executor;
 use super::attempt::Attempt;
 use super::line::{self, Slots};
 use super::reach::Reach;
+use super::unknown_action;
 use crate::nodes;
 use crate::pauses::Pauses;
-use crate::registry::{Process, RegisteredExecutor, Registration};
+use crate::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::supervise::panic_message;
 
 /// How long a slot rests after a bug broke its attempt.
 const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
+
+/// How often it is said anew what is left alone, at most.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
 /// One session's work.
 pub(super) struct Shift {
@@ -51,12 +55,14 @@ pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) ->
         None => Ok(()),
         Some(Err(error)) => Err(error),
         Some(Ok(shift)) => {
+            let shift = Arc::new(shift);
             let registration = shift.register();
-            let line =
-                line::keep(shift.session.clone(), shift.queue.clone(), shift.claimant.clone(), shift.slots.clone());
-            let line = AbortOnDropHandle::new(tokio::spawn(line));
-            Arc::new(shift).fill_slots().await;
-            drop((registration, line));
+            // beside the slots, and not in tasks of their own: one that panics breaks off the whole
+            tokio::select! {
+                biased;
+                () = shift.clone().fill_slots() => {}
+                () = shift.tell_others(&registration) => {}
+            }
             Ok(())
         }
     };
@@ -78,17 +84,59 @@ impl Shift {
     /// Says under the name that its claims show who works here (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
         let Executor { options, catalogue, .. } = &*self.executor;
-        let mut actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
-        actions.sort_unstable();
         let executor = RegisteredExecutor {
             name: options.name.clone(),
             process: Process::this(),
             slots: options.threads.max(1),
-            actions,
+            actions: catalogue.names().map(str::to_owned).collect(),
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };
         Registration::begin(self.session.clone(), nodes::EXECUTORS, &self.claimant, executor)
+    }
+
+    /// Keeps the line, and says what this executor does and leaves alone. Never ends.
+    async fn tell_others(&self, registration: &Registration<RegisteredExecutor>) {
+        let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
+        let line = line::keep(self.session.clone(), self.queue.clone(), self.claimant.clone(), self.slots.clone());
+        let listed = unknown_action::keep_listed(&*self.session, &actions, &self.executor.options.clock);
+        tokio::join!(line, listed, self.tell_passed_over(registration));
+        std::future::pending().await
+    }
+
+    /// Says which entries are left alone, and says it again at most once a second.
+    async fn tell_passed_over(&self, registration: &Registration<RegisteredExecutor>) {
+        let mut refused = self.queue.refused();
+        loop {
+            let passed_over = self.passed_over(&refused.borrow_and_update());
+            registration.update(|executor| executor.passed_over = passed_over);
+            sleep(TOLD_AGAIN).await;
+            tokio::select! {
+                () = self.executor.avoidance_changed.notified() => {}
+                // the queue and its sender are as old as the shift
+                _ = refused.changed() => {}
+            }
+        }
+    }
+
+    /// What is released and left alone, and what the coordinator refuses.
+    fn passed_over(&self, refused: &[RefusedEntry]) -> Vec<PassedOver> {
+        let (now, clock_now) = (Instant::now(), self.executor.options.clock.now());
+        let time = |until: Instant| clock_now.saturating_add(until.saturating_duration_since(now)).unwrap_or(clock_now);
+        let refused = refused.iter().map(|refused| PassedOver {
+            entry: refused.entry.clone(),
+            job: None,
+            reason: format!("the coordinator refuses it: {}", refused.cause),
+            until: time(refused.until),
+        });
+        let avoidance = self.executor.avoidance();
+        let avoided = avoidance.latest(MOST_PASSED_OVER).into_iter().map(|(entry, avoided)| PassedOver {
+            entry: entry.to_owned(),
+            job: Some(avoided.job.clone()),
+            reason: avoided.reason.clone(),
+            until: time(avoided.until),
+        });
+        refused.chain(avoided).take(MOST_PASSED_OVER).collect()
     }
 
     async fn fill_slots(self: Arc<Self>) {
@@ -143,6 +191,11 @@ impl Shift {
                 taken = self.slots.free_while(self.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
             }
         }
+    }
+
+    /// What the claims of this shift show.
+    pub(super) fn claimant(&self) -> &str {
+        &self.claimant
     }
 
     /// The lease that this claim gives.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use slipstream_action::{Failure, JobHandle, Registered, Report, Reports, Success};
 use slipstream_cimi::resource::Link;
-use slipstream_cimi::{Document, Error, Job, State};
+use slipstream_cimi::{Document, Job, State};
 use slipstream_coordination::session;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::attempt::{Attempt, Ending};
 use super::changes;
-use super::meaning::Meaning;
+use super::meaning::{Failed, Meaning};
 use super::runtime::{Broken, Running};
 use super::verdict::{Happening, Verdict, verdict};
 use crate::supervise::panic_message;
@@ -41,6 +41,8 @@ pub(super) struct Finished {
     pub(super) unsent: Report,
     /// The links of the job as last answered by the server.
     pub(super) known: Vec<Link>,
+    /// How many documents the action named that are left out.
+    pub(super) left_out: usize,
 }
 
 /// Why an action does not run to its end.
@@ -153,7 +155,7 @@ fn outcome_of(joined: Joined) -> Result<Success, Failure> {
 }
 
 /// A request under way.
-type Answer<'a> = BoxFuture<'a, Result<Document, Error>>;
+type Answer<'a> = BoxFuture<'a, Result<Document, Failed>>;
 
 /// What is known and under way while an action runs.
 struct Supervision<'a> {
@@ -163,6 +165,8 @@ struct Supervision<'a> {
     /// At most one report is under way; it is put back if it fails.
     reporting: Option<(Report, Answer<'a>)>,
     report_after: Instant,
+    /// What the server refused while the action ran: told once more in the end, or said to be left out.
+    refused: Reports,
     reading: Option<Answer<'a>>,
     read_at: Instant,
     entry_is_gone: bool,
@@ -177,6 +181,7 @@ impl<'a> Supervision<'a> {
             known,
             reporting: None,
             report_after: now,
+            refused: Reports::new(),
             reading: None,
             read_at: now + READ_AGAIN,
             entry_is_gone: false,
@@ -224,11 +229,10 @@ impl<'a> Supervision<'a> {
     }
 
     /// The job was read again.
-    fn read(&mut self, answer: Result<Document, Error>) -> Option<Interruption> {
+    fn read(&mut self, answer: Result<Document, Failed>) -> Option<Interruption> {
         self.read_at = Instant::now() + READ_AGAIN;
-        let error = match answer {
+        let Failed { meaning, error } = match answer {
             Ok(document) => {
-                self.attempt.note_reach(None);
                 let state = document.get("state").and_then(|state| State::from_text(state.as_str()?));
                 self.known = changes::affected(&document);
                 return match state {
@@ -237,9 +241,9 @@ impl<'a> Supervision<'a> {
                     _ => None,
                 };
             }
-            Err(error) => error,
+            Err(failed) => failed,
         };
-        if self.attempt.note_reach(Some(&error)) == Some(Meaning::Gone) {
+        if meaning == Meaning::Gone {
             return Some(Interruption::Ending(Happening::Deleted.because(error)));
         }
         debug!(job = self.attempt.id, %error, "cannot read the running job");
@@ -261,17 +265,16 @@ impl<'a> Supervision<'a> {
     }
 
     /// The report under way was answered. Failures do not count, except those that say that the job is not ours.
-    fn reported(&mut self, answer: Result<Document, Error>) -> Result<(), Ending> {
+    fn reported(&mut self, answer: Result<Document, Failed>) -> Result<(), Ending> {
         let reported = self.reporting.take();
-        let meaning = self.attempt.note_reach(answer.as_ref().err());
-        let error = match answer {
+        let Failed { meaning, error } = match answer {
             Ok(document) => {
                 self.known = changes::affected(&document);
                 return Ok(());
             }
-            Err(error) => error,
+            Err(failed) => failed,
         };
-        match meaning.unwrap_or(Meaning::Refused) {
+        match meaning {
             Meaning::Gone => return Err(Happening::Deleted.because(error)),
             Meaning::Late => return Err(self.attempt.late(error)),
             Meaning::Superseded => return Err(Happening::Superseded.because(error)),
@@ -282,7 +285,14 @@ impl<'a> Supervision<'a> {
                     self.reports.put_back(report);
                 }
             }
-            Meaning::Refused => warn!(job = self.attempt.id, %error, "progress was refused"),
+            Meaning::Refused => {
+                warn!(job = self.attempt.id, %error, "progress was refused, and is told again in the end");
+                if let Some((report, _)) = reported {
+                    let earlier = self.refused.take();
+                    self.refused.put_back(report);
+                    self.refused.put_back(earlier);
+                }
+            }
         }
         self.report_after = Instant::now() + AFTER_FAILURE;
         Ok(())
@@ -300,7 +310,9 @@ impl<'a> Supervision<'a> {
                 }
             }
         }
-        Ok(Finished { outcome, unsent: self.reports.take(), known: self.known })
+        let left_out = self.reports.left_out();
+        self.reports.put_back(self.refused.take());
+        Ok(Finished { outcome, unsent: self.reports.take(), known: self.known, left_out })
     }
 }
 
@@ -318,11 +330,11 @@ async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
     }
 }
 
-async fn answer_of(request: &mut Option<Answer<'_>>) -> Result<Document, Error> {
+async fn answer_of(request: &mut Option<Answer<'_>>) -> Result<Document, Failed> {
     or_never(request.as_mut()).await
 }
 
-async fn answer_of_report(request: &mut Option<(Report, Answer<'_>)>) -> Result<Document, Error> {
+async fn answer_of_report(request: &mut Option<(Report, Answer<'_>)>) -> Result<Document, Failed> {
     or_never(request.as_mut().map(|(_, answer)| answer)).await
 }
 

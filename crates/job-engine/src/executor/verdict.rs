@@ -30,6 +30,8 @@ pub enum Happening {
     NoSuchAction,
     /// Another executor has the action, or may have it, and this one has not.
     ActionElsewhere,
+    /// No executor has the action now, and one may come that has it.
+    ActionNowhere,
     /// The action ended, and SUCCESS or FAILED is in the document.
     Ended,
     /// The action, or what comes before it, was interrupted by our own stop, and has ended.
@@ -38,6 +40,8 @@ pub enum Happening {
     FailedToLoad,
     /// CIMI was out of reach for too long before the action ran.
     OutOfReach,
+    /// CIMI answers, and not about this job.
+    Unanswered,
     /// The job's document is not one that this version understands.
     NotUnderstood,
     /// CIMI was out of reach for too long for the final report.
@@ -48,9 +52,10 @@ pub enum Happening {
     Late,
     /// The claim is known to be gone: its node was deleted or its session has expired.
     ClaimLost,
-    /// Neither the coordinator nor the server could be reached for so long that the claim is most likely gone.
+    /// Neither the coordinator nor the server could be reached for so long that the claim was most likely gone: it is given
+    /// back once the coordinator is reached again, if it is not.
     Unproven,
-    /// The action was told to end, and aborted, and runs on all the same.
+    /// The action was told to end, and aborted, and runs on all the same, while the executor itself has to end.
     DoesNotEnd,
 }
 
@@ -67,14 +72,37 @@ pub fn verdict(happening: Happening) -> Verdict {
         | Happening::NoSuchAction
         | Happening::Ended => Verdict::Consume,
         Happening::ActionElsewhere
+        | Happening::ActionNowhere
         | Happening::Interrupted
         | Happening::FailedToLoad
         | Happening::OutOfReach
+        | Happening::Unanswered
+        | Happening::Unproven
         | Happening::NotUnderstood
         | Happening::Undelivered
         | Happening::Refused
         | Happening::Late => Verdict::Release,
-        Happening::ClaimLost | Happening::Unproven | Happening::DoesNotEnd => Verdict::Abandon,
+        Happening::ClaimLost | Happening::DoesNotEnd => Verdict::Abandon,
+    }
+}
+
+impl Happening {
+    /// Why an entry that is released is left alone for a while, for people.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::ActionElsewhere => "another executor has its action",
+            Self::ActionNowhere => "no executor has its action",
+            Self::Interrupted => "it was interrupted by a stop",
+            Self::FailedToLoad => "its action could not be loaded",
+            Self::OutOfReach => "the server was out of reach",
+            Self::Unanswered => "the server does not answer about this job",
+            Self::NotUnderstood => "the job is not understood by this version",
+            Self::Undelivered => "its end could not be reported",
+            Self::Refused => "the server refuses what is reported of it",
+            Self::Late => "its lease was late",
+            Self::Unproven => "coordinator and server were out of reach",
+            _ => "it was given back",
+        }
     }
 }
 
@@ -94,15 +122,17 @@ mod tests {
             (Happening::NoSuchAction, Verdict::Consume),
             (Happening::Ended, Verdict::Consume),
             (Happening::ActionElsewhere, Verdict::Release),
+            (Happening::ActionNowhere, Verdict::Release),
             (Happening::Interrupted, Verdict::Release),
             (Happening::FailedToLoad, Verdict::Release),
             (Happening::OutOfReach, Verdict::Release),
+            (Happening::Unanswered, Verdict::Release),
             (Happening::NotUnderstood, Verdict::Release),
             (Happening::Undelivered, Verdict::Release),
             (Happening::Refused, Verdict::Release),
             (Happening::Late, Verdict::Release),
             (Happening::ClaimLost, Verdict::Abandon),
-            (Happening::Unproven, Verdict::Abandon),
+            (Happening::Unproven, Verdict::Release),
             (Happening::DoesNotEnd, Verdict::Abandon),
         ];
         for (happening, expected) in rows {

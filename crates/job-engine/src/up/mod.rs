@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
+use crate::executor::UnknownAction;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::stop::Stop;
 use crate::telemetry::{say, say_stopping};
@@ -42,6 +43,8 @@ pub struct Options {
     pub grace: Duration,
     /// How often a job may be claimed and lost before it is given up.
     pub max_attempts: u32,
+    /// What becomes of jobs whose action nobody has.
+    pub unknown_action: UnknownAction,
     /// Which distributors run; without any, all configured ones.
     pub distributors: Option<Vec<String>>,
     /// The configuration file; without one, `config.toml` in the data directory if it is there.
@@ -60,6 +63,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .slots(options.threads)
         .grace(options.grace)
         .attempts(options.max_attempts)
+        .unknown_action(options.unknown_action)
         .distributors(distributors.clone())
         .catalogue(catalogue)
         .clock(clock)

@@ -11,7 +11,7 @@ use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
 use tokio::sync::Semaphore;
 
-use crate::support::{InProcess, LIMIT, document, eventually, job, state};
+use crate::support::{InProcess, document, eventually, job, state};
 
 fn lease(generation: i64, zxid: i64) -> Lease {
     Lease { generation, zxid }

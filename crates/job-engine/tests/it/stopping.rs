@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::json;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_coordination::Coordinator;
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::stop::Stop;

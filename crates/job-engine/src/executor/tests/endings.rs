@@ -1,17 +1,23 @@
 //! How jobs end when nothing is out of reach.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
-use slipstream_action::{Failure, JobHandle, Success};
+use slipstream_action::{Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{Lease, State};
 use slipstream_coordination::session::{Mode, Operation, Session as _, make_path};
 
+use tokio::time::{Instant, sleep};
+
 use super::harness::{Closure, Harness, Runs, until};
+use crate::clock::Clock;
+use crate::executor::{Then, run};
 use crate::nodes;
 use crate::registry::{Process, RegisteredExecutor};
+use crate::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -174,9 +180,105 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     tokio::time::sleep(3 * SECOND).await;
     assert_eq!(harness.queue.entries().await.unwrap(), [entry]);
     assert!(harness.server.states_written("job/1").is_empty());
+    let gone = Instant::now();
     harness.session.commit(vec![Operation::delete(path)]).await.unwrap();
     harness.until_empty().await;
+    assert!(gone.elapsed() >= harness.options.unknown_action.after, "{:?}", gone.elapsed());
     assert_eq!(harness.server.states_written("job/1"), ["FAILED"]);
+    harness.finish().await;
+}
+
+/// For how long jobs of an action that nobody has are left alone, in paused time.
+async fn left_alone(harness: &mut Harness, before: Option<Duration>) -> Duration {
+    let (clock, begun) = (Clock::starting_at("2026-11-28T00:00:00Z".parse().unwrap()), Instant::now());
+    harness.options.clock = clock.clone();
+    if let Some(before) = before {
+        harness.start();
+        sleep(before).await;
+    }
+    let created = clock.now();
+    harness.server.store("job/1", "dance", State::Queued);
+    let mut document = harness.server.document("job/1");
+    document.insert("created".to_owned(), json!(crate::clock::print(created)));
+    harness.server.store_document(document);
+    harness.queue.put(b"job/1", 999).await.unwrap();
+    if before.is_none() {
+        harness.start();
+    }
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
+    begun.elapsed()
+}
+
+const AFTER: Duration = Duration::from_mins(15);
+/// The longest pause between two looks.
+const PAUSE: Duration = Duration::from_mins(5);
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_nobody_has_is_waited_for_since_the_executor_began_and_the_job_was_added() {
+    let mut harness = Harness::new().await;
+    let waited = left_alone(&mut harness, None).await;
+    assert!((AFTER..AFTER + 2 * PAUSE).contains(&waited), "{waited:?}");
+    harness.finish().await;
+    let mut harness = Harness::new().await;
+    let waited = left_alone(&mut harness, Some(10 * AFTER)).await;
+    assert!((11 * AFTER..11 * AFTER + 2 * PAUSE).contains(&waited), "{waited:?}");
+    harness.finish().await;
+}
+
+/// An executor that was restarted is waited for, as its actions are known longer than its session lives.
+#[tokio::test(start_paused = true)]
+async fn an_action_is_waited_for_since_an_executor_that_had_it_was_there() {
+    let mut harness = Harness::new().await;
+    harness.options.clock = Clock::starting_at("2026-11-28T00:00:00Z".parse().unwrap());
+    harness.start();
+    sleep(AFTER).await;
+    let (other, stop) = (harness.options.clone(), Stop::new());
+    let mut catalogue = Catalogue::new();
+    catalogue.register("dance", Runs::default().action(SECOND), None);
+    let coordinator = Arc::new(harness.sessions.clone());
+    let work = tokio::spawn(run(other, coordinator, harness.server.client(), catalogue, stop.clone()));
+    sleep(SECOND).await;
+    stop.ask();
+    work.await.unwrap();
+    let gone = Instant::now();
+    harness.add("job/1", "dance").await;
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
+    assert!(gone.elapsed() >= AFTER - SECOND, "{:?}", gone.elapsed());
+    harness.finish().await;
+}
+
+/// Executors of the original are registered nowhere, and may have any action.
+#[tokio::test(start_paused = true)]
+async fn an_action_is_waited_for_as_long_as_a_stranger_takes_jobs() {
+    let mut harness = Harness::new().await;
+    harness.start();
+    let claim = format!("{}/entry-999-0000000099", nodes::TAKEN);
+    harness.session.commit(vec![Operation::create(claim.as_str(), "e".repeat(32), Mode::Ephemeral)]).await.unwrap();
+    sleep(AFTER).await;
+    let entry = harness.add("job/1", "dance").await;
+    sleep(3 * AFTER).await;
+    assert_eq!(harness.queue.entries().await.unwrap(), [entry], "the stranger may have it");
+    assert_eq!(harness.server.state("job/1"), "QUEUED");
+    harness.session.commit(vec![Operation::delete(claim)]).await.unwrap();
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
+    harness.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_told() {
+    let mut harness = Harness::new().await;
+    harness.options.unknown_action.then = Then::Release;
+    let entry = harness.add("job/1", "dance").await;
+    harness.start();
+    sleep(10 * AFTER).await;
+    assert_eq!(harness.server.state("job/1"), "QUEUED");
+    let registered = crate::registry::executors(&*harness.session).await.unwrap();
+    let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
+    assert_eq!(passed_over.reason, "no executor has its action");
+    assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
     harness.finish().await;
 }
 

@@ -16,8 +16,9 @@ use slipstream_cimi::lease::{ENTRY_HEADER, LEASE_HEADER};
 use slipstream_cimi::{Client, Document, Lease, State, Transport};
 
 /// What goes wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fault {
+    #[default]
     None,
     /// It does not arrive.
     Unreachable,
@@ -66,6 +67,8 @@ struct Inner {
     served: Vec<Served>,
     injected: usize,
     script: Option<Script>,
+    /// What goes wrong with reads of the entry point, which no script sees.
+    entry_point: Fault,
 }
 
 /// A server that a test scripts.
@@ -107,9 +110,17 @@ impl FakeServer {
         self.lock().script = Some(Box::new(script));
     }
 
+    /// From now on this goes wrong with every request.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.lock().entry_point = fault;
+        self.script(move |_| fault);
+    }
+
     /// From now on nothing goes wrong.
     pub(crate) fn heal(&self) {
-        self.lock().script = None;
+        let mut inner = self.lock();
+        inner.script = None;
+        inner.entry_point = Fault::None;
     }
 
     /// How many requests met a fault.
@@ -163,8 +174,17 @@ impl Transport for FakeServer {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let asked = asked(&request);
         if asked.id == ENTRY_POINT {
-            // a server that announces no extension
-            return Ok(answer(200, &json!({ "id": ENTRY_POINT, "jobs": { "href": "job" } })));
+            let fault = self.lock().entry_point;
+            return match fault {
+                // a server that announces no extension
+                Fault::None => Ok(answer(200, &json!({ "id": ENTRY_POINT, "jobs": { "href": "job" } }))),
+                Fault::Status(status) => Ok(refusal(status, &asked.id, None)),
+                Fault::Late(duration) => {
+                    tokio::time::sleep(duration).await;
+                    Err("connection refused".into())
+                }
+                _ => Err("connection refused".into()),
+            };
         }
         let fault = self.ask_script(&asked);
         match fault {

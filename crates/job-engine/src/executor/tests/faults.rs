@@ -1,6 +1,6 @@
 //! CIMI out of reach, lost answers, refusals.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,9 +28,7 @@ async fn a_server_out_of_reach_before_the_run_is_waited_for_then_the_entry_is_re
     for fault in [Fault::Unreachable, Fault::ProxyNotFound, Fault::Status(503), Fault::Status(500)] {
         let runs = Runs::default();
         let mut harness = harness(&runs).await;
-        let down = Arc::new(AtomicBool::new(true));
-        let is_down = down.clone();
-        harness.server.script(move |_| if is_down.load(Ordering::SeqCst) { fault } else { Fault::None });
+        harness.server.fail(fault);
         let entry = harness.add("job/1", "act").await;
         let begun = Instant::now();
         harness.start();
@@ -41,7 +39,7 @@ async fn a_server_out_of_reach_before_the_run_is_waited_for_then_the_entry_is_re
         assert!((6..=12).contains(&asked), "{asked} requests in two minutes for {fault:?}");
         assert_eq!(runs.begun(), 0);
 
-        down.store(false, Ordering::SeqCst);
+        harness.server.heal();
         harness.until_empty().await;
         assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "SUCCESS"], "{fault:?}");
         harness.finish().await;
@@ -55,6 +53,7 @@ async fn slots_share_one_pause_while_the_server_is_out_of_reach() {
     harness.options.threads = 8;
     let (begun, asked) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
     let asking = asked.clone();
+    harness.server.fail(Fault::Unreachable);
     harness.server.script(move |_| {
         asking.lock().unwrap().push(begun.elapsed().as_secs());
         Fault::Unreachable
@@ -122,10 +121,111 @@ async fn a_final_report_that_is_not_delivered_in_time_releases_and_the_job_is_ru
     harness.start();
     until("the report fails", || harness.server.injected() > 1).await;
     harness.until_free(&entry).await;
-    assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "QUEUED"]);
+    // its action has run: a job that is QUEUED again, and so not counted, could be run without end
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING"]);
     harness.server.heal();
     harness.until_empty().await;
     assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("SUCCESS", 2));
+    harness.finish().await;
+}
+
+/// The fault is one job's: it is answered like this whatever it is asked, and others are not.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_always_refused_or_never_answered_keeps_no_slot_from_the_others() {
+    for fault in [Fault::Status(500), Fault::Status(503), Fault::Status(403), Fault::ProxyNotFound, Fault::Unreachable]
+    {
+        let runs = Runs::default();
+        let mut harness = Harness::new().await;
+        harness.catalogue.register("act", runs.action(Duration::ZERO), None);
+        harness.server.script(move |asked| if asked.id == "job/1" { fault } else { Fault::None });
+        let entry = harness.add("job/1", "act").await;
+        for number in 2..10 {
+            harness.add(&format!("job/{number}"), "act").await;
+        }
+        let begun = Instant::now();
+        harness.start();
+        for number in 2..10 {
+            harness.until_state(&format!("job/{number}"), State::Success).await;
+        }
+        assert!(begun.elapsed() < 10 * SECOND, "{:?} for {fault:?}", begun.elapsed());
+        tokio::time::sleep(100 * SECOND).await;
+        // three times after 0, 4, 9, 16, 27, 46 and 81 seconds
+        assert!((15..=24).contains(&harness.server.injected()), "{} for {fault:?}", harness.server.injected());
+        let registered = crate::registry::executors(&*harness.session).await.unwrap();
+        let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
+        assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
+        assert!(passed_over.reason.starts_with("the server does not answer about this job: "), "{passed_over:?}");
+        harness.server.heal();
+        harness.until_empty().await;
+        assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("SUCCESS", 9));
+        harness.finish().await;
+    }
+}
+
+/// As for a job of its own, and then it is an outage: nothing else is taken.
+#[tokio::test(start_paused = true)]
+async fn while_no_job_and_nothing_else_is_answered_nothing_new_is_taken() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.server.fail(Fault::Status(503));
+    let first = harness.add("job/1", "act").await;
+    for number in 2..10 {
+        harness.add(&format!("job/{number}"), "act").await;
+    }
+    harness.start();
+    until("it is asked", || harness.server.injected() > 3).await;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(harness.children(nodes::TAKEN).await, [super::harness::name_of(&first)]);
+    harness.server.heal();
+    harness.until_empty().await;
+    assert_eq!(runs.begun(), 9);
+    harness.finish().await;
+}
+
+/// The fault: the server refuses the final report for what it holds.
+#[tokio::test(start_paused = true)]
+async fn a_final_report_that_is_refused_for_what_it_holds_is_written_without_that() {
+    for status in [400, 413, 422] {
+        let mut harness = Harness::new().await;
+        let runs = Runs::default();
+        let counting = runs.clone();
+        let action = move |job: JobHandle| {
+            let counting = counting.clone();
+            async move {
+                let _counted = counting.count();
+                job.add_affected_resource("a/1");
+                Ok(Success { return_code: Some(7), message: Some("done".to_owned()) })
+            }
+            .boxed()
+        };
+        harness.catalogue.register("act", Closure(action), None);
+        harness.server.script(move |asked| {
+            if asked.body.contains_key("affectedResources") { Fault::Status(status) } else { Fault::None }
+        });
+        harness.add("job/1", "act").await;
+        harness.start();
+        harness.until_empty().await;
+        assert!(harness.server.injected() > 0);
+        let document = harness.server.document("job/1");
+        assert_eq!((&document["state"], runs.begun()), (&json!("SUCCESS"), 1));
+        let message = document["statusMessage"].as_str().unwrap();
+        assert!(message.starts_with("done\n(left out, as the server refused it: "), "{message}");
+        assert!(message.contains("affectedResources") && message.contains("job/1 was refused"), "{message}");
+        harness.finish().await;
+    }
+}
+
+/// What is released after its action has run counts as an attempt: it is not QUEUED again.
+#[tokio::test(start_paused = true)]
+async fn a_final_report_that_is_refused_whatever_it_holds_is_no_clean_release() {
+    let runs = Runs::default();
+    let mut harness = harness(&runs).await;
+    harness.server.script(|asked| if asked.state() == Some("SUCCESS") { Fault::Status(400) } else { Fault::None });
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    until("the report is refused, and the short one too", || harness.server.injected() == 2).await;
+    harness.until_free(&entry).await;
+    assert_eq!(harness.server.states_written("job/1"), ["RUNNING"]);
     harness.finish().await;
 }
 

@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fake_server::FakeServer;
-use crate::clock::Clock;
 use crate::executor::{ActionRuntime, Options, run};
 use crate::nodes;
 use crate::stop::Stop;

@@ -1,14 +1,19 @@
 //! Sessions that are suspended, that expire, and what becomes of claims.
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use slipstream_cimi::State;
+use futures_util::FutureExt as _;
+use slipstream_action::{JobHandle, Success};
+use slipstream_cimi::{Lease, State};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator as _, LockingQueue, Session as _};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::fake_server::Fault;
-use super::harness::{Harness, Runs, name_of, until};
+use super::harness::{Closure, Harness, Runs, name_of, until};
+use crate::executor::ActionRuntime;
 use crate::nodes;
 use crate::registry::{RegisteredExecutor, host_name};
 
@@ -84,14 +89,14 @@ async fn a_suspended_session_cancels_nothing_takes_nothing_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_given_up_when_coordinator_and_server_are_both_out_of_reach_for_too_long() {
+async fn the_action_is_cancelled_when_coordinator_and_server_are_both_out_of_reach_for_too_long() {
     let runs = Runs::default();
     let mut harness = harness(&runs, 1000 * SECOND).await;
     harness.add("job/1", "act").await;
     harness.start();
     until("it runs", || runs.now() == 1).await;
     harness.sessions.latest().suspend();
-    harness.server.script(|_| Fault::Unreachable);
+    harness.server.fail(Fault::Unreachable);
     let begun = Instant::now();
     until("it is cancelled", || runs.cancelled() == 1).await;
     let elapsed = begun.elapsed();
@@ -102,6 +107,86 @@ async fn a_claim_is_given_up_when_coordinator_and_server_are_both_out_of_reach_f
     until("it runs again", || runs.begun() == 2).await;
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "RUNNING"]);
     harness.finish().await;
+}
+
+/// The fault is the same, and the session lives: nobody but this executor can give the entry back.
+#[tokio::test(start_paused = true)]
+async fn an_unproven_claim_is_kept_and_given_back_when_its_session_is_connected_again() {
+    for server_is_back_later in [false, true] {
+        let runs = Runs::default();
+        let mut harness = harness(&runs, 1000 * SECOND).await;
+        let entry = harness.add("job/1", "act").await;
+        harness.start();
+        until("it runs", || runs.now() == 1).await;
+        harness.sessions.latest().suspend();
+        harness.server.fail(Fault::Unreachable);
+        until("it is cancelled", || runs.cancelled() == 1).await;
+        sleep(100 * SECOND).await;
+        assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)], "the claim is kept");
+        if server_is_back_later {
+            harness.sessions.latest().resume();
+            sleep(10 * SECOND).await;
+            assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)], "it is QUEUED first");
+            harness.server.heal();
+        } else {
+            harness.server.heal();
+            harness.sessions.latest().resume();
+        }
+        until("it runs again", || runs.begun() == 2).await;
+        assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "QUEUED", "RUNNING"]);
+        assert_eq!(harness.sessions.opened(), 1);
+        harness.finish().await;
+    }
+}
+
+/// An action that cannot be ended keeps its claim, and no longer than it runs.
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_action_does_not_end_is_kept_until_it_has_ended() {
+    let mut harness = Harness::new().await;
+    harness.options.runtime = ActionRuntime::start(1).unwrap();
+    let runs = Runs::default();
+    let (go_on, door) = (Arc::new(Notify::new()), Arc::new((Mutex::new(false), Condvar::new())));
+    let (counting, going_on, closed) = (runs.clone(), go_on.clone(), door.clone());
+    let action = move |job: JobHandle| {
+        let (counting, going_on, closed) = (counting.clone(), going_on.clone(), closed.clone());
+        async move {
+            let _counted = counting.count();
+            if counting.begun() == 1 {
+                going_on.notified().await;
+                job.set_progress(1);
+                drop(closed.1.wait_while(closed.0.lock().unwrap(), |open| !*open));
+            }
+            Ok(Success::default())
+        }
+        .boxed()
+    };
+    harness.catalogue.register("act", Closure(action), None);
+    let entry = harness.add("job/1", "act").await;
+    harness.start();
+    by_threads("it runs", || runs.now() == 1).await;
+    harness.server.raise_lease("job/1", Lease { generation: 2, zxid: 1 });
+    harness.write_generation(2).await;
+    go_on.notify_one();
+    let is_late = || harness.server.served("job/1").iter().any(|served| served.status == 409);
+    by_threads("its progress is refused as late", is_late).await;
+    sleep(20 * SECOND).await;
+    assert_eq!((harness.children(nodes::TAKEN).await, runs.now()), (vec![name_of(&entry)], 1), "it keeps its claim");
+    *door.0.lock().unwrap() = true;
+    door.1.notify_all();
+    by_threads("it is given back and run again", || harness.server.state("job/1") == "SUCCESS").await;
+    assert_eq!(runs.begun(), 2);
+    harness.until_empty().await;
+    harness.finish().await;
+}
+
+/// Waits for what other threads do, whose time is not paused.
+async fn by_threads(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "never: {what}");
+        sleep(Duration::from_millis(1)).await;
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,272 @@
+//! Jobs whose action this executor has not (decision 17): they are left to whoever has it, and are done with once nobody
+//! has had it for long. When an action was last somebody's is kept in nodes that outlive sessions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use slipstream_coordination::session::{Error, Mode, Operation, Session, existing, make_path};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::shift::Shift;
+use crate::clock::{Age, Clock};
+use crate::{nodes, registry};
+
+/// How often executors write down that they have an action, at most: later than this it was somebody's no more.
+const WRITTEN_AGAIN: Duration = Duration::from_mins(5);
+/// How long what was seen of others is as good as what would be seen now.
+const SEEN_AGAIN: Duration = Duration::from_secs(1);
+/// Most actions whose last time is kept; the oldest go.
+const MOST_KEPT: usize = 1000;
+/// Most nodes that one transaction writes.
+const MOST_IN_ONE: usize = 100;
+/// Longest name of an action that names its node as it is.
+const LONGEST_NAME: usize = 200;
+
+/// Who has an action that this executor has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// An executor that is registered has it, or that is not known.
+    Elsewhere,
+    /// Nobody has had it for so long, as far as it is known.
+    For(Duration),
+}
+
+/// What is known of those who have other actions.
+pub(super) struct UnknownActions {
+    /// When this executor began.
+    begun: Instant,
+    seen: Mutex<Option<Seen>>,
+}
+
+struct Seen {
+    at: Instant,
+    actions: BTreeSet<String>,
+    /// When a claim of somebody who is not registered was last seen: an executor of the original, or one that begins.
+    stranger: Option<Instant>,
+}
+
+impl UnknownActions {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), seen: Mutex::default() }
+    }
+
+    /// Who has this action, that a job has which was added then and first seen here so long ago.
+    pub(super) async fn absence(&self, shift: &Shift, action: &str, added: Timestamp, first_seen: Duration) -> Absence {
+        let clock = &shift.executor.options.clock;
+        let (stranger, listed) = match self.look(shift, action, clock).await {
+            Ok(Some(ages)) => ages,
+            Ok(None) => return Absence::Elsewhere,
+            Err(error) => {
+                debug!(action, %error, "cannot read who has the action");
+                return Absence::Elsewhere;
+            }
+        };
+        // a job that was added under a clock that was ahead is as old as what is known of it here
+        let added = since(added, clock).unwrap_or(first_seen);
+        let ages = [Some(self.begun.elapsed()), Some(added), stranger, listed];
+        Absence::For(ages.into_iter().flatten().min().unwrap_or_default())
+    }
+
+    /// How long ago a stranger was seen and the action was listed; nothing if it is listed now.
+    async fn look(&self, shift: &Shift, action: &str, clock: &Clock) -> Result<Option<Ages>, Error> {
+        let session = &*shift.session;
+        let mut seen = self.seen.lock().await;
+        if seen.as_ref().is_none_or(|seen| seen.at.elapsed() >= SEEN_AGAIN) {
+            *seen = Some(Seen::now(session, shift.claimant(), seen.take()).await?);
+        }
+        let Some(Seen { actions, stranger, .. }) = &*seen else { return Ok(None) };
+        if actions.contains(action) {
+            return Ok(None);
+        }
+        let written = existing(session.data(&path(action)).await)?.and_then(|node| parsed(&node.data));
+        let listed = written.and_then(|written| since(written, clock));
+        let stranger = stranger.map(|seen| seen.elapsed());
+        Ok(Some((stranger, listed.map(|listed| listed.saturating_sub(WRITTEN_AGAIN)))))
+    }
+}
+
+type Ages = (Option<Duration>, Option<Duration>);
+
+impl Seen {
+    async fn now(session: &dyn Session, own: &str, before: Option<Self>) -> Result<Self, Error> {
+        let executors = registry::executors(session).await?;
+        let claims = existing(session.children(nodes::TAKEN).await)?.unwrap_or_default();
+        let paths = claims.iter().map(|name| format!("{}/{name}", nodes::TAKEN)).collect();
+        let claims = session.nodes(paths).await?;
+        let is_known = |claimant: &[u8]| {
+            claimant == own.as_bytes() || executors.iter().any(|(registered, _)| registered.as_bytes() == claimant)
+        };
+        let is_stranger = claims.into_iter().filter_map(|found| found.ok()?).any(|claim| !is_known(&claim.data));
+        let at = Instant::now();
+        let stranger = if is_stranger { Some(at) } else { before.and_then(|before| before.stranger) };
+        let actions = executors.into_iter().flat_map(|(_, executor)| executor.actions).collect();
+        Ok(Self { at, actions, stranger })
+    }
+}
+
+/// How long ago that was; nothing if the clock that wrote it is not to be believed.
+fn since(stored: Timestamp, clock: &Clock) -> Option<Duration> {
+    match Age::of(stored, clock.now()) {
+        Age::Past(age) => Duration::try_from(age).ok(),
+        Age::Ahead(_) => Some(Duration::ZERO),
+        Age::Unbelievable(_) => None,
+    }
+}
+
+/// Writes down again and again that these actions are somebody's, as long as it lives itself. What cannot be written is
+/// written later: nobody's work depends on it.
+pub(super) async fn keep_listed(session: &dyn Session, actions: &[String], clock: &Clock) {
+    loop {
+        match list(session, actions, clock).await {
+            Ok(()) => {}
+            Err(Error::Expired) => return std::future::pending().await,
+            Err(error) => debug!(%error, "cannot write down which actions are here"),
+        }
+        sleep(WRITTEN_AGAIN).await;
+    }
+}
+
+/// Those that nobody has written down lately.
+async fn list(session: &dyn Session, actions: &[String], clock: &Clock) -> Result<(), Error> {
+    let found = session.nodes(actions.iter().map(|action| path(action)).collect()).await?;
+    let now = clock.now();
+    let (mut new, mut old) = (Vec::new(), Vec::new());
+    for (action, found) in actions.iter().zip(found) {
+        let is_fresh = |data: &[u8]| {
+            let age = parsed(data).and_then(|written| since(written, clock));
+            age.is_some_and(|age| age < WRITTEN_AGAIN / 2)
+        };
+        let data = now.to_string().into_bytes();
+        match found {
+            Ok(Some(node)) if is_fresh(&node.data) => {}
+            Ok(Some(_)) => old.push(Operation::Set { path: path(action), data, version: None }),
+            Ok(None) => new.push(Operation::create(path(action), data, Mode::Persistent)),
+            Err(cause) => debug!(action, %cause, "cannot read when the action was last somebody's"),
+        }
+    }
+    if !new.is_empty() {
+        make_path(session, nodes::ACTIONS).await?;
+        make_room(session, new.len()).await?;
+    }
+    let operations = [new, old].concat();
+    for some in operations.chunks(MOST_IN_ONE) {
+        // of several executors that begin at once one is first, and has written the same
+        if let Err(error) = session.commit(some.to_vec()).await
+            && error.refusal().is_none()
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the oldest nodes, so that there is room for so many new ones.
+async fn make_room(session: &dyn Session, wanted: usize) -> Result<(), Error> {
+    let names = session.children(nodes::ACTIONS).await?;
+    let too_many = (names.len() + wanted).saturating_sub(MOST_KEPT);
+    if too_many == 0 {
+        return Ok(());
+    }
+    let paths: Vec<String> = names.iter().map(|name| format!("{}/{name}", nodes::ACTIONS)).collect();
+    let found = session.nodes(paths.clone()).await?;
+    let written =
+        |found: slipstream_coordination::session::Found| found.ok().flatten().and_then(|node| parsed(&node.data));
+    // what cannot be read is older than all
+    let mut kept: Vec<_> = found.into_iter().map(written).zip(paths).collect();
+    kept.sort_unstable();
+    for (_, path) in kept.into_iter().take(too_many) {
+        match session.commit(vec![Operation::delete(path)]).await {
+            Err(error) if error.refusal().is_none() => return Err(error),
+            // whoever was faster, or may do more, has taken it away or will
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn parsed(data: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(data).ok()?.parse().ok()
+}
+
+/// Where it is kept when an action was last somebody's. A name that is long, or has characters that a path may not have,
+/// is shown as its digest.
+fn path(action: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let is_name = action.bytes().all(is_plain) && action.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    if is_name && action.len() <= LONGEST_NAME {
+        return format!("{}/{action}", nodes::ACTIONS);
+    }
+    format!("{}/sha256={}", nodes::ACTIONS, hex::encode(Sha256::digest(action.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use slipstream_coordination::Embedded;
+    use slipstream_coordination::session::is_path;
+
+    use super::*;
+
+    const BEGIN: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn every_name_of_an_action_names_a_node_of_its_own() {
+        let long = "a".repeat(LONGEST_NAME + 1);
+        let names = ["dance", "dance.v2", ".", "..", "", "a/b", "ä", "a b", "sha256=", &long, "\u{0}"];
+        let paths: BTreeSet<String> = names.iter().map(|name| path(name)).collect();
+        assert_eq!(paths.len(), names.len());
+        assert!(paths.iter().all(|path| is_path(path)), "{paths:?}");
+        assert!(paths.contains("/slipstream/actions/dance"));
+    }
+
+    async fn kept(session: &dyn Session) -> Vec<String> {
+        let mut names = session.children(nodes::ACTIONS).await.unwrap();
+        names.sort_unstable();
+        names
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_listed_is_kept_over_sessions_and_written_at_most_so_often() {
+        let tree = Embedded::new();
+        let (session, clock) = (tree.session(), Clock::starting_at(BEGIN));
+        let actions = ["a".to_owned(), "b".to_owned()];
+        list(&session, &actions, &clock).await.unwrap();
+        session.close().await;
+        let session = tree.session();
+        assert_eq!(kept(&session).await, ["a", "b"]);
+        tokio::time::advance(WRITTEN_AGAIN / 3).await;
+        list(&session, &actions, &clock).await.unwrap();
+        assert_eq!(session.data(&path("a")).await.unwrap().version, 0, "another executor wrote it just now");
+        tokio::time::advance(WRITTEN_AGAIN / 3).await;
+        list(&session, &actions, &clock).await.unwrap();
+        let node = session.data(&path("a")).await.unwrap();
+        assert_eq!(since(parsed(&node.data).unwrap(), &clock), Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_go_when_there_are_too_many() {
+        let tree = Embedded::new();
+        let (session, clock) = (tree.session(), Clock::starting_at(BEGIN));
+        let names = |from: usize, count: usize| (from..from + count).map(|number| format!("a{number:04}")).collect();
+        let first: Vec<String> = names(0, MOST_KEPT);
+        list(&session, &first, &clock).await.unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        list(&session, &first[1..], &Clock::showing(|| BEGIN + SignedDuration::from_hours(1))).await.unwrap();
+        let second: Vec<String> = names(MOST_KEPT, 1);
+        list(&session, &second, &clock).await.unwrap();
+        let kept = kept(&session).await;
+        assert_eq!((kept.len(), kept.first().map(String::as_str)), (MOST_KEPT, Some("a0001")));
+    }
+
+    #[test]
+    fn a_time_that_is_far_ahead_says_nothing() {
+        let clock = Clock::showing(|| BEGIN);
+        assert_eq!(since(BEGIN - SignedDuration::from_secs(7), &clock), Some(Duration::from_secs(7)));
+        assert_eq!(since(BEGIN + SignedDuration::from_secs(7), &clock), Some(Duration::ZERO));
+        assert_eq!(since(BEGIN + SignedDuration::from_hours(1), &clock), None);
+    }
+}
