@@ -1,6 +1,7 @@
 //! The seam: [`Session`], in `ZooKeeper`'s own vocabulary.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
@@ -231,11 +232,19 @@ pub trait Session: Send + Sync {
     async fn close(&self);
 }
 
+/// For how long sessions may be suspended whose coordinator sets no limit, such as the embedded one.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What makes sessions.
 #[async_trait]
 pub trait Coordinator: Send + Sync {
     /// A new session, connected.
     async fn connect(&self) -> Result<Arc<dyn Session>, Error>;
+
+    /// For how long the latest session may be suspended before it is most likely over, as the coordinator has chosen.
+    fn session_timeout(&self) -> Duration {
+        SESSION_TIMEOUT
+    }
 }
 
 /// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].

@@ -108,6 +108,11 @@ impl Coordinator for ZooKeeper {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
         Ok(Arc::new(self.open().await?))
     }
+
+    fn session_timeout(&self) -> Duration {
+        let chosen = *self.told_timeout.lock().expect("nothing panics while it holds this");
+        chosen.unwrap_or(self.settings.session_timeout)
+    }
 }
 
 /// Whether a session's time-out is another one than was asked for, and was before.

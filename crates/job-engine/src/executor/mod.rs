@@ -175,7 +175,7 @@ impl Executor {
             let ended = match connected {
                 Ok(session) => tokio::select! {
                     biased;
-                    ended = shift::work(self, session) => ended,
+                    ended = shift::work(self, session, coordinator.session_timeout()) => ended,
                     never = self.courier.find_out() => match never {},
                 },
                 Err(error) => Err(error),

@@ -38,6 +38,8 @@ const TOLD_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Shift {
     pub(super) executor: Arc<Executor>,
     pub(super) session: Arc<dyn Session>,
+    /// For how long it may be suspended before its claims are most likely gone.
+    pub(super) session_timeout: Duration,
     pub(super) queue: LockingQueue,
     claimant: String,
     generation: AtomicI64,
@@ -45,11 +47,15 @@ pub(super) struct Shift {
 }
 
 /// Works until the stop or until the session is over, and closes the session.
-pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) -> Result<(), Error> {
+pub(super) async fn work(
+    executor: &Arc<Executor>,
+    session: Arc<dyn Session>,
+    session_timeout: Duration,
+) -> Result<(), Error> {
     let opened = tokio::select! {
         biased;
         () = executor.stop.asked() => None,
-        shift = Shift::open(executor, &session) => Some(shift),
+        shift = Shift::open(executor, &session, session_timeout) => Some(shift),
     };
     let ended = match opened {
         None => Ok(()),
@@ -71,14 +77,18 @@ pub(super) async fn work(executor: &Arc<Executor>, session: Arc<dyn Session>) ->
 }
 
 impl Shift {
-    async fn open(executor: &Arc<Executor>, session: &Arc<dyn Session>) -> Result<Self, Error> {
+    async fn open(
+        executor: &Arc<Executor>,
+        session: &Arc<dyn Session>,
+        session_timeout: Duration,
+    ) -> Result<Self, Error> {
         let claimant = Uuid::new_v4().simple().to_string();
         debug!(executor = executor.options.name, claimant, "session begins");
         let generation = wait_for_generation(session.as_ref()).await?;
         let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
         let (executor, session) = (executor.clone(), session.clone());
         let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
-        Ok(Self { executor, session, queue, claimant, generation: generation.into(), slots })
+        Ok(Self { executor, session, session_timeout, queue, claimant, generation: generation.into(), slots })
     }
 
     /// Says under the name that its claims show who works here (decision 17).

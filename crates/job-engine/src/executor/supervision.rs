@@ -31,8 +31,6 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 const LAST_PROGRESS: Duration = Duration::from_secs(2);
 /// Pause after progress that could not be written.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// A claim is most likely gone when neither coordinator nor server were reached for this long (decision 7).
-const UNPROVEN: Duration = Duration::from_secs(30);
 
 /// The action has ended, and this is still to be written.
 pub(super) struct Finished {
@@ -350,14 +348,16 @@ async fn reconnected(session: &mut watch::Receiver<session::State>) {
     }
 }
 
-/// Ends when the session has been suspended, and the server out of reach, for too long.
+/// Ends when the session has been suspended, and the server out of reach, for longer than the session's time-out: then the
+/// claim is most likely gone (decision 7).
 async fn unproven(attempt: &Attempt<'_>) {
+    let limit = attempt.shift.session_timeout;
     let mut session = attempt.shift.session.state();
     while session.wait_for(|state| *state == session::State::Suspended).await.is_ok() {
         let since = Instant::now();
         while *session.borrow() == session::State::Suspended {
             let out_since = attempt.shift.executor.reach.out_since();
-            if out_since.is_some_and(|out_since| out_since.max(since).elapsed() > UNPROVEN) {
+            if out_since.is_some_and(|out_since| out_since.max(since).elapsed() > limit) {
                 return;
             }
             sleep(AFTER_FAILURE).await;

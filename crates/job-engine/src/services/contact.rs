@@ -1,6 +1,7 @@
 //! [`Contact`]: says in the log when a peer comes or goes, once each, however many ask it and however often.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -115,6 +116,10 @@ impl<C: Coordinator> Coordinator for WatchedCoordinator<C> {
             Err(error) => self.contact.out_of_reach(&with_causes(error)),
         }
         connected
+    }
+
+    fn session_timeout(&self) -> Duration {
+        self.inner.session_timeout()
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::State;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Mode, Operation};
+use slipstream_coordination::session::{Mode, Operation, SESSION_TIMEOUT};
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -115,6 +115,8 @@ impl Runs {
 pub(super) struct Sessions {
     pub(super) embedded: Embedded,
     opened: Arc<Mutex<Vec<Arc<EmbeddedSession>>>>,
+    /// Instead of the usual time-out of sessions.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Sessions {
@@ -133,6 +135,10 @@ impl Coordinator for Sessions {
         let session = Arc::new(self.embedded.session());
         self.opened.lock().unwrap().push(session.clone());
         Ok(session)
+    }
+
+    fn session_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(SESSION_TIMEOUT)
     }
 }
 
