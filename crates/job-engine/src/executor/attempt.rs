@@ -1,5 +1,6 @@
 //! [`Attempt`]: one run of a job under one lease, from the claim to its verdict.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::{Claim, session};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -23,6 +25,8 @@ use crate::pauses::Pauses;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
+/// How long no other job that was lost before is begun after one.
+const APART: Duration = Duration::from_secs(10);
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
@@ -144,12 +148,37 @@ impl<'a> Attempt<'a> {
         let Some(registered) = self.shift.executor.catalogue.find(&job.action) else {
             return self.refuse_action(&job).await;
         };
+        let turn = if rerun && !begun { Some(self.wait_for_turn().await?) } else { None };
         if !begun {
             self.begin().await?;
         }
         info!(job = self.id, action = self.action, "attempt begins");
-        let finished = supervision::run(self, registered, job, rerun).await?;
-        self.report(finished).await
+        let finished = {
+            let mut run = pin!(supervision::run(self, registered, job, rerun));
+            match turn {
+                None => run.await,
+                Some(turn) => match timeout(APART, &mut run).await {
+                    Ok(finished) => finished,
+                    Err(_) => {
+                        drop(turn);
+                        run.await
+                    }
+                },
+            }
+        };
+        self.report(finished?).await
+    }
+
+    /// A job that was lost before, and perhaps ends the process that runs it, is begun apart from others like it: those whose
+    /// attempt has not begun lose nothing with it.
+    async fn wait_for_turn(&self) -> Result<SemaphorePermit<'a>, Ending> {
+        let executor = &self.shift.executor;
+        tokio::select! {
+            biased;
+            () = self.claim.lost() => Err(Happening::ClaimLost.into()),
+            turn = executor.reruns.acquire() => Ok(turn.expect("nobody closes it")),
+            () = executor.stop.asked() => Err(Happening::Interrupted.into()),
+        }
     }
 
     /// The job as it is before this attempt, RUNNING under the lease since where the server does both at once.

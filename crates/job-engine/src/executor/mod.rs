@@ -27,7 +27,7 @@ use std::time::Duration;
 use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
 use slipstream_coordination::{Coordinator, Error};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -122,6 +122,7 @@ pub async fn run(
         stop,
         interrupted: CancellationToken::new(),
         reach: Reach::new(),
+        reruns: Semaphore::new(1),
         unknown_actions: UnknownActions::new(),
         avoidance: Mutex::default(),
         avoidance_changed: Notify::new(),
@@ -147,6 +148,8 @@ struct Executor {
     /// Cancelled when the grace after a stop is over.
     interrupted: CancellationToken,
     reach: Reach,
+    /// Held by the one job that was lost before and begins.
+    reruns: Semaphore,
     unknown_actions: UnknownActions,
     avoidance: Mutex<Avoidance>,
     avoidance_changed: Notify,

@@ -16,7 +16,7 @@ use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use super::schema::{edit_violations, job_violations};
 use super::store::StoreError;
 use super::store::write_behind::Durability;
-use super::{Shared, overview, priority, waiting};
+use super::{Shared, losses, overview, priority, waiting};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -294,6 +294,9 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
     let (entry_wanted, claim_wanted) = Facts::wanted(stored, ledger, edit);
     let claim_wanted = claim_wanted || (edit.attempt.is_none() && edit.state == Some(State::Running));
     let mut known = Known { facts: Facts::default(), claim: None };
+    if Facts::want_company(stored, ledger, edit) {
+        known.facts.lost_together = losses::is_lost_together(shared, record, ledger).await?;
+    }
     if let Some(entry) = &ledger.entry {
         if entry_wanted {
             let id = match shared.entries.text_at(entry).await {
@@ -345,6 +348,7 @@ fn decide(shared: &Shared, record: &JobRecord, request: &EditRequest, known: &Kn
             return Ok(Write::refused(None, ledger, error));
         }
         Judgement::GiveUp => {
+            ledger.lose(known.facts.lost_together, now);
             let message = ledger.give_up(now);
             let error = refusal(Code::Final, format!("{}: {message}", record.id));
             let mut changes = state_alone(State::Failed);
@@ -354,7 +358,10 @@ fn decide(shared: &Shared, record: &JobRecord, request: &EditRequest, known: &Kn
             }
             return Ok(Write::refused(Some(Patch::new(&record.document, changes, &[], now)), ledger, error));
         }
-        Judgement::BeginAttempt => ledger.begin(edit.attempt, now),
+        Judgement::BeginAttempt => {
+            ledger.lose(known.facts.lost_together, now);
+            ledger.begin(edit.attempt, now);
+        }
         Judgement::BeginLeaselessAttempt => {
             let claim = known.claim;
             // RUNNING again under the claim of the attempt that runs is that attempt.

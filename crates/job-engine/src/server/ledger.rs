@@ -43,6 +43,8 @@ pub struct Facts {
     pub recorded_entry_exists: bool,
     /// The claim on the recorded entry lives.
     pub claim_lives: bool,
+    /// The open attempt, if it is lost, was lost at once with others of its process.
+    pub lost_together: bool,
 }
 
 /// Judges an edit of a job in state `stored`.
@@ -80,7 +82,9 @@ pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_a
         Some(attempt) if ledger.records_another_entry(&attempt.entry) && facts.recorded_entry_exists => {
             Judgement::Refuse(Code::Superseded)
         }
-        Some(_) if ledger.lost_if_begun_again() >= max_attempts => Judgement::GiveUp,
+        Some(_) if ledger.halves_if_begun_again(facts.lost_together) >= 2 * u64::from(max_attempts) => {
+            Judgement::GiveUp
+        }
         Some(_) => Judgement::BeginAttempt,
         None if edit.state == Some(State::Running) => Judgement::BeginLeaselessAttempt,
         None if changes_state && ledger.current_attempt_has_lease() && facts.claim_lives => {
@@ -91,6 +95,13 @@ pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_a
 }
 
 impl Facts {
+    /// Whether a row can ask with what else the open attempt was lost.
+    #[must_use]
+    pub fn want_company(stored: State, ledger: &Ledger, edit: Edit<'_>) -> bool {
+        let is_another = edit.attempt.is_some_and(|attempt| ledger.lease != Some(attempt.lease));
+        !stored.is_final() && is_another && ledger.open_attempt().is_some()
+    }
+
     /// Which facts the rows can ask for: (whether the recorded entry exists, whether its claim lives).
     #[must_use]
     pub fn wanted(stored: State, ledger: &Ledger, edit: Edit<'_>) -> (bool, bool) {
@@ -117,6 +128,10 @@ pub struct Ledger {
     /// How many attempts were begun and lost; a clean release does not count (decision 6).
     #[serde(default)]
     pub lost: u32,
+    /// How many of these were lost at once with others of their process: most likely it was not this job that ended it,
+    /// so that each counts half.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_together: u32,
     /// The last attempts, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -186,7 +201,9 @@ impl Ledger {
         self.lease == Some(attempt.lease) && self.records_another_entry(&attempt.entry)
     }
 
-    fn open_attempt(&self) -> Option<&Attempt> {
+    /// The attempt that runs, or was lost.
+    #[must_use]
+    pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.last().filter(|attempt| attempt.outcome.is_none())
     }
 
@@ -220,17 +237,40 @@ impl Ledger {
         claim.is_some() && self.open_attempt().is_some_and(|attempt| attempt.lease == claim)
     }
 
-    /// How many attempts will have been lost once another one begins.
-    fn lost_if_begun_again(&self) -> u32 {
-        self.lost + u32::from(self.open_attempt().is_some())
+    /// How many attempts will have been lost once another one begins, in halves.
+    fn halves_if_begun_again(&self, together: bool) -> u64 {
+        let open = self.open_attempt().map_or(0, |_| if together { 1 } else { 2 });
+        2 * u64::from(self.lost) - u64::from(self.lost_together.min(self.lost)) + open
+    }
+
+    /// Whether the job may be what ends processes: it was lost twice.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.lost + u32::from(self.open_attempt().is_some()) >= 2
+    }
+
+    /// Whether an attempt of the same process was open when that one was, and is lost or may be.
+    #[must_use]
+    pub fn was_open_with(&self, lost: &Attempt) -> bool {
+        self.attempts.iter().any(|attempt| {
+            let may_be_lost = matches!(attempt.outcome, None | Some(Outcome::Lost));
+            let is_later = attempt.ended.is_none_or(|ended| ended >= lost.begun);
+            attempt.executor == lost.executor && may_be_lost && is_later
+        })
+    }
+
+    /// Notes that the open attempt, if there is one, is lost.
+    pub fn lose(&mut self, together: bool, now: Timestamp) {
+        if self.open_attempt().is_some() {
+            self.lost += 1;
+            self.lost_together += u32::from(together);
+            self.end(Outcome::Lost, now);
+        }
     }
 
     /// Notes that an attempt begins; one that was open is lost.
     pub fn begin(&mut self, attempt: Option<&AttemptIdentity>, now: Timestamp) {
-        if self.open_attempt().is_some() {
-            self.lost += 1;
-            self.end(Outcome::Lost, now);
-        }
+        self.lose(false, now);
         if let Some(attempt) = attempt {
             self.entry = Some(attempt.entry.clone());
             self.lease = Some(attempt.lease);
@@ -257,13 +297,15 @@ impl Ledger {
 
     /// Ends the last attempt as lost and says why the job is given up (decision 6).
     pub fn give_up(&mut self, now: Timestamp) -> String {
-        if self.open_attempt().is_some() {
-            self.lost += 1;
-            self.end(Outcome::Lost, now);
-        }
+        self.lose(false, now);
         let last = self.attempts.last().map_or("an unknown executor", |attempt| &attempt.executor);
         format!("given up after {} attempts, last on {last}", self.lost)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn push_bounded<T>(list: &mut Vec<T>, item: T) {

@@ -7,8 +7,8 @@ const RECORDED: &str = "/job/entries/entry-999-0000000001";
 const ANOTHER: &str = "/job/entries/entry-999-0000000002";
 const NOT_FINAL: [State; 3] = [State::Queued, State::Running, State::Stopping];
 const FINAL: [State; 3] = [State::Success, State::Failed, State::Stopped];
-const ALL_THERE: Facts = Facts { recorded_entry_exists: true, claim_lives: true };
-const NOTHING_THERE: Facts = Facts { recorded_entry_exists: false, claim_lives: false };
+const ALL_THERE: Facts = Facts { recorded_entry_exists: true, claim_lives: true, lost_together: false };
+const NOTHING_THERE: Facts = Facts { recorded_entry_exists: false, claim_lives: false, lost_together: false };
 
 fn attempt(generation: i64, zxid: i64, entry: &str) -> AttemptIdentity {
     let lease = Lease { generation, zxid };
@@ -138,6 +138,43 @@ fn row_8_the_sixth_claim_of_a_job_that_was_lost_five_times_gives_it_up() {
     let by = attempt(1, 6, RECORDED);
     assert_eq!(verdict(State::Running, &ledger, Some(&by), Some(State::Running), ALL_THERE), Judgement::GiveUp);
     assert_eq!(ledger.give_up(Timestamp::UNIX_EPOCH), "given up after 5 attempts, last on Kenny");
+}
+
+#[test]
+fn row_8_what_is_lost_at_once_with_others_counts_half_and_never_nothing() {
+    let mut ledger = queued();
+    let together = Facts { lost_together: true, ..ALL_THERE };
+    for zxid in 1..=10 {
+        let by = attempt(1, zxid, RECORDED);
+        let judgement = verdict(State::Running, &ledger, Some(&by), Some(State::Running), together);
+        assert_eq!(judgement, Judgement::BeginAttempt, "attempt {zxid}");
+        ledger.lose(true, Timestamp::UNIX_EPOCH);
+        ledger.begin(Some(&by), Timestamp::UNIX_EPOCH);
+    }
+    assert_eq!((ledger.lost, ledger.lost_together), (9, 9));
+    let by = attempt(1, 11, RECORDED);
+    let alone = verdict(State::Running, &ledger, Some(&by), Some(State::Running), ALL_THERE);
+    let judgement = verdict(State::Running, &ledger, Some(&by), Some(State::Running), together);
+    assert_eq!([judgement, alone], [Judgement::GiveUp; 2]);
+}
+
+#[test]
+fn attempts_are_lost_together_if_one_process_had_them_open_at_the_same_time() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let mut other = Ledger::default();
+    other.begin(Some(&attempt(2, 10, RECORDED)), at(10));
+    let lost = |executor: &str, begun| {
+        let (executor, begun) = (executor.to_owned(), at(begun));
+        Attempt { lease: None, executor, begun, ended: None, outcome: None }
+    };
+    assert!(other.was_open_with(&lost("Kenny", 5)) && other.was_open_with(&lost("Kenny", 50)));
+    assert!(!other.was_open_with(&lost("Cartman", 5)), "another process");
+    other.lose(true, at(20));
+    assert!(other.was_open_with(&lost("Kenny", 15)) && !other.was_open_with(&lost("Kenny", 21)));
+    let mut finished = Ledger::default();
+    finished.begin(Some(&attempt(2, 10, RECORDED)), at(10));
+    finished.end(Outcome::Finished, at(20));
+    assert!(!finished.was_open_with(&lost("Kenny", 15)), "it was not lost");
 }
 
 #[test]

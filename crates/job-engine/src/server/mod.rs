@@ -14,6 +14,7 @@ pub mod job_record;
 pub mod jobs;
 pub mod ledger;
 pub(crate) mod listen;
+mod losses;
 mod marks;
 pub mod overview;
 pub mod pages;

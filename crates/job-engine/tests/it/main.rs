@@ -22,6 +22,7 @@ mod kill;
 mod leases;
 mod leftovers;
 mod line;
+mod lost_together;
 mod output;
 mod over_zookeeper;
 mod overview;

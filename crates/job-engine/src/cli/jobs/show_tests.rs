@@ -119,6 +119,7 @@ fn the_ledger_shows_attempts_who_holds_it_and_refused_writes_at_80_columns() {
         entry: Some("/job/entries/entry-999-0000000001".to_owned()),
         lease: Some(Lease { generation: 1, zxid: 99 }),
         lost: 1,
+        lost_together: 0,
         attempts: vec![
             attempt(7, "host-a", Some(("2026-11-24T11:59:49Z", Outcome::Lost))),
             attempt(0, "an executor without leases", Some(("2026-11-24T11:59:50Z", Outcome::Released))),
