@@ -243,10 +243,11 @@ impl Ledger {
         2 * u64::from(self.lost) - u64::from(self.lost_together.min(self.lost)) + open
     }
 
-    /// Whether the job may be what ends processes: it was lost twice.
+    /// Whether the job, begun anew under this lease, may be what ends processes: it was lost twice.
     #[must_use]
-    pub fn is_suspect(&self) -> bool {
-        self.lost + u32::from(self.open_attempt().is_some()) >= 2
+    pub fn is_suspect(&self, lease: Lease) -> bool {
+        let is_new = self.lease.is_some_and(|highest| lease > highest);
+        is_new && self.lost + u32::from(self.open_attempt().is_some()) >= 2
     }
 
     /// Whether an attempt of the same process was open when that one was, and is lost or may be.

@@ -15,7 +15,6 @@ use super::error::{ApiError, chain};
 use super::job_document::{Shown, state_of};
 use super::job_record::JobRecord;
 use super::jobs::{self, EditRequest};
-use super::ledger::Ledger;
 use crate::nodes;
 
 /// Longest name of an executor in bytes; in a header it is bounded as all headers are.
@@ -163,9 +162,10 @@ impl Report {
                 // written down as the job is before it is changed, which it is where it is
                 let mut see = |job: &JobRecord| {
                     // one that may be what ends processes is begun apart from others: whoever claims it says when
-                    let is_suspect = job.ledger().is_ok_and(Ledger::is_suspect);
+                    let known = job.ledger().ok().zip(lease);
+                    let is_suspect = known.is_some_and(|(ledger, lease)| ledger.is_suspect(lease));
                     let begins = !is_suspect && may_begin(&job.document, actions);
-                    let rerun = job.ledger().ok().zip(lease).is_some_and(|(ledger, lease)| ledger.is_rerun(lease));
+                    let rerun = known.is_some_and(|(ledger, lease)| ledger.is_rerun(lease));
                     let (begun, rerun, document) = (Some(begins), Some(rerun), Some(job.to_show()));
                     answer = written(&Answer { status: 200, begun, rerun, document });
                     begins

@@ -92,6 +92,8 @@ const INVALID: &str = r#"{"progress": 700}"#;
 const LOST_FIVE_TIMES: &[(i64, &str)] = &[(1, RUNNING), (2, RUNNING), (3, RUNNING), (4, RUNNING), (5, RUNNING)];
 
 const ROWS: [Row; 18] = [
+    // the first one: beside other jobs that run, what is lost counts half
+    (LOST_FIVE_TIMES, "1.6", false, RUNNING, 409, Some("final")),
     (&[], "1.10", false, RUNNING, 200, None),
     (&[], "0.10", false, RUNNING, 400, None),
     (&[], "1.-1", false, RUNNING, 400, None),
@@ -109,7 +111,6 @@ const ROWS: [Row; 18] = [
     (&[(20, RUNNING), (20, SUCCESS)], "1.20", false, SUCCESS, 200, None),
     (&[(20, RUNNING), (20, SUCCESS)], "1.20", false, FAILED, 409, Some("final")),
     (&[(20, RUNNING), (20, STOPPING)], "1.20", false, QUEUED, 409, Some("conflict")),
-    (LOST_FIVE_TIMES, "1.6", false, RUNNING, 409, Some("final")),
 ];
 
 /// The same whichever job it is about, and whenever.
@@ -360,6 +361,11 @@ async fn a_begin_edits_what_waits_or_runs_and_can_be_run_there_and_shows_it_as_i
     let told =
         |answer: &Value| (answer["status"].clone(), answer["begun"].clone(), answer["document"]["state"].clone());
     let (id, entry) = api.add().await;
+    let (lost, lost_entry) = api.add().await;
+    for (zxid, begun) in [(10, true), (20, true), (30, false), (20, true)] {
+        let answer = begin(&lost, zxid, &lost_entry, json!(["noop"])).await;
+        assert_eq!(answer["begun"], begun, "lost twice, it is begun apart, by an edit: {zxid}");
+    }
     let state = async || api.engine.client.get(&id).await.expect("there")["state"].clone();
     let answer = begin(&id, 10, &entry, json!(["other"])).await;
     assert_eq!((told(&answer), state().await), ((json!(200), json!(false), json!("QUEUED")), json!("QUEUED")));
