@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_action::{Failure, Report, Success, with_causes};
+use slipstream_action::{Failure, Registered, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
 use slipstream_coordination::queue::Settled;
@@ -153,20 +153,26 @@ impl<'a> Attempt<'a> {
             self.begin().await?;
         }
         info!(job = self.id, action = self.action, "attempt begins");
-        let finished = {
-            let mut run = pin!(supervision::run(self, registered, job, rerun));
-            match turn {
-                None => run.await,
-                Some(turn) => match timeout(APART, &mut run).await {
-                    Ok(finished) => finished,
-                    Err(_) => {
-                        drop(turn);
-                        run.await
-                    }
-                },
-            }
-        };
-        self.report(finished?).await
+        let finished = self.run(registered, job, rerun, turn).await?;
+        self.report(finished).await
+    }
+
+    /// Runs the action; others get their turn when it is done, or has shown for long enough that it ends no process.
+    async fn run(
+        &self,
+        registered: &Registered,
+        job: Job,
+        rerun: bool,
+        turn: Option<SemaphorePermit<'_>>,
+    ) -> Result<Finished, Ending> {
+        let mut run = pin!(supervision::run(self, registered, job, rerun));
+        if turn.is_some()
+            && let Ok(finished) = timeout(APART, &mut run).await
+        {
+            return finished;
+        }
+        drop(turn);
+        run.await
     }
 
     /// A job that was lost before, and perhaps ends the process that runs it, is begun apart from others like it: those whose

@@ -162,7 +162,7 @@ impl Executor {
     async fn interrupt_after_grace(&self) {
         self.stop.grace_over(self.options.grace).await;
         self.interrupted.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// One shift for each session, until the stop.

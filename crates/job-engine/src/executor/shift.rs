@@ -111,7 +111,7 @@ impl Shift {
         let line = line::keep(self.session.clone(), self.queue.clone(), self.claimant.clone(), self.slots.clone());
         let listed = unknown_action::keep_listed(&*self.session, &actions, &self.executor.options.clock);
         tokio::join!(line, listed, self.tell_passed_over(registration));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Says which entries are left alone, and says it again at most once a second.

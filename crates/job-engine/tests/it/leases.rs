@@ -192,7 +192,7 @@ async fn a_job_with_several_entries_is_run_once_at_a_time_and_the_others_are_con
     let id = engine.client.add("job", &job("counted"), None).await.expect("added");
     let session = engine.coordinator.connect().await.expect("connected");
     let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
-    queue.put_all(&vec![(id.as_bytes(), 999); ENTRIES - 1]).await.expect("put");
+    queue.put_all(&[(id.as_bytes(), 999); ENTRIES - 1]).await.expect("put");
     let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let mut catalogue = Catalogue::new();
     let (count, wait) = (begun.clone(), go_on.clone());
