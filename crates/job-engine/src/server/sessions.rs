@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::passwords::{self, HashError, Passwords, Queue};
 use super::peer::Origin;
 use super::store::{Record, Store, StoreError};
-use super::throttle::{Subject, Throttle};
+use super::throttle::{Attempt, Throttle};
 use super::users;
 use crate::clock::{self, Age, CLOCKS_MAY_DIFFER};
 
@@ -108,27 +108,29 @@ impl Sessions {
         let (username, password) = credentials(body)?;
         let is_local_administrator = username == ADMINISTRATOR && origin.is_local();
         let queue = if is_local_administrator { Queue::Administrator } else { Queue::Anybody };
-        let subjects = if is_local_administrator { Vec::new() } else { subjects(&username, origin) };
-        self.throttled(&subjects, now)?;
+        // the administrator on this machine counts for nothing, and clears nothing either
+        let attempt = (!is_local_administrator).then(|| attempt(&username, origin));
+        self.throttled(attempt.as_ref(), now)?;
         let user = store.get(&users::id(&username)).await.map_err(|error| ApiError::store(&error))?;
         let hash = user.as_ref().and_then(users::password_hash).map(str::to_owned);
         let turn = self.passwords.turn(queue).await?;
         // Others of the same kind may have failed while this one waited for its turn.
-        self.throttled(&subjects, now)?;
+        self.throttled(attempt.as_ref(), now)?;
         let is_right = self.passwords.is(turn, password, hash).await?;
         let Some(user) = user.filter(|user| is_right && users::is_active(user)) else {
-            self.throttle().failed(&subjects, now);
+            if let Some(attempt) = &attempt {
+                self.throttle().failed(attempt, now);
+            }
             return Err(ApiError::invalid_credentials(&username));
         };
-        // A login that counts for nothing clears nothing either.
-        if !is_local_administrator {
-            self.throttle().succeeded(&Subject::User(username));
+        if let Some(attempt) = &attempt {
+            self.throttle().succeeded(attempt);
         }
         self.open(store, &user, origin, now).await
     }
 
-    fn throttled(&self, subjects: &[Subject], now: Timestamp) -> Result<(), ApiError> {
-        match self.throttle().pause(subjects, now) {
+    fn throttled(&self, attempt: Option<&Attempt>, now: Timestamp) -> Result<(), ApiError> {
+        match attempt.and_then(|attempt| self.throttle().pause(attempt, now)) {
             Some(pause) => Err(ApiError::throttled(pause)),
             None => Ok(()),
         }
@@ -279,9 +281,8 @@ pub async fn ensure_administrator(
 }
 
 /// Whom and what a failed login counts against. A name that no user can have is nobody's.
-fn subjects(username: &str, origin: &Origin) -> Vec<Subject> {
-    let user = users::is_name(username).then(|| Subject::User(username.to_owned()));
-    user.into_iter().chain(origin.client().map(Subject::address)).collect()
+fn attempt(username: &str, origin: &Origin) -> Attempt {
+    Attempt::new(users::is_name(username).then(|| username.to_owned()), origin.client())
 }
 
 /// All sessions of a user.
