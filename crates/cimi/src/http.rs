@@ -120,7 +120,8 @@ fn is_broken_off(error: &TransportError) -> bool {
 }
 
 fn server_url(endpoint: &str) -> Result<Url, EndpointError> {
-    if !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+    let is_of = |scheme: &&str| endpoint.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
+    if !["http://", "https://"].iter().any(is_of) {
         return Err(EndpointError::Scheme { endpoint: endpoint.to_owned() });
     }
     let address = |reason: String| EndpointError::Address { endpoint: endpoint.to_owned(), reason };

@@ -31,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::output;
+use crate::server::listen::parse_address;
 use crate::server::peer::parse_network;
 use crate::up::{self, data_dir};
 use crate::{actions, server};
@@ -106,8 +107,8 @@ struct CompletionsArguments {
     "slipstream-job up --demo"
 ))]
 struct UpArguments {
-    /// Where the API listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
+    /// Where the API listens: HOST:PORT, or :PORT for all addresses
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN", value_parser = parse_address)]
     listen: SocketAddr,
     /// Believe the header slipstream-authn-info (and X-Real-IP) of peers in this network; may be repeated. The proxies
     /// there must blank it in what they are sent

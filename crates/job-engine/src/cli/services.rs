@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
 use crate::registry::host_name;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
+use crate::server::listen::parse_address;
 use crate::server::peer::parse_network;
 use crate::services::peers::Peers;
 use crate::services::{distributor, executor, server};
@@ -33,8 +34,8 @@ use crate::{actions, telemetry};
     "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
 ))]
 pub struct ServerArguments {
-    /// Where the API listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN")]
+    /// Where the API listens: HOST:PORT, or :PORT for all addresses
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN", value_parser = parse_address)]
     listen: SocketAddr,
     /// Where documents are kept: sqlite:PATH
     #[arg(long, value_name = "STORE", value_parser = parse_store, env = "SLIPSTREAM_STORE")]

@@ -115,6 +115,22 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is larger than {limit} bytes"), None)
     }
 
+    /// The body is compressed.
+    #[must_use]
+    pub fn unsupported_encoding() -> Self {
+        let message = "a request body is taken as it is: send it without Content-Encoding";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None)
+    }
+
+    /// A browser asks for a page of another site.
+    #[must_use]
+    pub fn cross_site() -> Self {
+        let message = "a page of another site asks for this, by Sec-Fetch-Site or Origin; if it is a page of this one behind \
+                       a proxy that changes Host, name the proxy by --trust-authn-header-from and have it send \
+                       X-Forwarded-Host";
+        Self::new(StatusCode::FORBIDDEN, message, None)
+    }
+
     /// Something that the caller cannot mend.
     #[must_use]
     pub fn unexpected(error: &(dyn Error + 'static)) -> Self {

@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
@@ -104,4 +102,53 @@ async fn a_place_is_waited_for_within_the_limit() {
     assert_eq!(begin.elapsed(), PLACE_TIME);
     drop(taken);
     assert!(places.offer(true).unwrap().taken().await.is_some());
+}
+
+#[test]
+fn connections_fit_into_the_files_that_may_be_open() {
+    for files in [1_024, 4_096, 1_000_000, u64::MAX] {
+        assert_eq!(numbers(files), [512, 32, 128], "{files}");
+    }
+    for files in [16, 64, 200, 256, 300, 500, 799] {
+        let [everybody, kept, waiting] = numbers(files);
+        assert!(everybody >= 1 && kept >= 1 && waiting >= 1, "{files}");
+        let all = u64::try_from(everybody + kept + waiting).unwrap();
+        assert!(all <= files / 2 || all + 128 <= files, "{files}: {all}");
+    }
+    assert!(open_files() > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_again_and_again_is_told_once_a_minute() {
+    let mut rarely = Rarely::default();
+    let mut told = Vec::new();
+    for _ in 0..1_201 {
+        told.extend(rarely.tell());
+        tokio::time::advance(ACCEPT_PAUSE).await;
+    }
+    assert_eq!(told, [1, 600, 600]);
+}
+
+#[test]
+fn where_to_listen_may_be_a_name_or_a_port_alone() {
+    for (text, expected) in [
+        ("127.0.0.1:8201", "127.0.0.1:8201"),
+        ("[::1]:0", "[::1]:0"),
+        (":8201", "0.0.0.0:8201"),
+        ("localhost:8201", "127.0.0.1:8201"),
+    ] {
+        assert_eq!(parse_address(text).unwrap().to_string(), expected, "{text}");
+    }
+    for (text, said) in [
+        ("localhost", "expected HOST:PORT"),
+        ("8201", "expected HOST:PORT"),
+        ("localhost:http", "`http` is no port"),
+        ("localhost:99999", "`99999` is no port"),
+        ("::1:8201x", "is no port"),
+        ("2001:db8::z:8201", "needs brackets"),
+        ("no such host:1", "cannot find the host `no such host`"),
+    ] {
+        let refused = parse_address(text).unwrap_err();
+        assert!(refused.contains(said), "{text}: {refused}");
+    }
 }

@@ -4,14 +4,17 @@
 //! mends everything that was interrupted, and [`routes`] for how a request gets there.
 
 pub mod access;
+pub mod body;
 pub mod bulk_add;
 mod connection;
+mod cross_site;
 pub mod entries;
 pub mod error;
 pub mod generation;
 pub mod job_document;
 pub mod job_record;
 pub mod jobs;
+mod json_text;
 pub mod ledger;
 pub(crate) mod listen;
 mod losses;

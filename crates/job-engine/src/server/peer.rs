@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{Extensions, HeaderMap};
+use http::uri::Authority;
+use http::{Extensions, HeaderMap, Version, header};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::access::Caller;
+use super::error::ApiError;
 
 /// `user role*`: whom a trusted proxy vouches for.
 const AUTHN_HEADER: &str = "slipstream-authn-info";
@@ -43,11 +45,12 @@ pub struct Origin {
     peer: Option<Peer>,
     client: Option<IpAddr>,
     is_local: bool,
+    is_https: bool,
 }
 
 impl Origin {
     /// This process.
-    pub const HERE: Self = Self { peer: None, client: None, is_local: true };
+    pub const HERE: Self = Self { peer: None, client: None, is_local: true, is_https: false };
 
     /// Reads the peer, and what a trusted one says of its own client.
     #[must_use]
@@ -62,7 +65,8 @@ impl Origin {
         };
         let is_local = peer
             .is_none_or(|peer| peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER)));
-        Self { peer, client, is_local }
+        let is_trusted = peer.is_some_and(|peer| peer.is_trusted);
+        Self { peer, client, is_local, is_https: is_trusted && forwarded_scheme(headers) == Some("https") }
     }
 
     /// The address of whoever asks, before a trusted proxy; none in this process.
@@ -76,6 +80,32 @@ impl Origin {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.is_local
+    }
+
+    /// Whether a trusted proxy says that its client speaks HTTPS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// By what names the server was asked: that of the request, and what a trusted proxy says that it was.
+    #[must_use]
+    pub fn hosts(&self, headers: &HeaderMap) -> Vec<String> {
+        let asked = only(headers, header::HOST.as_str()).and_then(host).map(str::to_owned);
+        let is_trusted = self.peer.is_some_and(|peer| peer.is_trusted);
+        asked.into_iter().chain(forwarded_host(headers).filter(|_| is_trusted)).collect()
+    }
+
+    /// Refuses what came over a connection and names no host, several, or what is none (RFC 9112, 3.2).
+    pub fn check_host(&self, version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let is_good = match (hosts.next(), hosts.next()) {
+            _ if self.peer.is_none() => true,
+            (None, _) => version <= Version::HTTP_10,
+            (Some(one), None) => one.is_empty() || one.to_str().ok().and_then(host).is_some(),
+            (Some(_), Some(_)) => false,
+        };
+        if is_good { Ok(()) } else { Err(ApiError::bad_request("a request needs one header Host that names a host")) }
     }
 
     /// Whom a trusted peer vouches for. A header from anybody else, one that is sent twice or that names nobody is none.
@@ -93,6 +123,29 @@ impl Origin {
         }
         Some(Caller::User { name, roles, session })
     }
+}
+
+/// The scheme that a proxy's client spoke, if the header says one of HTTP's.
+#[must_use]
+pub fn forwarded_scheme(headers: &HeaderMap) -> Option<&str> {
+    only(headers, "x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"))
+}
+
+/// The host that a proxy's client asked, with the port if there is a header for it.
+#[must_use]
+pub fn forwarded_host(headers: &HeaderMap) -> Option<String> {
+    let name = only(headers, "x-forwarded-host").and_then(host)?;
+    let port = only(headers, "x-forwarded-port").and_then(|port| port.parse::<u16>().ok());
+    Some(port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}")))
+}
+
+/// The text if it is a host, with or without a port.
+#[must_use]
+pub fn host(text: &str) -> Option<&str> {
+    let authority: Authority = text.parse().ok()?;
+    let port = text.strip_prefix(authority.host())?;
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    (is_port && !authority.host().is_empty()).then_some(text)
 }
 
 /// The header's one value, if it has one and it is text.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
@@ -15,7 +15,7 @@ use super::job_document;
 use super::routes::Answer;
 use super::search::{Found, search};
 use super::store::{self, Record, StoreError};
-use super::{Shared, pages, schema};
+use super::{Shared, pages, peer, schema};
 use crate::clock;
 
 /// Id of the entry point.
@@ -94,14 +94,9 @@ fn presented_entry_point(shared: &Shared, stored: &Record, caller: &Caller, head
 }
 
 fn base_uri(headers: &HeaderMap) -> String {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let scheme = header("x-forwarded-proto").unwrap_or("http");
-    let host = match (header("x-forwarded-host"), header("x-forwarded-port")) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => header("host").unwrap_or("localhost").to_owned(),
-    };
-    format!("{scheme}://{host}/api/")
+    let asked = || headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(peer::host);
+    let host = peer::forwarded_host(headers).unwrap_or_else(|| asked().unwrap_or("localhost").to_owned());
+    format!("{}://{host}/api/", peer::forwarded_scheme(headers).unwrap_or("http"))
 }
 
 /// Searches jobs and presents the collection.

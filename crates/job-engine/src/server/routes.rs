@@ -1,7 +1,6 @@
 //! From a request to an answer: path and method, body, caller, and then the function that does it (specification 0).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +9,8 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use hyper::body::Body as _;
 use serde_json::Value;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
-use slipstream_cimi::filter::MAXIMUM_LENGTH;
 use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
@@ -25,19 +22,13 @@ use super::overview::Overview;
 use super::pages::Held;
 use super::peer::Origin;
 use super::resources;
-use super::{Shared, bulk_add, marks, reports, requeue, sessions, users};
+use super::{Shared, body, bulk_add, cross_site, marks, reports, requeue, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
-/// Longest form in bytes: each byte of the longest filter may be sent as three, and there is room beside it.
-const FORM_LIMIT: usize = 3 * MAXIMUM_LENGTH + BODY_LIMIT;
-/// Longest request body in bytes of somebody who is not logged in: a login is small.
-const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
 /// Longest answer in bytes that is not counted: more of them than there are connections there never are.
 const SMALL: usize = 64 * 1024;
-/// Longest wait for a request body.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Where a list of jobs may be sent, and nowhere else.
 const BULK_ADD_PATH: &str = "/api/job";
 /// Longest idempotency key in bytes.
@@ -129,8 +120,10 @@ async fn handle(Extracted(shared): Extracted<Arc<Shared>>, request: axum::extrac
 }
 
 /// Why a request has no good answer. Malformed JSON has a body of its own in the original.
-enum Refused {
+pub enum Refused {
+    /// The body is no JSON.
     MalformedJson,
+    /// Anything else.
     Error(ApiError),
 }
 
@@ -228,7 +221,7 @@ struct Call {
 
 impl Call {
     async fn receive(shared: &Shared, request: axum::extract::Request, request_id: String) -> Result<Self, Refused> {
-        let (Parts { method, uri, headers, extensions, .. }, body) = request.into_parts();
+        let (Parts { method, uri, version, headers, extensions, .. }, body) = request.into_parts();
         let cookies: Vec<&str> =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
         let origin = Origin::of(&extensions, &headers);
@@ -236,20 +229,18 @@ impl Call {
             Some(caller) => caller,
             None => shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?,
         };
-        let is_form = content_type(&headers) == "application/x-www-form-urlencoded";
-        let limit = match caller {
-            Caller::Anonymous => ANONYMOUS_BODY_LIMIT,
-            Caller::User { .. } if is_form => FORM_LIMIT,
-            Caller::User { .. } => BODY_LIMIT,
-        };
-        let bytes = read_body(body, limit).await?;
+        let bytes = body::read(body, &headers, &caller).await?;
+        origin.check_host(version, &headers)?;
+        if cross_site::is_foreign(&method, &headers, &origin.hosts(&headers)) {
+            return Err(ApiError::cross_site().into());
+        }
         let path = resources::without_double_slashes(uri.path());
         let query = uri.query().unwrap_or_default().to_owned();
         let (mut form, mut body, mut list) = (Bytes::new(), None, None);
-        if is_form {
+        if body::is_form(&headers) {
             form = bytes;
         } else if !bytes.is_empty() {
-            match serde_json::from_slice(&bytes).map_err(|_| Refused::MalformedJson)? {
+            match body::parse(bytes)? {
                 Value::Object(object) => body = Some(object),
                 Value::Array(items) if method == Method::POST && path == BULK_ADD_PATH => list = Some(items),
                 _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
@@ -292,6 +283,9 @@ impl Call {
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
             Route::Action(kind, id, action) => match (kind, action) {
+                (JOB, "stop") if self.method != Method::POST => {
+                    return Err(ApiError::invalid_method(&method, &path).into());
+                }
                 (JOB, "stop") => {
                     self.fence(shared).await?;
                     Answer::ok(jobs::stop(shared, &self.caller, &id).await?.shown())
@@ -447,29 +441,6 @@ impl Call {
     }
 }
 
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    // found out before anything is read, so that a client that asks first is told not to send it
-    if body.size_hint().lower() > limit as u64 {
-        return Err(ApiError::too_large(limit));
-    }
-    let read = axum::body::to_bytes(body, limit);
-    match tokio::time::timeout(BODY_TIME, read).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large(limit)),
-        Ok(Err(error)) => Err(ApiError::bad_request(format!("cannot read the request body: {error}"))),
-        Err(_) => Err(ApiError::bad_request("the request body did not arrive in time")),
-    }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
-}
-
-fn content_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_lowercase()
-}
-
 /// Where a path leads (specification 0.1).
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'path> {
@@ -494,6 +465,10 @@ impl<'path> Route<'path> {
 
     fn of(path: &'path str) -> Result<Self, ApiError> {
         let unknown = || ApiError::unknown_resource(path);
+        // what the entry point calls its baseURI
+        if matches!(path, "/api" | "/api/") {
+            return Ok(Self::EntryPoint);
+        }
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
         let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
         match segments[..] {
@@ -507,15 +482,21 @@ impl<'path> Route<'path> {
             ["distributor", name, "reset"] => Ok(Self::Reset(name)),
             [name, uuid] => {
                 let kind = kind(name).ok_or_else(unknown)?;
-                Ok(Self::Document(kind, format!("{name}/{uuid}")))
+                Ok(Self::Document(kind, id(kind, uuid)))
             }
             [name, uuid, action] => {
                 let kind = kind(name).ok_or_else(unknown)?;
-                Ok(Self::Action(kind, format!("{name}/{uuid}"), action))
+                Ok(Self::Action(kind, id(kind, uuid), action))
             }
             _ => Err(unknown()),
         }
     }
+}
+
+/// The id that is meant: those that are UUIDs may be written in any way in which UUIDs are.
+fn id(kind: Kind, name: &str) -> String {
+    let uuid = Uuid::try_parse(name).ok().filter(|_| kind != USER && matches!(name.len(), 32 | 36));
+    uuid.map_or_else(|| format!("{}/{name}", kind.name), |uuid| format!("{}/{uuid}", kind.name))
 }
 
 #[cfg(test)]
@@ -523,9 +504,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_id_is_found_however_its_uuid_is_written() {
+        let id = "job/01a2216b-cfa3-7420-bff6-04b959b2b5d9";
+        for written in [
+            "01a2216b-cfa3-7420-bff6-04b959b2b5d9",
+            "01A2216B-CFA3-7420-BFF6-04B959B2B5D9",
+            "01a2216bcfa37420bff604b959b2b5d9",
+        ] {
+            let path = format!("/api/job/{written}");
+            assert_eq!(Route::of(&path).ok(), Some(Route::Document(JOB, id.to_owned())));
+            let path = format!("{path}/stop");
+            assert_eq!(Route::of(&path).ok(), Some(Route::Action(JOB, id.to_owned(), "stop")));
+        }
+        let user = "01A2216BCFA37420BFF604B959B2B5D9";
+        let path = format!("/api/user/{user}");
+        assert_eq!(Route::of(&path).ok(), Some(Route::Document(USER, format!("user/{user}"))), "a name");
+    }
+
+    #[test]
     fn paths_lead_where_the_table_says() {
         let id = "job/0a".to_owned();
         assert_eq!(Route::of("/api/cloud-entry-point").ok(), Some(Route::EntryPoint));
+        assert_eq!(Route::of("/api/").ok(), Some(Route::EntryPoint));
+        assert_eq!(Route::of("/api").ok(), Some(Route::EntryPoint));
         assert_eq!(Route::of("/api/job").ok(), Some(Route::Collection(JOB)));
         assert_eq!(Route::of("/api/job/0a").ok(), Some(Route::Document(JOB, id.clone())));
         assert_eq!(Route::of("/api/queue").ok(), Some(Route::Overview(Overview::Queue)));
@@ -534,8 +535,6 @@ mod tests {
         assert_eq!(Route::of("/api/job/0a/stop").ok(), Some(Route::Action(JOB, id, "stop")));
         for unknown in [
             "/",
-            "/api",
-            "/api/",
             "/api/Job",
             "/api/jobs",
             "/api/job/",
@@ -550,13 +549,5 @@ mod tests {
             let refusal = Route::of(unknown).expect_err(unknown).refusal;
             assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_arrives_is_waited_for_within_the_limit() {
-        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let waiting = tokio::time::timeout(BODY_TIME * 2, read_body(body, BODY_LIMIT)).await;
-        let refusal = waiting.expect("within the limit").expect_err("nothing arrives").refusal;
-        assert_eq!((refusal.status, refusal.message.as_str()), (400, "the request body did not arrive in time"));
     }
 }

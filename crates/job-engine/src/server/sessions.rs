@@ -166,7 +166,10 @@ impl Sessions {
             Err(error) => return Err(ApiError::store(&error)),
         }
         let expires = expiry.strftime("%a, %d %b %Y %H:%M:%S +0000");
-        let cookie = format!("{}=token={};Path=/;HttpOnly;Expires={expires}", dialect::COOKIE_NAME, hex::encode(token));
+        let secure = if origin.is_https() { ";Secure" } else { "" };
+        let token = hex::encode(token);
+        let cookie =
+            format!("{}=token={token};SameSite=Lax{secure};Path=/;HttpOnly;Expires={expires}", dialect::COOKIE_NAME);
         Ok(Login { id, cookie })
     }
 

@@ -3,6 +3,7 @@
 pub mod data_dir;
 pub mod marks;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,9 +95,15 @@ pub(crate) fn start_error(error: EngineError, advice: &str) -> anyhow::Error {
         EngineError::Folder(DataDirError::Make { path, source }) => {
             anyhow!(source).context(format!("cannot make the folder {}: {advice}", path.display()))
         }
-        EngineError::Listen { address, source } => anyhow!(source).context(format!(
-            "cannot listen on {address}: end what listens there, or choose another address with --listen"
-        )),
+        EngineError::Listen { address, source } => {
+            let advice = match source.kind() {
+                ErrorKind::AddrInUse => "end what listens there, or choose",
+                ErrorKind::AddrNotAvailable => "this machine has no such address, choose",
+                ErrorKind::PermissionDenied => "ports below 1024 are for administrators, choose",
+                _ => "choose",
+            };
+            anyhow!(source).context(format!("cannot listen on {address}: {advice} another address with --listen"))
+        }
         error => error.into(),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use slipstream_job_engine::clock::{self, Clock};
 use slipstream_job_engine::server::access::default_acl;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
@@ -32,7 +34,7 @@ pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, 
     let half: [u8; 16] = digest[..16].try_into().expect("half of 32 bytes");
     let id = format!("session/{}", uuid::Builder::from_random_bytes(half).into_uuid());
     let session = document(json!({
-        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": "2999-01-01T00:00:00.000Z",
+        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": clock::print(Clock::system().now() + SignedDuration::from_hours(23)),
     }));
     let user = store.get(&format!("user/{name}")).await.expect("answers");
     let stamp = user.map_or(Value::Null, |user| user.ledger["stamp"].clone());

@@ -383,7 +383,7 @@ async fn insert_session(store: &MemoryStore, username: &str, roles: &str, token:
     let digest: [u8; 32] = Sha256::digest(token).into();
     let id = session_id(token);
     let document = json!({
-        "username": username, "roles": format!("{roles} {id}"), "expiry": "2026-01-01T00:00:00.000Z",
+        "username": username, "roles": format!("{roles} {id}"), "expiry": "2025-12-18T23:00:00.000Z",
         "acl": {"owner": {"principal": id, "type": "ROLE"}},
     });
     insert(store, &id, document, json!({"token": hex::encode(digest)})).await;

@@ -163,6 +163,14 @@ class Walk:
         refused(400, "progress of 101", self.api.cimi_edit, self.jobs[0], {"progress": 101})
         check(self.api.cimi_get(self.jobs[0]).progress <= 100, "the refused progress was stored")
 
+    def edit_of_odd_bytes(self):
+        """A message with the name of a file that is no UTF-8 is taken; elsewhere such a text is refused by its place."""
+        odd = os.fsdecode(b"caf\xe9.txt")
+        answer = self.api.cimi_edit(self.jobs[0], {"statusMessage": "cannot read " + odd})
+        equal(answer.json.get("statusMessage"), "cannot read caf\ufffd.txt", "message with half a surrogate pair")
+        error = refused(400, "such a property", self.api.cimi_edit, self.jobs[0], {"properties": {"file": odd}})
+        check("properties/file: " in error.reason, "no place in %r" % error.reason)
+
     def search_all(self):
         """A collection lists jobs under the name that the program asked for, with operations."""
         found = self.search()
@@ -274,7 +282,7 @@ class Walk:
         fresh.logout()
 
     STEPS = (entry_point, anonymous, wrong_password, login, kept_cookie, add_jobs, add_refused, read, read_missing, edit,
-             edit_removes, edit_refused, search_all, search_counts, search_filters, search_orders, search_selects,
+             edit_removes, edit_refused, edit_of_odd_bytes, search_all, search_counts, search_filters, search_orders, search_selects,
              search_aggregates, search_follows, stop, stop_running, final_is_final, delete, logout, login_again)
 
     def run(self):
