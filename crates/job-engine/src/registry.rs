@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::session::{Cause, Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::watch;
@@ -48,23 +49,58 @@ pub struct PassedOver {
     pub until: Timestamp,
 }
 
-/// All executors that are registered, by claimant, in the order in which their sessions began. What cannot be understood
-/// or read is left out, and so is what has no session: whoever registered so is gone.
+/// All executors that are registered, by claimant, in the order in which their sessions began. What does not count is left
+/// out, see [`understood`].
 pub async fn executors(session: &dyn Session) -> Result<Vec<(String, RegisteredExecutor)>, Error> {
+    Ok(look(session).await?.executors)
+}
+
+/// What the registry shows of executors.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// As [`executors`] answers them.
+    pub executors: Vec<(String, RegisteredExecutor)>,
+    /// Paths of the nodes without a session: whoever registered so is gone, and they stay until somebody deletes them.
+    pub strays: Vec<String>,
+}
+
+/// As [`executors`], and what a person should know beside.
+pub async fn look(session: &dyn Session) -> Result<Looked, Error> {
     let names = existing(session.children(nodes::EXECUTORS).await)?.unwrap_or_default();
-    let paths = names.iter().map(|name| format!("{}/{name}", nodes::EXECUTORS)).collect();
-    let read =
-        session.nodes(paths).await?.into_iter().zip(names).filter_map(|(found, name)| Some((found.ok()??, name)));
-    let understood = |(node, name): (Node, String)| {
-        if !node.is_ephemeral {
-            return None;
+    let path = |name: &String| format!("{}/{name}", nodes::EXECUTORS);
+    let found = session.nodes(names.iter().map(path).collect()).await?;
+    let (mut executors, mut strays) = (Vec::new(), Vec::new());
+    for (name, found) in names.into_iter().zip(found) {
+        let Some(found) = found.transpose() else { continue };
+        let created = found.as_ref().map_or(0, |node| node.created);
+        match understood(found) {
+            Ok(executor) => executors.push((created, name, executor)),
+            Err(Unregistered::Stray) => strays.push(path(&name)),
+            Err(Unregistered::Unreadable(_)) => {}
         }
-        let executor = serde_json::from_slice(&node.data).ok()?;
-        Some((node.created, name, executor))
-    };
-    let mut executors: Vec<_> = read.filter_map(understood).collect();
+    }
     executors.sort_unstable_by_key(|(created, ..)| *created);
-    Ok(executors.into_iter().map(|(_, name, executor)| (name, executor)).collect())
+    Ok(Looked { executors: executors.into_iter().map(|(_, name, executor)| (name, executor)).collect(), strays })
+}
+
+/// Why a node among the registrations does not count.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unregistered {
+    /// A backup tool has restored it: whoever registered so is gone.
+    #[error("it has no session and never goes by itself, delete it")]
+    Stray,
+    /// It may not be read, or a newer version has written it otherwise.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// What a node of the registry says.
+pub fn understood<T: DeserializeOwned>(found: Result<Node, Cause>) -> Result<T, Unregistered> {
+    let node = found.map_err(|cause| Unregistered::Unreadable(cause.to_string()))?;
+    if !node.is_ephemeral {
+        return Err(Unregistered::Stray);
+    }
+    serde_json::from_slice(&node.data).map_err(|error| Unregistered::Unreadable(error.to_string()))
 }
 
 /// What a candidate for the leadership of a distributor says of itself.

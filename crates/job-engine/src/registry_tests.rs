@@ -28,6 +28,7 @@ async fn who_registered_without_a_session_is_gone() {
     let claimants: Vec<_> =
         executors(&session).await.expect("read").into_iter().map(|(claimant, _)| claimant).collect();
     assert_eq!(claimants, ["a"]);
+    assert_eq!(look(&session).await.expect("read").strays, [format!("{FOLDER}/b")]);
 }
 
 /// Loses the answers to the first transactions: half of them are carried out all the same.

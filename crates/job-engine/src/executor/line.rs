@@ -149,7 +149,8 @@ fn decide(known: &Known, own: &str, load: Load, since: Duration) -> Decision {
 pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: String, slots: Arc<Slots>) {
     let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     let load = (Load::Idle, Instant::now());
-    let mut keeper = Keeper { session, queue, own, slots, known: Known::default(), load, share: (0, 1) };
+    let mut keeper =
+        Keeper { session, queue, own, slots, known: Known::default(), strays: Vec::new(), load, share: (0, 1) };
     loop {
         let begun = Instant::now();
         let Err(error) = keeper.keep().await;
@@ -177,6 +178,8 @@ struct Keeper {
     own: String,
     slots: Arc<Slots>,
     known: Known,
+    /// Registrations of nobody, which are told.
+    strays: Vec<String>,
     load: (Load, Instant),
     share: (usize, usize),
 }
@@ -272,8 +275,12 @@ impl Keeper {
     async fn see_executors(&mut self, first: Option<Change>, watch: &mut Watch) -> Result<(), Error> {
         first.ok_or(Error::Expired)?;
         while watch.try_recv().is_ok() {}
-        let executors = registry::executors(&*self.session).await?;
-        self.known.executors = executors.into_iter().map(|(claimant, _)| claimant).collect();
+        let looked = registry::look(&*self.session).await?;
+        for node in looked.strays.iter().filter(|node| !self.strays.contains(*node)) {
+            warn!(node, "a registration without a session is nobody's and is passed over, delete its node");
+        }
+        self.strays = looked.strays;
+        self.known.executors = looked.executors.into_iter().map(|(claimant, _)| claimant).collect();
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use super::job_record::ledger_of;
 use super::reconcile::{LeftAlone, RegisteredReconciler};
 use super::store::{Query, Record, StoreError};
 use crate::nodes;
-use crate::registry::{RegisteredDistributor, RegisteredExecutor};
+use crate::registry::{self, RegisteredDistributor, RegisteredExecutor};
 
 /// How many claims are told one by one, the oldest ones.
 pub const MOST_TOLD: usize = 1_000;
@@ -472,16 +472,11 @@ async fn registered<T: DeserializeOwned>(shared: &Shared, folder: &str) -> Resul
     let mut names = shared.entries.names_in(folder).await?;
     names.truncate(MOST_REGISTERED);
     let nodes = shared.entries.nodes_in(folder, &names).await?;
-    let understood = |(name, node): (String, Result<Node, Cause>)| {
-        let told = node
-            .map_err(|cause| cause.to_string())
-            .and_then(|node| serde_json::from_slice(&node.data).map_err(|error| error.to_string()));
-        match told {
-            Ok(registered) => Some((name, registered)),
-            Err(error) => {
-                tracing::debug!(folder, name, error, "a registration that is not understood");
-                None
-            }
+    let understood = |(name, node): (String, Result<Node, Cause>)| match registry::understood(node) {
+        Ok(registered) => Some((name, registered)),
+        Err(error) => {
+            tracing::debug!(folder, name, %error, "a registration that does not count");
+            None
         }
     };
     Ok(nodes.into_iter().filter_map(understood).collect())
