@@ -10,6 +10,8 @@
 //!   be elected before it is gone, and the candidate itself deletes it as soon as it can be reached.
 //! * **Every candidacy draws its own prefix.** A node that bears it is ours, also when the answer to its creation was
 //!   lost, and never one that an earlier candidacy is about to delete.
+//! * **Whoever came first leads.** Sequences say who did until their counter is near its end: then it gives a number twice,
+//!   and numbers that come before all others, and the transactions that made the nodes say it.
 //! * **A node without a session is nobody's.** It never goes by itself: a backup tool has restored an ephemeral node as a
 //!   persistent one. kazoo waits behind it for ever, so whoever shares a folder with kazoo has to wait too, and says for
 //!   what; where only we stand it is passed over.
@@ -105,7 +107,7 @@ impl Election {
                 Some(Contender { node, identifier, is_stray: !read.is_ephemeral })
             }
         };
-        Ok(nodes.into_iter().zip(found).filter_map(contender).collect())
+        Ok(as_they_came(nodes, found).into_iter().filter_map(contender).collect())
     }
 }
 
@@ -237,10 +239,8 @@ impl Candidate {
         let changes = self.session.watch(&node).await?;
         let children = self.session.children(&self.path).await?;
         // if it was deleted by somebody: enter again
-        let Some(before) = before(&children, &name) else { return Ok(None) };
-        let before: Vec<_> = before.into_iter().map(|name| format!("{}/{name}", self.path)).collect();
-        let before = &before[before.len().saturating_sub(MOST_LOOKED_AT)..];
-        let behind = match before {
+        let Some(before) = self.before(&children, &name).await? else { return Ok(None) };
+        let behind = match &before[..] {
             [] => {
                 self.tell_strays(&[]);
                 None
@@ -256,9 +256,22 @@ impl Candidate {
             biased;
             _ = state.changed() => {}
             () = self.vanished(&behind, &mut changes) => {}
-            () = self.look_again(before) => {}
+            () = self.look_again(&before) => {}
         }
         Ok(None)
+    }
+
+    /// Paths of those that came before this candidate, in their order; none if it is not among them.
+    async fn before(&self, children: &[String], own: &str) -> Result<Option<Vec<String>>, Error> {
+        let Some(names) = in_question(children, own) else { return Ok(None) };
+        let nodes: Vec<_> = names.iter().map(|name| format!("{}/{name}", self.path)).collect();
+        if !names.contains(&own) {
+            return Ok(Some(nodes));
+        }
+        let found = self.session.nodes(nodes.clone()).await?;
+        let own = format!("{}/{own}", self.path);
+        let came = as_they_came(nodes, found).into_iter().map(|(node, _)| node);
+        Ok(Some(came.take_while(|node| *node != own).collect()))
     }
 
     async fn look_at(&self, before: &[String]) -> Result<Place, Error> {
@@ -422,16 +435,32 @@ fn place(before: &[String], found: &[Found], passes_over_strays: bool) -> Place 
     Place { behind, strays, is_untold }
 }
 
-/// The candidates before this one, in their order; none if it is not among them.
-fn before<'names>(children: &'names [String], own: &str) -> Option<Vec<&'names str>> {
-    let mut names = in_order(children);
-    let place = names.iter().position(|name| *name == own)?;
-    names.truncate(place);
-    Some(names)
+/// These candidates, which are in order of their sequences, in the order in which they came. One that may not be read
+/// stays behind the one before it.
+fn as_they_came(nodes: Vec<String>, found: Vec<Found>) -> Vec<(String, Found)> {
+    let mut created = i64::MIN;
+    let dated = nodes.into_iter().zip(found).map(|(node, found)| {
+        if let Ok(Some(read)) = &found {
+            created = read.created;
+        }
+        (created, (node, found))
+    });
+    let mut dated: Vec<_> = dated.collect();
+    dated.sort_by_key(|(created, _)| *created);
+    dated.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// The candidates among these, in the order in which they lead: by sequence, compared as text as kazoo does, and then by
-/// name, for a counter at its end gives the same number again. Other children do not count.
+/// The candidates that may have come before this one, in order of their sequences: those with a lower one; near the end
+/// of the counter all of them, with this one. None if it is not among them.
+fn in_question<'names>(children: &'names [String], own: &str) -> Option<Vec<&'names str>> {
+    let names = in_order(children);
+    let place = names.iter().position(|name| *name == own)?;
+    let from = place.saturating_sub(MOST_LOOKED_AT * 4 / 5);
+    let count = if names.iter().any(|name| is_worn(name)) { MOST_LOOKED_AT } else { place - from };
+    Some(names.into_iter().skip(from).take(count).collect())
+}
+
+/// The candidates among these in order of their sequences, compared as text as kazoo does. Other children do not count.
 fn in_order(children: &[String]) -> Vec<&str> {
     let mut names: Vec<_> = children.iter().filter_map(|name| Some((sequence(name)?, name.as_str()))).collect();
     names.sort_unstable();

@@ -87,3 +87,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_session_lasts_from_a_tenth_of_a_second_to_an_hour() {
+    let is_taken = |session_timeout| ZooKeeper::new(Settings { session_timeout, ..Settings::new("a:1") }).is_ok();
+    let milliseconds = [0, 99, 100, 3_600_000, 3_600_001, u64::MAX];
+    let taken = milliseconds.map(|milliseconds| is_taken(Duration::from_millis(milliseconds)));
+    assert_eq!(taken, [false, false, true, true, false, false]);
+}
