@@ -99,7 +99,7 @@ impl Term<'_> {
                 self.save(&mut stored, ended).await?;
             }
             self.tell(&stored.mark, plan.next);
-            self.wait_until(plan.next, now).await?;
+            self.wait_until(plan.next, now, &stored).await?;
         }
     }
 
@@ -179,7 +179,12 @@ impl Term<'_> {
     }
 
     /// Also ends when the clock has been set back since it was `latest`: then the mark may be ahead of it.
-    async fn wait_until(&self, next: Option<Timestamp>, mut latest: Timestamp) -> Result<(), Interruption> {
+    async fn wait_until(
+        &self,
+        next: Option<Timestamp>,
+        mut latest: Timestamp,
+        stored: &Stored,
+    ) -> Result<(), Interruption> {
         loop {
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
@@ -192,6 +197,9 @@ impl Term<'_> {
                 return Ok(());
             }
             latest = now;
+            if stored.mark.ahead.is_some() {
+                self.look_whether_reset(stored).await?;
+            }
             // Either branch is a reason to look at the time again.
             tokio::select! {
                 biased;
@@ -199,6 +207,13 @@ impl Term<'_> {
                 () = self.stop.asked() => {}
             }
         }
+    }
+
+    /// A mark that is not believed is one that a person may reset.
+    async fn look_whether_reset(&self, stored: &Stored) -> Result<(), Interruption> {
+        let load = || self.surroundings.marks.load(self.distributor.name());
+        let (_, revision) = self.insist("cannot load the high-water mark", load).await?;
+        if revision == stored.revision { Ok(()) } else { Err(Interruption::MarkChanged) }
     }
 
     /// Tells the registry how far this leader is.

@@ -20,6 +20,8 @@ use super::keys;
 use super::world::{Fault, Several, World, configured, time};
 use crate::clock::Clock;
 use crate::marks::{HighWaterMark, path};
+use crate::nodes::DISTRIBUTORS;
+use crate::registry::RegisteredDistributor;
 use crate::stop::Stop;
 use crate::supervise::supervise;
 
@@ -342,6 +344,32 @@ async fn a_clock_that_was_years_behind_doubles_nothing_once_it_is_right() {
         super::keys(&["12:00:15", "12:00:30", "12:00:45", "12:01:00"]),
         "what was done before is not repeated"
     );
+}
+
+/// Fault: a mark from a clock that was ahead, of a schedule whose next round is far.
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_noticed_before_the_next_round() {
+    let world = World::new();
+    let ahead = HighWaterMark { schedule: Some("every 1h".to_owned()), ..HighWaterMark::from_now_on(time("23:00:00")) };
+    assert_eq!(world.marks.save("each", &ahead, 0).await.unwrap(), 1);
+    let observer = world.coordination.tree.connect().await.unwrap();
+    let problem = async || {
+        let names = observer.children(DISTRIBUTORS).await.unwrap();
+        let node = observer.data(&format!("{DISTRIBUTORS}/{}", names[0])).await.unwrap();
+        serde_json::from_slice::<RegisteredDistributor>(&node.data).unwrap().problem
+    };
+    let running = world.start("one", configured("each", 3600, Missed::Coalesce));
+    world.pass("12:10:00").await;
+    let told = problem().await.expect("the fault is told");
+    assert!(told.contains("its mark said 2026-11-24T23:00:00Z"), "{told}");
+    let (mark, revision) = world.marks.load("each").await.unwrap();
+    assert_eq!(mark.ahead, Some(time("23:00:00")));
+    world.marks.save("each", &HighWaterMark::from_now_on(time("12:10:00")), revision).await.unwrap();
+    world.pass("12:10:40").await;
+    assert_eq!(problem().await, None);
+    world.pass("13:00:00").await;
+    running.stop().await;
+    assert_eq!(world.server.keys(), keys(&["13:00:00"]));
 }
 
 #[tokio::test(start_paused = true)]
