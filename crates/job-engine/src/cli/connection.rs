@@ -60,8 +60,7 @@ impl Connection {
     pub fn client_within(&self, limit: Duration) -> anyhow::Result<Client> {
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
-        let administrators = std::env::var(data_dir::PASSWORD_VARIABLE).ok();
-        let password = self.found_password(data_dir.as_deref(), administrators.as_ref())?;
+        let password = self.found_password(data_dir.as_deref(), secrets::administrators)?;
         let transport = HttpTransport::new(&endpoint, self.is_insecure, limit)?;
         Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
     }
@@ -91,7 +90,11 @@ impl Connection {
         })
     }
 
-    fn found_password(&self, data_dir: Option<&Path>, administrators: Option<&String>) -> anyhow::Result<SecretString> {
+    fn found_password(
+        &self,
+        data_dir: Option<&Path>,
+        administrators: impl FnOnce() -> anyhow::Result<Option<SecretString>>,
+    ) -> anyhow::Result<SecretString> {
         if let Some(file) = self.password_file.as_ref().filter(|file| !file.is_empty()) {
             return secrets::from_file(Path::new(file));
         }
@@ -104,9 +107,9 @@ impl Connection {
         }
         // The password of this machine's engine is no password of another one's, and is not sent there.
         let stored = match data_dir {
-            Some(data_dir) if self.means_the_engine_of(data_dir)? => match given(administrators) {
-                Some(password) => Some(SecretString::from(password)),
-                None => data_dir::read_password(data_dir)?,
+            Some(data_dir) if self.means_the_engine_of(data_dir)? => match administrators()? {
+                Some(password) if !password.expose_secret().is_empty() => Some(password),
+                _ => data_dir::read_password(data_dir)?,
             },
             _ => None,
         };

@@ -35,7 +35,7 @@ fn beside_a_running_up_nothing_is_needed_and_empty_variables_are_none() {
     for connection in [connection(None, None, None), connection(Some(""), Some(""), Some(""))] {
         assert_eq!(connection.endpoint(Some(folder.path())).unwrap(), HERE);
         assert_eq!(connection.user_name(), "super");
-        assert_eq!(connection.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
+        assert_eq!(connection.found_password(Some(folder.path()), || Ok(None)).unwrap().expose_secret(), "of-this-machine");
     }
 }
 
@@ -45,16 +45,16 @@ fn what_is_given_comes_first() {
     let given = connection(Some("http://elsewhere"), Some("jane"), Some("hers"));
     assert_eq!(given.endpoint(Some(folder.path())).unwrap(), "http://elsewhere");
     assert_eq!(given.user_name(), "jane");
-    assert_eq!(given.found_password(Some(folder.path()), None).unwrap().expose_secret(), "hers");
+    assert_eq!(given.found_password(Some(folder.path()), || Ok(None)).unwrap().expose_secret(), "hers");
 }
 
 #[test]
 fn the_password_of_this_machines_administrator_goes_to_nobody_else() {
     let folder = data_dir();
     let same = connection(Some("http://127.0.0.1:8201/"), None, None);
-    assert_eq!(same.found_password(Some(folder.path()), None).unwrap().expose_secret(), "of-this-machine");
+    assert_eq!(same.found_password(Some(folder.path()), || Ok(None)).unwrap().expose_secret(), "of-this-machine");
     for other in [connection(Some("http://elsewhere"), None, None), connection(None, Some("jane"), None)] {
-        let refused = other.found_password(Some(folder.path()), None).unwrap_err().to_string();
+        let refused = other.found_password(Some(folder.path()), || Ok(None)).unwrap_err().to_string();
         assert!(refused.starts_with("no password of the user"), "{refused}");
     }
 }
@@ -62,11 +62,11 @@ fn the_password_of_this_machines_administrator_goes_to_nobody_else() {
 #[test]
 fn the_administrators_variable_is_for_the_administrator_of_this_machines_engine_alone() {
     let folder = data_dir();
-    let variable = "of-the-variable".to_owned();
-    let password = connection(None, None, None).found_password(Some(folder.path()), Some(&variable));
+    let variable = || Ok(Some(SecretString::from("of-the-variable")));
+    let password = connection(None, None, None).found_password(Some(folder.path()), variable);
     assert_eq!(password.unwrap().expose_secret(), "of-the-variable");
     for other in [connection(None, Some("jane"), None), connection(Some("http://elsewhere"), None, None)] {
-        assert!(other.found_password(Some(folder.path()), Some(&variable)).is_err());
+        assert!(other.found_password(Some(folder.path()), variable).is_err());
     }
 }
 
@@ -85,7 +85,7 @@ fn after_an_engine_was_killed_nobody_is_told_its_password() {
     folder.held = None;
     let refused = connection(None, None, None).endpoint(Some(folder.path())).unwrap_err().to_string();
     assert!(refused.contains("no engine is running"), "{refused}");
-    let named = connection(Some(HERE), None, None).found_password(Some(folder.path()), None).unwrap_err().to_string();
+    let named = connection(Some(HERE), None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err().to_string();
     assert!(named.starts_with("no password of the user super"), "{named}");
 }
 
@@ -97,6 +97,6 @@ fn what_cannot_be_read_is_not_taken_for_what_is_not_there() {
     std::fs::create_dir(folder.path().join("super.password")).unwrap();
     let refused = format!("{:#}", connection(None, None, None).endpoint(Some(folder.path())).unwrap_err());
     assert!(refused.starts_with("cannot") && refused.contains("endpoint"), "{refused}");
-    let refused = format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), None).unwrap_err());
+    let refused = format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err());
     assert!(refused.starts_with("cannot read") && refused.contains("super.password"), "{refused}");
 }

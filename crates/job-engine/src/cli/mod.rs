@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
@@ -145,15 +146,32 @@ struct UpArguments {
 /// Runs the command line and answers the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| with_whole_usage(error).exit());
     // not before: the arguments are sound
-    let ended = secrets::hide_argument().and_then(|()| dispatch(arguments.command));
+    let ended = secrets::hide().and_then(|()| dispatch(arguments.command));
     let code = ended.unwrap_or_else(|error| {
         output::append(&failure::explain(&error));
         ExitCode::from(COMMAND_FAILED)
     });
     output::flush();
     code
+}
+
+/// That of an argument that is missing has a usage line in which each option seems to be required that the environment
+/// gives; then the one that help has is shown.
+fn with_whole_usage(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        let mut all = Arguments::command();
+        all.build();
+        let mut command = &mut all;
+        for word in std::env::args_os().skip(1) {
+            if command.find_subcommand(&word).is_some() {
+                command = command.find_subcommand_mut(&word).expect("it was just found");
+            }
+        }
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    }
+    error
 }
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {

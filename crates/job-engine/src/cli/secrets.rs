@@ -1,4 +1,4 @@
-//! Passwords: where they are read, and how those that are arguments are kept from everybody else on this machine.
+//! Passwords: where they are read, and how those in arguments and environment are kept from everybody else.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,6 +13,9 @@ use clap::builder::{StringValueParser, TypedValueParser};
 use rustix::io::{FdFlags, fcntl_setfd};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::zookeeper;
+use crate::up::data_dir;
+
 /// Most bytes of a password that are read; the server takes fewer.
 const LONGEST_PASSWORD: usize = 4096;
 /// The option of the original engines.
@@ -22,9 +25,26 @@ const SHORTEST_PREFIX: &str = "--ss-p";
 /// The option that names a file instead.
 const FILE_OPTION: &str = "--ss-pass-file";
 
+/// Variables that hold passwords, each with the one that names a file instead.
+const VARIABLES: [(&str, &str); 3] = [
+    ("SLIPSTREAM_PASS", "SLIPSTREAM_PASS_FILE"),
+    (zookeeper::PASSWORD_VARIABLE, zookeeper::PASSWORD_FILE_VARIABLE),
+    (data_dir::PASSWORD_VARIABLE, data_dir::PASSWORD_FILE_VARIABLE),
+];
+/// Where the units of the original engines have the arguments.
+const UNIT_WORDS: &str = "DAEMON_ARGS";
+
 /// Takes any text as an argument, and does not show it again.
 pub fn parser() -> impl TypedValueParser<Value = SecretString> {
     StringValueParser::new().map(SecretString::from)
+}
+
+/// The administrator's password, if the environment says what it is or in which file it stands.
+pub fn administrators() -> anyhow::Result<Option<SecretString>> {
+    match variable(data_dir::PASSWORD_FILE_VARIABLE) {
+        Some(file) => from_file(Path::new(&file)).map(Some),
+        None => Ok(std::env::var(data_dir::PASSWORD_VARIABLE).ok().map(SecretString::from)),
+    }
 }
 
 /// The password in the first line of a file.
@@ -44,18 +64,51 @@ pub fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
     Ok(password)
 }
 
-/// If a password is an argument of this process, everybody on this machine can read it. Then this starts the program
-/// again, in its own place, with a pipe that holds the password instead; it returns only if there is nothing to hide.
-/// An environment variable would be handed on to every child, and would show to whoever may look at the process.
-pub fn hide_argument() -> anyhow::Result<()> {
+/// A password that is an argument of this process everybody on this machine can read; one in its environment is handed on
+/// to every child, and shows to whoever may look at the process for as long as it lives. If there is one, this starts the
+/// program again, in its own place, with pipes that hold the passwords instead; it returns only if there is nothing to
+/// hide.
+pub fn hide() -> anyhow::Result<()> {
     let (mut arguments, found) = without_password(std::env::args_os().skip(1));
-    let Some(Found { position, password }) = found else { return Ok(()) };
-    let pipe = filled_pipe(&password)?;
-    let number = pipe.as_raw_fd();
-    arguments.insert(position, format!("{FILE_OPTION}=/dev/fd/{number}").into());
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let error = Command::new(program).args(arguments).exec();
+    let variables: Vec<_> = VARIABLES.iter().filter_map(|(name, file)| Some((*name, *file, variable(name)?))).collect();
+    // the words of a unit's command line, which may be arguments of this process too
+    let has_words = variable(UNIT_WORDS).is_some_and(|words| words.to_string_lossy().contains(SHORTEST_PREFIX));
+    if found.is_none() && variables.is_empty() && !has_words {
+        return Ok(());
+    }
+    // without /proc, which tells it, nobody sees the environment either
+    let program = match std::env::current_exe() {
+        Err(_) if found.is_none() => return Ok(()),
+        program => program.context("cannot find this program")?,
+    };
+    let mut command = Command::new(program);
+    command.arg0(std::env::args_os().next().unwrap_or_default()).env_remove(UNIT_WORDS);
+    let mut pipes = Vec::new();
+    for (name, file, password) in variables {
+        command.env_remove(name);
+        // a file counts more
+        if variable(file).is_none() {
+            let pipe = filled_pipe(&password).with_context(|| format!("cannot hide {name}"))?;
+            command.env(file, pipe_path(&pipe));
+            pipes.push(pipe);
+        }
+    }
+    if let Some(Found { position, password }) = found {
+        let pipe = filled_pipe(&password)?;
+        arguments.insert(position, format!("{FILE_OPTION}={}", pipe_path(&pipe)).into());
+        pipes.push(pipe);
+    }
+    let error = command.args(arguments).exec();
     Err(anyhow!(error).context(format!("cannot hide the password: give it with {FILE_OPTION}")))
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn pipe_path(pipe: &PipeReader) -> String {
+    format!("/dev/fd/{}", pipe.as_raw_fd())
 }
 
 /// A password among arguments.

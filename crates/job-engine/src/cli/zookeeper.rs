@@ -15,7 +15,9 @@ use super::{parse_duration, secrets};
 /// The original's.
 const DEFAULT_HOSTS: &str = "127.0.0.1:2181";
 /// The environment variable with the password. No option has it: arguments can be read by everybody.
-const PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
+pub(super) const PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
+/// The one that names a file with it instead.
+pub(super) const PASSWORD_FILE_VARIABLE: &str = "SLIPSTREAM_ZK_PASS_FILE";
 
 /// Flags of everything that works with a `ZooKeeper` ensemble.
 #[derive(Debug, Args)]
@@ -51,7 +53,7 @@ pub struct ZooKeeperArguments {
         id = "zk-pass-file",
         long = "zk-pass-file",
         value_name = "FILE",
-        env = "SLIPSTREAM_ZK_PASS_FILE",
+        env = PASSWORD_FILE_VARIABLE,
         help = "Read the password from the first line of this file, and not from SLIPSTREAM_ZK_PASS"
     )]
     password_file: Option<OsString>,

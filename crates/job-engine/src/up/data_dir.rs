@@ -18,6 +18,8 @@ pub const DATABASE: &str = "jobs.db";
 
 /// Environment variable with the administrator's password.
 pub const PASSWORD_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD";
+/// Environment variable with the name of a file, in whose first line it stands; counts more.
+pub const PASSWORD_FILE_VARIABLE: &str = "SLIPSTREAM_SUPER_PASSWORD_FILE";
 
 /// What is wrong with a data directory.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,18 @@ impl DataDir {
 
     /// The administrator's password: from the environment, else from the file, which is made when it is first needed.
     pub fn password(&self) -> Result<Password, DataDirError> {
+        if let Some(path) = std::env::var_os(PASSWORD_FILE_VARIABLE).filter(|path| !path.is_empty()) {
+            let path = PathBuf::from(path);
+            let text = SecretString::from(std::fs::read_to_string(&path).map_err(refused("read", &path))?);
+            let secret = text.expose_secret().lines().next().unwrap_or_default();
+            if secret.is_empty() {
+                return Err(DataDirError::EmptyPassword { path });
+            }
+            // what hides a variable's value names no file of anybody's
+            let is_pipe = path.starts_with("/dev/fd");
+            let place = if is_pipe { PASSWORD_VARIABLE.to_owned() } else { path.display().to_string() };
+            return Ok(Password { secret: secret.into(), place: format!("from {place}") });
+        }
         if let Some(value) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
             let value = value.into_string().map_err(|_| DataDirError::NotText)?;
             return Ok(Password { secret: value.into(), place: format!("from {PASSWORD_VARIABLE}") });

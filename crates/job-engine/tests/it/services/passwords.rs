@@ -4,7 +4,7 @@ use std::fs;
 
 use super::support::Service;
 use crate::commands::Ran;
-use crate::support::{PASSWORD, Up, eventually, program};
+use crate::support::{PASSWORD, Up, eventually, program, up_command};
 
 const SECRET: &str = "a-secret-of-these-tests";
 
@@ -41,6 +41,42 @@ async fn a_password_that_was_an_argument_is_hidden_and_used() {
         service.says("cannot reach ZooKeeper").await;
         let said = service.stop().await.join("\n");
         assert!(!said.contains(PASSWORD) && !said.contains("refused by"), "{said}");
+    }
+}
+
+/// Nobody who may look at a process of ours finds a password, neither while it runs as what it was started nor as it goes
+/// on.
+#[tokio::test]
+async fn no_process_shows_a_password_in_arguments_or_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = up_command(folder.path());
+    command.args(["--distributors", ""]).env("SLIPSTREAM_SUPER_PASSWORD", SECRET);
+    let up = Up::spawn(command);
+    let executor = |words: &[&str]| {
+        let mut command = program();
+        command.args(["executor", "--ss-user", "super", "--zk-user", "jane", "--zk-hosts", "127.0.0.1:1"]).args(words);
+        command.args(["--ss-url", &up.endpoint]).env("SLIPSTREAM_ZK_PASS", SECRET);
+        command
+    };
+    let mut by_variable = executor(&[]);
+    by_variable.env("SLIPSTREAM_PASS", SECRET);
+    let mut by_unit = executor(&["--ss-pass", SECRET]);
+    by_unit.env("DAEMON_ARGS", format!("--ss-user super --ss-pass {SECRET}"));
+    let mut services = [Service::start(by_variable), Service::start(by_unit)];
+    for service in &services {
+        service.says("cannot reach ZooKeeper").await;
+    }
+    for process in [up.process(), services[0].process(), services[1].process()] {
+        for file in ["environ", "cmdline"] {
+            let bytes = fs::read(format!("/proc/{process}/{file}")).expect("ours");
+            let shown = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            assert!(!shown.contains(SECRET) && !shown.contains("DAEMON_ARGS"), "{shown}");
+            assert!(file == "environ" || shown.contains("slipstream-job"), "{shown}");
+        }
+    }
+    for service in &mut services {
+        let said = service.stop().await.join("\n");
+        assert!(!said.contains("refused by"), "the password is used all the same: {said}");
     }
 }
 
