@@ -56,6 +56,29 @@ impl Stop {
     }
 }
 
+/// How long after the grace the last steps may take, each of which has a limit of its own unless a disk hangs.
+const LAST_STEPS: Duration = Duration::from_mins(2);
+
+impl Stop {
+    /// What `work` ends with, if it does so in time after somebody asked to stop.
+    pub async fn in_time<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Result<T, Overdue> {
+        let overdue = async {
+            self.grace_over(grace).await;
+            tokio::time::sleep(LAST_STEPS).await;
+        };
+        tokio::select! {
+            biased;
+            ended = work => Ok(ended),
+            () = overdue => Err(Overdue),
+        }
+    }
+}
+
+/// Something did not end, and is left behind.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not end, and is left behind; what was answered is on disk")]
+pub struct Overdue;
+
 /// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
 const THIRD_SIGNAL: i32 = 130;
 
@@ -115,4 +138,24 @@ async fn any_of(signals: &mut [Signal]) {
         if is_there { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_after_a_stop_is_left_behind() {
+        let stop = Stop::new();
+        assert_eq!(stop.in_time(Duration::ZERO, async { 1 }).await.ok(), Some(1));
+        let start = tokio::time::Instant::now();
+        let hanging = stop.in_time(Duration::from_mins(3), std::future::pending::<()>());
+        let asked = async {
+            tokio::time::sleep(Duration::from_mins(60)).await;
+            stop.ask();
+        };
+        let (ended, ()) = tokio::join!(hanging, asked);
+        assert!(ended.is_err());
+        assert_eq!(start.elapsed(), Duration::from_mins(60 + 3) + LAST_STEPS);
+    }
 }

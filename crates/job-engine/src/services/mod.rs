@@ -34,7 +34,7 @@ async fn until_stopped(
         }
     }
     say_stopping(what, grace);
-    work.await.context("it has crashed")?;
+    stop.in_time(grace, work).await?.context("it has crashed")?;
     say("stopped");
     Ok(())
 }

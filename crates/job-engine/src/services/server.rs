@@ -63,12 +63,15 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     let greetings = [greeting(true), greeting(false)];
     let proxies = options.proxies.clone();
     let introduced = introduce(&*coordinator, &greetings, &stop);
-    let (worked, introduced) = tokio::join!(premises.work(&server, proxies, JoinSet::new(), &stop), introduced);
-    server.close().await;
-    drop(server);
-    let closed = premises.close().await;
-    introduced?;
-    worked.and(closed)?;
+    let served = async {
+        let (worked, introduced) = tokio::join!(premises.work(&server, proxies, JoinSet::new(), &stop), introduced);
+        server.close().await;
+        drop(server);
+        let closed = premises.close().await;
+        introduced?;
+        anyhow::Ok(worked.and(closed)?)
+    };
+    stop.in_time(Duration::ZERO, served).await??;
     say("stopped");
     Ok(())
 }

@@ -81,7 +81,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
     say_stopping("running jobs", options.grace);
-    let ran = engine.stop().await;
+    let ran = stop.in_time(options.grace, engine.stop()).await?;
     say("stopped");
     demo.and(ran.map_err(Into::into))
 }
