@@ -61,12 +61,15 @@ pub enum ConfigError {
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|Wrong { place, message }| {
-            let line = text.bytes().take(place.start).filter(|byte| *byte == b'\n').count() + 1;
+        let bytes =
+            std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let invalid = |place: usize, message: String| {
+            let line = bytes.iter().take(place).filter(|byte| **byte == b'\n').count() + 1;
             ConfigError::Invalid { path: path.to_owned(), line, message }
-        })
+        };
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| invalid(error.valid_up_to(), "this is not UTF-8: save the file as such".to_owned()))?;
+        Self::parse(text).map_err(|Wrong { place, message }| invalid(place.start, message))
     }
 
     /// The distributor of this name.

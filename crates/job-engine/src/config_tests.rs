@@ -161,3 +161,12 @@ fn a_file_that_is_not_there_is_named() {
     let error = Config::load(Path::new("/nowhere/engine.toml")).unwrap_err();
     assert!(error.to_string().contains("/nowhere/engine.toml"));
 }
+
+#[test]
+fn a_file_of_another_encoding_says_so_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("engine.toml");
+    std::fs::write(&path, b"# one\n# gr\xfc\xdfe\n").unwrap();
+    let message = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(message, format!("{}:2: this is not UTF-8: save the file as such", path.display()));
+}

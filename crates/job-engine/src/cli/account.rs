@@ -12,16 +12,13 @@ use slipstream_cimi::Credentials;
 use super::secrets;
 use crate::services::peers::Account;
 
-/// The original's.
-const DEFAULT_URL: &str = "https://nuv.la";
-
 /// Flags of the services that work with a server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct AccountArguments {
     /// Where the server is
-    #[arg(id = "ss-url", long = "ss-url", value_name = "URL", default_value = DEFAULT_URL, env = "SLIPSTREAM_URL")]
-    url: String,
+    #[arg(id = "ss-url", long = "ss-url", value_name = "URL", env = "SLIPSTREAM_URL")]
+    url: Option<String>,
     /// User name; an administrator's
     #[arg(
         id = "ss-user",
@@ -55,7 +52,11 @@ pub struct AccountArguments {
 impl AccountArguments {
     /// The server that is named, with the password that was found.
     pub fn account(self) -> anyhow::Result<Account> {
-        if self.url.contains('@') {
+        // a site of somebody else would be told the password
+        let Some(url) = self.url.filter(|url| !url.is_empty()) else {
+            bail!("there is no server named: give its address with --ss-url or SLIPSTREAM_URL")
+        };
+        if url.contains('@') {
             bail!("an address holds no user and no password: use --ss-user and --ss-pass-file");
         }
         let password = match (self.password_file.filter(|file| !file.is_empty()), self.password) {
@@ -67,7 +68,7 @@ impl AccountArguments {
             }
         };
         Ok(Account {
-            endpoint: if self.url.is_empty() { DEFAULT_URL.to_owned() } else { self.url },
+            endpoint: url,
             credentials: Credentials { username: self.user, password },
             is_insecure: self.is_insecure,
         })

@@ -11,7 +11,7 @@ use super::adopt::{self, AdoptArguments};
 use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
-use super::terminal::{self, Screen, age, one_line};
+use super::terminal::{self, Screen, age, lasting, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
 use crate::server::reconcile::{LeftAlone, Refused, Told};
@@ -155,7 +155,7 @@ fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
     // a job that was claimed a moment ago may still say that it is queued
     let oldest = waiting.oldest.as_ref().filter(|_| waiting.count > 0).map(|oldest| {
         let created: Option<Timestamp> = oldest.created.as_deref().and_then(|created| created.parse().ok());
-        let waits = created.map(|created| format!(" for {}", age(created, now))).unwrap_or_default();
+        let waits = created.map(|created| format!(" {}", lasting(created, now))).unwrap_or_default();
         format!(", the oldest{waits}: {}", one_line(&oldest.job))
     });
     let total = format!("{} waiting{}", waiting.count, oldest.unwrap_or_default());

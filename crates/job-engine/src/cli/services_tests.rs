@@ -44,8 +44,9 @@ fn the_defaults_are_the_originals() {
     assert_eq!(arguments.name, None);
     let arguments = executor(LOGIN).unwrap();
     assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "127.0.0.1:2181");
-    let expected = ("https://nuv.la".to_owned(), "u".to_owned(), "p".to_owned(), false);
-    assert_eq!(account(executor(LOGIN).unwrap()), expected);
+    let here = [LOGIN, &["--ss-url", "http://here"]].concat();
+    let expected = ("http://here".to_owned(), "u".to_owned(), "p".to_owned(), false);
+    assert_eq!(account(executor(&here).unwrap()), expected);
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn the_last_of_several_counts() {
     let arguments = executor(&[LOGIN, hosts].concat()).unwrap();
     assert_eq!(arguments.elasticsearch, ["y", "z"]);
     assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "c:3");
-    let arguments = executor(&[LOGIN, words].concat()).unwrap();
+    let arguments = executor(&[LOGIN, words, &["--ss-url", "http://a"]].concat()).unwrap();
     assert_eq!((arguments.threads, account(arguments).2), (3, "q".to_owned()));
 }
 
@@ -161,11 +162,13 @@ fn what_cannot_be_is_a_message_about_usage() {
 }
 
 #[test]
-fn no_password_or_one_in_the_address_is_refused() {
+fn no_server_no_password_or_one_in_the_address_is_refused() {
     for (words, expected) in [
-        (&["--ss-user", "u"][..], "no password of the user u"),
-        (&["--ss-user", "u", "--ss-pass", ""], "no password of the user u"),
-        (&["--ss-user", "u", "--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
+        (LOGIN, "there is no server named: give its address with --ss-url or SLIPSTREAM_URL"),
+        (&["--ss-user", "u", "--ss-pass", "p", "--ss-url", ""], "there is no server named"),
+        (&["--ss-user", "u", "--ss-url", "http://a"], "no password of the user u"),
+        (&["--ss-user", "u", "--ss-url", "http://a", "--ss-pass", ""], "no password of the user u"),
+        (&["--ss-user", "u", "--ss-url", "http://a", "--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
         (&["--ss-user", "u", "--ss-url", "https://u:secret@example.org"], "an address holds no user"),
     ] {
         let refused = executor(words).unwrap().peers.account.account().unwrap_err().to_string();
@@ -178,7 +181,8 @@ fn a_password_file_comes_first_and_nothing_shows_a_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "of-the-file\n").unwrap();
-    let words = ["--ss-user", "u", "--ss-pass", "of-the-option", "--ss-pass-file", file.to_str().unwrap()];
+    let file = file.to_str().unwrap();
+    let words = ["--ss-url", "http://a", "--ss-user", "u", "--ss-pass", "of-the-option", "--ss-pass-file", file];
     let arguments = executor(&words).unwrap();
     let shown = format!("{arguments:?}");
     assert!(!shown.contains("of-the-option"), "{shown}");

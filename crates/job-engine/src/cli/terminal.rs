@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use console::{Style, Term};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::State;
 
+use crate::clock::Age;
 use crate::visible::visible;
 
 /// What begins a style.
@@ -16,7 +17,7 @@ const STYLE: char = '\u{1b}';
 /// Whether lines can be drawn over those before: not where standard output or error is no terminal, nor on one that says
 /// that it knows no escape sequences.
 pub fn can_redraw(terminal: &Term) -> bool {
-    terminal.is_term() && std::env::var_os("TERM").is_some_and(|kind| kind != "dumb")
+    terminal.is_term() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// What the output is shown on.
@@ -80,7 +81,7 @@ impl Screen {
     ) -> String {
         let mut table = self.table(titles);
         for row in rows {
-            let mut row = Row::from(row);
+            let mut row = Row::from(row.iter().map(|cell| shortened(cell)).collect::<Vec<_>>());
             row.max_height(most_lines);
             table.add_row(row);
         }
@@ -131,6 +132,15 @@ pub fn offer(text: &str) -> anyhow::Result<bool> {
     }
 }
 
+/// Most columns of a text that somebody else chose, also where no screen bounds it.
+const LONGEST_CELL: usize = 500;
+
+/// A text that is not longer than a person reads.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    console::truncate_str(text, LONGEST_CELL, "…").into_owned()
+}
+
 /// A text of somebody else on one line, with what nobody would see of it escaped.
 #[must_use]
 pub fn one_line(text: &str) -> String {
@@ -144,16 +154,39 @@ pub fn many_lines(text: &str) -> String {
     visible(&text.replace('\t', "    ").replace("\r\n", "\n"), &['\n'])
 }
 
-/// How long ago something was, in its largest unit: `12s`, `5m`, `3h`, `8d`.
+/// How old something is, in its largest unit: `12s`, `5m`, `3h`, `8d`; `in 5m` if its clock is ahead of ours.
 #[must_use]
 pub fn age(then: Timestamp, now: Timestamp) -> String {
-    // a server's clock may be ahead of ours
-    let seconds = now.duration_since(then).as_secs().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
+    match Age::of(then, now) {
+        Age::Past(age) => largest_unit(age),
+        Age::Ahead(lead) | Age::Unbelievable(lead) => format!("in {}", largest_unit(lead)),
+    }
+}
+
+/// When something was: `5m ago`, or `in 5m`.
+#[must_use]
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    match Age::of(then, now) {
+        Age::Past(age) => format!("{} ago", largest_unit(age)),
+        Age::Ahead(_) | Age::Unbelievable(_) => age(then, now),
+    }
+}
+
+/// How long something has lasted: `for 5m`, or `since a time 5m ahead`.
+#[must_use]
+pub fn lasting(since: Timestamp, now: Timestamp) -> String {
+    match Age::of(since, now) {
+        Age::Past(age) => format!("for {}", largest_unit(age)),
+        Age::Ahead(lead) | Age::Unbelievable(lead) => format!("since a time {} ahead", largest_unit(lead)),
+    }
+}
+
+fn largest_unit(span: SignedDuration) -> String {
+    match span.as_secs() {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds @ 60..3_600 => format!("{}m", seconds / 60),
+        seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
     }
 }
 
@@ -165,7 +198,9 @@ mod tests {
     fn ages_have_one_unit() {
         let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
         for (then, expected) in [
-            ("2026-11-24T12:00:09Z", "0s"),
+            ("2026-11-24T12:00:09Z", "in 9s"),
+            ("2026-11-24T13:00:00Z", "in 1h"),
+            ("2026-11-24T12:00:00Z", "0s"),
             ("2026-11-24T11:59:01Z", "59s"),
             ("2026-11-24T11:59:00Z", "1m"),
             ("2026-11-24T11:00:01Z", "59m"),
@@ -176,6 +211,9 @@ mod tests {
         ] {
             assert_eq!(age(then.parse().unwrap(), now), expected, "{then}");
         }
+        let (before, after) = ("2026-11-24T11:55:00Z".parse().unwrap(), "2026-11-24T12:05:00Z".parse().unwrap());
+        assert_eq!([ago(before, now), ago(after, now)], ["5m ago", "in 5m"]);
+        assert_eq!([lasting(before, now), lasting(after, now)], ["for 5m", "since a time 5m ahead"]);
     }
 
     #[test]
@@ -184,6 +222,13 @@ mod tests {
         assert_eq!(one_line(text), r"done \u001b[31mred\u001b]0;title\u0007 tab");
         assert_eq!(many_lines(text), "done\n\\u001b[31mred\\u001b]0;title\\u0007    tab\\r");
         assert_eq!(one_line("a\u{202e}b\u{2028}c\u{200b}"), r"a\u202eb c\u200b");
+    }
+
+    #[test]
+    fn a_text_of_any_length_makes_no_endless_line() {
+        let screen = Screen { width: None, colours: false };
+        let table = screen.listing(&["A", "B"], &[0], vec![vec!["x".repeat(100_000), "y".to_owned()]]);
+        assert!(table.lines().all(|line| line.chars().count() < 600) && table.ends_with("…  y"), "{}", table.len());
     }
 
     #[test]

@@ -220,7 +220,7 @@ fn line(job: &Document) -> String {
     let [id, state, action, message] =
         ["id", "state", "action", "statusMessage"].map(|name| terminal::one_line(text(job, name)));
     let separator = if message.is_empty() { "" } else { ": " };
-    format!("{id} {state} {progress}% {action}{separator}{message}")
+    format!("{id} {state} {progress}% {}{separator}{message}", terminal::shortened(&action))
 }
 
 fn text<'job>(job: &'job Document, attribute: &str) -> &'job str {

@@ -134,14 +134,14 @@ fn terminal(direct: &Command, steps: &Value) -> (i32, String) {
         .expect("SLIPSTREAM_TEST_PYTHON names a Python: run the tests by `cargo xtask test`");
     let mut command = Command::new(python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py")).arg(steps.to_string());
-    command.arg(direct.get_program()).args(direct.get_args());
+    command.env("TERM", "xterm").arg(direct.get_program()).args(direct.get_args());
     for (name, value) in direct.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    let ran = Ran::of(&command.env("TERM", "xterm").output().expect("Python starts"));
+    let ran = Ran::of(&command.output().expect("Python starts"));
     assert_eq!(ran.complained, "", "{}", ran.said);
     (ran.code, ran.said)
 }
@@ -249,4 +249,15 @@ async fn no_color_is_honoured_and_a_long_wait_is_shown_in_a_terminal_alone() {
     assert_eq!(code, 130, "{said:?}");
     up.signal("CONT");
     assert!(!piped.ended().good().contains("asking"));
+}
+
+#[tokio::test]
+async fn a_terminal_that_knows_no_escapes_is_sent_none() {
+    let busy = Busy::new().await;
+    for arguments in [&["jobs", "watch"][..], &["jobs", "watch", &busy.waiting[0]]] {
+        let mut dumb = command(&busy.up, arguments);
+        dumb.env("TERM", "dumb");
+        let (_, said) = terminal(&dumb, &json!([["QUEUED", "\u{3}"]]));
+        assert!(said.contains("QUEUED") && !said.contains('\u{1b}'), "{said:?}");
+    }
 }

@@ -112,3 +112,40 @@ fn a_table_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_none
     drop(reader);
     assert_eq!(command.stdout(writer).status().expect("it starts").code(), Some(0));
 }
+
+#[test]
+fn a_usage_line_does_not_demand_what_the_environment_gives() {
+    let mut command = program();
+    command.arg("submit").env("SLIPSTREAM_URL", "http://127.0.0.1:1").env("SLIPSTREAM_USER", "jane");
+    let refused = command.env("SLIPSTREAM_PASS", PASSWORD).output().expect("it starts");
+    let complained = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{complained}");
+    let usage = complained.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+    assert_eq!(usage, "Usage: slipstream-job submit [OPTIONS] <ACTION>");
+}
+
+/// What makes one text look like another, and what steers a terminal.
+#[tokio::test]
+async fn nothing_hidden_of_others_reaches_a_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut up = Up::start(folder.path(), &["--distributors", ""]);
+    let hidden = "\u{1b}]0;title\u{7}invoice\u{202e}fdp\u{2066}\u{200b}\u{feff}\u{9b}31m";
+    let mut document = job("noop");
+    for attribute in ["statusMessage", "description"] {
+        document.insert(attribute.to_owned(), serde_json::json!(hidden));
+    }
+    let client = up.client();
+    let added = client.add("job", &document, None).await.expect("added");
+    for words in [&["jobs"][..], &["jobs", "show", &added], &["jobs", "--json"], &["jobs", "--filter", hidden]] {
+        let mut command = program();
+        command.args(words).env("SLIPSTREAM_URL", &up.endpoint).env("SLIPSTREAM_PASS", PASSWORD);
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(words.len() == 1 || said.contains("\\u202e"), "{words:?} shows what is hidden: {said}");
+        for character in ['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{9b}'] {
+            assert!(!said.contains(character), "{words:?}: {said:?}");
+        }
+    }
+    up.signal("TERM");
+    assert!(up.ended().await.success());
+}

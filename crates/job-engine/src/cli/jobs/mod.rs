@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{Client, Document};
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::patience::Patience;
@@ -115,9 +116,14 @@ async fn delete(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
-/// Reads `job/<name>` or `<name>`.
+/// Reads `job/<name>` or `<name>`; of a UUID in any of its spellings.
 fn parse_id(text: &str) -> Result<String, String> {
-    let id = if text.contains('/') { text.to_owned() } else { format!("{}/{text}", JOB.name) };
+    let name = text.strip_prefix("job/").unwrap_or(text);
+    let id = match Uuid::try_parse(name) {
+        Ok(uuid) => format!("{}/{uuid}", JOB.name),
+        Err(_) if text.contains('/') => text.to_owned(),
+        Err(_) => format!("{}/{text}", JOB.name),
+    };
     if is_job_id(&id) {
         Ok(id)
     } else {
@@ -138,6 +144,10 @@ mod tests {
     fn ids_are_accepted_with_and_without_their_kind() {
         assert_eq!(parse_id("0a-b"), Ok("job/0a-b".to_owned()));
         assert_eq!(parse_id("job/0a-b"), Ok("job/0a-b".to_owned()));
+        let id = "job/01991d3c-7c1e-7a3b-8f3c-0123456789ab";
+        for spelling in [id, "job/01991D3C-7C1E-7A3B-8F3C-0123456789AB", "01991d3c7c1e7a3b8f3c0123456789ab"] {
+            assert_eq!(parse_id(spelling), Ok(id.to_owned()), "{spelling}");
+        }
         for wrong in ["", "/", "job/", "session/0a", "job/0a/stop", "a b", "-", "job/../x"] {
             assert!(parse_id(wrong).is_err(), "{wrong}");
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use slipstream_cimi::{Client, Document, State};
 
 use super::super::connection::Connection;
-use super::super::terminal::{self, Screen, age, many_lines, one_line};
+use super::super::terminal::{self, Screen, ago, lasting, many_lines, one_line};
 use super::{parse_id, text};
 use crate::cli::example;
 use crate::cli::patience::asking;
@@ -130,7 +130,7 @@ fn readable(name: &str, value: &Value, now: Timestamp) -> String {
             rel.rsplit('/').next().unwrap_or(rel).to_owned()
         }),
         (_, Value::String(text)) => match text.parse::<Timestamp>() {
-            Ok(time) => format!("{text} ({} ago)", age(time, now)),
+            Ok(time) => format!("{text} ({})", ago(time, now)),
             Err(_) => many_lines(text),
         },
         (_, Value::Array(items)) => listed(items, |item| readable("", item, now)),
@@ -166,7 +166,7 @@ fn readable_acl(acl: &Document) -> Option<String> {
 fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen: Screen) -> String {
     let nothing = || "none".to_owned();
     let held = match ledger.attempts.last().filter(|attempt| attempt.outcome.is_none()) {
-        Some(attempt) => format!("{}, for {}", one_line(&attempt.executor), age(attempt.begun, now)),
+        Some(attempt) => format!("{}, {}", one_line(&attempt.executor), lasting(attempt.begun, now)),
         None => "nobody".to_owned(),
     };
     let mut pairs = vec![

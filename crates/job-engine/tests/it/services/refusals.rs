@@ -62,6 +62,7 @@ async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
         (&["--ss-url", "example.org"], "check --ss-url: `example.org` does not begin with http://"),
         (&["--ss-url", "https://jane:secret@example.org"], "an address holds no user and no password"),
         (&["--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
+        (&["--ss-url", ""], "there is no server named: give its address with --ss-url or SLIPSTREAM_URL"),
     ] {
         let complained = refusal(executor(arguments)).await;
         assert!(complained.contains(expected), "{arguments:?}: {complained}");
