@@ -61,8 +61,7 @@ pub enum ConfigError {
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let invalid = |place: usize, message: String| {
             let line = bytes.iter().take(place).filter(|byte| **byte == b'\n').count() + 1;
             ConfigError::Invalid { path: path.to_owned(), line, message }

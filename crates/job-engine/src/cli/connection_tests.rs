@@ -35,7 +35,10 @@ fn beside_a_running_up_nothing_is_needed_and_empty_variables_are_none() {
     for connection in [connection(None, None, None), connection(Some(""), Some(""), Some(""))] {
         assert_eq!(connection.endpoint(Some(folder.path())).unwrap(), HERE);
         assert_eq!(connection.user_name(), "super");
-        assert_eq!(connection.found_password(Some(folder.path()), || Ok(None)).unwrap().expose_secret(), "of-this-machine");
+        assert_eq!(
+            connection.found_password(Some(folder.path()), || Ok(None)).unwrap().expose_secret(),
+            "of-this-machine"
+        );
     }
 }
 
@@ -85,7 +88,8 @@ fn after_an_engine_was_killed_nobody_is_told_its_password() {
     folder.held = None;
     let refused = connection(None, None, None).endpoint(Some(folder.path())).unwrap_err().to_string();
     assert!(refused.contains("no engine is running"), "{refused}");
-    let named = connection(Some(HERE), None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err().to_string();
+    let named =
+        connection(Some(HERE), None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err().to_string();
     assert!(named.starts_with("no password of the user super"), "{named}");
 }
 
@@ -97,6 +101,7 @@ fn what_cannot_be_read_is_not_taken_for_what_is_not_there() {
     std::fs::create_dir(folder.path().join("super.password")).unwrap();
     let refused = format!("{:#}", connection(None, None, None).endpoint(Some(folder.path())).unwrap_err());
     assert!(refused.starts_with("cannot") && refused.contains("endpoint"), "{refused}");
-    let refused = format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err());
+    let refused =
+        format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err());
     assert!(refused.starts_with("cannot read") && refused.contains("super.password"), "{refused}");
 }

@@ -63,7 +63,7 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     let greetings = [greeting(true), greeting(false)];
     let proxies = options.proxies.clone();
     let introduced = introduce(&*coordinator, &greetings, &stop);
-    let served = async {
+    let work = async {
         let (worked, introduced) = tokio::join!(premises.work(&server, proxies, JoinSet::new(), &stop), introduced);
         server.close().await;
         drop(server);
@@ -71,7 +71,7 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
         introduced?;
         anyhow::Ok(worked.and(closed)?)
     };
-    stop.in_time(Duration::ZERO, served).await??;
+    stop.in_time(Duration::ZERO, work).await??;
     say("stopped");
     Ok(())
 }

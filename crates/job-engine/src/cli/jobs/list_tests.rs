@@ -44,7 +44,7 @@ fn a_document_that_lacks_everything_or_is_hostile_still_has_a_row() {
     let empty = row(&json!({}));
     assert!([empty.name, empty.state, empty.progress, empty.age, empty.action].iter().all(String::is_empty));
     let hostile = row(&json!({"id": "job/a\u{1b}[2J", "created": 5, "progress": "x", "statusMessage": "a\n\u{7}b"}));
-    assert_eq!((hostile.name.as_str(), hostile.message.as_str()), ("a[2J", "a b"));
+    assert_eq!((hostile.name.as_str(), hostile.message.as_str()), (r"a\u001b[2J", r"a \u0007b"));
 }
 
 #[test]

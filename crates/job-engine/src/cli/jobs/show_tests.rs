@@ -55,7 +55,7 @@ job/0a
   state              RUNNING
   progress           40%
   statusMessage      first line
-                     second[2J line
+                     second\\u001b[2J line
   targetResource     credential/a
   created            2026-11-24T11:59:00.000Z (1m ago)
   duration           12s
