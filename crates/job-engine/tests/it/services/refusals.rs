@@ -51,8 +51,8 @@ async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
     for (arguments, expected) in [
         (&["--colour", "red"][..], "unexpected argument '--colour'"),
         (&["--threads", "many"], "expected a number from 1 to 10000"),
-        (&["--zk-hosts", "nowhere:at:all"], "`nowhere:at:all` is not host:port,host:port"),
-        (&["--zk-hosts", "zk:70000"], "`zk:70000` is not host:port,host:port"),
+        (&["--zk-hosts", "nowhere:at:all"], "`nowhere:at:all` cannot be where ZooKeeper is"),
+        (&["--zk-hosts", "zk:70000"], "`zk:70000` cannot be where ZooKeeper is"),
         (&["--zk-session-timeout", "1ms"], "a session lasts from 100 ms"),
         (&["--zk-ca", "/nowhere/ca.pem"], "cannot read /nowhere/ca.pem, check its name"),
         (&["--zk-ca", "/dev/null"], "the certificates for ZooKeeper cannot be used"),
@@ -106,7 +106,7 @@ async fn a_server_that_cannot_run_is_refused_and_touches_nothing() {
     elsewhere.args(["server", "--store", "elasticsearch:http://es"]);
     assert!(refusal(elsewhere).await.contains("expected sqlite:PATH"));
     let complained = refusal(server(&store, "nowhere:at:all", "127.0.0.1:0")).await;
-    assert!(complained.contains("is not host:port,host:port"), "{complained}");
+    assert!(complained.contains("cannot be where ZooKeeper is"), "{complained}");
     assert!(!store.exists());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     let address = listener.local_addr().expect("it listens").to_string();
