@@ -97,7 +97,7 @@ const ROWS: [Row; 18] = [
     (&[], "1.10", false, RUNNING, 200, None),
     (&[], "0.10", false, RUNNING, 400, None),
     (&[], "1.-1", false, RUNNING, 400, None),
-    (&[], "9.10", false, RUNNING, 400, None),
+    (&[], "9.10", false, RUNNING, 409, Some("late-lease")),
     (&[], "ten", false, RUNNING, 400, None),
     (&[], "1.10", false, INVALID, 400, None),
     (&[], "1.10", true, RUNNING, 409, Some("superseded")),
