@@ -1,6 +1,7 @@
 //! [`Board`]: what the wrappers saw, and the promises held against it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,11 +14,18 @@ use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
 use tokio::time::Instant;
 
+use crate::attempts::Attempts;
+use crate::life::Life;
 use crate::plan::Fault;
+use crate::process::EVERY;
 use crate::transport::WRITER;
 
 /// An entry that waited for so long is known to every executor that was connected all the time.
 const KNOWN_TO_ALL: Duration = Duration::from_secs(10);
+
+/// How long a distributor may be silent: its interval, how far clocks may differ, and what a leader needs to be elected
+/// and to look again.
+pub const SILENT_AT_MOST: Duration = Duration::from_secs(EVERY + 300 + 120);
 
 /// What the engine promises, whatever happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +52,12 @@ pub enum Promise {
     WorkDone,
     /// No part of the engine panics.
     NobodyPanics,
+    /// No job is held by nobody who works on it for longer than a session and a round.
+    NotHeldByNobody,
+    /// No job has two living attempts under the newest lease.
+    OneLivingAttempt,
+    /// No distributor is silent for longer than its interval and a bound, once clocks are right.
+    NotSilent,
 }
 
 /// A promise that was broken, and how.
@@ -55,11 +69,6 @@ struct Waiting {
     was_claimed: bool,
 }
 
-struct Held {
-    job: String,
-    session: String,
-}
-
 /// What the wrappers saw.
 #[derive(Default)]
 pub struct Board {
@@ -68,7 +77,7 @@ pub struct Board {
     /// How often each fault was injected.
     pub faults: BTreeMap<Fault, u32>,
     entries: BTreeMap<String, Waiting>,
-    claims: BTreeMap<String, Held>,
+    attempts: Attempts,
     connected: BTreeMap<String, Instant>,
     /// Ids of keyed adds that were answered 201.
     added: BTreeMap<String, String>,
@@ -82,7 +91,10 @@ pub struct Board {
     ran: BTreeMap<String, u32>,
     /// How many requests had so many reports.
     pub reported: BTreeMap<usize, u64>,
+    /// Jobs of lower number that were not taken when others were, when, and how.
+    passed_over: Vec<(String, Instant, String)>,
     rounds_since: Option<Timestamp>,
+    last_round: Option<Instant>,
 }
 
 impl Board {
@@ -104,20 +116,15 @@ impl Board {
     /// A session is over: what it held is lost.
     pub fn session_over(&mut self, session: &str) {
         self.connected.remove(session);
-        let lost: Vec<String> =
-            self.claims.iter().filter(|(_, held)| held.session == session).map(|(name, _)| name.clone()).collect();
-        for name in lost {
-            if let Some(held) = self.claims.remove(&name) {
-                *self.lost_claims.entry(held.job).or_default() += 1;
-            }
+        for job in self.attempts.session_over(session) {
+            *self.lost_claims.entry(job).or_default() += 1;
         }
     }
 
     /// The tree is empty again.
     pub fn tree_wiped(&mut self) {
-        let sessions: Vec<String> = self.claims.values().map(|held| held.session.clone()).collect();
-        for session in &sessions {
-            self.session_over(session);
+        for session in self.attempts.sessions() {
+            self.session_over(&session);
         }
         self.entries.clear();
     }
@@ -138,12 +145,12 @@ impl Board {
         let Some(entry) = self.entries.get_mut(name) else { return };
         entry.was_claimed = true;
         let job = entry.job.clone();
+        // what is taken at the same moment was not passed over
+        self.passed_over.retain(|(other, time, _)| *other != job || *time != Instant::now());
         self.set_back.remove(&job);
         let long_ago = |time: Instant| time.elapsed() >= KNOWN_TO_ALL;
-        let Some(priority) = priority(store, &job) else {
-            self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
-            return;
-        };
+        self.attempts.claimed(name, &job, session);
+        let Some(priority) = priority(store, &job) else { return };
         if self.connected.get(session).copied().is_some_and(long_ago) {
             let passed_over = self.entries.values().find(|other| {
                 !other.was_claimed
@@ -152,19 +159,18 @@ impl Board {
             });
             if let Some(other) = passed_over {
                 let how = format!("{who} took {job} ({priority}) while {} waited", other.job);
-                self.violate(Promise::PrioritiesHold, how);
+                self.passed_over.push((other.job.clone(), Instant::now(), how));
             }
         }
-        self.claims.insert(name.to_owned(), Held { job, session: session.to_owned() });
     }
 
     /// A claim was deleted by its holder.
     pub fn claim_ended(&mut self, name: &str, consumed: bool) {
-        if let Some(held) = self.claims.remove(name)
+        if let Some(job) = self.attempts.claim_gone(name)
             && !consumed
-            && !self.set_back.remove(&held.job)
+            && !self.set_back.remove(&job)
         {
-            *self.given_back.entry(held.job).or_default() += 1;
+            *self.given_back.entry(job).or_default() += 1;
         }
     }
 
@@ -214,6 +220,65 @@ impl Board {
         self.rounds_since.get_or_insert(time);
     }
 
+    /// Rounds up to then may have been given up, whoever gave them up.
+    pub fn rounds_begin_again(&mut self, time: Timestamp) {
+        self.rounds_since = self.rounds_since.max(Some(time));
+    }
+
+    /// A job of a round was added, or had been.
+    pub fn round_added(&mut self) {
+        self.last_round = Some(Instant::now());
+    }
+
+    /// When a distributor last did anything.
+    pub fn last_round(&self) -> Option<Instant> {
+        self.last_round
+    }
+
+    /// Entries that nobody holds, with their jobs.
+    pub fn waiting(&self) -> Vec<(String, String)> {
+        let free = self.entries.iter().filter(|(name, _)| !self.attempts.is_claimed(name));
+        free.map(|(name, entry)| (name.clone(), entry.job.clone())).collect()
+    }
+
+    /// A process heard that a job is RUNNING under its lease.
+    pub fn begun(&mut self, job: &str, life: &Life, lease: Lease) {
+        self.attempts.begun(job, life, lease);
+    }
+
+    /// An action begins. Answers the number of its run.
+    pub fn run_begins(&mut self, job: &str, life: &Arc<Life>, store: &MemoryStore) -> u64 {
+        let (number, lease, others) = self.attempts.run_begins(job, life);
+        let newest = read(store, job).and_then(|record| ledger_of(&record).expect("a readable ledger").lease);
+        if others > 0 && lease.is_some() && lease == newest {
+            let how = format!("{} runs {job} under {lease:?}, which {others} others do, too", life.name);
+            self.violate(Promise::OneLivingAttempt, how);
+        }
+        number
+    }
+
+    /// A run has ended, however.
+    pub fn run_ends(&mut self, number: u64) {
+        self.attempts.run_ends(number);
+    }
+
+    /// Looks for what is stuck, since everything is in order. Answers whether anything is.
+    pub fn look(&mut self, in_order: Instant) -> bool {
+        let held = self.attempts.held_by_nobody(in_order);
+        let silent = self.last_round.unwrap_or(in_order).max(in_order).elapsed();
+        let is_stuck = !held.is_empty() || silent > SILENT_AT_MOST;
+        self.violations.extend(held.into_iter().map(|how| (Promise::NotHeldByNobody, how)));
+        if silent > SILENT_AT_MOST {
+            self.violate(Promise::NotSilent, format!("no round for {silent:?}"));
+        }
+        is_stuck
+    }
+
+    /// Forgets the processes.
+    pub fn end(&mut self) {
+        self.attempts.clear();
+    }
+
     /// An action ran to its end.
     pub fn ran(&mut self, job: &str) {
         *self.ran.entry(job.to_owned()).or_default() += 1;
@@ -261,6 +326,9 @@ impl Board {
     /// Looks at each job once everything has settled.
     pub fn audit(&mut self, store: &MemoryStore) -> usize {
         let mut done = 0;
+        for (_, _, how) in std::mem::take(&mut self.passed_over) {
+            self.violate(Promise::PrioritiesHold, how);
+        }
         for id in self.unfinished(store) {
             let what = read(store, &id).map_or("is gone".to_owned(), |it| format!("is {:?}", state(&it)));
             self.violate(Promise::EndsFinal, format!("{id} {what}"));

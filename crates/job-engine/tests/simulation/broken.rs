@@ -28,6 +28,12 @@ pub enum Broken {
     NoWork,
     /// A proxy makes SUCCESS of every RUNNING.
     EndsAtOnce,
+    /// A claim that is given back is answered so, and stays.
+    KeepsClaims,
+    /// A proxy writes the entry that counts into every request of an attempt.
+    ForgesEntry,
+    /// A leader waits until its clock has passed the mark, however far ahead that is.
+    WaitsForMarks,
     /// No fault is injected.
     FairWeather,
 }

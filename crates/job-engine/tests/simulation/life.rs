@@ -77,13 +77,17 @@ impl Life {
     /// Waits for a millisecond in which no other process acts, so that it does not matter in which order the runtime
     /// wakes two of them.
     async fn turn(&self) {
-        let process = self.name.split('.').next().unwrap_or_default();
-        let own = TURNS.iter().position(|turn| *turn == process).expect("every process has its turn");
+        let own = TURNS.iter().position(|turn| *turn == self.process()).expect("every process has its turn");
         let now = usize::try_from(self.begun.elapsed().as_millis()).unwrap_or(0) % TURNS.len();
         let wait = (own + TURNS.len() - now) % TURNS.len();
         if wait > 0 && !self.is_starting() {
             tokio::time::sleep(Duration::from_millis(wait as u64)).await;
         }
+    }
+
+    /// The process that it is an incarnation of.
+    pub fn process(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
     }
 
     /// Whether it starts.

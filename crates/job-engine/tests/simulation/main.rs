@@ -6,12 +6,17 @@
 
 #![expect(clippy::print_stdout, reason = "it is no part of the product, and may end where nothing can be written")]
 
+mod attempts;
 mod board;
 mod broken;
+mod clocks;
+mod foreign;
 mod life;
 mod panics;
 mod plan;
 mod process;
+mod reach;
+mod refusals;
 mod run;
 mod session;
 mod store;
@@ -57,7 +62,8 @@ fn complaint(seed: u64, outcome: &Outcome) -> Option<String> {
         return None;
     }
     let path = keep_trace(seed, outcome);
-    let broken: Vec<String> = outcome.violations.iter().map(|(promise, how)| format!("  {promise:?}: {how}")).collect();
+    let broken: Vec<String> =
+        outcome.violations.iter().take(10).map(|(promise, how)| format!("  {promise:?}: {how}")).collect();
     Some(format!("SIMULATION_SEED={seed}, trace in {}\n{}", path.display(), broken.join("\n")))
 }
 
@@ -207,6 +213,21 @@ fn a_success_that_nobody_earned_is_noticed() {
 #[test]
 fn a_client_that_panics_is_noticed() {
     assert_noticed(Broken::PanicsOnReset, Promise::NobodyPanics);
+}
+
+#[test]
+fn claims_that_are_kept_are_noticed() {
+    assert_noticed(Broken::KeepsClaims, Promise::NotHeldByNobody);
+}
+
+#[test]
+fn a_second_attempt_under_one_lease_is_noticed() {
+    assert_noticed(Broken::ForgesEntry, Promise::OneLivingAttempt);
+}
+
+#[test]
+fn a_leader_that_waits_for_its_mark_is_noticed() {
+    assert_noticed(Broken::WaitsForMarks, Promise::NotSilent);
 }
 
 #[test]

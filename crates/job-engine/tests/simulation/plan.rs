@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::broken::Broken;
+
+/// How far a clock is ahead that is years ahead.
+pub const YEARS_AHEAD: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 
 /// A fault, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +49,35 @@ pub enum Fault {
     StoreError,
     /// The store took its time.
     SlowStore,
+    /// Coordinator and servers were out of reach together, for less than a session.
+    AwayBriefly,
+    /// They were for longer than a session, and every session lived on.
+    AwayForLong,
+    /// The clock of one machine was minutes ahead for a while.
+    MinutesAhead,
+    /// It was years ahead.
+    YearsAhead,
+    /// A process might not read entries, claims and marks of others for a while.
+    Hidden,
+    /// An entry that nobody may read lies in the queue, for ever.
+    UnreadableEntry,
+    /// A foreign hand queued a job several times more, in one transaction.
+    QueuedAgain,
+    /// The servers refused a final report for what it said.
+    RefusedReport,
+    /// A lock node without a session was first in the election of the distributors, until somebody deleted it.
+    StrayCandidate,
+    /// A claim without a session was on an entry, until somebody deleted it.
+    StrayClaim,
+    /// Nodes without a session are first in line and in the reconciler's election, for ever.
+    StrayPlaces,
+    /// An action went on after it was asked to end, until it was aborted.
+    Unstoppable,
 }
 
 impl Fault {
     /// Every fault that the seeds together have to inject.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 29] = [
         Self::LostRequest,
         Self::LostAnswer,
         Self::LateRequest,
@@ -67,6 +95,18 @@ impl Fault {
         Self::ClockJump,
         Self::StoreError,
         Self::SlowStore,
+        Self::AwayBriefly,
+        Self::AwayForLong,
+        Self::MinutesAhead,
+        Self::YearsAhead,
+        Self::Hidden,
+        Self::UnreadableEntry,
+        Self::QueuedAgain,
+        Self::RefusedReport,
+        Self::StrayCandidate,
+        Self::StrayClaim,
+        Self::StrayPlaces,
+        Self::Unstoppable,
     ];
 }
 
@@ -91,6 +131,29 @@ pub enum Event {
     SlowStore(Duration),
     /// The store refuses everything for so long.
     StoreOutage(Duration),
+    /// Coordinator and servers are out of reach for so long; no session ends by that.
+    Away(Duration),
+    /// The clock of the machine of this process is ahead for so long.
+    Ahead { process: String, by: SignedDuration, length: Duration },
+    /// This process may not read about half of what others put, claimed or marked, for so long.
+    Hide { process: String, length: Duration },
+    /// What a foreign hand does to the node tree.
+    Meddle(Meddling),
+}
+
+/// What a foreign hand does to the node tree.
+#[derive(Clone, Copy, Debug)]
+pub enum Meddling {
+    /// Puts an entry that nobody may read, before all others.
+    UnreadableEntry,
+    /// Queues one of the jobs so many times more.
+    QueuesAgain(usize),
+    /// Stands for election without a session, before all others, until it is deleted after so long.
+    StrayCandidate(Duration),
+    /// Claims an entry without a session, until that is deleted after so long.
+    StrayClaim(Duration),
+    /// Stands in line and for reconciler without a session, before all others.
+    StrayPlaces,
 }
 
 /// How often a request fares so, in thousandths.
@@ -144,7 +207,7 @@ impl Plan {
         };
         let storm = Duration::from_secs(chance.random_range(180..420));
         let weather = weather(&mut chance);
-        let mut events: Vec<_> = (0..chance.random_range(3..12))
+        let mut events: Vec<_> = (0..chance.random_range(3..14))
             .map(|_| {
                 let time = Duration::from_millis(10 * chance.random_range(0..storm.as_secs() * 100));
                 (time, event(&mut chance, site))
@@ -195,17 +258,30 @@ fn event(chance: &mut StdRng, site: Site) -> Event {
     let names = processes(site);
     let process = names[chance.random_range(0..names.len())].clone();
     let seconds = |chance: &mut StdRng, most: u64| Duration::from_millis(10 * chance.random_range(10..most * 100));
-    let kinds = if site == Site::Up { 5 } else { 12 };
+    let kinds = if site == Site::Up { 6 } else { 24 };
     match chance.random_range(0..kinds) {
         0 => Event::JumpClock(chance.random_range(-200..600)),
         1 => Event::SlowStore(seconds(chance, 40)),
         2 => Event::StoreOutage(seconds(chance, 20)),
         3 => Event::Stop { process },
-        4 | 5 => Event::Kill { process, after: chance.random_range(1..40) },
+        4 if chance.random_range(0..3) == 0 => Event::Ahead { process, by: YEARS_AHEAD, length: seconds(chance, 90) },
+        4 => {
+            let by = SignedDuration::from_secs(chance.random_range(60..1800));
+            Event::Ahead { process, by, length: seconds(chance, 90) }
+        }
+        5 | 12 => Event::Kill { process, after: chance.random_range(1..40) },
         6 => Event::Expire { process },
         7 | 8 => Event::Suspend { process, length: seconds(chance, 20), expires: false },
         9 => Event::Suspend { process, length: seconds(chance, 20), expires: true },
         10 => Event::Replace,
-        _ => Event::Wipe,
+        11 => Event::Wipe,
+        13 | 14 => Event::Away(Duration::from_secs(chance.random_range(5..29))),
+        15 | 16 => Event::Away(Duration::from_secs(chance.random_range(35..75))),
+        17 | 18 => Event::Hide { process, length: seconds(chance, 90) },
+        19 => Event::Meddle(Meddling::UnreadableEntry),
+        20 | 21 => Event::Meddle(Meddling::QueuesAgain(chance.random_range(1..4))),
+        22 => Event::Meddle(Meddling::StrayCandidate(seconds(chance, 90))),
+        _ if chance.random_range(0..2) == 0 => Event::Meddle(Meddling::StrayClaim(seconds(chance, 90))),
+        _ => Event::Meddle(Meddling::StrayPlaces),
     }
 }

@@ -10,6 +10,7 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
+use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::broken::Broken;
 use crate::life::Life;
 use crate::plan::{Fault, Site};
+use crate::refusals;
 use crate::session::SeenCoordinator;
 use crate::store::SeenStore;
 use crate::transport::Network;
@@ -33,15 +35,23 @@ use crate::world::{PASSWORD, World, alone_while_starting};
 pub const DISTRIBUTOR: &str = "tick";
 /// Time between its rounds, in seconds.
 pub const EVERY: u64 = 45;
+/// How many rounds it makes up for: more than all jumps of the clocks together come to.
+const CATCH_UP: usize = 200;
 /// What it adds jobs for.
 pub const TARGETS: [&str; 2] = ["work/3", "work/8"];
 /// The action of all jobs.
 pub const ACTION: &str = "work";
 
+/// Work of so many seconds, or a multiple, does not end before its part is done, or it is aborted.
+const UNSTOPPABLE: u64 = 13;
+/// What work of so many seconds, or a multiple, says in the end is refused.
+const REFUSED: u64 = 11;
+
 const MAX_ATTEMPTS: u32 = 5;
 const SLOTS: usize = 2;
 const GRACE: Duration = Duration::from_secs(5);
-const CIMI_GRACE: Duration = Duration::from_mins(1);
+/// How long an executor waits for the servers with what it has in hand.
+pub const CIMI_GRACE: Duration = Duration::from_mins(1);
 
 /// Keeps a process running: what died or ended is started again after a while.
 pub async fn keep(world: Arc<World>, process: String) {
@@ -122,7 +132,7 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     let coordinator = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let coordinator_forgets = world.plan.site == Site::Up;
     let options = server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS, coordinator_forgets };
-    let started = Server::start(store, coordinator, world.clock.clone(), options);
+    let started = Server::start(store, coordinator, world.clocks.of(life.process()), options);
     let started = alone_while_starting(life, started).await;
     life.starting.store(false, Ordering::Relaxed);
     let server = match started {
@@ -144,7 +154,7 @@ async fn execute(world: &Arc<World>, life: &Arc<Life>) {
         threads: SLOTS,
         grace: GRACE,
         cimi_grace: CIMI_GRACE,
-        clock: world.clock.clone(),
+        clock: world.clocks.of(life.process()),
         ..executor::Options::new(&life.name, executor::ActionRuntime::shared())
     };
     let coordinator: Arc<dyn Coordinator> = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
@@ -163,8 +173,8 @@ async fn distribute(world: &Arc<World>, life: &Arc<Life>) {
     let surroundings = Surroundings {
         coordinator: Arc::new(SeenCoordinator::for_elections(world.clone(), life.clone())),
         client: client(world, life),
-        marks: Arc::new(SeenMarks { world: world.clone(), marks }),
-        clock: world.clock.clone(),
+        marks: Arc::new(SeenMarks { world: world.clone(), clock: world.clocks.of(life.process()), marks }),
+        clock: world.clocks.of(life.process()),
         name: life.name.clone(),
     };
     let tick = Tick { schedule: Schedule::Every(Duration::from_secs(EVERY)) };
@@ -182,22 +192,54 @@ struct Work {
     life: Arc<Life>,
 }
 
+/// Ends a run, however it ends.
+struct Run<'a> {
+    work: &'a Work,
+    number: u64,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.work.world.board().run_ends(self.number);
+    }
+}
+
 #[async_trait]
 impl Action for Work {
     async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
+        let id = &job.job().id;
+        let number = self.world.board().run_begins(id, &self.life, &self.world.documents);
+        let _run = Run { work: self, number };
         let target = job.job().target_resource.as_ref().map(|target| target.href.clone()).unwrap_or_default();
         let seconds: u64 = target.rsplit('/').next().and_then(|text| text.parse().ok()).unwrap_or(1);
         for percent in [50, 100] {
+            let part = Duration::from_millis(seconds * 500);
+            if seconds.is_multiple_of(UNSTOPPABLE) {
+                // it hears that it is to end, and goes on
+                let deaf = async {
+                    job.cancelled().await;
+                    self.world.inject(Fault::Unstoppable, &self.life.name, id);
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    biased;
+                    () = tokio::time::sleep(part) => {}
+                    () = deaf => {}
+                }
+            }
             tokio::select! {
                 biased;
                 () = job.cancelled() => return Err(Failure::new("cancelled")),
-                () = tokio::time::sleep(Duration::from_millis(seconds * 500)) => job.set_progress(percent),
+                () = tokio::time::sleep(part) => job.set_progress(percent),
             }
         }
         if self.life.is_over() {
             return Err(Failure::new("nobody runs this any more"));
         }
-        self.world.board().ran(&job.job().id);
+        self.world.board().ran(id);
+        if seconds.is_multiple_of(REFUSED) {
+            job.add_affected_resource(refusals::MARK);
+        }
         if seconds.is_multiple_of(7) { Err(Failure::new("seven is unlucky")) } else { Ok(Success::default()) }
     }
 }
@@ -221,7 +263,7 @@ impl Distributor for Tick {
     }
 
     fn missed(&self) -> Missed {
-        Missed::CatchUp { limit: 1000 }
+        Missed::CatchUp { limit: CATCH_UP }
     }
 
     async fn jobs(&self, _client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error> {
@@ -233,6 +275,7 @@ impl Distributor for Tick {
 /// Marks, watched.
 struct SeenMarks {
     world: Arc<World>,
+    clock: Clock,
     marks: Arc<dyn Marks>,
 }
 
@@ -240,6 +283,12 @@ struct SeenMarks {
 impl Marks for SeenMarks {
     async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
         let (mark, revision) = self.marks.load(distributor).await?;
+        if self.world.broken == Broken::WaitsForMarks {
+            let is_ahead = || mark.done.max(mark.pending).is_some_and(|done| done > self.clock.now());
+            while is_ahead() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
         let forgets = self.world.broken == Broken::ForgetsMarks;
         Ok((if forgets { HighWaterMark::default() } else { mark }, revision))
     }
@@ -247,7 +296,8 @@ impl Marks for SeenMarks {
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
         let saved = self.marks.save(distributor, mark, revision).await?;
         if let Some(done) = mark.done {
-            self.world.board().rounds_begin(done);
+            // a clock that is ahead begins no rounds
+            self.world.board().rounds_begin(done.min(self.world.clocks.right().now()));
         }
         Ok(saved)
     }

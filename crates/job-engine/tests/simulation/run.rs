@@ -9,7 +9,7 @@ use crate::board::{Promise, Violation};
 use crate::broken::Broken;
 use crate::panics;
 use crate::plan::Fault;
-use crate::process::{DISTRIBUTOR, EVERY, TARGETS, keep};
+use crate::process::{CIMI_GRACE, DISTRIBUTOR, EVERY, TARGETS, keep};
 use crate::users;
 use crate::world::World;
 
@@ -57,13 +57,18 @@ async fn live(seed: u64, broken: Broken) -> Outcome {
     world.storm().await;
     let over = Instant::now();
     let rounds_missed = || {
-        let due = world.clock.now() - jiff::SignedDuration::from_secs(ROUND_TIME);
+        let due = world.clocks.right().now() - jiff::SignedDuration::from_secs(ROUND_TIME);
         world.board().missed(DISTRIBUTOR, EVERY.cast_signed(), &TARGETS, due)
     };
     while over.elapsed() < SETTLING {
         tokio::time::sleep(LOOK).await;
+        // answers may have been waited for until then
+        if over.elapsed() > CIMI_GRACE && world.board().look(over + CIMI_GRACE) {
+            break;
+        }
         let settled = users.is_finished() && world.board().unfinished(&world.documents).is_empty();
-        if over.elapsed() >= CALM && settled && rounds_missed().is_empty() {
+        let goes_on = world.board().last_round().is_some_and(|last| last > over);
+        if over.elapsed() >= CALM && settled && goes_on && rounds_missed().is_empty() {
             break;
         }
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Change, Error, Found, Node, Operation, State, Watch};
+use slipstream_coordination::session::{Cause, Change, Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, LINE, RECONCILED, TAKEN};
+use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, LINE, MARKS, RECONCILED, TAKEN};
 use tokio::sync::{mpsc, watch};
 
 use crate::broken::Broken;
@@ -39,7 +39,7 @@ impl SeenCoordinator {
 impl Coordinator for SeenCoordinator {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
         self.life.step().await;
-        if self.world.meets(Fault::LostCommand, &self.life, "connect") {
+        if self.world.reach().is_away() || self.world.meets(Fault::LostCommand, &self.life, "connect") {
             return Err(Error::ConnectionLoss);
         }
         let (session, name) = self.world.connect(&self.life);
@@ -76,6 +76,15 @@ impl SeenSession {
     }
 
     async fn carry_out(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        if let Some(paths) = self.only_pretends(&operations) {
+            return Ok(paths);
+        }
+        let sets = operations
+            .iter()
+            .position(|operation| matches!(operation, Operation::Set { path, .. } if self.is_hidden(path)));
+        if let Some(index) = sets {
+            return Err(Error::Refused { path: MARKS.to_owned(), index, cause: Cause::NotAllowed });
+        }
         let paths = self.session.commit(operations.clone()).await?;
         let gone: Vec<&str> = operations
             .iter()
@@ -86,6 +95,9 @@ impl SeenSession {
             .collect();
         for (operation, path) in operations.iter().zip(&paths) {
             let (entry, claim) = (child(path, ENTRIES), child(path, TAKEN));
+            if matches!(operation, Operation::Create { .. }) {
+                self.world.reach().created(path, self.life.process());
+            }
             let mut board = self.world.board();
             match operation {
                 Operation::Create { data, .. } if entry.is_some() => {
@@ -114,6 +126,20 @@ impl SeenSession {
         Ok(paths)
     }
 
+    /// What is answered to a claim's holder who gives it back, if the engine is broken so that nothing is done then.
+    fn only_pretends(&self, operations: &[Operation]) -> Option<Vec<String>> {
+        let gives_back = |operation: &Operation| match operation {
+            Operation::Delete { path, .. } if child(path, TAKEN).is_some() => Some(path.clone()),
+            _ => None,
+        };
+        let paths = operations.iter().map(gives_back).collect::<Option<Vec<_>>>();
+        paths.filter(|paths| self.world.broken == Broken::KeepsClaims && !paths.is_empty())
+    }
+
+    fn is_hidden(&self, path: &str) -> bool {
+        self.world.reach().is_hidden(path, self.life.process())
+    }
+
     /// Puts everything under one priority, if the engine is broken so.
     fn levelled(&self, mut operations: Vec<Operation>) -> Vec<Operation> {
         if self.world.broken == Broken::IgnoresPriority {
@@ -127,6 +153,10 @@ impl SeenSession {
         }
         operations
     }
+}
+
+fn not_allowed(path: &str) -> Error {
+    Error::Refused { path: path.to_owned(), index: 0, cause: Cause::NotAllowed }
 }
 
 fn describe(operation: &Operation) -> String {
@@ -172,11 +202,23 @@ impl Session for SeenSession {
     }
 
     async fn data(&self, path: &str) -> Result<Node, Error> {
-        self.ask(&tidy("data", path), self.session.data(path)).await
+        let read = async {
+            let node = self.session.data(path).await?;
+            if self.is_hidden(path) { Err(not_allowed(path)) } else { Ok(node) }
+        };
+        self.ask(&tidy("data", path), read).await
     }
 
     async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
-        self.ask(&tidy("nodes", &paths.join(" ")), self.session.nodes(paths)).await
+        let read = async {
+            let found = self.session.nodes(paths.clone()).await?.into_iter();
+            let may_read = |(path, found): (&String, Found)| match found {
+                Ok(Some(_)) if self.is_hidden(path) => Err(Cause::NotAllowed),
+                found => found,
+            };
+            Ok(paths.iter().zip(found).map(may_read).collect())
+        };
+        self.ask(&tidy("nodes", &paths.join(" ")), read).await
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {

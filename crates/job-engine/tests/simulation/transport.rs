@@ -12,16 +12,19 @@ use serde_json::{Value, json};
 use slipstream_cimi::client::TransportError;
 use slipstream_cimi::dialect::REPORTS;
 use slipstream_cimi::lease::{ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
-use slipstream_cimi::{Document, Transport};
+use slipstream_cimi::{Document, Lease, Transport};
 use slipstream_coordination::Session as _;
 use slipstream_job_engine::nodes::ELECTION;
+use slipstream_job_engine::server::job_record::ledger_of;
 use tokio::sync::oneshot;
 
-use crate::board::Promise;
+use crate::board::{self, Promise};
 use crate::broken::Broken;
+use crate::foreign;
 use crate::life::Life;
 use crate::plan::Fault;
 use crate::process::DISTRIBUTOR;
+use crate::refusals;
 use crate::world::{Door, World};
 
 /// The longest that a client waits for an answer.
@@ -57,7 +60,8 @@ impl Network {
             tokio::time::sleep(Duration::from_millis(below(12_000, "lost"))).await;
             return Err("connection reset".into());
         }
-        let Some(door) = self.world.door(&self.life.name, &what) else { return Err("connection refused".into()) };
+        let door = self.world.door(&self.life.name, &what).filter(|_| !self.world.reach().is_away());
+        let Some(door) = door else { return Err("connection refused".into()) };
         let (there, back) = (below(if late_request { 30_000 } else { 4 }, "there"), below(3, "back"));
         let (sender, answer) = oneshot::channel();
         let (world, server) = (self.world.clone(), door.life.clone());
@@ -96,15 +100,19 @@ impl Transport for Network {
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         self.life.step().await;
         self.check_leadership(&request);
-        request.headers_mut().insert(COOKIE, self.world.cookie.clone());
         sign(&mut request);
-        let asked = asked(&request);
+        let (asked, begins) = (asked(&request), begins(&request));
         // so it stays if the sender does not wait for the answer
         for (job, _) in &asked {
             self.world.board().asked(job);
         }
         let answer = tokio::time::timeout(LIMIT, self.exchange(request)).await.unwrap_or(Err("time-out".into()));
         let statuses = answer.as_ref().map(|answer| statuses(answer, asked.len())).unwrap_or_default();
+        for (begin, status) in begins.iter().zip(&statuses) {
+            if let Some((job, lease)) = begin.as_ref().filter(|_| *status == 200) {
+                self.world.board().begun(job, &self.life, *lease);
+            }
+        }
         for ((job, sets_back), status) in asked.iter().zip(statuses) {
             let mut board = self.world.board();
             if status < 500 {
@@ -130,7 +138,11 @@ async fn serve(
     let what = describe(&request);
     let is_add = request.method() == Method::POST && request.uri().path() == "/api/job";
     spoil(world.broken, &mut request);
-    let mut answer = door.routes.send(request).await?;
+    if world.broken == Broken::ForgesEntry {
+        forge_entries(world, &mut request);
+    }
+    request.headers_mut().insert(COOKIE, world.cookie(&door.life));
+    let mut answer = refusals::send(world, door, request).await?;
     if what == ASKS_WHAT_THERE_IS && !world.takes_reports {
         announce_nothing(&mut answer);
     }
@@ -141,7 +153,11 @@ async fn serve(
         world.trace.note(&door.life.name, &format!("{what}: {} {id}", status.as_u16()));
         // 409 with an id says that an earlier add with this key was carried out
         if matches!(status, StatusCode::CREATED | StatusCode::CONFLICT) && !id.is_empty() {
-            world.board().added(&key, id);
+            let mut board = world.board();
+            board.added(&key, id);
+            if key.starts_with(DISTRIBUTOR) {
+                board.round_added();
+            }
         }
     } else if what.contains(REPORTS_PATH) && status.is_success() {
         let statuses = statuses(&answer, 0);
@@ -166,21 +182,37 @@ fn asked(request: &Request<Bytes>) -> Vec<(String, bool)> {
     items.iter().map(|item| (text(&item["id"]), item["changes"]["state"] == "QUEUED")).collect()
 }
 
+/// For each job that a request is about the lease under which it is to be RUNNING, if it is.
+fn begins(request: &Request<Bytes>) -> Vec<Option<(String, Lease)>> {
+    let begin =
+        |job: String, lease: &str, state: &Value| Some((job, lease.parse().ok().filter(|_| state == "RUNNING")?));
+    let Some(items) = reports(request) else {
+        let job = request.uri().path().trim_start_matches("/api/").to_owned();
+        let state = if asks_for(request, "RUNNING") { json!("RUNNING") } else { Value::Null };
+        return vec![begin(job, &header(request, LEASE_HEADER).unwrap_or_default(), &state)];
+    };
+    items.iter().map(|item| begin(text(&item["id"]), &text(&item["lease"]), &item["changes"]["state"])).collect()
+}
+
 /// The items of a list of reports, if it is one.
-fn reports(request: &Request<Bytes>) -> Option<Vec<Value>> {
+pub fn reports(request: &Request<Bytes>) -> Option<Vec<Value>> {
     let is_list = request.method() == Method::POST && request.uri().path() == REPORTS_PATH;
     let mut body: Document = serde_json::from_slice(request.body()).ok().filter(|_| is_list)?;
     serde_json::from_value(body.shift_remove(REPORTS)?).ok()
 }
 
-/// Does something to each item of a list of reports.
-fn with_reports(request: &mut Request<Bytes>, change: impl FnMut(&mut Value)) {
+/// Does something to the items of a list of reports.
+pub fn with_reports(request: &mut Request<Bytes>, change: impl FnOnce(&mut Vec<Value>)) {
     if let Some(mut items) = reports(request) {
-        items.iter_mut().for_each(change);
+        change(&mut items);
         let mut body: Document = serde_json::from_slice(request.body()).expect("it is a list");
         body.insert(REPORTS.to_owned(), Value::Array(items));
         *request.body_mut() = serde_json::to_vec(&body).expect("a document's keys are texts").into();
     }
+}
+
+fn with_each_report(request: &mut Request<Bytes>, change: impl FnMut(&mut Value)) {
+    with_reports(request, |items| items.iter_mut().for_each(change));
 }
 
 /// What was answered to each of so many items.
@@ -207,7 +239,7 @@ fn text(value: &Value) -> String {
 
 /// Writes the lease of an attempt's edit into the document, too.
 fn sign(request: &mut Request<Bytes>) {
-    with_reports(request, |item| {
+    with_each_report(request, |item| {
         let lease = item["lease"].clone();
         if let Some(changes) = item.get_mut("changes").and_then(Value::as_object_mut) {
             changes.insert(WRITER.to_owned(), lease);
@@ -230,14 +262,14 @@ fn spoil(broken: Broken, request: &mut Request<Bytes>) {
             }
         }
         Broken::StripsKey => drop(request.headers_mut().remove(IDEMPOTENCY_HEADER)),
-        Broken::PretendsRelease if reports(request).is_some() => with_reports(request, |item| {
+        Broken::PretendsRelease if reports(request).is_some() => with_each_report(request, |item| {
             if item["changes"]["state"] == "QUEUED"
                 && let Some(item) = item.as_object_mut()
             {
                 item.shift_remove("changes");
             }
         }),
-        Broken::EndsAtOnce if reports(request).is_some() => with_reports(request, |item| {
+        Broken::EndsAtOnce if reports(request).is_some() => with_each_report(request, |item| {
             if item["changes"]["state"] == "RUNNING" {
                 item["changes"]["state"] = json!("SUCCESS");
                 item["begin"] = json!(false);
@@ -251,6 +283,19 @@ fn spoil(broken: Broken, request: &mut Request<Bytes>) {
             *request.body_mut() = String::from_utf8_lossy(request.body()).replace("RUNNING", "SUCCESS").into();
         }
         _ => {}
+    }
+}
+
+/// Writes the recorded entries of their jobs into what attempts say.
+fn forge_entries(world: &World, request: &mut Request<Bytes>) {
+    let recorded = |job: &str| ledger_of(&board::read(&world.documents, job)?).ok()?.entry.clone();
+    with_each_report(request, |item| {
+        if let Some(entry) = recorded(&text(&item["id"])) {
+            item["entry"] = entry.into();
+        }
+    });
+    if let Some(entry) = header(request, JOB_HEADER).and_then(|job| recorded(&job)) {
+        request.headers_mut().insert(ENTRY_HEADER, entry.parse().expect("a path is a header's value"));
     }
 }
 
@@ -278,7 +323,9 @@ fn leader(world: &World) -> Option<String> {
     let session = world.coordinator().session();
     let path = format!("{ELECTION}/{DISTRIBUTOR}");
     let names = session.children(&path).now_or_never()?.ok()?;
-    let first = names.into_iter().min_by_key(|name| name.rsplit("__lock__").next().map(str::to_owned))?;
+    // a node without a session leads nobody
+    let candidates = names.into_iter().filter(|name| !foreign::is_stray(name));
+    let first = candidates.min_by_key(|name| name.rsplit("__lock__").next().map(str::to_owned))?;
     let node = session.data(&format!("{path}/{first}")).now_or_never()?.ok()?;
     Some(String::from_utf8_lossy(&node.data).into_owned())
 }

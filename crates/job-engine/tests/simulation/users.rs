@@ -25,9 +25,11 @@ pub async fn add_jobs(world: Arc<World>) {
         if world.below(3, "user", "waits") == 0 {
             tokio::time::sleep(Duration::from_millis(world.below(pause * 6, "user", "waits so long"))).await;
         }
+        // some take longer than a session does to end
+        let least = if world.below(8, "user", "takes long") == 0 { 45 } else { 1 };
         let job = json!({
             "action": ACTION,
-            "targetResource": {"href": format!("work/{}", 1 + world.below(30, "user", "length"))},
+            "targetResource": {"href": format!("work/{}", least + world.below(30, "user", "length"))},
             "priority": 100 * world.below(10, "user", "priority"),
         });
         let job: Document = job.as_object().cloned().unwrap_or_default();

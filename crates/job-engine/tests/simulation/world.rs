@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,20 +15,24 @@ use serde_json::json;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Embedded;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::server::peer::Origin;
 use slipstream_job_engine::server::sessions::Sessions;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
+use tokio::time::Instant;
 
-use crate::board::Board;
+use crate::board::{Board, SILENT_AT_MOST};
 use crate::broken::Broken;
+use crate::clocks::Clocks;
 use crate::life::Life;
-use crate::plan::{Event, Fault, Plan};
+use crate::plan::{Event, Fault, Plan, YEARS_AHEAD};
+use crate::reach::Reach;
 use crate::trace::Trace;
 
 /// Password of the administrator.
 pub const PASSWORD: &str = "secret";
+/// How long a session lives that says nothing.
+const A_SESSION: Duration = Duration::from_secs(30);
 const START: &str = "2026-11-24T00:00:00Z";
 /// How long the coordinator waits for a session of which it hears nothing, in hundredths of a second.
 const SESSION_TIMEOUT: std::ops::Range<u64> = 400..1_500;
@@ -60,16 +64,17 @@ pub struct World {
     pub trace: Trace,
     /// The documents.
     pub documents: Arc<MemoryStore>,
-    /// The time of day.
-    pub clock: Clock,
-    /// Opens the administrator's session.
-    pub cookie: HeaderValue,
+    /// The time of day, on each machine.
+    pub clocks: Clocks,
+    /// Open the administrator's sessions: one of now, and one for servers whose clocks are years ahead.
+    cookies: [HeaderValue; 2],
     board: Mutex<Board>,
     seed: u64,
     /// How often each thing was drawn for.
     drawn: Mutex<BTreeMap<u64, u64>>,
-    shift: Arc<AtomicI64>,
     stormy: AtomicBool,
+    /// When the storm is over.
+    over: Instant,
     coordinator: Mutex<Embedded>,
     /// The tree has to be rebuilt by whichever server starts first.
     wiped: AtomicBool,
@@ -78,6 +83,7 @@ pub struct World {
     sessions: Mutex<Vec<Known>>,
     slow: AtomicBool,
     outage: AtomicBool,
+    reach: Mutex<Reach>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,23 +94,21 @@ impl World {
     /// A world in which nobody works yet.
     pub async fn new(seed: u64, broken: Broken) -> Arc<Self> {
         let documents = Arc::new(MemoryStore::default());
-        let shift = Arc::new(AtomicI64::new(0));
-        let steady = Clock::starting_at(START.parse().expect("a time"));
-        let shifted = shift.clone();
-        let clock = Clock::showing(move || steady.now() + SignedDuration::from_secs(shifted.load(Ordering::Relaxed)));
-        let cookie = log_in(&documents, clock.now()).await;
+        let clocks = Clocks::starting_at(START.parse().expect("a time"));
+        let cookies = log_in(&documents, clocks.right().now()).await;
+        let plan = Plan::new(seed, broken);
         Arc::new(Self {
-            plan: Plan::new(seed, broken),
+            over: Instant::now() + plan.storm,
+            plan,
             broken,
             takes_reports: seed.is_multiple_of(2) && broken != Broken::StripsLease,
             trace: Trace::new(),
             documents,
-            clock,
-            cookie,
+            clocks,
+            cookies,
             board: Mutex::default(),
             seed,
             drawn: Mutex::default(),
-            shift,
             stormy: AtomicBool::new(true),
             coordinator: Mutex::default(),
             wiped: AtomicBool::new(true),
@@ -113,6 +117,7 @@ impl World {
             sessions: Mutex::default(),
             slow: AtomicBool::new(false),
             outage: AtomicBool::new(false),
+            reach: Mutex::default(),
         })
     }
 
@@ -163,6 +168,22 @@ impl World {
     /// Whether the store is slow, and whether it refuses everything.
     pub fn store_is(&self) -> (bool, bool) {
         (self.slow.load(Ordering::Relaxed), self.outage.load(Ordering::Relaxed))
+    }
+
+    /// What can be reached, and read.
+    pub fn reach(&self) -> MutexGuard<'_, Reach> {
+        lock(&self.reach)
+    }
+
+    /// So long, or until the storm is over.
+    pub fn of_the_storm(&self, length: Duration) -> Duration {
+        length.min(self.over.saturating_duration_since(Instant::now()))
+    }
+
+    /// What opens the administrator's session at a server, by its clock.
+    pub fn cookie(&self, life: &Life) -> HeaderValue {
+        let ahead = self.clocks.of(life.process()).now().duration_since(self.clocks.right().now());
+        self.cookies[usize::from(ahead > YEARS_AHEAD / 2)].clone()
     }
 
     /// The coordinator of now.
@@ -256,6 +277,7 @@ impl World {
     /// An empty tree without sessions.
     fn replace(&self) {
         *lock(&self.coordinator) = Embedded::new();
+        self.reach().wiped();
         let names: Vec<String> = lock(&self.sessions).iter().map(|known| known.name.clone()).collect();
         self.board().tree_wiped();
         for name in &names {
@@ -265,12 +287,12 @@ impl World {
 
     /// Lets the storm of the plan pass, and then calms everything.
     pub async fn storm(self: &Arc<Self>) {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         for (time, event) in self.plan.events.clone() {
             tokio::time::sleep_until(begun + time).await;
             self.happen(event);
         }
-        tokio::time::sleep_until(begun + self.plan.storm).await;
+        tokio::time::sleep_until(self.over).await;
         self.stormy.store(false, Ordering::Relaxed);
         self.trace.note("world", "the storm is over");
     }
@@ -279,6 +301,7 @@ impl World {
     pub fn end(&self) {
         lock(&self.doors).clear();
         lock(&self.sessions).clear();
+        self.board().end();
     }
 
     fn happen(self: &Arc<Self>, event: Event) {
@@ -320,21 +343,67 @@ impl World {
             }
             Event::JumpClock(seconds) => {
                 self.inject(Fault::ClockJump, "world", &format!("by {seconds} s"));
-                self.shift.fetch_add(seconds, Ordering::Relaxed);
+                self.clocks.jump(SignedDuration::from_secs(seconds));
             }
             Event::SlowStore(length) => self.store_suffers(Fault::SlowStore, length, |world| &world.slow),
             Event::StoreOutage(length) => self.store_suffers(Fault::StoreError, length, |world| &world.outage),
+            Event::Away(length) => self.away(self.of_the_storm(length)),
+            Event::Ahead { process, by, length } => self.set_ahead(process, by, self.of_the_storm(length)),
+            Event::Hide { process, length } => {
+                self.inject(Fault::Hidden, &process, &format!("for {length:?}"));
+                self.reach().hide(&process, true);
+                self.later(length, move |world| world.reach().hide(&process, false));
+            }
+            Event::Meddle(meddling) => self.meddle(meddling),
         }
+    }
+
+    /// Does something after so long, or when the storm is over.
+    pub fn later(self: &Arc<Self>, length: Duration, act: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let (world, length) = (self.clone(), self.of_the_storm(length));
+        tokio::spawn(async move {
+            tokio::time::sleep(length).await;
+            act(&world);
+        });
+    }
+
+    /// Nobody reaches coordinator or servers. No session ends by that: when they can be reached again, it goes on.
+    fn away(self: &Arc<Self>, length: Duration) {
+        let fault = if length > A_SESSION { Fault::AwayForLong } else { Fault::AwayBriefly };
+        self.inject(fault, "world", &format!("for {length:?}"));
+        self.reach().set_away(true);
+        lock(&self.sessions).iter().for_each(|known| known.session.suspend());
+        self.later(length, |world| {
+            if !world.reach().set_away(false) {
+                return;
+            }
+            for known in lock(&world.sessions).iter().filter(|known| !known.life.is_over()) {
+                known.session.resume();
+                world.board().connected(&known.name);
+            }
+        });
+    }
+
+    fn set_ahead(self: &Arc<Self>, process: String, by: SignedDuration, length: Duration) {
+        let is_years = by == YEARS_AHEAD;
+        let fault = if is_years { Fault::YearsAhead } else { Fault::MinutesAhead };
+        self.inject(fault, &process, &format!("by {by:?} for {length:?}"));
+        self.clocks.set_ahead(&process, by);
+        self.later(length, move |world| {
+            world.trace.note(&process, "its clock is right again");
+            world.clocks.set_ahead(&process, SignedDuration::ZERO);
+            if is_years {
+                // what is due meanwhile is years old by that clock
+                let bound = SignedDuration::try_from(SILENT_AT_MOST).unwrap_or_default();
+                world.board().rounds_begin_again(world.clocks.right().now() + bound);
+            }
+        });
     }
 
     fn store_suffers(self: &Arc<Self>, fault: Fault, length: Duration, of: fn(&Self) -> &AtomicBool) {
         self.inject(fault, "world", &format!("for {length:?}"));
         of(self).store(true, Ordering::Relaxed);
-        let world = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(length).await;
-            of(&world).store(false, Ordering::Relaxed);
-        });
+        self.later(length, move |world| of(world).store(false, Ordering::Relaxed));
     }
 
     fn suspend(
@@ -352,8 +421,12 @@ impl World {
         tokio::spawn(async move {
             tokio::time::sleep(length).await;
             if expires {
-                world.end_session(&name);
-            } else if lock(&world.sessions).iter().any(|known| known.name == name && !known.life.is_over()) {
+                return world.end_session(&name);
+            }
+            // in an outage of everything it goes on when all the others do
+            if !world.reach().is_away()
+                && lock(&world.sessions).iter().any(|known| known.name == name && !known.life.is_over())
+            {
                 session.resume();
                 world.board().connected(&name);
             }
@@ -361,8 +434,8 @@ impl World {
     }
 }
 
-/// Makes the administrator, whose password costs next to nothing to check, and logs in once for everybody.
-async fn log_in(documents: &MemoryStore, now: Timestamp) -> HeaderValue {
+/// Makes the administrator, whose password costs next to nothing to check, and logs in for everybody, now and years ahead.
+async fn log_in(documents: &MemoryStore, now: Timestamp) -> [HeaderValue; 2] {
     use argon2::{Argon2, Params, PasswordHasher};
     let cheap = Argon2::from(Params::new(8, 1, 1, None).expect("parameters within the limits"));
     let hash = cheap.hash_password(PASSWORD.as_bytes()).expect("a password can be hashed").to_string();
@@ -378,8 +451,12 @@ async fn log_in(documents: &MemoryStore, now: Timestamp) -> HeaderValue {
         "href": "session-template/internal", "username": "super", "password": PASSWORD
     }});
     let body = body.as_object().cloned().unwrap_or_default();
-    let login = Sessions::default().login(documents, &body, &Origin::HERE, now).await.expect("the password is right");
-    HeaderValue::from_str(login.cookie.split(';').next().unwrap_or_default()).expect("a cookie is a header's value")
+    let sessions = Sessions::default();
+    let log_in = async |now| {
+        let login = sessions.login(documents, &body, &Origin::HERE, now).await.expect("the password is right");
+        HeaderValue::from_str(login.cookie.split(';').next().unwrap_or_default()).expect("a cookie is a header's value")
+    };
+    [log_in(now).await, log_in(now + YEARS_AHEAD).await]
 }
 
 /// Drives a future without letting anybody else run, for as long as its process is starting: it checks a password on
