@@ -19,10 +19,15 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         }
     }
     let Some(seeds) = seeds else { bail!(USAGE) };
+    simulate(seeds, first)?;
+    Ok(true)
+}
+
+/// Simulates so many seeds from the first one on.
+pub fn simulate(seeds: u64, first: u64) -> anyhow::Result<()> {
     let mut command = cargo(&root()?);
     command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "simulation"]);
     command.args(["every_promise_holds_whatever_happens", "--", "--nocapture"]);
     command.env("SIMULATION_SEEDS", seeds.to_string()).env("SIMULATION_FIRST", first.to_string());
-    succeed(command.env_remove("SIMULATION_SEED"))?;
-    Ok(true)
+    succeed(command.env_remove("SIMULATION_SEED"))
 }

@@ -7,12 +7,14 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::commands::{cargo, root, run as succeed};
+use crate::faults;
 use crate::python;
+use crate::simulate;
 use crate::totals::Totals;
 use crate::zookeeper;
 
 /// Tells the integration tests which Python has the original client; they fail without it.
-const PYTHON: &str = "SLIPSTREAM_TEST_PYTHON";
+pub const PYTHON: &str = "SLIPSTREAM_TEST_PYTHON";
 
 /// Tells them where the oldest version of `ZooKeeper` is; and what the cases over it are called, which fail without it.
 const OLDEST: &str = "SLIPSTREAM_TEST_ZOOKEEPER_3_5";
@@ -21,8 +23,30 @@ const OVER_OLDEST: &str = "zookeeper_3_5";
 /// One profile for build and tests, so that `cargo run --release` finds everything compiled.
 const ARGUMENTS: [&str; 4] = ["test", "--workspace", "--release", "--locked"];
 
+/// What asks for everything that there is to run.
+const EVERYTHING: &str = "--everything";
+
+/// Seeds of the simulation in such a run.
+const SEEDS: u64 = 20_000;
+
 /// Sets up, builds, tests; closes with the totals. Answers whether all is well.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
+    if let [only] = arguments
+        && only == EVERYTHING
+    {
+        return Ok(test_all(&[])? && everything_else()?);
+    }
+    test_all(arguments)
+}
+
+/// What takes too long for each run: more seeds of the simulation, and the faults at their full length, which writes their
+/// page.
+fn everything_else() -> anyhow::Result<bool> {
+    timed("simulation", || simulate::simulate(SEEDS, 0))?;
+    timed("faults", || faults::run(&[]))
+}
+
+fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let root = root()?;
     let python = timed("Python set-up", || python::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;

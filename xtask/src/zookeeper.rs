@@ -35,11 +35,15 @@ pub fn set_up() -> anyhow::Result<()> {
     if read(Command::new("openssl").arg("version")).is_err() {
         missing.push("openssl");
     }
+    // a server under a clock that is ahead
+    if !exists("faketime") {
+        missing.push("faketime");
+    }
     if missing.is_empty() {
-        println!("up to date: Java, ZooKeeper and openssl");
+        println!("up to date: Java, ZooKeeper, openssl and faketime");
         return Ok(());
     }
-    let what = format!("Java, openssl and ZooKeeper (the variable {CLASS_PATH} may say where: a class path)");
+    let what = format!("Java, openssl, faketime and ZooKeeper (the variable {CLASS_PATH} may say where: a class path)");
     debian::install(&what, &missing)
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
+use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
 use tokio::time::Instant;
 
+use crate::impair::AHEAD;
 use crate::inject::Injected;
 use crate::plan::{Kind, Plan};
 use crate::records::{How, Record};
@@ -22,6 +24,8 @@ pub enum Promise {
     EndsFinal,
     /// One attempt ends a job, the last one, which ran to its end and whose word is in the document.
     OneWinner,
+    /// No action is run more often than there are attempts.
+    EachRunIsAnAttempt,
     /// Every attempt but the last was lost with its session, which the fault may have ended.
     AttemptsExplained,
     /// What was refused came under a lower lease than the winner's, and something was refused where that must be.
@@ -56,7 +60,7 @@ impl Ended {
     }
 
     fn created(&self) -> Option<Timestamp> {
-        text(&self.document, "created").parse().ok()
+        text(&self.document, "created").parse().ok().map(true_time)
     }
 
     /// Attempts before the last one, oldest first.
@@ -101,6 +105,11 @@ pub fn jobs(site: &Site, plan: &Plan, injected: &Injected, jobs: &[Ended]) -> Ve
         }
         let records = ran.get(id).map_or(&[][..], Vec::as_slice);
         violations.extend(winner(job, records).map(|how| (Promise::OneWinner, format!("{id}: {how}"))));
+        let begun = records.iter().filter(|record| matches!(record.how, How::Begun { .. })).count();
+        if begun > job.ledger.attempts.len() {
+            let how = format!("{id} was run {begun} times in {} attempts", job.ledger.attempts.len());
+            violations.push((Promise::EachRunIsAnAttempt, how));
+        }
         let extra = unexplained(site, plan, injected, job);
         violations.extend(extra.into_iter().map(|how| (Promise::AttemptsExplained, format!("{id}: {how}"))));
         let late = |write: &&RefusedWrite| Some(write.lease) >= job.ledger.lease;
@@ -135,10 +144,11 @@ fn unexplained(site: &Site, plan: &Plan, injected: &Injected, job: &Ended) -> Ve
     let pairs = attempts.iter().zip(attempts.iter().skip(1));
     let is_explained = |(attempt, next): &(&Attempt, &Attempt)| {
         let hit = plan.kind.takes_claims() && injected.victim.as_ref().is_none_or(|victim| *victim == attempt.executor);
+        let given_back = plan.kind.lets_give_back() && attempt.outcome == Some(Outcome::Released);
         let lost = attempt.outcome == Some(Outcome::Lost);
         let seen = next.begun + SEEN_AFTER;
         let ended = plan.kind == Kind::ZooKeeperWiped || site.sessions.ended(&attempt.executor, attempt.begun, seen);
-        hit && lost && ended && attempt.begun <= injected.until
+        (given_back || hit && lost && ended) && attempt.begun <= injected.until
     };
     pairs.filter(|pair| !is_explained(pair)).map(|(attempt, next)| format!("{attempt:?}, then {next:?}")).collect()
 }
@@ -181,23 +191,42 @@ pub fn figures(injected: &Injected, jobs: &[Ended]) -> Figures {
 /// The longest of three: how long it took from the end of the fault until a job ended; from the end of the fault until a
 /// job was begun that waited then; from the beginning of the fault until a job was begun again that had lost its attempt.
 fn recovery(injected: &Injected, jobs: &[Ended]) -> Duration {
-    let ends = jobs.iter().filter_map(|job| job.ledger.attempts.last()?.ended);
+    let ends = jobs.iter().filter_map(|job| Some(true_time(job.ledger.attempts.last()?.ended?)));
     let next_end = ends.filter(|end| *end >= injected.until).min().map(|end| (injected.until, end));
     let waited = jobs.iter().filter(|job| job.created().is_some_and(|created| created <= injected.until));
-    let begun = waited.filter_map(|job| Some((injected.until, job.ledger.attempts.first()?.begun)));
+    let begun = waited.filter_map(|job| Some((injected.until, true_time(job.ledger.attempts.first()?.begun))));
     let again = jobs.iter().flat_map(|job| {
         let attempts = &job.ledger.attempts;
         let lost = attempts.iter().zip(attempts.iter().skip(1));
-        lost.filter(|(before, _)| before.begun <= injected.until).map(|(_, next)| (injected.from, next.begun))
+        lost.filter(|(before, _)| before.begun <= injected.until)
+            .map(|(_, next)| (injected.from, true_time(next.begun)))
     });
     let length =
         |(from, until): (Timestamp, Timestamp)| Duration::try_from(until.duration_since(from)).unwrap_or_default();
     next_end.into_iter().chain(begun).chain(again).map(length).max().unwrap_or_default()
 }
 
-/// How many jobs ended before and after the fault's end.
-pub fn worked(injected: &Injected, jobs: &[Ended]) -> (usize, usize) {
-    let ends: Vec<Timestamp> = jobs.iter().filter_map(|job| job.ledger.attempts.last()?.ended).collect();
-    let after = ends.iter().filter(|end| **end >= injected.until).count();
-    (ends.len() - after, after)
+/// When it was, if the server that wrote this may have had a clock that was ahead.
+fn true_time(told: Timestamp) -> Timestamp {
+    if told > Clock::system().now() { told - AHEAD } else { told }
+}
+
+/// How many jobs ended when.
+#[derive(Debug)]
+pub struct Worked {
+    /// Before the fault's end.
+    pub until: usize,
+    /// Of these, those that were begun after its beginning.
+    pub during: usize,
+    /// After its end.
+    pub after: usize,
+}
+
+pub fn worked(injected: &Injected, jobs: &[Ended]) -> Worked {
+    let last =
+        |job: &Ended| job.ledger.attempts.last().and_then(|it| Some((true_time(it.begun), true_time(it.ended?))));
+    let worked: Vec<_> = jobs.iter().filter_map(last).collect();
+    let after = worked.iter().filter(|(_, ended)| *ended >= injected.until).count();
+    let during = worked.iter().filter(|(begun, ended)| *begun >= injected.from && *ended < injected.until).count();
+    Worked { until: worked.len() - after, during, after }
 }

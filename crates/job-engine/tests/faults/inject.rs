@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use slipstream_job_engine::clock::Clock;
 use slipstream_test_ensemble::Fault;
 
+use crate::impair;
+use crate::meddle;
 use crate::part::{Part, Way};
 use crate::plan::{Kind, Plan};
 use crate::records::{How, Record};
@@ -22,12 +24,15 @@ pub struct Injected {
     pub victim: Option<String>,
     pub from: Timestamp,
     pub until: Timestamp,
+    /// Jobs that were added for it.
+    pub jobs: Vec<String>,
 }
 
 /// Lets the planned fault happen, under these jobs if there are any. Returns once it is over and everything was started
 /// again.
 pub async fn inject(site: &mut Site, plan: &Plan, anchors: &[String]) -> Injected {
     let length = plan.length;
+    let mut jobs = Vec::new();
     let (victim, from, times) = match plan.kind {
         Kind::ExecutorKilled | Kind::ExecutorPaused | Kind::ExecutorWithoutZooKeeper | Kind::ExecutorWithoutApi => {
             let victim = victim(site, plan, anchors).await;
@@ -46,7 +51,7 @@ pub async fn inject(site: &mut Site, plan: &Plan, anchors: &[String]) -> Injecte
         Kind::MemberKilled | Kind::MemberPaused | Kind::QuorumLost => {
             let from = now();
             let times = hit_members(site, plan).await;
-            return Injected { times, victim: None, from, until: now() };
+            return Injected { times, victim: None, from, until: now(), jobs };
         }
         Kind::ZooKeeperWiped => {
             victim(site, plan, anchors).await;
@@ -58,8 +63,38 @@ pub async fn inject(site: &mut Site, plan: &Plan, anchors: &[String]) -> Injecte
             let from = now();
             (None, from, slow_down(site, plan.delay(), length).await)
         }
+        Kind::EverythingAway => {
+            victim(site, plan, anchors).await;
+            let from = now();
+            (None, from, impair::take_everything_away(site, length).await)
+        }
+        Kind::SlotsBlocked => {
+            let from = now();
+            victim(site, plan, anchors).await;
+            (None, from, impair::until_slots_are_free(site, anchors).await)
+        }
+        Kind::LogUnread => {
+            let from = now();
+            (None, from, impair::read_no_log(site, plan).await)
+        }
+        Kind::ServerClockAhead => {
+            let from = now();
+            (None, from, impair::set_clock_ahead(site, length, &mut jobs).await)
+        }
+        Kind::UnreadableEntry => {
+            let from = now();
+            (None, from, meddle::put_unreadable(site, length).await)
+        }
+        Kind::QueuedByKazoo => {
+            let from = now();
+            (None, from, meddle::queue_again(site, &mut jobs).await)
+        }
+        Kind::TwoStores => {
+            let from = now();
+            (None, from, meddle::start_another_store(site).await)
+        }
     };
-    Injected { times, victim, from, until: now() }
+    Injected { times, victim, from, until: now(), jobs }
 }
 
 fn now() -> Timestamp {

@@ -14,9 +14,6 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::roles::STEP;
 use crate::support::LIMIT;
 
-/// Between two jobs.
-const PERIOD: Duration = Duration::from_millis(70);
-
 /// Adds jobs until it is ended.
 pub struct Load {
     goes_on: watch::Sender<bool>,
@@ -24,10 +21,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// Jobs of lengths that follow from the seed.
-    pub fn begin(client: &Client, seed: u64) -> Self {
+    /// Jobs of lengths that follow from the seed, one in each period.
+    pub fn begin(client: &Client, seed: u64, period: Duration) -> Self {
         let goes_on = watch::Sender::new(true);
-        let work = tokio::spawn(add_all(client.clone(), seed, goes_on.subscribe()));
+        let work = tokio::spawn(add_all(client.clone(), seed, period, goes_on.subscribe()));
         Self { goes_on, acknowledged: AbortOnDropHandle::new(work) }
     }
 
@@ -38,25 +35,25 @@ impl Load {
     }
 }
 
-async fn add_all(client: Client, seed: u64, goes_on: watch::Receiver<bool>) -> Vec<String> {
+async fn add_all(client: Client, seed: u64, period: Duration, goes_on: watch::Receiver<bool>) -> Vec<String> {
     let mut chance = StdRng::seed_from_u64(seed);
     let mut adds = JoinSet::new();
-    let mut next = tokio::time::interval(PERIOD);
+    let mut next = tokio::time::interval(period);
     let mut number = 0;
     while *goes_on.borrow() {
         next.tick().await;
         let key = format!("seed {seed} job {number}");
         number += 1;
         let job = step("loud", length(&mut chance));
-        adds.spawn(add(client.clone(), job, key));
+        adds.spawn(add(client.clone(), job, key, period));
     }
     adds.join_all().await
 }
 
-/// Repeats an add until it is acknowledged.
-async fn add(client: Client, job: Document, key: String) -> String {
+/// Repeats an add, once in each period, until it is acknowledged.
+async fn add(client: Client, job: Document, key: String, period: Duration) -> String {
     let begun = Instant::now();
-    let mut next = tokio::time::interval(PERIOD);
+    let mut next = tokio::time::interval(period);
     loop {
         next.tick().await;
         match client.add("job", &job, Some(&key)).await {

@@ -7,10 +7,12 @@
 #![expect(clippy::print_stdout, reason = "it is no part of the product, and may end where nothing can be written")]
 
 mod audit;
+mod impair;
 mod inject;
 mod late;
 mod leaders;
 mod load;
+mod meddle;
 mod outages;
 mod part;
 mod plan;

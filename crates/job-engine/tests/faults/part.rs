@@ -57,6 +57,15 @@ impl Part {
         self.process = Process::start(&mut (self.command)(), &self.log);
     }
 
+    /// Asks it to stop, and starts it again by its command with this change; nobody reads what it says if it is `unread`.
+    pub async fn restart_as(&mut self, unread: bool, change: impl FnOnce(&mut Command)) {
+        self.process.stop().await;
+        let mut command = (self.command)();
+        change(&mut command);
+        self.process =
+            if unread { Process::start_unread(&mut command) } else { Process::start(&mut command, &self.log) };
+    }
+
     /// From now on, on this way.
     pub fn set(&self, way: Way, fault: Fault) {
         self.proxies(way).for_each(|proxy| proxy.set(fault));

@@ -6,11 +6,19 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use slipstream_test_ensemble::Fault;
 
+use crate::number;
+use crate::roles::BLOCK;
+
 /// How long `ZooKeeper` waits for a process of a site that seeds run on.
 pub const SESSION: Duration = Duration::from_secs(2);
 /// Executors and distributors of a site that seeds run on.
 pub const EXECUTORS: usize = 3;
 pub const DISTRIBUTORS: usize = 2;
+/// Jobs at once of each executor, and of all.
+pub const THREADS: usize = 6;
+pub const SLOTS: usize = EXECUTORS * THREADS;
+/// Jobs that are under way when a fault comes that takes claims: enough for each executor to have some.
+const ANCHORS: usize = 9;
 
 /// A kind of fault; as many seeds one after the other inject each of them once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +38,17 @@ pub enum Kind {
     QuorumLost,
     ZooKeeperWiped,
     EverythingSlow,
+    EverythingAway,
+    SlotsBlocked,
+    LogUnread,
+    ServerClockAhead,
+    UnreadableEntry,
+    QueuedByKazoo,
+    TwoStores,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::ExecutorKilled,
         Self::ExecutorPaused,
         Self::ExecutorWithoutZooKeeper,
@@ -49,6 +64,13 @@ impl Kind {
         Self::QuorumLost,
         Self::ZooKeeperWiped,
         Self::EverythingSlow,
+        Self::EverythingAway,
+        Self::SlotsBlocked,
+        Self::LogUnread,
+        Self::ServerClockAhead,
+        Self::UnreadableEntry,
+        Self::QueuedByKazoo,
+        Self::TwoStores,
     ];
 
     /// The kind that a seed injects.
@@ -75,6 +97,15 @@ impl Kind {
             Self::QuorumLost => "two of three ensemble members killed or paused: no quorum",
             Self::ZooKeeperWiped => "ZooKeeper wiped",
             Self::EverythingSlow => "everything delayed",
+            Self::EverythingAway => "server and ZooKeeper killed together, and started again after a while",
+            Self::SlotsBlocked => "every slot blocked by an action that does not yield",
+            Self::LogUnread => "standard error of the server, or of an executor, not read",
+            Self::ServerClockAhead => "server's clock an hour ahead, then right, and entries of that time lost",
+            Self::UnreadableEntry => {
+                "entries that only another login may read, more than there are slots, before all others when executors start"
+            }
+            Self::QueuedByKazoo => "all entries put again by kazoo, four times, before executors start",
+            Self::TwoStores => "a server with another store started on the same folder of ZooKeeper",
         }
     }
 
@@ -91,17 +122,41 @@ impl Kind {
         self == Self::ZooKeeperWiped
     }
 
+    /// Whether work goes on all the while.
+    pub fn lets_work_go_on(self) -> bool {
+        matches!(self, Self::LogUnread | Self::UnreadableEntry)
+    }
+
+    /// Whether attempts may give their jobs back because of it: executors are asked to stop, or cannot ask anybody.
+    pub fn lets_give_back(self) -> bool {
+        matches!(self, Self::EverythingAway | Self::LogUnread | Self::UnreadableEntry | Self::QueuedByKazoo)
+    }
+
+    /// Whether it lasts for many sessions.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::EverythingAway | Self::SlotsBlocked)
+    }
+
     /// Whether it may take claims from the executor that it hits.
     pub fn takes_claims(self) -> bool {
         matches!(
             self,
-            Self::ExecutorKilled | Self::ExecutorPaused | Self::ExecutorWithoutZooKeeper | Self::ZooKeeperWiped
+            Self::ExecutorKilled
+                | Self::ExecutorPaused
+                | Self::ExecutorWithoutZooKeeper
+                | Self::ZooKeeperWiped
+                | Self::EverythingAway
         )
     }
 }
 
 /// How much longer than the fault jobs run that are to feel it.
 const LONGER: Duration = Duration::from_millis(1200);
+
+/// Whether what lasts for long does so at its full length: for the page, not for each run of the tests.
+fn is_at_length() -> bool {
+    number("FAULTS_AT_LENGTH").is_some_and(|answer| answer > 0)
+}
 
 /// What a seed decides beforehand.
 #[derive(Clone, Debug)]
@@ -124,7 +179,7 @@ impl Plan {
         let turn = usize::try_from(seed / Kind::ALL.len() as u64).expect("few");
         let mut chance = StdRng::seed_from_u64(seed);
         let mut between = |least: u64, most: u64| Duration::from_millis(chance.random_range(least..most));
-        let before = between(700, 1500);
+        let before = if kind.is_long() { between(4000, 5000) } else { between(700, 1500) };
         let session = u64::try_from(SESSION.as_millis()).expect("a short time");
         let length = match kind {
             Kind::ExecutorKilled | Kind::LeaderKilled | Kind::ServerKilled => between(0, 1000),
@@ -137,8 +192,14 @@ impl Plan {
             Kind::ExecutorWithoutApi | Kind::ServerPaused | Kind::ServerWithoutZooKeeper => between(500, 3000),
             Kind::MemberKilled | Kind::MemberPaused => between(500, 2500),
             Kind::QuorumLost => between(2 * session, 3 * session),
-            Kind::ZooKeeperWiped => Duration::ZERO,
             Kind::EverythingSlow => between(1000, 3000),
+            Kind::EverythingAway if is_at_length() => between(45_000, 46_000),
+            Kind::SlotsBlocked if is_at_length() => between(25_000, 26_000),
+            // several sessions all the same
+            Kind::EverythingAway | Kind::SlotsBlocked => between(4 * session, 5 * session),
+            Kind::LogUnread | Kind::ServerClockAhead => between(2000, 4000),
+            Kind::UnreadableEntry => between(4000, 6000),
+            Kind::ZooKeeperWiped | Kind::QueuedByKazoo | Kind::TwoStores => Duration::ZERO,
         };
         Self { seed, kind, victim: chance.random_range(0..EXECUTORS), manner: turn, before, length }
     }
@@ -146,8 +207,28 @@ impl Plan {
     /// How long jobs run that are under way when the fault comes, so that the executor that is hit loses some if it loses
     /// its session. None are needed where no claim can be lost.
     pub fn anchors(&self) -> Option<Duration> {
+        if self.kind == Kind::SlotsBlocked {
+            return Some(self.length);
+        }
         let at_least = if self.kind == Kind::ZooKeeperWiped { 2 * SESSION } else { Duration::ZERO };
         self.kind.takes_claims().then_some(self.length.max(at_least) + LONGER)
+    }
+
+    /// What jobs are under way when the fault comes: how many, and of which kinds in turns.
+    pub fn anchored(&self) -> (usize, [&'static str; 2]) {
+        match self.kind {
+            Kind::SlotsBlocked => (SLOTS, [BLOCK; 2]),
+            _ => (ANCHORS, ["loud", "quiet"]),
+        }
+    }
+
+    /// Between two jobs that are added.
+    pub fn period(&self) -> Duration {
+        Duration::from_millis(match self.kind {
+            Kind::EverythingAway => 500,
+            Kind::SlotsBlocked => 150,
+            _ => 70,
+        })
     }
 
     /// How a connection fares that is cut.

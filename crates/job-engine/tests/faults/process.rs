@@ -5,10 +5,18 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::io::ioctl_fionread;
+use rustix::pipe::fcntl_setpipe_size;
+
 use crate::support::eventually;
 
 /// Kills the process when the pipe to it closes: when the tests have died.
 const WATCHDOG: &str = r#"read -r _; kill -9 "$1""#;
+
+/// Bytes that a pipe holds at least: a page.
+const SHORTEST_PIPE: usize = 4096;
+/// Bytes of a line of a log, most often less.
+const LONG_LINE: u64 = 1024;
 
 /// A process. Killed when dropped.
 pub struct Process {
@@ -22,8 +30,25 @@ impl Process {
         let mut log = File::options().create(true).append(true).open(log).expect("a log can be opened");
         let errors = log.try_clone().expect("a log can be shared");
         writeln!(log, "--- {command:?}").expect("a log can be written to");
-        let child =
-            command.stdin(Stdio::piped()).stdout(log).stderr(errors).spawn().expect("the program can be started");
+        Self::spawn(command.stdout(log).stderr(errors))
+    }
+
+    /// Starts it; what it says on standard error goes into the shortest of pipes, which nobody reads.
+    pub fn start_unread(command: &mut Command) -> Self {
+        let process = Self::spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let pipe = process.child.stderr.as_ref().expect("it was asked for");
+        fcntl_setpipe_size(pipe, SHORTEST_PIPE).expect("a pipe can be made shorter");
+        process
+    }
+
+    /// Whether a pipe that nobody reads is as good as full: the next line may have no room.
+    pub fn is_choked(&self) -> bool {
+        let unread = self.child.stderr.as_ref().and_then(|pipe| ioctl_fionread(pipe).ok());
+        unread.is_some_and(|unread| unread > SHORTEST_PIPE as u64 - LONG_LINE)
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::piped()).spawn().expect("the program can be started");
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog", &child.id().to_string()])
             .stdin(Stdio::piped())

@@ -27,6 +27,8 @@ const ROLE: &str = "FAULTS_EXECUTOR";
 const TEST: &str = "roles::an_executor_ends_with_its_input";
 /// The action with a record.
 pub const STEP: &str = "step";
+/// The kind of job whose action does not yield.
+pub const BLOCK: &str = "block";
 /// Between two words of an action on how far it is.
 const PROGRESS: Duration = Duration::from_millis(100);
 
@@ -87,10 +89,17 @@ async fn input_ended() {
     seen.await.expect("the thread lives").expect("a pipe can be read");
 }
 
-/// Takes as long as its job's target says, `<kind>/<milliseconds>`; of the kind `quiet` it reports nothing meanwhile.
+/// Takes as long as its job's target says, `<kind>/<milliseconds>`; of the kind `quiet` it reports nothing meanwhile, and of
+/// the kind `block` it does not yield.
 struct Step {
     executor: String,
     records: PathBuf,
+}
+
+/// Does not yield for so long.
+#[expect(clippy::disallowed_methods, reason = "this is the fault")]
+fn block(length: Duration) {
+    std::thread::sleep(length);
 }
 
 #[async_trait]
@@ -102,9 +111,12 @@ impl Action for Step {
         let length = Duration::from_millis(length.parse().map_err(|_| Failure::new("no length"))?);
         let record = |how| Record::new(&id, &self.executor, how).append(&self.records);
         record(How::Begun { rerun: job.is_rerun() });
+        if kind == BLOCK {
+            block(length);
+        }
         let begun = Instant::now();
         let mut next = begun;
-        while begun.elapsed() < length {
+        while kind != BLOCK && begun.elapsed() < length {
             next = (next + PROGRESS).min(begun + length);
             tokio::select! {
                 () = job.cancelled() => {

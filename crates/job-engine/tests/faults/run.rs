@@ -5,23 +5,19 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use slipstream_job_engine::clock::Clock;
 
-use crate::audit::{self, Figures, Promise};
+use crate::audit::{self, Figures, Promise, Worked};
 use crate::inject::{Injected, inject};
 use crate::leaders;
 use crate::load::{Load, step};
-use crate::plan::{DISTRIBUTORS, EXECUTORS, Kind, Plan, SESSION};
+use crate::plan::{DISTRIBUTORS, EXECUTORS, Kind, Plan, SESSION, THREADS};
 use crate::rounds;
 use crate::site::{Options, Site};
 use crate::support::{LIMIT, lasts, within};
 
 /// How long jobs are added after the fault.
 const AFTER: Duration = Duration::from_millis(1500);
-/// Jobs at once of each executor.
-const THREADS: usize = 6;
-/// Jobs that are under way when a fault comes that takes claims: enough for each executor to have some.
-const ANCHORS: usize = 9;
-/// Least jobs that end until a fault is over, and after it.
-const LEAST: (usize, usize) = (5, 10);
+/// Least jobs that end until a fault is over, during one that lets work go on, and after it.
+const LEAST: Worked = Worked { until: 5, during: 5, after: 10 };
 /// Rounds that are so young may still be under way.
 const YOUNG: SignedDuration = SignedDuration::from_secs(3);
 
@@ -49,18 +45,21 @@ pub async fn site_for(members: usize) -> Site {
 /// Runs a seed.
 pub async fn run(site: &mut Site, seed: u64) -> Outcome {
     let plan = Plan::new(seed);
-    let load = Load::begin(&site.client, seed);
+    let load = Load::begin(&site.client, seed, plan.period());
     lasts(plan.before).await;
     let mut anchors = Vec::new();
-    for number in 0..plan.anchors().map_or(0, |_| ANCHORS) {
-        let kind = ["loud", "quiet"][number % 2];
-        let job = step(kind, plan.anchors().unwrap_or_default());
+    let (count, kinds) = plan.anchored();
+    for number in 0..plan.anchors().map_or(0, |_| count) {
+        let mut job = step(kinds[number % 2], plan.anchors().unwrap_or_default());
+        // before what is added meanwhile
+        job.insert("priority".to_owned(), 1.into());
         anchors.push(site.client.add("job", &job, None).await.expect("nothing is amiss yet"));
     }
     let injected = inject(site, &plan, &anchors).await;
     lasts(AFTER).await;
     let mut ids = load.end().await;
     ids.extend(anchors);
+    ids.extend(injected.jobs.iter().cloned());
     site.until_all_work().await;
     let jobs = audit::settled(site, &ids).await;
     let mut violations = audit::jobs(site, &plan, &injected, &jobs);
@@ -68,9 +67,9 @@ pub async fn run(site: &mut Site, seed: u64) -> Outcome {
         violations.push((Promise::FaultInjected, format!("{:?} did nothing", plan.kind)));
     }
     let worked = audit::worked(&injected, &jobs);
-    if worked.0 < LEAST.0 || worked.1 < LEAST.1 {
-        violations
-            .push((Promise::WorkDone, format!("{} jobs ended until the fault was over, {} after", worked.0, worked.1)));
+    let is_idle = plan.kind.lets_work_go_on() && worked.during < LEAST.during;
+    if worked.until < LEAST.until || worked.after < LEAST.after || is_idle {
+        violations.push((Promise::WorkDone, format!("jobs ended {worked:?}, at least {LEAST:?} have to")));
     }
     violations.extend(audit::queue(site).await);
     violations.extend(schedule(site, &plan, &injected).await);

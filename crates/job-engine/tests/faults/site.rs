@@ -198,6 +198,22 @@ impl Site {
         self.own.as_mut().expect("an ensemble of its own")
     }
 
+    /// What a client is told that reaches the ensemble without a proxy.
+    pub fn hosts(&self) -> String {
+        hosts(&self.members, &self.root)
+    }
+
+    /// What starts a server with another store on this site's folder.
+    pub fn server_with(&self, store: &str) -> Command {
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        server_command(address, &self.folder.path().join(store), &self.hosts(), self.options.session_timeout)
+    }
+
+    /// Where a process of this name keeps its log.
+    pub fn log_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
     fn records_file(&self) -> PathBuf {
         self.folder.path().join("records")
     }
@@ -313,15 +329,18 @@ async fn make_folder(members: &[SocketAddr], root: &str) {
 async fn server(options: &Options, members: &[SocketAddr], root: &str, address: SocketAddr, folder: &Path) -> Part {
     let zookeeper = proxies(members).await;
     let hosts = hosts(&addresses(&zookeeper), root);
-    let store = format!("sqlite:{}", folder.join("store/jobs.db").display());
-    let session_timeout = milliseconds(options.session_timeout);
-    let command = move || {
-        let mut command = program();
-        command.args(["server", "--listen", &address.to_string(), "--store", &store, "--zk-hosts", &hosts]);
-        command.args(["--zk-session-timeout", &session_timeout]).env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
-        command
-    };
+    let store = folder.join("store/jobs.db");
+    let session_timeout = options.session_timeout;
+    let command = move || server_command(address, &store, &hosts, session_timeout);
     Part::start("server", folder, (zookeeper, None), command)
+}
+
+fn server_command(address: SocketAddr, store: &Path, hosts: &str, session_timeout: Duration) -> Command {
+    let mut command = program();
+    command.args(["server", "--listen", &address.to_string(), "--store", &format!("sqlite:{}", store.display())]);
+    command.args(["--zk-hosts", hosts, "--zk-session-timeout", &milliseconds(session_timeout)]);
+    command.env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
+    command
 }
 
 async fn proxies(members: &[SocketAddr]) -> Vec<Proxy> {
