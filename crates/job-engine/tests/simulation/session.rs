@@ -218,7 +218,10 @@ impl Session for SeenSession {
             };
             Ok(paths.iter().zip(found).map(may_read).collect())
         };
-        self.ask(&tidy("nodes", &paths.join(" ")), read).await
+        // in whatever order they were listed, by names that begin at random
+        let mut what: Vec<String> = paths.iter().map(|path| tidy("node", path)).collect();
+        what.sort_unstable();
+        self.ask(&what.join(", "), read).await
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
