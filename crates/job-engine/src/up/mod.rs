@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
+use crate::files;
 use crate::server::sessions::ADMINISTRATOR;
 use crate::stop::Stop;
 use crate::telemetry::{say, say_stopping};
@@ -112,7 +113,7 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
     let beside = options.data_dir.join("config.toml");
     let config = match &options.config {
         Some(path) => Config::load(path)?,
-        None if beside.exists() => Config::load(&beside)?,
+        None if is_there(&beside)? => Config::load(&beside)?,
         None => Config::default(),
     };
     for name in options.distributors.iter().flatten().filter(|name| !name.is_empty()) {
@@ -123,6 +124,15 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
         None => options.demo || name != DEMO_DISTRIBUTOR,
     };
     Ok(config.distributors.into_iter().filter(|distributor| wanted(&distributor.name)).collect())
+}
+
+/// What cannot be looked at is not taken for what is not there.
+fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let found = path.try_exists();
+    found.map_err(|error| {
+        let whose = files::who_may(&error, path);
+        anyhow!(error).context(format!("cannot read {}{whose}", path.display()))
+    })
 }
 
 fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {

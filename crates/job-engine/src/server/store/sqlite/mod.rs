@@ -239,10 +239,12 @@ impl SqliteStore {
         self.finish()
     }
 
-    /// Readers first: their snapshots would keep the log from being put into the file.
+    /// Readers first: their snapshots would keep the log from being put into the file, and whoever closes it last takes the
+    /// log away, which they may not.
     fn finish(&mut self) -> Result<(), StoreError> {
-        self.channels = None;
+        let writes = self.channels.take().map(|channels| channels.writes);
         let panicked = self.readers.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
+        drop(writes);
         match self.writer.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(self.gone("close the store")),
             Some(Ok(Err(error))) => Err(failure("close the store", &self.path, Arc::new(error))),
