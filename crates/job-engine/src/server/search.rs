@@ -121,4 +121,28 @@ mod tests {
         drop(under_way);
         assert_eq!(search(&shared, JOB, &jane, &asked).await.expect("it is its turn").count, 0);
     }
+
+    /// A client that leaves is not seen to do so: what it asked goes on.
+    #[tokio::test(start_paused = true)]
+    async fn searches_that_nobody_waits_for_pile_up_within_a_bound() {
+        let shared = std::sync::Arc::new(shared().await);
+        let jane = Caller::User { name: "jane".to_owned(), roles: vec!["USER".to_owned()], session: None };
+        let slow = shared.others_search.acquire().await.expect("not closed");
+        let ask = || {
+            let (shared, jane) = (shared.clone(), jane.clone());
+            tokio::spawn(async move { search(&shared, JOB, &jane, &Parameters::default()).await.map(drop) })
+        };
+        let asked: Vec<_> = (0..1_000).map(|_| ask()).collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let left = asked.iter().filter(|search| !search.is_finished()).count();
+        assert!((4..100).contains(&left), "{left} are under way or wait, and the others are refused at once");
+        assert_eq!(shared.shares.held(), 4 * MEMORY, "four wait for their turn");
+        drop(slow);
+        for search in asked {
+            if let Err(refused) = search.await.expect("no panic") {
+                assert_eq!(refused.refusal.status, 503);
+            }
+        }
+        assert_eq!(shared.shares.held(), 0);
+    }
 }
