@@ -4,6 +4,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::server::connection::HEAD_TIME;
 
 /// Shorter than any wait that would end a request without its rule.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -151,4 +152,35 @@ fn where_to_listen_may_be_a_name_or_a_port_alone() {
         let refused = parse_address(text).unwrap_err();
         assert!(refused.contains(said), "{text}: {refused}");
     }
+}
+
+/// How long it takes until the server ends this connection, in simulated time.
+async fn ended(connection: &mut TcpStream) -> Duration {
+    let begin = Instant::now();
+    let mut rest = Vec::new();
+    // reset or ended
+    drop(timeout(IDLE_TIME * 2, connection.read_to_end(&mut rest)).await.expect("it is ended"));
+    begin.elapsed()
+}
+
+/// A client keeps an idle connection for less than 75 seconds; a request that has begun has 30.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_for_longer_than_a_head_may_take() {
+    let second = Duration::from_secs(1);
+    let world = World::new(Places::new(4, 0, 0)).await;
+    let mut silent = world.connect(PROXY).await;
+    assert!((HEAD_TIME..HEAD_TIME + second).contains(&ended(&mut silent).await), "nothing was asked");
+    let mut idle = world.connect(PROXY).await;
+    for _ in 0..2 {
+        assert!(ask(&mut idle).await.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(Duration::from_secs(70)).await;
+    }
+    assert!(ended(&mut idle).await <= 6 * second, "75 seconds after the last answer");
+    let mut slow = world.connect(PROXY).await;
+    assert!(ask(&mut slow).await.starts_with("HTTP/1.1 200"));
+    tokio::time::sleep(20 * second).await;
+    slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert!((HEAD_TIME..HEAD_TIME + second).contains(&ended(&mut slow).await), "a head that has begun");
+    world.stop.ask();
+    timeout(LIMIT, world.serving).await.unwrap().unwrap();
 }
