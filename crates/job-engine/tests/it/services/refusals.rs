@@ -68,7 +68,7 @@ async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
         assert!(complained.contains(expected), "{arguments:?}: {complained}");
     }
     let mut nobody = program();
-    nobody.args(["executor", "--ss-user", "jane"]);
+    nobody.args(["executor", "--ss-user", "jane", "--ss-url", "http://127.0.0.1:1"]);
     assert!(refusal(nobody).await.contains("no password of the user jane: give it with --ss-pass-file"));
     let mut nobody = program();
     nobody.args(["executor"]);
