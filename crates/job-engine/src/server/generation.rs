@@ -118,7 +118,7 @@ impl Generation {
 
     /// Makes store and coordinator agree, and answers on what. A coordinator that shows none, or no number, has
     /// forgotten everything, so that the generation rises; of two that differ the higher one holds: the store may have
-    /// been put back, too. One that is ahead by more than [`MOST_AHEAD`] is nobody's: the store's rises and replaces it.
+    /// been put back, too. One that is ahead by more than a million is nobody's: the store's rises and replaces it.
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
         let _one_at_a_time = self.agreeing.lock().await;
         for _ in 0..TRIES {

@@ -50,7 +50,7 @@ pub struct Unfinished {
 pub struct Query {
     /// Which documents; all without one.
     pub filter: Option<Filter>,
-    /// Only documents that one of these may see, see [`viewers`](super::access::viewers); all without them.
+    /// Only documents that one of these may see, see [`viewers`]; all without them.
     pub visible_to: Option<Vec<Principal>>,
     /// Then by id, so that pages do not overlap.
     pub order: Vec<Order>,
