@@ -26,7 +26,7 @@ use crate::pauses::Pauses;
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
 /// How long no other job that was lost before is begun after one.
-const APART: Duration = Duration::from_secs(10);
+const APART: Duration = Duration::from_secs(1);
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 

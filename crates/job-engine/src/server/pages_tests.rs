@@ -41,8 +41,8 @@ async fn world() -> Arc<Shared> {
 /// Asks as a user; the answer is not read.
 async fn ask(shared: &Arc<Shared>, target: &str) -> http::Response<Body> {
     let peer = Peer::new("127.0.0.1".parse().expect("an address"), &[PROXY.parse().expect("a network")]);
-    let request = Request::get(target).header("slipstream-authn-info", "jane USER").extension(peer);
-    let request = request.body(Body::empty()).expect("a good request");
+    let request = Request::get(target).header("host", "localhost").header("slipstream-authn-info", "jane USER");
+    let request = request.extension(peer).body(Body::empty()).expect("a good request");
     routes::router(shared.clone()).oneshot(request).await.expect("answered")
 }
 

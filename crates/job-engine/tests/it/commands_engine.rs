@@ -49,7 +49,7 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
     let nothing = json!({"count": 0, "names": []});
     let empty = json!({
         "waiting": {"count": 0, "priorities": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
-        "left_alone": {"entries": nothing, "claims": nothing},
+        "left_alone": {"entries": nothing, "claims": nothing, "without_session": nothing, "refused": []},
     });
     assert_eq!(busy.run(&["queue", "--json"]).json(), empty);
 }

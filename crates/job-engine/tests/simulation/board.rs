@@ -87,7 +87,6 @@ pub struct Board {
     set_back: BTreeSet<String>,
     /// How often a job was given back without that.
     given_back: BTreeMap<String, u32>,
-    unanswered: BTreeMap<String, u32>,
     ran: BTreeMap<String, u32>,
     /// How many requests had so many reports.
     pub reported: BTreeMap<usize, u64>,
@@ -172,16 +171,6 @@ impl Board {
         {
             *self.given_back.entry(job).or_default() += 1;
         }
-    }
-
-    /// A request about a job was sent.
-    pub fn asked(&mut self, job: &str) {
-        *self.unanswered.entry(job.to_owned()).or_default() += 1;
-    }
-
-    /// It got a good answer, and its sender heard it.
-    pub fn answered(&mut self, job: &str) {
-        *self.unanswered.entry(job.to_owned()).or_default() -= 1;
     }
 
     /// The holder of a job heard that it is QUEUED again.
@@ -337,7 +326,8 @@ impl Board {
             let Some(record) = read(store, &id) else { continue };
             let count = |counts: &BTreeMap<String, u32>| counts.get(&id).copied().unwrap_or(0);
             let lost = ledger_of(&record).expect("a readable ledger").lost;
-            let excused = if count(&self.unanswered) > 0 { count(&self.given_back) } else { 0 };
+            // whoever gives a job back without hearing that it is QUEUED again may have run it, which counts
+            let excused = count(&self.given_back);
             if lost > count(&self.lost_claims) + excused {
                 let how = format!(
                     "{id} counts {lost} lost attempts, of {} lost claims and {excused} given back unheard",

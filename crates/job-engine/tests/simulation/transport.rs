@@ -102,10 +102,6 @@ impl Transport for Network {
         self.check_leadership(&request);
         sign(&mut request);
         let (asked, begins) = (asked(&request), begins(&request));
-        // so it stays if the sender does not wait for the answer
-        for (job, _) in &asked {
-            self.world.board().asked(job);
-        }
         let answer = tokio::time::timeout(LIMIT, self.exchange(request)).await.unwrap_or(Err("time-out".into()));
         let statuses = answer.as_ref().map(|answer| statuses(answer, asked.len())).unwrap_or_default();
         for (begin, status) in begins.iter().zip(&statuses) {
@@ -114,12 +110,8 @@ impl Transport for Network {
             }
         }
         for ((job, sets_back), status) in asked.iter().zip(statuses) {
-            let mut board = self.world.board();
-            if status < 500 {
-                board.answered(job);
-            }
             if *sets_back && status < 300 {
-                board.set_back(job);
+                self.world.board().set_back(job);
             }
         }
         self.life.step().await;

@@ -194,7 +194,7 @@ fn render_waits(waits: &[Reason], screen: Screen) -> String {
     let line = |Reason { reason, executor, until }: &Reason| {
         let executor = executor.as_deref().map(|executor| format!("{}: ", one_line(executor))).unwrap_or_default();
         let until = until.map(|until| format!(", until {}", to_the_second(until))).unwrap_or_default();
-        format!("  {executor}{}{until}", one_line(reason))
+        screen.fitted(&format!("  {executor}{}{until}", one_line(reason)))
     };
     std::iter::once(screen.bold("waits because")).chain(waits.iter().map(line)).collect::<Vec<_>>().join("\n")
 }
