@@ -109,8 +109,9 @@ impl SeenSession {
                 }
                 Operation::Delete { .. } if entry.is_some() => board.entry_deleted(entry.unwrap_or_default()),
                 Operation::Delete { .. } if claim.is_some() => {
-                    board
-                        .claim_ended(claim.unwrap_or_default(), gone.iter().any(|path| child(path, ENTRIES).is_some()));
+                    let name = claim.unwrap_or_default();
+                    let is_consumed = gone.iter().any(|path| child(path, ENTRIES) == Some(name));
+                    board.claim_ended(name, is_consumed);
                 }
                 _ => continue,
             }
