@@ -87,9 +87,12 @@ impl World {
         self.inject(fault, FOREIGN, &path);
         if let Some(length) = length {
             self.later(length, move |world| {
-                // after a wipe it is gone
-                let deleted = world.commit(folder_of(&path), vec![Operation::delete(path.clone())]);
-                world.trace.note(FOREIGN, &format!("deletes {path}: {}", deleted.is_some()));
+                // after a wipe it is gone, and somebody else's may have its name
+                let node = world.coordinator().session().data(&path).now_or_never();
+                let is_ours = node.is_some_and(|node| node.is_ok_and(|node| node.data == FOREIGN.as_bytes()));
+                let deleted =
+                    is_ours && world.commit(folder_of(&path), vec![Operation::delete(path.clone())]).is_some();
+                world.trace.note(FOREIGN, &format!("deletes {path}: {deleted}"));
             });
         }
     }
