@@ -67,18 +67,27 @@ async fn a_member_comes_back_at_its_address_whatever_others_bound() {
 #[tokio::test]
 async fn three_members_elect_a_leader_and_another_one_when_it_is_gone() {
     let mut ensemble = Ensemble::start(3).await;
-    let first = within(ensemble.leader()).await.unwrap();
+    let first = within(elected(&ensemble)).await;
     ensemble.kill(first);
     within(ensemble.wait_until_serving()).await;
-    let second = within(ensemble.leader()).await.unwrap();
+    let second = within(elected(&ensemble)).await;
     assert_ne!(first, second);
     ensemble.restart(first).await;
-    assert_eq!(within(ensemble.leader()).await, Some(second));
+    assert_eq!(within(elected(&ensemble)).await, second);
     ensemble.wipe().await;
-    assert!(within(ensemble.leader()).await.is_some());
+    within(elected(&ensemble)).await;
     ensemble.kill(0);
     ensemble.kill(1);
     within(async { while ensemble.leader().await.is_some() {} }).await;
+}
+
+/// Who leads, once somebody does: members of a leader that was just killed may answer for a moment longer.
+async fn elected(ensemble: &Ensemble) -> usize {
+    loop {
+        if let Some(leader) = ensemble.leader().await {
+            return leader;
+        }
+    }
 }
 
 /// The process that is killed is this test once more.
