@@ -42,8 +42,9 @@ pub use report::{LONGEST_MESSAGE, MOST_AFFECTED_RESOURCES, Report, Reports, shor
 
 /// The code that does a job.
 ///
-/// Each run has a thread of its own, which nothing else of the engine is on. A run that blocks it, by waiting for something
-/// without `await` or by computing for long, stops no other job and no part of the engine, and yet it costs: the thread; the
+/// Runs share a few threads, which nothing else of the engine is on, and one that blocks has one for itself. A run that
+/// blocks, by waiting for something without `await` or by computing for long, stops no other job for more than a millisecond
+/// or two, and no part of the engine, and yet it costs: the thread; the
 /// run's own timers and requests; and above all that it cannot be told to end. [`JobHandle::cancelled`] is not heard, and
 /// nothing is aborted. If its job is given back meanwhile, job and slot are held until the run has ended; if its job has
 /// ended, because its time limit is over or somebody stopped it, the slot is free, and the thread is not. The first poll that
@@ -122,8 +123,10 @@ pub fn with_causes(error: &dyn Error) -> String {
 
 /// An action's way to its job. Clones share it.
 #[derive(Clone)]
-pub struct JobHandle {
-    job: Arc<Job>,
+pub struct JobHandle(Arc<Shared>);
+
+struct Shared {
+    job: Job,
     client: Client,
     rerun: bool,
     reports: Reports,
@@ -133,55 +136,55 @@ pub struct JobHandle {
 impl JobHandle {
     /// For executors: a handle whose reports arrive at `reports`.
     #[must_use]
-    pub fn new(job: Arc<Job>, client: Client, rerun: bool, reports: Reports, cancellation: CancellationToken) -> Self {
-        Self { job, client, rerun, reports, cancellation }
+    pub fn new(job: Job, client: Client, rerun: bool, reports: Reports, cancellation: CancellationToken) -> Self {
+        Self(Arc::new(Shared { job, client, rerun, reports, cancellation }))
     }
 
     /// The job as it was when this attempt began.
     #[must_use]
     pub fn job(&self) -> &Job {
-        &self.job
+        &self.0.job
     }
 
     /// Whether an earlier attempt was lost: the action may have to continue or to clean up.
     #[must_use]
     pub fn is_rerun(&self) -> bool {
-        self.rerun
+        self.0.rerun
     }
 
     /// A client whose writes count only as long as this attempt is the job's latest.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.client
+        &self.0.client
     }
 
     /// Percent done; above 100 counts as 100. Never waits: the executor sends the latest as it can.
     pub fn set_progress(&self, percent: u8) {
-        self.reports.set_progress(percent);
+        self.0.reports.set_progress(percent);
     }
 
     /// Says something to whoever watches the job. Never waits. Of what is longer than [`LONGEST_MESSAGE`] the middle is
     /// left out.
     pub fn set_status_message(&self, message: impl Into<String>) {
-        self.reports.set_status_message(message.into());
+        self.0.reports.set_status_message(message.into());
     }
 
     /// Adds a document, e.g. `credential/abc`, to those that the job touched. Never waits. Answers whether it is told: what
     /// is no id, or comes after the first [`MOST_AFFECTED_RESOURCES`], is left out, and the job's last message says so.
     pub fn add_affected_resource(&self, id: impl Into<String>) -> bool {
-        self.reports.add_affected_resource(id.into())
+        self.0.reports.add_affected_resource(id.into())
     }
 
     /// Ends when the job was stopped, deleted or taken over, its time limit is over, or the executor stops; the
     /// action should end then too.
     pub async fn cancelled(&self) {
-        self.cancellation.cancelled().await;
+        self.0.cancellation.cancelled().await;
     }
 
     /// Whether [`Self::cancelled`] would end at once.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.cancellation.is_cancelled()
+        self.0.cancellation.is_cancelled()
     }
 }
 

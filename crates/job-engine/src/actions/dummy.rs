@@ -44,7 +44,6 @@ fn percent(part: Duration, whole: Duration) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use slipstream_action::Reports;
     use slipstream_cimi::{Job, State};
@@ -57,7 +56,7 @@ mod tests {
     fn handle(reports: &Reports, cancellation: &CancellationToken) -> JobHandle {
         let server = FakeServer::default();
         server.store("job/1", "dummy_test_action", State::Running);
-        let job = Arc::new(Job::from_document(server.document("job/1")).unwrap());
+        let job = Job::from_document(server.document("job/1")).unwrap();
         JobHandle::new(job, server.client(), false, reports.clone(), cancellation.clone())
     }
 

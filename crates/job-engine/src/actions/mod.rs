@@ -20,7 +20,6 @@ pub fn built_in(clock: Clock) -> Catalogue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use slipstream_action::{JobHandle, Reports, Success};
     use slipstream_cimi::{Job, State};
@@ -35,7 +34,7 @@ mod tests {
         assert_eq!(catalogue.names().collect::<Vec<_>>(), ["cleanup_jobs", "dummy_test_action", "noop"]);
         let server = FakeServer::default();
         server.store("job/1", "noop", State::Running);
-        let job = Arc::new(Job::from_document(server.document("job/1")).unwrap());
+        let job = Job::from_document(server.document("job/1")).unwrap();
         let handle = JobHandle::new(job, server.client(), false, Reports::new(), CancellationToken::new());
         assert_eq!(catalogue.find("noop").unwrap().action.run(handle).await, Ok(Success::default()));
         assert!(server.served("job/1").is_empty());

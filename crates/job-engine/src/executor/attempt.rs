@@ -431,7 +431,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Tells of a poll of this attempt's action that took too long, if it is the action's first one.
-    pub(super) fn tell_slow_poll(&self) -> impl FnOnce(Duration) + Send + Unpin + 'static {
+    pub(super) fn tell_slow_poll(&self) -> impl Fn(Duration) + Send + Sync + 'static {
         let (executor, identity, action) = (self.shift.executor.clone(), self.identity.clone(), self.action.clone());
         move |took| {
             if executor.blocking_actions.lock().expect("no holder of this lock panics").insert(action.clone()) {

@@ -14,6 +14,7 @@ mod reach;
 mod runtime;
 mod shift;
 mod supervision;
+mod threads;
 mod unknown_action;
 pub mod verdict;
 

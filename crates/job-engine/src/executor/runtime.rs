@@ -1,17 +1,23 @@
-//! [`ActionRuntime`]: where actions run. An action may block its thread for as long as it likes, so that each run has
-//! one of its own, and the engine's own work is on none of them.
+//! [`ActionRuntime`]: where actions run. An action may block its thread for as long as it likes, and the engine's own work
+//! is on none of these threads.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use async_task::{FallibleTask, Runnable};
 use futures_util::future::{AbortHandle, Abortable, Aborted};
 use slipstream_cimi::Client;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::yield_now;
+
+use super::threads::Threads;
 
 /// How long one poll of an action may take before that is worth a line.
 const LONG_POLL: Duration = Duration::from_millis(100);
@@ -24,23 +30,31 @@ pub struct ActionRuntime(Place);
 
 #[derive(Clone)]
 enum Place {
-    Apart(Arc<Apart>),
+    Apart(Apart),
     Here,
 }
 
+#[derive(Clone)]
+struct Apart {
+    threads: Arc<Threads>,
+    _runtime: Arc<Dropped>,
+}
+
 /// A runtime that may be dropped anywhere, also where waiting is not allowed.
-struct Apart(Option<Runtime>);
+struct Dropped(Option<Runtime>);
 
 impl ActionRuntime {
-    /// Threads of their own for the actions of an executor with so many slots: one for each run under way, made when it
-    /// is needed and kept for ten seconds. What actions spawn, and the timers and sockets that they wait for, are looked
-    /// after by as many threads as the machine has cores.
+    /// Threads of their own for the actions of an executor with so many slots: a run that blocks has one for itself, all
+    /// others share a few. What actions spawn, and the timers and sockets that they wait for, are looked after by as many
+    /// threads as the machine has cores.
     pub fn start(slots: usize) -> io::Result<Self> {
         // runs that do not end after their time limit have a thread and no slot any more
         let most = slots.max(1).saturating_mul(2).saturating_add(FOR_BLOCKING_WORK);
         let runtime =
             Builder::new_multi_thread().thread_name("action").max_blocking_threads(most).enable_all().build()?;
-        Ok(Self(Place::Apart(Arc::new(Apart(Some(runtime))))))
+        let cores = available_parallelism().map_or(1, usize::from);
+        let threads = Threads::new(runtime.handle().clone(), cores);
+        Ok(Self(Place::Apart(Apart { threads, _runtime: Arc::new(Dropped(Some(runtime))) })))
     }
 
     /// The runtime on which the executor itself runs, for simulations and tests whose time is paused: there, actions must
@@ -51,21 +65,35 @@ impl ActionRuntime {
     }
 
     /// Begins to run an action. `slow` is told of the first poll that took too long.
-    pub(super) fn run<F>(&self, action: F, slow: impl FnOnce(Duration) + Send + Unpin + 'static) -> Running<F::Output>
+    pub(super) async fn begin<F>(
+        &self,
+        action: F,
+        slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
+    ) -> Running<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let (abort, registration) = AbortHandle::new_pair();
-        let action = Abortable::new(action, registration);
-        let joined = match &self.0 {
-            Place::Here => tokio::spawn(action),
-            Place::Apart(apart) => {
-                let handle = apart.handle().clone();
-                let action = Measured { inner: Box::pin(action), slow: Some(slow) };
-                apart.handle().spawn_blocking(move || handle.block_on(action))
+        let action = Abortable::new(Contained { action: Some(Box::pin(action)), slow, is_told: false }, registration);
+        let task = match &self.0 {
+            Place::Apart(Apart { threads, .. }) => {
+                let schedule = threads.clone();
+                let (run, task) = async_task::spawn(action, move |run| schedule.poll(run));
+                threads.queue(run);
+                // all that begin in this moment do so with one hand-over
+                yield_now().await;
+                threads.wake();
+                task
+            }
+            Place::Here => {
+                let here = Handle::current();
+                let schedule = move |run: Runnable| drop(here.spawn(async move { run.run() }));
+                let (run, task) = async_task::spawn(action, schedule);
+                run.schedule();
+                task
             }
         };
-        Running { joined, abort }
+        Running { task: task.fallible(), abort }
     }
 
     /// A client for actions: its requests are made where the executor runs, so that nothing that other requests need, such
@@ -87,13 +115,7 @@ impl fmt::Debug for ActionRuntime {
     }
 }
 
-impl Apart {
-    fn handle(&self) -> &Handle {
-        self.0.as_ref().expect("it is there until it is dropped").handle()
-    }
-}
-
-impl Drop for Apart {
+impl Drop for Dropped {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -101,9 +123,11 @@ impl Drop for Apart {
     }
 }
 
+type Panic = Box<dyn Any + Send>;
+
 /// A run under way; told to end when dropped.
 pub(super) struct Running<T> {
-    joined: JoinHandle<Result<T, Aborted>>,
+    task: FallibleTask<Result<Result<T, Panic>, Aborted>>,
     abort: AbortHandle,
 }
 
@@ -112,8 +136,7 @@ pub(super) struct Running<T> {
 pub(super) enum Broken {
     /// It was told to end.
     Aborted,
-    /// It panicked, or its runtime is gone.
-    Joining(JoinError),
+    Panicked(Panic),
 }
 
 impl<T> Running<T> {
@@ -127,42 +150,44 @@ impl<T> Future for Running<T> {
     type Output = Result<T, Broken>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.joined).poll(context).map(|joined| match joined {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(Aborted)) => Err(Broken::Aborted),
-            Err(error) => Err(Broken::Joining(error)),
+        Pin::new(&mut self.task).poll(context).map(|ended| match ended {
+            Some(Ok(Ok(outcome))) => Ok(outcome),
+            Some(Err(Aborted)) | None => Err(Broken::Aborted),
+            Some(Ok(Err(panic))) => Err(Broken::Panicked(panic)),
         })
     }
 }
 
-impl<T> Drop for Running<T> {
-    fn drop(&mut self) {
-        self.abort.abort();
+/// An action whose panics are its own, also one while it is dropped. Each poll is measured until one took too long.
+struct Contained<F, S> {
+    action: Option<Pin<Box<F>>>,
+    slow: Arc<S>,
+    is_told: bool,
+}
+
+impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
+    type Output = Result<F::Output, Panic>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let begun = Instant::now();
+        let action = self.action.as_mut().expect("it is there until it is dropped").as_mut();
+        let polled = catch_unwind(AssertUnwindSafe(|| action.poll(context)));
+        let took = begun.elapsed();
+        if took > LONG_POLL && !self.is_told {
+            self.is_told = true;
+            (self.slow)(took);
+        }
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
     }
 }
 
-/// Measures each poll until one took too long.
-struct Measured<F, S> {
-    inner: Pin<Box<F>>,
-    slow: Option<S>,
-}
-
-impl<F: Future, S: FnOnce(Duration) + Unpin> Future for Measured<F, S> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if self.slow.is_none() {
-            return self.inner.as_mut().poll(context);
-        }
-        let begun = Instant::now();
-        let polled = self.inner.as_mut().poll(context);
-        let took = begun.elapsed();
-        if took > LONG_POLL
-            && let Some(slow) = self.slow.take()
-        {
-            slow(took);
-        }
-        polled
+impl<F, S> Drop for Contained<F, S> {
+    fn drop(&mut self) {
+        // nobody waits for it any more; that it panicked was told as it did
+        drop(catch_unwind(AssertUnwindSafe(|| drop(self.action.take()))));
     }
 }
 
@@ -172,29 +197,35 @@ mod tests {
 
     use super::*;
 
+    fn untold() -> Arc<impl Fn(Duration) + Send + Sync> {
+        Arc::new(|_| {})
+    }
+
     #[tokio::test]
     async fn as_many_runs_as_there_are_slots_block_and_the_executor_goes_on() {
         const SLOTS: usize = 40;
         let runtime = ActionRuntime::start(SLOTS).unwrap();
         let (begun, all_begun) = mpsc::channel();
-        let runs: Vec<_> = (0..SLOTS)
-            .map(|number| {
-                let (begun, (end, ended)) = (begun.clone(), mpsc::channel::<()>());
-                let run = async move {
-                    begun.send(()).unwrap();
-                    // blocks its thread until the test lets go of it
-                    ended.recv().unwrap_err();
-                    number
-                };
-                (end, runtime.run(run, |_| {}))
-            })
-            .collect();
+        let mut runs = Vec::new();
+        for number in 0..SLOTS {
+            let (begun, (end, ended)) = (begun.clone(), mpsc::channel::<()>());
+            let run = async move {
+                begun.send(()).unwrap();
+                // blocks its thread until the test lets go of it
+                ended.recv().unwrap_err();
+                number
+            };
+            runs.push((end, runtime.begin(run, untold()).await));
+        }
         for _ in 0..SLOTS {
             all_begun.recv_timeout(Duration::from_mins(1)).expect("each has a thread");
         }
-        // the timers of those that do not block are looked after all the while
-        let other = runtime.run(tokio::time::sleep(Duration::from_millis(1)), |_| {});
-        assert!(other.await.is_ok());
+        // those that do not block, or wait where they are for something asynchronous, go on all the while
+        let other = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Handle::current().block_on(tokio::time::sleep(Duration::from_millis(1)));
+        };
+        assert!(runtime.begin(other, untold()).await.await.is_ok());
         for (number, (end, run)) in runs.into_iter().enumerate() {
             drop(end);
             assert_eq!(run.await.unwrap(), number);
@@ -213,7 +244,8 @@ mod tests {
             }
         };
         let sent = sender.clone();
-        assert!(runtime.run(long, move |took| sent.send(took).unwrap()).await.is_ok());
+        let tell = Arc::new(move |took| sent.send(took).unwrap());
+        assert!(runtime.begin(long, tell).await.await.is_ok());
         assert!(told.recv().unwrap() > LONG_POLL);
         drop(sender);
         assert!(told.recv().is_err(), "told once");
@@ -222,20 +254,47 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_aborted_or_dropped_ends_at_its_next_await_and_a_panic_is_told() {
         let runtime = ActionRuntime::start(1).unwrap();
-        let run = runtime.run(std::future::pending::<()>(), |_| {});
+        let run = runtime.begin(std::future::pending::<()>(), untold()).await;
         run.abort();
         assert!(matches!(run.await, Err(Broken::Aborted)));
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
-        let run = runtime.run(
-            async move {
-                let _alive = alive;
-                std::future::pending::<()>().await;
-            },
-            |_| {},
-        );
-        drop(run);
+        let run = async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        };
+        drop(runtime.begin(run, untold()).await);
         assert!(gone.await.is_err());
-        let run = runtime.run(async { panic!("at the disco") }, |_| {});
-        assert!(matches!(run.await, Err(Broken::Joining(error)) if error.is_panic()));
+        let run = runtime.begin(async { panic!("at the disco") }, untold()).await;
+        assert!(matches!(run.await, Err(Broken::Panicked(_))));
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_what_a_run_leaves_behind_is_its_own() {
+        struct Panics(mpsc::Sender<()>);
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                self.0.send(()).unwrap();
+                panic!("dropped");
+            }
+        }
+
+        let runtime = ActionRuntime::start(1).unwrap();
+        let (dropped, all_dropped) = mpsc::channel();
+        for is_aborted in [true, false] {
+            let panics = Panics(dropped.clone());
+            let run = async move {
+                let _panics = panics;
+                std::future::pending::<()>().await;
+            };
+            let run = runtime.begin(run, untold()).await;
+            if is_aborted {
+                run.abort();
+                assert!(matches!(run.await, Err(Broken::Aborted)));
+            } else {
+                drop(run);
+            }
+            all_dropped.recv_timeout(Duration::from_mins(1)).unwrap();
+        }
+        assert!(runtime.begin(async {}, untold()).await.await.is_ok());
     }
 }

@@ -77,9 +77,11 @@ pub(super) async fn run(
     let cancellation = CancellationToken::new();
     let runtime = &attempt.shift.executor.options.runtime;
     let client = runtime.client(attempt.client.clone());
-    let handle = JobHandle::new(Arc::new(job), client, rerun, reports.clone(), cancellation.clone());
-    let (action, slow) = (registered.action.clone(), attempt.tell_slow_poll());
-    let mut action = runtime.run(async move { action.run(handle).await }, slow);
+    let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
+    let tell_slow = Arc::new(attempt.tell_slow_poll());
+    // what is shared with the action is kept here to its end, so that it is freed where it was made
+    let (action, shared, tell) = (registered.action.clone(), handle.clone(), tell_slow.clone());
+    let mut action = runtime.begin(async move { action.run(shared).await }, tell).await;
     let mut supervision = Supervision::new(attempt, reports, known);
 
     // an action that ends at once needs nobody to watch over it
@@ -144,10 +146,7 @@ fn outcome_of(joined: Joined) -> Result<Success, Failure> {
     joined.unwrap_or_else(|error| {
         Err(match error {
             Broken::Aborted => Failure::new("the action was aborted"),
-            Broken::Joining(error) => match error.try_into_panic() {
-                Ok(panic) => Failure::new(panic_message(panic.as_ref())),
-                Err(error) => Failure::new(error.to_string()),
-            },
+            Broken::Panicked(panic) => Failure::new(panic_message(&*panic)),
         })
     })
 }

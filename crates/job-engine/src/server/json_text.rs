@@ -70,21 +70,18 @@ impl Scan<'_> {
         let begin = self.at + 1;
         self.at = begin;
         let mut halves = Vec::new();
-        while let Some(byte) = self.text.get(self.at) {
-            match byte {
-                b'"' => break,
-                b'\\' => match (unit(self.text, self.at), unit(self.text, self.at + 6)) {
-                    (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => self.at += 12,
-                    (Some(0xD800..0xE000), _) => {
-                        halves.push(self.at);
-                        self.at += 6;
-                    }
-                    _ => self.at += 2,
-                },
-                _ => self.at += 1,
+        while let Some(escape) = self.next_escape() {
+            self.at = escape;
+            match (unit(self.text, escape), unit(self.text, escape + 6)) {
+                (Some(0xD800..0xDC00), Some(0xDC00..0xE000)) => self.at += 12,
+                (Some(0xD800..0xE000), _) => {
+                    halves.push(escape);
+                    self.at += 6;
+                }
+                _ => self.at += 2,
             }
         }
-        let text = begin..self.at.min(self.text.len());
+        let text = begin..self.at;
         self.at += 1;
         let is_key = matches!(self.levels.last(), Some(Level::Object(None)));
         if let Some(&half) = halves.first()
@@ -102,11 +99,23 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Where the next escape of a text is, unless the text ends before it: then that is where the scan is.
+    fn next_escape(&mut self) -> Option<usize> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let next = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+        let next = next.map_or(self.text.len(), |next| self.at + next);
+        if self.text.get(next) == Some(&b'\\') {
+            return Some(next);
+        }
+        self.at = next;
+        None
+    }
+
     fn number(&mut self) -> Result<(), NotKept> {
         let rest = &self.text[self.at..];
         let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
         let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
-        let number = String::from_utf8_lossy(&rest[..length]).into_owned();
+        let number = std::str::from_utf8(&rest[..length]).expect("digits and signs are ASCII");
         self.at += length;
         let is_whole = !number.contains(['.', 'e', 'E']);
         let is_kept = if is_whole {
@@ -115,7 +124,7 @@ impl Scan<'_> {
             // what is no number at all the parser refuses
             !number.parse::<f64>().is_ok_and(f64::is_infinite)
         };
-        if is_kept || !is_whole_number(&number) && is_whole {
+        if is_kept || !is_whole_number(number) && is_whole {
             return Ok(());
         }
         let shown: String = number.chars().take(SHOWN).collect();

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::json;
 use slipstream_action::{Reports, Success};
@@ -24,7 +22,7 @@ fn add(server: &FakeServer, id: &str, state: State, updated: &str) {
 
 async fn clean(server: &FakeServer, reports: &Reports) -> Result<Success, Failure> {
     server.store("job/self", "cleanup_jobs", State::Running);
-    let job = Arc::new(Job::from_document(server.document("job/self")).unwrap());
+    let job = Job::from_document(server.document("job/self")).unwrap();
     let handle = JobHandle::new(job, server.client(), false, reports.clone(), CancellationToken::new());
     CleanupJobs::new(Clock::starting_at(now())).run(handle).await
 }
@@ -118,7 +116,7 @@ async fn a_search_that_fails_fails_the_job() {
 async fn a_cancelled_run_ends_early_with_a_failure() {
     let server = FakeServer::default();
     add(&server, "job/1", State::Success, "2026-11-01T00:00:00.000Z");
-    let job = Arc::new(Job::from_document(server.document("job/1")).unwrap());
+    let job = Job::from_document(server.document("job/1")).unwrap();
     let cancellation = CancellationToken::new();
     cancellation.cancel();
     let handle = JobHandle::new(job, server.client(), false, Reports::new(), cancellation);
