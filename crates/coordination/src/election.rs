@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::retry::{Pause, connected};
 use crate::session::{Cause, Change, Error, Found, Mode, Operation, Session, State, Watch, existing, make_path};
+use crate::tasks;
 
 #[cfg(test)]
 mod tests;
@@ -89,7 +90,8 @@ impl Election {
             passes_over_strays: self.passes_over_strays,
             strays: self.strays.clone(),
         };
-        tokio::spawn(candidate.run(elected));
+        let session = self.session.clone();
+        tasks::spawn("election", candidate.run(elected), || async move { session.close().await });
         leadership.await.map_err(|_| Error::Expired)?
     }
 

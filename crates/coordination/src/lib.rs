@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod queue;
 mod retry;
 pub mod session;
+mod tasks;
 mod teller;
 pub mod tree;
 pub mod zookeeper;

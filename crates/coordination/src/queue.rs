@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::session::{Cause, Error, Operation, Session, State, existing};
+use crate::tasks;
 use actor::{Actor, Command, Standing};
 use mirror::Share;
 use renewal::Renewal;
@@ -270,7 +271,9 @@ impl LockingQueue {
     fn start(&self) {
         let unstarted = self.shared.unstarted.lock().expect("nothing panics while it holds this").take();
         if let Some(commands) = unstarted {
-            tokio::spawn(Actor::new(self.shared.requests.clone(), Arc::downgrade(&self.shared)).run(commands));
+            let requests = self.shared.requests.clone();
+            let actor = Actor::new(requests.clone(), Arc::downgrade(&self.shared));
+            tasks::spawn("queue", actor.run(commands), || async move { requests.session.close().await });
         }
     }
 }
@@ -351,7 +354,7 @@ impl Claim {
 
     /// Ends when the claim is known to be gone: its node was deleted or its session has expired.
     pub async fn lost(&self) {
-        // an error says that the actor has ended, which it does under a claim only with the session
+        // an error says that the actor has ended, which it does under a claim only with the session, or ends that
         if self.standing.clone().wait_for(|standing| standing.lost).await.is_err() {
             tracing::debug!(entry = self.path, "a claim was lost with its session");
         }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, ready};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use zookeeper_client as library;
@@ -25,6 +25,7 @@ use zookeeper_client::{Acl, Acls, Client, CreateMode, MultiReadResult, MultiWrit
 use crate::session::{
     Cause, Coordinator, DATA_LIMIT, Error, Found, Mode, Node, Operation, Session, State, Watch, found, is_path,
 };
+use crate::tasks;
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
 use succession::{Current, Succession, Way};
 
@@ -143,7 +144,8 @@ impl ZooKeeperSession {
         let limit = client.session_timeout();
         let succession = Succession::new(way, client);
         let (client, state) = (succession.client(), succession.state());
-        tokio::spawn(succession.keep());
+        // however it ends, the session is over
+        tasks::spawn("client of ZooKeeper", succession.keep(), || ready(()));
         let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
         Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls, old: AtomicBool::new(false) }
     }

@@ -83,8 +83,6 @@ impl Succession {
             self.client.send_if_modified(|client| client.is_some() && std::mem::replace(client, next).is_some());
             self.catch_up().await;
         }
-        self.client.send_replace(None);
-        self.tell(State::Expired);
     }
 
     /// Tells the state of the present client until it has none any more, and answers how it ended.
@@ -137,5 +135,13 @@ impl Succession {
 
     fn tell(&self, state: State) {
         self.state.send_if_modified(|now| std::mem::replace(now, state) != state);
+    }
+}
+
+impl Drop for Succession {
+    /// Nobody keeps a client under the session any more.
+    fn drop(&mut self) {
+        self.client.send_replace(None);
+        self.tell(State::Expired);
     }
 }

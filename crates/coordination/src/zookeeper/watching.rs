@@ -10,6 +10,7 @@ use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, Sessi
 
 use super::{Current, ZooKeeperSession, meaning, polling};
 use crate::session::{Change, Error, Session, Watch};
+use crate::tasks;
 use crate::teller::Teller;
 
 /// Before a watch is asked for again that a server refused.
@@ -24,7 +25,7 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
             Ok(watcher) => {
                 let (teller, watch) = Teller::new();
                 let mut watching = Watching { current: session.client.subscribe(), path, limit, teller };
-                tokio::spawn(async move { watching.tell_all(watcher).await });
+                spawn(session, async move { watching.tell_all(watcher).await });
                 return Ok(watch);
             }
             Err(library::Error::Unimplemented) => session.go_back(state).await,
@@ -34,8 +35,14 @@ pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watc
     // nothing is asked yet that would say that the session is over
     session.client()?;
     let (teller, watch) = Teller::new();
-    tokio::spawn(polling::tell_all(session.client.subscribe(), path, limit, teller));
+    spawn(session, polling::tell_all(session.client.subscribe(), path, limit, teller));
     Ok(watch)
+}
+
+/// A watch that tells nothing any more looks like one of a session that is over.
+fn spawn(session: &ZooKeeperSession, telling: impl Future<Output = ()> + Send + 'static) {
+    let client = session.client.clone();
+    tasks::spawn("watch", telling, || async move { drop(client.send_replace(None)) });
 }
 
 struct Watching {
