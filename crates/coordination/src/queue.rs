@@ -45,6 +45,9 @@ mod requests;
 pub use entry_name::EntryName;
 pub use refusals::{MOST_REFUSED_TOLD, RefusedEntry};
 
+/// Longer than any process lives, and short enough to be added to a time.
+const LONGEST_AVOIDED: Duration = Duration::from_hours(30 * 365 * 24);
+
 /// A queue of small values in order of priority, of which each is held by at most one taker.
 /// Cheap to clone: clones share one mirror of the queue. Ends when the last clone and the last claim are dropped.
 #[derive(Clone)]
@@ -146,7 +149,7 @@ impl LockingQueue {
     /// from coming straight back, avoid it before its claim is released.
     pub fn avoid(&self, entry: &str, duration: Duration) {
         if let Some(name) = self.shared.requests.entry_name(entry) {
-            self.shared.tell(Command::Avoid { name, until: Instant::now() + duration });
+            self.shared.tell(Command::Avoid { name, until: Instant::now() + duration.min(LONGEST_AVOIDED) });
         }
     }
 

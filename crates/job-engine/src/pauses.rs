@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::stop::Stop;
 
@@ -10,6 +10,9 @@ use crate::stop::Stop;
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// No pause is longer, unless asked for.
 pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// Longer than any process lives: 30 years.
+const FOR_EVER: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Each pause is twice as long as the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,11 @@ impl Pauses {
     #[must_use]
     pub fn up_to(longest: Duration) -> Self {
         Self { next: SHORTEST, longest }
+    }
+
+    /// From now on no pause is longer than this.
+    pub fn limit(&mut self, longest: Duration) {
+        self.longest = longest;
     }
 
     /// How long to pause now.
@@ -72,9 +80,23 @@ impl Complaint {
     }
 }
 
+/// When a wait of this length ends that begins now; one that a program sets may be of any length, and then means for ever.
+#[must_use]
+pub fn deadline(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + FOR_EVER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_that_far_away_or_out_of_sight() {
+        let now = Instant::now();
+        assert_eq!(deadline(LONGEST), now + LONGEST);
+        assert_eq!(deadline(Duration::MAX), now + FOR_EVER);
+    }
 
     #[test]
     fn what_fails_in_the_same_way_again_is_said_once() {

@@ -1,10 +1,12 @@
-//! [`supervise`]: a part that has crashed is started again, so that no process only answers while nobody works in it.
+//! [`supervise`] and [`persist`]: a part that has crashed is started again, so that no process only answers while nobody
+//! works in it.
 
 use std::any::Any;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinError;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
@@ -45,6 +47,23 @@ where
     }
 }
 
+/// Runs a part where it is awaited, beside others that are not to end with it. A part that panics is told as an error and
+/// begun again after a pause, which grows while it goes on like that.
+pub(crate) async fn persist<W: Future>(part: &str, mut start: impl FnMut() -> W) -> W::Output {
+    let mut pauses = Pauses::default();
+    loop {
+        let since = Instant::now();
+        match AssertUnwindSafe(async { start().await }).catch_unwind().await {
+            Ok(ended) => return ended,
+            Err(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
+        }
+        if since.elapsed() > pauses::LONGEST {
+            pauses.reset();
+        }
+        sleep(pauses.take()).await;
+    }
+}
+
 /// What a panic says.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -82,6 +101,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_part_that_crashes_is_started_again_with_growing_pauses() {
         assert_eq!(begun(8, || panic!("as the test wants it")).await, [0, 1, 3, 7, 15, 31, 61, 91]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_in_place_that_crashes_is_started_again_with_growing_pauses() {
+        let (origin, mut moments) = (Instant::now(), Vec::new());
+        let ended = persist("test", || {
+            moments.push(origin.elapsed().as_secs());
+            let begins = moments.len();
+            async move {
+                assert_eq!(begins, 4, "as the test wants it");
+                begins
+            }
+        });
+        assert_eq!(ended.await, 4);
+        assert_eq!(moments, [0, 1, 3, 7]);
     }
 
     #[tokio::test(start_paused = true)]

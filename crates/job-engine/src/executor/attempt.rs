@@ -1,9 +1,11 @@
 //! [`Attempt`]: one run of a job under one lease, from the claim to its verdict.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use slipstream_action::{Failure, Registered, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job, State};
@@ -11,8 +13,9 @@ use slipstream_coordination::queue::Settled;
 use slipstream_coordination::{Claim, session};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::avoidance::Reason;
 use super::changes;
 use super::courier::Fetched;
 use super::meaning::{Failed, Meaning};
@@ -21,7 +24,8 @@ use super::supervision::{self, Finished};
 use super::unknown_action::Absence;
 use super::verdict::{Happening, Verdict, verdict};
 use super::{Executor, Then, UnknownAction};
-use crate::pauses::Pauses;
+use crate::pauses::{self, Pauses};
+use crate::supervise::panic_message;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
@@ -39,7 +43,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Why the entry is left alone for a while.
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         let reason = self.happening.reason();
         let cause = self.cause.as_ref().map(|cause| with_causes(cause));
         let reason = cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"));
@@ -80,7 +84,13 @@ impl<'a> Attempt<'a> {
     pub(super) async fn make(shift: &'a Shift, claim: Claim) {
         let begun = Instant::now();
         let mut attempt = Attempt::new(shift, &claim);
-        let mut ending = attempt.follow().await.unwrap_or_else(|ending| ending);
+        let mut ending = match AssertUnwindSafe(attempt.follow()).catch_unwind().await {
+            Ok(followed) => followed.unwrap_or_else(|ending| ending),
+            Err(panic) => {
+                error!(job = attempt.id, cause = panic_message(&*panic), "an attempt broke off, its claim is released");
+                Happening::BrokenOff.into()
+            }
+        };
         if verdict(ending.happening) == Verdict::Release {
             ending = attempt.prepare_release(ending).await;
         }
@@ -92,7 +102,8 @@ impl<'a> Attempt<'a> {
                 tell_unsettled(claim.consume().await, &identity);
             }
             Verdict::Release => {
-                let pause = shift.executor.avoid(claim.entry(), &identity.job, ending.reason());
+                let reason = Reason { text: ending.reason(), is_refusal: ending.is_about_the_job() };
+                let pause = shift.executor.avoid(claim.entry(), &identity.job, reason);
                 shift.queue.avoid(claim.entry(), pause);
                 tell_unsettled(claim.release().await, &identity);
             }
@@ -245,13 +256,7 @@ impl<'a> Attempt<'a> {
     async fn report(&mut self, finished: Finished) -> Result<Ending, Ending> {
         let Finished { outcome, unsent, known, left_out } = finished;
         let changes = changes::with_left_out(changes::of_outcome(&outcome, &unsent, &known), left_out);
-        match self.deliver(&changes).await {
-            Err(Ending { happening: Happening::Refused, cause: Some(cause) }) if is_about_content(&cause) => {
-                warn!(job = self.id, cause = with_causes(&cause), "the final report is refused, and written shortened");
-                self.deliver(&changes::state_and_message(changes, &with_causes(&cause))).await?;
-            }
-            delivered => delivered?,
-        }
+        self.deliver_as_taken(&changes).await?;
         self.state = Some(if outcome.is_ok() { State::Success } else { State::Failed });
         Ok(Happening::Ended.into())
     }
@@ -279,7 +284,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// A write that ends the job; given up when the claim is lost or the executor has to end.
-    async fn deliver(&self, changes: &Document) -> Result<(), Ending> {
+    pub(super) async fn deliver(&self, changes: &Document) -> Result<(), Ending> {
         let has_to_end = async {
             self.shift.executor.interrupted.cancelled().await;
             sleep(LAST_WRITE).await;
@@ -307,7 +312,7 @@ impl<'a> Attempt<'a> {
         F: Future<Output = Result<T, Error>>,
     {
         let executor = &self.shift.executor;
-        let deadline = Instant::now() + executor.options.cimi_grace;
+        let deadline = pauses::deadline(executor.options.cimi_grace);
         let mut pauses = Pauses::default();
         loop {
             let answer = timeout_at(deadline, request()).await.unwrap_or_else(|elapsed| {
@@ -360,20 +365,25 @@ impl<'a> Attempt<'a> {
 
     /// A lease was refused as late: what that means depends on whether the claim is still there.
     pub(super) fn late(&self, error: Error) -> Ending {
-        use futures_util::FutureExt as _;
         let lost = self.claim.lost().now_or_never().is_some();
         if lost { Happening::ClaimLost.because(error) } else { Happening::Late.because(error) }
     }
 
     /// A release is clean if the job waits again (decision 15); what the server answers may change the ending.
     async fn prepare_release(&mut self, ending: Ending) -> Ending {
+        if let Some(given_up) = self.give_up(&ending).await {
+            if given_up.happening == Happening::GivenUp {
+                self.state = Some(State::Failed);
+            }
+            return given_up;
+        }
         match ending.happening {
             Happening::Late => {
                 self.shift.refresh_generation().await;
                 return ending;
             }
-            // its action has run: another run is a rerun, and counts, or it would be run again without end
-            Happening::Undelivered | Happening::Refused => return ending,
+            // its action has run, or what comes beside it breaks: another run is a rerun, and counts, or it would be run again without end
+            Happening::Undelivered | Happening::Refused | Happening::BrokenOff => return ending,
             Happening::Unproven => {
                 if let Some(ending) = self.wait_for_proof().await {
                     return ending;
@@ -495,11 +505,6 @@ impl Happening {
     pub(super) fn because(self, cause: Error) -> Ending {
         Ending { happening: self, cause: Some(cause) }
     }
-}
-
-/// Whether it is what a request holds that is refused: malformed, too large, or not to be processed.
-fn is_about_content(error: &Error) -> bool {
-    error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 413 | 422))
 }
 
 /// The job's state once it was asked to be RUNNING: without an answer that may have been carried out.

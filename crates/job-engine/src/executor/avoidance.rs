@@ -9,6 +9,10 @@ use crate::pauses::Pauses;
 
 /// The longest that a released entry is left alone.
 const LONGEST: Duration = Duration::from_mins(5);
+/// The same for one whose job has been refused so often that nobody expects anything else.
+const LONGEST_REFUSED: Duration = Duration::from_hours(1);
+/// So many refusals of a job, one after the other, are meant: the last comes 8 minutes after the first.
+pub(super) const MOST_REFUSALS: u32 = 10;
 /// How many entries are remembered.
 const CAPACITY: usize = 10_000;
 
@@ -16,12 +20,23 @@ const CAPACITY: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Avoidance(BTreeMap<String, Avoided>);
 
+/// Why an entry is released.
+#[derive(Debug)]
+pub(super) struct Reason {
+    /// In words for people.
+    pub(super) text: String,
+    /// Whether its job is refused for what it is.
+    pub(super) is_refusal: bool,
+}
+
 /// An entry that is left alone.
 #[derive(Clone, Debug)]
 pub(super) struct Avoided {
     pauses: Pauses,
     /// When it was first released.
     since: Instant,
+    /// How often its job was refused, without anything else in between.
+    refusals: u32,
     /// Id of its job.
     pub(super) job: String,
     /// Why, in words for people.
@@ -32,7 +47,7 @@ pub(super) struct Avoided {
 
 impl Avoidance {
     /// The entry is released: how long to leave it alone.
-    pub(super) fn released(&mut self, entry: &str, job: &str, reason: String) -> Duration {
+    pub(super) fn released(&mut self, entry: &str, job: &str, reason: Reason) -> Duration {
         // What is forgotten is only tried again sooner.
         if self.0.len() >= CAPACITY && !self.0.contains_key(entry) {
             self.0.pop_first();
@@ -41,15 +56,23 @@ impl Avoidance {
         let first = || Avoided {
             pauses: Pauses::up_to(LONGEST),
             since: now,
+            refusals: 0,
             job: job.to_owned(),
             reason: String::new(),
             until: now,
         };
         let avoided = self.0.entry(entry.to_owned()).or_insert_with(first);
+        avoided.refusals = if reason.is_refusal { avoided.refusals.saturating_add(1) } else { 0 };
+        avoided.pauses.limit(if avoided.refusals < MOST_REFUSALS { LONGEST } else { LONGEST_REFUSED });
         let pause = avoided.pauses.take();
-        avoided.reason = reason;
+        avoided.reason = reason.text;
         avoided.until = now + pause;
         pause
+    }
+
+    /// How often the entry's job was refused, without anything else in between.
+    pub(super) fn refusals(&self, entry: &str) -> u32 {
+        self.0.get(entry).map_or(0, |avoided| avoided.refusals)
     }
 
     /// How long ago the entry was first released.
@@ -78,7 +101,12 @@ mod tests {
     use super::*;
 
     fn released(avoidance: &mut Avoidance, entry: &str) -> u64 {
-        avoidance.released(entry, "job/1", "a reason".to_owned()).as_secs()
+        release(avoidance, entry, false)
+    }
+
+    fn release(avoidance: &mut Avoidance, entry: &str, is_refusal: bool) -> u64 {
+        let reason = Reason { text: "a reason".to_owned(), is_refusal };
+        avoidance.released(entry, "job/1", reason).as_secs()
     }
 
     #[tokio::test(start_paused = true)]
@@ -89,6 +117,15 @@ mod tests {
         assert_eq!(released(&mut avoidance, "b"), 1);
         assert!(avoidance.forget("a") && !avoidance.forget("a"));
         assert_eq!(released(&mut avoidance, "a"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_of_what_is_refused_again_and_again_double_to_an_hour_until_it_is_something_else() {
+        let mut avoidance = Avoidance::default();
+        let pauses: Vec<u64> = (0..14).map(|_| release(&mut avoidance, "a", true)).collect();
+        assert_eq!(pauses[8..], [256, 300, 600, 1200, 2400, 3600]);
+        assert_eq!((avoidance.refusals("a"), avoidance.refusals("b")), (14, 0));
+        assert_eq!((released(&mut avoidance, "a"), avoidance.refusals("a")), (300, 0));
     }
 
     #[tokio::test(start_paused = true)]

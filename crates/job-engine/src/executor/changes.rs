@@ -77,6 +77,11 @@ pub(super) fn state_and_message(mut refused: Document, cause: &str) -> Document 
     changes
 }
 
+/// What is left of a final report of which the server refuses the message too.
+pub(super) fn state_alone(refused: &Document) -> Document {
+    refused.iter().filter(|(name, _)| *name == "state").map(|(name, state)| (name.clone(), state.clone())).collect()
+}
+
 /// Adds a line to the message.
 fn append(changes: &mut Document, line: &str) {
     let message = changes.get("statusMessage").and_then(Value::as_str);

@@ -14,13 +14,13 @@ use slipstream_action::with_causes;
 use slipstream_cimi::client::lists::{Report, Reported, takes_reports};
 use slipstream_cimi::dialect::ENTRY_POINT;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::pauses::Pauses;
+use crate::supervise::persist;
 
 /// Most reports in one request.
 const MOST_REPORTS: usize = 256;
@@ -45,8 +45,6 @@ pub(super) struct Courier {
     quick: Lane,
     /// For what ends an attempt, and is answered once it is on disk.
     lasting: Lane,
-    /// Cancelled when a lane has ended.
-    broken: CancellationToken,
 }
 
 struct Lane {
@@ -69,13 +67,7 @@ impl Courier {
     /// these actions can be begun here.
     pub(super) fn new(client: Client, actions: Vec<String>) -> Self {
         let desk = Arc::new(Desk { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
-        let broken = CancellationToken::new();
-        Self { quick: Lane::new(&desk, &broken), lasting: Lane::new(&desk, &broken), desk, broken }
-    }
-
-    /// Ends when a lane has ended, which only a bug makes it do.
-    pub(super) async fn broken(&self) {
-        self.broken.cancelled().await;
+        Self { quick: Lane::new(&desk), lasting: Lane::new(&desk), desk }
     }
 
     /// Finds out whether the server takes reports, and again whenever that is in doubt. Never ends.
@@ -181,19 +173,19 @@ fn read(document: Document) -> Result<Job, Error> {
 }
 
 impl Lane {
-    fn new(desk: &Arc<Desk>, broken: &CancellationToken) -> Self {
+    fn new(desk: &Arc<Desk>) -> Self {
         let (letters, received) = mpsc::channel(MOST_WAITING);
-        let (work, end) = (work(desk.clone(), received), broken.clone().drop_guard());
-        let work = tokio::spawn(async move {
-            let _end = end;
-            work.await;
-        });
-        Self { letters, _work: AbortOnDropHandle::new(work) }
+        let (desk, received) = (desk.clone(), Arc::new(Mutex::new(received)));
+        // whoever waits for what it crashes with sends that alone
+        let work = async move {
+            persist("courier", || async { work(&desk, &mut *received.lock().await).await }).await;
+        };
+        Self { letters, _work: AbortOnDropHandle::new(tokio::spawn(work)) }
     }
 }
 
 /// One request after the other, each with all that has arrived meanwhile.
-async fn work(desk: Arc<Desk>, mut received: mpsc::Receiver<Letter>) {
+async fn work(desk: &Desk, received: &mut mpsc::Receiver<Letter>) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
@@ -205,7 +197,7 @@ async fn work(desk: Arc<Desk>, mut received: mpsc::Receiver<Letter>) {
         };
         // whoever was woken together with the first comes along
         tokio::task::yield_now().await;
-        let (reports, answers) = gather(first, &mut received, &mut left_over);
+        let (reports, answers) = gather(first, received, &mut left_over);
         if !reports.is_empty() {
             desk.send(&reports, answers).await;
         }

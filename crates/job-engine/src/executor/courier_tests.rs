@@ -27,6 +27,7 @@ const SUCCESS: slipstream_cimi::State = slipstream_cimi::State::Success;
 enum Fate {
     Answered,
     Unreachable,
+    Panics,
     Status(u16),
     /// Every item is refused with this status, its code, and its id.
     Items(u16, Code),
@@ -78,6 +79,7 @@ impl Server {
         let fate = *self.fate.lock().unwrap();
         match fate {
             Fate::Unreachable => Err("connection refused".into()),
+            Fate::Panics => panic!("injected"),
             Fate::Status(status) => {
                 Ok((status, json!({"status": status, "message": "no", "resource-id": "job/reports"})))
             }
@@ -377,4 +379,17 @@ async fn requests_are_bounded_in_number_and_size() {
         joined(large).await.unwrap();
     }
     assert_eq!(office.server.requests()[4..], [ids([1, 2]), ids([3]), ids([4]), ids([5])]);
+}
+
+/// Fault: a lane panics with a request. Whoever waits for that sends it alone, and the lane is begun again.
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_crashes_is_begun_again_and_loses_no_report() {
+    let office = Office::new(true).await;
+    office.server.set(Fate::Panics);
+    joined(office.begin(1)).await.unwrap();
+    let alone = vec!["PUT job/1 marked".to_owned()];
+    assert_eq!(office.server.requests(), [ids([1]), alone.clone()]);
+    office.server.set(Fate::Answered);
+    timeout(Duration::from_mins(1), joined(office.begin(2))).await.expect("the lane goes on").unwrap();
+    assert_eq!(office.server.requests(), [ids([1]), alone, ids([2])]);
 }

@@ -149,6 +149,8 @@ fn decide(known: &Known, own: &str, load: Load, since: Duration) -> Decision {
 pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: String, slots: Arc<Slots>) {
     let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     let load = (Load::Idle, Instant::now());
+    // who knows nothing looks: what it was told before may have ended with a crash
+    slots.resting.send_replace(false);
     let mut keeper =
         Keeper { session, queue, own, slots, known: Known::default(), strays: Vec::new(), load, share: (0, 1) };
     loop {

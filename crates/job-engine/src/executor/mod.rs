@@ -11,6 +11,7 @@ mod courier;
 mod line;
 mod meaning;
 mod reach;
+mod refusal;
 mod runtime;
 mod shift;
 mod supervision;
@@ -33,13 +34,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::avoidance::Avoidance;
+use self::avoidance::{Avoidance, Reason};
 use self::courier::Courier;
 use self::reach::Reach;
 use self::unknown_action::UnknownActions;
 use crate::clock::Clock;
 use crate::pauses::{self, Complaint, Pauses};
 use crate::stop::Stop;
+use crate::supervise::persist;
 
 pub use runtime::ActionRuntime;
 
@@ -129,12 +131,10 @@ pub async fn run(
         avoidance_changed: Notify::new(),
         blocking_actions: Mutex::default(),
     });
-    // beside the work, and not in tasks of their own: with any of them the whole breaks off, and is begun again
     tokio::select! {
         biased;
         () = executor.work_shifts(coordinator.as_ref()) => {}
         () = executor.interrupt_after_grace() => {}
-        () = executor.courier.broken() => panic!("the courier has ended"),
     }
     info!(executor = executor.options.name, "executor ends");
 }
@@ -180,7 +180,7 @@ impl Executor {
                 Ok(session) => tokio::select! {
                     biased;
                     ended = shift::work(self, session, coordinator.session_timeout()) => ended,
-                    never = self.courier.find_out() => match never {},
+                    never = persist("look for reports", || self.courier.find_out()) => match never {},
                 },
                 Err(error) => Err(error),
             };
@@ -205,7 +205,7 @@ impl Executor {
     }
 
     /// The entry of this job is released: how long to leave it alone.
-    fn avoid(&self, entry: &str, job: &str, reason: String) -> Duration {
+    fn avoid(&self, entry: &str, job: &str, reason: Reason) -> Duration {
         let pause = self.avoidance().released(entry, job, reason);
         self.avoidance_changed.notify_one();
         pause

@@ -1,11 +1,9 @@
 //! [`work`]: what an executor does during one session with the coordinator.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use slipstream_cimi::Lease;
 use slipstream_coordination::queue::RefusedEntry;
 use slipstream_coordination::session::{Cause, Error, Session, State};
@@ -13,7 +11,7 @@ use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Executor;
@@ -24,10 +22,8 @@ use super::unknown_action;
 use crate::nodes;
 use crate::pauses::Pauses;
 use crate::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
-use crate::supervise::panic_message;
+use crate::supervise::persist;
 
-/// How long a slot rests after a bug broke its attempt.
-const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
 
@@ -63,7 +59,6 @@ pub(super) async fn work(
         Some(Ok(shift)) => {
             let shift = Arc::new(shift);
             let registration = shift.register();
-            // beside the slots, and not in tasks of their own: one that panics breaks off the whole
             tokio::select! {
                 biased;
                 () = shift.clone().fill_slots() => {}
@@ -108,9 +103,14 @@ impl Shift {
     /// Keeps the line, and says what this executor does and leaves alone. Never ends.
     async fn tell_others(&self, registration: &Registration<RegisteredExecutor>) {
         let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
-        let line = line::keep(self.session.clone(), self.queue.clone(), self.claimant.clone(), self.slots.clone());
-        let listed = unknown_action::keep_listed(&*self.session, &actions, &self.executor.options.clock);
-        tokio::join!(line, listed, self.tell_passed_over(registration));
+        let clock = &self.executor.options.clock;
+        let line = || line::keep(self.session.clone(), self.queue.clone(), self.claimant.clone(), self.slots.clone());
+        tokio::join!(
+            // without its line an executor looks for jobs as if it were alone
+            persist("line of executors", line),
+            persist("list of actions", || unknown_action::keep_listed(&*self.session, &actions, clock)),
+            persist("list of what is passed over", || self.tell_passed_over(registration)),
+        );
         std::future::pending::<()>().await;
     }
 
@@ -152,7 +152,8 @@ impl Shift {
     async fn fill_slots(self: Arc<Self>) {
         let mut slots = JoinSet::new();
         for _ in 0..self.executor.options.threads.max(1) {
-            slots.spawn(self.clone().slot());
+            let shift = self.clone();
+            slots.spawn(async move { persist("slot", || shift.slot()).await });
         }
         let overdue = async {
             self.executor.interrupted.cancelled().await;
@@ -167,13 +168,9 @@ impl Shift {
     }
 
     /// One claim after the other; no outcome of a job ends it (quirk 40 of the specification).
-    async fn slot(self: Arc<Self>) {
+    async fn slot(&self) {
         while let Some(claim) = self.next_claim().await {
-            if let Err(panic) = AssertUnwindSafe(Attempt::make(&self, claim)).catch_unwind().await {
-                error!(cause = panic_message(&*panic), "an attempt broke off, its claim is released");
-                // The same entry may be taken again at once, and break the next attempt.
-                sleep(BROKEN_PAUSE).await;
-            }
+            Attempt::make(self, claim).await;
         }
     }
 

@@ -100,7 +100,9 @@ impl Seen {
         let is_known = |claimant: &[u8]| {
             claimant == own.as_bytes() || executors.iter().any(|(registered, _)| registered.as_bytes() == claimant)
         };
-        let is_stranger = claims.into_iter().filter_map(|found| found.ok()?).any(|claim| !is_known(&claim.data));
+        // a claim without a session is nobody's: a backup tool has restored it, and it says nothing of who lives
+        let living = claims.into_iter().filter_map(|found| found.ok()?).filter(|claim| claim.is_ephemeral);
+        let is_stranger = living.into_iter().any(|claim| !is_known(&claim.data));
         let at = Instant::now();
         let stranger = if is_stranger { Some(at) } else { before.and_then(|before| before.stranger) };
         let actions = executors.into_iter().flat_map(|(_, executor)| executor.actions).collect();

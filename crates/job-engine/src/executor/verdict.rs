@@ -28,6 +28,8 @@ pub enum Happening {
     Superseded,
     /// No executor has the action; the job was set FAILED.
     NoSuchAction,
+    /// The job was refused for what it is, again and again; it was set FAILED.
+    GivenUp,
     /// Another executor has the action, or may have it, and this one has not.
     ActionElsewhere,
     /// No executor has the action now, and one may come that has it.
@@ -48,6 +50,8 @@ pub enum Happening {
     Undelivered,
     /// The server refuses for a reason that is none of the others.
     Refused,
+    /// The attempt itself crashed, not its action.
+    BrokenOff,
     /// A write was refused as late while our claim node still exists.
     Late,
     /// The claim is known to be gone: its node was deleted or its session has expired.
@@ -70,6 +74,7 @@ pub fn verdict(happening: Happening) -> Verdict {
         | Happening::StoppedElsewhere
         | Happening::Superseded
         | Happening::NoSuchAction
+        | Happening::GivenUp
         | Happening::Ended => Verdict::Consume,
         Happening::ActionElsewhere
         | Happening::ActionNowhere
@@ -81,6 +86,7 @@ pub fn verdict(happening: Happening) -> Verdict {
         | Happening::NotUnderstood
         | Happening::Undelivered
         | Happening::Refused
+        | Happening::BrokenOff
         | Happening::Late => Verdict::Release,
         Happening::ClaimLost | Happening::DoesNotEnd => Verdict::Abandon,
     }
@@ -99,6 +105,7 @@ impl Happening {
             Self::NotUnderstood => "the job is not understood by this version",
             Self::Undelivered => "its end could not be reported",
             Self::Refused => "the server refuses what is reported of it",
+            Self::BrokenOff => "its attempt broke off by a fault of the executor, whose log has it",
             Self::Late => "its lease was late",
             Self::Unproven => "coordinator and server were out of reach",
             _ => "it was given back",
@@ -120,6 +127,7 @@ mod tests {
             (Happening::StoppedElsewhere, Verdict::Consume),
             (Happening::Superseded, Verdict::Consume),
             (Happening::NoSuchAction, Verdict::Consume),
+            (Happening::GivenUp, Verdict::Consume),
             (Happening::Ended, Verdict::Consume),
             (Happening::ActionElsewhere, Verdict::Release),
             (Happening::ActionNowhere, Verdict::Release),
@@ -130,6 +138,7 @@ mod tests {
             (Happening::NotUnderstood, Verdict::Release),
             (Happening::Undelivered, Verdict::Release),
             (Happening::Refused, Verdict::Release),
+            (Happening::BrokenOff, Verdict::Release),
             (Happening::Late, Verdict::Release),
             (Happening::ClaimLost, Verdict::Abandon),
             (Happening::Unproven, Verdict::Release),

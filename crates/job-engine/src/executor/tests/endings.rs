@@ -267,6 +267,20 @@ async fn an_action_is_waited_for_as_long_as_a_stranger_takes_jobs() {
     harness.finish().await;
 }
 
+/// A backup tool has restored an ephemeral claim as a persistent one: whoever made it is gone.
+#[tokio::test(start_paused = true)]
+async fn a_claim_without_a_session_is_no_stranger_who_may_have_the_action() {
+    let mut harness = Harness::new().await;
+    let claim = format!("{}/entry-999-0000000099", nodes::TAKEN);
+    harness.session.commit(vec![Operation::create(claim.as_str(), "e".repeat(32), Mode::Persistent)]).await.unwrap();
+    harness.add("job/1", "dance").await;
+    harness.start();
+    harness.until_state("job/1", State::Failed).await;
+    assert!(harness.session.data(&claim).await.is_ok(), "it is there all the while");
+    harness.delete_node(&claim).await;
+    harness.finish().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_told() {
     let mut harness = Harness::new().await;

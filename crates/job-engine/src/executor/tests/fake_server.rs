@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Gone,
     /// It is answered with this status and nothing is done.
     Status(u16),
+    /// The client's task panics.
+    Panic,
     /// It arrives later.
     Late(Duration),
 }
@@ -189,6 +191,7 @@ impl Transport for FakeServer {
         let fault = self.ask_script(&asked);
         match fault {
             Fault::Unreachable => return Err("connection refused".into()),
+            Fault::Panic => panic!("injected"),
             Fault::ProxyNotFound => return Ok(answer(404, &json!("<html>not here</html>"))),
             Fault::Gone => return Ok(refusal(404, &asked.id, None)),
             Fault::Status(status) => return Ok(refusal(status, &asked.id, None)),

@@ -223,7 +223,7 @@ async fn a_final_report_that_is_refused_whatever_it_holds_is_no_clean_release() 
     harness.server.script(|asked| if asked.state() == Some("SUCCESS") { Fault::Status(400) } else { Fault::None });
     let entry = harness.add("job/1", "act").await;
     harness.start();
-    until("the report is refused, and the short one too", || harness.server.injected() == 2).await;
+    until("the report is refused, the short one and its state alone too", || harness.server.injected() == 3).await;
     harness.until_free(&entry).await;
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING"]);
     harness.finish().await;

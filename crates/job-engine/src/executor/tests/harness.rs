@@ -192,7 +192,10 @@ impl Harness {
     }
 
     pub(super) fn start(&mut self) {
-        let coordinator = Arc::new(self.sessions.clone());
+        self.start_over(Arc::new(self.sessions.clone()));
+    }
+
+    pub(super) fn start_over(&mut self, coordinator: Arc<dyn Coordinator>) {
         let (options, catalogue, stop) = (self.options.clone(), self.catalogue.clone(), self.stop.clone());
         self.running = Some(tokio::spawn(run(options, coordinator, self.server.client(), catalogue, stop)));
     }

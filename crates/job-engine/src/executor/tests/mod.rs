@@ -3,7 +3,9 @@
 pub(crate) mod fake_server;
 pub(crate) mod harness;
 
+mod crashes;
 mod endings;
 mod faults;
+mod refusals;
 mod sessions;
 mod stops;

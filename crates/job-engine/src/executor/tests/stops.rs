@@ -210,3 +210,22 @@ async fn a_stop_gives_back_what_waits_for_the_server_at_once() {
     assert!(asked.elapsed() < SECOND, "{:?}", asked.elapsed());
     harness.until_free(&entry).await;
 }
+
+/// A program may mean "for ever" by it.
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_there_are_end_no_attempt() {
+    let runs = Runs::default();
+    let mut harness = Harness::new().await;
+    harness.options.cimi_grace = Duration::MAX;
+    harness.options.grace = Duration::MAX;
+    harness.options.unknown_action.after = Duration::MAX;
+    harness.catalogue.register("act", runs.action(SECOND), Some(Duration::MAX));
+    harness.add("job/1", "act").await;
+    let waiting = harness.add("job/2", "dance").await;
+    harness.start();
+    harness.until_state("job/1", State::Success).await;
+    assert_eq!(runs.begun(), 1);
+    harness.stop.ask();
+    harness.ended().await;
+    assert_eq!(harness.queue.entries().await.unwrap(), [waiting]);
+}
