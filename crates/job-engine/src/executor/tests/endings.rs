@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{Lease, State};
@@ -188,7 +188,8 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     harness.finish().await;
 }
 
-/// For how long jobs of an action that nobody has are left alone, in paused time.
+/// For how long jobs of an action that nobody has are left alone, in paused time: one that was added so long after the
+/// executor began, else one that was added long before it began.
 async fn left_alone(harness: &mut Harness, before: Option<Duration>) -> Duration {
     let (clock, begun) = (Clock::starting_at("2026-11-28T00:00:00Z".parse().unwrap()), Instant::now());
     harness.options.clock = clock.clone();
@@ -196,7 +197,7 @@ async fn left_alone(harness: &mut Harness, before: Option<Duration>) -> Duration
         harness.start();
         sleep(before).await;
     }
-    let created = clock.now();
+    let created = if before.is_some() { clock.now() } else { clock.now() - SignedDuration::from_hours(24) };
     harness.server.store("job/1", "dance", State::Queued);
     let mut document = harness.server.document("job/1");
     document.insert("created".to_owned(), json!(crate::clock::print(created)));
