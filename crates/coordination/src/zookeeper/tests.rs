@@ -78,9 +78,15 @@ fn another_time_out_than_was_asked_for_is_news_once() {
     assert!(!is_news(one, four, Some(four)), "in each later session");
 }
 
+/// Names and addresses in most of the ways in which people write them.
+const LIKE_HOSTS: &str =
+    "( ?([a-z]{1,3}|[0-9]?::[0-9a-f]{0,4}|\\[::[0-9a-f]{1,4}\\]):?[0-9]{0,5},?){1,3}(/[a-z]{0,2})?";
+
 proptest! {
     #[test]
-    fn what_is_understood_is_understood_again_as_the_same(text in "[a-z0-9:., \\[\\]/%;-]{0,24}") {
+    fn what_is_understood_is_understood_again_as_the_same(
+        text in prop_oneof!["[a-z0-9:., \\[\\]/%;-]{0,24}", LIKE_HOSTS],
+    ) {
         if let Ok(understood) = canonical(&text) {
             prop_assert_eq!(canonical(&understood).ok(), Some(understood.clone()));
             prop_assert!(ZooKeeper::new(Settings::new(&text)).is_ok());

@@ -113,15 +113,21 @@ async fn a_claim_that_may_not_be_ended_is_ended_once_it_may() {
     let options = library::CreateMode::Persistent.with_acls(library::Acls::new(&acls));
     owner.create("/job/taken", b"", &options).await.unwrap();
     let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    // what may not even be read is claimed first, and stays claimed
+    let stranger = connect(login(&hosts, Scheme::Digest, "other", "secret")).await;
+    let theirs = Operation::create("/job/entries/entry-000-", "theirs", Mode::PersistentSequential);
+    let theirs = stranger.commit(vec![theirs]).await.unwrap().concat();
     let entry = queue.put(b"a", 5).await.unwrap();
     let refused = within(queue.take()).await.unwrap().consume().await.unwrap_err();
     assert!(refused.is(Cause::NotAllowed), "the fault: {refused}");
-    assert_eq!(queue.refused().borrow()[0].entry, entry);
-    assert_eq!(session.children("/job/taken").await.unwrap().len(), 1);
+    let refused = queue.refused().borrow().clone();
+    assert_eq!(refused.iter().map(|refused| &refused.entry).collect::<Vec<_>>(), [&theirs, &entry]);
+    assert_eq!(session.children("/job/taken").await.unwrap().len(), 2);
     owner.set_acl("/job/taken", &[anyone(library::Permission::ALL)], None).await.unwrap();
     let again = within(queue.take()).await.unwrap();
     assert_eq!(again.consume().await, Ok(Settled::Done));
-    assert!(session.children("/job/taken").await.unwrap().is_empty());
+    let held = async || session.children("/job/taken").await.unwrap();
+    eventually("both claims are given back", async || held().await.is_empty()).await;
 }
 
 /// Whoever might use the folder before it was made anew may use it then, and nobody else.
@@ -147,14 +153,40 @@ async fn a_folder_made_anew_keeps_its_access() {
     create(&*open_to_all, "/open/folder/child", Mode::Persistent).await.unwrap();
 }
 
-/// The fault: nobody but another login may make claims. That is no fault of any entry, and mended it goes on.
+/// The fault: nobody may make claims. That is no fault of any entry, and mended it goes on.
 #[tokio::test]
 async fn claims_that_may_not_be_made_are_made_once_they_may() {
+    let hosts = hosts().await;
+    let session = connect(Settings::new(&hosts)).await;
+    create(&*session, "/job", Mode::Persistent).await.unwrap();
+    let owner = library::Client::connector().with_auth("digest", b"other:secret").connect(&hosts).await.unwrap();
+    let anyone = |permission| library::Acl::new(permission, library::AuthId::anyone());
+    let acls = [&[anyone(library::Permission::READ)][..], &*library::Acls::creator_all()].concat();
+    let options = library::CreateMode::Persistent.with_acls(library::Acls::new(&acls));
+    owner.create("/job/taken", b"", &options).await.unwrap();
+    let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
+    queue.put(b"a", 500).await.unwrap();
+    let taken = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.take().await }
+    });
+    assert!(create(&*session, "/job/taken/x", Mode::Ephemeral).await.unwrap_err().is(Cause::NotAllowed), "the fault");
+    queue.put(b"b", 1).await.unwrap();
+    eventually("no entry is kept in hand for it", async || queue.free() == 2).await;
+    owner.set_acl("/job/taken", &[anyone(library::Permission::ALL)], None).await.unwrap();
+    let claim = within(taken).await.unwrap().unwrap();
+    assert_eq!(claim.value(), b"b", "they are claimed in their order");
+    assert!(queue.refused().borrow().is_empty());
+    assert_eq!(claim.consume().await, Ok(Settled::Done));
+}
+
+/// The fault: nobody but another login may list the claims.
+#[tokio::test]
+async fn claims_that_may_not_be_listed_are_made_once_they_may() {
     let hosts = hosts().await;
     let stranger = connect(login(&hosts, Scheme::Digest, "other", "secret")).await;
     let session = connect(Settings::new(&hosts)).await;
     create(&*session, "/job", Mode::Persistent).await.unwrap();
-    create(&*session, "/job/entries", Mode::Persistent).await.unwrap();
     create(&*stranger, "/job/taken", Mode::Persistent).await.unwrap();
     let queue = LockingQueue::open(session.clone(), "/job", &"a".repeat(32)).await.unwrap();
     queue.put(b"a", 500).await.unwrap();
@@ -162,11 +194,9 @@ async fn claims_that_may_not_be_made_are_made_once_they_may() {
         let queue = queue.clone();
         async move { queue.take().await }
     });
-    eventually("the entry is seen", async || session.children("/job/entries").await.unwrap().len() == 1).await;
-    assert!(create(&*session, "/job/taken/x", Mode::Ephemeral).await.unwrap_err().is(Cause::NotAllowed), "the fault");
+    assert!(session.children("/job/taken").await.unwrap_err().is(Cause::NotAllowed), "the fault");
     stranger.commit(vec![Operation::delete("/job/taken")]).await.unwrap();
     let claim = within(taken).await.unwrap().unwrap();
-    assert!(queue.refused().borrow().is_empty());
     assert_eq!(claim.consume().await, Ok(Settled::Done));
 }
 
