@@ -62,7 +62,8 @@ async fn a_job_that_ends_its_process_is_failed_and_its_neighbours_succeed() {
         }
         ended += 1;
     }
-    assert!((5..=10).contains(&ended), "it ended {ended} processes");
+    // five if each counted whole
+    assert!((6..=10).contains(&ended), "it ended {ended} processes");
     let states = states(&engine, &ids).await;
     assert_eq!(states[0], State::Failed.as_str());
     assert!(states[1..].iter().all(|state| state == State::Success.as_str()), "{states:?}");

@@ -1,10 +1,10 @@
 //! Standard error and output take nothing: what cannot be written is dropped, and everything else goes on.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, pipe};
+use std::io::{BufRead, BufReader, Read, pipe};
 use std::process::Stdio;
 
-use crate::support::{LIMIT, PASSWORD, Up, eventually, job, program, state, up_command};
+use crate::support::{LIMIT, PASSWORD, Raw, Up, eventually, job, program, state, up_command};
 
 /// Takes nothing: every write to it fails as one to a disk that is full.
 fn full() -> File {
@@ -15,6 +15,15 @@ async fn does_a_job(up: &Up) {
     let client = up.client();
     let id = client.add("job", &job("noop"), None).await.expect("added");
     eventually("the job is done", async || (state(&client.get(&id).await.ok()?) == "SUCCESS").then_some(())).await;
+}
+
+/// So many requests that make a line of the log each, of 4 kB and more.
+async fn makes_long_lines(up: &Up, count: usize) {
+    let (transport, long) = (up.transport(), format!("/api/{}", "x".repeat(4_000)));
+    for _ in 0..count {
+        let answered = Raw::new("GET", &long).send(&transport).await;
+        assert_eq!(answered.status, 404, "{}", answered.text);
+    }
 }
 
 #[tokio::test]
@@ -39,12 +48,8 @@ async fn an_engine_whose_log_nobody_reads_answers_hears_signals_and_says_what_wa
     command.env("SLIPSTREAM_LOG", "trace,hyper=trace");
     let (reader, writer) = pipe().expect("a pipe");
     let mut up = Up::spawn_logging(command, writer);
-    // a line of the log for each request, many times as much as pipe and queue hold together
-    let (transport, long) = (up.transport(), format!("/api/{}", "x".repeat(4_000)));
-    for _ in 0..600 {
-        let answered = crate::support::Raw::new("GET", &long).send(&transport).await;
-        assert_eq!(answered.status, 404, "{}", answered.text);
-    }
+    // many times as much as pipe and queue hold together
+    makes_long_lines(&up, 600).await;
     does_a_job(&up).await;
     let reading = tokio::task::spawn_blocking(move || {
         let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
@@ -62,13 +67,16 @@ async fn an_engine_that_is_read_by_nobody_at_all_hears_sigterm() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = up_command(folder.path());
     command.env("SLIPSTREAM_LOG", "trace");
-    let (_unread, writer) = pipe().expect("a pipe");
+    let (mut unread, writer) = pipe().expect("a pipe");
     let mut up = Up::spawn_logging(command, writer);
-    for _ in 0..20 {
-        does_a_job(&up).await;
-    }
+    // twice as much as the pipe holds
+    makes_long_lines(&up, 32).await;
+    does_a_job(&up).await;
     up.signal("TERM");
     assert_eq!(up.ended().await.code(), Some(0));
+    let mut left = Vec::new();
+    unread.read_to_end(&mut left).expect("nobody writes any more");
+    assert!(left.len() > 32 * 1024, "the pipe was full: {}", left.len());
 }
 
 #[tokio::test]
