@@ -7,11 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::session::{Cause, Change, Coordinator, Error, Found, Mode, Node, Operation, Session, State, Watch, found};
+use crate::session::{
+    Cause, Change, Coordinator, Error, Found, Mode, Node, Operation, SESSION_TIMEOUT, Session, State, Watch, found,
+};
 use crate::teller::Teller;
 use crate::tree::{SessionId, Tree};
 
@@ -155,6 +158,10 @@ impl Session for EmbeddedSession {
 impl Coordinator for Embedded {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
         Ok(Arc::new(self.session()))
+    }
+
+    fn session_timeout(&self) -> Duration {
+        SESSION_TIMEOUT
     }
 }
 

@@ -242,9 +242,7 @@ pub trait Coordinator: Send + Sync {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error>;
 
     /// For how long the latest session may be suspended before it is most likely over, as the coordinator has chosen.
-    fn session_timeout(&self) -> Duration {
-        SESSION_TIMEOUT
-    }
+    fn session_timeout(&self) -> Duration;
 }
 
 /// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].

@@ -7,6 +7,7 @@
 //! has, and check nothing where the server tells none.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -128,6 +129,10 @@ impl<C: Coordinator> Coordinator for Own<C> {
                 Err(error)
             }
         }
+    }
+
+    fn session_timeout(&self) -> Duration {
+        self.inner.session_timeout()
     }
 }
 

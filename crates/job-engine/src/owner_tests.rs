@@ -91,3 +91,23 @@ async fn of_two_servers_that_find_a_folder_at_the_same_time_one_has_it() {
     let (one, other) = tokio::join!(one.connect(), other.connect());
     assert_eq!([one.is_ok(), other.is_ok()].iter().filter(|is_ok| **is_ok).count(), 1);
 }
+
+/// Whose sessions end after that time.
+struct Hasty(Embedded);
+
+#[async_trait]
+impl Coordinator for Hasty {
+    async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
+        self.0.connect().await
+    }
+
+    fn session_timeout(&self) -> Duration {
+        Duration::from_secs(4)
+    }
+}
+
+#[test]
+fn the_time_out_of_sessions_is_that_of_the_coordinator_itself() {
+    let own = Own::new(Hasty(Embedded::new()), String::new(), Whose::Server(OWN.to_owned()));
+    assert_eq!(own.session_timeout(), Duration::from_secs(4));
+}

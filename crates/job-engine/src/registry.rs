@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::nodes;
 use crate::pauses::{Complaint, Pauses};
+use crate::supervise::persist;
 
 /// What an executor says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,8 +171,11 @@ impl<T: PartialEq + Serialize + Send + Sync + 'static> Registration<T> {
     #[must_use]
     pub fn begin(session: Arc<dyn Session>, folder: &'static str, name: &str, what: T) -> Self {
         let (wanted, seen) = watch::channel(what);
-        let keeper = tokio::spawn(keep(session, folder, format!("{folder}/{name}"), seen));
-        Self { wanted, _keeper: AbortOnDropHandle::new(keeper) }
+        let path = format!("{folder}/{name}");
+        let keeper = async move {
+            persist("registration", || keep(session.clone(), folder, path.clone(), seen.clone())).await;
+        };
+        Self { wanted, _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)) }
     }
 
     /// Says something else from now on.

@@ -117,3 +117,29 @@ async fn what_cannot_be_written_is_written_later() {
     said(&*inner, "\"second\"").await;
     assert_eq!(lossy.left.load(Ordering::Relaxed), 0, "all of the answers were lost that were to be");
 }
+
+/// Fault: what keeps a registration panics, here with what is to be said the first time.
+#[derive(Clone)]
+struct Faulty(Arc<AtomicUsize>);
+
+impl PartialEq for Faulty {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Serialize for Faulty {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0.fetch_add(1, Ordering::Relaxed), 0, "injected");
+        "said".serialize(serializer)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_whose_keeper_crashes_is_kept_again() {
+    let session = Embedded::new().connect().await.unwrap();
+    let faulty = Faulty(Arc::default());
+    let _registration = Registration::begin(session.clone(), FOLDER, "0a", faulty.clone());
+    said(&*session, "\"said\"").await;
+    assert_eq!(faulty.0.load(Ordering::Relaxed), 2);
+}

@@ -170,6 +170,10 @@ impl Coordinator for MeteredCoordinator {
         let inner = self.tree.connect().await?;
         Ok(Arc::new(MeteredSession { inner, gone: self.gone.clone(), part: self.part }))
     }
+
+    fn session_timeout(&self) -> Duration {
+        self.tree.session_timeout()
+    }
 }
 
 struct MeteredSession {

@@ -95,6 +95,10 @@ impl Coordinator for Scripted {
             None => self.1.connect().await,
         }
     }
+
+    fn session_timeout(&self) -> Duration {
+        self.1.session_timeout()
+    }
 }
 
 #[tokio::test]

@@ -193,6 +193,10 @@ impl Coordinator for Silent {
         });
         Ok(session)
     }
+
+    fn session_timeout(&self) -> Duration {
+        self.inner.session_timeout()
+    }
 }
 
 #[tokio::test(start_paused = true)]

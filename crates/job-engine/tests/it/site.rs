@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use slipstream_cimi::Client;
@@ -175,6 +176,10 @@ impl Coordinator for Site {
         let inner = Arc::new(self.tree().session());
         self.sessions.lock().expect("not poisoned").push(inner.clone());
         Ok(Arc::new(SiteSession { inner, faults: self.faults.clone() }))
+    }
+
+    fn session_timeout(&self) -> Duration {
+        self.tree().session_timeout()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_coordination::session::{Cause, Change, Error, Found, Node, Operation, State, Watch};
+use slipstream_coordination::session::{Cause, Change, Error, Found, Node, Operation, SESSION_TIMEOUT, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
 use slipstream_job_engine::nodes::{DISTRIBUTORS, ENTRIES, EXECUTORS, LINE, MARKS, RECONCILED, TAKEN};
 use tokio::sync::{mpsc, watch};
@@ -46,6 +46,10 @@ impl Coordinator for SeenCoordinator {
         self.world.trace.note(&self.life.name, &format!("session {name} begins"));
         let hidden = self.hides_suspension.then(|| watch::Sender::new(State::Connected));
         Ok(Arc::new(SeenSession { world: self.world.clone(), life: self.life.clone(), session, name, hidden }))
+    }
+
+    fn session_timeout(&self) -> Duration {
+        SESSION_TIMEOUT
     }
 }
 

@@ -181,6 +181,10 @@ impl Coordinator for Coordination {
         self.sessions.lock().unwrap().push(session.clone());
         Ok(session)
     }
+
+    fn session_timeout(&self) -> Duration {
+        self.tree.session_timeout()
+    }
 }
 
 pub struct World {

@@ -57,6 +57,10 @@ impl Coordinator for Crashes {
     async fn connect(&self) -> Result<Arc<dyn Session>, Error> {
         Ok(Arc::new(Crashing { inner: self.sessions.connect().await?, crashes: self.clone() }))
     }
+
+    fn session_timeout(&self) -> Duration {
+        self.sessions.session_timeout()
+    }
 }
 
 struct Crashing {
