@@ -98,12 +98,6 @@ impl Screen {
             .join("\n")
     }
 
-    /// A line, cut to what the screen shows of it.
-    #[must_use]
-    pub fn fitted(self, line: &str) -> String {
-        self.width.map_or_else(|| line.to_owned(), |width| console::truncate_str(line, width, "…").into_owned())
-    }
-
     /// An empty table with these titles, without lines, as wide as the screen at most.
     #[must_use]
     pub fn table(self, titles: &[&str]) -> Table {

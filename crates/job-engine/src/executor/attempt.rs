@@ -38,15 +38,15 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) happening: Happening,
-    pub(super) cause: Option<Error>,
+    pub(super) cause: Option<Box<Error>>,
 }
 
 impl Ending {
     /// Why the entry is left alone for a while.
     pub(super) fn reason(&self) -> String {
         let reason = self.happening.reason();
-        let cause = self.cause.as_ref().map(|cause| with_causes(cause));
-        let reason = cause.map_or_else(|| reason.to_owned(), |cause| format!("{reason}: {cause}"));
+        let cause = self.cause.as_deref().map(|cause| with_causes(cause));
+        let reason = cause.map_or_else(|| reason.to_string(), |cause| format!("{reason}: {cause}"));
         reason.chars().take(LONGEST_REASON).collect()
     }
 }
@@ -236,7 +236,11 @@ impl<'a> Attempt<'a> {
         match executor.unknown_actions.absence(self.shift, &job.action, job.created, known_for).await {
             Absence::Elsewhere => return Err(Happening::ActionElsewhere.into()),
             Absence::For(long) if then == Then::Fail && long >= after => {}
-            Absence::For(_) => return Err(Happening::ActionNowhere.into()),
+            Absence::For(long) => {
+                let left = (then == Then::Fail).then(|| after.saturating_sub(long));
+                let until = left.and_then(|left| executor.options.clock.now().checked_add(left).ok());
+                return Err(Happening::ActionNowhere(until).into());
+            }
         }
         let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {}", job.action)));
         self.deliver(&changes::of_outcome(&outcome, &Report::default(), &[])).await?;
@@ -471,7 +475,7 @@ impl<'a> Attempt<'a> {
         let id: String = self.id.chars().take(LONGEST_TOLD).collect();
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
-        let cause = cause.as_ref().map(|cause| with_causes(cause));
+        let cause = cause.as_deref().map(|cause| with_causes(cause));
         match verdict(*happening) {
             Verdict::Consume if *happening == Happening::Ended => {
                 info!(job = id, action, state, seconds, "attempt ends");
@@ -503,7 +507,7 @@ const LONGEST_TOLD: usize = 100;
 impl Happening {
     /// An ending to which this error led.
     pub(super) fn because(self, cause: Error) -> Ending {
-        Ending { happening: self, cause: Some(cause) }
+        Ending { happening: self, cause: Some(Box::new(cause)) }
     }
 }
 

@@ -19,7 +19,7 @@ impl Ending {
     pub(super) fn is_about_the_job(&self) -> bool {
         match self.happening {
             Happening::NotUnderstood | Happening::BrokenOff => true,
-            Happening::Refused => self.cause.as_ref().is_some_and(is_about_content),
+            Happening::Refused => self.cause.as_deref().is_some_and(is_about_content),
             _ => false,
         }
     }

@@ -1,5 +1,9 @@
 //! [`verdict`]: what an executor does with the entry, from what happened to the job.
 
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
 /// What an executor does with its claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -32,8 +36,8 @@ pub enum Happening {
     GivenUp,
     /// Another executor has the action, or may have it, and this one has not.
     ActionElsewhere,
-    /// No executor has the action now, and one may come that has it.
-    ActionNowhere,
+    /// No executor has the action now, and one may come that has it: until then, if the job becomes FAILED at all.
+    ActionNowhere(Option<Timestamp>),
     /// The action ended, and SUCCESS or FAILED is in the document.
     Ended,
     /// The action, or what comes before it, was interrupted by our own stop, and has ended.
@@ -77,7 +81,7 @@ pub fn verdict(happening: Happening) -> Verdict {
         | Happening::GivenUp
         | Happening::Ended => Verdict::Consume,
         Happening::ActionElsewhere
-        | Happening::ActionNowhere
+        | Happening::ActionNowhere(_)
         | Happening::Interrupted
         | Happening::FailedToLoad
         | Happening::OutOfReach
@@ -94,10 +98,14 @@ pub fn verdict(happening: Happening) -> Verdict {
 
 impl Happening {
     /// Why an entry that is released is left alone for a while, for people.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
+    pub(super) fn reason(self) -> Cow<'static, str> {
+        let reason = match self {
+            Self::ActionNowhere(Some(until)) => {
+                let failed = "no executor has its action, and the job becomes FAILED unless one has it by";
+                return format!("{failed} {until:.0}").into();
+            }
+            Self::ActionNowhere(None) => "no executor has its action, it waits for one that has it",
             Self::ActionElsewhere => "another executor has its action",
-            Self::ActionNowhere => "no executor has its action",
             Self::Interrupted => "it was interrupted by a stop",
             Self::FailedToLoad => "its action could not be loaded",
             Self::OutOfReach => "the server was out of reach",
@@ -109,7 +117,8 @@ impl Happening {
             Self::Late => "its lease was late",
             Self::Unproven => "coordinator and server were out of reach",
             _ => "it was given back",
-        }
+        };
+        reason.into()
     }
 }
 
@@ -130,7 +139,7 @@ mod tests {
             (Happening::GivenUp, Verdict::Consume),
             (Happening::Ended, Verdict::Consume),
             (Happening::ActionElsewhere, Verdict::Release),
-            (Happening::ActionNowhere, Verdict::Release),
+            (Happening::ActionNowhere(None), Verdict::Release),
             (Happening::Interrupted, Verdict::Release),
             (Happening::FailedToLoad, Verdict::Release),
             (Happening::OutOfReach, Verdict::Release),

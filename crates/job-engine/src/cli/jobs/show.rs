@@ -191,12 +191,13 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
 }
 
 fn render_waits(waits: &[Reason], screen: Screen) -> String {
-    let line = |Reason { reason, executor, until }: &Reason| {
-        let executor = executor.as_deref().map(|executor| format!("{}: ", one_line(executor))).unwrap_or_default();
-        let until = until.map(|until| format!(", until {}", to_the_second(until))).unwrap_or_default();
-        screen.fitted(&format!("  {executor}{}{until}", one_line(reason)))
+    let said = |Reason { reason, executor, until }: &Reason| {
+        let who = executor.as_deref().map_or_else(|| "the server".to_owned(), one_line);
+        let until = until.map(|until| format!(" (looks again at {})", to_the_second(until))).unwrap_or_default();
+        (who, format!("{}{until}", one_line(reason)))
     };
-    std::iter::once(screen.bold("waits because")).chain(waits.iter().map(line)).collect::<Vec<_>>().join("\n")
+    let said: Vec<(String, String)> = waits.iter().map(said).collect();
+    std::iter::once(screen.bold("waits because")).chain(aligned(&said, screen)).collect::<Vec<_>>().join("\n")
 }
 
 /// Who has a claim on the entry in the coordinator.

@@ -186,14 +186,19 @@ async fn a_job_is_shown_without_its_ledger_to_whoever_may_not_see_it() {
 fn a_job_says_why_it_waits() {
     let until = Some("2026-11-24T12:00:00Z".parse().unwrap());
     let waits = [
-        Reason { reason: "it has no such action".to_owned(), executor: Some("Kenny".to_owned()), until },
+        Reason {
+            reason: "no executor has its action, and the job becomes FAILED unless one has it by 2026-11-24T12:15:00Z"
+                .to_owned(),
+            executor: Some("Kenny".to_owned()),
+            until,
+        },
         Reason { reason: "held by nobody\u{1b}".to_owned(), executor: None, until: None },
     ];
-    let shown = render_waits(&waits, PLAIN_80);
-    assert!(
-        shown
-            .starts_with("waits because\n  Kenny: it has no such action, until 2026-11-24T12:00:00Z\n  held by nobody"),
-        "{shown}"
-    );
-    assert!(!shown.contains('\u{1b}'));
+    let expected = "\
+waits because
+  Kenny       no executor has its action, and the job becomes FAILED unless one
+              has it by 2026-11-24T12:15:00Z (looks again at
+              2026-11-24T12:00:00Z)
+  the server  held by nobody\\u001b";
+    assert_eq!(render_waits(&waits, PLAIN_80), expected, "in whole, however narrow the screen");
 }

@@ -16,7 +16,7 @@ use super::harness::{Closure, Harness, Runs, until};
 use crate::clock::Clock;
 use crate::executor::{Then, run};
 use crate::nodes;
-use crate::registry::{Process, RegisteredExecutor};
+use crate::registry::{PassedOver, Process, RegisteredExecutor};
 use crate::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,6 +188,14 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     harness.finish().await;
 }
 
+async fn add_created(harness: &Harness, created: Timestamp) {
+    harness.server.store("job/1", "dance", State::Queued);
+    let mut document = harness.server.document("job/1");
+    document.insert("created".to_owned(), json!(crate::clock::print(created)));
+    harness.server.store_document(document);
+    harness.queue.put(b"job/1", 999).await.unwrap();
+}
+
 /// For how long jobs of an action that nobody has are left alone, in paused time: one that was added so long after the
 /// executor began, else one that was added long before it began.
 async fn left_alone(harness: &mut Harness, before: Option<Duration>) -> Duration {
@@ -198,11 +206,7 @@ async fn left_alone(harness: &mut Harness, before: Option<Duration>) -> Duration
         sleep(before).await;
     }
     let created = if before.is_some() { clock.now() } else { clock.now() - SignedDuration::from_hours(24) };
-    harness.server.store("job/1", "dance", State::Queued);
-    let mut document = harness.server.document("job/1");
-    document.insert("created".to_owned(), json!(crate::clock::print(created)));
-    harness.server.store_document(document);
-    harness.queue.put(b"job/1", 999).await.unwrap();
+    add_created(harness, created).await;
     if before.is_none() {
         harness.start();
     }
@@ -290,10 +294,33 @@ async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_to
     harness.start();
     sleep(10 * AFTER).await;
     assert_eq!(harness.server.state("job/1"), "QUEUED");
+    let passed_over = only_passed_over(&harness).await;
+    assert_eq!(passed_over.reason, "no executor has its action, it waits for one that has it");
+    assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
+    harness.finish().await;
+}
+
+async fn only_passed_over(harness: &Harness) -> PassedOver {
     let registered = crate::registry::executors(&*harness.session).await.unwrap();
     let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
-    assert_eq!(passed_over.reason, "no executor has its action");
-    assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
+    passed_over.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_when_an_unknown_action_is_waited_for_is_told_and_that_its_job_is_failed_then() {
+    let mut harness = Harness::new().await;
+    let clock = Clock::starting_at("2026-11-28T00:00:00Z".parse().unwrap());
+    harness.options.clock = clock.clone();
+    add_created(&harness, clock.now()).await;
+    harness.start();
+    for _ in 0..2 {
+        sleep(PAUSE).await;
+        let expected =
+            "no executor has its action, and the job becomes FAILED unless one has it by 2026-11-28T00:15:00Z";
+        assert_eq!(only_passed_over(&harness).await.reason, expected);
+    }
+    harness.until_empty().await;
+    assert_eq!(harness.server.state("job/1"), "FAILED");
     harness.finish().await;
 }
 
