@@ -80,7 +80,7 @@ impl Marks for NodeMarks {
             return Ok((known.get(distributor).cloned().unwrap_or_default(), 0));
         }
         let mark: HighWaterMark = serde_json::from_slice(&data)
-            .map_err(|source| MarkError::Unreadable { name: distributor.to_owned(), source })?;
+            .map_err(|error| MarkError::Unreadable { name: distributor.to_owned(), source: error.into() })?;
         known.insert(distributor.to_owned(), mark.clone());
         Ok((mark, revision))
     }

@@ -70,7 +70,7 @@ pub enum MarkError {
         name: String,
         /// What is wrong with it.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The keeper does not let us.
     #[error("the high-water mark of {name} may not be read and changed by this login: see to its access, or delete it")]

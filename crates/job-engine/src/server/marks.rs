@@ -33,13 +33,26 @@ pub async fn reset(shared: &Shared, caller: &Caller, distributor: &str) -> Resul
 async fn reset_stored(shared: &Shared, distributor: &str, mark: &HighWaterMark) -> Result<bool, StoreError> {
     let mut outcome = Ok(false);
     for _ in 0..TRIES {
-        let Some(record) = shared.store.get(&id(distributor)).await? else { return Ok(false) };
-        outcome = shared.store.replace(Record { ledger: json!(mark), ..record }).await.map(|_| true);
+        let revision = match shared.store.get(&id(distributor)).await {
+            Ok(Some(record)) => record.revision,
+            Ok(None) => return Ok(false),
+            Err(StoreError::Damaged { revision, .. }) => revision,
+            Err(error) => return Err(error),
+        };
+        outcome = shared.store.replace(record(distributor, mark, revision)).await.map(|_| true);
         if !matches!(outcome, Err(StoreError::Changed(_))) {
             return outcome;
         }
     }
     outcome
+}
+
+/// What the store of `up` keeps of a distributor's mark: a document of its own, whose revision is the mark's.
+#[must_use]
+pub fn record(distributor: &str, mark: &HighWaterMark, revision: u64) -> Record {
+    let id = id(distributor);
+    let document = Document::from_iter([("id".to_owned(), json!(id))]).into();
+    Record { id, revision, document, ledger: json!(mark) }
 }
 
 /// That of a site. Answers whether there was one.

@@ -18,7 +18,7 @@ mod json_text;
 pub mod ledger;
 pub(crate) mod listen;
 mod losses;
-mod marks;
+pub mod marks;
 pub mod overview;
 pub mod pages;
 mod passwords;

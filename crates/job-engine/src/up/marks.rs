@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use serde_json::Value;
-use slipstream_cimi::Document;
-
 use crate::distributor::{MarkError, Marks};
 use crate::marks::{HighWaterMark, id};
-use crate::server::store::{Record, Store, StoreError};
+use crate::server::marks;
+use crate::server::store::{Store, StoreError};
+use async_trait::async_trait;
 
 /// Keeps each mark as a document of its own; the document's revision is the mark's.
 pub struct StoreMarks {
@@ -26,19 +24,18 @@ impl StoreMarks {
 #[async_trait]
 impl Marks for StoreMarks {
     async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
-        let unreachable = |source| MarkError::Unreachable { name: distributor.to_owned(), source };
-        let record = self.store.get(&id(distributor)).await.map_err(|error| unreachable(Box::new(error)))?;
+        let unreadable = |source| MarkError::Unreadable { name: distributor.to_owned(), source };
+        let record = self.store.get(&id(distributor)).await.map_err(|error| match error {
+            StoreError::Damaged { source, .. } => unreadable(Box::new(source)),
+            error => MarkError::Unreachable { name: distributor.to_owned(), source: Box::new(error) },
+        })?;
         let Some(record) = record else { return Ok((HighWaterMark::default(), 0)) };
-        let mark = serde_json::from_value(record.ledger)
-            .map_err(|source| MarkError::Unreadable { name: distributor.to_owned(), source })?;
+        let mark = serde_json::from_value(record.ledger).map_err(|error| unreadable(error.into()))?;
         Ok((mark, record.revision))
     }
 
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
-        let id = id(distributor);
-        let ledger = serde_json::to_value(mark).expect("a mark is made of timestamps");
-        let document = Document::from_iter([("id".to_owned(), Value::from(id.clone()))]).into();
-        let record = Record { id, revision, document, ledger };
+        let record = marks::record(distributor, mark, revision);
         let saved = match revision {
             0 => self.store.insert(record).await.map(|()| 1),
             _ => self.store.replace(record).await,

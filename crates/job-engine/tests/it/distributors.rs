@@ -1,12 +1,25 @@
 //! High-water marks that cannot be believed or understood: what distributors do, what is shown, and what mends it.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
+use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::distributor::configured::Configured;
+use slipstream_job_engine::distributor::marks::NodeMarks;
+use slipstream_job_engine::distributor::rounds::Missed;
+use slipstream_job_engine::distributor::schedule::Schedule;
+use slipstream_job_engine::distributor::{Surroundings, lead_and_distribute};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::store::Store;
+use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::stop::Stop;
 
 use crate::commands::run;
+use crate::site::{START, Site};
 use crate::support::{InProcess, Raw, Up, cookie, document, eventually};
 
 const CONFIG: &str = "[[distributor]]\nname = \"each\"\naction = \"noop\"\ntarget = \"each/second\"\nevery = \"1s\"\n";
@@ -80,6 +93,82 @@ async fn a_mark_that_is_none_is_told_and_made_anew_by_command() {
     assert_eq!(reset["distributor"], "each");
     eventually("it distributes again", async || (told(&up)["last"].as_str()? > reset["last"].as_str()?).then_some(()))
         .await;
+}
+
+/// Fault: what lies in the store is no JSON, no object, or no document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_is_no_json_is_told_and_made_anew_by_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("config.toml"), CONFIG).expect("written");
+    let up = Up::start(folder.path(), &["--distributors", "each"]);
+    further_rounds(&up).await;
+    ended(up).await;
+    for (column, text) in [("ledger", "tomorrow"), ("ledger", "[\"tomorrow\"]"), ("document", "{")] {
+        let database = rusqlite::Connection::open(folder.path().join("jobs.db")).expect("opened");
+        let sql = format!("UPDATE resource SET {column} = ? WHERE id = 'high-water-mark/each'");
+        assert_eq!(database.execute(&sql, [text]).expect("written"), 1);
+        drop(database);
+        let up = Up::start(folder.path(), &["--distributors", "each"]);
+        let problem = eventually("it is told", async || told(&up)["problem"].as_str().map(str::to_owned)).await;
+        assert!(problem.contains("the high-water mark of each cannot be understood"), "{column} {text}: {problem}");
+        assert!(problem.contains("`slipstream-job distributors reset each`"), "{column} {text}: {problem}");
+        assert_eq!(run(&up, &["distributors", "reset", "each"]).good(), "each: rounds count from now on\n");
+        further_rounds(&up).await;
+        ended(up).await;
+    }
+}
+
+/// Fault: somebody has made the mark's node with an access of his own.
+#[tokio::test]
+async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
+    let site = Arc::new(Site::default());
+    let (server, client) = site.server(Arc::new(MemoryStore::default())).await;
+    let path = format!("{}/each", nodes::MARKS);
+    let session = site.tree().connect().await.expect("connected");
+    make_path(&*session, nodes::MARKS).await.expect("made");
+    session.commit(vec![Operation::create(&path, "{\"done\":null}", Mode::Persistent)]).await.expect("created");
+    site.faults().forbid(&path);
+    let surroundings = Surroundings {
+        coordinator: site.clone(),
+        client: client.clone(),
+        marks: Arc::new(NodeMarks::new(site.clone())),
+        clock: Clock::starting_at(START.parse().expect("a time")),
+        name: "Kenny".to_owned(),
+    };
+    let each = Configured {
+        name: "each".to_owned(),
+        election: "each".to_owned(),
+        action: "noop".to_owned(),
+        target: None,
+        priority: None,
+        schedule: Schedule::every(Duration::from_secs(1)).expect("an interval"),
+        missed: Missed::Coalesce,
+    };
+    let stop = Stop::new();
+    let distributing = tokio::spawn(lead_and_distribute(Arc::new(each), surroundings, stop.clone()));
+    let shown = async || Some(client.get("distributor").await.ok()?["distributors"][0].clone());
+    let problem = eventually("it is told", async || shown().await?["problem"].as_str().map(str::to_owned)).await;
+    let expected = "the high-water mark of each may not be read and changed by this login";
+    assert!(problem.contains(expected) && problem.contains(&path), "{problem}");
+    assert!(!problem.contains("cannot reach"), "{problem}");
+    let reset = Raw::new("POST", "/api/distributor/each/reset");
+    let reset = reset.header("cookie", &cookie(&*server.transport()).await).send(&*server.transport()).await;
+    assert_eq!(reset.status, 409);
+    assert!(reset.body["message"].as_str().is_some_and(|told| told.contains(&path)), "{}", reset.body);
+    assert!(site.faults().not_done.load(Ordering::SeqCst) > 0, "the fault was injected");
+    site.faults().not_allowed.lock().expect("not poisoned").clear();
+    eventually("it distributes, and has no problem", async || {
+        let shown = shown().await?;
+        (shown["problem"].is_null() && shown["last"].is_string()).then_some(())
+    })
+    .await;
+    eventually("its jobs are there", async || {
+        let jobs = client.search("job", &slipstream_cimi::query::Search::default()).await.ok()?;
+        (jobs.count >= 2).then_some(())
+    })
+    .await;
+    stop.ask();
+    distributing.await.expect("no panic");
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ fn only_its_own<T>(
             refusals.add(what, error.to_string());
             Ok(None)
         }
-        Err(ReconcileError::Store(error @ StoreError::Failed { .. })) => {
+        Err(ReconcileError::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. }))) => {
             refusals.add(what, chain(&error));
             Ok(None)
         }

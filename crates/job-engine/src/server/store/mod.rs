@@ -115,6 +115,19 @@ pub enum StoreError {
     /// An aggregation has no answer.
     #[error(transparent)]
     Aggregation(#[from] AggregationError),
+    /// What is stored of a record is not what this program writes; it may be replaced, or its database restored.
+    #[error("the {part} of {id} is damaged; restore the database from a backup, or move it away to start empty")]
+    Damaged {
+        /// Id of the record.
+        id: String,
+        /// Which part of it.
+        part: &'static str,
+        /// The record's revision, with which it may be replaced.
+        revision: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Arc<serde_json::Error>,
+    },
     /// Anything else that the storage engine reports; nothing was changed.
     #[error("cannot {what}")]
     Failed {
@@ -158,6 +171,9 @@ impl StoreError {
             Self::Full { path } => Self::Full { path: path.clone() },
             Self::Moved { path } => Self::Moved { path: path.clone() },
             Self::LogTooLong { path } => Self::LogTooLong { path: path.clone() },
+            Self::Damaged { id, part, revision, source } => {
+                Self::Damaged { id: id.clone(), part, revision: *revision, source: source.clone() }
+            }
             Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
             Self::Aggregation(error) => Self::Aggregation(error.clone()),
             Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },

@@ -14,6 +14,11 @@ pub(super) const DAMAGED: &str = "restore it from a backup, or move it away to s
 
 /// An error while the store is in use.
 pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> StoreError {
+    if let rusqlite::Error::UserFunctionError(inner) = &*error
+        && let Some(damaged @ StoreError::Damaged { .. }) = inner.downcast_ref()
+    {
+        return damaged.told_again();
+    }
     let path = path.display();
     let what = match error.sqlite_error_code() {
         _ if is_full(&error) => return StoreError::Full { path: path.to_string() },

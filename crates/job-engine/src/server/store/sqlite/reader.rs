@@ -15,12 +15,11 @@ use slipstream_cimi::filter::{Attribute, Filter};
 use slipstream_cimi::{Document, State};
 
 use super::audience::{self, Visible};
-use super::failure::DAMAGED;
 use super::gather::gathered;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::server::store::sort::sort_key;
-use crate::server::store::{Page, Query, Record, Unfinished, kind_of};
+use crate::server::store::{Page, Query, Record, StoreError, Unfinished, kind_of};
 
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
@@ -199,18 +198,11 @@ pub(super) fn unfinished() -> String {
     format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))
 }
 
-/// What is stored for one id is not what this program writes.
-#[derive(Debug, thiserror::Error)]
-#[error("the {what} of {id} is damaged ({source}); {DAMAGED}")]
-struct Damaged {
-    what: &'static str,
-    id: String,
-    source: serde_json::Error,
-}
-
+/// A [`StoreError::Damaged`] passes through the functions of this module as an error of `SQLite`.
 fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
-    let damaged = |what, source| {
-        let damage = Damaged { what, id: id.to_owned(), source };
+    let revision = unsigned(row, 0)?;
+    let damaged = |part, source| {
+        let damage = StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) };
         rusqlite::Error::UserFunctionError(Box::new(damage))
     };
     let ledger = match row.get_ref(2)?.as_str_or_null()? {
@@ -219,7 +211,7 @@ fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
     };
     let document: Document =
         serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|source| damaged("document", source))?;
-    Ok(Record { id: id.to_owned(), revision: unsigned(row, 0)?, document: document.into(), ledger })
+    Ok(Record { id: id.to_owned(), revision, document: document.into(), ledger })
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
