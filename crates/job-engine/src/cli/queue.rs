@@ -11,10 +11,11 @@ use super::adopt::{self, AdoptArguments};
 use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
-use super::terminal::{self, Screen, age, lasting, one_line};
+use super::terminal::{self, Screen, age, ago, lasting, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
 use crate::server::reconcile::{LeftAlone, Refused, Told};
+use crate::server::released::{Released, ReleasedJob};
 use crate::server::requeue::Restored;
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
@@ -54,7 +55,7 @@ struct RestoreArguments {
 
 #[derive(Debug, Args)]
 struct ShowArguments {
-    /// Print JSON: what waits by priority, and who holds what
+    /// Print JSON: what waits by priority, who holds what, what was released
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -104,11 +105,12 @@ async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
 }
 
 fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
-    let Queue { waiting, claimed, left_alone } = queue;
+    let Queue { waiting, claimed, left_alone, released } = queue;
     let left_alone = left_alone.iter().flat_map(|left| told(left, screen));
+    let released = released.iter().filter(|released| released.count > 0).map(|it| render_released(it, now, screen));
     if waiting.count == 0 && claimed.count == 0 {
         let empty = "the queue is empty".to_owned();
-        return std::iter::once(empty).chain(left_alone).collect::<Vec<_>>().join("\n\n");
+        return std::iter::once(empty).chain(left_alone).chain(released).collect::<Vec<_>>().join("\n\n");
     }
     let mut parts = vec![render_waiting(waiting, now, screen)];
     if !claimed.claims.is_empty() {
@@ -123,7 +125,21 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
         count => format!("{told} of {count} held, the oldest ones"),
     }));
     parts.extend(left_alone);
+    parts.extend(released);
     parts.join("\n\n")
+}
+
+/// What became free again without having ended, such as after an outage.
+fn render_released(released: &Released, now: Timestamp, screen: Screen) -> String {
+    let Released { since, count, latest } = released;
+    let row = |ReleasedJob { job, time, executor, reason }: &ReleasedJob| {
+        let name = one_line(job.strip_prefix("job/").unwrap_or(job));
+        vec![name, ago(*time, now), one_line(reason), executor.as_deref().map(one_line).unwrap_or_default()]
+    };
+    let listing = screen.listing(&["JOB", "RELEASED", "WHY", "EXECUTOR"], &[3], latest.iter().map(row).collect());
+    let (told, since) = (latest.len() as u64, format!("since the server began at {since:.0}"));
+    let total = if *count > told { format!(", the latest {told} of them") } else { String::new() };
+    format!("{listing}\n\n{}", screen.dimmed(&format!("{count} released {since}{total}")))
 }
 
 /// What the reconciler leaves alone, if there is any.
@@ -176,6 +192,7 @@ fn claim_row(claim: &ClaimTold, now: Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::ledger::{Attempt, Outcome};
     use crate::server::overview::{Claimed, WaitingJob};
 
     const SCREEN: Screen = Screen { width: Some(80), colours: false };
@@ -210,6 +227,7 @@ mod tests {
             waiting: Waiting { count: 1_000_002, priorities, oldest: Some(oldest) },
             claimed: Claimed { count: 5, claims },
             left_alone: None,
+            released: None,
         };
         let expected = "\
 PRIORITY  WAITING
@@ -231,7 +249,7 @@ JOB                                   HELD  ACTION             EXECUTOR
     fn an_empty_queue_says_so() {
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
         let claimed = Claimed { count: 0, claims: Vec::new() };
-        let mut queue = Queue { waiting, claimed, left_alone: Some(LeftAlone::default()) };
+        let mut queue = Queue { waiting, claimed, left_alone: Some(LeftAlone::default()), released: None };
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
         let told = |count, names: &[&str]| Told { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
         let entries = told(1_000, &["entry-999-0000000001", "entry-999-0000000002"]);
@@ -257,6 +275,44 @@ the queue is empty
     }
 
     #[test]
+    fn what_was_released_is_told_with_its_reason_and_since_when_it_counts() {
+        let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
+        let mut released = Released::since("2026-11-24T11:00:00Z".parse().unwrap());
+        let told = |released: &Released| {
+            let claimed = Claimed { count: 0, claims: Vec::new() };
+            let queue = Queue { waiting: waiting.clone(), claimed, left_alone: None, released: Some(released.clone()) };
+            render(&queue, "2026-11-24T12:00:00Z".parse().unwrap(), SCREEN)
+        };
+        assert_eq!(told(&released), "the queue is empty");
+        let attempt = |outcome| Attempt {
+            lease: None,
+            executor: "node-1".to_owned(),
+            begun: Timestamp::UNIX_EPOCH,
+            ended: None,
+            outcome: Some(outcome),
+        };
+        let (job, minute) = ("job/01991d3c-7c1e-7a3b-8f3c-000000000009", |at: &str| at.parse().unwrap());
+        released.note_attempt(job, attempt(Outcome::Lost), minute("2026-11-24T11:57:00Z"));
+        released.note_attempt(job, attempt(Outcome::Released), minute("2026-11-24T11:58:00Z"));
+        released.note_entry(job, minute("2026-11-24T11:59:00Z"));
+        let expected = "\
+the queue is empty
+
+JOB                                   RELEASED  WHY                   EXECUTOR
+01991d3c-7c1e-7a3b-8f3c-000000000009  1m ago    its entry was gone
+01991d3c-7c1e-7a3b-8f3c-000000000009  2m ago    it was given back     node-1
+01991d3c-7c1e-7a3b-8f3c-000000000009  3m ago    its attempt was lost  node-1
+
+3 released since the server began at 2026-11-24T11:00:00Z";
+        assert_eq!(told(&released), expected);
+        released.count = 31;
+        assert!(
+            told(&released)
+                .ends_with("31 released since the server began at 2026-11-24T11:00:00Z, the latest 3 of them")
+        );
+    }
+
+    #[test]
     fn a_restore_says_what_it_has_left_out_and_why() {
         let restored = |queued, left_out| render_restored(&Restored { queued, generation: 2, left_out });
         assert_eq!(restored(0, vec![]), "nothing to queue: every job that is not final has its entry");
@@ -272,8 +328,8 @@ the queue is empty
     fn nothing_that_waits_has_no_oldest() {
         let oldest = WaitingJob { job: "job/0a".to_owned(), action: None, created: None };
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: Some(oldest) };
-        let queue =
-            Queue { waiting, claimed: Claimed { count: 1, claims: vec![claim("1", None, None)] }, left_alone: None };
+        let claimed = Claimed { count: 1, claims: vec![claim("1", None, None)] };
+        let queue = Queue { waiting, claimed, left_alone: None, released: None };
         let shown = render(&queue, Timestamp::UNIX_EPOCH, SCREEN);
         assert_eq!(shown.lines().next(), Some("0 waiting"));
     }

@@ -246,12 +246,18 @@ pub async fn edit_if(
             priority::move_entry(shared, &record, &request.changes, &mut moved).await?;
             ledger.entry = moved.clone().or(ledger.entry);
         }
+        let given_back = ledger.given_back_since(record.ledger()?).cloned();
         let change = |record: &mut JobRecord| match patch {
             Some(patch) => record.set(patch, ledger),
             None => record.set_ledger(ledger),
         };
         match shared.jobs.change(record, durability, change).await {
-            Ok(written) => return refusal.map_or(Ok(written), Err),
+            Ok(written) => {
+                if let Some(attempt) = given_back {
+                    shared.released().note_attempt(id, attempt, shared.clock.now());
+                }
+                return refusal.map_or(Ok(written), Err);
+            }
             Err(StoreError::Changed(_)) => {}
             Err(error) => return Err(ApiError::store(&error)),
         }

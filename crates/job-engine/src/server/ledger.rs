@@ -207,6 +207,16 @@ impl Ledger {
         self.attempts.last().filter(|attempt| attempt.outcome.is_none())
     }
 
+    /// The attempt that was open in the ledger `before` this one, if it has been given back since or is lost.
+    #[must_use]
+    pub fn given_back_since(&self, before: &Self) -> Option<&Attempt> {
+        let open = before.open_attempt()?;
+        // it is the last one, or the one before that which has begun
+        let is_it = |it: &&Attempt| (it.lease, it.begun) == (open.lease, open.begun);
+        let it = self.attempts.iter().rev().take(2).find(is_it)?;
+        matches!(it.outcome, Some(Outcome::Released | Outcome::Lost)).then_some(it)
+    }
+
     /// Whether the last attempt has ended.
     fn is_over(&self) -> bool {
         self.attempts.last().is_some_and(|attempt| attempt.outcome.is_some())

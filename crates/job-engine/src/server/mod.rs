@@ -25,6 +25,7 @@ mod passwords;
 pub mod peer;
 mod priority;
 pub mod reconcile;
+pub mod released;
 pub mod reports;
 pub mod requeue;
 pub mod resources;
@@ -57,6 +58,7 @@ use crate::supervise::supervise;
 use entries::Entries;
 use generation::Generation;
 use reconcile::Found;
+use released::Released;
 use sessions::{PasswordError, Sessions};
 use shares::Shares;
 use store::write_behind::WriteBehind;
@@ -111,6 +113,8 @@ pub struct Shared {
     mending: tokio::sync::Mutex<()>,
     /// What the last round of the reconciler found.
     found: Mutex<Found>,
+    /// What became free again without having ended.
+    released: Mutex<Released>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
     others_search: Semaphore,
     /// Memory for answers.
@@ -137,6 +141,7 @@ impl Shared {
             identity: None,
             entries,
             sessions: Sessions::default(),
+            released: Mutex::new(Released::since(clock.now())),
             clock,
             generation,
             _watch: AbortOnDropHandle::new(watch),
@@ -147,6 +152,10 @@ impl Shared {
             others_search: Semaphore::new(1),
             shares: Shares::default(),
         }
+    }
+
+    fn released(&self) -> MutexGuard<'_, Released> {
+        self.released.lock().expect("nothing panics while it holds this")
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {

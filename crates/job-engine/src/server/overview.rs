@@ -23,6 +23,7 @@ use super::entries::{EntriesError, text};
 use super::error::ApiError;
 use super::job_record::ledger_of;
 use super::reconcile::{LeftAlone, RegisteredReconciler};
+use super::released::Released;
 use super::store::{Query, Record, StoreError};
 use crate::nodes;
 use crate::registry::{self, RegisteredDistributor, RegisteredExecutor};
@@ -124,6 +125,9 @@ pub struct Queue {
     /// What the reconciler found and leaves alone; none if no reconciler is at work, or a foreign one.
     #[serde(default)]
     pub left_alone: Option<LeftAlone>,
+    /// What became free again without having ended; none of a server of an earlier version.
+    #[serde(default)]
+    pub released: Option<Released>,
 }
 
 /// Entries that nobody holds.
@@ -362,7 +366,8 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     };
     let claims = stream::iter(oldest.into_iter().map(tell)).buffered(READS_AT_ONCE).try_collect();
     let claims = claims.await.map_err(|error| ApiError::store(&error))?;
-    Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone: left_alone(shared).await? })
+    let (left_alone, released) = (left_alone(shared).await?, Some(shared.released().clone()));
+    Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone, released })
 }
 
 fn told(

@@ -178,7 +178,13 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
     tally.queued += put.len();
     // whoever has changed the job meanwhile has begun it, and recorded the entry; else the reconciler will
     let record = async |(record, entry): (Arc<JobRecord>, String)| {
-        jobs::record_other_entry(shared, record, &entry).await.map_err(|error| ApiError::store(&error))
+        let lost = record.entry().is_some().then(|| record.id.clone());
+        let is_recorded = jobs::record_other_entry(shared, record, &entry).await;
+        let is_recorded = is_recorded.map_err(|error| ApiError::store(&error))?;
+        if let Some(job) = lost.filter(|_| is_recorded) {
+            shared.released().note_entry(&job, shared.clock.now());
+        }
+        Ok(is_recorded)
     };
     join_all(put.into_iter().map(record)).await.into_iter().collect::<Result<Vec<bool>, _>>().map(drop)
 }

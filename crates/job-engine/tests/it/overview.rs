@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
 use slipstream_job_engine::nodes;
@@ -150,4 +152,62 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
     let oldest: Vec<String> =
         newest_first.take(MOST_TOLD).map(|number| format!("{}/{}", nodes::ENTRIES, name(number % 4, number))).collect();
     assert_eq!(told, oldest);
+}
+
+/// A job whose state is set under these leases, one after the other, each by an executor of its own.
+async fn attempted(engine: &InProcess, attempts: &[(i64, &str)]) -> String {
+    let id = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
+    let entry = engine.client.get(&id).await.expect("there")["properties"]["zookeeper-path"].clone();
+    let entry = entry.as_str().expect("its entry is recorded");
+    for (zxid, state) in attempts {
+        let (lease, executor) = (Lease { generation: 1, zxid: *zxid }, format!("executor-{zxid}"));
+        let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.to_owned(), executor };
+        let changes = document(json!({ "state": state }));
+        engine.client.for_attempt(attempt).edit(&id, &changes, &[]).await.expect("accepted");
+    }
+    id
+}
+
+#[tokio::test]
+async fn what_was_given_back_lost_or_queued_again_is_told_since_the_server_began() {
+    let engine = InProcess::new().await;
+    attempted(&engine, &[(10, "RUNNING"), (10, "SUCCESS")]).await;
+    let at_first = engine.client.get("queue").await.expect("read")["released"].clone();
+    let since: Timestamp = at_first["since"].as_str().expect("a time").parse().expect("a time");
+    assert_eq!((&at_first["count"], &at_first["latest"]), (&json!(0), &json!([])), "one that goes well is none");
+    let given_back = attempted(&engine, &[(20, "RUNNING"), (20, "QUEUED")]).await;
+    let lost = attempted(&engine, &[(30, "RUNNING"), (40, "RUNNING")]).await;
+    let wiped = attempted(&engine, &[]).await;
+    let entry = engine.client.get(&wiped).await.expect("there")["properties"]["zookeeper-path"].clone();
+    let session = engine.coordinator.connect().await.expect("connected");
+    session.commit(vec![Operation::delete(entry.as_str().expect("a path"))]).await.expect("the fault");
+    engine.server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
+    let released = engine.client.get("queue").await.expect("read")["released"].clone();
+    assert_eq!((&released["since"], &released["count"]), (&at_first["since"], &json!(3)));
+    let told: Vec<[&str; 3]> = released["latest"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| ["job", "executor", "reason"].map(|name| it[name].as_str().unwrap_or_default()))
+        .collect();
+    let expected = [
+        [&*wiped, "", "its entry was gone"],
+        [&*lost, "executor-30", "its attempt was lost"],
+        [&*given_back, "executor-20", "it was given back"],
+    ];
+    assert_eq!(told, expected, "the latest first");
+    let time: Timestamp = released["latest"][0]["time"].as_str().expect("a time").parse().expect("a time");
+    assert!(time >= since);
+}
+
+#[tokio::test]
+async fn of_what_was_given_back_the_latest_are_told_and_all_are_counted() {
+    let engine = InProcess::new().await;
+    let mut last = String::new();
+    for _ in 0..30 {
+        last = attempted(&engine, &[(20, "RUNNING"), (20, "QUEUED")]).await;
+    }
+    let released = engine.client.get("queue").await.expect("read")["released"].clone();
+    assert_eq!((&released["count"], &released["latest"][0]["job"]), (&json!(30), &json!(last)));
+    assert_eq!(released["latest"].as_array().map(Vec::len), Some(20));
 }

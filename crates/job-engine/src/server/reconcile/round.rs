@@ -299,7 +299,12 @@ async fn put_missing(
         Some(entry) => entry,
         None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
     };
-    Ok(jobs::record_other_entry(shared, record, &entry).await?)
+    let had_lost_it = job.entry.is_some();
+    let is_recorded = jobs::record_other_entry(shared, record, &entry).await?;
+    if is_recorded && had_lost_it {
+        shared.released().note_entry(&job.id, shared.clock.now());
+    }
+    Ok(is_recorded)
 }
 
 impl Found {

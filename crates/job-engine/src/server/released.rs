@@ -1,0 +1,62 @@
+//! [`Released`]: which jobs became free again without having ended, for whoever looks after an outage. Kept in memory and
+//! counted since this server began; a job that goes well leaves nothing here.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{Attempt, Outcome};
+
+/// How many are told one by one.
+const MOST_TOLD: usize = 20;
+
+/// What was given back, was lost, or had lost its entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Since when they are counted: since this server began.
+    pub since: Timestamp,
+    /// How many there were; a job counts as often as it was.
+    pub count: u64,
+    /// The latest of them, at most 20, the last one first.
+    pub latest: VecDeque<ReleasedJob>,
+}
+
+/// A job that became free again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedJob {
+    /// Its id.
+    pub job: String,
+    /// When this server learnt of it.
+    pub time: Timestamp,
+    /// The executor whose attempt it was; none where there was no attempt.
+    pub executor: Option<String>,
+    /// Why, in words: lower case, no full stop.
+    pub reason: String,
+}
+
+impl Released {
+    /// None since then.
+    #[must_use]
+    pub fn since(since: Timestamp) -> Self {
+        Self { since, count: 0, latest: VecDeque::new() }
+    }
+
+    /// The attempt at this job was given back, or is known to be lost as another one begins.
+    pub fn note_attempt(&mut self, job: &str, attempt: Attempt, now: Timestamp) {
+        let is_lost = attempt.outcome == Some(Outcome::Lost);
+        let reason = if is_lost { "its attempt was lost" } else { "it was given back" };
+        self.note(job, Some(attempt.executor), reason, now);
+    }
+
+    /// The job's entry was gone, and another one was put.
+    pub fn note_entry(&mut self, job: &str, now: Timestamp) {
+        self.note(job, None, "its entry was gone", now);
+    }
+
+    fn note(&mut self, job: &str, executor: Option<String>, reason: &str, time: Timestamp) {
+        self.count += 1;
+        self.latest.truncate(MOST_TOLD - 1);
+        self.latest.push_front(ReleasedJob { job: job.to_owned(), time, executor, reason: reason.to_owned() });
+    }
+}
