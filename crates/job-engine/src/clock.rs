@@ -72,11 +72,11 @@ impl Age {
         }
     }
 
-    /// Whether it was written within `span` before now. A time that is ahead never was: it says nothing about when it was
+    /// Whether it was written less than `span` before now. A time that is ahead never was: it says nothing about when it was
     /// written.
     #[must_use]
     pub fn is_within(self, span: SignedDuration) -> bool {
-        matches!(self, Self::Past(age) if age <= span)
+        matches!(self, Self::Past(age) if age < span)
     }
 }
 
@@ -99,6 +99,6 @@ mod tests {
         assert_eq!(age(300), Age::Ahead(SignedDuration::from_secs(300)));
         assert_eq!(age(301), Age::Unbelievable(SignedDuration::from_secs(301)));
         let is_recent = |seconds| age(seconds).is_within(SignedDuration::from_secs(10));
-        assert_eq!([-11, -10, 0, 1, 3600].map(is_recent), [false, true, true, false, false]);
+        assert_eq!([-11, -10, 0, 1, 3600].map(is_recent), [false, false, true, false, false]);
     }
 }

@@ -11,7 +11,7 @@ use super::entry_name::EntryName;
 use super::requests::Requests;
 use crate::session::{Cause, Error, Mode, Operation};
 
-/// Entries numbered from here say that the end is near: years before it at a thousand jobs a minute.
+/// Entries numbered from here say that the end is near: at a thousand jobs a minute it is a hundred days away.
 pub(super) const WORN_FROM: i64 = 2_000_000_000;
 
 /// What the counter was seen to be.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
-use super::terminal::{self, Screen, age, one_line};
+use super::terminal::{self, Screen, ago, one_line};
 use crate::clock::Clock;
 use crate::server::overview::{Distributor, Distributors, Overview};
 
@@ -87,8 +87,8 @@ fn render(distributors: &[Distributor], now: Timestamp, screen: Screen) -> Strin
             one_line(&distributor.name),
             text(&distributor.schedule),
             text(&distributor.leader),
-            distributor.last.map(|last| seen(last, now)).unwrap_or_default(),
-            distributor.next.map(|next| seen(next, now)).unwrap_or_default(),
+            distributor.last.map(|last| ago(last, now)).unwrap_or_default(),
+            distributor.next.map(|next| ago(next, now)).unwrap_or_default(),
         ]
     };
     let titles = ["DISTRIBUTOR", "SCHEDULE", "LEADER", "LAST", "NEXT"];
@@ -98,11 +98,6 @@ fn render(distributors: &[Distributor], now: Timestamp, screen: Screen) -> Strin
         Some(format!("{}: {problem}", one_line(&distributor.name)))
     };
     std::iter::once(listing).chain(distributors.iter().filter_map(problem)).collect::<Vec<_>>().join("\n\n")
-}
-
-/// A time as seen from now, on whichever side of it.
-fn seen(time: Timestamp, now: Timestamp) -> String {
-    if time > now { format!("in {}", age(now, time)) } else { format!("{} ago", age(time, now)) }
 }
 
 #[cfg(test)]

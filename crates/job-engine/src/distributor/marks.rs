@@ -66,7 +66,7 @@ impl NodeMarks {
 fn failed(name: &str, source: Error) -> MarkError {
     let name = name.to_owned();
     match source {
-        Error::Refused { cause: Cause::NotAllowed, .. } => MarkError::NotAllowed { name, source },
+        Error::Refused { .. } => MarkError::Refused { name, source },
         source => MarkError::Unreachable { name, source: source.into() },
     }
 }

@@ -72,9 +72,9 @@ pub enum MarkError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The keeper does not let us.
-    #[error("the high-water mark of {name} may not be read and changed by this login: see to its access, or delete it")]
-    NotAllowed {
+    /// The keeper refuses it, and can be reached.
+    #[error("the coordinator refuses the high-water mark of {name}: see to its node's access and quota, or delete it")]
+    Refused {
         /// Name of the distributor.
         name: String,
         /// What the keeper says.

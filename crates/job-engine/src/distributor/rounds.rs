@@ -48,7 +48,8 @@ pub struct Rounds {
 pub fn settled(mark: &HighWaterMark, schedule: &str, now: Timestamp) -> HighWaterMark {
     let is_unbelievable = |time: &Timestamp| matches!(Age::of(*time, now), Age::Unbelievable(_));
     let unbelieved = |time: Option<Timestamp>| time.filter(is_unbelievable);
-    let (come, still_ahead) = (mark.ahead.filter(|ahead| *ahead <= now), mark.ahead.filter(|ahead| *ahead > now));
+    let has_come = |time: &Timestamp| matches!(Age::of(*time, now), Age::Past(_));
+    let (come, still_ahead) = (mark.ahead.filter(has_come), mark.ahead.filter(|ahead| !has_come(ahead)));
     let pending = mark.pending.filter(|pending| !is_unbelievable(pending));
     let done = mark.done.max(come).filter(|done| !is_unbelievable(done));
     let is_known = mark.schedule.as_deref() == Some(schedule) && (pending.is_some() || done.is_some());

@@ -10,6 +10,7 @@ use slipstream_coordination::Leadership;
 
 use super::rounds::{Rounds, rounds, settled};
 use super::{Distributor, MarkError, Surroundings, complain};
+use crate::clock::Age;
 use crate::marks::HighWaterMark;
 use crate::pauses::{Complaint, Pauses};
 use crate::registry::{RegisteredDistributor, RegisteredTerm, Registration};
@@ -251,7 +252,8 @@ impl Term<'_> {
             tracing::warn!(distributor = name, %first, policy = ?self.distributor.missed(), "rounds were missed");
         }
         said.given_up = plan.given_up;
-        if let Some(done) = mark.done.filter(|done| *done > now && said.later != Some(*done)) {
+        let is_ahead = |done: &Timestamp| !matches!(Age::of(*done, now), Age::Past(_));
+        if let Some(done) = mark.done.filter(|done| is_ahead(done) && said.later != Some(*done)) {
             tracing::warn!(distributor = name, %done, "already distributed beyond now: was the clock set back?");
             said.later = Some(done);
         }

@@ -8,7 +8,7 @@ use slipstream_cimi::dialect::{self, JOB};
 use slipstream_cimi::{Document, State, job};
 
 use super::access;
-use crate::clock;
+use crate::clock::{self, Age};
 
 /// Attributes of a job that only the server sets, besides those of every resource.
 const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChange"];
@@ -121,7 +121,11 @@ impl Patch {
         if state.is_final() {
             self.set.insert("progress".to_owned(), json!(100));
             if let Some(started) = started {
-                let seconds = now.duration_since(started).as_secs().max(0);
+                // between two clocks of which one was wrong nothing is known to have passed
+                let seconds = match Age::of(started, now) {
+                    Age::Past(age) => age.as_secs(),
+                    Age::Ahead(_) | Age::Unbelievable(_) => 0,
+                };
                 self.set.insert("duration".to_owned(), json!(seconds));
             }
         }

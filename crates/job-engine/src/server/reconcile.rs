@@ -234,7 +234,7 @@ fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
 /// that is ahead says nothing of the sort, by however little: the job gets an entry, and if another one was under way all
 /// the same, the one of the two that is recorded counts.
 pub(super) fn is_written_within(job: &Document, span: SignedDuration, now: Timestamp) -> bool {
-    matches!(Age::of(time_of(job, "updated"), now), Age::Past(age) if age < span)
+    Age::of(time_of(job, "updated"), now).is_within(span)
 }
 
 async fn purge_sessions(shared: &Shared) {

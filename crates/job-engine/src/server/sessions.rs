@@ -73,7 +73,7 @@ struct Remembered {
 impl Remembered {
     /// Whether it may be believed without asking the store.
     fn is_trusted(&self, now: Timestamp) -> bool {
-        let is_fresh = |asked| matches!(Age::of(asked, now), Age::Past(age) if age < TRUSTED);
+        let is_fresh = |asked| Age::of(asked, now).is_within(TRUSTED);
         lives(self.expiry, now) && self.asked.is_none_or(is_fresh)
     }
 

@@ -1,5 +1,5 @@
 //! [`DatabaseFile`]: the file under the store. It is made whole or not at all, belongs to one store at a time under
-//! whatever name, and is looked at now and then: is it still the one under its name?
+//! whatever name, and is looked at before each group of writes: is it still the one under its name?
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};

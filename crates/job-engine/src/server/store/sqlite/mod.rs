@@ -214,7 +214,8 @@ impl SqliteStore {
             let thread = thread::Builder::new().name(format!("store {name}")).spawn(move || serve(&reader, &reads));
             store.readers.push(thread.map_err(no_thread)?);
         }
-        let last = Writer { connection, path: Arc::clone(&store.path), file, reserve, log: Log::new(limits.log) };
+        let (path, log) = (Arc::clone(&store.path), Log::new(limits.log));
+        let last = Writer { connection, path, file, reserve, log, is_moved: false };
         let thread = thread::Builder::new().name("store write".to_owned());
         store.writer = Some(thread.spawn(move || last.run(requests)).map_err(no_thread)?);
         Ok(store)

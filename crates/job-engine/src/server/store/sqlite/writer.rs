@@ -4,6 +4,7 @@
 //! only once the transaction is on the disk.
 
 use std::error::Error;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,8 @@ pub(super) struct Writer {
     pub file: DatabaseFile,
     pub reserve: Reserve,
     pub log: Log,
+    /// That the file is not where it was is told.
+    pub is_moved: bool,
 }
 
 impl Writer {
@@ -189,11 +192,14 @@ impl Writer {
 
     /// Those of a group that may be written now; the others are told why not.
     fn admitted(&mut self, group: Vec<Write>) -> Vec<Write> {
-        if !self.file.is_in_place() {
-            tracing::error!(
-                path = %self.path.display(),
-                "the database was moved or replaced, nothing is written: put it back, or stop this server first"
-            );
+        let was_moved = mem::replace(&mut self.is_moved, !self.file.is_in_place());
+        if self.is_moved {
+            if !was_moved {
+                tracing::error!(
+                    path = %self.path.display(),
+                    "the database was moved or replaced, nothing is written: put it back, or stop this server first"
+                );
+            }
             return refuse(group, |_| true, &StoreError::Moved { path: self.path.display().to_string() });
         }
         let path = self.path.display().to_string();
