@@ -159,10 +159,10 @@ impl ApiError {
         Self { retry_after: Some(BUSY), ..error }
     }
 
-    /// The answers under way have all the memory that there is for them, or for those of this user.
+    /// The answers or the bodies under way have all the memory that there is for them, or for those of this user.
     #[must_use]
-    pub fn too_many_answers() -> Self {
-        let message = "too many large answers at once, read those that are under way and try again";
+    pub fn too_much_at_once() -> Self {
+        let message = "too many large requests or answers at once, end those that are under way and try again";
         Self { retry_after: Some(BUSY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, None) }
     }
 

@@ -119,6 +119,8 @@ pub struct Shared {
     others_search: Semaphore,
     /// Memory for answers.
     shares: Shares,
+    /// For the bodies of requests.
+    bodies: Shares,
 }
 
 impl Shared {
@@ -151,6 +153,7 @@ impl Shared {
             found: Mutex::default(),
             others_search: Semaphore::new(1),
             shares: Shares::default(),
+            bodies: Shares::default(),
         }
     }
 

@@ -22,13 +22,14 @@ use super::overview::Overview;
 use super::pages::Held;
 use super::peer::Origin;
 use super::resources;
+use super::shares::Share;
 use super::{Shared, body, bulk_add, cross_site, marks, reports, requeue, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
-/// Longest answer in bytes that is not counted: more of them than there are connections there never are.
-const SMALL: usize = 64 * 1024;
+/// Longest answer, and longest body, in bytes that is not counted: more of them than there are connections there never are.
+pub const SMALL: usize = 64 * 1024;
 /// Where a list of jobs may be sent, and nowhere else.
 const BULK_ADD_PATH: &str = "/api/job";
 /// Longest idempotency key in bytes.
@@ -165,7 +166,7 @@ fn into_response(shared: &Shared, answer: Answer, caller: &Caller, method: &Meth
         let share = if text.len() > SMALL { shared.shares.try_take(caller, text.len()) } else { None };
         let body = match share {
             Some(share) => Body::from(Held::bytes(text, Arc::new(share))),
-            None if text.len() > SMALL && method.is_safe() => return Err(ApiError::too_many_answers().into()),
+            None if text.len() > SMALL && method.is_safe() => return Err(ApiError::too_much_at_once().into()),
             None => Body::from(text),
         };
         body_response(answer.status, json_type(answer.status, &answer.body), body)
@@ -217,6 +218,8 @@ struct Call {
     list: Option<Vec<Value>>,
     origin: Origin,
     caller: Caller,
+    /// Of the memory for bodies.
+    _share: Option<Share>,
 }
 
 impl Call {
@@ -229,7 +232,7 @@ impl Call {
             Some(caller) => caller,
             None => shared.sessions.caller(&*shared.store, &cookies, shared.clock.now()).await?,
         };
-        let bytes = body::read(body, &headers, &caller).await?;
+        let (bytes, share) = body::read(body, &headers, &caller, &shared.bodies).await?;
         origin.check_host(version, &headers)?;
         if cross_site::is_foreign(&method, &headers, &origin.hosts(&headers)) {
             return Err(ApiError::cross_site().into());
@@ -246,7 +249,7 @@ impl Call {
                 _ => return Err(ApiError::bad_request("expected a JSON object as request body").into()),
             }
         }
-        Ok(Self { request_id, method, path, headers, query, form, body, list, origin, caller })
+        Ok(Self { request_id, method, path, headers, query, form, body, list, origin, caller, _share: share })
     }
 
     async fn answer(mut self, shared: &Shared) -> Result<Answer, Refused> {

@@ -1,6 +1,7 @@
-//! [`Shares`]: how much memory the answers under way may take, and how it is shared among those who ask.
+//! [`Shares`]: how much memory the answers under way may take, or the bodies of requests, and how it is shared among
+//! those who ask.
 //!
-//! Nobody gets more than a part of it, and administrators have memory of their own. Whoever asks for more than is free
+//! No user gets more than a part of it, and administrators have memory of their own. Whoever asks for more than is free
 //! waits for a bounded time, a bounded number of times at once.
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ const MOST_WAITING: usize = 64;
 /// How long they wait.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Memory for answers.
+/// Memory for answers, or for bodies.
 pub struct Shares {
     users: Arc<Semaphore>,
     administrators: Arc<Semaphore>,
@@ -38,7 +39,7 @@ struct Member {
     waiting: Semaphore,
 }
 
-/// Memory that an answer has until this is dropped.
+/// Memory that an answer or a body has until this is dropped.
 #[derive(Debug)]
 pub struct Share {
     of_member: OwnedSemaphorePermit,
@@ -59,7 +60,7 @@ impl Shares {
     /// So many bytes once they are free; refused with 503 if that takes too long, or if too many of the same user wait.
     pub async fn take(&self, caller: &Caller, bytes: usize) -> Result<Share, ApiError> {
         let member = self.member(caller);
-        let _waiting = member.waiting.try_acquire().map_err(|_| ApiError::too_many_answers())?;
+        let _waiting = member.waiting.try_acquire().map_err(|_| ApiError::too_much_at_once())?;
         let units = units(bytes);
         let taken = async {
             // first one's own, so that nobody holds what is everybody's while it waits for what is its own
@@ -71,7 +72,7 @@ impl Shares {
         };
         match tokio::time::timeout(WAIT, taken).await {
             Ok(Ok(share)) => Ok(share),
-            Ok(Err(_)) | Err(_) => Err(ApiError::too_many_answers()),
+            Ok(Err(_)) | Err(_) => Err(ApiError::too_much_at_once()),
         }
     }
 
@@ -82,7 +83,7 @@ impl Shares {
         Some(Share { of_member, of_all })
     }
 
-    /// How many bytes all answers have now.
+    /// How many bytes are held now.
     #[cfg(test)]
     pub fn held(&self) -> usize {
         let free = self.users.available_permits() + self.administrators.available_permits();
