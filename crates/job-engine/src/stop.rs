@@ -154,7 +154,8 @@ mod tests {
             tokio::time::sleep(Duration::from_hours(1)).await;
             stop.ask();
         };
-        let (ended, ()) = tokio::join!(hanging, asked);
+        let both = async { tokio::join!(hanging, asked) };
+        let (ended, ()) = tokio::time::timeout(Duration::from_hours(2), both).await.expect("it is left behind");
         assert!(ended.is_err());
         assert_eq!(start.elapsed(), Duration::from_mins(63) + LAST_STEPS);
     }

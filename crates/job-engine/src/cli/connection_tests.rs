@@ -99,8 +99,12 @@ fn what_cannot_be_read_is_not_taken_for_what_is_not_there() {
     // for everybody, root too: a folder in the place of a file
     std::fs::create_dir(folder.path().join("endpoint")).unwrap();
     std::fs::create_dir(folder.path().join("super.password")).unwrap();
-    let refused = format!("{:#}", connection(None, None, None).endpoint(Some(folder.path())).unwrap_err());
-    assert!(refused.starts_with("cannot") && refused.contains("endpoint"), "{refused}");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for place in [folder.path(), &file] {
+        let refused = format!("{:#}", connection(None, None, None).endpoint(Some(place)).unwrap_err());
+        assert!(refused.starts_with("cannot read") && refused.contains("endpoint"), "{refused}");
+    }
     let refused =
         format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err());
     assert!(refused.starts_with("cannot read") && refused.contains("super.password"), "{refused}");
