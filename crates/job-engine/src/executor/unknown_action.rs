@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use slipstream_coordination::session::{Error, Mode, Operation, Session, existing, make_path};
+use slipstream_coordination::session::{Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -76,14 +76,14 @@ impl UnknownActions {
         let session = &*shift.session;
         let mut seen = self.seen.lock().await;
         if seen.as_ref().is_none_or(|seen| seen.at.elapsed() >= SEEN_AGAIN) {
-            *seen = Some(Seen::now(session, shift.claimant(), seen.take()).await?);
+            let stranger = seen.as_ref().and_then(|seen| seen.stranger);
+            *seen = Some(Seen::now(session, shift.claimant(), stranger).await?);
         }
         let Some(Seen { actions, stranger, .. }) = &*seen else { return Ok(None) };
         if actions.contains(action) {
             return Ok(None);
         }
-        let written = existing(session.data(&path(action)).await)?.and_then(|node| parsed(&node.data));
-        let listed = written.and_then(|written| since(written, clock));
+        let listed = written(session.data(&path(action)).await)?.and_then(|written| since(written, clock));
         let stranger = stranger.map(|seen| seen.elapsed());
         Ok(Some((stranger, listed.map(|listed| listed.saturating_sub(WRITTEN_AGAIN)))))
     }
@@ -92,7 +92,7 @@ impl UnknownActions {
 type Ages = (Option<Duration>, Option<Duration>);
 
 impl Seen {
-    async fn now(session: &dyn Session, own: &str, before: Option<Self>) -> Result<Self, Error> {
+    async fn now(session: &dyn Session, own: &str, before: Option<Instant>) -> Result<Self, Error> {
         let executors = registry::executors(session).await?;
         let claims = existing(session.children(nodes::TAKEN).await)?.unwrap_or_default();
         let paths = claims.iter().map(|name| format!("{}/{name}", nodes::TAKEN)).collect();
@@ -104,7 +104,7 @@ impl Seen {
         let living = claims.into_iter().filter_map(|found| found.ok()?).filter(|claim| claim.is_ephemeral);
         let is_stranger = living.into_iter().any(|claim| !is_known(&claim.data));
         let at = Instant::now();
-        let stranger = if is_stranger { Some(at) } else { before.and_then(|before| before.stranger) };
+        let stranger = if is_stranger { Some(at) } else { before };
         let actions = executors.into_iter().flat_map(|(_, executor)| executor.actions).collect();
         Ok(Self { at, actions, stranger })
     }
@@ -156,12 +156,22 @@ async fn list(session: &dyn Session, actions: &[String], clock: &Clock) -> Resul
     }
     let operations = [new, old].concat();
     for some in operations.chunks(MOST_IN_ONE) {
-        // of several executors that begin at once one is first, and has written the same
-        if let Err(error) = session.commit(some.to_vec()).await
-            && error.refusal().is_none()
-        {
-            return Err(error);
+        write(session, some).await?;
+    }
+    Ok(())
+}
+
+/// Does what can be done: one that is refused keeps no other from being written. Another executor may have made its node
+/// meanwhile, and has written the same then.
+async fn write(session: &dyn Session, operations: &[Operation]) -> Result<(), Error> {
+    match session.commit(operations.to_vec()).await {
+        Err(error) if error.refusal().is_some() && operations.len() > 1 => {
+            for operation in operations {
+                Box::pin(write(session, std::slice::from_ref(operation))).await?;
+            }
         }
+        Err(error) if error.refusal().is_some() => debug!(%error, "cannot write down that the action is here"),
+        answer => drop(answer?),
     }
     Ok(())
 }
@@ -190,6 +200,14 @@ async fn make_room(session: &dyn Session, wanted: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// When an action was last somebody's, as its node says. One that is not there, or may not be read, says nothing.
+fn written(read: Result<Node, Error>) -> Result<Option<Timestamp>, Error> {
+    match read {
+        Err(error) if error.refusal().is_some() => Ok(None),
+        read => Ok(parsed(&read?.data)),
+    }
+}
+
 fn parsed(data: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(data).ok()?.parse().ok()
 }
@@ -209,7 +227,7 @@ fn path(action: &str) -> String {
 mod tests {
     use jiff::SignedDuration;
     use slipstream_coordination::Embedded;
-    use slipstream_coordination::session::is_path;
+    use slipstream_coordination::session::{Cause, is_path};
 
     use super::*;
 
@@ -270,5 +288,29 @@ mod tests {
         assert_eq!(since(BEGIN - SignedDuration::from_secs(7), &clock), Some(Duration::from_secs(7)));
         assert_eq!(since(BEGIN + SignedDuration::from_secs(7), &clock), Some(Duration::ZERO));
         assert_eq!(since(BEGIN + SignedDuration::from_hours(1), &clock), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_refused_keeps_no_other_from_being_written() {
+        let session = Embedded::new().session();
+        make_path(&session, nodes::ACTIONS).await.unwrap();
+        let create = |name: &str| Operation::create(path(name), "", Mode::Persistent);
+        session.commit(vec![create("sing")]).await.unwrap();
+        write(&session, &[create("dance"), create("sing"), create("jump")]).await.unwrap();
+        assert_eq!(kept(&session).await, ["dance", "jump", "sing"]);
+        session.expire();
+        assert!(matches!(write(&session, &[create("run"), create("swim")]).await, Err(Error::Expired)));
+    }
+
+    #[test]
+    fn what_may_not_be_read_says_nothing_and_an_outage_is_one() {
+        let refused = |cause| Err(Error::Refused { path: path("dance"), index: 0, cause });
+        for cause in [Cause::NoNode, Cause::NotAllowed] {
+            assert_eq!(written(refused(cause)).unwrap(), None, "{cause}");
+        }
+        assert!(written(Err(Error::ConnectionLoss)).is_err());
+        let node = |data: &str| Node { data: data.into(), version: 0, created: 0, is_ephemeral: false };
+        assert_eq!(written(Ok(node(&BEGIN.to_string()))).unwrap(), Some(BEGIN));
+        assert_eq!(written(Ok(node("garbage"))).unwrap(), None);
     }
 }
