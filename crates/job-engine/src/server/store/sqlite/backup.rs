@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::ffi::{Error, SQLITE_BUSY};
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
@@ -16,6 +17,8 @@ use crate::files::{self, beside, who_may};
 
 /// Pages in the first step: a megabyte.
 const FIRST_STEP: c_int = 256;
+/// Steps in a row that find the file locked, each after the patience that a connection has.
+const MOST_LOCKED: u32 = 6;
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,25 +128,36 @@ fn copy(from: &Path, to: &Path, first_step: c_int, between: impl FnMut()) -> Res
 }
 
 /// A write between two steps makes `SQLite` begin again. Where that happens the steps grow, so that it comes to an end: at
-/// last in one, which takes as long as reading the file does.
-fn in_steps(
+/// last in one, which takes as long as reading the file does. Whoever else holds the file is waited for within a limit.
+pub(super) fn in_steps(
     source: &Connection,
     copy: &mut Connection,
     first_step: c_int,
     mut between: impl FnMut(),
 ) -> rusqlite::Result<()> {
     let backup = Backup::new(source, copy)?;
-    let (mut step, mut before) = (first_step, 0);
-    while backup.step(step)? != StepResult::Done {
-        let progress = backup.progress();
-        let done = progress.pagecount - progress.remaining;
-        if done <= before {
-            step = step.saturating_mul(2);
+    let (mut step, mut before, mut locked) = (first_step, 0, 0);
+    loop {
+        match backup.step(step)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => {
+                let progress = backup.progress();
+                let done = progress.pagecount - progress.remaining;
+                if done <= before {
+                    step = step.saturating_mul(2);
+                }
+                (before, locked) = (done, 0);
+            }
+            // busy, or locked
+            _ => {
+                locked += 1;
+                if locked >= MOST_LOCKED {
+                    return Err(rusqlite::Error::SqliteFailure(Error::new(SQLITE_BUSY), None));
+                }
+            }
         }
-        before = done;
         between();
     }
-    Ok(())
 }
 
 #[cfg(test)]

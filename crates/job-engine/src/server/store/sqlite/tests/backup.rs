@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::backup::{BackupError, backup, copy_in_small_steps};
+use rusqlite::Connection;
+
+use super::super::backup::{BackupError, backup, copy_in_small_steps, in_steps};
 use super::*;
 
 async fn jobs(path: &Path) -> u64 {
@@ -39,6 +41,30 @@ async fn a_backup_beside_a_busy_store_comes_to_an_end_and_holds_all_that_was_ans
     assert_eq!(backup(&path, &whole, false).unwrap().jobs, copied);
     assert_eq!(fs::metadata(&whole).unwrap().permissions().mode() & 0o777, 0o600);
     store.close().unwrap();
+}
+
+/// The fault: after the first step another program locks the file, and keeps it.
+#[test]
+fn a_store_that_stays_locked_is_waited_for_within_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE long (text); INSERT INTO long VALUES (zeroblob(100000));").unwrap();
+    let source = Connection::open(&path).unwrap();
+    source.busy_timeout(Duration::ZERO).unwrap();
+    let mut copy = Connection::open_in_memory().unwrap();
+    let mut steps = 0;
+    let error = in_steps(&source, &mut copy, 1, || {
+        if steps == 0 {
+            other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        }
+        steps += 1;
+        assert!(steps < 100, "it is tried for ever");
+    });
+    assert_eq!(error.unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    assert!(steps > 1, "it is tried again: {steps}");
+    other.execute_batch("COMMIT").unwrap();
+    in_steps(&source, &mut copy, 1, || {}).unwrap();
 }
 
 #[tokio::test]
