@@ -206,7 +206,7 @@ impl ApiError {
             StoreError::Aggregation(error) => return Self::bad_request(error.to_string()),
             StoreError::TooSlow { .. } => Self::new(StatusCode::BAD_REQUEST, error.to_string(), None),
             // Names and paths of this machine are for the log.
-            StoreError::Failed { .. } | StoreError::Damaged { .. } => Self::new(
+            StoreError::Failed { .. } | StoreError::Damaged { .. } | StoreError::Gone { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "unexpected error occurred: the store failed, its log says more under this request id",
                 None,

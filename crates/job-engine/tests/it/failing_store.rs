@@ -26,6 +26,8 @@ pub enum Fault {
     None,
     Full,
     Failed,
+    /// Nothing can be read or written any more.
+    Gone,
     /// Only replacing fails.
     NotReplaced,
     Panic,
@@ -87,6 +89,7 @@ impl Failing {
             Fault::Failed | Fault::NotReplaced => {
                 Err(StoreError::Failed { what: format!("write {id}"), source: "the disk is on fire".into() })
             }
+            Fault::Gone => Err(StoreError::Gone { what: format!("reach {id}"), why: "its thread has ended" }),
             Fault::Panic => panic!("the store panics on {id}"),
             Fault::Held => {
                 self.let_go.acquire().await.expect("never closed").forget();
@@ -125,6 +128,9 @@ impl Store for Failing {
 
     async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.fault() == Fault::Gone {
+            self.fail(id).await?;
+        }
         self.inner.get(id).await
     }
 

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use slipstream_coordination::session::{Mode, Operation, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::Server;
-use slipstream_job_engine::server::reconcile::Mended;
+use slipstream_job_engine::server::reconcile::{Mended, ReconcileError};
+use slipstream_job_engine::server::store::StoreError;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::stop::Stop;
 
+use crate::failing_store::{Failing, Fault};
 use crate::site::Site;
 use crate::support::{eventually, job};
 
@@ -75,6 +77,24 @@ async fn one_refused_put_ends_no_round_and_no_restore() {
     assert!(reason.contains("quota"), "{reason}");
     site.faults().not_put.lock().expect("not poisoned").clear();
     assert_eq!(round(&server).await, Mended { put: 1, ..Mended::default() });
+}
+
+/// The fault: the store is gone once a round has listed the jobs. That is no refusal of each of them.
+#[tokio::test]
+async fn a_store_that_is_gone_ends_the_round() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(Failing::default()));
+    let (server, client) = site.server(store.clone()).await;
+    for _ in 0..5 {
+        client.add("job", &job("noop"), None).await.expect("added");
+    }
+    server.settled().await;
+    lose_entries(&site).await;
+    store.set(Fault::Gone);
+    let ended = server.reconcile_once(SignedDuration::ZERO).await;
+    assert!(matches!(ended, Err(ReconcileError::Store(StoreError::Gone { .. }))), "{ended:?}");
+    assert!(store.injected() > 0, "it was asked for");
+    store.set(Fault::None);
+    assert_eq!(round(&server).await, Mended { put: 5, ..Mended::default() });
 }
 
 #[tokio::test]

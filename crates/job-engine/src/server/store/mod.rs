@@ -128,6 +128,14 @@ pub enum StoreError {
         #[source]
         source: Arc<serde_json::Error>,
     },
+    /// Nothing can be read or written any more, whatever it is.
+    #[error("cannot {what}: {why}")]
+    Gone {
+        /// What was tried, with the thing it was tried on.
+        what: String,
+        /// What has ended.
+        why: &'static str,
+    },
     /// Anything else that the storage engine reports; nothing was changed.
     #[error("cannot {what}")]
     Failed {
@@ -176,6 +184,7 @@ impl StoreError {
             }
             Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
             Self::Aggregation(error) => Self::Aggregation(error.clone()),
+            Self::Gone { what, why } => Self::Gone { what: what.clone(), why },
             Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },
         }
     }

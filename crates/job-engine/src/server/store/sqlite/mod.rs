@@ -256,8 +256,7 @@ impl SqliteStore {
 
     /// The thread panicked, which its own message says more about.
     fn gone(&self, what: &str) -> StoreError {
-        let source = "its thread has ended".into();
-        StoreError::Failed { what: format!("{what} in {}", self.path.display()), source }
+        StoreError::Gone { what: format!("{what} in {}", self.path.display()), why: "its thread has ended" }
     }
 
     fn channels(&self) -> &Channels {
@@ -281,7 +280,9 @@ impl SqliteStore {
         // a caller that no longer waits is not told
         let read: Read = Box::new(move |reader| drop(answer.send(read(reader))));
         readers.send(read).await.map_err(|_| self.gone(&what))?;
-        let found = answered.await.map_err(|_| self.gone(&what))?;
+        // the thread lives on, see [`serve`]
+        let panicked = |_| StoreError::Failed { what: what.clone(), source: "the store panicked".into() };
+        let found = answered.await.map_err(panicked)?;
         found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
     }
 

@@ -329,5 +329,5 @@ fn told_by(waiters: &mut Vec<Waiter>) -> Waiting {
 
 /// Why nothing is written any more.
 pub(super) fn ended(id: &str) -> StoreError {
-    StoreError::Failed { what: format!("write {id}"), source: "the server is being closed".into() }
+    StoreError::Gone { what: format!("write {id}"), why: "the server is being closed" }
 }
