@@ -117,14 +117,13 @@ impl Scan<'_> {
         let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
         let number = std::str::from_utf8(&rest[..length]).expect("digits and signs are ASCII");
         self.at += length;
-        let is_whole = !number.contains(['.', 'e', 'E']);
-        let is_kept = if is_whole {
-            number.parse::<u64>().is_ok() || number.parse::<i64>().is_ok()
+        // what is no number at all the parser refuses
+        let is_beyond = if is_whole_number(number) {
+            number.parse::<u64>().is_err() && number.parse::<i64>().is_err()
         } else {
-            // what is no number at all the parser refuses
-            !number.parse::<f64>().is_ok_and(f64::is_infinite)
+            number.parse::<f64>().is_ok_and(f64::is_infinite)
         };
-        if is_kept || !is_whole_number(number) && is_whole {
+        if !is_beyond {
             return Ok(());
         }
         let shown: String = number.chars().take(SHOWN).collect();
