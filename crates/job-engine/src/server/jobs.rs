@@ -300,7 +300,7 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
     let (entry_wanted, claim_wanted) = Facts::wanted(stored, ledger, edit);
     let claim_wanted = claim_wanted || (edit.attempt.is_none() && edit.state == Some(State::Running));
     let mut known = Known { facts: Facts::default(), claim: None };
-    if Facts::want_company(stored, ledger, edit) {
+    if Facts::want_lost_together(stored, ledger, edit) {
         known.facts.lost_together = losses::is_lost_together(shared, record, ledger).await?;
     }
     if let Some(entry) = &ledger.entry {
@@ -354,8 +354,7 @@ fn decide(shared: &Shared, record: &JobRecord, request: &EditRequest, known: &Kn
             return Ok(Write::refused(None, ledger, error));
         }
         Judgement::GiveUp => {
-            ledger.lose(known.facts.lost_together, now);
-            let message = ledger.give_up(now);
+            let message = ledger.give_up(known.facts.lost_together, now);
             let error = refusal(Code::Final, format!("{}: {message}", record.id));
             let mut changes = state_alone(State::Failed);
             changes.insert("statusMessage".to_owned(), message.into());
@@ -364,15 +363,12 @@ fn decide(shared: &Shared, record: &JobRecord, request: &EditRequest, known: &Kn
             }
             return Ok(Write::refused(Some(Patch::new(&record.document, changes, &[], now)), ledger, error));
         }
-        Judgement::BeginAttempt => {
-            ledger.lose(known.facts.lost_together, now);
-            ledger.begin(edit.attempt, now);
-        }
+        Judgement::BeginAttempt => ledger.begin(edit.attempt, known.facts.lost_together, now),
         Judgement::BeginLeaselessAttempt => {
             let claim = known.claim;
             // RUNNING again under the claim of the attempt that runs is that attempt.
             if !ledger.goes_on_without_leases(claim) && !ledger.runs_under(claim) {
-                ledger.begin(None, now);
+                ledger.begin(None, false, now);
                 ledger.lease = ledger.lease.max(claim);
             }
         }

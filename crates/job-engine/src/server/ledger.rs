@@ -95,9 +95,9 @@ pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_a
 }
 
 impl Facts {
-    /// Whether a row can ask with what else the open attempt was lost.
+    /// Whether a row can ask for [`lost_together`](Self::lost_together).
     #[must_use]
-    pub fn want_company(stored: State, ledger: &Ledger, edit: Edit<'_>) -> bool {
+    pub fn want_lost_together(stored: State, ledger: &Ledger, edit: Edit<'_>) -> bool {
         let is_another = edit.attempt.is_some_and(|attempt| ledger.lease != Some(attempt.lease));
         !stored.is_final() && is_another && ledger.open_attempt().is_some()
     }
@@ -271,7 +271,7 @@ impl Ledger {
     }
 
     /// Notes that the open attempt, if there is one, is lost.
-    pub fn lose(&mut self, together: bool, now: Timestamp) {
+    fn lose(&mut self, together: bool, now: Timestamp) {
         if self.open_attempt().is_some() {
             self.lost += 1;
             self.lost_together += u32::from(together);
@@ -279,9 +279,9 @@ impl Ledger {
         }
     }
 
-    /// Notes that an attempt begins; one that was open is lost.
-    pub fn begin(&mut self, attempt: Option<&AttemptIdentity>, now: Timestamp) {
-        self.lose(false, now);
+    /// Notes that an attempt begins; one that was open is lost, alone or together with others of its process.
+    pub fn begin(&mut self, attempt: Option<&AttemptIdentity>, together: bool, now: Timestamp) {
+        self.lose(together, now);
         if let Some(attempt) = attempt {
             self.entry = Some(attempt.entry.clone());
             self.lease = Some(attempt.lease);
@@ -307,8 +307,8 @@ impl Ledger {
     }
 
     /// Ends the last attempt as lost and says why the job is given up (decision 6).
-    pub fn give_up(&mut self, now: Timestamp) -> String {
-        self.lose(false, now);
+    pub fn give_up(&mut self, together: bool, now: Timestamp) -> String {
+        self.lose(together, now);
         let last = self.attempts.last().map_or("an unknown executor", |attempt| &attempt.executor);
         format!("given up after {} attempts, last on {last}", self.lost)
     }

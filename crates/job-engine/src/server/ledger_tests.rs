@@ -18,7 +18,7 @@ fn attempt(generation: i64, zxid: i64, entry: &str) -> AttemptIdentity {
 /// A job that an attempt under lease 2.10 runs.
 fn begun() -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.begin(Some(&attempt(2, 10, RECORDED)), Timestamp::UNIX_EPOCH);
+    ledger.begin(Some(&attempt(2, 10, RECORDED)), false, Timestamp::UNIX_EPOCH);
     ledger
 }
 
@@ -133,11 +133,11 @@ fn row_8_the_sixth_claim_of_a_job_that_was_lost_five_times_gives_it_up() {
         let by = attempt(1, zxid, RECORDED);
         let judgement = verdict(State::Running, &ledger, Some(&by), Some(State::Running), ALL_THERE);
         assert_eq!(judgement, Judgement::BeginAttempt, "attempt {zxid}");
-        ledger.begin(Some(&by), Timestamp::UNIX_EPOCH);
+        ledger.begin(Some(&by), false, Timestamp::UNIX_EPOCH);
     }
     let by = attempt(1, 6, RECORDED);
     assert_eq!(verdict(State::Running, &ledger, Some(&by), Some(State::Running), ALL_THERE), Judgement::GiveUp);
-    assert_eq!(ledger.give_up(Timestamp::UNIX_EPOCH), "given up after 5 attempts, last on Kenny");
+    assert_eq!(ledger.give_up(false, Timestamp::UNIX_EPOCH), "given up after 5 attempts, last on Kenny");
 }
 
 #[test]
@@ -148,8 +148,7 @@ fn row_8_what_is_lost_at_once_with_others_counts_half_and_never_nothing() {
         let by = attempt(1, zxid, RECORDED);
         let judgement = verdict(State::Running, &ledger, Some(&by), Some(State::Running), together);
         assert_eq!(judgement, Judgement::BeginAttempt, "attempt {zxid}");
-        ledger.lose(true, Timestamp::UNIX_EPOCH);
-        ledger.begin(Some(&by), Timestamp::UNIX_EPOCH);
+        ledger.begin(Some(&by), true, Timestamp::UNIX_EPOCH);
     }
     assert_eq!((ledger.lost, ledger.lost_together), (9, 9));
     let by = attempt(1, 11, RECORDED);
@@ -162,7 +161,7 @@ fn row_8_what_is_lost_at_once_with_others_counts_half_and_never_nothing() {
 fn attempts_are_lost_together_if_one_process_had_them_open_at_the_same_time() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let mut other = Ledger::default();
-    other.begin(Some(&attempt(2, 10, RECORDED)), at(10));
+    other.begin(Some(&attempt(2, 10, RECORDED)), false, at(10));
     let lost = |executor: &str, begun| {
         let (executor, begun) = (executor.to_owned(), at(begun));
         Attempt { lease: None, executor, begun, ended: None, outcome: None }
@@ -172,7 +171,7 @@ fn attempts_are_lost_together_if_one_process_had_them_open_at_the_same_time() {
     other.lose(true, at(20));
     assert!(other.was_open_with(&lost("Kenny", 15)) && !other.was_open_with(&lost("Kenny", 21)));
     let mut finished = Ledger::default();
-    finished.begin(Some(&attempt(2, 10, RECORDED)), at(10));
+    finished.begin(Some(&attempt(2, 10, RECORDED)), false, at(10));
     finished.end(Outcome::Finished, at(20));
     assert!(!finished.was_open_with(&lost("Kenny", 15)), "it was not lost");
 }
@@ -184,7 +183,7 @@ fn row_8_a_clean_release_does_not_count() {
         let by = attempt(1, zxid, RECORDED);
         let judgement = verdict(State::Queued, &ledger, Some(&by), Some(State::Running), ALL_THERE);
         assert_eq!(judgement, Judgement::BeginAttempt, "attempt {zxid}");
-        ledger.begin(Some(&by), Timestamp::UNIX_EPOCH);
+        ledger.begin(Some(&by), false, Timestamp::UNIX_EPOCH);
         ledger.end(Outcome::Released, Timestamp::UNIX_EPOCH);
     }
     assert_eq!(ledger.lost, 0);
@@ -219,7 +218,7 @@ fn row_11_nobody_without_a_lease_changes_the_state_under_a_live_claim() {
         assert_eq!(lives, Judgement::Refuse(Code::Conflict), "{to}");
         assert_eq!(verdict(State::Running, &begun(), None, Some(to), NOTHING_THERE), Judgement::Accept, "{to}");
         let mut leaseless = queued();
-        leaseless.begin(None, Timestamp::UNIX_EPOCH);
+        leaseless.begin(None, false, Timestamp::UNIX_EPOCH);
         assert_eq!(verdict(State::Running, &leaseless, None, Some(to), ALL_THERE), Judgement::Accept, "{to}");
     }
 }
@@ -284,7 +283,7 @@ fn a_rerun_follows_an_attempt_that_was_lost_and_no_other() {
     assert!(ledger.is_rerun(lease(11)));
     ledger.end(Outcome::Released, Timestamp::UNIX_EPOCH);
     assert!(!ledger.is_rerun(lease(11)));
-    ledger.begin(Some(&attempt(2, 11, RECORDED)), Timestamp::UNIX_EPOCH);
-    ledger.begin(Some(&attempt(2, 12, RECORDED)), Timestamp::UNIX_EPOCH);
+    ledger.begin(Some(&attempt(2, 11, RECORDED)), false, Timestamp::UNIX_EPOCH);
+    ledger.begin(Some(&attempt(2, 12, RECORDED)), false, Timestamp::UNIX_EPOCH);
     assert!(ledger.is_rerun(lease(12)), "the one before it was lost");
 }
