@@ -1,13 +1,46 @@
-//! How this program keeps files: whole or not at all, and for their owner alone. And whom to ask about those of others.
+//! How this program keeps files: whole or not at all, and for their owner alone. How it reads a password from one. And
+//! whom to ask about those of others.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use secrecy::{ExposeSecret, SecretString};
+
+/// Most bytes of a password that are read; the server takes fewer.
+pub(crate) const LONGEST_PASSWORD: usize = 4096;
 /// The owner reads and writes, whatever the umask, and nobody else: to lock a file one has to open it.
 const OWNERS_ALONE: u32 = 0o600;
+
+/// Writes a file whole or not at all: `write` does so beside it, under another name, and then it gets its own. Answers it
+/// open, as `write` had it.
+pub(crate) fn write_whole<E>(
+    path: &Path,
+    failed: impl Fn(io::Error) -> E,
+    write: impl FnOnce(&mut File, &Path) -> Result<(), E>,
+) -> Result<File, E> {
+    let unfinished = beside(path, ".new");
+    let mut file = begin(&unfinished).map_err(&failed)?;
+    let written = write(&mut file, &unfinished);
+    let written = written.and_then(|()| put_in_place(&file, &unfinished, path).map_err(failed));
+    written.map(|()| file).inspect_err(|_| {
+        // whoever writes it next removes it all the same
+        drop(remove(&unfinished));
+    })
+}
+
+/// The password in the first line; none if that is empty.
+pub(crate) fn first_line(source: impl Read) -> io::Result<Option<SecretString>> {
+    let mut line = String::new();
+    BufReader::new(source.take(LONGEST_PASSWORD as u64 + 1)).read_line(&mut line)?;
+    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
+    if password.expose_secret().len() > LONGEST_PASSWORD {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("longer than {LONGEST_PASSWORD} bytes")));
+    }
+    Ok(Some(password).filter(|password| !password.expose_secret().is_empty()))
+}
 
 /// A new empty file in place of what may be there, which is nobody's: left by a start that was ended.
 pub(crate) fn begin(unfinished: &Path) -> io::Result<File> {
@@ -19,7 +52,7 @@ pub(crate) fn begin(unfinished: &Path) -> io::Result<File> {
 
 /// Gives a file that is whole its name. However that ends, by a power cut even, there is the whole file under it, or what
 /// was there before.
-pub(crate) fn put_in_place(file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
+fn put_in_place(file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(unfinished, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

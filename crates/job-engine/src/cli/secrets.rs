@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
+use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,13 +11,12 @@ use std::process::Command;
 use anyhow::{Context, anyhow, bail};
 use clap::builder::{StringValueParser, TypedValueParser};
 use rustix::io::{FdFlags, fcntl_setfd};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::zookeeper;
+use crate::files::{self, LONGEST_PASSWORD};
 use crate::up::data_dir;
 
-/// Most bytes of a password that are read; the server takes fewer.
-const LONGEST_PASSWORD: usize = 4096;
 /// The option of the original engines.
 const OPTION: &str = "--ss-pass";
 /// What every prefix of it begins with that is no other option's.
@@ -55,13 +54,7 @@ pub fn from_file(path: &Path) -> anyhow::Result<SecretString> {
 
 /// The password in the first line.
 pub fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
-    let mut line = String::new();
-    BufReader::new(source.take(LONGEST_PASSWORD as u64)).read_line(&mut line).context("it cannot be read")?;
-    let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
-    if password.expose_secret().is_empty() {
-        bail!("the first line is empty");
-    }
-    Ok(password)
+    files::first_line(source).context("the first line cannot be read")?.context("the first line is empty")
 }
 
 /// A password that is an argument of this process everybody on this machine can read; one in its environment is handed on
@@ -163,6 +156,8 @@ fn filled_pipe(password: &OsStr) -> anyhow::Result<PipeReader> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn split(line: &str) -> (String, Option<(usize, String)>) {

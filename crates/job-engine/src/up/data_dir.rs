@@ -3,6 +3,7 @@
 //! `lock` is locked while one of them runs; `super.password` is the administrator's password, `jobs.db` the store (of
 //! `server` under whatever name) and `endpoint` the address of the running API, locked as long as that may be believed.
 
+use std::convert::identity;
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::files::{self, beside};
+use crate::files;
 
 /// The store's file, unless it is called otherwise.
 pub const DATABASE: &str = "jobs.db";
@@ -42,6 +43,12 @@ pub enum DataDirError {
     /// The file of the password is there, without one.
     #[error("{} is empty: write a password into it, or remove it and a new one is made", path.display())]
     EmptyPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that is to have the password has none.
+    #[error("the first line of {} is empty, and has to be the password of the user super", path.display())]
+    NoPassword {
         /// The file.
         path: PathBuf,
     },
@@ -121,15 +128,11 @@ impl DataDir {
     pub fn password(&self) -> Result<Password, DataDirError> {
         if let Some(path) = std::env::var_os(PASSWORD_FILE_VARIABLE).filter(|path| !path.is_empty()) {
             let path = PathBuf::from(path);
-            let text = SecretString::from(std::fs::read_to_string(&path).map_err(refused("read", &path))?);
-            let secret = text.expose_secret().lines().next().unwrap_or_default();
-            if secret.is_empty() {
-                return Err(DataDirError::EmptyPassword { path });
-            }
-            // what hides a variable's value names no file of anybody's
+            let secret = given_password(&path)?;
+            // a pipe has no name that says anything: what hides a variable's value makes one
             let is_pipe = path.starts_with("/dev/fd");
-            let place = if is_pipe { PASSWORD_VARIABLE.to_owned() } else { path.display().to_string() };
-            return Ok(Password { secret: secret.into(), place: format!("from {place}") });
+            let place = if is_pipe { "the environment".to_owned() } else { path.display().to_string() };
+            return Ok(Password { secret, place: format!("from {place}") });
         }
         if let Some(value) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
             let value = value.into_string().map_err(|_| DataDirError::NotText)?;
@@ -141,13 +144,8 @@ impl DataDir {
             return Ok(Password { secret, place });
         }
         let secret = hex::encode(rand::random::<[u8; 16]>());
-        let write = || {
-            let unfinished = beside(&path, ".new");
-            let mut file = files::begin(&unfinished)?;
-            file.write_all(format!("{secret}\n").as_bytes())?;
-            files::put_in_place(&file, &unfinished, &path)
-        };
-        write().map_err(refused("write", &path))?;
+        let written = files::write_whole(&path, identity, |file, _| file.write_all(format!("{secret}\n").as_bytes()));
+        written.map_err(refused("write", &path))?;
         Ok(Password { secret: secret.into(), place })
     }
 
@@ -161,15 +159,11 @@ impl DataDir {
         };
         let endpoint = format!("http://{reachable}");
         let path = endpoint_file(&self.path);
-        let write = || {
-            let unfinished = beside(&path, ".new");
-            let mut file = files::begin(&unfinished)?;
+        let written = files::write_whole(&path, identity, |file, _| {
             file.try_lock()?;
-            file.write_all(endpoint.as_bytes())?;
-            files::put_in_place(&file, &unfinished, &path)?;
-            Ok(file)
-        };
-        self.announced = match write() {
+            file.write_all(endpoint.as_bytes())
+        });
+        self.announced = match written {
             Err(error) if files::is_full(&error) => {
                 let path = path.display();
                 tracing::warn!(%path, endpoint, %error, "address not written down: give commands --ss-url");
@@ -202,6 +196,12 @@ pub fn default_path() -> Option<PathBuf> {
     let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let data_home = data_home.or_else(|| Some(std::env::home_dir()?.join(".local/share")))?;
     Some(data_home.join("slipstream-job"))
+}
+
+/// The administrator's password in the file that was named.
+fn given_password(path: &Path) -> Result<SecretString, DataDirError> {
+    let password = File::open(path).and_then(files::first_line).map_err(refused("read", path))?;
+    password.ok_or_else(|| DataDirError::NoPassword { path: path.to_owned() })
 }
 
 /// The administrator's password as a data directory has it, if it has one.
@@ -279,6 +279,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(password_file(folder.path()), "\n").unwrap();
         assert!(read_password(folder.path()).unwrap_err().to_string().contains("is empty"));
+    }
+
+    #[test]
+    fn a_file_without_a_password_that_was_named_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        for text in ["", "\n", "\r\nsecond"] {
+            std::fs::write(&path, text).unwrap();
+            let error = given_password(&path).unwrap_err().to_string();
+            assert!(error.contains("the first line of") && !error.contains("new one is made"), "{error}");
+        }
+        std::fs::write(&path, "long".repeat(1_000_000)).unwrap();
+        let error = crate::server::error::chain(&given_password(&path).unwrap_err());
+        assert!(error.contains("longer than 4096 bytes"), "{error}");
+        std::fs::write(&path, " secret \r\nsecond").unwrap();
+        assert_eq!(given_password(&path).unwrap().expose_secret(), " secret ");
     }
 
     #[test]

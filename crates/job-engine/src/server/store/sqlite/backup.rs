@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 use super::failure::open_failure;
 use super::schema::{check_version, open_reader};
-use crate::files::{self, beside, who_may};
+use crate::files::{self, who_may};
 
 /// Pages in the first step: a megabyte.
 const FIRST_STEP: c_int = 256;
@@ -93,17 +93,13 @@ pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupE
         Ok(found) if is_wanted && (found.dev(), found.ino()) != (store.dev(), store.ino()) => {}
         Ok(_) => return Err(BackupError::Exists { path: to.to_owned() }),
     }
-    let unfinished = beside(to, ".new");
-    let file = files::begin(&unfinished).map_err(failed)?;
-    let copied = copy(from, &unfinished, FIRST_STEP, || {}).and_then(|jobs| {
-        let bytes = file.metadata().map_err(failed)?.len();
-        files::put_in_place(&file, &unfinished, to).map_err(failed)?;
-        Ok(Copied { jobs, bytes })
-    });
-    copied.inspect_err(|_| {
-        // the next backup to this file removes it all the same
-        drop(files::remove(&unfinished));
-    })
+    let mut jobs = 0;
+    let file = files::write_whole(to, failed, |_, unfinished| {
+        jobs = copy(from, unfinished, FIRST_STEP, || {})?;
+        Ok(())
+    })?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    Ok(Copied { jobs, bytes })
 }
 
 /// Copies into an empty file, and answers how many jobs are in it. `between` is done between two steps.

@@ -105,18 +105,9 @@ fn make(path: &Path) -> Result<(), OpenError> {
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         return Err(OpenError::Gone { path: path.to_owned(), log });
     }
-    let unfinished = beside(path, "-new");
     let failed = |source| OpenError::of_system(path, source);
-    let make = || {
-        for left in [&log, &beside(path, "-shm")] {
-            files::remove(left).map_err(failed)?;
-        }
-        let file = files::begin(&unfinished).map_err(failed)?;
-        schema::make(&unfinished, path)?;
-        files::put_in_place(&file, &unfinished, path).map_err(failed)
-    };
-    make().inspect_err(|_| {
-        // if that fails too, the next start removes it
-        drop(files::remove(&unfinished));
-    })
+    for left in [&log, &beside(path, "-shm")] {
+        files::remove(left).map_err(failed)?;
+    }
+    files::write_whole(path, failed, |_, unfinished| schema::make(unfinished, path)).map(drop)
 }

@@ -25,7 +25,7 @@ async fn what_was_being_made_when_a_start_ended_is_made_again() {
     for length in [0, 1, 100, 4_096, 5_000, whole.len() - 1, whole.len()] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        fs::write(beside(&path, "-new"), &whole[..length]).unwrap();
+        fs::write(beside(&path, ".new"), &whole[..length]).unwrap();
         let store = SqliteStore::open(&path).unwrap();
         store.insert(record("job/1", &json!({}))).await.unwrap();
         store.close().unwrap();
