@@ -69,7 +69,7 @@ impl Failing {
         self.injected.load(Ordering::SeqCst)
     }
 
-    fn reads(&self) -> usize {
+    pub fn reads(&self) -> usize {
         self.reads.load(Ordering::SeqCst)
     }
 

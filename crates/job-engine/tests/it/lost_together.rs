@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
-use slipstream_cimi::{Document, State};
+use slipstream_cimi::{AttemptIdentity, Document, Lease, State};
 use slipstream_job_engine::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::stop::Stop;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::support::{InProcess, job, state};
+use crate::failing_store::Failing;
+use crate::support::{InProcess, document, job, state};
 
 const NEIGHBOURS: usize = 3;
 /// Lives of the process: more than it takes.
@@ -69,4 +71,30 @@ async fn a_job_that_ends_its_process_is_failed_and_its_neighbours_succeed() {
     assert!(states[1..].iter().all(|state| state == State::Success.as_str()), "{states:?}");
     let failed: Document = engine.client.get(&ids[0]).await.expect("there");
     assert_eq!(failed["statusMessage"], format!("given up after {ended} attempts, last on mortal"));
+}
+
+/// A crash loses as many attempts as there are slots: what the server works on is not searched for in the store.
+#[tokio::test]
+async fn who_was_lost_with_jobs_that_are_worked_on_is_found_without_a_search() {
+    let store = Arc::new(Failing::default());
+    let engine = InProcess::over(store.clone()).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(engine.client.add("job", &job("noop"), None).await.expect("added"));
+    }
+    let begin = async |id: &str, zxid| {
+        let entry = engine.client.get(id).await.expect("there")["properties"]["zookeeper-path"].clone();
+        let entry = entry.as_str().expect("its entry is recorded").to_owned();
+        let lease = Lease { generation: 1, zxid };
+        let attempt = AttemptIdentity { job: id.to_owned(), lease, entry, executor: "mortal".to_owned() };
+        let running = document(json!({"state": "RUNNING"}));
+        engine.client.for_attempt(attempt).edit(id, &running, &[]).await.expect("accepted");
+    };
+    begin(&ids[0], 10).await;
+    begin(&ids[1], 11).await;
+    let before = store.reads();
+    begin(&ids[0], 20).await;
+    assert_eq!(store.reads(), before, "nothing was read");
+    let ledger = engine.client.operation(&ids[0], "ledger").await.expect("read");
+    assert_eq!((&ledger["lost"], &ledger["lost-together"]), (&json!(1), &json!(1)), "{ledger:?}");
 }

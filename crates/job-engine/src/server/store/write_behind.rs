@@ -122,6 +122,11 @@ impl WriteBehind {
         self.get(id).await
     }
 
+    /// Whether one of the jobs that are being worked on is such, be it on the disk or not. Nothing else is done meanwhile.
+    pub fn any(&self, is_such: impl Fn(&JobRecord) -> bool) -> bool {
+        self.shared.records().any(is_such)
+    }
+
     /// Changes a job that was read from here, if it is still the one, and answers it as it is then. Whoever keeps the
     /// job that it gives here makes a copy necessary.
     pub async fn change(

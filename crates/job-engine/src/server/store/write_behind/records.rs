@@ -171,6 +171,14 @@ impl Records {
         }
     }
 
+    /// Whether one of the records, as they are now, is such.
+    pub(super) fn any(&self, is_such: impl Fn(&JobRecord) -> bool) -> bool {
+        self.known.values().any(|known| match known {
+            Known::Loaded(loaded) => loaded.current.as_deref().is_some_and(&is_such),
+            Known::Loading(_) => false,
+        })
+    }
+
     /// Changes a record if it is still `base`; `None` removes it. Answers the record as it is then, and for what has to
     /// be on the disk what to wait for.
     ///
