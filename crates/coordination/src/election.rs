@@ -301,8 +301,8 @@ impl Candidate {
                 tracing::error!(
                     node,
                     election = self.path,
-                    "nobody leads: before all others is a candidate without a session, which never goes by itself; \
-                     delete its node, e.g. by zkCli.sh: delete {node}"
+                    "behind this candidate without a session, which never goes by itself, nobody ever leads; delete its \
+                     node, e.g. by zkCli.sh: delete {node}"
                 );
             }
         }
