@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_poll_is_told_once_and_short_ones_never() {
+    async fn a_long_poll_is_told_once() {
         let runtime = ActionRuntime::start(1).unwrap();
         let (sender, told) = mpsc::channel();
         let long = async {

@@ -178,6 +178,8 @@ mod tests {
             assert!(begun.elapsed() < LIMIT, "all leave when nothing waits: {}", threads.lock().working);
             thread::yield_now();
         }
+        drop(runtime);
+        assert!(!threads.state.is_poisoned(), "who is back is counted before it leaves");
     }
 
     #[test]
