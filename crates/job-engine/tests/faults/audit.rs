@@ -148,7 +148,9 @@ fn unexplained(site: &Site, plan: &Plan, injected: &Injected, job: &Ended) -> Ve
         let lost = attempt.outcome == Some(Outcome::Lost);
         let seen = next.begun + SEEN_AFTER;
         let ended = plan.kind == Kind::ZooKeeperWiped || site.sessions.ended(&attempt.executor, attempt.begun, seen);
-        (given_back || hit && lost && ended) && attempt.begun <= injected.until
+        // of one whose begin was never answered the server hears as it is given back
+        let begun_before = attempt.begun <= injected.until || given_back && attempt.ended == Some(attempt.begun);
+        (given_back || hit && lost && ended) && begun_before
     };
     pairs.filter(|pair| !is_explained(pair)).map(|(attempt, next)| format!("{attempt:?}, then {next:?}")).collect()
 }
