@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
@@ -225,7 +226,7 @@ pub async fn edit_if(
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
-    let mut moved = None;
+    let (mut moved, mut is_fresh) = (None, false);
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if !see(&record) {
@@ -238,7 +239,19 @@ pub async fn edit_if(
         }
         check_generation(shared, request.attempt.as_ref()).await?;
         let facts = facts(shared, &record, request).await?;
-        let Write { patch, mut ledger, durability, refusal } = match decide(shared, &record, request, &facts)? {
+        let decided = decide(shared, &record, request, &facts);
+        let refuses = match &decided {
+            Ok(Decision::Unchanged) => false,
+            Ok(Decision::Write(write)) => write.refusal.is_some(),
+            Err(error) => error.refusal.status == StatusCode::CONFLICT.as_u16(),
+        };
+        if refuses && !is_fresh {
+            // by what another server has written since, it may be the attempt that counts
+            is_fresh = true;
+            shared.jobs.fresh(id).await.map_err(|error| ApiError::store(&error))?;
+            continue;
+        }
+        let Write { patch, mut ledger, durability, refusal } = match decided? {
             Decision::Unchanged => return Ok(record),
             Decision::Write(write) => *write,
         };

@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::{Lease, State};
+use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::server::job_document::priority_of;
 use slipstream_job_engine::server::job_record::ledger_of;
 use slipstream_job_engine::server::store::memory::MemoryStore;
@@ -93,6 +94,8 @@ pub struct Board {
     /// Jobs of lower number that were not taken when others were, when, and how.
     passed_over: Vec<(String, Instant, String)>,
     rounds_since: Option<Timestamp>,
+    /// What the latest mark keeps aside.
+    aside: Option<Timestamp>,
     last_round: Option<Instant>,
 }
 
@@ -207,6 +210,16 @@ impl Board {
     /// Rounds count from then on.
     pub fn rounds_begin(&mut self, time: Timestamp) {
         self.rounds_since.get_or_insert(time);
+    }
+
+    /// What a mark kept aside counts once it has come: rounds up to then are not distributed any more.
+    pub fn mark_saved(&mut self, mark: &HighWaterMark) {
+        if let Some(aside) = std::mem::replace(&mut self.aside, mark.ahead)
+            && mark.ahead.is_none()
+            && mark.done >= Some(aside)
+        {
+            self.rounds_begin_again(aside);
+        }
     }
 
     /// Rounds up to then may have been given up, whoever gave them up.

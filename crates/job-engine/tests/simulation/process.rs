@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::clock::{Age, Clock};
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
@@ -295,10 +295,13 @@ impl Marks for SeenMarks {
 
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
         let saved = self.marks.save(distributor, mark, revision).await?;
-        if let Some(done) = mark.done {
-            // a clock that is ahead begins no rounds
-            self.world.board().rounds_begin(done.min(self.world.clocks.right().now()));
+        // a mark further ahead than clocks may differ begins no rounds: they go on from when the clock is right
+        let is_believed =
+            |done: &Timestamp| !matches!(Age::of(*done, self.world.clocks.right().now()), Age::Unbelievable(_));
+        if let Some(done) = mark.done.filter(is_believed) {
+            self.world.board().rounds_begin(done);
         }
+        self.world.board().mark_saved(mark);
         Ok(saved)
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -66,8 +67,10 @@ pub struct World {
     pub documents: Arc<MemoryStore>,
     /// The time of day, on each machine.
     pub clocks: Clocks,
-    /// Open the administrator's sessions: one of now, and one for servers whose clocks are years ahead.
-    cookies: [HeaderValue; 2],
+    /// The administrator's sessions after so many jumps of the clock, as a session whose clock was ahead is over: one of
+    /// then, and one for servers whose clocks are years ahead.
+    logins: Vec<[Login; 2]>,
+    jumps: AtomicUsize,
     board: Mutex<Board>,
     seed: u64,
     /// How often each thing was drawn for.
@@ -95,8 +98,19 @@ impl World {
     pub async fn new(seed: u64, broken: Broken) -> Arc<Self> {
         let documents = Arc::new(MemoryStore::default());
         let clocks = Clocks::starting_at(START.parse().expect("a time"));
-        let cookies = log_in(&documents, clocks.right().now()).await;
         let plan = Plan::new(seed, broken);
+        let mut time = clocks.right().now();
+        let jump = |event: &(Duration, Event)| match event.1 {
+            Event::JumpClock(seconds) => Some(SignedDuration::from_secs(seconds)),
+            _ => None,
+        };
+        let after_jumps = plan.events.iter().filter_map(jump).map(|seconds| {
+            time += seconds;
+            time
+        });
+        let times: Vec<_> = std::iter::once(clocks.right().now()).chain(after_jumps).collect();
+        let logins = log_in(&documents, &times).await;
+        open(&documents, &logins[0]);
         Arc::new(Self {
             over: Instant::now() + plan.storm,
             plan,
@@ -105,7 +119,8 @@ impl World {
             trace: Trace::new(),
             documents,
             clocks,
-            cookies,
+            logins,
+            jumps: AtomicUsize::new(0),
             board: Mutex::default(),
             seed,
             drawn: Mutex::default(),
@@ -183,7 +198,7 @@ impl World {
     /// What opens the administrator's session at a server, by its clock.
     pub fn cookie(&self, life: &Life) -> HeaderValue {
         let ahead = self.clocks.of(life.process()).now().duration_since(self.clocks.right().now());
-        self.cookies[usize::from(ahead > YEARS_AHEAD / 2)].clone()
+        self.logins[self.jumps.load(Ordering::Relaxed)][usize::from(ahead > YEARS_AHEAD / 2)].cookie.clone()
     }
 
     /// The coordinator of now.
@@ -344,6 +359,8 @@ impl World {
             Event::JumpClock(seconds) => {
                 self.inject(Fault::ClockJump, "world", &format!("by {seconds} s"));
                 self.clocks.jump(SignedDuration::from_secs(seconds));
+                let before = self.jumps.fetch_add(1, Ordering::Relaxed);
+                open(&self.documents, &self.logins[before + 1]);
             }
             Event::SlowStore(length) => self.store_suffers(Fault::SlowStore, length, |world| &world.slow),
             Event::StoreOutage(length) => self.store_suffers(Fault::StoreError, length, |world| &world.outage),
@@ -434,8 +451,8 @@ impl World {
     }
 }
 
-/// Makes the administrator, whose password costs next to nothing to check, and logs in for everybody, now and years ahead.
-async fn log_in(documents: &MemoryStore, now: Timestamp) -> [HeaderValue; 2] {
+/// Makes the administrator, whose password costs next to nothing to check, and logs in for everybody: at each of these times, and years ahead.
+async fn log_in(documents: &MemoryStore, times: &[Timestamp]) -> Vec<[Login; 2]> {
     use argon2::{Argon2, Params, PasswordHasher};
     let cheap = Argon2::from(Params::new(8, 1, 1, None).expect("parameters within the limits"));
     let hash = cheap.hash_password(PASSWORD.as_bytes()).expect("a password can be hashed").to_string();
@@ -454,9 +471,30 @@ async fn log_in(documents: &MemoryStore, now: Timestamp) -> [HeaderValue; 2] {
     let sessions = Sessions::default();
     let log_in = async |now| {
         let login = sessions.login(documents, &body, &Origin::HERE, now).await.expect("the password is right");
-        HeaderValue::from_str(login.cookie.split(';').next().unwrap_or_default()).expect("a cookie is a header's value")
+        let session = documents.get(&login.id).await.expect("it answers").expect("it was stored");
+        documents.remove(&login.id, session.revision).await.expect("it is there");
+        let cookie = login.cookie.split(';').next().unwrap_or_default();
+        Login { cookie: HeaderValue::from_str(cookie).expect("a cookie is a header's value"), session }
     };
-    [log_in(now).await, log_in(now + YEARS_AHEAD).await]
+    let mut logins = Vec::new();
+    for time in times {
+        logins.push([log_in(*time).await, log_in(*time + YEARS_AHEAD).await]);
+    }
+    logins
+}
+
+/// A session that is not in the store yet, and what opens it.
+struct Login {
+    cookie: HeaderValue,
+    session: Record,
+}
+
+/// Stores sessions.
+fn open(documents: &MemoryStore, logins: &[Login]) {
+    for Login { session, .. } in logins {
+        let session = Record { revision: 0, ..session.clone() };
+        documents.insert(session).now_or_never().expect("it answers at once").expect("it is not there yet");
+    }
 }
 
 /// Drives a future without letting anybody else run, for as long as its process is starting: it checks a password on
