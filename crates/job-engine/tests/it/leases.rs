@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
 use slipstream_coordination::session::{Mode, Operation};
-use slipstream_coordination::{Coordinator, LockingQueue};
+use slipstream_coordination::{Coordinator, LockingQueue, Session};
+use slipstream_job_engine::server::store::Store;
+use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
 use tokio::sync::Semaphore;
 
+use crate::site::Site;
 use crate::support::{InProcess, document, eventually, job, state};
 
 fn lease(generation: i64, zxid: i64) -> Lease {
@@ -163,6 +166,42 @@ async fn a_second_entry_of_a_job_is_superseded_while_the_recorded_one_exists() {
     session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
     set(&second, &id, json!({"state": "RUNNING"})).await.expect("the recorded entry is gone");
     assert_eq!(ledger(&engine, &id).await["entry"], another);
+}
+
+/// What a server remembers of a job is not the reason to refuse an attempt that another one has taken.
+#[tokio::test]
+async fn an_attempt_that_another_server_has_taken_is_not_refused_by_what_this_one_remembers() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    let (_one, client) = site.server(store.clone()).await;
+    let (_other, other) = site.server(store.clone()).await;
+    let id = client.add("job", &job("noop"), None).await.expect("added");
+    let entry =
+        client.get(&id).await.expect("there")["properties"]["zookeeper-path"].as_str().expect("queued").to_owned();
+    let is_stored = async || {
+        let stored = store.get(&id).await.expect("answers").expect("there");
+        (stored.ledger["entry"] == entry.as_str()).then_some(())
+    };
+    eventually("its entry is recorded", is_stored).await;
+    let session = site.tree().session();
+    let second = Operation::create(format!("{}/entry-999-", nodes::ENTRIES), id.clone(), Mode::PersistentSequential);
+    let second = session.commit(vec![second]).await.expect("put").concat();
+    let attempt = |client: &Client| {
+        let identity = AttemptIdentity {
+            job: id.clone(),
+            lease: lease(1, 10),
+            entry: second.clone(),
+            executor: "Kenny".to_owned(),
+        };
+        client.for_attempt(identity)
+    };
+    // the other server takes the second entry while the first one is gone for a moment
+    session.commit(vec![Operation::delete(entry.as_str())]).await.expect("deleted");
+    set(&attempt(&other), &id, json!({"state": "RUNNING"})).await.expect("begun");
+    session.commit(vec![Operation::create(entry.as_str(), id.clone(), Mode::Persistent)]).await.expect("put back");
+    // what this one has not written yet it does not read again
+    let is_accepted = async || set(&attempt(&client), &id, json!({"progress": 50})).await.ok().map(drop);
+    eventually("it is the one that counts", is_accepted).await;
+    set(&attempt(&client), &id, json!({"state": "SUCCESS"})).await.expect("ended");
 }
 
 /// Claims that one transaction made have one lease: the entry tells their attempts apart.
