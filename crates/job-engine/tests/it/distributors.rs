@@ -148,7 +148,7 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
     let distributing = tokio::spawn(lead_and_distribute(Arc::new(each), surroundings, stop.clone()));
     let shown = async || Some(client.get("distributor").await.ok()?["distributors"][0].clone());
     let problem = eventually("it is told", async || shown().await?["problem"].as_str().map(str::to_owned)).await;
-    let expected = "the high-water mark of each may not be read and changed by this login";
+    let expected = "the coordinator refuses the high-water mark of each";
     assert!(problem.contains(expected) && problem.contains(&path), "{problem}");
     assert!(!problem.contains("cannot reach"), "{problem}");
     let reset = Raw::new("POST", "/api/distributor/each/reset");
