@@ -77,6 +77,7 @@ impl Engine {
         let options = server::Options {
             password: PASSWORD.into(),
             max_attempts: DEFAULT_MAX_ATTEMPTS,
+            writers: server::Writers::One,
             coordinator_forgets: true,
         };
         let seen: Arc<dyn server::store::Store> =

@@ -36,8 +36,12 @@ const WORD: Duration = Duration::from_millis(20);
 pub async fn serve(hosts: &str, path: &Path) -> anyhow::Result<()> {
     telemetry::start("warn")?;
     let store = Arc::new(SqliteStore::open(path)?);
-    let options =
-        server::Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
+    let options = server::Options {
+        password: PASSWORD.into(),
+        max_attempts: DEFAULT_MAX_ATTEMPTS,
+        writers: server::Writers::One,
+        coordinator_forgets: false,
+    };
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(hosts))?);
     let server = Server::start(store, coordinator, Clock::system(), options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -76,8 +76,12 @@ impl Parts {
         let (store, password) = (premises.store(), premises.password().secret());
         let coordinator = Embedded::new();
         let without = reconcile::restore(&**store, &coordinator).await?;
-        let options =
-            server::Options { password: password.clone(), max_attempts: builder.attempts, coordinator_forgets: true };
+        let options = server::Options {
+            password: password.clone(),
+            max_attempts: builder.attempts,
+            writers: server::Writers::One,
+            coordinator_forgets: true,
+        };
         let coordinator = Arc::new(coordinator);
         let server = Server::start(store.clone(), coordinator.clone(), builder.clock.clone(), options).await?;
         if without > 0 {

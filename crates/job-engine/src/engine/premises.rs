@@ -177,14 +177,18 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::server::{DEFAULT_MAX_ATTEMPTS, Options};
+    use crate::server::{DEFAULT_MAX_ATTEMPTS, Options, Writers};
 
     #[tokio::test]
     async fn a_store_that_has_crashed_ends_the_server_with_an_error() {
         let folder = Folder::open(None).unwrap();
         let mut premises = Premises::open(folder, Path::new("jobs.db"), None).await.unwrap();
-        let options =
-            Options { password: "secret".into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
+        let options = Options {
+            password: "secret".into(),
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            writers: Writers::One,
+            coordinator_forgets: true,
+        };
         let store = premises.store().clone();
         let server = Server::start(store.clone(), Arc::new(Embedded::new()), Clock::system(), options).await.unwrap();
         store.crash().await;

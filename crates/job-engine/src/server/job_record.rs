@@ -19,6 +19,8 @@ pub struct JobRecord {
     /// The document, without `operations`.
     pub document: Arc<Document>,
     ledger: Kept,
+    /// Its revision in the store when it was read or written; zero before.
+    pub(super) revision: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +49,7 @@ impl JobRecord {
     /// A job that is added.
     #[must_use]
     pub fn new(id: &str, document: Document) -> Self {
-        Self { id: id.into(), document: document.into(), ledger: Kept::Readable(Ledger::default()) }
+        Self { id: id.into(), document: document.into(), ledger: Kept::Readable(Ledger::default()), revision: 0 }
     }
 
     /// As it is stored, in its revision there.
@@ -122,7 +124,7 @@ impl From<Record> for JobRecord {
             Ok(ledger) => Kept::Readable(ledger),
             Err(_) => Kept::Unreadable(record.ledger),
         };
-        Self { id: record.id.into(), document: record.document, ledger }
+        Self { id: record.id.into(), document: record.document, ledger, revision: record.revision }
     }
 }
 

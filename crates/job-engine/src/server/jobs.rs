@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
@@ -226,7 +225,7 @@ pub async fn edit_if(
     if request.attempt.is_some() {
         caller.require_administrator_for(id)?;
     }
-    let (mut moved, mut is_fresh) = (None, false);
+    let mut moved = None;
     for _ in 0..WRITE_TRIES {
         let record = permitted(shared, caller, id, Caller::may_modify).await?;
         if !see(&record) {
@@ -239,19 +238,7 @@ pub async fn edit_if(
         }
         check_generation(shared, request.attempt.as_ref()).await?;
         let facts = facts(shared, &record, request).await?;
-        let decided = decide(shared, &record, request, &facts);
-        let refuses = match &decided {
-            Ok(Decision::Unchanged) => false,
-            Ok(Decision::Write(write)) => write.refusal.is_some(),
-            Err(error) => error.refusal.status == StatusCode::CONFLICT.as_u16(),
-        };
-        if refuses && !is_fresh {
-            // by what another server has written since, it may be the attempt that counts
-            is_fresh = true;
-            shared.jobs.fresh(id).await.map_err(|error| ApiError::store(&error))?;
-            continue;
-        }
-        let Write { patch, mut ledger, durability, refusal } = match decided? {
+        let Write { patch, mut ledger, durability, refusal } = match decide(shared, &record, request, &facts)? {
             Decision::Unchanged => return Ok(record),
             Decision::Write(write) => *write,
         };

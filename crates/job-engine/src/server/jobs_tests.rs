@@ -8,12 +8,15 @@ use crate::clock::Clock;
 use crate::server::generation::Generation;
 use crate::server::store::Store;
 use crate::server::store::memory::MemoryStore;
+use crate::server::{Options, Writers};
 
 pub(crate) async fn shared() -> Shared {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time"));
     let generation = Generation::begin(store.clone(), true).await.expect("the memory store answers");
-    Shared::new(store, Arc::new(Embedded::new()), clock, generation, 5).await
+    let options =
+        Options { password: "secret".into(), max_attempts: 5, writers: Writers::One, coordinator_forgets: true };
+    Shared::new(store, Arc::new(Embedded::new()), clock, generation, &options).await
 }
 
 fn administrator(name: &str) -> Caller {

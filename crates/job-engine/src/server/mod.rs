@@ -62,6 +62,7 @@ use released::Released;
 use sessions::{PasswordError, Sessions};
 use shares::Shares;
 use store::write_behind::WriteBehind;
+pub use store::write_behind::Writers;
 use store::{Store, StoreError};
 
 /// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
@@ -74,6 +75,8 @@ pub struct Options {
     pub password: SecretString,
     /// How often a job may be claimed and lost before it is given up (decision 6).
     pub max_attempts: u32,
+    /// Who writes the jobs of the store.
+    pub writers: Writers,
     /// Whether the coordinator forgets everything with this process, as one in this process does: then its zxids start
     /// again at each start, and the generation rises. It rises for any other one when that is found to have forgotten
     /// (decision 3).
@@ -129,7 +132,7 @@ impl Shared {
         coordinator: Arc<dyn Coordinator>,
         clock: Clock,
         generation: Generation,
-        max_attempts: u32,
+        options: &Options,
     ) -> Self {
         let nudge = Arc::new(Notify::new());
         let (entries, generation) = (Arc::new(Entries::begin(coordinator).await), Arc::new(generation));
@@ -138,7 +141,7 @@ impl Shared {
         // whoever drops the server ends it, nobody asks it to stop
         let watch = tokio::spawn(supervise("watch over the generation", Stop::new(), watch));
         Self {
-            jobs: WriteBehind::new(store.clone(), nudge.clone()),
+            jobs: WriteBehind::new(store.clone(), options.writers, nudge.clone()),
             store,
             identity: None,
             entries,
@@ -147,7 +150,7 @@ impl Shared {
             clock,
             generation,
             _watch: AbortOnDropHandle::new(watch),
-            max_attempts,
+            max_attempts: options.max_attempts,
             nudge,
             mending: tokio::sync::Mutex::default(),
             found: Mutex::default(),
@@ -181,11 +184,11 @@ impl Server {
         clock: Clock,
         options: Options,
     ) -> Result<Self, StartError> {
-        sessions::ensure_administrator(&*store, options.password, clock.now()).await?;
+        sessions::ensure_administrator(&*store, options.password.clone(), clock.now()).await?;
         let generation = Generation::begin(store.clone(), options.coordinator_forgets).await;
         let generation = generation.map_err(StartError::Generation)?;
         let identity = owner::known_identity(&*store).await.map_err(StartError::Identity)?;
-        let shared = Shared::new(store, coordinator, clock, generation, options.max_attempts).await;
+        let shared = Shared::new(store, coordinator, clock, generation, &options).await;
         let shared = Shared { identity, ..shared };
         // so that executors of this process find it at once; what fails here is done in the background
         if let Ok(session) = shared.entries.session().await

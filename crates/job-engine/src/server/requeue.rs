@@ -128,7 +128,7 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
     })
     .await?;
     let read = async |Unfinished { id, entry: recorded, .. }| {
-        let record = shared.jobs.fresh(&id).await?;
+        let record = shared.jobs.get(&id).await?;
         Ok::<_, StoreError>(record.map(|record| {
             let (priority, created) = (priority_of(&record.document), time_of(&record.document, "created"));
             Missing { priority, created, id, recorded }

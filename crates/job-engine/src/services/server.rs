@@ -89,6 +89,7 @@ async fn start(
     let server_options = server::Options {
         password: premises.password().secret().clone(),
         max_attempts: options.max_attempts,
+        writers: server::Writers::One,
         coordinator_forgets: false,
     };
     let server = Server::start(store.clone(), coordinator.clone(), clock, server_options).await?;

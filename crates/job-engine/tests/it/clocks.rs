@@ -9,6 +9,7 @@ use serde_json::json;
 use slipstream_cimi::{AttemptIdentity, Code, Lease};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
+use slipstream_job_engine::server::Writers;
 use slipstream_job_engine::server::job_document::new_document;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::store::memory::MemoryStore;
@@ -33,7 +34,7 @@ async fn stored(store: &MemoryStore, id: &str, seconds: i64) {
 async fn jobs_of_a_clock_that_was_an_hour_ahead_are_queued_after_a_wipe() {
     let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
     let clock = Clock::starting_at("2026-11-24T11:00:00Z".parse().expect("a time"));
-    let (ahead, client) = site.server_under(store.clone(), clock).await;
+    let (ahead, client) = site.server_with(store.clone(), clock, Writers::One).await;
     let mut ids = Vec::new();
     for _ in 0..20 {
         ids.push(client.add("job", &job("noop"), None).await.expect("added"));
@@ -84,7 +85,7 @@ async fn a_clock_that_is_set_back_makes_a_second_entry_that_nobody_runs() {
     let seconds = Arc::new(AtomicI64::new(3));
     let shown = seconds.clone();
     let clock = Clock::showing(move || start + SignedDuration::from_secs(shown.load(Ordering::SeqCst)));
-    let (server, client) = site.server_under(store, clock).await;
+    let (server, client) = site.server_with(store, clock, Writers::One).await;
     let puts = Arc::new(Semaphore::new(0));
     *site.faults().held.lock().expect("not poisoned") = Some(puts.clone());
     let adding = tokio::spawn({

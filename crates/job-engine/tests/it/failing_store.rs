@@ -291,7 +291,7 @@ async fn a_round_reads_no_job_unless_its_entry_is_missing() {
     let session = world.engine.coordinator.connect().await.expect("connected");
     let path = format!("{}/{}", nodes::ENTRIES, world.entries().await[1]);
     session.commit(vec![Operation::delete(path)]).await.expect("deleted");
-    assert_eq!(round().await, (1, 1), "the one whose entry is gone, as another server may have written to it");
+    assert_eq!(round().await, (1, 0), "the one whose entry is gone is known");
     assert_eq!(round().await, (0, 0));
 }
 

@@ -95,7 +95,7 @@ async fn claims_without_an_entry_are_told_in_the_second_round_and_stay() {
 #[tokio::test]
 async fn what_is_left_alone_is_shown_on_every_server() {
     let world = World::new().await;
-    let (_second, other) = world.site.server(world.store.clone()).await;
+    let (_second, other) = world.site.server_among_others(world.store.clone()).await;
     assert_eq!(other.get("queue").await.expect("read")["left_alone"], json!(null), "no reconciler is at work");
     for _ in 0..12 {
         world.entry("job/of-somebody-else").await;

@@ -13,14 +13,19 @@ use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_test_ensemble::Ensemble;
 
 use crate::support::{PASSWORD, credentials, document, eventually, job};
 
 pub async fn server(ensemble: &Ensemble, store: Arc<dyn Store>) -> (Server, Client) {
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(&ensemble.hosts())).expect("good settings"));
-    let options = Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
+    let options = Options {
+        password: PASSWORD.into(),
+        max_attempts: DEFAULT_MAX_ATTEMPTS,
+        writers: Writers::One,
+        coordinator_forgets: false,
+    };
     let server = Server::start(store, coordinator, Clock::system(), options).await.expect("the server starts");
     let client = Client::new(server.transport(), Some(credentials()));
     (server, client)

@@ -99,8 +99,8 @@ async fn adds_that_come_at_the_same_time_share_transactions() {
 #[tokio::test]
 async fn two_servers_over_one_store_put_nothing_twice() {
     let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
-    let (first, client) = site.server(store.clone()).await;
-    let (second, other) = site.server(store).await;
+    let (first, client) = site.server_among_others(store.clone()).await;
+    let (second, other) = site.server_among_others(store).await;
     site.faults().lost_answers.store(2, Ordering::SeqCst);
     for client in [&client, &other] {
         client.add("job", &job("noop"), None).await.expect("answered 201");

@@ -59,6 +59,39 @@ async fn an_entry_that_may_not_be_read_keeps_no_other_job_from_its_entry() {
     assert_eq!(queued, ids);
 }
 
+/// After a coordinator was wiped, somebody else's entry may have the path that a job recorded; or a login lost the right
+/// to read its own.
+#[tokio::test]
+async fn a_job_whose_entry_an_executor_could_not_read_gets_another_if_the_server_cannot_read_it_either() {
+    let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
+    let (server, client) = site.server(store).await;
+    for _ in 0..2 {
+        client.add("job", &job("noop"), None).await.expect("added");
+    }
+    let paths: Vec<String> =
+        site.names(nodes::ENTRIES).await.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect();
+    site.faults().forbid(&paths[0]);
+    assert_eq!(round(&server).await, Mended::default(), "nobody has tried to read them");
+    let unread = |path: &String| json!({"entry": path, "job": null, "reason": "r", "until": "2099-01-01T00:00:00Z"});
+    let executor = json!({
+        "name": "Kenny", "process": {"host": "h", "id": 1, "version": "1"}, "slots": 1, "actions": ["noop"],
+        "begun": "2026-11-24T00:00:00Z", "passed_over": paths.iter().map(unread).collect::<Vec<_>>()
+    });
+    let register = [nodes::OWN, nodes::EXECUTORS].map(|folder| Operation::create(folder, "", Mode::Persistent));
+    let session = site.tree().session();
+    for folder in register {
+        // it may be there
+        drop(session.commit(vec![folder]).await);
+    }
+    let register = Operation::create(format!("{}/kenny", nodes::EXECUTORS), executor.to_string(), Mode::Ephemeral);
+    session.commit(vec![register]).await.expect("registered");
+    assert_eq!(round(&server).await, Mended { put: 1, ..Mended::default() }, "the other one can be read here");
+    assert_eq!(site.names(nodes::ENTRIES).await.len(), 3);
+    assert_eq!(round(&server).await, Mended { refused: 1, ..Mended::default() }, "and no third one");
+    site.faults().forbid(nodes::EXECUTORS);
+    assert_eq!(round(&server).await, Mended { refused: 2, ..Mended::default() }, "who may not be read ends no round");
+}
+
 #[tokio::test]
 async fn one_refused_put_ends_no_round_and_no_restore() {
     let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));

@@ -15,7 +15,7 @@ use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Query, Record, Store};
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_job_engine::stop::Stop;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -32,7 +32,12 @@ struct World {
 }
 
 fn options() -> Options {
-    Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true }
+    Options {
+        password: PASSWORD.into(),
+        max_attempts: DEFAULT_MAX_ATTEMPTS,
+        writers: Writers::One,
+        coordinator_forgets: true,
+    }
 }
 
 impl World {

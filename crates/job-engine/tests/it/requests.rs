@@ -20,7 +20,7 @@ use slipstream_job_engine::server::job_document::state_of;
 use slipstream_job_engine::server::job_record::ledger_of;
 use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, schema};
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers, schema};
 
 /// Something that happens to the engine.
 #[derive(Clone, Debug)]
@@ -199,8 +199,12 @@ impl World {
         insert_session(&store, "jane", "USER ANON", &USERS_TOKEN).await;
         let coordinator = Embedded::new();
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
-        let options =
-            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
+        let options = Options {
+            password: PASSWORD.into(),
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            writers: Writers::One,
+            coordinator_forgets: true,
+        };
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
         let server = Server::start(store.clone(), shared, Clock::starting_at(start), options).await;
         let server = server.expect("the server starts");

@@ -14,7 +14,7 @@ use slipstream_coordination::{Coordinator, Embedded, Error, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use tokio::sync::{Semaphore, watch};
 
 use crate::support::{PASSWORD, credentials};
@@ -149,15 +149,25 @@ impl Site {
         ids
     }
 
-    /// Another server over this store.
+    /// A server that has this store for itself.
     pub async fn server(self: &Arc<Self>, store: Arc<dyn Store>) -> (Server, Client) {
-        self.server_under(store, Clock::starting_at(START.parse().expect("a time"))).await
+        self.server_with(store, Clock::starting_at(START.parse().expect("a time")), Writers::One).await
     }
 
-    /// Another server over this store, under a clock of its own.
-    pub async fn server_under(self: &Arc<Self>, store: Arc<dyn Store>, clock: Clock) -> (Server, Client) {
-        let options =
-            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: false };
+    /// One of several servers over this store.
+    pub async fn server_among_others(self: &Arc<Self>, store: Arc<dyn Store>) -> (Server, Client) {
+        self.server_with(store, Clock::starting_at(START.parse().expect("a time")), Writers::Several).await
+    }
+
+    /// A server over this store, under a clock of its own.
+    pub async fn server_with(
+        self: &Arc<Self>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        writers: Writers,
+    ) -> (Server, Client) {
+        let (password, max_attempts) = (PASSWORD.into(), DEFAULT_MAX_ATTEMPTS);
+        let options = Options { password, max_attempts, writers, coordinator_forgets: false };
         let server = Server::start(store, self.clone(), clock, options).await.expect("the server starts");
         let client = Client::new(server.transport(), Some(credentials()));
         (server, client)
@@ -237,6 +247,7 @@ impl Session for SiteSession {
     }
 
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
+        self.faults.allow(path, 0)?;
         self.inner.children(path).await
     }
 

@@ -14,7 +14,7 @@ use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server};
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 
 pub const PASSWORD: &str = "for-tests";
 /// Longest wait for anything in a test.
@@ -102,8 +102,12 @@ impl InProcess {
     /// Over a store that may have been used before, as at a new start of `up`.
     pub async fn over(store: Arc<dyn Store>) -> Self {
         let coordinator = Embedded::new();
-        let options =
-            Options { password: PASSWORD.into(), max_attempts: DEFAULT_MAX_ATTEMPTS, coordinator_forgets: true };
+        let options = Options {
+            password: PASSWORD.into(),
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            writers: Writers::One,
+            coordinator_forgets: true,
+        };
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
         let server = Server::start(store.clone(), shared, Clock::system(), options).await.expect("the server starts");
         let transport = server.transport();

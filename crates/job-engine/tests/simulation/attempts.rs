@@ -67,6 +67,11 @@ impl Attempts {
         self.claims.contains_key(name)
     }
 
+    /// Whether somebody holds an entry of this job.
+    pub fn is_held(&self, job: &str) -> bool {
+        self.claims.values().any(|held| held.job == job)
+    }
+
     /// A process heard that a job is RUNNING under its lease.
     pub fn begun(&mut self, job: &str, life: &Life, lease: Lease) {
         self.begun.insert((job.to_owned(), life.name.clone()), lease);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipstream_cimi::{Lease, State};
 use slipstream_job_engine::marks::HighWaterMark;
@@ -97,6 +97,10 @@ pub struct Board {
     /// What the latest mark keeps aside.
     aside: Option<Timestamp>,
     last_round: Option<Instant>,
+    /// Until when distributors may be silent, as a clock was years ahead.
+    silent_until: Option<Instant>,
+    /// Attempts that began when nobody held their job any more, by job and lease.
+    begun_late: BTreeSet<(String, Lease)>,
 }
 
 impl Board {
@@ -227,6 +231,20 @@ impl Board {
         self.rounds_since = self.rounds_since.max(Some(time));
     }
 
+    /// A clock that was years ahead is right again: for a while distributors may be silent, and give up what is due.
+    pub fn distributors_may_be_silent(&mut self, now: Timestamp) {
+        self.silent_until = Some(Instant::now() + SILENT_AT_MOST);
+        self.clock_jumped(now);
+    }
+
+    /// The clocks show another time. What a distributor may give up meanwhile ends by this one.
+    pub fn clock_jumped(&mut self, now: Timestamp) {
+        let left = self.silent_until.map(|end| end.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            self.rounds_begin_again(now + SignedDuration::try_from(left).unwrap_or_default());
+        }
+    }
+
     /// A job of a round was added, or had been.
     pub fn round_added(&mut self) {
         self.last_round = Some(Instant::now());
@@ -241,6 +259,13 @@ impl Board {
     pub fn waiting(&self) -> Vec<(String, String)> {
         let free = self.entries.iter().filter(|(name, _)| !self.attempts.is_claimed(name));
         free.map(|(name, entry)| (name.clone(), entry.job.clone())).collect()
+    }
+
+    /// A server let an attempt begin. A request that comes late enough finds that its sender has let the claim go.
+    pub fn let_begin(&mut self, job: &str, lease: Lease) {
+        if !self.attempts.is_held(job) {
+            self.begun_late.insert((job.to_owned(), lease));
+        }
     }
 
     /// A process heard that a job is RUNNING under its lease.
@@ -341,9 +366,11 @@ impl Board {
             let lost = ledger_of(&record).expect("a readable ledger").lost;
             // whoever gives a job back without hearing that it is QUEUED again may have run it, which counts
             let excused = count(&self.given_back);
-            if lost > count(&self.lost_claims) + excused {
+            let late = self.begun_late.iter().filter(|(job, _)| *job == id).count();
+            if lost as usize > count(&self.lost_claims) as usize + excused as usize + late {
                 let how = format!(
-                    "{id} counts {lost} lost attempts, of {} lost claims and {excused} given back unheard",
+                    "{id} counts {lost} lost attempts, of {} lost claims, {excused} given back unheard and {late} begun \
+                     late",
                     count(&self.lost_claims)
                 );
                 self.violate(Promise::AttemptsAccounted, how);

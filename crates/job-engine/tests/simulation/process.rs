@@ -17,7 +17,7 @@ use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::{Distributor, MarkError, Marks, Surroundings, lead_and_distribute};
 use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::{self, Server, reconcile};
+use slipstream_job_engine::server::{self, Server, Writers, reconcile};
 use slipstream_job_engine::up::marks::StoreMarks;
 use slipstream_job_engine::{executor, nodes};
 use tokio::task::JoinSet;
@@ -103,7 +103,7 @@ async fn up(world: &Arc<World>, life: &Arc<Life>) {
 async fn serve(world: &Arc<World>, life: &Arc<Life>) {
     let Some(server) = start_server(world, life).await else { return };
     world.open_door(life, server.transport());
-    if world.plan.site == (Site::Spread { servers: 2 }) {
+    if world.has_two_servers() {
         world.board().inject(Fault::TwoServers);
     }
     if world.broken == Broken::NoReconciler {
@@ -131,7 +131,9 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     let store: Arc<dyn Store> = Arc::new(SeenStore::new(world.clone(), life.clone()));
     let coordinator = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let coordinator_forgets = world.plan.site == Site::Up;
-    let options = server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS, coordinator_forgets };
+    let writers = if world.has_two_servers() { Writers::Several } else { Writers::One };
+    let options =
+        server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS, writers, coordinator_forgets };
     let started = Server::start(store, coordinator, world.clocks.of(life.process()), options);
     let started = alone_while_starting(life, started).await;
     life.starting.store(false, Ordering::Relaxed);

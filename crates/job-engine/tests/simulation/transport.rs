@@ -127,7 +127,7 @@ async fn serve(
 ) -> Result<Response<Bytes>, TransportError> {
     let key = header(&request, IDEMPOTENCY_HEADER);
     let lease = header(&request, LEASE_HEADER);
-    let what = describe(&request);
+    let (what, begins) = (describe(&request), begins(&request));
     let is_add = request.method() == Method::POST && request.uri().path() == "/api/job";
     spoil(world.broken, &mut request);
     if world.broken == Broken::ForgesEntry {
@@ -137,6 +137,11 @@ async fn serve(
     let mut answer = refusals::send(world, door, request).await?;
     if what == ASKS_WHAT_THERE_IS && !world.takes_reports {
         announce_nothing(&mut answer);
+    }
+    for (begin, status) in begins.iter().zip(statuses(&answer, begins.len())) {
+        if let Some((job, lease)) = begin.as_ref().filter(|_| status == 200) {
+            world.board().let_begin(job, *lease);
+        }
     }
     let status = answer.status();
     let named = serde_json::from_slice::<serde_json::Value>(answer.body()).ok();

@@ -22,11 +22,11 @@ use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::store::{Record, Store};
 use tokio::time::Instant;
 
-use crate::board::{Board, SILENT_AT_MOST};
+use crate::board::Board;
 use crate::broken::Broken;
 use crate::clocks::Clocks;
 use crate::life::Life;
-use crate::plan::{Event, Fault, Plan, YEARS_AHEAD};
+use crate::plan::{Event, Fault, Plan, Site, YEARS_AHEAD};
 use crate::reach::Reach;
 use crate::trace::Trace;
 
@@ -206,6 +206,11 @@ impl World {
         lock(&self.coordinator).clone()
     }
 
+    /// Whether two servers share the store.
+    pub fn has_two_servers(&self) -> bool {
+        self.plan.site == (Site::Spread { servers: 2 })
+    }
+
     /// Whether whoever asks has to rebuild the tree.
     pub fn has_to_rebuild(&self) -> bool {
         self.wiped.load(Ordering::Relaxed)
@@ -359,6 +364,7 @@ impl World {
             Event::JumpClock(seconds) => {
                 self.inject(Fault::ClockJump, "world", &format!("by {seconds} s"));
                 self.clocks.jump(SignedDuration::from_secs(seconds));
+                self.board().clock_jumped(self.clocks.right().now());
                 let before = self.jumps.fetch_add(1, Ordering::Relaxed);
                 open(&self.documents, &self.logins[before + 1]);
             }
@@ -411,8 +417,7 @@ impl World {
             world.clocks.set_ahead(&process, SignedDuration::ZERO);
             if is_years {
                 // what is due meanwhile is years old by that clock
-                let bound = SignedDuration::try_from(SILENT_AT_MOST).unwrap_or_default();
-                world.board().rounds_begin_again(world.clocks.right().now() + bound);
+                world.board().distributors_may_be_silent(world.clocks.right().now());
             }
         });
     }

@@ -14,6 +14,8 @@ pub(super) struct Listing {
     /// In order.
     names: Vec<EntryName>,
     recorded: Vec<bool>,
+    /// Those that somebody could not read.
+    unread: HashSet<EntryName>,
 }
 
 /// Whether the entry that a job records is there.
@@ -21,6 +23,8 @@ pub(super) struct Listing {
 enum Recorded {
     Missing,
     There,
+    /// And somebody could not read it: it may be of no use to the job, or not the job's at all.
+    Unread,
     /// And another job records it, too: at most one of the two is right.
     Twice,
 }
@@ -35,9 +39,9 @@ pub(super) struct Walk {
 }
 
 impl Listing {
-    /// Of these names, which are in order.
-    pub(super) fn new(names: Vec<EntryName>) -> Self {
-        Self { recorded: vec![false; names.len()], names }
+    /// Of these names, which are in order, and of which somebody could not read some.
+    pub(super) fn new(names: Vec<EntryName>, unread: HashSet<EntryName>) -> Self {
+        Self { recorded: vec![false; names.len()], names, unread }
     }
 
     pub(super) fn contains(&self, name: EntryName) -> bool {
@@ -59,7 +63,13 @@ impl Listing {
     /// A job records this.
     fn record(&mut self, name: Option<EntryName>) -> Recorded {
         let Some(index) = name.and_then(|name| self.names.binary_search(&name).ok()) else { return Recorded::Missing };
-        if std::mem::replace(&mut self.recorded[index], true) { Recorded::Twice } else { Recorded::There }
+        if std::mem::replace(&mut self.recorded[index], true) {
+            Recorded::Twice
+        } else if self.unread.contains(&self.names[index]) {
+            Recorded::Unread
+        } else {
+            Recorded::There
+        }
     }
 }
 
@@ -135,8 +145,12 @@ mod tests {
         store
     }
 
+    fn names(numbers: &[u32]) -> impl Iterator<Item = EntryName> {
+        numbers.iter().filter_map(|number| nodes::entry_name(&entry(*number)))
+    }
+
     fn listing(numbers: &[u32]) -> Listing {
-        Listing::new(numbers.iter().filter_map(|number| nodes::entry_name(&entry(*number))).collect())
+        Listing::new(names(numbers).collect(), HashSet::new())
     }
 
     async fn missing(store: &MemoryStore, listing: &mut Listing, most: usize) -> Vec<String> {
@@ -162,6 +176,14 @@ mod tests {
         let mut one = listing(&[7, 8]);
         assert_eq!(missing(&store, &mut one, 1).await, ["job/a"]);
         assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(8)]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_somebody_could_not_read_has_to_be_looked_at() {
+        let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 3)]).await;
+        let mut one = Listing::new(names(&[1, 2]).collect(), names(&[2, 3]).collect());
+        assert_eq!(missing(&store, &mut one, 10).await, ["job/b"]);
+        assert_eq!(one.unrecorded().count(), 0);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::server::entries::EntriesError;
 use crate::server::error::chain;
 use crate::server::generation::GenerationError;
 use crate::server::job_document::{priority_of, state_of};
+use crate::server::overview::registered_executors;
 use crate::server::store::{StoreError, Unfinished};
 use crate::server::{Shared, jobs};
 
@@ -116,7 +117,8 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     note_generation(shared.generation.agree(&*session).await, &mut refusals)?;
     // before the entries: what is consumed in between has neither
     let claims = claims(shared, &mut refusals).await?;
-    let mut listing = Listing::new(shared.entries.list().await?);
+    let unread = unread(shared, &mut refusals).await?;
+    let mut listing = Listing::new(shared.entries.list().await?, unread);
     shared.jobs.settled().await;
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     note_generation(shared.generation.compare(&*session, walked.highest).await, &mut refusals)?;
@@ -213,6 +215,20 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
     Ok(Claims { names, without_session })
 }
 
+/// Entries that some executor could not read and passed over.
+async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<EntryName>, EntriesError> {
+    let executors = match registered_executors(shared).await {
+        Err(EntriesError::Refused { path, cause }) => {
+            refusals.add(path, cause.to_string());
+            Vec::new()
+        }
+        executors => executors?,
+    };
+    let passed_over = executors.iter().flat_map(|(_, executor)| &executor.passed_over);
+    let unread = passed_over.filter(|passed_over| passed_over.job.is_none());
+    Ok(unread.filter_map(|unread| nodes::entry_name(&unread.entry)).collect())
+}
+
 /// Those of the jobs whose recorded entry is not there or is another job's. An entry put since the listing is there, as
 /// are those of all jobs that come meanwhile: none of these jobs is read.
 async fn without_entry(shared: &Shared, jobs: Vec<Unfinished>) -> Result<Vec<Unfinished>, EntriesError> {
@@ -285,7 +301,7 @@ async fn put_missing(
     there: Option<String>,
     untouched: SignedDuration,
 ) -> Result<bool, ReconcileError> {
-    let Some(record) = shared.jobs.fresh(&job.id).await? else { return Ok(false) };
+    let Some(record) = shared.jobs.get(&job.id).await? else { return Ok(false) };
     let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
     if !is_as_seen {
         return Ok(false);

@@ -6,7 +6,8 @@
 //! after a moment, for which nobody waits. So the entry's path, RUNNING and the final state of a short job are one
 //! write.
 //!
-//! It is right only where nobody else writes these records. Nobody reads what a caller still waits for: [`get`] answers
+//! It is right only where nobody else writes these records. Where others do ([`Writers::Several`]) nothing is remembered: each
+//! read is one of the store, and each change is written against the revision that was read. Nobody reads what a caller still waits for: [`get`] answers
 //! it once it is durable, and before a search [`settled`] has everything written that was answered.
 //!
 //! [`get`]: WriteBehind::get
@@ -43,10 +44,20 @@ pub enum Durability {
     OnDisk,
 }
 
+/// Who writes the jobs of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This server alone.
+    One,
+    /// Other servers, too.
+    Several,
+}
+
 /// Jobs in front of a store. Ends with its last user, without writing what nobody waits for; see
 /// [`close`](Self::close).
 pub struct WriteBehind {
     shared: Arc<Shared>,
+    writers: Writers,
     /// Asks the writer to end once everything is written.
     closing: CancellationToken,
     writer: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -63,22 +74,25 @@ impl WriteBehind {
     /// In front of a store. Wants a runtime: it starts the task that writes. `lost` is told when a change that nobody
     /// waited for could not be written.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, lost: Arc<Notify>) -> Self {
+    pub fn new(store: Arc<dyn Store>, writers: Writers, lost: Arc<Notify>) -> Self {
         let shared = Arc::new(Shared { store, records: Mutex::default(), waiting: Notify::new() });
         let closing = CancellationToken::new();
         let writer = tokio::spawn(write_batches(shared.clone(), closing.clone(), lost));
-        Self { shared, closing, writer: Mutex::new(Some(AbortOnDropHandle::new(writer))) }
+        Self { shared, writers, closing, writer: Mutex::new(Some(AbortOnDropHandle::new(writer))) }
     }
 
     /// Adds a job, on the disk before it is answered. Whatever somebody does with a job of this id is waited for: an add
     /// that overtakes a removal would be taken for what is removed.
-    pub async fn insert(&self, record: JobRecord) -> Result<Arc<JobRecord>, StoreError> {
+    pub async fn insert(&self, mut record: JobRecord) -> Result<Arc<JobRecord>, StoreError> {
         let id = record.id.clone();
+        if self.writers == Writers::Several {
+            self.shared.store.insert(record.stored(0)).await?;
+            record.revision = 1;
+            return Ok(Arc::new(record));
+        }
         loop {
             let looked = self.shared.records().look(&id);
             match looked {
-                // another server may have removed it
-                Look::Found(_) if self.shared.records().forget_written(&id) => {}
                 Look::Found(_) => return Err(StoreError::Exists((*id).to_owned())),
                 // however that ended, what there is now is looked at again
                 Look::Wait(waiting) => drop(waiting.await),
@@ -96,6 +110,10 @@ impl WriteBehind {
 
     /// The job as it is. Changes that somebody waits for are waited for here, too.
     pub async fn get(&self, id: &str) -> Result<Option<Arc<JobRecord>>, StoreError> {
+        if self.writers == Writers::Several {
+            let found = self.shared.store.get(id).await?;
+            return Ok(found.map(|record| Arc::new(record.into())));
+        }
         loop {
             let looked = self.shared.records().look(id);
             match looked {
@@ -113,13 +131,6 @@ impl WriteBehind {
                 }
             }
         }
-    }
-
-    /// The job as it is, though another server may have written to it: what is known of it is read again, unless it has
-    /// changes that are still to be written.
-    pub async fn fresh(&self, id: &str) -> Result<Option<Arc<JobRecord>>, StoreError> {
-        self.shared.records().forget_written(id);
-        self.get(id).await
     }
 
     /// Whether one of the jobs that are being worked on is such, be it on the disk or not. Nothing else is done meanwhile.
@@ -151,6 +162,9 @@ impl WriteBehind {
         change: Option<impl FnOnce(&mut JobRecord)>,
     ) -> Result<Option<Arc<JobRecord>>, StoreError> {
         let id = base.id.clone();
+        if self.writers == Writers::Several {
+            return write_through(&*self.shared.store, &base, change).await;
+        }
         let (changed, waiting) = self.shared.records().change(base, durability, change)?;
         self.shared.waiting.notify_one();
         if let Some(waiting) = waiting {
@@ -178,6 +192,19 @@ impl WriteBehind {
             tracing::error!(%error, "the task that writes jobs has crashed");
         }
     }
+}
+
+/// Writes a change against the revision that was read.
+async fn write_through(
+    store: &dyn Store,
+    base: &JobRecord,
+    change: Option<impl FnOnce(&mut JobRecord)>,
+) -> Result<Option<Arc<JobRecord>>, StoreError> {
+    let Some(change) = change else { return store.remove(&base.id, base.revision).await.map(|()| None) };
+    let mut changed = base.clone();
+    change(&mut changed);
+    changed.revision = store.replace(changed.stored(base.revision)).await?;
+    Ok(Some(Arc::new(changed)))
 }
 
 impl Shared {

@@ -17,7 +17,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::server::access::Principal;
 use crate::server::store::conformance::record;
-use crate::server::{Options, Server};
+use crate::server::{Options, Server, Writers};
 
 mod aggregate;
 mod audiences;
@@ -235,7 +235,8 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
 async fn a_full_disk_is_507_for_a_client_and_the_server_goes_on() {
     let (_folder, _, store) = new_store();
     let store = Arc::new(store);
-    let options = Options { password: "secret".into(), max_attempts: 5, coordinator_forgets: true };
+    let options =
+        Options { password: "secret".into(), max_attempts: 5, writers: Writers::One, coordinator_forgets: true };
     let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().unwrap());
     let server = Server::start(store.clone(), Arc::new(Embedded::new()), clock, options).await.unwrap();
     let credentials = Credentials { username: "super".to_owned(), password: "secret".into() };

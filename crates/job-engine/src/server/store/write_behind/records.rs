@@ -148,16 +148,6 @@ impl Records {
         }
     }
 
-    /// Forgets a record that has no unwritten changes, and answers whether that was so. Whoever is about to change it has
-    /// to read it again.
-    pub(super) fn forget_written(&mut self, id: &str) -> bool {
-        let is_written = self.loaded(id).is_some_and(|loaded| loaded.progress == Progress::Written);
-        if is_written {
-            self.forget(id);
-        }
-        is_written
-    }
-
     fn forget(&mut self, id: &str) {
         if let Some(Known::Loaded(loaded)) = self.known.remove(id) {
             self.bytes -= loaded.bytes;

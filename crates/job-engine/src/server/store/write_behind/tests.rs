@@ -88,6 +88,10 @@ fn into_state(state: &'static str) -> impl FnOnce(&mut JobRecord) {
 impl Desk {
     /// With one job.
     async fn new() -> Self {
+        Self::among(Writers::One).await
+    }
+
+    async fn among(writers: Writers) -> Self {
         let store = Arc::new(Watched {
             inner: MemoryStore::default(),
             gets: AtomicUsize::new(0),
@@ -95,9 +99,14 @@ impl Desk {
             open: Semaphore::new(Semaphore::MAX_PERMITS),
             fails: AtomicUsize::new(0),
         });
+        let desk = Self::over(store, writers);
+        desk.jobs.insert(job(ID)).await.unwrap();
+        desk
+    }
+
+    fn over(store: Arc<Watched>, writers: Writers) -> Self {
         let lost = Arc::new(Notify::new());
-        let jobs = Arc::new(WriteBehind::new(store.clone(), lost.clone()));
-        jobs.insert(job(ID)).await.unwrap();
+        let jobs = Arc::new(WriteBehind::new(store.clone(), writers, lost.clone()));
         Self { store, jobs, lost }
     }
 
@@ -250,29 +259,25 @@ async fn a_job_that_was_removed_is_gone_and_many_read_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_another_server_removed_is_known_no_more_once_it_is_added_again() {
-    let desk = Desk::new().await;
-    desk.change(Durability::OnDisk, "SUCCESS").await.unwrap();
-    desk.store.inner.remove(ID, 2).await.unwrap();
-    desk.jobs.insert(job(ID)).await.unwrap();
-    assert_eq!(desk.read().await.document["state"], "QUEUED");
-    desk.change(Durability::OnDisk, "RUNNING").await.expect("under the revision of the new one");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_another_server_wrote_is_seen_by_whoever_asks_for_it() {
-    let desk = Desk::new().await;
-    let mut stored = desk.store.inner.get(ID).await.unwrap().unwrap();
-    Arc::make_mut(&mut stored.document).insert("state".to_owned(), json!("RUNNING"));
-    desk.store.inner.replace(stored).await.unwrap();
-    assert_eq!(desk.read().await.document["state"], "QUEUED", "nothing tells this one");
-    let fresh = desk.jobs.fresh(ID).await.unwrap().unwrap();
-    assert_eq!(fresh.document["state"], "RUNNING");
-    let changed = desk.jobs.change(fresh, Durability::Soon, into_state("STOPPING")).await.unwrap();
-    let fresh = desk.jobs.fresh(ID).await.unwrap().unwrap();
-    assert!(Arc::ptr_eq(&fresh, &changed), "a change that is still to be written is not forgotten");
-    desk.jobs.settled().await;
-    assert_eq!(desk.written(), ["STOPPING"]);
+async fn where_others_write_too_nothing_is_remembered() {
+    let desk = Desk::among(Writers::Several).await;
+    let another = Desk::over(desk.store.clone(), Writers::Several);
+    let (mine, theirs) = (desk.read().await, another.read().await);
+    another.jobs.change(theirs.clone(), Durability::Soon, into_state("RUNNING")).await.unwrap();
+    assert_eq!(desk.written(), ["RUNNING"], "what need not be durable is on the disk, too");
+    assert_eq!(desk.read().await.document["state"], "RUNNING");
+    let late = desk.jobs.change(mine.clone(), Durability::OnDisk, into_state("STOPPED")).await;
+    assert!(matches!(late, Err(StoreError::Changed(_))), "{late:?}");
+    assert!(matches!(desk.jobs.remove(mine).await, Err(StoreError::Changed(_))));
+    assert!(matches!(desk.jobs.insert(job(ID)).await, Err(StoreError::Exists(_))));
+    let running = desk.read().await;
+    let done = desk.jobs.change(running, Durability::OnDisk, into_state("SUCCESS")).await.unwrap();
+    desk.jobs.change(done, Durability::OnDisk, into_state("FAILED")).await.expect("under the revision that it has now");
+    let failed = another.read().await;
+    another.jobs.remove(failed).await.unwrap();
+    assert!(desk.jobs.get(ID).await.unwrap().is_none());
+    let again = desk.jobs.insert(job(ID)).await.unwrap();
+    another.jobs.remove(again).await.expect("under the revision of the new one");
 }
 
 #[tokio::test(start_paused = true)]
