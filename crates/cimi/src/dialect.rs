@@ -1,4 +1,4 @@
-//! Names and texts of the `slipstream` dialect (specification, columns "S").
+//! Names and texts of the `slipstream` dialect (columns "S" of `docs/spec/cimi.md`).
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Jobs: their attributes (specification section 5) and their states as a pure state machine.
+//! Jobs: their attributes (specification 5) and their states as a pure state machine.
 
 use std::fmt;
 
@@ -62,7 +62,7 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Whether a job in this state may be edited into `next` (specification quirk 6). A state may follow itself: a
+    /// Whether a job in this state may be edited into `next` (quirk 6). A state may follow itself: a
     /// job found RUNNING is begun again, and edits may repeat the state. Only STOPPED → SUCCESS or FAILED, which old
     /// executors need, is not decided here but by the server's `judge`.
     #[must_use]

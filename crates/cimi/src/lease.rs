@@ -1,4 +1,4 @@
-//! Leases: who may write into a job (decisions 3 and 4 of the architecture).
+//! Leases: who may write into a job (decisions 3 and 4).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! How a search is asked (specification 4.1, 4.5) and answered (4.2).
+//! How a search is asked (specification 4.1 and 4.5) and answered (specification 4.2).
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What all documents have in common (specification section 3).
+//! What all documents have in common (specification 3).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! The filter grammar (specification 4.3): one function per rule, in the order of the specification.
+//! The filter grammar (specification 4.3): one function per rule, in the order of the grammar there.
 
 use winnow::combinator::{alt, cut_err, delimited, eof, opt, preceded, repeat, separated, terminated};
 use winnow::error::{ErrMode, ParseError};

@@ -167,7 +167,7 @@ impl Shift {
         slots.shutdown().await;
     }
 
-    /// One claim after the other; no outcome of a job ends it (quirk 40 of the specification).
+    /// One claim after the other; no outcome of a job ends it (quirk 40).
     async fn slot(&self) {
         while let Some(claim) = self.next_claim().await {
             Attempt::make(self, claim).await;

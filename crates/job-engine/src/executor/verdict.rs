@@ -67,7 +67,7 @@ pub enum Happening {
     DoesNotEnd,
 }
 
-/// The table of the architecture, section 7.
+/// The table of `docs/decisions.md#verdict`.
 #[must_use]
 pub fn verdict(happening: Happening) -> Verdict {
     match happening {

@@ -1,5 +1,5 @@
 //! What adding, editing, stopping and showing do to a job's document. Pure: no store, no clock (specification 5.2 to
-//! 5.4, with the quirks of section 8 mended).
+//! 5.4, with the quirks of specification 8 mended).
 
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};

@@ -1,5 +1,5 @@
 //! The ledger, what the server keeps of a job and never shows as an attribute, and [`judge`], what it answers to an
-//! edit. `judge` is the first of the two tables of the architecture (section 7): the first row that fits holds.
+//! edit. `judge` is the table of `docs/decisions.md#judge`: the first row that fits holds.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

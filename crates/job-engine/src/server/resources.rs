@@ -1,5 +1,5 @@
-//! Everything behind the API that is not a job: the cloud entry point (specification 1), sessions as documents (2.3),
-//! login templates, and how documents and collections are presented (3.4, 4.2).
+//! Everything behind the API that is not a job: the cloud entry point (specification 1), sessions as documents
+//! (specification 2.3), login templates, and how documents and collections are presented (specification 3.4 and 4.2).
 
 use std::sync::Arc;
 

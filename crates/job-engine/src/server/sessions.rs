@@ -1,4 +1,4 @@
-//! Login, logout and who a request comes from (specification section 2).
+//! Login, logout and who a request comes from (specification 2).
 //!
 //! A session's token is 32 random bytes. Its SHA-256 is kept in the session's ledger, and the first half of it is the
 //! session's id, so that a token leads to its session by one read. Deleting the session revokes the token.

@@ -1,5 +1,6 @@
-//! The protocol row by row, in the order of the specification: answers (0.3), what a search is asked (4.1), how it is
-//! answered (4.2), and pages (4.5). Where a row is different on purpose, ARCHITECTURE.md says so, and so does the row.
+//! The protocol row by row: answers (specification 0.3), what a search is asked (specification 4.1), how it is answered
+//! (specification 4.2), and pages (specification 4.5). Where a row is different on purpose,
+//! `ARCHITECTURE.md#where-this-differs-from-the-original-on-purpose` says so, and so does the row.
 
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ fn login(template: &str, username: &str, password: &str) -> Raw {
     Raw::new("POST", "/api/session").json(&body)
 }
 
-/// 0.3: created, deleted, and the answers that are documents.
+/// Specification 0.3: created, deleted, and the answers that are documents.
 #[tokio::test]
 async fn good_answers_are_the_originals() {
     let api = Logged::new().await;
@@ -133,7 +134,7 @@ async fn good_answers_are_the_originals() {
     }
 }
 
-/// 0.3: what is refused, with the wording of the original.
+/// Specification 0.3: what is refused, with the wording of the original.
 #[tokio::test]
 async fn refusals_are_the_originals() {
     let api = Logged::new().await;
@@ -189,7 +190,7 @@ async fn refusals_are_the_originals() {
     }
 }
 
-/// 0.3: conflict, schema, filter and malformed JSON; the texts of the middle two go on freely.
+/// Specification 0.3: conflict, schema, filter and malformed JSON; the texts of the middle two go on freely.
 #[tokio::test]
 async fn bad_bodies_are_refused_as_in_the_original() {
     let api = Logged::new().await;
@@ -225,7 +226,7 @@ async fn bad_bodies_are_refused_as_in_the_original() {
     assert_eq!(malformed.headers["content-type"], "text/plain");
 }
 
-/// 0.3: anything unexpected.
+/// Specification 0.3: anything unexpected.
 #[tokio::test]
 async fn what_is_unexpected_is_answered_as_in_the_original() {
     let store = Arc::new(Failing::default());
@@ -244,7 +245,7 @@ async fn what_is_unexpected_is_answered_as_in_the_original() {
     }
 }
 
-/// 0.2: what a client may leave out, and how it may send the rest.
+/// Specification 0.2: what a client may leave out, and how it may send the rest.
 #[tokio::test]
 async fn bodies_are_read_as_in_the_original() {
     let api = Logged::new().await;
@@ -273,7 +274,7 @@ async fn bodies_are_read_as_in_the_original() {
     assert_eq!(api.send(Raw::new("DELETE", &format!("/api/{id}")).text(FORM, "a=b")).await.status, 200);
 }
 
-/// 4.1: each parameter, its two names, its two places, repeated and with blanks.
+/// Specification 4.1: each parameter, its two names, its two places, repeated and with blanks.
 #[tokio::test]
 async fn searches_are_asked_as_in_the_original() {
     let api = Logged::new().await;
@@ -335,7 +336,7 @@ async fn searches_are_asked_as_in_the_original() {
     assert_eq!(as_json.status, 400);
 }
 
-/// 4.1: what is selected; some attributes are always there, because clients need them (4.2).
+/// Specification 4.1: what is selected; some attributes are always there: clients need them (specification 4.2).
 #[tokio::test]
 async fn selections_are_as_in_the_original() {
     let api = Logged::new().await;
@@ -362,7 +363,7 @@ async fn selections_are_as_in_the_original() {
     }
 }
 
-/// 4.2: the members of a collection, its list under the key that the entry point gives it.
+/// Specification 4.2: the members of a collection, its list under the key that the entry point gives it.
 #[tokio::test]
 async fn collections_are_answered_as_in_the_original() {
     let api = Logged::new().await;
@@ -387,7 +388,7 @@ async fn collections_are_answered_as_in_the_original() {
     let page = api.get("$filter=name!='b'&$last=1&$select=name").await;
     assert_eq!((&page["count"], names(&page)), (&json!(2), vec!["a"]), "the count is that before paging");
     assert!(page["jobs"][0]["operations"].is_array(), "elements get operations also when not selected");
-    // 4.4: not searchable, because not stored
+    // specification 4.4: not searchable, because not stored
     assert_eq!(api.get("$filter=operations!=null&$last=0").await["count"], 0);
     // 200 with a count of null in the original
     for failing in ["$filter=created%3E'soon'", "$filter=created%3C5"] {
@@ -395,7 +396,7 @@ async fn collections_are_answered_as_in_the_original() {
     }
 }
 
-/// 4.5: each row over a store that holds more than a page.
+/// Specification 4.5: each row over a store that holds more than a page.
 #[tokio::test]
 async fn pages_are_as_the_table_says() {
     const STORED: usize = 10_003;
@@ -434,7 +435,7 @@ async fn pages_are_as_the_table_says() {
     }
 }
 
-/// 4.5: filter, sort, page; missing values last in both directions.
+/// Specification 4.5: filter, sort, page; missing values last in both directions.
 #[tokio::test]
 async fn searches_are_ordered_as_the_text_says() {
     let api = Logged::new().await;

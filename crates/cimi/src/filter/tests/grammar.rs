@@ -134,7 +134,7 @@ fn what_is_looked_for_has_a_bounded_number_of_words() {
     }
 }
 
-/// Each with the column of its error; `vectors` has those that the specification names.
+/// Each with the column of its error; `vectors` has those of specification 4.3.
 #[test]
 fn rejects_what_is_no_filter() {
     let rows = [

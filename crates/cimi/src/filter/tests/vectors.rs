@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// A cell of the specification's two tables and of the text between them, and how many vectors it holds.
+/// A cell of the two tables there and of the text between them, and how many vectors it holds.
 const CELLS: [(&str, usize); 8] = [
     ("accepted by both", 28),
     ("accepted in the text", 4),

@@ -106,7 +106,7 @@ fn told(id: &str, state: Option<&str>, is_json: bool) -> String {
 
 async fn stop(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
     let answer = client.operation(id, "stop").await?;
-    // specification 5.5: some servers answer the standard body instead of the document
+    // specification 3.5: some servers answer the standard body instead of the document
     let job = if answer.contains_key("state") { answer } else { client.get(id).await? };
     Ok(Some(text(&job, "state").to_owned()))
 }

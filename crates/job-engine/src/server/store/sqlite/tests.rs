@@ -79,7 +79,7 @@ fn insert(id: &str, document: &Value) -> Change {
     Change::Insert(Box::new(Row::of(record(id, document)).unwrap()))
 }
 
-/// The frames of the log that end a transaction: those with a size of the database (file format, section 4.1).
+/// The frames of the log that end a transaction: those with a size of the database (`SQLite`'s file format, 4.1).
 fn transactions_in_log(path: &Path) -> usize {
     let log = fs::read(beside(path, "-wal")).unwrap();
     if log.is_empty() {
