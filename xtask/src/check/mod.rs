@@ -10,6 +10,7 @@ use anyhow::Context;
 use crate::commands::{cargo, read, root, run as succeed};
 use crate::fuzz;
 
+mod citations;
 mod dependencies;
 mod invariants;
 mod source;
@@ -74,6 +75,7 @@ pub fn run() -> anyhow::Result<bool> {
     }
     held.push(report("banned texts", &files.iter().flat_map(texts::banned).collect::<Vec<_>>()));
     held.push(report("dead links", &texts::dead_links(&root, &files)));
+    held.push(report("citations", &citations::citations(&files)));
     held.push(report("no sleeping in tests", &texts::sleeps(&files)));
     held.push(report("invariants", &invariants::invariants(&files)));
     held.push(report("crate layers", &dependencies::crate_layers(&root)?));
@@ -116,6 +118,15 @@ fn tool(command: &mut Command) -> Vec<Finding> {
 
 fn is_rust(file: &File) -> bool {
     Path::new(&file.path).extension().is_some_and(|extension| extension == "rs")
+}
+
+/// Whether it is Markdown.
+fn is_page(file: &File) -> bool {
+    Path::new(&file.path).extension().is_some_and(|extension| extension == "md")
+}
+
+fn folder(file: &File) -> &str {
+    file.path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Every text file that git knows or would take up.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::source::{code_end, is_test};
-use super::{File, Finding};
+use super::{File, Finding, folder, is_page};
 
 /// What no file may hold, and what to do about it. Split, so that this file does not hold them either.
 const BANNED: [(&str, &str); 4] = [
@@ -67,17 +67,13 @@ pub fn sleeps(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-fn folder(file: &File) -> &str {
-    file.path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
 /// Relative links in Markdown lead to something.
 pub fn dead_links(root: &Path, files: &[File]) -> Vec<Finding> {
     files.iter().flat_map(|file| links_to_nothing(file, |path| root.join(path).exists())).collect()
 }
 
 fn links_to_nothing(file: &File, exists: impl Fn(&Path) -> bool) -> Vec<Finding> {
-    if Path::new(&file.path).extension().is_none_or(|extension| extension != "md") {
+    if !is_page(file) {
         return Vec::new();
     }
     let folder = Path::new(folder(file));
@@ -87,7 +83,9 @@ fn links_to_nothing(file: &File, exists: impl Fn(&Path) -> bool) -> Vec<Finding>
         if line.trim_start().starts_with("```") {
             in_example = !in_example;
         }
-        for target in links(line).filter(|_| !in_example) {
+        // brackets in a code span are none of a link
+        let line: String = line.split('`').step_by(2).collect();
+        for target in links(&line).filter(|_| !in_example) {
             let path = target.split('#').next().unwrap_or(target);
             if !path.is_empty() && !path.contains(':') && !exists(&folder.join(path)) {
                 findings.push(Finding::new(
@@ -154,8 +152,10 @@ mod tests {
     #[test]
     fn links_lead_somewhere() {
         let exists = |path: &Path| path == Path::new("docs/here.md");
-        let good =
-            "[a](here.md#part) [b](https://a.org) [c](#part) [d](mailto:a@b)\n```\n[e](gone.md)\n```\n[f]: here.md\n";
+        let good = concat!(
+            "[a](here.md#part) [b](https://a.org) [c](#part) [d](mailto:a@b)\n",
+            "```\n[e](gone.md)\n```\n[f]: here.md\n`[g](gone)`\n",
+        );
         assert_eq!(links_to_nothing(&file("docs/a.md", good), exists), []);
         let bad = "[a](here.md) and [b](gone.md)\n[c]: gone.md\n";
         assert_eq!(lines(&links_to_nothing(&file("docs/a.md", bad), exists)), [1, 2]);
