@@ -1,4 +1,4 @@
-//! [`Election`] and [`Leadership`], byte-compatible with kazoo's `Election`.
+//! [`Election`] and [`Leadership`], byte-compatible with kazoo's `Election` (`ZooKeeper` specification 5).
 //!
 //! A candidate is an ephemeral sequential node; the one with the lowest sequence leads, and each other watches only the
 //! one before it, so that a leader who goes wakes its successor alone. The rules, and why:

@@ -1,4 +1,5 @@
-//! [`LockingQueue`] and [`Claim`], byte-compatible with kazoo's `LockingQueue` (`/job/entries`, `/job/taken`).
+//! [`LockingQueue`] and [`Claim`], byte-compatible with kazoo's `LockingQueue` (`/job/entries`, `/job/taken`;
+//! `ZooKeeper` specification 4).
 //!
 //! An entry is a node under `entries`, named by priority and sequence so that the order of text is the order of the
 //! queue. Who creates the ephemeral node of the same name under `taken` holds the entry. The rules, and why:
