@@ -2,11 +2,13 @@
 //!
 //! * [`job`]: what a job is, its states and what may follow what.
 //! * [`resource`]: what all documents have in common.
+//! * [`acl`]: who may view and who may modify a document.
 //! * [`query`] and [`filter`]: how a search is asked and what it means.
 //! * [`client`]: [`client::Client`] over a [`client::Transport`]; `http` has the one over a network.
 //! * [`lease`]: who may write into a job.
 //! * [`dialect`]: the names and texts of the `SlipStream` servers' dialect.
 
+pub mod acl;
 pub mod client;
 pub mod dialect;
 pub mod error;

@@ -1,5 +1,6 @@
 //! What all documents have in common (specification 3).
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -54,6 +55,12 @@ fn surrounded(text: &str, ends: fn(u8) -> bool, inner: &[u8]) -> bool {
 #[must_use]
 pub fn is_link(value: &Value) -> bool {
     value.get("href").and_then(Value::as_str).is_some_and(is_id)
+}
+
+/// A time as the original servers print it: UTC, three decimals, `Z` (specification 3.2).
+#[must_use]
+pub fn format_time(time: Timestamp) -> String {
+    format!("{time:.3}")
 }
 
 #[cfg(test)]

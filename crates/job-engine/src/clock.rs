@@ -80,12 +80,6 @@ impl Age {
     }
 }
 
-/// A time as the original servers print it: UTC, three decimals, `Z` (specification 3.2).
-#[must_use]
-pub fn print(time: Timestamp) -> String {
-    format!("{time:.3}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

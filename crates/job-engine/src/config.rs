@@ -301,5 +301,4 @@ impl<'de> Deserialize<'de> for Interval {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

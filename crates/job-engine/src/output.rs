@@ -234,5 +234,4 @@ fn in_thousands(number: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "output_tests.rs"]
 mod tests;

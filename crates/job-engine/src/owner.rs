@@ -15,13 +15,12 @@ use slipstream_cimi::dialect::{ENTRY_POINT, STORE};
 use slipstream_cimi::{Client, Document};
 use slipstream_coordination::session::{Cause, Mode, Operation, Watch, existing, make_path};
 use slipstream_coordination::{Coordinator, Error, Session};
+use slipstream_store::{Record, Store, StoreError};
 use uuid::Uuid;
 
 use crate::nodes;
-use crate::server::store::{Record, Store, StoreError};
 
 #[cfg(test)]
-#[path = "owner_tests.rs"]
 mod tests;
 
 /// The document in which a store keeps its identity.

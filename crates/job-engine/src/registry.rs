@@ -234,5 +234,4 @@ async fn write(session: &dyn Session, folder: &str, path: &str, data: Vec<u8>) -
 }
 
 #[cfg(test)]
-#[path = "registry_tests.rs"]
 mod tests;

@@ -10,11 +10,12 @@ use super::Finding;
 use crate::commands::{cargo, read};
 
 /// What must not be among the dependencies of a package.
-const FORBIDDEN: [(&str, &[&str]); 3] = [
-    ("slipstream-cimi", &["slipstream-coordination", "slipstream-action", "slipstream-job-engine"]),
-    ("slipstream-coordination", &["slipstream-cimi", "slipstream-action", "slipstream-job-engine"]),
+const FORBIDDEN: [(&str, &[&str]); 4] = [
+    ("slipstream-cimi", &["slipstream-coordination", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
+    ("slipstream-coordination", &["slipstream-cimi", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
+    ("slipstream-store", &["slipstream-coordination", "slipstream-action", "slipstream-job-engine"]),
     // Light to compile: the client's logic without the transport over HTTP.
-    ("slipstream-action", &["slipstream-coordination", "slipstream-job-engine", "reqwest", "rustls"]),
+    ("slipstream-action", &["slipstream-coordination", "slipstream-store", "slipstream-job-engine", "reqwest", "rustls"]),
 ];
 
 /// Which crate may know which.
@@ -33,27 +34,6 @@ fn seen(package: &str, forbidden: &[&str], tree: &str) -> Vec<Finding> {
     broken
         .map(|name| Finding::new(package, 0, format!("depends on {name}: move the code to where both may see it")))
         .collect()
-}
-
-/// `cargo run`, `cargo xtask` and the tests want every dependency in the same features, so that it is compiled once.
-pub fn one_compilation(root: &Path) -> anyhow::Result<Vec<Finding>> {
-    let tests = tree(root, &["--workspace", "--edges", "normal,build,dev"], "{p}\t{f}")?;
-    let mut findings = Vec::new();
-    for package in ["slipstream-job-engine", "xtask"] {
-        let alone = tree(root, &["--package", package, "--edges", "normal,build"], "{p}\t{f}")?;
-        findings.extend(compiled_twice(package, &alone, &tests));
-    }
-    Ok(findings)
-}
-
-fn compiled_twice(package: &str, alone: &str, tests: &str) -> Vec<Finding> {
-    let in_tests: BTreeSet<&str> = tests.lines().collect();
-    let own: BTreeSet<&str> = alone.lines().filter(|line| !in_tests.contains(line)).collect();
-    let what = |line: &str| {
-        let (dependency, features) = line.split_once('\t').unwrap_or((line, ""));
-        format!("{dependency} has other features ({features}) than in the tests: add what is missing in Cargo.toml")
-    };
-    own.into_iter().map(|line| Finding::new(package, 0, what(line))).collect()
 }
 
 /// Every dependency may be used under a licence that `deny.toml` allows.
@@ -146,15 +126,6 @@ mod tests {
             ),
             []
         );
-    }
-
-    #[test]
-    fn dependencies_are_compiled_once() {
-        let tests = "a v1.0.0\tderive,std\nb v1.0.0\t\n";
-        assert_eq!(compiled_twice("x", "a v1.0.0\tderive,std\n", tests), []);
-        let findings = compiled_twice("x", "a v1.0.0\tstd\nb v1.0.0\t\n", tests);
-        assert_eq!(findings.len(), 1);
-        assert!(findings[0].what.starts_with("a v1.0.0 has other features (std)"));
     }
 
     #[test]

@@ -168,5 +168,4 @@ fn name<'a>(line: &'a str, keyword: &str) -> &'a str {
 }
 
 #[cfg(test)]
-#[path = "source_tests.rs"]
 mod tests;

@@ -241,5 +241,4 @@ impl Call {
 }
 
 #[cfg(test)]
-#[path = "lists_tests.rs"]
 mod tests;

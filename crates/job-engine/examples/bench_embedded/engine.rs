@@ -15,10 +15,10 @@ use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::Embedded;
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor;
-use slipstream_job_engine::server::sessions::ADMINISTRATOR;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::auth::sessions::ADMINISTRATOR;
 use slipstream_job_engine::server::{self, DEFAULT_MAX_ATTEMPTS, Server, reconcile};
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -80,7 +80,7 @@ impl Engine {
             writers: server::Writers::One,
             coordinator_forgets: true,
         };
-        let seen: Arc<dyn server::store::Store> =
+        let seen: Arc<dyn slipstream_store::Store> =
             if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };
         let server = Server::start(seen, coordinator.clone(), clock, options).await?;
         if without > 0 {

@@ -21,8 +21,8 @@ use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::session::{Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::watch;
 
 use crate::counter::Counter;

@@ -5,8 +5,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_job_engine::server::job_document::{Patch, new_document};
-use slipstream_job_engine::server::store::Record;
+use slipstream_job_engine::server::jobs::document::{Patch, new_document};
+use slipstream_store::Record;
 use uuid::Uuid;
 
 /// Three in ten jobs are hers.

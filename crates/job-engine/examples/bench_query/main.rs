@@ -20,8 +20,8 @@ use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError};
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Page, Query, Record, Store, StoreError};
 
 use self::documents::Jobs;
 use self::questions::{Kind, Question};

@@ -1,13 +1,13 @@
 //! What people ask of jobs.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use slipstream_cimi::acl::Principal;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
-use slipstream_job_engine::clock;
-use slipstream_job_engine::server::access::Principal;
-use slipstream_job_engine::server::store::Query;
+use slipstream_cimi::resource::format_time;
+use slipstream_store::Query;
 
 use super::documents::{ACTIONS, BUSY_USER, Jobs, PERIOD, RARE_USER, action, user};
 
@@ -150,9 +150,9 @@ fn times(jobs: &Jobs) -> Vec<Question> {
     let end = jobs.end;
     let hour = move |random: &mut StdRng| {
         let start = end - SignedDuration::from_hours(random.random_range(1..=PERIOD.as_hours()));
-        (print(start), print(start + SignedDuration::from_hours(1)))
+        (format_time(start), format_time(start + SignedDuration::from_hours(1)))
     };
-    let last_hour = print(end - SignedDuration::from_hours(1));
+    let last_hour = format_time(end - SignedDuration::from_hours(1));
     let range = move |attribute: &'static str| {
         move |random: &mut StdRng| {
             let (from, to) = hour(random);
@@ -235,7 +235,7 @@ fn seen(name: &str, text: &str) -> Query {
 fn large(jobs: &Jobs) -> Vec<Question> {
     let end = jobs.end;
     let days_ago = move |random: &mut StdRng, days: i64| {
-        print(end - SignedDuration::from_hours(24 * days) - SignedDuration::from_mins(random.random_range(0..600)))
+        format_time(end - SignedDuration::from_hours(24 * days) - SignedDuration::from_mins(random.random_range(0..600)))
     };
     let scan = question(Kind::Control, "scan: statusMessage, which has no index", |random| {
         by("created", &format!("statusMessage='{}'", ACTIONS[random.random_range(0..ACTIONS.len())]))
@@ -252,8 +252,4 @@ fn large(jobs: &Jobs) -> Vec<Question> {
         newest(Kind::Shown, "target ^= prefix of all", |_| "targetResource/href^='credential/'".to_owned()),
         scan,
     ]
-}
-
-fn print(time: Timestamp) -> String {
-    clock::print(time)
 }

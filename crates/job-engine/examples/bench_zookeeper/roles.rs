@@ -14,11 +14,11 @@ use slipstream_coordination::ZooKeeper;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor;
-use slipstream_job_engine::server::sessions::ADMINISTRATOR;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::auth::sessions::ADMINISTRATOR;
 use slipstream_job_engine::server::{self, DEFAULT_MAX_ATTEMPTS, Server};
 use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::telemetry;
+use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 
 /// Of the administrator.

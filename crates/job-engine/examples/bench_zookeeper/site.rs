@@ -17,7 +17,7 @@ use slipstream_cimi::{Client, Credentials, Document};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::sessions::ADMINISTRATOR;
+use slipstream_job_engine::server::auth::sessions::ADMINISTRATOR;
 use slipstream_test_ensemble::Ensemble;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -12,8 +12,9 @@ use serde_json::Value;
 use slipstream_action::{Action, Failure, JobHandle, Success, async_trait, with_causes};
 use slipstream_cimi::Document;
 use slipstream_cimi::query::{Order, Search};
+use slipstream_cimi::resource::format_time;
 
-use crate::clock::{self, CLOCKS_MAY_DIFFER, Clock};
+use crate::clock::{CLOCKS_MAY_DIFFER, Clock};
 
 const FINAL: &str = "(state='SUCCESS' or state='FAILED' or state='STOPPED')";
 const AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -53,8 +54,8 @@ enum Deleted {
 impl Action for CleanupJobs {
     async fn run(&self, job: JobHandle) -> Result<Success, Failure> {
         let now = self.clock.now();
-        let filter = format!("{FINAL} and updated<'{}'", clock::print(now - AGE));
-        let ahead = format!("{FINAL} and updated>'{}'", clock::print(now + CLOCKS_MAY_DIFFER));
+        let filter = format!("{FINAL} and updated<'{}'", format_time(now - AGE));
+        let ahead = format!("{FINAL} and updated>'{}'", format_time(now + CLOCKS_MAY_DIFFER));
         let count = Search { last: Some(0), ..search(&ahead, 0) };
         let mut tally = Tally { ahead: job.client().search("job", &count).await?.count, ..Tally::default() };
         let mut pages_left = 1;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use slipstream_store::sqlite::{BackupError, backup};
 
 use super::services::parse_store;
 use super::{example, terminal};
-use crate::server::store::sqlite::{BackupError, backup};
 use crate::up::data_dir::{self, DATABASE};
 
 #[derive(Debug, Args)]

@@ -16,8 +16,8 @@ use slipstream_cimi::{Client, Credentials};
 
 use super::patience::asking;
 use super::secrets;
-use crate::server::overview::Overview;
-use crate::server::sessions::ADMINISTRATOR;
+use crate::server::admin::overview::Overview;
+use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::up::data_dir;
 
 /// Longest wait for an answer.
@@ -128,5 +128,4 @@ fn given(text: Option<&String>) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[path = "connection_tests.rs"]
 mod tests;

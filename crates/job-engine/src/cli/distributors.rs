@@ -8,7 +8,7 @@ use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, ago, one_line};
 use crate::clock::Clock;
-use crate::server::overview::{Distributor, Distributors, Overview};
+use crate::server::admin::overview::{Distributor, Distributors, Overview};
 
 /// What `distributors` is asked for.
 #[derive(Debug, Args)]

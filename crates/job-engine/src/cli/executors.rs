@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::connection::Connection;
 use super::example;
 use super::terminal::{self, Screen, one_line};
-use crate::server::overview::{Executor, Executors, Overview};
+use crate::server::admin::overview::{Executor, Executors, Overview};
 
 /// Most lines of an executor: the names of its actions may be many.
 const MOST_LINES: usize = 3;

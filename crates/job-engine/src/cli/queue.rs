@@ -13,10 +13,10 @@ use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
 use crate::clock::Clock;
-use crate::server::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
+use crate::server::admin::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
+use crate::server::jobs::released::{Released, ReleasedJob};
+use crate::server::reconcile::restore::Restored;
 use crate::server::reconcile::{LeftAlone, Refused, Told};
-use crate::server::released::{Released, ReleasedJob};
-use crate::server::requeue::Restored;
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
 const RESTORE_LIMIT: Duration = Duration::from_hours(1);
@@ -192,8 +192,8 @@ fn claim_row(claim: &ClaimTold, now: Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::ledger::{Attempt, Outcome};
-    use crate::server::overview::{Claimed, WaitingJob};
+    use crate::server::admin::overview::{Claimed, WaitingJob};
+    use crate::server::jobs::ledger::{Attempt, Outcome};
 
     const SCREEN: Screen = Screen { width: Some(80), colours: false };
 

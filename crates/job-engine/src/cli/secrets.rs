@@ -14,7 +14,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use secrecy::SecretString;
 
 use super::zookeeper;
-use crate::files::{self, LONGEST_PASSWORD};
+use crate::password_file::{self, LONGEST_PASSWORD};
 use crate::up::data_dir;
 
 /// The option of the original engines.
@@ -54,7 +54,7 @@ pub fn from_file(path: &Path) -> anyhow::Result<SecretString> {
 
 /// The password in the first line.
 pub fn first_line(source: impl Read) -> anyhow::Result<SecretString> {
-    files::first_line(source).context("the first line cannot be read")?.context("the first line is empty")
+    password_file::first_line(source).context("the first line cannot be read")?.context("the first line is empty")
 }
 
 /// A password that is an argument of this process everybody on this machine can read; one in its environment is handed on

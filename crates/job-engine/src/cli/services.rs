@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
 use crate::registry::host_name;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
-use crate::server::listen::parse_address;
-use crate::server::peer::parse_network;
+use crate::server::auth::peer::parse_network;
+use crate::server::http::listen::parse_address;
 use crate::services::peers::Peers;
 use crate::services::{distributor, executor, server};
 use crate::stop::{self, Stop};
@@ -212,5 +212,4 @@ pub(super) fn parse_store(text: &str) -> Result<PathBuf, String> {
 }
 
 #[cfg(test)]
-#[path = "services_tests.rs"]
 mod tests;

@@ -128,5 +128,4 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
 }
 
 #[cfg(test)]
-#[path = "submit_tests.rs"]
 mod tests;

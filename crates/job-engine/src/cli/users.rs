@@ -19,7 +19,7 @@ use super::patience::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
 use crate::clock::Clock;
-use crate::server::users;
+use crate::server::auth::users;
 
 /// What `users` is asked for.
 #[derive(Debug, Args)]

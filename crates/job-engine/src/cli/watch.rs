@@ -281,5 +281,4 @@ impl View {
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

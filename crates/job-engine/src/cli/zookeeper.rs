@@ -173,5 +173,4 @@ fn text(path: &Path) -> anyhow::Result<String> {
 }
 
 #[cfg(test)]
-#[path = "zookeeper_tests.rs"]
 mod tests;

@@ -182,5 +182,4 @@ fn weekday(date: Date) -> Weekday {
 }
 
 #[cfg(test)]
-#[path = "cron_tests.rs"]
 mod tests;

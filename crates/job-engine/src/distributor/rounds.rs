@@ -82,5 +82,4 @@ pub fn rounds(mark: &HighWaterMark, schedule: &Schedule, missed: Missed, now: Ti
 }
 
 #[cfg(test)]
-#[path = "rounds_tests.rs"]
 mod tests;

@@ -142,5 +142,4 @@ impl fmt::Display for Schedule {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

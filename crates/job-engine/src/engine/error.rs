@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
+use slipstream_store::StoreError;
+use slipstream_store::sqlite::OpenError;
 use tokio::task::JoinError;
 
 use crate::server::StartError;
 use crate::server::reconcile::{ReconcileError, RestoreError};
-use crate::server::store::StoreError;
-use crate::server::store::sqlite::OpenError;
 use crate::up::data_dir::DataDirError;
 
 /// Why an engine does not start, does not do what it was asked for, or has ended.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::Embedded;
+use slipstream_store::sqlite::SqliteStore;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -20,8 +21,7 @@ use super::waiting::Waiting;
 use crate::distributor::{self, Surroundings};
 use crate::executor::{self, ActionRuntime};
 use crate::registry::host_name;
-use crate::server::sessions::ADMINISTRATOR;
-use crate::server::store::sqlite::SqliteStore;
+use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::server::{self, Server, reconcile};
 use crate::supervise::supervise;
 use crate::up::data_dir::DATABASE;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use slipstream_store::sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, sleep};
 use super::error::EngineError;
 use crate::registry::host_name;
 use crate::server::Server;
-use crate::server::store::sqlite::SqliteStore;
 use crate::stop::Stop;
 use crate::supervise::supervise;
 use crate::up::data_dir::{DataDir, Password};
@@ -191,7 +191,7 @@ mod tests {
         };
         let store = premises.store().clone();
         let server = Server::start(store.clone(), Arc::new(Embedded::new()), Clock::system(), options).await.unwrap();
-        store.crash().await;
+        store.inspect(|_| panic!("as the test wants it")).await;
         drop(store);
         let stop = Stop::new();
         let ended = premises.work(&server, Vec::new(), JoinSet::new(), &stop).await.unwrap_err();

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::departures::Departures;
 use super::error::EngineError;
 use crate::nodes;
-use crate::server::job_document;
+use crate::server::jobs::document;
 
 /// Where no event tells of a job, it is read again after pauses that double from here …
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -81,7 +81,7 @@ async fn read(client: &Client, id: &str) -> Result<Job, Error> {
 }
 
 fn entry_of(job: &Job) -> Option<String> {
-    let entry = job.others.get("properties")?.get(job_document::ENTRY_PROPERTY)?.as_str()?;
+    let entry = job.others.get("properties")?.get(document::ENTRY_PROPERTY)?.as_str()?;
     nodes::is_entry(entry).then(|| entry.to_owned())
 }
 
@@ -121,7 +121,7 @@ mod tests {
         fn store(&self, state: State) {
             self.server.store(JOB, "noop", state);
             let mut job = self.server.document(JOB);
-            job.insert("properties".to_owned(), json!({ job_document::ENTRY_PROPERTY: ENTRY }));
+            job.insert("properties".to_owned(), json!({ document::ENTRY_PROPERTY: ENTRY }));
             self.server.store_document(job);
         }
 

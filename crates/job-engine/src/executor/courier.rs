@@ -290,5 +290,4 @@ impl std::error::Error for Common {
 }
 
 #[cfg(test)]
-#[path = "courier_tests.rs"]
 mod tests;

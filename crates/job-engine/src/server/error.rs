@@ -4,10 +4,11 @@ use std::error::Error;
 
 use http::StatusCode;
 use jiff::SignedDuration;
+use slipstream_action::with_causes;
 use slipstream_cimi::{Code, Refusal};
+use slipstream_store::StoreError;
 
-use super::entries::EntriesError;
-use super::store::StoreError;
+use super::queue::EntriesError;
 
 /// Seconds after which whoever found too many others at work may try again.
 const BUSY: u64 = 5;
@@ -135,7 +136,7 @@ impl ApiError {
     #[must_use]
     pub fn unexpected(error: &(dyn Error + 'static)) -> Self {
         let outer = Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("Unexpected exception thrown: {error}"), None);
-        Self { log: Some(chain(error)), ..outer }
+        Self { log: Some(with_causes(error)), ..outer }
     }
 
     /// Passwords are checked a few at a time, and the queue for it is too long.
@@ -182,7 +183,7 @@ impl ApiError {
             }
             EntriesError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
         };
-        Self { log: Some(chain(error)), ..outer }
+        Self { log: Some(with_causes(error)), ..outer }
     }
 
     /// The store did not do it, and it was nobody's conflict.
@@ -212,18 +213,6 @@ impl ApiError {
                 None,
             ),
         };
-        Self { log: Some(chain(error)), ..outer }
+        Self { log: Some(with_causes(error)), ..outer }
     }
-}
-
-/// An error with all its causes on one line.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

@@ -1,22 +1,36 @@
 //! Jobs behind the API: add, read, edit, stop, delete.
 
+pub mod bulk_add;
+pub mod cache;
+pub mod document;
+pub mod ledger;
+mod losses;
+mod priority;
+pub mod record;
+pub mod released;
+pub mod reports;
+pub mod schema;
+pub mod waiting;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slipstream_action::with_causes;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
+use slipstream_store::StoreError;
 use uuid::Uuid;
 
-use super::access::Caller;
-use super::entries::EntriesError;
-use super::error::{ApiError, chain};
-use super::job_document::{self, Patch, priority_of, state_of};
-use super::job_record::{JobRecord, UnreadableLedger};
-use super::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
-use super::schema::{edit_violations, job_violations};
-use super::store::StoreError;
-use super::store::write_behind::Durability;
-use super::{Shared, losses, overview, priority, waiting};
+use self::cache::Durability;
+use self::document::{Patch, priority_of, state_of};
+use self::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
+use self::record::{JobRecord, UnreadableLedger};
+use self::schema::{edit_violations, job_violations};
+use super::Shared;
+use super::admin::overview;
+use super::auth::access::Caller;
+use super::error::ApiError;
+use super::queue::EntriesError;
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
@@ -63,7 +77,7 @@ pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&st
         Some(key) => id_of_key(caller.name().unwrap_or(""), key),
         None => format!("{}/{}", JOB.name, Uuid::now_v7()),
     };
-    let document = job_document::new_document(&id, sent, shared.clock.now());
+    let document = document::new_document(&id, sent, shared.clock.now());
     refuse(&job_violations(&document))?;
     Ok(JobRecord::new(&id, document))
 }
@@ -93,7 +107,7 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
     };
     let entries = stored.iter().zip(shared.entries.put_all(jobs).await).map(put).collect();
     if let Some((job, error)) = failed.first() {
-        let (count, error) = (failed.len(), chain(error));
+        let (count, error) = (failed.len(), with_causes(error));
         if shared.entries.is_first_failure() {
             tracing::warn!(
                 job,
@@ -129,7 +143,7 @@ pub async fn record_entry(shared: &Shared, stored: Stored, entry: &str) {
             Ok(Some(record)) if record.entry().is_some() => return,
             Ok(Some(record)) => match with_entry(&record, entry) {
                 Ok(ledger) => shared.jobs.change(record, Durability::Soon, |record| record.set_ledger(ledger)).await,
-                Err(error) => return tracing::error!(error = chain(&error), "entry not recorded"),
+                Err(error) => return tracing::error!(error = with_causes(&error), "entry not recorded"),
             },
             Ok(None) => return take_away(shared, id, entry).await,
             Err(error) => Err(error),
@@ -138,7 +152,7 @@ pub async fn record_entry(shared: &Shared, stored: Stored, entry: &str) {
             Ok(_) => return,
             Err(StoreError::Changed(_)) => {}
             Err(error) => {
-                tracing::warn!(job = id, error = chain(&error), "entry not recorded, the reconciler will");
+                tracing::warn!(job = id, error = with_causes(&error), "entry not recorded, the reconciler will");
                 return shared.nudge.notify_one();
             }
         }
@@ -150,7 +164,7 @@ pub async fn record_other_entry(shared: &Shared, record: Arc<JobRecord>, entry: 
     let ledger = match with_entry(&record, entry) {
         Ok(ledger) => ledger,
         Err(error) => {
-            tracing::error!(entry, error = chain(&error), "entry not recorded");
+            tracing::error!(entry, error = with_causes(&error), "entry not recorded");
             return Ok(false);
         }
     };
@@ -506,7 +520,7 @@ async fn remove_entry(shared: &Shared, record: &JobRecord) {
 
 async fn take_away(shared: &Shared, id: &str, entry: &str) {
     if let Err(error) = shared.entries.remove(entry, id).await {
-        tracing::warn!(job = id, entry, error = chain(&error), "entry not removed yet, the reconciler will");
+        tracing::warn!(job = id, entry, error = with_causes(&error), "entry not removed yet, the reconciler will");
         shared.nudge.notify_one();
     }
 }
@@ -527,5 +541,4 @@ fn refuse(violations: &[String]) -> Result<(), ApiError> {
 }
 
 #[cfg(test)]
-#[path = "jobs_tests.rs"]
 pub(super) mod tests;

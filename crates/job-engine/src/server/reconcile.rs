@@ -9,40 +9,34 @@
 //! for one job, of which the recorded one counts and whoever takes the other is told so and consumes it.
 
 mod listing;
+pub mod restore;
 mod round;
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+pub(super) use round::{Found, Refusals};
+pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
-use slipstream_cimi::Document;
+use slipstream_action::with_causes;
 use slipstream_coordination::{Election, Embedded};
+use slipstream_store::{Store, StoreError, Unfinished};
 
 use super::Shared;
-use super::entries::EntriesError;
-use super::error::chain;
-use super::generation::GenerationError;
-use super::job_document::time_of;
-use super::store::{Store, StoreError, Unfinished};
-use crate::clock::Age;
+use super::jobs::document::UNTOUCHED;
+use super::queue::EntriesError;
+use super::queue::generation::GenerationError;
 use crate::nodes;
 use crate::pauses::Complaint;
 use crate::registry::{Process, Registration};
 use crate::stop::Stop;
-pub(super) use listing::each_unfinished;
-pub(super) use round::{Found, Refusals};
-pub use round::{Mended, round};
 
-/// Jobs written to within this time are left alone: whoever wrote may still be putting the entry.
-pub(super) const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
 /// Time between rounds that nobody asked for.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Shortest time between rounds, however often somebody asks.
 const REST: Duration = Duration::from_secs(1);
 /// Time between removals of expired sessions.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
-/// Jobs walked over at once.
-const PAGE: u64 = 10_000;
 /// Most names of one kind that are told of what is left alone.
 const NAMES_TOLD: usize = 10;
 
@@ -137,8 +131,8 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
             () = stop.asked() => return,
             ended = term(shared, name) => match ended {
                 Ok(()) => complaint.settle(),
-                Err(error) => if complaint.is_new(chain(&error)) {
-                    tracing::warn!(error = chain(&error), "reconciler cannot be elected");
+                Err(error) => if complaint.is_new(with_causes(&error)) {
+                    tracing::warn!(error = with_causes(&error), "reconciler cannot be elected");
                 }
             }
         }
@@ -200,7 +194,7 @@ async fn one_round(shared: &Shared) -> Option<Mended> {
             Some(mended)
         }
         Err(error) => {
-            tracing::warn!(error = chain(&error), "round of the reconciler cut short");
+            tracing::warn!(error = with_causes(&error), "round of the reconciler cut short");
             None
         }
     }
@@ -230,17 +224,10 @@ fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
     }
 }
 
-/// Whether a job was written to less than `span` before now, so that whoever wrote may still be putting its entry. A time
-/// that is ahead says nothing of the sort, by however little: the job gets an entry, and if another one was under way all
-/// the same, the one of the two that is recorded counts.
-pub(super) fn is_written_within(job: &Document, span: SignedDuration, now: Timestamp) -> bool {
-    Age::of(time_of(job, "updated"), now).is_within(span)
-}
-
 async fn purge_sessions(shared: &Shared) {
     loop {
         if let Err(error) = shared.sessions.purge(&*shared.store, shared.clock.now()).await {
-            tracing::warn!(error = chain(&error), "expired sessions not removed");
+            tracing::warn!(error = with_causes(&error), "expired sessions not removed");
         }
         tokio::time::sleep(PURGE_PERIOD).await;
     }
@@ -252,7 +239,7 @@ pub async fn restore(store: &dyn Store, coordinator: &Embedded) -> Result<usize,
     let mut without = 0;
     let mut after: Option<String> = None;
     loop {
-        let page = store.unfinished(after.as_deref(), PAGE).await?;
+        let page = store.unfinished(after.as_deref(), slipstream_store::PAGE).await?;
         let Some(last) = page.last() else { return Ok(without) };
         after = Some(last.id.clone());
         let jobs = page.len();

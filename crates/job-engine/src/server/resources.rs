@@ -1,22 +1,29 @@
 //! Everything behind the API that is not a job: the cloud entry point (specification 1), sessions as documents
 //! (specification 2.3), login templates, and how documents and collections are presented (specification 3.4 and 4.2).
 
+pub mod search;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
+use slipstream_cimi::acl;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::query::{Aggregation, Parameters};
+use slipstream_cimi::resource::format_time;
+use slipstream_store;
+use slipstream_store::{Record, StoreError};
 
-use super::access::{self, Caller};
+use self::search::{Found, search};
+use super::Shared;
+use super::auth::access::Caller;
+use super::auth::peer;
 use super::error::ApiError;
-use super::job_document;
+use super::http::pages;
+use super::jobs::document;
+use super::jobs::schema;
 use super::routes::Answer;
-use super::search::{Found, search};
-use super::store::{self, Record, StoreError};
-use super::{Shared, pages, peer, schema};
-use crate::clock;
 
 /// Id of the entry point.
 pub const ENTRY_POINT: &str = dialect::ENTRY_POINT;
@@ -45,7 +52,7 @@ pub async fn edit_entry_point(
     let mut stored = stored_entry_point(shared).await?;
     let document = Arc::make_mut(&mut stored.document);
     document.extend(changes);
-    document.insert("updated".to_owned(), json!(clock::print(shared.clock.now())));
+    document.insert("updated".to_owned(), json!(format_time(shared.clock.now())));
     shared.store.replace(stored.clone()).await.map_err(|error| ApiError::store(&error))?;
     Ok(Answer::ok(presented_entry_point(shared, &stored, caller, headers)))
 }
@@ -56,7 +63,7 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
     if let Some(record) = shared.store.get(ENTRY_POINT).await.map_err(failed)? {
         return Ok(record);
     }
-    let now = clock::print(shared.clock.now());
+    let now = format_time(shared.clock.now());
     let document = object(json!({
         "id": ENTRY_POINT, "resourceURI": dialect::ENTRY_POINT_URI, "created": now, "updated": now,
         "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"},
@@ -108,7 +115,7 @@ pub async fn search_jobs(shared: &Shared, caller: &Caller, parameters: &Paramete
     let present = move |record: Record| {
         let entry = record.entry().map(str::to_owned);
         let document = Arc::unwrap_or_clone(record.document);
-        presented_job(&caller, job_document::shown(document, entry.as_deref()), &select)
+        presented_job(&caller, document::shown(document, entry.as_deref()), &select)
     };
     Ok(presented_search(shared, JOB, found, parameters, may_add, present))
 }
@@ -132,7 +139,7 @@ pub fn presented_search(
 /// Answers the aggregations about a collection that is shown whole.
 pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -> Result<(), ApiError> {
     let shown = collection.get(kind.plural).and_then(Value::as_array).into_iter().flatten();
-    let answers = store::aggregate::over(shown.filter_map(Value::as_object), asked);
+    let answers = slipstream_store::aggregate::over(shown.filter_map(Value::as_object), asked);
     let answers = answers.map_err(|error| ApiError::store(&error.into()))?;
     add_aggregations(collection, asked, answers);
     Ok(())
@@ -246,7 +253,7 @@ fn collection(kind: Kind, count: u64, documents: Vec<Value>, may_add: bool) -> D
 /// The members before the list of documents.
 fn collection_head(kind: Kind, count: u64, may_add: bool) -> Document {
     let mut collection = object(json!({
-        "count": count, "acl": access::default_acl(),
+        "count": count, "acl": acl::default_acl(),
         "resourceURI": format!("{}Collection", kind.resource_uri), "id": kind.name,
     }));
     if may_add {

@@ -10,20 +10,26 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
+use slipstream_action::with_causes;
 use slipstream_cimi::dialect::{self, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 use uuid::Uuid;
 
-use super::access::Caller;
-use super::error::{ApiError, chain};
+use super::Shared;
+use super::admin::marks;
+use super::admin::overview::Overview;
+use super::auth::access::Caller;
+use super::auth::peer::Origin;
+use super::auth::{sessions, users};
+use super::error::ApiError;
+use super::http::pages::Held;
+use super::http::shares::Share;
+use super::http::{body, cross_site};
 use super::jobs::{self, EditRequest};
-use super::overview::Overview;
-use super::pages::Held;
-use super::peer::Origin;
+use super::jobs::{bulk_add, reports};
+use super::reconcile::restore;
 use super::resources;
-use super::shares::Share;
-use super::{Shared, body, bulk_add, cross_site, marks, reports, requeue, sessions, users};
 use crate::nodes;
 
 /// Longest request body in bytes.
@@ -299,7 +305,7 @@ impl Call {
             Route::Restore => match self.method {
                 Method::POST => {
                     self.fence(shared).await?;
-                    Answer::ok(requeue::all(shared, &self.caller).await?)
+                    Answer::ok(restore::all(shared, &self.caller).await?)
                 }
                 _ => return Err(ApiError::invalid_method(&method, &path).into()),
             },
@@ -425,7 +431,7 @@ impl Call {
     /// What the headers say of the attempt that writes. An attempt that names no job or entry cannot be judged.
     fn attempt(&self) -> Result<Option<AttemptIdentity>, ApiError> {
         let Some(text) = self.header(lease::LEASE_HEADER)? else { return Ok(None) };
-        let lease = text.parse().map_err(|error| ApiError::bad_request(chain(&error as &lease::NotALease)))?;
+        let lease = text.parse().map_err(|error| ApiError::bad_request(with_causes(&error as &lease::NotALease)))?;
         let required = |name| -> Result<String, ApiError> {
             let missing = || ApiError::bad_request(format!("{} without {name}", lease::LEASE_HEADER));
             self.header(name)?.map(str::to_owned).ok_or_else(missing)

@@ -188,5 +188,4 @@ fn standing(is_login: bool, status: StatusCode) -> Option<Standing> {
 }
 
 #[cfg(test)]
-#[path = "contact_tests.rs"]
 mod tests;

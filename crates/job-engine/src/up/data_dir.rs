@@ -11,8 +11,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+use slipstream_store::files;
 
-use crate::files;
+use crate::password_file;
 
 /// The store's file, unless it is called otherwise.
 pub const DATABASE: &str = "jobs.db";
@@ -200,7 +201,7 @@ pub fn default_path() -> Option<PathBuf> {
 
 /// The administrator's password in the file that was named.
 fn given_password(path: &Path) -> Result<SecretString, DataDirError> {
-    let password = File::open(path).and_then(files::first_line).map_err(refused("read", path))?;
+    let password = File::open(path).and_then(password_file::first_line).map_err(refused("read", path))?;
     password.ok_or_else(|| DataDirError::NoPassword { path: path.to_owned() })
 }
 
@@ -291,7 +292,7 @@ mod tests {
             assert!(error.contains("the first line of") && !error.contains("new one is made"), "{error}");
         }
         std::fs::write(&path, "long".repeat(1_000_000)).unwrap();
-        let error = crate::server::error::chain(&given_password(&path).unwrap_err());
+        let error = slipstream_action::with_causes(&given_password(&path).unwrap_err());
         assert!(error.contains("longer than 4096 bytes"), "{error}");
         std::fs::write(&path, " secret \r\nsecond").unwrap();
         assert_eq!(given_password(&path).unwrap().expose_secret(), " secret ");

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use slipstream_store::{Store, StoreError};
+
 use crate::distributor::{MarkError, Marks};
 use crate::marks::{HighWaterMark, id};
-use crate::server::marks;
-use crate::server::store::{Store, StoreError};
-use async_trait::async_trait;
+use crate::server::admin::marks;
 
 /// Keeps each mark as a document of its own; the document's revision is the mark's.
 pub struct StoreMarks {
@@ -52,7 +53,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::server::store::memory::MemoryStore;
+    use slipstream_store::memory::MemoryStore;
 
     #[tokio::test]
     async fn a_mark_is_saved_only_over_the_revision_that_was_read() {

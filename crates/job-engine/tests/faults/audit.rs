@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
+use slipstream_job_engine::server::jobs::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
 use tokio::time::Instant;
 
 use crate::impair::AHEAD;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::session::existing;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::ledger::Outcome;
+use slipstream_job_engine::server::jobs::ledger::Outcome;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 

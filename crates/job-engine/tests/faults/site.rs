@@ -19,7 +19,7 @@ use slipstream_coordination::{Coordinator, ZooKeeper};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::registry::{RegisteredDistributor, RegisteredExecutor};
-use slipstream_job_engine::server::ledger::Ledger;
+use slipstream_job_engine::server::jobs::ledger::Ledger;
 use slipstream_test_ensemble::{Ensemble, Proxy};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;

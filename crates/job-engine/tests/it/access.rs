@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use slipstream_job_engine::clock::{self, Clock};
-use slipstream_job_engine::server::access::default_acl;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_cimi::acl::default_acl;
+use slipstream_cimi::resource::format_time;
+use slipstream_job_engine::clock::Clock;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Record, Store};
 
 use crate::failing_store::{Failing, Fault};
 use crate::support::{Answered, InProcess, Raw, cookie, document};
@@ -34,7 +35,7 @@ pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, 
     let half: [u8; 16] = digest[..16].try_into().expect("half of 32 bytes");
     let id = format!("session/{}", uuid::Builder::from_random_bytes(half).into_uuid());
     let session = document(json!({
-        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": clock::print(Clock::system().now() + SignedDuration::from_hours(23)),
+        "id": id, "username": name, "roles": format!("{roles} {id}"), "expiry": format_time(Clock::system().now() + SignedDuration::from_hours(23)),
     }));
     let user = store.get(&format!("user/{name}")).await.expect("answers");
     let stamp = user.map_or(Value::Null, |user| user.ledger["stamp"].clone());

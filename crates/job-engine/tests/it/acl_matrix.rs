@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Query, Record, Store};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Query, Record, Store};
 
 use crate::access::session_of;
 use crate::support::{Answered, InProcess, Raw, cookie};

@@ -10,10 +10,10 @@ use slipstream_cimi::{AttemptIdentity, Code, Lease};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::Writers;
-use slipstream_job_engine::server::job_document::new_document;
+use slipstream_job_engine::server::jobs::document::new_document;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 use tokio::sync::Semaphore;
 
 use crate::site::{START, Site};

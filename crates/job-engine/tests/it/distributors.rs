@@ -13,10 +13,10 @@ use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::{Surroundings, lead_and_distribute};
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::Store;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::sqlite::SqliteStore;
 
 use crate::commands::run;
 use crate::site::{START, Site};
@@ -42,10 +42,7 @@ fn told(up: &Up) -> Value {
 async fn write_mark(folder: &std::path::Path, mark: &Value) {
     let store = SqliteStore::open(&folder.join("jobs.db")).expect("opened");
     let record = store.get("high-water-mark/each").await.expect("read").expect("a mark");
-    store
-        .replace(slipstream_job_engine::server::store::Record { ledger: mark.clone(), ..record })
-        .await
-        .expect("written");
+    store.replace(slipstream_store::Record { ledger: mark.clone(), ..record }).await.expect("written");
     store.close().expect("closed");
 }
 

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use slipstream_cimi::Transport;
+use slipstream_cimi::acl::default_acl;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::Operation;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::access::default_acl;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::Semaphore;
 
 use crate::support::{Answered, InProcess, Log, Raw, cookie, eventually};

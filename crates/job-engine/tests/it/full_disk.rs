@@ -4,12 +4,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::json;
 use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Document};
+use slipstream_store::sqlite::SqliteStore;
 
-use crate::support::{PASSWORD, Up, document, eventually, state, up_command};
+use crate::support::{InProcess, PASSWORD, Up, document, eventually, state, up_command};
 
 /// Where there is little space.
 enum Disk {
@@ -157,4 +159,37 @@ async fn a_limit_of_the_size_of_files_is_a_full_disk_and_nothing_is_lost() {
     let found = client.search("job", &Search::default()).await.expect("searched");
     assert_eq!(found.count, added.len() as u64, "what was answered is there");
     client.add("job", &large(40_000), None).await.expect("added");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_507_for_a_client_and_the_server_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Arc::new(SqliteStore::open(&folder.path().join("jobs.db")).expect("open"));
+    let InProcess { client, .. } = InProcess::over(store.clone()).await;
+    client.login().await.expect("logged in");
+    let limit = |pages: u32| {
+        store.inspect(move |connection| {
+            let limit = format!("PRAGMA max_page_count = {pages}");
+            connection.query_row(&limit, [], |row| row.get::<_, u32>(0)).expect("it can be limited");
+        })
+    };
+    limit(60).await;
+    let job = document(json!({"action": "noop", "description": "x".repeat(5_000)}));
+    let mut added = Vec::new();
+    let refused = loop {
+        match client.add("job", &job, None).await {
+            Ok(id) => added.push(id),
+            Err(error) => break error,
+        }
+        assert!(added.len() < 200, "the limit is never reached");
+    };
+    assert_eq!(refused.refusal().map(|refusal| refusal.status), Some(507), "{refused}");
+    assert!(added.len() > 3, "a floor of work: {}", added.len());
+    for id in &added {
+        assert_eq!(client.get(id).await.expect("there")["state"], "QUEUED", "what was answered is there");
+    }
+    limit(10_000).await;
+    client.add("job", &job, None).await.expect("added");
+    let found = client.search("job", &Search::default()).await.expect("searched");
+    assert_eq!(found.count, added.len() as u64 + 1);
 }

@@ -14,11 +14,11 @@ use slipstream_coordination::LockingQueue;
 use slipstream_coordination::session::{Mode, Operation, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::server::Server;
-use slipstream_job_engine::server::job_document::new_document;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_job_engine::server::jobs::document::new_document;
 use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::{executor, nodes};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 

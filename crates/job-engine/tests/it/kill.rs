@@ -14,8 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::{Client, Document};
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Query, Record, Store};
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Query, Record, Store};
 use tokio::sync::Mutex;
 
 use crate::support::{Up, eventually, job, state};

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, LockingQueue, Session};
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::stop::Stop;
 use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
+use slipstream_store::Store;
+use slipstream_store::memory::MemoryStore;
 use tokio::sync::Semaphore;
 
 use crate::site::Site;

@@ -11,9 +11,9 @@ use slipstream_coordination::session::{Mode, Operation, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 
 use crate::site::Site;
 use crate::support::{document, eventually, job};

@@ -11,9 +11,9 @@ use slipstream_coordination::{Coordinator, Session, ZooKeeper};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
+use slipstream_store::Store;
+use slipstream_store::memory::MemoryStore;
 use slipstream_test_ensemble::Ensemble;
 
 use crate::support::{PASSWORD, credentials, document, eventually, job};

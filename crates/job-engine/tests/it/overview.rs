@@ -10,8 +10,8 @@ use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::overview::MOST_TOLD;
-use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_job_engine::server::admin::overview::MOST_TOLD;
+use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;
 use crate::support::{InProcess, Raw, cookie, document, job};

@@ -7,7 +7,7 @@ use slipstream_cimi::{Client, Code};
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::session::Session;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;
 use crate::support::{document, job};

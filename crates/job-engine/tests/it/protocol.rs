@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::dialect;
-use slipstream_job_engine::server::store::Record;
+use slipstream_store::Record;
 
 use crate::failing_store::{Failing, Fault};
 use crate::support::{Answered, InProcess, PASSWORD, Raw, cookie, document};

@@ -9,7 +9,7 @@ use slipstream_cimi::{Client, Document};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::memory::MemoryStore;
+use slipstream_store::memory::MemoryStore;
 use tokio::sync::Semaphore;
 
 use crate::site::Site;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
-use slipstream_job_engine::server::store::Record;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::Record;
+use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 
 use crate::support::{InProcess, PASSWORD, document};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::query::{Aggregation, Algorithm, Search};
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Record, Store};
 
 use crate::access::session_of;
 use crate::support::{InProcess, Raw, cookie, document};

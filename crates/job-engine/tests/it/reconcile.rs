@@ -11,9 +11,9 @@ use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, Embedded, LockingQueue, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::{self, Mended};
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::Store;
+use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;
 use crate::support::{InProcess, document, eventually, job, state};

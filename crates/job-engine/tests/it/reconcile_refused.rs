@@ -9,9 +9,9 @@ use slipstream_coordination::session::{Mode, Operation, Session};
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::{Mended, ReconcileError};
-use slipstream_job_engine::server::store::StoreError;
-use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::StoreError;
+use slipstream_store::memory::MemoryStore;
 
 use crate::failing_store::{Failing, Fault};
 use crate::site::Site;

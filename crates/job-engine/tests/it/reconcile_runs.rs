@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipstream_cimi::Client;
+use slipstream_cimi::resource::format_time;
 use slipstream_coordination::session::Operation;
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
-use slipstream_job_engine::clock::{self, Clock};
+use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Query, Record, Store};
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Query, Record, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -145,8 +146,7 @@ async fn a_round_mends_at_most_ten_thousand_jobs_and_the_next_one_the_others() {
     engine.client.add("job", &job("noop"), None).await.expect("added with its entry, so that pages are not even");
     for number in 0..10_003 {
         let id = format!("job/{number:05}");
-        let job =
-            json!({"id": id, "state": "QUEUED", "action": "noop", "updated": clock::print(Timestamp::UNIX_EPOCH)});
+        let job = json!({"id": id, "state": "QUEUED", "action": "noop", "updated": format_time(Timestamp::UNIX_EPOCH)});
         let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
         engine.store.insert(record).await.expect("stored");
     }
@@ -163,8 +163,7 @@ async fn what_is_more_than_a_round_mends_follows_at_once() {
     let world = World::new().await;
     for number in 0..JOBS {
         let id = format!("job/{number:05}");
-        let job =
-            json!({"id": id, "state": "QUEUED", "action": "noop", "updated": clock::print(Timestamp::UNIX_EPOCH)});
+        let job = json!({"id": id, "state": "QUEUED", "action": "noop", "updated": format_time(Timestamp::UNIX_EPOCH)});
         let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
         world.store.insert(record).await.expect("stored");
     }

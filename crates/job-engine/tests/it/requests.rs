@@ -16,11 +16,12 @@ use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::job_document::state_of;
-use slipstream_job_engine::server::job_record::ledger_of;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers, schema};
+use slipstream_job_engine::server::jobs::document::state_of;
+use slipstream_job_engine::server::jobs::record::ledger_of;
+use slipstream_job_engine::server::jobs::schema;
+use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 
 /// Something that happens to the engine.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use slipstream_cimi::resource::format_time;
 use slipstream_coordination::LockingQueue;
-use slipstream_job_engine::clock;
 use slipstream_job_engine::nodes;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 use tokio::sync::Semaphore;
 
 use crate::access::session_of;
@@ -29,7 +29,7 @@ async fn fill(store: &MemoryStore, now: Timestamp) {
         let created = now - SignedDuration::from_secs(i64::from(JOBS - number));
         let job = json!({
             "id": id, "state": STATES[(mixed >> 3) as usize % 5], "action": "noop", "priority": mixed % 3,
-            "created": clock::print(created), "updated": clock::print(now),
+            "created": format_time(created), "updated": format_time(now),
         });
         let ledger = json!({"entry": format!("{}/entry-000-{number:010}", nodes::ENTRIES)});
         store.insert(Record { id, revision: 0, document: document(job).into(), ledger }).await.expect("stored");

@@ -13,8 +13,8 @@ use slipstream_coordination::session::{Cause, Found, Node, Operation, State, Wat
 use slipstream_coordination::{Coordinator, Embedded, Error, Session};
 use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::nodes;
-use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
+use slipstream_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::support::{PASSWORD, credentials};

@@ -12,9 +12,9 @@ use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::memory::MemoryStore;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
+use slipstream_store::Store;
+use slipstream_store::memory::MemoryStore;
 
 pub const PASSWORD: &str = "for-tests";
 /// Longest wait for anything in a test.

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use slipstream_cimi::Transport;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::server::peer::{Origin, parse_network};
-use slipstream_job_engine::server::sessions::Sessions;
-use slipstream_job_engine::server::store::Store;
-use slipstream_job_engine::server::store::sqlite::SqliteStore;
+use slipstream_job_engine::server::auth::peer::{Origin, parse_network};
+use slipstream_job_engine::server::auth::sessions::Sessions;
 use slipstream_job_engine::stop::Stop;
+use slipstream_store::Store;
+use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 
 use crate::commands::assert_lines;

@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipstream_cimi::{Lease, State};
 use slipstream_job_engine::marks::HighWaterMark;
-use slipstream_job_engine::server::job_document::priority_of;
-use slipstream_job_engine::server::job_record::ledger_of;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_job_engine::server::jobs::document::priority_of;
+use slipstream_job_engine::server::jobs::record::ledger_of;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 use tokio::time::Instant;
 
 use crate::attempts::Attempts;

@@ -16,10 +16,10 @@ use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::{Distributor, MarkError, Marks, Surroundings, lead_and_distribute};
 use slipstream_job_engine::marks::HighWaterMark;
-use slipstream_job_engine::server::store::Store;
 use slipstream_job_engine::server::{self, Server, Writers, reconcile};
 use slipstream_job_engine::up::marks::StoreMarks;
 use slipstream_job_engine::{executor, nodes};
+use slipstream_store::Store;
 use tokio::task::JoinSet;
 
 use crate::broken::Broken;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
-use slipstream_job_engine::server::job_record::ledger_of;
-use slipstream_job_engine::server::store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_job_engine::server::jobs::record::ledger_of;
+use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 
 use crate::board;
 use crate::broken::Broken;

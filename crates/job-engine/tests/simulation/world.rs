@@ -16,10 +16,10 @@ use serde_json::json;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Embedded;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_job_engine::server::peer::Origin;
-use slipstream_job_engine::server::sessions::Sessions;
-use slipstream_job_engine::server::store::memory::MemoryStore;
-use slipstream_job_engine::server::store::{Record, Store};
+use slipstream_job_engine::server::auth::peer::Origin;
+use slipstream_job_engine::server::auth::sessions::Sessions;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Record, Store};
 use tokio::time::Instant;
 
 use crate::board::Board;

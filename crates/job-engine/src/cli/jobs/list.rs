@@ -171,5 +171,4 @@ fn parse_order(text: &str) -> Result<Order, String> {
 }
 
 #[cfg(test)]
-#[path = "list_tests.rs"]
 mod tests;

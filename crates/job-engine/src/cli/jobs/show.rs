@@ -15,10 +15,10 @@ use super::{parse_id, text};
 use crate::cli::example;
 use crate::cli::patience::asking;
 use crate::clock::Clock;
+use crate::server::admin::overview::Holder;
+use crate::server::jobs::ledger::{Attempt, Ledger, Outcome};
+use crate::server::jobs::waiting::Reason;
 use crate::server::jobs::{CLAIM, WAITS};
-use crate::server::ledger::{Attempt, Ledger, Outcome};
-use crate::server::overview::Holder;
-use crate::server::waiting::Reason;
 
 /// What a reader looks for first; the other attributes follow as the document has them.
 const FIRST_ATTRIBUTES: [&str; 10] = [
@@ -261,5 +261,4 @@ fn to_the_second(time: Timestamp) -> String {
 }
 
 #[cfg(test)]
-#[path = "show_tests.rs"]
 mod tests;

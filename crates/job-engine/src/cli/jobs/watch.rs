@@ -248,5 +248,4 @@ impl Canvas {
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

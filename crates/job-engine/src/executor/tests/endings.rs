@@ -9,7 +9,6 @@ use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{Lease, State};
 use slipstream_coordination::session::{Mode, Operation, Session as _, make_path};
-
 use tokio::time::{Instant, sleep};
 
 use super::harness::{Closure, Harness, Runs, until};
@@ -191,7 +190,7 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
 async fn add_created(harness: &Harness, created: Timestamp) {
     harness.server.store("job/1", "dance", State::Queued);
     let mut document = harness.server.document("job/1");
-    document.insert("created".to_owned(), json!(crate::clock::print(created)));
+    document.insert("created".to_owned(), json!(slipstream_cimi::resource::format_time(created)));
     harness.server.store_document(document);
     harness.queue.put(b"job/1", 999).await.unwrap();
 }

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use slipstream_cimi::Lease;
 use slipstream_coordination::queue::EntryName;
+use slipstream_store::{Store, StoreError, Unfinished, each_unfinished};
 
-use super::PAGE;
 use crate::nodes;
-use crate::server::store::{Store, StoreError, Unfinished};
 
 /// Names from one listing, and which of them a job records. Nine bytes for each.
 pub(super) struct Listing {
@@ -107,27 +106,13 @@ pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) 
     Ok(found)
 }
 
-/// All jobs that are not final, in order of id, page by page.
-pub(in crate::server) async fn each_unfinished(
-    store: &dyn Store,
-    mut see: impl FnMut(Unfinished),
-) -> Result<(), StoreError> {
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.unfinished(after.as_deref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id.clone());
-        page.into_iter().for_each(&mut see);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::server::store::Record;
-    use crate::server::store::memory::MemoryStore;
+    use slipstream_store::Record;
+    use slipstream_store::memory::MemoryStore;
 
     fn entry(number: u32) -> String {
         format!("{}/entry-999-{number:010}", nodes::ENTRIES)

@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
+use slipstream_action::with_causes;
 use slipstream_cimi::job::is_job_id;
 use slipstream_coordination::Error;
 use slipstream_coordination::queue::EntryName;
+use slipstream_store::{StoreError, Unfinished};
 
 use super::listing::{Listing, walk};
-use super::{LeftAlone, NAMES_TOLD, ReconcileError, Refused, Told, is_written_within};
+use super::{LeftAlone, NAMES_TOLD, ReconcileError, Refused, Told};
 use crate::nodes;
-use crate::server::entries::EntriesError;
-use crate::server::error::chain;
-use crate::server::generation::GenerationError;
-use crate::server::job_document::{priority_of, state_of};
-use crate::server::overview::registered_executors;
-use crate::server::store::{StoreError, Unfinished};
+use crate::registry::RegisteredExecutor;
+use crate::server::jobs::document::is_written_within;
+use crate::server::jobs::document::{priority_of, state_of};
+use crate::server::queue::EntriesError;
+use crate::server::queue::generation::GenerationError;
 use crate::server::{Shared, jobs};
 
 /// Most jobs and most entries of nobody that are looked at in a round.
@@ -179,7 +180,7 @@ fn only_its_own<T>(
             Ok(None)
         }
         Err(ReconcileError::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. }))) => {
-            refusals.add(what, chain(&error));
+            refusals.add(what, with_causes(&error));
             Ok(None)
         }
         Err(error) => Err(error),
@@ -217,7 +218,7 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
 
 /// Entries that some executor could not read and passed over.
 async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<EntryName>, EntriesError> {
-    let executors = match registered_executors(shared).await {
+    let executors: Vec<(String, RegisteredExecutor)> = match shared.entries.registered(nodes::EXECUTORS).await {
         Err(EntriesError::Refused { path, cause }) => {
             refusals.add(path, cause.to_string());
             Vec::new()

@@ -1,0 +1,328 @@
+//! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
+
+pub mod account;
+mod adopt;
+mod backup;
+pub mod connection;
+mod distributors;
+mod executors;
+mod failure;
+mod help;
+pub mod jobs;
+mod patience;
+mod queue;
+mod secrets;
+mod services;
+pub mod submit;
+mod terminal;
+mod users;
+mod watch;
+pub mod zookeeper;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use help::{ends_with_the_job, example};
+use ipnet::IpNet;
+
+use crate::clock::Clock;
+use crate::output;
+use crate::server::auth::peer::parse_network;
+use crate::server::http::listen::parse_address;
+use crate::up::{self, data_dir};
+use crate::{actions, server};
+
+/// The job was not done: `submit --wait` and `jobs watch ID` end with this.
+pub const JOB_NOT_DONE: u8 = 1;
+/// The command could not do what it was asked for; wrong arguments end with this too.
+pub const COMMAND_FAILED: u8 = 2;
+
+/// A distributed job engine: jobs are documents behind a REST API, executors do them, distributors make them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slipstream-job",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 80,
+    after_help = ends_with_the_job!(
+        "Every command has --help. Beside a running `up`, in another terminal, the others need nothing else.",
+        "slipstream-job up --demo"
+    )
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run server, executor and distributors in this process
+    Up(UpArguments),
+    /// Run a server, for executors and distributors on other machines
+    Server(services::ServerArguments),
+    /// Run an executor: do jobs of a server
+    Executor(services::ExecutorArguments),
+    /// Run a distributor: add jobs to a server on a schedule
+    Distributor(services::DistributorArguments),
+    /// Add a job
+    Submit(submit::SubmitArguments),
+    /// List, show, watch, stop and delete jobs
+    Jobs(jobs::JobsArguments),
+    /// Show what waits, by priority, and who holds what since when
+    Queue(queue::QueueArguments),
+    /// List executors
+    Executors(executors::ExecutorsArguments),
+    /// List the actions that executors know
+    Actions(executors::ActionsArguments),
+    /// List distributors: when they add jobs, and who leads
+    Distributors(distributors::DistributorsArguments),
+    /// List, add, change and delete users
+    Users(users::UsersArguments),
+    /// Copy the store into a file, while a server uses it or not
+    Backup(backup::BackupArguments),
+    /// Print what makes a shell complete commands and flags
+    Completions(CompletionsArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "For bash, in ~/.bashrc: source <(slipstream-job completions bash)",
+    "slipstream-job completions zsh"
+))]
+struct CompletionsArguments {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else made once and kept in DIR/super.password.\n\
+     Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+    "slipstream-job up --demo"
+))]
+struct UpArguments {
+    /// Where the API listens: HOST:PORT, or :PORT for all addresses
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN", value_parser = parse_address)]
+    listen: SocketAddr,
+    /// Believe the header slipstream-authn-info (and X-Real-IP) of peers in this network; may be repeated. The proxies
+    /// there must blank it in what they are sent
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
+    trust_authn_header_from: Vec<IpNet>,
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where everything is kept [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
+    )]
+    data_dir: Option<PathBuf>,
+    /// How many jobs at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]
+    threads: usize,
+    /// How long running jobs may go on after a stop was asked for
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
+    grace: Duration,
+    /// How often a job may be claimed and lost before it is given up
+    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    max_attempts: u32,
+    #[command(flatten)]
+    unknown_action: services::UnknownActionArguments,
+    /// Which distributors run, by name [default: all configured ones]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    distributors: Option<Vec<String>>,
+    /// Configuration file [default: DIR/config.toml if it is there]
+    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
+    config: Option<PathBuf>,
+    /// Add the dummy distributor and ten dummy jobs
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs the command line and answers the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| with_whole_usage(error).exit());
+    // not before: the arguments are sound
+    let ended = secrets::hide().and_then(|()| dispatch(arguments.command));
+    let code = ended.unwrap_or_else(|error| {
+        output::append(&failure::explain(&error));
+        ExitCode::from(COMMAND_FAILED)
+    });
+    output::flush();
+    code
+}
+
+/// That of an argument that is missing has a usage line in which each option seems to be required that the environment
+/// gives; then the one that help has is shown.
+fn with_whole_usage(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        let mut all = Arguments::command();
+        all.build();
+        let mut command = &mut all;
+        for word in std::env::args_os().skip(1) {
+            if command.find_subcommand(&word).is_some() {
+                command = command.find_subcommand_mut(&word).expect("it was just found");
+            }
+        }
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    }
+    error
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let done = |()| ExitCode::SUCCESS;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Up(arguments) => run_up(arguments).await,
+            Command::Server(arguments) => services::server(arguments).await,
+            Command::Executor(arguments) => services::executor(arguments).await,
+            Command::Distributor(arguments) => services::distributor(arguments).await,
+            Command::Submit(arguments) => submit::run(arguments).await,
+            Command::Jobs(arguments) => jobs::run(arguments).await,
+            Command::Queue(arguments) => queue::run(arguments).await.map(done),
+            Command::Executors(arguments) => executors::executors(arguments).await.map(done),
+            Command::Actions(arguments) => executors::actions(arguments).await.map(done),
+            Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
+            Command::Users(arguments) => users::run(arguments).await,
+            Command::Backup(arguments) => backup::run(arguments).await.map(done),
+            Command::Completions(arguments) => print_completions(arguments.shell).map(done),
+        }
+    });
+    runtime.shutdown_timeout(LAST_TASKS);
+    code
+}
+
+/// How long what is left of the program's tasks may go on after the command has ended.
+const LAST_TASKS: Duration = Duration::from_secs(1);
+
+fn print_completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(shell, &mut command, "slipstream-job", &mut script);
+    terminal::print(String::from_utf8_lossy(&script).trim_end())
+}
+
+async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
+    let stop = services::begin()?;
+    let data_dir = match arguments.data_dir {
+        Some(path) => path,
+        None => data_dir::default_path().context("no home directory: say where everything is kept with --data-dir")?,
+    };
+    let options = up::Options {
+        listen: arguments.listen,
+        data_dir,
+        proxies: arguments.trust_authn_header_from,
+        threads: arguments.threads,
+        grace: arguments.grace,
+        unknown_action: arguments.unknown_action.wanted(Duration::ZERO),
+        max_attempts: arguments.max_attempts,
+        distributors: arguments.distributors,
+        config: arguments.config,
+        demo: arguments.demo,
+    };
+    let clock = Clock::system();
+    let catalogue = actions::built_in(clock.clone());
+    up::up(options, catalogue, clock, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=10_000) => Ok(threads),
+        _ => Err("expected a number from 1 to 10000".to_owned()),
+    }
+}
+
+/// Longer than anybody waits for a process, and short enough for every sum of times.
+const LONGEST_DURATION: Duration = Duration::from_hours(365 * 24);
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration: Option<jiff::SignedDuration> = text.parse().ok();
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    let duration = duration.filter(|duration| *duration <= LONGEST_DURATION);
+    duration.ok_or_else(|| "expected a duration such as 90s or 2m, of 8760h (a year) at most".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn jobs_lists_with_and_without_saying_so() {
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for good in [
+            "jobs",
+            "jobs --filter x --limit 5",
+            "jobs list --order a:desc,b",
+            "jobs show 0a --json",
+            "jobs stop 0a 0b",
+            "jobs watch",
+            "jobs watch 0a --json",
+            "queue --json",
+            "queue restore",
+            "queue restore --json",
+            "executors",
+            "actions --json",
+            "distributors --json",
+            "distributors reset jobs_cleanup --json",
+            "completions fish",
+            "backup f --overwrite --data-dir d",
+            "backup f --store sqlite:d/jobs.db",
+            "users",
+            "users list --json",
+            "users add jane --administrator --password-file f",
+            "users passwd jane",
+            "up --trust-authn-header-from 10.0.0.0/8,fd00::/8 --trust-authn-header-from 127.0.0.1",
+        ] {
+            assert!(parses(&format!("slipstream-job {good}")), "{good}");
+        }
+        for wrong in [
+            "jobs show",
+            "jobs stop",
+            "jobs delete",
+            "jobs --filter x show 0a",
+            "jobs --limit 10001",
+            "jobs 0a",
+            "jobs watch 0a 0b",
+            "completions",
+            "completions command.com",
+            "backup",
+            "backup f --store sqlite:d/jobs.db --data-dir d",
+            "users add",
+            "users add a/b",
+            "users add jane secret-as-argument",
+            "users passwd jane --password secret-as-argument",
+            "up --trust-authn-header-from 10.0.0.0/33",
+            "up --trust-authn-header-from proxy.example.org",
+            "up --grace 200000000000h",
+            "executor --cimi-grace 200000000000h",
+            "executor --zk-session-timeout 200000000000h",
+        ] {
+            assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_friendly() {
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("8760h"), Ok(LONGEST_DURATION));
+        for wrong in ["", "2", "-1s", "soon", "8760h 1ns", "9999999999999h", "18446744073709551615s", "1e30s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

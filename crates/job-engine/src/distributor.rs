@@ -1,0 +1,242 @@
+//! Distributors: what creates the jobs of one kind on a schedule.
+//!
+//! [`lead_and_distribute`] stands as a candidate; `term` is what it does while it leads; [`schedule`] and [`rounds`]
+//! decide when. Most distributors are [`configured`], not coded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use slipstream_action::with_causes;
+use slipstream_cimi::Client;
+use slipstream_cimi::job::NewJob;
+use slipstream_coordination::session::{self, Session};
+use slipstream_coordination::{Coordinator, Election, Leadership};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::marks::HighWaterMark;
+use crate::nodes::{DISTRIBUTORS, ELECTION};
+use crate::pauses::{Complaint, Pauses};
+use crate::registry::{Process, RegisteredDistributor, Registration};
+use crate::stop::Stop;
+
+pub mod configured;
+pub mod cron;
+pub mod marks;
+pub mod rounds;
+pub mod schedule;
+mod term;
+
+use rounds::Missed;
+use schedule::Schedule;
+use term::Term;
+
+/// How long a round that is under way may go on after somebody asked to stop. What is then left of it is repeated by
+/// the next leader.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a candidate that does not lead looks how far the leader is.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What creates the jobs of one kind.
+#[async_trait]
+pub trait Distributor: Send + Sync {
+    /// What its high-water mark and the keys of its jobs are named after; another name is another distributor.
+    fn name(&self) -> &str;
+    /// Name of the election in which it stands, shared with foreign distributors of the same kind (specification 9.6).
+    fn election(&self) -> &str;
+    /// When its rounds are due.
+    fn schedule(&self) -> &Schedule;
+    /// What becomes of missed rounds.
+    fn missed(&self) -> Missed;
+    /// The jobs of one round, at most one for each target: the target tells them apart when a round is repeated.
+    async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error>;
+}
+
+/// Why a mark was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// Another leader wrote it since it was read.
+    #[error("the high-water mark of {0} was changed meanwhile")]
+    Changed(String),
+    /// What lies where it is kept is none.
+    #[error(
+        "the high-water mark of {name} cannot be understood: `slipstream-job distributors reset {name}` makes it anew"
+    )]
+    Unreadable {
+        /// Name of the distributor.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The keeper refuses it, and can be reached.
+    #[error("the coordinator refuses the high-water mark of {name}: see to its node's access and quota, or delete it")]
+    Refused {
+        /// Name of the distributor.
+        name: String,
+        /// What the keeper says.
+        #[source]
+        source: session::Error,
+    },
+    /// It is out of reach.
+    #[error("cannot reach the high-water mark of {name}")]
+    Unreachable {
+        /// Name of the distributor.
+        name: String,
+        /// What the keeper says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Keeps high-water marks: for `up` its store, for a site with `ZooKeeper` [`marks::NodeMarks`].
+#[async_trait]
+pub trait Marks: Send + Sync {
+    /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has revision 0. So has one
+    /// that is gone from where it was kept, as it was when it was last seen here.
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError>;
+    /// Replaces the mark if it still has this revision, and answers the new one. Durable when answered.
+    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError>;
+}
+
+/// What leaders of one kind share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where leadership is won.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Where jobs are added.
+    pub client: Client,
+    /// Where high-water marks are kept.
+    pub marks: Arc<dyn Marks>,
+    /// The time of day.
+    pub clock: Clock,
+    /// What this process is called in elections.
+    pub name: String,
+}
+
+/// Stands as a candidate in the distributor's election, and distributes each round while leading, until `stop`. No
+/// error ends it: what fails is logged and tried again after a pause. On a stop the round under way may end within
+/// [`GRACE`]; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
+/// repeats the pending round.
+pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings: Surroundings, stop: Stop) {
+    let candidate = Candidate { distributor: distributor.as_ref(), surroundings: &surroundings, stop: &stop };
+    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
+    while !stop.is_asked() {
+        let connected = tokio::select! {
+            biased;
+            () = stop.asked() => return,
+            connected = surroundings.coordinator.connect() => connected,
+        };
+        match connected {
+            Ok(session) => {
+                candidate.stand(&session, &mut pauses, &mut complaint).await;
+                session.close().await;
+            }
+            // whether it can be reached is said by whoever made it, for all who use it at once
+            Err(error) => tracing::debug!(distributor = distributor.name(), %error, "no session with the coordinator"),
+        }
+        pauses.pause(&stop).await;
+    }
+}
+
+struct Candidate<'a> {
+    distributor: &'a dyn Distributor,
+    surroundings: &'a Surroundings,
+    stop: &'a Stop,
+}
+
+impl Candidate<'_> {
+    /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
+    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
+        let path = format!("{ELECTION}/{}", self.distributor.election());
+        let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
+        let registration = self.register(session);
+        while !self.stop.is_asked() {
+            let elected = tokio::select! {
+                biased;
+                () = self.stop.asked() => return,
+                elected = election.lead() => elected,
+                () = self.look_at_mark() => return,
+            };
+            match elected {
+                Ok(leadership) => {
+                    pauses.reset();
+                    complaint.settle();
+                    self.serve(leadership, &registration).await;
+                    registration.update(|distributor| distributor.term = None);
+                }
+                Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
+                Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot stand", &error),
+                Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "cannot stand"),
+            }
+            pauses.pause(self.stop).await;
+        }
+    }
+
+    /// Looks at the mark now and then, so that it is known here if it is gone when this candidate is elected. Never ends.
+    async fn look_at_mark(&self) {
+        loop {
+            if let Err(error) = self.surroundings.marks.load(self.distributor.name()).await {
+                tracing::debug!(
+                    distributor = self.distributor.name(),
+                    error = with_causes(&error),
+                    "no look at the mark"
+                );
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Says who stands here (decision 17).
+    fn register(&self, session: &Arc<dyn Session>) -> Registration<RegisteredDistributor> {
+        let distributor = RegisteredDistributor {
+            name: self.distributor.name().to_owned(),
+            election: self.distributor.election().to_owned(),
+            candidate: self.surroundings.name.clone(),
+            process: Process::this(),
+            schedule: self.distributor.schedule().to_string(),
+            term: None,
+            problem: None,
+        };
+        let name = Uuid::new_v4().simple().to_string();
+        Registration::begin(Arc::clone(session), DISTRIBUTORS, &name, distributor)
+    }
+
+    async fn serve(&self, leadership: Leadership, registration: &Registration<RegisteredDistributor>) {
+        let name = self.distributor.name();
+        tracing::info!(distributor = name, "leads");
+        let term = Term {
+            distributor: self.distributor,
+            surroundings: self.surroundings,
+            leadership: &leadership,
+            registration,
+            stop: self.stop,
+        };
+        tokio::select! {
+            biased;
+            // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
+            () = leadership.lost() => return tracing::warn!(distributor = name, "leadership is lost"),
+            () = term.serve() => {}
+            () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped within a round"),
+        }
+        match tokio::time::timeout(GRACE, leadership.resign()).await {
+            Ok(Ok(())) => tracing::info!(distributor = name, "does not lead any more"),
+            Ok(Err(error)) => self.complain("cannot hand over leadership, it ends with the session", &error),
+            Err(error) => self.complain("cannot hand over leadership, it ends with the session", &error),
+        }
+    }
+
+    fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+        complain(self.distributor.name(), what, error);
+    }
+}
+
+fn complain(distributor: &str, what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(distributor, error, "{what}");
+}
+
+#[cfg(test)]
+mod tests;

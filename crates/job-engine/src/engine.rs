@@ -1,0 +1,142 @@
+//! [`Engine`]: the whole engine as a part of another program, or of a test.
+//!
+//! ```
+//! use slipstream_job_engine::{Engine, EngineError, Failure, JobHandle, State, Success};
+//!
+//! async fn greet(job: JobHandle) -> Result<Success, Failure> {
+//!     let target = job.job().target_resource.as_ref().ok_or_else(|| Failure::new("nobody to greet"))?;
+//!     Ok(Success::with_message(format!("hello, {}", target.href)))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), EngineError> {
+//! let engine = Engine::builder().action("greet", greet).start().await?;
+//! let (first, second) = (engine.submit("greet").target("user/jane").await?, engine.submit("greet").await?);
+//! assert_eq!(engine.wait(&first).await?.status_message.as_deref(), Some("hello, user/jane"));
+//! assert_eq!(engine.wait(&second).await?.state, State::Failed);
+//! engine.stop().await
+//! # }
+//! ```
+//!
+//! `slipstream-job up` is such an engine with an address, with distributors and with somebody to talk to.
+
+mod builder;
+mod departures;
+mod error;
+mod gate;
+mod parts;
+pub(crate) mod premises;
+mod submit;
+mod waiting;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use builder::EngineBuilder;
+pub use error::EngineError;
+use slipstream_cimi::{Client, Job};
+pub use submit::Submit;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use waiting::Waiting;
+
+use crate::stop::Stop;
+use crate::up::data_dir::Password;
+
+/// A running engine: server, queue and executor in this process.
+///
+/// Dropping it is a stop without grace that nobody waits for: running jobs are cancelled and run again when the folder
+/// is opened again, nothing that was answered is lost, and the folder is free a moment later.
+/// [`stop`](Self::stop) lets running jobs end first, and the folder is free when it has answered.
+pub struct Engine {
+    client: Client,
+    folder: PathBuf,
+    password: Password,
+    address: Option<SocketAddr>,
+    endpoint: Option<String>,
+    waiting: Waiting,
+    stop: Stop,
+    /// Cancelled once `running` has ended.
+    ended: CancellationToken,
+    running: JoinHandle<Result<(), EngineError>>,
+}
+
+impl Engine {
+    /// An engine that is still to be described; [`EngineBuilder::start`] starts it.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Adds a job that the action of this name is to do. Awaited, it answers the job's id once the job is on disk.
+    ///
+    /// ```no_run
+    /// # async fn example(engine: slipstream_job_engine::Engine) -> Result<(), slipstream_job_engine::EngineError> {
+    /// let id = engine.submit("greet").target("user/jane").priority(0).key("jane, first time").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit(&self, action: impl Into<String>) -> Submit<'_> {
+        Submit::new(&self.client, action.into())
+    }
+
+    /// Waits until a job is in a final state, and answers it as it is then. There is no limit but the one that the
+    /// caller sets, e.g. with `tokio::time::timeout`: a wait that is dropped leaves nothing behind.
+    pub async fn wait(&self, id: &str) -> Result<Job, EngineError> {
+        tokio::select! {
+            biased;
+            job = self.waiting.until_final(&self.client, id) => job,
+            () = self.ended.cancelled() => Err(EngineError::Ended),
+        }
+    }
+
+    /// The administrator's client, for everything else. It logs in by itself. Once the engine has stopped its requests
+    /// and those of its clones fail.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where the documents are kept.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the API listens, if [`EngineBuilder::listen`] asked for it. The password of the user `super` is that of
+    /// the [folder](Self::folder): `SLIPSTREAM_SUPER_PASSWORD`, else in the file `super.password`.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Takes nothing new, lets running jobs end within the [grace](EngineBuilder::grace), then closes everything.
+    /// Answers what went wrong since the start, if anything did. If this is dropped, the grace is over.
+    pub async fn stop(mut self) -> Result<(), EngineError> {
+        self.stop.ask();
+        (&mut self.running).await.map_err(EngineError::Crashed)?
+    }
+
+    /// The URL of the API on this machine, e.g. `http://127.0.0.1:8201`, if it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    pub(crate) fn password(&self) -> &Password {
+        &self.password
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.ask_at_once();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, address, .. } = self;
+        formatter.debug_struct("Engine").field("folder", folder).field("address", address).finish_non_exhaustive()
+    }
+}

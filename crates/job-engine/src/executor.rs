@@ -1,0 +1,223 @@
+//! The executor: takes entries, runs the actions that jobs name, reports into the documents.
+//!
+//! [`run`] works one shift per session with the coordinator; a shift has as many slots as the executor has threads;
+//! a slot takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries;
+//! [`verdict`] says what becomes of the claim.
+
+mod attempt;
+mod avoidance;
+mod changes;
+mod courier;
+mod line;
+mod meaning;
+mod reach;
+mod refusal;
+mod runtime;
+mod shift;
+mod supervision;
+mod threads;
+mod unknown_action;
+pub mod verdict;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+pub use runtime::ActionRuntime;
+use slipstream_action::{Catalogue, with_causes};
+use slipstream_cimi::Client;
+use slipstream_coordination::{Coordinator, Error};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::avoidance::{Avoidance, Reason};
+use self::courier::Courier;
+use self::reach::Reach;
+use self::unknown_action::UnknownActions;
+use crate::clock::Clock;
+use crate::pauses::{self, Complaint, Pauses};
+use crate::stop::Stop;
+use crate::supervise::persist;
+
+/// How an executor runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// For people; need not be unique.
+    pub name: String,
+    /// How many jobs at once; 0 counts as 1.
+    pub threads: usize,
+    /// How long running actions may go on after a stop was asked for.
+    pub grace: Duration,
+    /// How long CIMI may be out of reach before a claim is released.
+    pub cimi_grace: Duration,
+    /// The time of day, for the registry.
+    pub clock: Clock,
+    /// Where the actions run.
+    pub runtime: ActionRuntime,
+    /// What becomes of jobs whose action no executor has.
+    pub unknown_action: UnknownAction,
+}
+
+impl Options {
+    /// One job at once, and whatever else is usual.
+    #[must_use]
+    pub fn new(name: impl Into<String>, runtime: ActionRuntime) -> Self {
+        Self {
+            name: name.into(),
+            threads: 1,
+            grace: Duration::from_mins(2),
+            cimi_grace: Duration::from_mins(2),
+            clock: Clock::system(),
+            runtime,
+            unknown_action: UnknownAction::default(),
+        }
+    }
+}
+
+/// What becomes of a job whose action no executor has (decision 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownAction {
+    /// For how long somebody may still come who has it.
+    pub after: Duration,
+    /// What happens then.
+    pub then: Then,
+}
+
+impl Default for UnknownAction {
+    fn default() -> Self {
+        Self { after: Duration::from_mins(15), then: Then::Fail }
+    }
+}
+
+/// What happens to a job once its action has been nobody's for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Then {
+    /// It is FAILED.
+    Fail,
+    /// It is left to wait for as long as it takes.
+    Release,
+}
+
+/// Runs until `stop`; survives expired sessions and unreachable servers.
+///
+/// After a stop was asked for nothing new is begun; what still runs when the grace is over is cancelled, set QUEUED
+/// and released. Ends at the latest some seconds after that.
+pub async fn run(
+    options: Options,
+    coordinator: Arc<dyn Coordinator>,
+    client: Client,
+    catalogue: Catalogue,
+    stop: Stop,
+) {
+    let actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
+    info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
+    let executor = Arc::new(Executor {
+        options,
+        courier: Courier::new(client.clone(), actions),
+        client,
+        catalogue,
+        stop,
+        interrupted: CancellationToken::new(),
+        reach: Reach::new(),
+        reruns: Semaphore::new(1),
+        unknown_actions: UnknownActions::new(),
+        avoidance: Mutex::default(),
+        avoidance_changed: Notify::new(),
+        blocking_actions: Mutex::default(),
+    });
+    tokio::select! {
+        biased;
+        () = executor.work_shifts(coordinator.as_ref()) => {}
+        () = executor.interrupt_after_grace() => {}
+    }
+    info!(executor = executor.options.name, "executor ends");
+}
+
+/// What all shifts, slots and attempts share.
+struct Executor {
+    options: Options,
+    client: Client,
+    courier: Courier,
+    catalogue: Catalogue,
+    stop: Stop,
+    /// Cancelled when the grace after a stop is over.
+    interrupted: CancellationToken,
+    reach: Reach,
+    /// Held by the one job that was lost before and begins.
+    reruns: Semaphore,
+    unknown_actions: UnknownActions,
+    avoidance: Mutex<Avoidance>,
+    avoidance_changed: Notify,
+    /// Actions of which it was told that they block.
+    blocking_actions: Mutex<BTreeSet<String>>,
+}
+
+impl Executor {
+    /// Never ends.
+    async fn interrupt_after_grace(&self) {
+        self.stop.grace_over(self.options.grace).await;
+        self.interrupted.cancel();
+        std::future::pending::<()>().await;
+    }
+
+    /// One shift for each session, until the stop.
+    async fn work_shifts(self: &Arc<Self>, coordinator: &dyn Coordinator) {
+        let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
+        while !self.stop.is_asked() {
+            let begun = Instant::now();
+            let connected = tokio::select! {
+                biased;
+                () = self.stop.asked() => return,
+                connected = coordinator.connect() => connected,
+            };
+            let ended = match connected {
+                Ok(session) => tokio::select! {
+                    biased;
+                    ended = shift::work(self, session, coordinator.session_timeout()) => ended,
+                    never = persist("look for reports", || self.courier.find_out()) => match never {},
+                },
+                Err(error) => Err(error),
+            };
+            self.note(ended, &mut complaint);
+            if begun.elapsed() > pauses::LONGEST {
+                pauses.reset();
+            }
+            pauses.pause(&self.stop).await;
+        }
+    }
+
+    /// Whether a coordinator can be reached is said by whoever made it, for all who use it at once.
+    fn note(&self, ended: Result<(), Error>, complaint: &mut Complaint) {
+        let Err(error) = ended else { return complaint.settle() };
+        let is_out_of_reach = matches!(error, Error::Unreachable { .. } | Error::Unusable { .. });
+        let (executor, cause) = (&self.options.name, with_causes(&error));
+        if complaint.is_new(cause.clone()) && !is_out_of_reach {
+            warn!(executor, cause, "no work with the coordinator, trying again");
+        } else {
+            debug!(executor, cause, "no session with the coordinator");
+        }
+    }
+
+    /// The entry of this job is released: how long to leave it alone.
+    fn avoid(&self, entry: &str, job: &str, reason: Reason) -> Duration {
+        let pause = self.avoidance().released(entry, job, reason);
+        self.avoidance_changed.notify_one();
+        pause
+    }
+
+    /// The entry need not be remembered any longer.
+    fn forget(&self, entry: &str) {
+        if self.avoidance().forget(entry) {
+            self.avoidance_changed.notify_one();
+        }
+    }
+
+    fn avoidance(&self) -> MutexGuard<'_, Avoidance> {
+        self.avoidance.lock().expect("no holder of this lock panics")
+    }
+}

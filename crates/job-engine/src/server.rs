@@ -1,0 +1,218 @@
+//! The CIMI server: documents in a [store](slipstream_store), ids of waiting jobs in the queue.
+//!
+//! Read [`jobs`] for what happens to a job, [`jobs::ledger`] for the decision behind every edit, [`reconcile`] for what
+//! mends everything that was interrupted, and [`routes`] for how a request gets there.
+
+pub mod admin;
+pub mod auth;
+pub mod error;
+pub mod http;
+pub mod jobs;
+pub mod queue;
+pub mod reconcile;
+pub mod resources;
+pub mod routes;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ipnet::IpNet;
+use jiff::SignedDuration;
+use secrecy::SecretString;
+use slipstream_action::with_causes;
+use slipstream_cimi::Transport;
+use slipstream_coordination::Coordinator;
+use slipstream_store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::auth::sessions::{self, PasswordError, Sessions};
+use self::http::in_process::InProcess;
+use self::http::listen;
+use self::http::shares::Shares;
+use self::jobs::cache::WriteBehind;
+pub use self::jobs::cache::Writers;
+use self::jobs::released::Released;
+use self::queue::Entries;
+use self::queue::generation::{self, Generation};
+use self::reconcile::Found;
+use crate::clock::Clock;
+use crate::owner;
+use crate::stop::Stop;
+use crate::supervise::supervise;
+
+/// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
+
+/// How a server runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Password of the administrator `super`.
+    pub password: SecretString,
+    /// How often a job may be claimed and lost before it is given up (decision 6).
+    pub max_attempts: u32,
+    /// Who writes the jobs of the store.
+    pub writers: Writers,
+    /// Whether the coordinator forgets everything with this process, as one in this process does: then its zxids start
+    /// again at each start, and the generation rises. It rises for any other one when that is found to have forgotten
+    /// (decision 3).
+    pub coordinator_forgets: bool,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The administrator.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The generation could not be read or raised.
+    #[error("cannot raise the generation")]
+    Generation(#[source] StoreError),
+    /// The identity of the store could not be read.
+    #[error("cannot read the identity of the store")]
+    Identity(#[source] StoreError),
+}
+
+/// What all requests share.
+pub struct Shared {
+    store: Arc<dyn Store>,
+    /// The identity of the store, if it has one: that of a server whose coordinator is elsewhere has.
+    identity: Option<String>,
+    /// The jobs of the store, which change here and nowhere else.
+    jobs: WriteBehind,
+    entries: Arc<Entries>,
+    sessions: Sessions,
+    clock: Clock,
+    generation: Arc<Generation>,
+    /// Shows the generation in each session with the coordinator.
+    _watch: AbortOnDropHandle<()>,
+    max_attempts: u32,
+    nudge: Arc<Notify>,
+    /// One at a time compares all jobs with all entries.
+    mending: tokio::sync::Mutex<()>,
+    /// What the last round of the reconciler found.
+    found: Mutex<Found>,
+    /// What became free again without having ended.
+    released: Mutex<Released>,
+    /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
+    others_search: Semaphore,
+    /// Memory for answers.
+    shares: Shares,
+    /// For the bodies of requests.
+    bodies: Shares,
+}
+
+impl Shared {
+    async fn new(
+        store: Arc<dyn Store>,
+        coordinator: Arc<dyn Coordinator>,
+        clock: Clock,
+        generation: Generation,
+        options: &Options,
+    ) -> Self {
+        let nudge = Arc::new(Notify::new());
+        let (entries, generation) = (Arc::new(Entries::begin(coordinator).await), Arc::new(generation));
+        let (watched, asked) = (generation.clone(), entries.clone());
+        let watch = move || generation::watch(watched.clone(), asked.clone());
+        // whoever drops the server ends it, nobody asks it to stop
+        let watch = tokio::spawn(supervise("watch over the generation", Stop::new(), watch));
+        Self {
+            jobs: WriteBehind::new(store.clone(), options.writers, nudge.clone()),
+            store,
+            identity: None,
+            entries,
+            sessions: Sessions::default(),
+            released: Mutex::new(Released::since(clock.now())),
+            clock,
+            generation,
+            _watch: AbortOnDropHandle::new(watch),
+            max_attempts: options.max_attempts,
+            nudge,
+            mending: tokio::sync::Mutex::default(),
+            found: Mutex::default(),
+            others_search: Semaphore::new(1),
+            shares: Shares::default(),
+            bodies: Shares::default(),
+        }
+    }
+
+    fn released(&self) -> MutexGuard<'_, Released> {
+        self.released.lock().expect("nothing panics while it holds this")
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().expect("nothing panics while it holds this")
+    }
+}
+
+/// A server. Cheap to clone: clones share everything.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Makes the administrator and sees to the generation (decision 3). A coordinator that is out of reach keeps no server
+    /// from starting (decision 1): it is told the generation once it is reached.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        coordinator: Arc<dyn Coordinator>,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Self, StartError> {
+        sessions::ensure_administrator(&*store, options.password.clone(), clock.now()).await?;
+        let generation = Generation::begin(store.clone(), options.coordinator_forgets).await;
+        let generation = generation.map_err(StartError::Generation)?;
+        let identity = owner::known_identity(&*store).await.map_err(StartError::Identity)?;
+        let shared = Shared::new(store, coordinator, clock, generation, &options).await;
+        let shared = Shared { identity, ..shared };
+        // so that executors of this process find it at once; what fails here is done in the background
+        if let Ok(session) = shared.entries.session().await
+            && let Err(error) = shared.generation.agree(&*session).await
+        {
+            tracing::debug!(error = with_causes(&error), "the generation is not shown yet");
+        }
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A transport that calls the routes as a function: the same answers, without a socket.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(InProcess::new(routes::router(self.shared.clone())))
+    }
+
+    /// Answers requests until `stop`, then lets open requests end.
+    pub async fn serve(&self, listener: TcpListener, stop: Stop) {
+        self.serve_behind(listener, Vec::new(), stop).await;
+    }
+
+    /// As [`serve`](Self::serve), but a peer within one of the networks `proxies` is believed when it says who asks
+    /// (specification 2.4).
+    pub async fn serve_behind(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
+        listen::serve(listener, routes::router(self.shared.clone()), proxies, stop).await;
+    }
+
+    /// Ends once everything that was answered so far is in the store.
+    pub async fn settled(&self) {
+        self.shared.jobs.settled().await;
+    }
+
+    /// Writes what was answered and is not written yet, and ends: later changes of jobs are refused.
+    pub async fn close(&self) {
+        self.shared.jobs.close().await;
+    }
+
+    /// Mends what was interrupted, until `stop` (decision 2).
+    pub async fn reconcile(&self, name: &str, stop: Stop) {
+        reconcile::run(&self.shared, name, stop).await;
+    }
+
+    /// One round of the reconciler over jobs that nobody has written to for `untouched`: zero for a start at which
+    /// nobody else can be at work.
+    pub async fn reconcile_once(
+        &self,
+        untouched: SignedDuration,
+    ) -> Result<reconcile::Mended, reconcile::ReconcileError> {
+        reconcile::round(&self.shared, untouched).await
+    }
+}

@@ -1,0 +1,4 @@
+//! What administrators see and set right.
+
+pub mod marks;
+pub mod overview;

@@ -1,0 +1,73 @@
+//! `POST /api/distributor/NAME/reset`: makes a distributor's high-water mark anew, whatever it says. For one that cannot
+//! be understood or was written by a clock that was wrong.
+
+use serde_json::json;
+use slipstream_cimi::{Code, Document};
+use slipstream_coordination::session::{Cause, is_path};
+use slipstream_store::{Record, StoreError};
+
+use crate::marks::{HighWaterMark, id, path};
+use crate::server::Shared;
+use crate::server::auth::access::Caller;
+use crate::server::error::ApiError;
+use crate::server::queue::EntriesError;
+
+/// How often a mark in the store is read again because its leader wrote it meanwhile.
+const TRIES: usize = 5;
+
+/// Lets rounds count from now on, in the store and in the node tree, wherever the mark is; a leader that is at work
+/// finds it changed and goes on from there. 404 if there is no such mark.
+pub async fn reset(shared: &Shared, caller: &Caller, distributor: &str) -> Result<Document, ApiError> {
+    caller.require_administrator()?;
+    let now = shared.clock.now();
+    let mark = HighWaterMark::from_now_on(now);
+    let was_stored = reset_stored(shared, distributor, &mark).await.map_err(|error| ApiError::store(&error))?;
+    if !reset_node(shared, distributor, &mark).await? && !was_stored {
+        return Err(ApiError::not_found(&format!("the high-water mark of a distributor {distributor}")));
+    }
+    tracing::warn!(distributor, user = caller.name(), "the high-water mark is made anew: rounds count from now on");
+    Ok(Document::from_iter([("distributor".to_owned(), json!(distributor)), ("last".to_owned(), json!(now))]))
+}
+
+/// That of `up`. Answers whether there was one.
+async fn reset_stored(shared: &Shared, distributor: &str, mark: &HighWaterMark) -> Result<bool, StoreError> {
+    let mut outcome = Ok(false);
+    for _ in 0..TRIES {
+        let revision = match shared.store.get(&id(distributor)).await {
+            Ok(Some(record)) => record.revision,
+            Ok(None) => return Ok(false),
+            Err(StoreError::Damaged { revision, .. }) => revision,
+            Err(error) => return Err(error),
+        };
+        outcome = shared.store.replace(record(distributor, mark, revision)).await.map(|_| true);
+        if !matches!(outcome, Err(StoreError::Changed(_))) {
+            return outcome;
+        }
+    }
+    outcome
+}
+
+/// What the store of `up` keeps of a distributor's mark: a document of its own, whose revision is the mark's.
+#[must_use]
+pub fn record(distributor: &str, mark: &HighWaterMark, revision: u64) -> Record {
+    let id = id(distributor);
+    let document = Document::from_iter([("id".to_owned(), json!(id))]).into();
+    Record { id, revision, document, ledger: json!(mark) }
+}
+
+/// That of a site. Answers whether there was one.
+async fn reset_node(shared: &Shared, distributor: &str, mark: &HighWaterMark) -> Result<bool, ApiError> {
+    let path = path(distributor);
+    if !is_path(&path) {
+        return Ok(false);
+    }
+    let data = serde_json::to_vec(mark).expect("a mark is texts and times");
+    shared.entries.replace(&path, data).await.map_err(|error| match error {
+        EntriesError::Refused { cause: Cause::NotAllowed, path } => {
+            let message =
+                format!("the server's ZooKeeper login may not change {path}: see to its access, or delete it");
+            ApiError::contradiction(&path, Code::Conflict, message)
+        }
+        error => ApiError::unavailable(&error),
+    })
+}

@@ -1,0 +1,295 @@
+//! Users: who may log in (an extension beyond the original's templates). Administrators alone learn anything of them.
+//!
+//! A user's password is kept as a hash in the record's ledger, and beside it a **stamp**: a session is good as long as
+//! its user has the stamp under which it was opened.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::acl;
+use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
+use slipstream_cimi::error::Code;
+use slipstream_cimi::query::Parameters;
+use slipstream_cimi::resource::format_time;
+use slipstream_store::Record;
+
+use super::access::Caller;
+use super::sessions::ADMINISTRATOR;
+use crate::server::Shared;
+use crate::server::error::ApiError;
+use crate::server::jobs::schema;
+use crate::server::resources;
+use crate::server::resources::search;
+use crate::server::routes::Answer;
+
+/// Most characters of a user's name.
+const LONGEST_NAME: usize = 64;
+/// Fewest and most bytes of a password.
+const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
+const ACTIVE: &str = "ACTIVE";
+const SUSPENDED: &str = "SUSPENDED";
+/// Attributes that every resource may have and an edit may take away.
+const OPTIONAL: [&str; 3] = ["name", "description", "properties"];
+
+/// Adds a user and answers its id.
+pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError> {
+    let violations = violations(&mut sent);
+    let missing = ["username", "password"].into_iter().filter(|required| !sent.contains_key(*required));
+    let violations: Vec<String> = missing.map(|name| format!("{name}: missing")).chain(violations).collect();
+    if !violations.is_empty() {
+        return Err(ApiError::schema(&violations));
+    }
+    let username = taken_text(&mut sent, "username").unwrap_or_default();
+    let password = taken_text(&mut sent, "password").unwrap_or_default();
+    let id = id(&username);
+    if shared.store.get(&id).await.map_err(|error| ApiError::store(&error))?.is_some() {
+        return Err(ApiError::exists(&id));
+    }
+    let hash = shared.sessions.hash(SecretString::from(password)).await?;
+    let user = record(&username, sent, ledger(&hash), shared.clock.now());
+    shared.store.insert(user).await.map_err(|error| ApiError::store(&error))?;
+    Ok(id)
+}
+
+/// Reads a user.
+pub async fn read(shared: &Shared, id: &str, select: &[String]) -> Result<Document, ApiError> {
+    Ok(presented(Arc::unwrap_or_clone(existing(shared, id).await?.document), select))
+}
+
+/// Merges changes into a user, after the attributes `remove` are taken out, and answers the result. A new password, an
+/// end of its activity or of its role ends all of its sessions.
+pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[String]) -> Result<Document, ApiError> {
+    let stored = existing(shared, id).await?;
+    // A client may send back what it has read.
+    changes
+        .retain(|name, value| !matches!(name.as_str(), "username" | "acl") || stored.document.get(name) != Some(value));
+    let mut violations = violations(&mut changes);
+    if changes.contains_key("username") {
+        violations.push("username: cannot be changed".to_owned());
+    }
+    let lasting = remove.iter().filter(|name| !OPTIONAL.contains(&name.as_str()));
+    violations.extend(lasting.map(|name| format!("{name}: cannot be taken away")));
+    if !violations.is_empty() {
+        return Err(ApiError::schema(&violations));
+    }
+    let password = taken_text(&mut changes, "password");
+    let was = stored.clone();
+    let mut user = stored;
+    let document = Arc::make_mut(&mut user.document);
+    document.retain(|name, _| !remove.contains(name));
+    document.extend(changes);
+    document.insert("updated".to_owned(), json!(format_time(shared.clock.now())));
+    let loses = (is_active(&was) && !is_active(&user)) || (is_super(&was) && !is_super(&user));
+    if is_administrator(id) && (loses || password.is_some()) {
+        return Err(unchangeable(id));
+    }
+    let is_over = loses || password.is_some();
+    if let Some(password) = password {
+        user.ledger = ledger(&shared.sessions.hash(SecretString::from(password)).await?);
+    } else if is_over {
+        user.ledger = ledger(password_hash(&was).unwrap_or_default());
+    }
+    let document = Document::clone(&user.document);
+    shared.store.replace(user).await.map_err(|error| ApiError::store(&error))?;
+    if is_over {
+        shared.sessions.revoke(&*shared.store, name(&was)).await;
+    }
+    Ok(document)
+}
+
+/// Deletes a user and ends all of its sessions.
+pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
+    let user = existing(shared, id).await?;
+    if is_administrator(id) {
+        return Err(unchangeable(id));
+    }
+    shared.store.remove(id, user.revision).await.map_err(|error| ApiError::store(&error))?;
+    shared.sessions.revoke(&*shared.store, name(&user)).await;
+    Ok(())
+}
+
+/// Searches users.
+pub async fn search(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
+    let found = search::search(shared, USER, caller, parameters).await?;
+    let select = parameters.select.clone();
+    let present = move |record: Record| presented(Arc::unwrap_or_clone(record.document), &select);
+    Ok(resources::presented_search(shared, USER, found, parameters, true, present))
+}
+
+/// The id of the user of this name.
+#[must_use]
+pub fn id(username: &str) -> String {
+    format!("{}/{username}", USER.name)
+}
+
+/// Whether a user may have this name.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.len() <= LONGEST_NAME
+        && text.bytes().all(is_inner)
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+/// A user's record: `document` with what every user has.
+#[must_use]
+pub fn record(username: &str, document: Document, ledger: Value, now: Timestamp) -> Record {
+    let id = id(username);
+    let all = json!({
+        "id": id, "resourceURI": USER.resource_uri, "created": format_time(now), "updated": format_time(now),
+        "acl": acl::default_acl(), "username": username, "state": ACTIVE, "isSuperUser": false,
+    });
+    let Value::Object(mut all) = all else { unreachable!("written as an object above") };
+    all.extend(document);
+    Record { id, revision: 0, document: all.into(), ledger }
+}
+
+/// What is kept of a user and never shown: the password's hash, and a new stamp.
+#[must_use]
+pub fn ledger(hash: &str) -> Value {
+    json!({"password": hash, "stamp": hex::encode(rand::random::<[u8; 16]>())})
+}
+
+/// The hash of the user's password.
+#[must_use]
+pub fn password_hash(user: &Record) -> Option<&str> {
+    user.ledger.get("password").and_then(Value::as_str)
+}
+
+/// The user's stamp; none for one that was stored before there were stamps.
+#[must_use]
+pub fn stamp(user: &Record) -> Option<&str> {
+    user.ledger.get("stamp").and_then(Value::as_str)
+}
+
+/// The user's name.
+#[must_use]
+pub fn name(user: &Record) -> &str {
+    user.document.get("username").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether the user may log in.
+#[must_use]
+pub fn is_active(user: &Record) -> bool {
+    user.document.get("state").and_then(Value::as_str) == Some(ACTIVE)
+}
+
+/// The roles of the user's sessions (specification 2.1); the session's id is one more.
+#[must_use]
+pub fn roles(user: &Record) -> &'static str {
+    if is_super(user) { "ADMIN USER ANON" } else { "USER ANON" }
+}
+
+fn is_super(user: &Record) -> bool {
+    user.document.get("isSuperUser").and_then(Value::as_bool) == Some(true)
+}
+
+fn is_administrator(id: &str) -> bool {
+    id == self::id(ADMINISTRATOR)
+}
+
+fn unchangeable(id: &str) -> ApiError {
+    let message = format!(
+        "{id} is always there, active and an administrator, with the password that the server was started with: \
+         SLIPSTREAM_SUPER_PASSWORD or the file super.password in its data directory"
+    );
+    ApiError::contradiction(id, Code::Conflict, message)
+}
+
+async fn existing(shared: &Shared, id: &str) -> Result<Record, ApiError> {
+    let record = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    record.ok_or_else(|| ApiError::not_found(id))
+}
+
+fn taken_text(document: &mut Document, name: &str) -> Option<String> {
+    match document.shift_remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn presented(mut user: Document, select: &[String]) -> Document {
+    let id = user.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    resources::keep_selected(&mut user, select);
+    let mut operations = vec![json!({"rel": "edit", "href": id})];
+    if !is_administrator(&id) {
+        operations.push(json!({"rel": "delete", "href": id}));
+    }
+    user.insert("operations".to_owned(), Value::Array(operations));
+    user
+}
+
+/// Takes out what only the server sets, and names everything that is wrong with the rest, but never a password.
+fn violations(sent: &mut Document) -> Vec<String> {
+    sent.retain(|name, _| !SERVICE_ATTRIBUTES.contains(&name.as_str()));
+    let common: Document = sent.iter().filter(|(name, _)| OPTIONAL.contains(&name.as_str())).map(owned).collect();
+    let mut violations = schema::common_violations(&common);
+    for (name, value) in sent.iter().filter(|(name, _)| !OPTIONAL.contains(&name.as_str())) {
+        let wrong = match name.as_str() {
+            "username" if value.as_str().is_some_and(is_name) => continue,
+            "username" => format!(
+                "expected 1 to {LONGEST_NAME} letters, digits, dots, hyphens and underscores of ASCII, the first one a \
+                 letter or a digit: a name is one segment of a path here, without `/`"
+            ),
+            "password" if value.as_str().is_some_and(|text| PASSWORD_LENGTH.contains(&text.len())) => continue,
+            "password" => {
+                format!("expected a text of {} to {} bytes", PASSWORD_LENGTH.start(), PASSWORD_LENGTH.end())
+            }
+            "isSuperUser" if value.is_boolean() => continue,
+            "isSuperUser" => "expected true or false".to_owned(),
+            "state" if matches!(value.as_str(), Some(ACTIVE | SUSPENDED)) => continue,
+            "state" => format!("expected {ACTIVE} or {SUSPENDED}"),
+            "acl" => "cannot be set: users are the administrators' affair".to_owned(),
+            _ => "unknown attribute".to_owned(),
+        };
+        violations.push(format!("{name}: {wrong}"));
+    }
+    violations
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_segment_of_a_path() {
+        let long = "a".repeat(LONGEST_NAME);
+        for good in ["jane", "Jane.Doe", "0a", "a_b-c", "x", &long] {
+            assert!(is_name(good), "{good}");
+        }
+        let longer = "a".repeat(LONGEST_NAME + 1);
+        for bad in ["", ".", "..", "-a", "_a", "a/b", "a b", "a%2Fb", "jané", "a\n", "a@b", &longer] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_a_password_is_not_shown() {
+        for (attribute, bad) in [
+            ("username", json!("a/b")),
+            ("username", json!(3)),
+            ("password", json!("1234567")),
+            ("password", json!(12_345_678)),
+            ("password", json!("x".repeat(1025))),
+            ("isSuperUser", json!("true")),
+            ("state", json!("DELETED")),
+            ("acl", json!({})),
+            ("name", json!("")),
+            ("colour", json!("red")),
+        ] {
+            let mut sent = Document::new();
+            sent.insert(attribute.to_owned(), bad.clone());
+            let violations = violations(&mut sent);
+            assert_eq!(violations.len(), 1, "{attribute} = {bad}: {violations:?}");
+            assert!(violations[0].starts_with(&format!("{attribute}: ")), "{violations:?}");
+            assert!(attribute != "password" || !violations[0].contains("1234567"), "{violations:?}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Connections: so many at once, each with a limit for a request's head, and all of them ended in an orderly way.
+
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Response;
+use http::header;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use super::connection::Watched;
+use crate::server::auth::peer::Peer;
+use crate::stop::Stop;
+
+/// Most connections at once, where enough files may be open.
+const MOST_CONNECTIONS: usize = 512;
+/// As many more are kept for this machine, so that its administrator gets in whoever takes all the others.
+const KEPT_FOR_THIS_MACHINE: usize = 32;
+/// As many more may wait for a place; further ones are closed.
+const MOST_WAITING: usize = 128;
+/// Files that this process has open besides its connections, at most: the store's, the coordinator's, its own requests.
+const OTHER_FILES: usize = 128;
+/// So many open files are asked for.
+const WANTED_FILES: u64 = 4_096;
+/// What happens again and again is told so often.
+const TOLD_AGAIN: Duration = Duration::from_mins(1);
+/// Longest wait for a place.
+const PLACE_TIME: Duration = Duration::from_secs(30);
+/// How long a connection may be idle between an answer and the end of the next request's head. Clearly longer than a
+/// client keeps it for its next request: of two that give it up at the same time one has sent a request in vain.
+const IDLE_TIME: Duration = Duration::from_secs(75);
+/// Most bytes of a request's head.
+const HEAD_SIZE: usize = 64 * 1024;
+/// Pause after a connection could not be accepted: most likely this process has too many files open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long open requests may go on after the server was asked to stop.
+pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Answers requests by `router` until `stop`, then lets open requests end. Each request knows its [`Peer`], which is
+/// believed within `proxies`.
+pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
+    let files = open_files();
+    let [everybody, kept, waiting] = numbers(files);
+    if everybody < MOST_CONNECTIONS {
+        tracing::warn!(
+            files,
+            connections = everybody,
+            "few files may be open, so few connections may be: raise the limit, by ulimit -n or LimitNOFILE, to {}",
+            MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING + OTHER_FILES
+        );
+    }
+    serve_in(Places::new(everybody, kept, waiting), listener, router, proxies, stop).await;
+}
+
+async fn serve_in(places: Places, listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
+    let connections = GracefulShutdown::new();
+    let (mut failing, mut closing) = (Rarely::default(), Rarely::default());
+    loop {
+        let (stream, address) = tokio::select! {
+            () = stop.asked() => break,
+            accepted = accept(&listener, &mut failing) => accepted,
+        };
+        let peer = Peer::new(address.ip(), &proxies);
+        let Some(place) = places.offer(peer.is_on_this_machine()) else {
+            if let Some(times) = closing.tell() {
+                tracing::warn!(%address, times, "too many connections, further ones are closed");
+            }
+            continue;
+        };
+        let mut http = http1::Builder::new();
+        // the end of input after a whole request is no reason to drop its answer; whoever is gone is noticed by writing
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME).max_buf_size(HEAD_SIZE).half_close(true);
+        let (stream, progress) = Watched::new(stream);
+        let answered = progress.clone();
+        let router = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+            progress.begin();
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let router = router.map_response(move |response: Response| {
+            answered.end(response.headers().contains_key(header::CONNECTION));
+            response
+        });
+        let service = TowerToHyperService::new(router);
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let place = tokio::select! {
+                biased;
+                place = place.taken() => place,
+                () = stop.asked() => None,
+            };
+            if place.is_none() {
+                return tracing::debug!(%address, "no place in time, the connection is closed");
+            }
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = stop.grace_over(LAST_REQUESTS) => {}
+    }
+}
+
+async fn accept(listener: &TcpListener, failing: &mut Rarely) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "small packets may be delayed");
+                }
+                return (stream, address);
+            }
+            Err(error) => {
+                if let Some(times) = failing.tell() {
+                    tracing::warn!(%error, times, "cannot accept connections");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Something that may happen very often.
+#[derive(Default)]
+struct Rarely {
+    told: Option<Instant>,
+    times: u64,
+}
+
+impl Rarely {
+    /// It has happened; answers how often since it was told last, if it is to be told now.
+    fn tell(&mut self) -> Option<u64> {
+        self.times += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
+    }
+}
+
+/// How many files may be open, after more were asked for where few are allowed.
+fn open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED_FILES, |maximum| maximum.min(WANTED_FILES));
+    match limit.current {
+        Some(current) if current < wanted => {
+            match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }) {
+                Ok(()) => wanted,
+                Err(error) => {
+                    tracing::debug!(%error, "no more files may be open");
+                    current
+                }
+            }
+        }
+        Some(current) => current,
+        None => u64::MAX,
+    }
+}
+
+/// How many connections everybody may have, are kept for this machine, and may wait, if so many files may be open.
+fn numbers(files: u64) -> [usize; 3] {
+    let all = MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING;
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    // with very few of them, half are left for everything else
+    let free = files.saturating_sub(OTHER_FILES).max(files / 2).min(all);
+    [MOST_CONNECTIONS, KEPT_FOR_THIS_MACHINE, MOST_WAITING].map(|number| (number * free / all).max(1))
+}
+
+/// Reads where to listen: an address or a name, and a port. Without either, on all addresses of this machine.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let expected = "expected HOST:PORT, such as 127.0.0.1:8201, localhost:8201, or :8201 for all addresses";
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(expected)?;
+    let port: u16 = port.parse().map_err(|_| format!("`{port}` is no port: {expected}"))?;
+    if host.is_empty() {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    if host.contains(':') {
+        return Err(format!("an IPv6 address needs brackets, [{host}]:{port}"));
+    }
+    let found = (host, port).to_socket_addrs().map_err(|error| format!("cannot find the host `{host}`: {error}"))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| format!("the host `{host}` has no address"))
+}
+
+/// How many connections there may be.
+struct Places {
+    everybody: Arc<Semaphore>,
+    /// For this machine, once those for everybody are taken.
+    kept: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// A place that a connection has or waits for.
+enum Place {
+    Taken(OwnedSemaphorePermit),
+    Awaited { everybody: Arc<Semaphore>, kept: Option<Arc<Semaphore>>, waiting: OwnedSemaphorePermit },
+}
+
+impl Places {
+    fn new(everybody: usize, kept: usize, waiting: usize) -> Self {
+        let places = |number| Arc::new(Semaphore::new(number));
+        Self { everybody: places(everybody), kept: places(kept), waiting: places(waiting) }
+    }
+
+    /// A place for one more connection, unless too many wait already.
+    fn offer(&self, is_on_this_machine: bool) -> Option<Place> {
+        let kept = is_on_this_machine.then_some(&self.kept);
+        let free = [Some(&self.everybody), kept].into_iter().flatten();
+        if let Some(place) = free.cloned().find_map(|places| places.try_acquire_owned().ok()) {
+            return Some(Place::Taken(place));
+        }
+        let waiting = self.waiting.clone().try_acquire_owned().ok()?;
+        Some(Place::Awaited { everybody: self.everybody.clone(), kept: kept.cloned(), waiting })
+    }
+}
+
+impl Place {
+    /// The place once it is free; none if that takes too long.
+    async fn taken(self) -> Option<OwnedSemaphorePermit> {
+        let (everybody, kept, _waiting) = match self {
+            Self::Taken(place) => return Some(place),
+            Self::Awaited { everybody, kept, waiting } => (everybody, kept, waiting),
+        };
+        let of_kept = async {
+            match kept {
+                Some(kept) => kept.acquire_owned().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            place = everybody.acquire_owned() => place.ok(),
+            place = of_kept => place.ok(),
+            () = tokio::time::sleep(PLACE_TIME) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

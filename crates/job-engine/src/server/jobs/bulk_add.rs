@@ -1,0 +1,59 @@
+//! Bulk add: a list of jobs in one `POST /api/job`, answered item by item. An extension.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::JOB;
+
+use super::Stored;
+use super::record::JobRecord;
+use super::reports;
+use crate::server::Shared;
+use crate::server::auth::access::Caller;
+use crate::server::error::ApiError;
+use crate::server::jobs;
+
+/// Adds each job of the list as a single add would; one that is refused harms no other. With a key, the item of this
+/// index has the key `<key>/<index>`, so that a list that is sent again adds nothing twice.
+///
+/// All are stored at once, and then queued in the order of the list.
+pub async fn add_all(
+    shared: &Shared,
+    caller: &Caller,
+    list: Vec<Value>,
+    key: Option<&str>,
+    request_id: &str,
+) -> Result<Document, ApiError> {
+    caller.require_administrator()?;
+    reports::check_length(&list)?;
+    let prepare = |(index, sent)| {
+        let key = key.map(|key| format!("{key}/{index}"));
+        match sent {
+            Value::Object(sent) => jobs::prepare(shared, caller, sent, key.as_deref()),
+            _ => Err(ApiError::bad_request("expected a JSON object as job")),
+        }
+    };
+    // before anything is awaited: ids rise in the order of the list
+    let new: Vec<Result<JobRecord, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
+    let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
+    let mut stored = Vec::new();
+    let mut answer = |added| match added {
+        Ok(job) => {
+            let job: Stored = job;
+            let answer = json!({"status": 201, "resource-id": job.id()});
+            stored.push(job);
+            answer
+        }
+        Err(error) => reports::refused(error, "POST /api/job", request_id),
+    };
+    let answers: Vec<Value> = added.into_iter().map(&mut answer).collect();
+    queue(shared, stored).await;
+    Ok(Document::from_iter([(JOB.plural.to_owned(), answers.into())]))
+}
+
+/// Puts all entries in the order of the list, and records them.
+async fn queue(shared: &Shared, stored: Vec<Stored>) {
+    let entries = jobs::put_entries(shared, &stored).await;
+    let put = stored.into_iter().zip(entries).filter_map(|(stored, entry)| Some((stored, entry?)));
+    join_all(put.map(async |(stored, entry)| jobs::record_entry(shared, stored, &entry).await)).await;
+}

@@ -1,0 +1,156 @@
+//! [`JobRecord`]: a job as the server works on it, with its ledger as such.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use slipstream_cimi::Document;
+use slipstream_store::Record;
+
+use super::document;
+use super::document::{Patch, Shown};
+use super::ledger::Ledger;
+use crate::server::error::ApiError;
+
+/// A job and its ledger.
+#[derive(Clone, Debug)]
+pub struct JobRecord {
+    /// `job/<uuid>`.
+    pub id: Arc<str>,
+    /// The document, without `operations`.
+    pub document: Arc<Document>,
+    ledger: Kept,
+    /// Its revision in the store when it was read or written; zero before.
+    pub(super) revision: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Readable(Ledger),
+    /// As it is stored: it stays so, and nobody writes into the job.
+    Unreadable(Value),
+}
+
+/// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger of {id} cannot be read")]
+pub struct UnreadableLedger {
+    id: String,
+    #[source]
+    source: serde_json::Error,
+}
+
+impl From<UnreadableLedger> for ApiError {
+    fn from(error: UnreadableLedger) -> Self {
+        Self::unexpected(&error)
+    }
+}
+
+impl JobRecord {
+    /// A job that is added.
+    #[must_use]
+    pub fn new(id: &str, document: Document) -> Self {
+        Self { id: id.into(), document: document.into(), ledger: Kept::Readable(Ledger::default()), revision: 0 }
+    }
+
+    /// As it is stored, in its revision there.
+    #[must_use]
+    pub fn stored(&self, revision: u64) -> Record {
+        let ledger = match &self.ledger {
+            Kept::Readable(ledger) => serde_json::to_value(ledger).expect("a ledger is made of texts and numbers"),
+            Kept::Unreadable(value) => value.clone(),
+        };
+        Record { id: (*self.id).to_owned(), revision, document: self.document.clone(), ledger }
+    }
+
+    /// What the server keeps of the job.
+    pub fn ledger(&self) -> Result<&Ledger, UnreadableLedger> {
+        match &self.ledger {
+            Kept::Readable(ledger) => Ok(ledger),
+            Kept::Unreadable(value) => read(&self.id, value).map(|_| unreachable!("it could not be read before")),
+        }
+    }
+
+    /// The path of the entry that counts.
+    #[must_use]
+    pub fn entry(&self) -> Option<&str> {
+        match &self.ledger {
+            Kept::Readable(ledger) => ledger.entry.as_deref(),
+            Kept::Unreadable(value) => value.get("entry").and_then(Value::as_str),
+        }
+    }
+
+    /// Another ledger from now on.
+    pub fn set_ledger(&mut self, ledger: Ledger) {
+        self.ledger = Kept::Readable(ledger);
+    }
+
+    /// Another document from now on, and another ledger.
+    pub fn set(&mut self, patch: Patch, ledger: Ledger) {
+        // copied only if somebody else still looks at it as it was
+        patch.apply(Arc::make_mut(&mut self.document));
+        self.set_ledger(ledger);
+    }
+
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let ledger = match &self.ledger {
+            Kept::Readable(ledger) => {
+                let executors = ledger.attempts.iter().map(|attempt| &attempt.executor);
+                let executors = executors.chain(ledger.refused.iter().map(|refused| &refused.executor));
+                executors.map(|executor| LEDGER_ITEM + executor.len()).sum()
+            }
+            Kept::Unreadable(value) => weight(value),
+        };
+        LEDGER_ITEM + ledger + self.document.values().map(weight).sum::<usize>()
+    }
+
+    /// The job as its readers see it.
+    #[must_use]
+    pub fn shown(&self) -> Document {
+        document::shown(Document::clone(&self.document), self.entry())
+    }
+
+    /// The same, to be written down.
+    #[must_use]
+    pub fn to_show(&self) -> Shown<'_> {
+        Shown { document: &self.document, entry: self.entry() }
+    }
+}
+
+impl From<Record> for JobRecord {
+    fn from(record: Record) -> Self {
+        let ledger = match ledger_of(&record) {
+            Ok(ledger) => Kept::Readable(ledger),
+            Err(_) => Kept::Unreadable(record.ledger),
+        };
+        Self { id: record.id.into(), document: record.document, ledger, revision: record.revision }
+    }
+}
+
+/// The ledger of a job as it is stored.
+pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
+    read(&record.id, &record.ledger)
+}
+
+/// Bytes of an attempt in the ledger, or of the rest of it, without texts of any length.
+const LEDGER_ITEM: usize = 128;
+
+/// About how much memory a value takes, in bytes.
+fn weight(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(values) => values.iter().map(weight).sum(),
+            Value::Object(members) => members.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum(),
+        }
+}
+
+fn read(id: &str, ledger: &Value) -> Result<Ledger, UnreadableLedger> {
+    if ledger.is_null() {
+        return Ok(Ledger::default());
+    }
+    Ledger::deserialize(ledger).map_err(|source| UnreadableLedger { id: id.to_owned(), source })
+}

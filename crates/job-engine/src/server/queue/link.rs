@@ -1,0 +1,155 @@
+//! [`Link`]: the server's session with its coordinator. One task makes it, and another one whenever it has expired; no
+//! request's limit cuts that short.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_action::with_causes;
+use slipstream_coordination::session::State;
+use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::LIMIT;
+use crate::nodes;
+use crate::pauses;
+use crate::pauses::Pauses;
+use crate::stop::Stop;
+use crate::supervise::supervise;
+
+/// No pause between two tries is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A session and the queue in it.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) session: Arc<dyn Session>,
+    pub(super) queue: LockingQueue,
+    pub(super) claimant: String,
+}
+
+/// How the server stands with its coordinator.
+#[derive(Clone)]
+enum Standing {
+    /// A session is being made.
+    Connecting,
+    /// None could be made, and another try follows: nobody waits for that.
+    Away(Error),
+    Connected(Connection),
+}
+
+/// Keeps a session for as long as it lives itself.
+pub(super) struct Link {
+    standing: watch::Receiver<Standing>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// Connects if that is done within the limit of a request, and goes on trying in any case.
+    pub(super) async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
+        let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
+        let (told, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
+        let keep = move || keep(coordinator.clone(), told.clone(), first.take());
+        // whoever drops this ends it, nobody asks it to stop
+        let keeper = tokio::spawn(supervise("session with the coordinator", Stop::new(), keep));
+        Self { standing, _keeper: AbortOnDropHandle::new(keeper) }
+    }
+
+    /// The session that there is, suspended or not. One that is being made is waited for, unless the try before failed:
+    /// then the answer is why.
+    pub(super) async fn connection(&self) -> Result<Connection, Error> {
+        let mut standing = self.standing.clone();
+        loop {
+            let now = standing.borrow_and_update().clone();
+            match now {
+                Standing::Connected(connection) if connection.lives() => return Ok(connection),
+                Standing::Away(error) => return Err(error),
+                Standing::Connecting | Standing::Connected(_) => {}
+            }
+            standing.changed().await.map_err(|_| Error::Expired)?;
+        }
+    }
+
+    /// The session once there is one.
+    pub(super) async fn connected(&self) -> Connection {
+        let mut standing = self.standing.clone();
+        let is_connected = |standing: &Standing| matches!(standing, Standing::Connected(it) if it.lives());
+        let connected = standing.wait_for(is_connected).await.map(|standing| standing.clone());
+        match connected {
+            Ok(Standing::Connected(connection)) => connection,
+            // nobody keeps a session any more, which ends with the process
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Connection {
+    async fn begin(coordinator: &dyn Coordinator) -> Result<Self, Error> {
+        let session = coordinator.connect().await?;
+        let claimant = uuid::Uuid::new_v4().simple().to_string();
+        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
+        Ok(Self { session, queue, claimant })
+    }
+
+    fn lives(&self) -> bool {
+        *self.session.state().borrow() != State::Expired
+    }
+}
+
+impl Standing {
+    fn after(tried: &Result<Connection, Error>) -> Self {
+        match tried {
+            Ok(connection) => Self::Connected(connection.clone()),
+            Err(error) => Self::Away(error.clone()),
+        }
+    }
+}
+
+/// Says so once when the coordinator is reached and of no use, and once when it is of use again.
+async fn keep(
+    coordinator: Arc<dyn Coordinator>,
+    standing: watch::Sender<Standing>,
+    mut tried: Option<Result<Connection, Error>>,
+) {
+    let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+    let mut is_away = false;
+    loop {
+        let begun = Instant::now();
+        let connected = match tried.take() {
+            Some(tried) => tried,
+            None => Connection::begin(&*coordinator).await,
+        };
+        standing.send_replace(Standing::after(&connected));
+        match connected {
+            Ok(Connection { session, .. }) => {
+                if std::mem::take(&mut is_away) {
+                    tracing::info!("the coordinator lets us queue");
+                }
+                let mut state = session.state();
+                drop(session);
+                // an error says the same: nobody changes the state any more
+                drop(state.wait_for(|state| *state == State::Expired).await);
+                standing.send_replace(Standing::Connecting);
+                tracing::debug!("the session with the coordinator is over, another one follows");
+                if begun.elapsed() >= pauses::SHORTEST {
+                    pauses.reset();
+                    continue;
+                }
+            }
+            // said by whoever made the coordinator, for all who use it at once
+            Err(error @ (Error::Unreachable { .. } | Error::Unusable { .. })) => {
+                tracing::debug!(error = with_causes(&error), "no session with the coordinator");
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    tracing::warn!(
+                        error = with_causes(&error),
+                        "the coordinator does not let us queue; jobs are added all the same and queued once it does"
+                    );
+                }
+            }
+        }
+        sleep(pauses.take()).await;
+    }
+}

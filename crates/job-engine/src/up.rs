@@ -1,0 +1,192 @@
+//! `slipstream-job up`: an [`Engine`] with an address, with distributors, and with somebody to talk to.
+
+pub mod data_dir;
+pub mod marks;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use data_dir::DataDirError;
+use ipnet::IpNet;
+use serde_json::json;
+use slipstream_action::Catalogue;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{Client, Document};
+use slipstream_store::files;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::distributor::configured::Configured;
+use crate::engine::{Engine, EngineError};
+use crate::executor::UnknownAction;
+use crate::server::auth::sessions::ADMINISTRATOR;
+use crate::stop::Stop;
+use crate::telemetry::{say, say_stopping};
+
+/// The distributor that only `--demo` or its name in `--distributors` starts.
+const DEMO_DISTRIBUTOR: &str = "dummy_test_action";
+const DEMO_JOBS: usize = 10;
+
+/// How `up` runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Whose word counts when they say who asks: the networks of proxies.
+    pub proxies: Vec<IpNet>,
+    /// How many jobs at once.
+    pub threads: usize,
+    /// How long running actions may go on after a stop was asked for.
+    pub grace: Duration,
+    /// How often a job may be claimed and lost before it is given up.
+    pub max_attempts: u32,
+    /// What becomes of jobs whose action nobody has.
+    pub unknown_action: UnknownAction,
+    /// Which distributors run; without any, all configured ones.
+    pub distributors: Option<Vec<String>>,
+    /// The configuration file; without one, `config.toml` in the data directory if it is there.
+    pub config: Option<PathBuf>,
+    /// Adds the dummy distributor and ten dummy jobs.
+    pub demo: bool,
+}
+
+/// Runs until `stop`, with the actions of `catalogue`.
+pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+    let distributors = chosen_distributors(&options)?;
+    let engine = Engine::builder()
+        .folder(&options.data_dir)
+        .listen(options.listen)
+        .proxies(options.proxies.clone())
+        .slots(options.threads)
+        .grace(options.grace)
+        .attempts(options.max_attempts)
+        .unknown_action(options.unknown_action)
+        .distributors(distributors.clone())
+        .catalogue(catalogue)
+        .clock(clock)
+        .stopped_by(stop.clone());
+    let engine = match engine.start().await {
+        Ok(engine) => engine,
+        Err(EngineError::Stopped) => {
+            say("stopped");
+            return Ok(());
+        }
+        Err(error) => return Err(start_error(error, "choose another with --data-dir")),
+    };
+    greet(&engine, &options, &distributors);
+    let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
+    stop.asked().await;
+    say_stopping("running jobs", options.grace);
+    let ran = stop.in_time(options.grace, engine.stop()).await?;
+    say("stopped");
+    demo.and(ran.map_err(Into::into))
+}
+
+/// The same, with what can be done about it on the command line; `advice` says how another folder is chosen.
+pub(crate) fn start_error(error: EngineError, advice: &str) -> anyhow::Error {
+    match error {
+        EngineError::Folder(DataDirError::InUse { path }) => {
+            anyhow!("another slipstream-job up or server uses the folder {}: stop it, or {advice}", path.display())
+        }
+        EngineError::Folder(DataDirError::Make { path, source }) => {
+            anyhow!(source).context(format!("cannot make the folder {}: {advice}", path.display()))
+        }
+        EngineError::Listen { address, source } => {
+            let advice = match source.kind() {
+                ErrorKind::AddrInUse => "end what listens there, or choose",
+                ErrorKind::AddrNotAvailable => "this machine has no such address, choose",
+                ErrorKind::PermissionDenied => "ports below 1024 are for administrators, choose",
+                _ => "choose",
+            };
+            anyhow!(source).context(format!("cannot listen on {address}: {advice} another address with --listen"))
+        }
+        error => error.into(),
+    }
+}
+
+fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
+    let beside = options.data_dir.join("config.toml");
+    let config = match &options.config {
+        Some(path) => Config::load(path)?,
+        None if is_there(&beside)? => Config::load(&beside)?,
+        None => Config::default(),
+    };
+    for name in options.distributors.iter().flatten().filter(|name| !name.is_empty()) {
+        config.distributor(name)?;
+    }
+    let wanted = |name: &str| match &options.distributors {
+        Some(names) => names.iter().any(|wanted| wanted == name) || (options.demo && name == DEMO_DISTRIBUTOR),
+        None => options.demo || name != DEMO_DISTRIBUTOR,
+    };
+    Ok(config.distributors.into_iter().filter(|distributor| wanted(&distributor.name)).collect())
+}
+
+/// What cannot be looked at is not taken for what is not there.
+fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let found = path.try_exists();
+    found.map_err(|error| {
+        let whose = files::who_may(&error, path);
+        anyhow!(error).context(format!("cannot read {}{whose}", path.display()))
+    })
+}
+
+fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
+    let names: Vec<&str> = distributors.iter().map(|distributor| distributor.name.as_str()).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let endpoint = engine.endpoint().expect("it was asked to listen");
+    let (version, place, data, threads) =
+        (env!("CARGO_PKG_VERSION"), engine.password().place(), engine.folder().display(), options.threads);
+    let mut lines = vec![format!(
+        "slipstream-job {version} is up
+  API           {endpoint}/api/cloud-entry-point
+  user          {ADMINISTRATOR}
+  password      {place}
+  data          {data}
+  jobs at once  {threads}
+  distributors  {names}"
+    )];
+    lines.extend(notes(options.listen, &options.proxies));
+    let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
+    let place = told_place(engine.folder()).unwrap_or_default();
+    lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
+    say(&lines.join("\n"));
+}
+
+/// What should be known of a server that listens there and believes these.
+pub(crate) fn notes(listen: SocketAddr, proxies: &[IpNet]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !listen.ip().is_loopback() {
+        notes.push(format!("  note          plain HTTP on {listen}: put a proxy with TLS in front of it"));
+    }
+    if !proxies.is_empty() {
+        let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        notes.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
+    }
+    notes
+}
+
+/// How a shell is told where the commands find what runs in this folder, if they do not look there anyway.
+pub(crate) fn told_place(folder: &Path) -> Option<String> {
+    let is_set = std::env::var_os(data_dir::DATA_DIR_VARIABLE).is_some();
+    if !is_set && data_dir::default_path().is_some_and(|default| default == folder) {
+        return None;
+    }
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let quoted = path.display().to_string().replace('\'', r"'\''");
+    Some(format!("\n  export {}='{quoted}'", data_dir::DATA_DIR_VARIABLE))
+}
+
+async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {
+    for _ in 0..DEMO_JOBS {
+        let mut job = Document::new();
+        job.insert("action".to_owned(), json!(DEMO_DISTRIBUTOR));
+        job.insert("targetResource".to_owned(), json!({"href": "dummy"}));
+        client.add(JOB.name, &job, None).await.context("cannot add the demo jobs")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! [`Store`]: where the server keeps documents.
+
+pub mod aggregate;
+pub mod files;
+pub mod memory;
+mod sort;
+pub mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use slipstream_cimi::acl::{Principal, viewers};
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::{Aggregation, Order};
+use slipstream_cimi::{Document, Lease, State};
+
+use self::aggregate::AggregationError;
+
+/// A document with what the server keeps beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// `<type>/<uuid>`.
+    pub id: String,
+    /// 1 when inserted, one more with each replacement.
+    pub revision: u64,
+    /// The document, without `operations`.
+    pub document: Arc<Document>,
+    /// What is never shown as an attribute: a job's ledger; null for everything else.
+    pub ledger: Value,
+}
+
+/// A job that is not final, as far as the queue is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: String,
+    /// The path of the entry that its ledger records.
+    pub entry: Option<String>,
+    /// The highest lease that its ledger has seen.
+    pub lease: Option<Lease>,
+}
+
+/// What a search asks of the store.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Which documents; all without one.
+    pub filter: Option<Filter>,
+    /// Only documents that one of these may see, see [`viewers`]; all without them.
+    pub visible_to: Option<Vec<Principal>>,
+    /// Then by id, so that pages do not overlap.
+    pub order: Vec<Order>,
+    /// Only documents whose id is greater, for walking through all of them in order of id; needs an empty `order`.
+    pub after: Option<String>,
+    /// How many to pass over.
+    pub offset: u64,
+    /// How many at most; 0 asks for the count alone.
+    pub limit: u64,
+    /// Bytes of stored documents after which a page names the others only by their ids; all are read without it.
+    pub at_once: Option<u64>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// Matches before `offset` and `limit`. A walk by `after` counts nothing: 0.
+    pub count: u64,
+    /// The page, or its beginning: at least one document of one that is not empty.
+    pub records: Vec<Record>,
+    /// Ids of the documents of the page that follow, see [`Query::at_once`].
+    pub rest: Vec<String>,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A document of this id exists.
+    #[error("{0} exists")]
+    Exists(String),
+    /// The document was changed or removed since it was read.
+    #[error("{0} was changed meanwhile")]
+    Changed(String),
+    /// The disk is full; nothing was changed.
+    #[error("no space left for {path}: free some and try again")]
+    Full {
+        /// The database file.
+        path: String,
+    },
+    /// The database file is no longer under its name; nothing was changed.
+    #[error("the database {path} was moved or replaced: put it back, or stop this server first")]
+    Moved {
+        /// The name.
+        path: String,
+    },
+    /// Somebody reads the database for so long that its log has grown too long; nothing was changed.
+    #[error("the log of {path} is too long: end whoever reads the database for so long, and try again")]
+    LogTooLong {
+        /// The database file.
+        path: String,
+    },
+    /// A search looked at too many documents.
+    #[error(
+        "the search takes too long: {}; narrow it by state, action, targetResource/href, parentJob, created, updated, \
+         priority or acl/owner/principal",
+        too_slow(unindexed)
+    )]
+    TooSlow {
+        /// The attributes of its filter and order for which no index helps; none where too much matches.
+        unindexed: Vec<String>,
+    },
+    /// An aggregation has no answer.
+    #[error(transparent)]
+    Aggregation(#[from] AggregationError),
+    /// What is stored of a record is not what this program writes; it may be replaced, or its database restored.
+    #[error("the {part} of {id} is damaged; restore the database from a backup, or move it away to start empty")]
+    Damaged {
+        /// Id of the record.
+        id: String,
+        /// Which part of it.
+        part: &'static str,
+        /// The record's revision, with which it may be replaced.
+        revision: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Arc<serde_json::Error>,
+    },
+    /// Nothing can be read or written any more, whatever it is.
+    #[error("cannot {what}: {why}")]
+    Gone {
+        /// What was tried, with the thing it was tried on.
+        what: String,
+        /// What has ended.
+        why: &'static str,
+    },
+    /// Anything else that the storage engine reports; nothing was changed.
+    #[error("cannot {what}")]
+    Failed {
+        /// What was tried, with the thing it was tried on.
+        what: String,
+        /// What the storage engine says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Documents with compare-and-set. What is answered is durable: it survives `kill -9` and power loss.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Adds a record as revision 1.
+    async fn insert(&self, record: Record) -> Result<(), StoreError>;
+    /// Reads a record.
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError>;
+    /// Replaces the record of the same id if it still has `record.revision`, and answers the new revision.
+    async fn replace(&self, record: Record) -> Result<u64, StoreError>;
+    /// Removes a record if it still has this revision.
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError>;
+    /// Searches the documents of one type, e.g. `job`.
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError>;
+    /// Answers these about all the documents of one type that a query's `filter`, `visible_to` and `after` select, in
+    /// their order and as of one moment.
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
+    /// So many jobs that are not final and whose id is greater, in order of id, without reading their documents: a
+    /// million are walked through at each start, and again and again.
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError>;
+    /// Removes all documents of one type that match, and answers how many.
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+}
+
+/// All jobs that are not final, in order of id, page by page.
+pub async fn each_unfinished(store: &dyn Store, mut see: impl FnMut(Unfinished)) -> Result<(), StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.unfinished(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        page.into_iter().for_each(&mut see);
+    }
+}
+
+/// Jobs that [`each_unfinished`] asks for at once.
+pub const PAGE: u64 = 10_000;
+
+impl StoreError {
+    /// The same for another of those who wait for one write.
+    #[must_use]
+    pub fn told_again(&self) -> Self {
+        match self {
+            Self::Exists(id) => Self::Exists(id.clone()),
+            Self::Changed(id) => Self::Changed(id.clone()),
+            Self::Full { path } => Self::Full { path: path.clone() },
+            Self::Moved { path } => Self::Moved { path: path.clone() },
+            Self::LogTooLong { path } => Self::LogTooLong { path: path.clone() },
+            Self::Damaged { id, part, revision, source } => {
+                Self::Damaged { id: id.clone(), part, revision: *revision, source: source.clone() }
+            }
+            Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
+            Self::Aggregation(error) => Self::Aggregation(error.clone()),
+            Self::Gone { what, why } => Self::Gone { what: what.clone(), why },
+            Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },
+        }
+    }
+}
+
+impl Query {
+    /// Whether it finds this document of the type `kind`.
+    #[must_use]
+    pub fn selects(&self, kind: &str, record: &Record) -> bool {
+        let is_visible = |callers: &Vec<Principal>| {
+            let viewers = viewers(&record.document);
+            callers.iter().any(|caller| viewers.contains(caller))
+        };
+        kind_of(&record.id) == kind
+            && self.after.as_ref().is_none_or(|after| record.id > *after)
+            && self.visible_to.as_ref().is_none_or(is_visible)
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(&record.document))
+    }
+}
+
+fn too_slow(unindexed: &[String]) -> String {
+    if unindexed.is_empty() {
+        return "too many documents match".to_owned();
+    }
+    let names: Vec<String> = unindexed.iter().map(|attribute| format!("'{attribute}'")).collect();
+    format!("no index on {}", names.join(", "))
+}
+
+impl Record {
+    /// The path of the entry that is recorded for it, if it is a job's.
+    #[must_use]
+    pub fn entry(&self) -> Option<&str> {
+        self.ledger.get("entry").and_then(Value::as_str)
+    }
+
+    /// The highest lease that was seen of it, if it is a job.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        self.ledger.get("lease").and_then(|lease| Lease::deserialize(lease).ok())
+    }
+}
+
+/// Whether a job of this state is not final.
+fn is_unfinished(state: &str) -> bool {
+    State::from_text(state).is_some_and(|state| !state.is_final())
+}
+
+/// The type of the document with this id: `job` for `job/1`.
+fn kind_of(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(kind, _)| kind)
+}

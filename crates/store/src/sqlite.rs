@@ -1,0 +1,383 @@
+//! [`SqliteStore`]: documents in one `SQLite` file.
+//!
+//! One thread writes (`writer`) and four read (`reader`), so that no asynchronous worker ever waits for the disk: one for
+//! single documents and one for what the server itself goes through, which therefore never wait behind a search, and two
+//! for searches.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::query::{Aggregation, Order};
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::backup::{BackupError, Copied, backup};
+use self::failure::{failure, open_failure};
+use self::file::DatabaseFile;
+use self::log::Log;
+use self::reader::Reader;
+use self::reserve::Reserve;
+use self::unindexed::unindexed;
+use self::writer::{Change, Request, Row, Write, Writer};
+use crate::files::{is_full, who_may};
+use crate::{Page, Query, Record, Store, StoreError, Unfinished};
+
+mod audience;
+mod backup;
+mod column;
+mod failure;
+mod file;
+mod gather;
+mod log;
+mod reader;
+mod reserve;
+mod schema;
+mod select;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod unindexed;
+mod writer;
+
+/// Requests that may wait for a thread before callers are held up.
+const WAITING: usize = 4_096;
+/// How long a search may take; only those that no index helps with come near.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many documents `remove_matching` removes at once, so that other writes get their turn.
+const REMOVED_AT_ONCE: u64 = 1_000;
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A newer version of the program wrote it.
+    #[error(
+        "{} has version {found} and this program knows versions up to {}; run the program that wrote it, or restore a backup \
+         made before it", path.display(), schema::VERSION
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+    /// A database, but not one of this program.
+    #[error("{} belongs to another program; choose another file", path.display())]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Not a database, or no longer one.
+    #[error("{} is not a sound database; {}", path.display(), failure::DAMAGED)]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// There is no space for a new database, or for opening one.
+    #[error("no space left for {}", path.display())]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Another process uses it, by this name or another one.
+    #[error("another process uses the database {}: stop it, or choose another file", path.display())]
+    InUse {
+        /// The database file, links resolved.
+        path: PathBuf,
+    },
+    /// The file is there, without anything in it.
+    #[error("the database {} is empty: restore it from a backup, or remove it to start without jobs", path.display())]
+    Empty {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is gone, and its log is not.
+    #[error(
+        "the database {} is gone, and its log is there: restore it from a backup, or remove {} to start without jobs",
+        path.display(), log.display()
+    )]
+    Gone {
+        /// The database file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Hard links: under each of its names the file would have a log of its own, and be damaged by the first that knows
+    /// nothing of the other.
+    #[error("the database {} has several names: remove its other hard links", path.display())]
+    SeveralNames {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The operating system refuses the file or its folder, e.g. because it is missing.
+    #[error("cannot open {}{}", path.display(), who_may(source, path))]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Anything else.
+    #[error("cannot open {}", path.display())]
+    Failed {
+        /// The database file.
+        path: PathBuf,
+        /// What `SQLite` says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The operating system gives no thread.
+    #[error("cannot start a thread for {}", path.display())]
+    Thread {
+        /// The database file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl OpenError {
+    fn of_system(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) { Self::Full { path } } else { Self::Unreachable { path, source } }
+    }
+}
+
+type Read = Box<dyn FnOnce(&Reader) + Send>;
+
+/// Keeps documents in one file, durably. Dropping it waits until everything accepted is written.
+pub struct SqliteStore {
+    path: Arc<PathBuf>,
+    /// None only while closing.
+    channels: Option<Channels>,
+    readers: Vec<JoinHandle<()>>,
+    /// None once closed.
+    writer: Option<JoinHandle<rusqlite::Result<()>>>,
+}
+
+/// What a search and the log may come to.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// How long a search may take.
+    search: Duration,
+    /// Bytes of the log.
+    log: u64,
+}
+
+struct Channels {
+    writes: mpsc::Sender<Request>,
+    gets: mpsc::Sender<Read>,
+    searches: mpsc::Sender<Read>,
+    /// The reconciler's walks, and what is removed by the server itself.
+    walks: mpsc::Sender<Read>,
+}
+
+impl SqliteStore {
+    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds. One store at a
+    /// time has it, whatever name leads to it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_within(path, Limits { search: PATIENCE, log: log::LONGEST })
+    }
+
+    fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let file = DatabaseFile::open(path)?;
+        let mut reserve = Reserve::find(file.beside("-reserve"));
+        let connection = match schema::open_writer(path) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,
+            opened => opened?,
+        };
+        let (writes, requests) = mpsc::channel(WAITING);
+        let (gets, wanted) = mpsc::channel(WAITING);
+        let (searches, asked) = mpsc::channel(WAITING);
+        let (walks, gone_through) = mpsc::channel(WAITING);
+        let mut store = Self {
+            path: Arc::new(path.to_owned()),
+            channels: Some(Channels { writes, gets, searches, walks }),
+            readers: Vec::new(),
+            writer: None,
+        };
+        let no_thread = |source| OpenError::Thread { path: path.to_owned(), source };
+        let [wanted, asked, gone_through] = [wanted, asked, gone_through].map(|reads| Arc::new(Mutex::new(reads)));
+        let readers = [("get", &wanted), ("search", &asked), ("search", &asked), ("walk", &gone_through)];
+        for (name, reads) in readers {
+            let reader = Reader::open(path, limits.search).map_err(|error| open_failure(path, error))?;
+            let reads = Arc::clone(reads);
+            let thread = thread::Builder::new().name(format!("store {name}")).spawn(move || serve(&reader, &reads));
+            store.readers.push(thread.map_err(no_thread)?);
+        }
+        let (path, log) = (Arc::clone(&store.path), Log::new(limits.log));
+        let last = Writer { connection, path, file, reserve, log, is_moved: false };
+        let thread = thread::Builder::new().name("store write".to_owned());
+        store.writer = Some(thread.spawn(move || last.run(requests)).map_err(no_thread)?);
+        Ok(store)
+    }
+
+    /// Ends when nothing can be written any more, which should never happen: the thread that writes has panicked. Whoever
+    /// runs the server ends it, and finds everything that was answered at the next start.
+    pub async fn broken(&self) {
+        self.channels().writes.closed().await;
+    }
+
+    /// Has the thread that writes call this with its connection. If that panics, the thread is gone.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn inspect(&self, look: impl FnOnce(&rusqlite::Connection) + Send + 'static) {
+        assert!(self.channels().writes.send(Request::Inspect(Box::new(look))).await.is_ok(), "the writer lives");
+    }
+
+    /// Waits until everything accepted is written and in the one file; blocks. Dropping does the same, but only logs
+    /// an error.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.finish()
+    }
+
+    /// Readers first: their snapshots would keep the log from being put into the file, and whoever closes it last takes the
+    /// log away, which they may not.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        let writes = self.channels.take().map(|channels| channels.writes);
+        let panicked = self.readers.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
+        drop(writes);
+        match self.writer.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(self.gone("close the store")),
+            Some(Ok(Err(error))) => Err(failure("close the store", &self.path, Arc::new(error))),
+            _ if panicked > 0 => Err(self.gone("close the store")),
+            None | Some(Ok(Ok(()))) => Ok(()),
+        }
+    }
+
+    /// The thread panicked, which its own message says more about.
+    fn gone(&self, what: &str) -> StoreError {
+        StoreError::Gone { what: format!("{what} in {}", self.path.display()), why: "its thread has ended" }
+    }
+
+    fn channels(&self) -> &Channels {
+        self.channels.as_ref().expect("closing takes the store away from callers")
+    }
+
+    async fn write(&self, change: Change) -> Result<u64, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.channels().writes.send(Request::Write(Write { change, answer })).await;
+        sent.map_err(|_| self.gone("write documents"))?;
+        answered.await.map_err(|_| self.gone("write documents"))?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        readers: &mpsc::Sender<Read>,
+        what: String,
+        read: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        // a caller that no longer waits is not told
+        let read: Read = Box::new(move |reader| drop(answer.send(read(reader))));
+        readers.send(read).await.map_err(|_| self.gone(&what))?;
+        // the thread lives on, see [`serve`]
+        let panicked = |_| StoreError::Failed { what: what.clone(), source: "the store panicked".into() };
+        let found = answered.await.map_err(panicked)?;
+        found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
+    }
+
+    fn row(&self, record: Record) -> Result<Box<Row>, StoreError> {
+        let what = format!("write {} in {}", record.id, self.path.display());
+        Row::of(record).map(Box::new).map_err(|source| StoreError::Failed { what, source: source.into() })
+    }
+}
+
+/// A search that took too long is told what made it slow.
+fn explained(error: StoreError, slow: &Query) -> StoreError {
+    match error {
+        StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(slow) },
+        other => other,
+    }
+}
+
+fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        let next = reads.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        match next {
+            Some(read) => {
+                // whoever asked is told by the end of the channel, and the panic's own message says more
+                if panic::catch_unwind(AssertUnwindSafe(|| read(reader))).is_err() {
+                    reader.end_limit();
+                }
+            }
+            None => return,
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed properly");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert(&self, record: Record) -> Result<(), StoreError> {
+        self.write(Change::Insert(self.row(record)?)).await.map(|_| ())
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        let (what, id) = (format!("read {id}"), id.to_owned());
+        self.read(&self.channels().gets, what, move |reader| reader.get(&id)).await
+    }
+
+    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
+        self.write(Change::Replace(self.row(record)?)).await
+    }
+
+    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
+        self.write(Change::Remove { id: id.to_owned(), revision }).await.map(|_| ())
+    }
+
+    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+        let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+        let found = self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &asked)).await;
+        found.map_err(|error| explained(error, query))
+    }
+
+    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
+        let (what, kind, all, wanted) =
+            (format!("aggregate {kind} documents"), kind.to_owned(), query.clone(), asked.to_vec());
+        let answers =
+            self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
+        // what is asked for costs as much as ordering by it, and the query's own order nothing
+        let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
+        let slow = Query { order: asked.iter().map(order).collect(), ..query.clone() };
+        Ok(answers.map_err(|error| explained(error, &slow))??)
+    }
+
+    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+        let (what, after) = ("read the jobs that are not final".to_owned(), after.unwrap_or_default().to_owned());
+        self.read(&self.channels().walks, what, move |reader| reader.unfinished(&after, limit)).await
+    }
+
+    /// In pages: what is changed between finding and removing stays.
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        let mut query = Query { filter: Some(filter.clone()), limit: REMOVED_AT_ONCE, ..Query::default() };
+        let mut removed = 0;
+        loop {
+            let (what, kind, page) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+            let walks = &self.channels().walks;
+            let found = self.read(walks, what, move |reader| reader.matches(&kind, &page)).await?;
+            let Some((last, _)) = found.last() else { return Ok(removed) };
+            query.after = Some(last.clone());
+            let is_last = (found.len() as u64) < REMOVED_AT_ONCE;
+            removed += self.write(Change::RemoveUnchanged(found)).await?;
+            if is_last {
+                return Ok(removed);
+            }
+        }
+    }
+}

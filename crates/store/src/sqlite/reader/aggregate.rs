@@ -1,0 +1,101 @@
+//! Aggregations: an attribute with a column that can be relied on is answered from groups of equal values, which takes
+//! one row for each; all others from the documents.
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Row, params_from_iter};
+use serde_json::Value;
+use slipstream_cimi::Document;
+use slipstream_cimi::filter::Attribute;
+use slipstream_cimi::query::Aggregation;
+
+use super::{Reader, not_json, unsigned};
+use crate::Query;
+use crate::aggregate::{AggregationError, Aggregators};
+use crate::sqlite::column::Column;
+use crate::sqlite::select::Translator;
+
+/// Why there are no answers.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Read(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Aggregation(#[from] AggregationError),
+}
+
+type Answers = Result<Vec<Value>, AggregationError>;
+
+impl Reader {
+    /// Answers about all the documents that a query selects, as of one moment and within the time of a search.
+    pub fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> rusqlite::Result<Answers> {
+        self.within_limit(kind, query, |translator, query| match self.answers(translator, query, asked) {
+            Ok(answers) => Ok(Ok(answers)),
+            Err(Stopped::Aggregation(error)) => Ok(Err(error)),
+            Err(Stopped::Read(error)) => Err(error),
+        })
+    }
+
+    fn answers(
+        &self,
+        translator: &Translator<'_>,
+        query: &Query,
+        asked: &[Aggregation],
+    ) -> Result<Vec<Value>, Stopped> {
+        let mut aggregators = Aggregators::new(asked);
+        let mut others = Vec::new();
+        for attribute in aggregators.attributes() {
+            match translator.column(&attribute.0) {
+                Some(column) => self.add_groups(translator, query, (column, &attribute), &mut aggregators)?,
+                None => others.push(attribute),
+            }
+        }
+        if !others.is_empty() {
+            self.add_documents(translator, query, &others, &mut aggregators)?;
+        }
+        Ok(aggregators.finish())
+    }
+
+    fn add_groups(
+        &self,
+        translator: &Translator<'_>,
+        query: &Query,
+        (column, attribute): (Column, &Attribute),
+        aggregators: &mut Aggregators,
+    ) -> Result<(), Stopped> {
+        let select = translator.groups(query, column);
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        self.ask(select.filters);
+        let mut rows = statement.query(params_from_iter(select.values))?;
+        while let Some(row) = rows.next()? {
+            let value: SqlValue = row.get(0)?;
+            let value = match value {
+                SqlValue::Text(text) => Some(Value::from(text)),
+                SqlValue::Integer(number) => Some(Value::from(number)),
+                SqlValue::Null | SqlValue::Real(_) | SqlValue::Blob(_) => None,
+            };
+            aggregators.add(attribute, value.as_ref().as_slice(), unsigned(row, 1)?)?;
+        }
+        Ok(())
+    }
+
+    fn add_documents(
+        &self,
+        translator: &Translator<'_>,
+        query: &Query,
+        attributes: &[Attribute],
+        aggregators: &mut Aggregators,
+    ) -> Result<(), Stopped> {
+        let select = translator.documents(query);
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        self.ask(select.filters);
+        let mut rows = statement.query(params_from_iter(select.values))?;
+        while let Some(row) = rows.next()? {
+            aggregators.add_document(&document(row)?, attributes)?;
+        }
+        Ok(())
+    }
+}
+
+fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
+    serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(not_json)
+}

@@ -1,0 +1,416 @@
+//! From a [`Query`] to SQL.
+//!
+//! Comparisons of attributes with a column become SQL on columns; the rest of the filter becomes calls of the function
+//! `satisfies(document, n)`, which asks the n-th filter of [`Select::filters`], so that every store means the same.
+
+use rusqlite::types::Value as SqlValue;
+use slipstream_cimi::filter::{Comparison, Filter, Literal};
+use slipstream_cimi::query::Order;
+
+use super::audience::Visible;
+use super::column::Column;
+use crate::Query;
+
+/// SQL with what belongs to its question marks, in their order, and the filters it calls by number.
+#[derive(Debug, Default)]
+pub(super) struct Select {
+    pub sql: String,
+    pub values: Vec<SqlValue>,
+    pub filters: Vec<Filter>,
+}
+
+impl Select {
+    fn push(&mut self, parts: &[&str]) {
+        self.sql.extend(parts.iter().copied());
+    }
+
+    fn ask(&mut self, filter: Filter) {
+        let number = self.filters.len().to_string();
+        self.push(&["satisfies(document, ", &number, ")"]);
+        self.filters.push(filter);
+    }
+}
+
+/// Beyond so many values to compare with the evaluator is asked for the whole: `SQLite` binds 32,766 at most, and a page
+/// needs a few besides.
+const MOST_VALUES: usize = 32_000;
+/// Of more conditions than this joined by one word the evaluator is asked: `SQLite` plans each of them, whose time it does
+/// not limit.
+const MOST_CONDITIONS: usize = 256;
+/// An `or` of so many states at most is answered by as many searches in the order of the index, merged.
+const MOST_BRANCHES: usize = 8;
+/// Searches merged at most, over states and audiences.
+const MOST_PARTS: usize = 64;
+
+/// The search for one type; `irregular` are the bits of the columns that cannot be relied on.
+#[derive(Clone, Debug)]
+pub(super) struct Translator<'a> {
+    pub kind: &'a str,
+    pub irregular: i64,
+    pub visible: Visible,
+}
+
+/// A part of the documents that match, which no other part shares.
+struct Part {
+    /// Only those of this audience; else those that are visible.
+    audience: Option<i64>,
+    filter: Option<Filter>,
+}
+
+impl Translator<'_> {
+    /// Selects the ids of the page. `few` says that sorting all that match takes less than walking in the order wanted
+    /// until the page is full.
+    pub fn page(&self, query: &Query, few: bool) -> Select {
+        self.select(query, "id", few)
+    }
+
+    /// The same with the revision of each as the second column.
+    pub fn revisions(&self, query: &Query) -> Select {
+        self.select(query, "id, revision", false)
+    }
+
+    fn select(&self, query: &Query, columns: &str, few: bool) -> Select {
+        let parts = self.parts(query);
+        // the sign keeps SQLite from walking in the order wanted
+        let sign = if few && parts.is_none() { "+" } else { "" };
+        let parts = parts.unwrap_or_else(|| vec![Part { audience: None, filter: query.filter.clone() }]);
+        let mut select = Select::default();
+        for (index, part) in parts.iter().enumerate() {
+            select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
+            self.rows(&mut select, query, columns, part);
+        }
+        select.push(&[" ORDER BY "]);
+        for (index, order) in query.order.iter().enumerate() {
+            // SQLite takes NULL for the least value
+            let direction = if order.descending { "DESC" } else { "ASC NULLS LAST" };
+            select.push(&[sign, "key", &index.to_string(), " ", direction, ", "]);
+        }
+        select.push(&[sign, "id LIMIT ? OFFSET ?"]);
+        select.values.extend([query.limit, query.offset].map(saturating));
+        select
+    }
+
+    /// Counts all matches; without looking at any where the tally knows.
+    pub fn count(&self, query: &Query) -> Select {
+        self.tallied(query, "ifnull(sum(documents), 0)").unwrap_or_else(|| self.all(query, "count(*)"))
+    }
+
+    /// Selects each value of a column among all matches, with the number of those that have it.
+    pub fn groups(&self, query: &Query, column: Column) -> Select {
+        let name = column.name();
+        let tallied = is_tallied(column).then(|| self.tallied(query, &format!("{name}, sum(documents)"))).flatten();
+        let mut select = tallied.unwrap_or_else(|| self.all(query, &format!("{name}, count(*)")));
+        select.push(&[" GROUP BY ", name]);
+        select
+    }
+
+    /// Selects the documents of all matches.
+    pub fn documents(&self, query: &Query) -> Select {
+        self.all(query, "document")
+    }
+
+    fn all(&self, query: &Query, wanted: &str) -> Select {
+        let mut select = Select::default();
+        select.push(&["SELECT ", wanted, " FROM resource"]);
+        self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
+        select
+    }
+
+    /// The same from the tally, which has `documents` of each; none if the search asks for more than that has.
+    fn tallied(&self, query: &Query, wanted: &str) -> Option<Select> {
+        let filter = query.filter.as_ref();
+        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+            return None;
+        }
+        let mut select = Select::default();
+        let (owner, rest) = self.owner(filter);
+        let kind = SqlValue::Text(self.kind.to_owned());
+        // a cross join is done in the order written: each scope is searched by itself
+        let (scopes, values) = match (&self.visible, owner) {
+            (Visible::All, None) => ("SELECT 0 AS wanted", vec![]),
+            (Visible::All, Some(owner)) => ("SELECT ? AS wanted", vec![SqlValue::Text(owner.to_owned())]),
+            (Visible::Callers { administrators: true, .. }, _) | (_, Some(_)) => return None,
+            (Visible::Audiences(audiences), None) => {
+                let list = serde_json::Value::from(audiences.as_slice()).to_string();
+                ("SELECT value AS wanted FROM json_each(?)", vec![SqlValue::Text(list)])
+            }
+            (Visible::Callers { names, .. }, None) => {
+                // the sign takes the affinity of the column away: with it the index would be of no use, and an owner
+                // whose name is its number would equal it
+                let sql = "SELECT DISTINCT +audience AS wanted FROM viewer \
+                           WHERE type = ? AND principal IN (SELECT value FROM json_each(?))";
+                (sql, vec![kind.clone(), SqlValue::Text(names.clone())])
+            }
+        };
+        select.push(&["SELECT ", wanted, " FROM (", scopes, ") CROSS JOIN tally "]);
+        select.push(&["WHERE scope = wanted AND type = ?"]);
+        select.values.extend(values);
+        select.values.push(kind);
+        if !rest.iter().all(|part| self.is_tallied(part)) {
+            return None;
+        }
+        if !rest.is_empty() {
+            // as one condition: of several SQLite makes an expression with a level for each, as this is a join
+            select.push(&[" AND ("]);
+            self.join_balanced(&mut select, &rest, " AND ");
+            select.push(&[") IS TRUE"]);
+        }
+        Some(select)
+    }
+
+    /// The owner whose documents are asked for, if it is one, and what is asked besides.
+    fn owner<'f>(&self, filter: Option<&'f Filter>) -> (Option<&'f str>, Vec<&'f Filter>) {
+        let mut rest: Vec<&Filter> = match filter {
+            Some(Filter::All(parts)) => parts.iter().collect(),
+            other => other.into_iter().collect(),
+        };
+        let owner = |part: &&'f Filter| match part {
+            Filter::Compare(path, Comparison::Equal, Literal::Text(name)) => {
+                self.column(&path.0).filter(|column| *column == Column::Owner).map(|_| name.as_str())
+            }
+            _ => None,
+        };
+        let place = rest.iter().position(|part| owner(part).is_some());
+        (place.and_then(|place| owner(&rest.remove(place))), rest)
+    }
+
+    /// Whether it asks for nothing but what the tally has.
+    fn is_tallied(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().all(|part| self.is_tallied(part)),
+            Filter::Compare(path, comparison, literal) => self
+                .column(&path.0)
+                .filter(|column| is_tallied(*column))
+                .is_some_and(|column| column.condition(*comparison, literal).is_some()),
+        }
+    }
+
+    fn rows(&self, select: &mut Select, query: &Query, columns: &str, part: &Part) {
+        select.push(&["SELECT ", columns]);
+        for (index, order) in query.order.iter().enumerate() {
+            select.push(&[", "]);
+            self.key(select, order);
+            select.push(&[" AS key", &index.to_string()]);
+        }
+        select.push(&[" FROM resource"]);
+        self.conditions(select, query, part);
+    }
+
+    fn key(&self, select: &mut Select, order: &Order) {
+        if let Some(column) = self.column(&order.attribute) {
+            select.push(&[column.name()]);
+        } else {
+            select.push(&["sort_key(document, ?, ?)"]);
+            select.values.push(SqlValue::Text(order.attribute.clone()));
+            select.values.push(SqlValue::Integer(i64::from(order.descending)));
+        }
+    }
+
+    fn conditions(&self, select: &mut Select, query: &Query, part: &Part) {
+        select.push(&[" WHERE type = ?"]);
+        select.values.push(SqlValue::Text(self.kind.to_owned()));
+        if let Some(after) = &query.after {
+            select.push(&[" AND id > ?"]);
+            select.values.push(SqlValue::Text(after.clone()));
+        }
+        match part.audience {
+            Some(audience) => {
+                select.push(&[" AND audience = ?"]);
+                select.values.push(SqlValue::Integer(audience));
+            }
+            None => self.visible(select),
+        }
+        self.matching(select, part.filter.as_ref());
+    }
+
+    fn visible(&self, select: &mut Select) {
+        match &self.visible {
+            Visible::All => (),
+            Visible::Audiences(audiences) => {
+                select.push(&[" AND audience IN (", &vec!["?"; audiences.len()].join(", "), ")"]);
+                select.values.extend(audiences.iter().copied().map(SqlValue::Integer));
+            }
+            Visible::Callers { names, administrators } => {
+                select.push(&[" AND (", if *administrators { "audience IS NULL OR " } else { "" }]);
+                select.push(&["audience IN (SELECT audience FROM viewer WHERE type = ? AND principal IN "]);
+                select.push(&["(SELECT value FROM json_each(?))))"]);
+                select.values.extend([self.kind, names].map(|text| SqlValue::Text(text.to_owned())));
+            }
+        }
+    }
+
+    fn matching(&self, select: &mut Select, filter: Option<&Filter>) {
+        let Some(filter) = filter else { return };
+        select.push(&[" AND "]);
+        if values(filter) > MOST_VALUES {
+            select.ask(filter.clone());
+        } else {
+            self.filter(select, filter);
+        }
+    }
+
+    /// An attribute's column, if it can be relied on.
+    pub fn column(&self, path: &str) -> Option<Column> {
+        Column::of(path).filter(|column| column.bit() & self.irregular == 0)
+    }
+
+    fn filter(&self, select: &mut Select, filter: &Filter) {
+        match filter {
+            Filter::All(parts) => self.join(select, parts.iter().collect(), " AND "),
+            Filter::Any(parts) => self.join(select, parts.iter().collect(), " OR "),
+            Filter::Compare(path, comparison, literal) => {
+                match self.column(&path.0).and_then(|column| column.condition(*comparison, literal)) {
+                    Some(condition) => {
+                        select.push(&[&condition.sql]);
+                        select.values.extend(condition.values);
+                    }
+                    None => select.ask(filter.clone()),
+                }
+            }
+        }
+    }
+
+    /// What columns answer first; then the evaluator, once for all the rest.
+    fn join(&self, select: &mut Select, parts: Vec<&Filter>, word: &str) {
+        let (mut columns, mut rest): (Vec<&Filter>, Vec<&Filter>) =
+            parts.into_iter().partition(|part| self.uses_columns(part));
+        if columns.len() > MOST_CONDITIONS {
+            // those of an `and` that are left still narrow what is looked at; an `or` has to be asked whole
+            rest.extend(columns.split_off(if word == " AND " { MOST_CONDITIONS } else { 0 }));
+        }
+        select.push(&["("]);
+        self.join_balanced(select, &columns, word);
+        if !rest.is_empty() {
+            select.push(&[if columns.is_empty() { "" } else { word }]);
+            let rest = rest.into_iter().cloned().collect();
+            select.ask(if word == " AND " { Filter::All(rest) } else { Filter::Any(rest) });
+        }
+        select.push(&[")"]);
+    }
+
+    /// `SQLite` refuses expressions deeper than 1,000, and without parentheses each term is one deeper.
+    fn join_balanced(&self, select: &mut Select, parts: &[&Filter], word: &str) {
+        match parts {
+            [] => (),
+            [part] => self.filter(select, part),
+            _ => {
+                let (left, right) = parts.split_at(parts.len() / 2);
+                select.push(&["("]);
+                self.join_balanced(select, left, word);
+                select.push(&[word]);
+                self.join_balanced(select, right, word);
+                select.push(&[")"]);
+            }
+        }
+    }
+
+    fn uses_columns(&self, filter: &Filter) -> bool {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_columns(part)),
+            Filter::Compare(path, comparison, literal) => {
+                self.column(&path.0).is_some_and(|column| column.condition(*comparison, literal).is_some())
+            }
+        }
+    }
+
+    /// The search as several, each of which has an index in the order wanted; none where there is but one.
+    fn parts(&self, query: &Query) -> Option<Vec<Part>> {
+        let filter = query.filter.as_ref();
+        let by_created =
+            query.order.first().is_some_and(|order| self.column(&order.attribute) == Some(Column::Created));
+        let branches = filter.and_then(|filter| self.branches(filter, by_created));
+        let audiences = match &self.visible {
+            Visible::Audiences(audiences) if !audiences.is_empty() => audiences.as_slice(),
+            _ => {
+                return Some(
+                    branches?.into_iter().map(|branch| Part { audience: None, filter: Some(branch) }).collect(),
+                );
+            }
+        };
+        let branches = branches.filter(|branches| branches.len() * audiences.len() <= MOST_PARTS);
+        let filters: Vec<Option<Filter>> =
+            branches.map_or_else(|| vec![filter.cloned()], |branches| branches.into_iter().map(Some).collect());
+        if filter.map_or(0, values) * filters.len() * audiences.len() > MOST_VALUES {
+            return None;
+        }
+        let parts = audiences.iter().flat_map(|audience| {
+            filters.iter().map(|filter| Part { audience: Some(*audience), filter: filter.clone() })
+        });
+        Some(parts.collect())
+    }
+
+    /// A filter that asks for one of some states (or actions, …) as one filter for each: each has an index in the order
+    /// wanted, while all together would have to be sorted. No document is in two.
+    fn branches(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {
+        let parts = match filter {
+            Filter::All(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let alternatives = parts.iter().enumerate();
+        let (place, alternatives) = alternatives
+            .filter_map(|(place, part)| Some((place, self.alternatives(part, by_created)?)))
+            .filter(|(_, alternatives)| {
+                alternatives.len() > 1 || alternatives.iter().all(|one| self.is_in_any_order(one))
+            })
+            .max_by_key(|(_, alternatives)| alternatives.len())?;
+        if values(filter) * alternatives.len() > MOST_VALUES {
+            return None;
+        }
+        let branch = |alternative: Filter| {
+            let others = parts.iter().enumerate().filter(|(index, _)| *index != place).map(|(_, part)| part);
+            Filter::All(others.cloned().chain([alternative]).collect())
+        };
+        Some(alternatives.into_iter().map(branch).collect())
+    }
+
+    fn is_in_any_order(&self, filter: &Filter) -> bool {
+        matches!(filter, Filter::Compare(path, ..) if self.column(&path.0).is_some_and(|column| column.has_branches(false)))
+    }
+
+    fn alternatives(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {
+        let parts = match filter {
+            Filter::Any(parts) => parts.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let mut column = None;
+        let mut wanted: Vec<Filter> = Vec::new();
+        for part in parts {
+            let Filter::Compare(path, Comparison::Equal, literal) = part else { return None };
+            let found = self.column(&path.0).filter(|column| column.has_branches(by_created))?;
+            if *literal == Literal::Null || *column.get_or_insert(found) != found {
+                return None;
+            }
+            let literals = if let Literal::List(elements) = literal { elements } else { std::slice::from_ref(literal) };
+            for literal in literals {
+                let text = Literal::Text(literal.text().into_owned());
+                let one = Filter::Compare(path.clone(), Comparison::Equal, text);
+                if !wanted.contains(&one) {
+                    wanted.push(one);
+                }
+                if wanted.len() > MOST_BRANCHES {
+                    return None;
+                }
+            }
+        }
+        Some(wanted).filter(|wanted| !wanted.is_empty())
+    }
+}
+
+/// Whether the tally tells values of this column from each other.
+fn is_tallied(column: Column) -> bool {
+    matches!(column, Column::State | Column::Action)
+}
+
+/// How many values are compared with at most.
+fn values(filter: &Filter) -> usize {
+    match filter {
+        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(values).sum(),
+        // a range has two
+        Filter::Compare(_, _, Literal::List(elements)) => 2.max(elements.len()),
+        Filter::Compare(..) => 2,
+    }
+}
+
+fn saturating(number: u64) -> SqlValue {
+    SqlValue::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}

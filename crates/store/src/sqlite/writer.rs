@@ -1,0 +1,440 @@
+//! The one connection that writes.
+//!
+//! Writes that come while a transaction is under way share the next one. Each is checked by itself; all are answered
+//! only once the transaction is on the disk.
+
+use std::error::Error;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params_from_iter};
+use slipstream_cimi::State;
+use slipstream_cimi::acl::viewers;
+use slipstream_cimi::dialect::JOB;
+use tokio::sync::{mpsc, oneshot};
+
+use super::audience;
+use super::column::Column;
+use super::failure::{failure, has_no_space};
+use super::file::DatabaseFile;
+use super::log;
+use super::log::{Log, Trouble, checkpoint};
+use super::reserve;
+use super::reserve::Reserve;
+use super::schema::PATIENCE_WITH_OTHERS;
+use super::tally::{Place, Tally};
+use crate::{Record, StoreError, is_unfinished, kind_of};
+
+/// The most writes in one transaction.
+pub(super) const LARGEST_GROUP: usize = 1_024;
+
+/// A record as the table has it.
+pub(super) struct Row {
+    id: String,
+    revision: u64,
+    document: String,
+    ledger: Option<String>,
+    irregular: i64,
+    columns: [SqlValue; Column::STORED.len()],
+    /// Who may see it, as [`audience::stored`] has it.
+    viewers: Option<String>,
+    /// The recorded entry of a job that is not final.
+    entry: Option<String>,
+    /// Its lease.
+    lease: Option<String>,
+}
+
+impl Row {
+    fn is_running(&self) -> bool {
+        let [state, ..] = &self.columns;
+        *state == SqlValue::Text(State::Running.as_str().to_owned())
+    }
+
+    pub fn of(record: Record) -> Result<Self, serde_json::Error> {
+        let mut irregular = 0;
+        let mut regular = |(column, value): (Column, Option<SqlValue>)| {
+            irregular |= if value.is_none() { column.bit() } else { 0 };
+            value.unwrap_or(SqlValue::Null)
+        };
+        let mut values = Column::ALL.into_iter().zip(Column::values(&record.id, &record.document)).map(&mut regular);
+        // the id has a column of its own
+        values.next();
+        let columns = Column::STORED.map(|_| values.next().expect("the others follow in this order"));
+        let [state, ..] = &columns;
+        let (entry, lease) = match state {
+            SqlValue::Text(state) if is_unfinished(state) => {
+                (record.entry().map(str::to_owned), record.lease().map(|lease| lease.to_string()))
+            }
+            _ => (None, None),
+        };
+        let document = serde_json::to_string(&*record.document)?;
+        let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
+        let viewers = audience::stored(&viewers(&record.document));
+        Ok(Self {
+            id: record.id,
+            revision: record.revision,
+            document,
+            ledger,
+            irregular,
+            columns,
+            viewers,
+            entry,
+            lease,
+        })
+    }
+}
+
+/// What to write.
+pub(super) enum Change {
+    Insert(Box<Row>),
+    Replace(Box<Row>),
+    Remove {
+        id: String,
+        revision: u64,
+    },
+    /// Removes those of these ids that still have these revisions.
+    RemoveUnchanged(Vec<(String, u64)>),
+}
+
+/// A change and whom to tell: the new revision, or how many were removed.
+pub(super) struct Write {
+    pub change: Change,
+    pub answer: oneshot::Sender<Result<u64, StoreError>>,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Request {
+    Write(Write),
+    /// Lets a test hold up the writer, or look at its connection.
+    #[cfg(any(test, feature = "testing"))]
+    Inspect(Box<dyn FnOnce(&Connection) + Send>),
+}
+
+/// What the thread that writes has.
+pub(super) struct Writer {
+    pub connection: Connection,
+    /// For errors, the name by which the store was opened.
+    pub path: Arc<PathBuf>,
+    /// Locked until this ends, which is last of all threads.
+    pub file: DatabaseFile,
+    pub reserve: Reserve,
+    pub log: Log,
+    /// That the file is not where it was is told.
+    pub is_moved: bool,
+}
+
+impl Writer {
+    /// Works until all senders are gone and everything accepted is written, then puts all into the one file.
+    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), rusqlite::Error> {
+        self.keep_reserve();
+        while let Some(request) = requests.blocking_recv() {
+            let mut group = Vec::new();
+            let mut next = Some(request);
+            while let Some(request) = next {
+                match request {
+                    Request::Write(write) => group.push(write),
+                    #[cfg(any(test, feature = "testing"))]
+                    Request::Inspect(look) => look(&self.connection),
+                }
+                next = if group.len() < LARGEST_GROUP { requests.try_recv().ok() } else { None };
+            }
+            self.settle(group);
+        }
+        self.finish()
+    }
+
+    /// Where the disk is full the log stays: everything is in it, and the next start goes on with it.
+    fn finish(&mut self) -> Result<(), rusqlite::Error> {
+        let mut finished = finish(&self.connection);
+        if finished.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) && self.reserve.give_back() {
+            finished = finish(&self.connection);
+        }
+        match finished {
+            Err(error) if has_no_space(&self.connection, &error) => {
+                tracing::warn!(path = %self.path.display(), "no space left: the log stays beside the database");
+            }
+            finished => finished?,
+        }
+        self.reserve.take();
+        Ok(())
+    }
+
+    /// A transaction that fails is settled write by write, so that one that cannot be carried out takes no other with it.
+    /// A caller that no longer waits for its answer is not told; its change stays.
+    fn settle(&mut self, group: Vec<Write>) {
+        let group = self.admitted(group);
+        if group.is_empty() {
+            return;
+        }
+        let (changes, callers): (Vec<Change>, Vec<_>) =
+            group.into_iter().map(|write| (write.change, write.answer)).unzip();
+        let refused = match self.carry_out(&changes, true) {
+            Ok(answers) => {
+                for (caller, answer) in callers.into_iter().zip(answers) {
+                    drop(caller.send(answer));
+                }
+                return;
+            }
+            Err(refused) => refused,
+        };
+        let is_alone = changes.len() == 1;
+        for (change, caller) in changes.into_iter().zip(callers) {
+            let answer = if is_alone {
+                Err(refused.told_again())
+            } else {
+                let answers = self.carry_out(std::slice::from_ref(&change), change.frees_or_ends());
+                answers.and_then(|answers| answers.into_iter().next().expect("an answer for each change"))
+            };
+            drop(caller.send(answer));
+        }
+    }
+
+    /// Those of a group that may be written now; the others are told why not.
+    fn admitted(&mut self, group: Vec<Write>) -> Vec<Write> {
+        let was_moved = mem::replace(&mut self.is_moved, !self.file.is_in_place());
+        if self.is_moved {
+            if !was_moved {
+                tracing::error!(
+                    path = %self.path.display(),
+                    "the database was moved or replaced, nothing is written: put it back, or stop this server first"
+                );
+            }
+            return refuse(group, |_| true, &StoreError::Moved { path: self.path.display().to_string() });
+        }
+        let path = self.path.display().to_string();
+        let trouble = self.without_waiting(|writer| writer.log.trouble(&writer.connection, writer.file.log_length()));
+        if trouble == Trouble::Reader {
+            return refuse(group, |change| !change.frees_or_ends(), &StoreError::LogTooLong { path });
+        }
+        if trouble == Trouble::NoSpace || self.reserve.is_given() {
+            self.make_room();
+        }
+        if self.reserve.is_given() && !has_free_pages(&self.connection) {
+            return refuse(group, |change| !change.frees_or_ends(), &StoreError::Full { path });
+        }
+        group
+    }
+
+    /// Does the changes in one transaction; where the disk is full, once more after making room, if that is to be tried.
+    fn carry_out(&mut self, changes: &[Change], makes_room: bool) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        let mut done = commit(&mut self.connection, changes);
+        if makes_room && done.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) {
+            self.make_room();
+            if changes.iter().all(Change::frees_or_ends) {
+                self.reserve.give_back();
+            }
+            done = commit(&mut self.connection, changes);
+        }
+        done.map_err(|error| {
+            if has_no_space(&self.connection, &error) {
+                StoreError::Full { path: self.path.display().to_string() }
+            } else {
+                failure("write documents", &self.path, Arc::new(error))
+            }
+        })
+    }
+
+    /// Puts the log into the database, with the help of the reserve, and keeps a reserve of what that has freed.
+    fn make_room(&mut self) {
+        self.reserve.give_back();
+        if let Err(error) = self.without_waiting(|writer| checkpoint(&writer.connection)) {
+            tracing::debug!(error = &error as &dyn Error, "the log is not put into the database");
+        }
+        self.keep_reserve();
+    }
+
+    /// Takes a reserve if there is none, and keeps the log to what it is enough for.
+    fn keep_reserve(&mut self) {
+        self.reserve.take();
+        if let Err(error) = self.log.keep_to(&self.connection, self.reserve.log()) {
+            tracing::error!(error = &error as &dyn Error, "the log is not kept short");
+        }
+    }
+
+    /// Does something that does not wait for whoever reads.
+    fn without_waiting<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let set = |connection: &Connection, patience| {
+            connection.busy_timeout(patience).expect("an open connection takes any time that is no longer than a day");
+        };
+        set(&self.connection, Duration::ZERO);
+        let answer = act(self);
+        set(&self.connection, PATIENCE_WITH_OTHERS);
+        answer
+    }
+}
+
+/// Tells those whose change is so that it is refused, and answers the others.
+fn refuse(group: Vec<Write>, is_refused: impl Fn(&Change) -> bool, refusal: &StoreError) -> Vec<Write> {
+    let (refused, others): (Vec<Write>, Vec<Write>) = group.into_iter().partition(|write| is_refused(&write.change));
+    for write in refused {
+        // a caller that no longer waits is not told
+        drop(write.answer.send(Err(refusal.told_again())));
+    }
+    others
+}
+
+impl Change {
+    /// Whether it frees space or ends a job, or whoever does that needs it, such as a session: it is carried out with the
+    /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is.
+    fn frees_or_ends(&self) -> bool {
+        match self {
+            Self::Insert(row) => !matches!(kind_of(&row.id), "job" | "user"),
+            Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
+            Self::Remove { .. } | Self::RemoveUnchanged(_) => true,
+        }
+    }
+}
+
+/// Whether what was deleted has left as much space in the database as a reserve has at least.
+fn has_free_pages(connection: &Connection) -> bool {
+    let free = connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0));
+    free.is_ok_and(|pages| u64::from(pages) * log::PAGE >= reserve::SMALLEST)
+}
+
+fn finish(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA optimize;")?;
+    checkpoint(connection).map(drop)
+}
+
+/// Does the changes in one transaction. After an error nothing is changed: whatever `SQLite` has not rolled back already
+/// is rolled back as the transaction is dropped.
+fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Result<u64, StoreError>>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut tally = Tally::default();
+    let apply = |change| apply(&transaction, change, &mut tally);
+    let answers = changes.iter().map(apply).collect::<rusqlite::Result<Vec<_>>>()?;
+    tally.store(&transaction)?;
+    transaction.commit()?;
+    Ok(answers)
+}
+
+fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Result<u64, StoreError>> {
+    Ok(match change {
+        Change::Insert(row) => {
+            insert(connection, row, tally)?.then_some(1).ok_or_else(|| StoreError::Exists(row.id.clone()))
+        }
+        Change::Replace(row) => {
+            let changed = || StoreError::Changed(row.id.clone());
+            replace(connection, row, tally)?.then_some(row.revision + 1).ok_or_else(changed)
+        }
+        Change::Remove { id, revision } => {
+            remove(connection, id, *revision, tally)?.then_some(1).ok_or_else(|| StoreError::Changed(id.clone()))
+        }
+        Change::RemoveUnchanged(records) => {
+            let mut removed = 0;
+            for (id, revision) in records {
+                removed += u64::from(remove(connection, id, *revision, tally)?);
+            }
+            Ok(removed)
+        }
+    })
+}
+
+fn insert(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
+    // whom it names must not be left behind without it
+    if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, lease, state, \
+               action, target, parent, created, updated, priority, owner) \
+               VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+               ON CONFLICT DO NOTHING";
+    let kind = kind_of(&row.id);
+    let audience = audience_of(connection, row)?;
+    let Row { id, document, ledger, irregular, entry, lease, .. } = row;
+    let first: [&dyn ToSql; 8] = [&kind, id, document, ledger, irregular, &audience, entry, lease];
+    let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
+    let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
+    if inserted {
+        tally.count(Place::of(kind, &row.columns, audience), 1);
+    }
+    Ok(inserted)
+}
+
+/// Sets what differs and nothing else: an index is written only if one of its columns is set.
+fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
+    let Some(stored) = Stored::find(connection, &row.id)?.filter(|stored| stored.has(row.revision)) else {
+        return Ok(false);
+    };
+    let audience = audience_of(connection, row)?;
+    let mut sql = "UPDATE resource SET revision = revision + 1, document = ?, ledger = ?".to_owned();
+    let mut values: Vec<&dyn ToSql> = vec![&row.document, &row.ledger];
+    let mut set = |name: &str, value| {
+        sql.extend([", ", name, " = ?"]);
+        values.push(value);
+    };
+    if stored.irregular != row.irregular {
+        set("irregular", &row.irregular);
+    }
+    if stored.audience != audience {
+        set("audience", &audience);
+    }
+    if stored.entry != row.entry {
+        set("entry", &row.entry);
+    }
+    if stored.lease != row.lease {
+        set("lease", &row.lease);
+    }
+    for ((column, before), value) in Column::STORED.into_iter().zip(&stored.columns).zip(&row.columns) {
+        if before != value {
+            set(column.name(), value);
+        }
+    }
+    sql.push_str(" WHERE rowid = ?");
+    values.push(&stored.rowid);
+    connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    let kind = kind_of(&row.id);
+    let (before, after) = (Place::of(kind, &stored.columns, stored.audience), Place::of(kind, &row.columns, audience));
+    if before != after {
+        tally.count(after, 1);
+        tally.count(before, -1);
+    }
+    Ok(true)
+}
+
+fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i64>> {
+    row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers)).transpose()
+}
+
+fn remove(connection: &Connection, id: &str, revision: u64, tally: &mut Tally) -> rusqlite::Result<bool> {
+    let Some(stored) = Stored::find(connection, id)?.filter(|stored| stored.has(revision)) else { return Ok(false) };
+    connection.prepare_cached("DELETE FROM resource WHERE rowid = ?")?.execute([stored.rowid])?;
+    tally.count(Place::of(kind_of(id), &stored.columns, stored.audience), -1);
+    Ok(true)
+}
+
+/// What is stored of a document, but for what it says itself.
+struct Stored {
+    rowid: i64,
+    revision: i64,
+    irregular: i64,
+    audience: Option<i64>,
+    entry: Option<String>,
+    lease: Option<String>,
+    columns: [SqlValue; Column::STORED.len()],
+}
+
+impl Stored {
+    fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
+        let sql = "SELECT rowid, revision, irregular, audience, entry, lease, state, action, target, parent, \
+                   created, updated, priority, owner FROM resource WHERE type = ? AND id = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_row([kind_of(id), id], |row| {
+            let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
+            for (index, column) in columns.iter_mut().enumerate() {
+                *column = row.get(6 + index)?;
+            }
+            let [rowid, revision, irregular] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            let (audience, entry, lease) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok(Self { rowid, revision, irregular, audience, entry, lease, columns })
+        });
+        found.optional()
+    }
+
+    fn has(&self, revision: u64) -> bool {
+        u64::try_from(self.revision) == Ok(revision)
+    }
+}
