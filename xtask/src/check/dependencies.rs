@@ -15,7 +15,10 @@ const FORBIDDEN: [(&str, &[&str]); 4] = [
     ("slipstream-coordination", &["slipstream-cimi", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
     ("slipstream-store", &["slipstream-coordination", "slipstream-action", "slipstream-job-engine"]),
     // Light to compile: the client's logic without the transport over HTTP.
-    ("slipstream-action", &["slipstream-coordination", "slipstream-store", "slipstream-job-engine", "reqwest", "rustls"]),
+    (
+        "slipstream-action",
+        &["slipstream-coordination", "slipstream-store", "slipstream-job-engine", "reqwest", "rustls"],
+    ),
 ];
 
 /// Which crate may know which.

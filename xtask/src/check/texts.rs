@@ -54,8 +54,7 @@ pub fn sleeps(files: &[File]) -> Vec<Finding> {
     for file in files {
         let first = if is_test(&file.path) { 0 } else { code_end(&file.text) };
         // Helpers lie beside the tests that pause the clock, or above them.
-        let neighbours =
-            files.iter().filter(|other| folder(other).starts_with(folder(file)) && is_test(&other.path));
+        let neighbours = files.iter().filter(|other| folder(other).starts_with(folder(file)) && is_test(&other.path));
         let is_virtual = is_paused(file) || neighbours.into_iter().any(is_paused);
         for (index, line) in file.text.lines().enumerate().skip(first) {
             let sleeps = SLEEPS.iter().any(|text| line.contains(text));

@@ -235,7 +235,9 @@ fn seen(name: &str, text: &str) -> Query {
 fn large(jobs: &Jobs) -> Vec<Question> {
     let end = jobs.end;
     let days_ago = move |random: &mut StdRng, days: i64| {
-        format_time(end - SignedDuration::from_hours(24 * days) - SignedDuration::from_mins(random.random_range(0..600)))
+        format_time(
+            end - SignedDuration::from_hours(24 * days) - SignedDuration::from_mins(random.random_range(0..600)),
+        )
     };
     let scan = question(Kind::Control, "scan: statusMessage, which has no index", |random| {
         by("created", &format!("statusMessage='{}'", ACTIONS[random.random_range(0..ACTIONS.len())]))

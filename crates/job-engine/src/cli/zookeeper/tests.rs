@@ -68,8 +68,7 @@ fn tls_has_authorities_and_perhaps_an_identity() {
 
 #[test]
 fn what_does_not_go_together_is_refused_with_what_to_do() {
-    let here = file!().rsplit('/').next().unwrap();
-    let this = format!("{}/src/cli/{here}", env!("CARGO_MANIFEST_DIR"));
+    let this = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
     for (line, password, expected) in [
         ("--zk-user jane", None, "no password of ZooKeeper's user jane: give it with --zk-pass-file"),
         ("", Some("secret"), "there is a password for ZooKeeper and no user"),
