@@ -6,7 +6,7 @@ mod noop;
 
 use slipstream_action::Catalogue;
 
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 
 /// The actions that come with the engine, under their names.
 #[must_use]

@@ -31,11 +31,12 @@ use clap_complete::Shell;
 use help::{ends_with_the_job, example};
 use ipnet::IpNet;
 
-use crate::clock::Clock;
-use crate::output;
+use crate::instance::data_dir;
+use crate::process::clock::Clock;
+use crate::process::output;
+use crate::roles::up;
 use crate::server::auth::peer::parse_network;
 use crate::server::http::listen::parse_address;
-use crate::up::{self, data_dir};
 use crate::{actions, server};
 
 /// The job was not done: `submit --wait` and `jobs watch ID` end with this.

@@ -15,18 +15,19 @@ use slipstream_coordination::{Coordinator, Election, Leadership};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::marks::HighWaterMark;
-use crate::nodes::{DISTRIBUTORS, ELECTION};
-use crate::pauses::{Complaint, Pauses};
-use crate::registry::{Process, RegisteredDistributor, Registration};
-use crate::stop::Stop;
+use crate::process::backoff::{Complaint, Pauses};
+use crate::process::clock::Clock;
+use crate::process::paths::{DISTRIBUTORS, ELECTION};
+use crate::process::registry::{Process, RegisteredDistributor, Registration};
+use crate::process::stop::Stop;
 
 pub mod configured;
 pub mod cron;
 pub mod marks;
 pub mod rounds;
 pub mod schedule;
+pub mod store_marks;
 mod term;
 
 use rounds::Missed;

@@ -22,10 +22,9 @@
 
 mod builder;
 mod departures;
-mod error;
+pub(crate) mod error;
 mod gate;
 mod parts;
-pub(crate) mod premises;
 mod submit;
 mod waiting;
 
@@ -41,8 +40,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waiting::Waiting;
 
-use crate::stop::Stop;
-use crate::up::data_dir::Password;
+use crate::instance::data_dir::Password;
+use crate::process::stop::Stop;
 
 /// A running engine: server, queue and executor in this process.
 ///

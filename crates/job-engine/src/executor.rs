@@ -39,10 +39,11 @@ use self::avoidance::{Avoidance, Reason};
 use self::courier::Courier;
 use self::reach::Reach;
 use self::unknown_action::UnknownActions;
-use crate::clock::Clock;
-use crate::pauses::{self, Complaint, Pauses};
-use crate::stop::Stop;
-use crate::supervise::persist;
+use crate::process::backoff;
+use crate::process::backoff::{Complaint, Pauses};
+use crate::process::clock::Clock;
+use crate::process::stop::Stop;
+use crate::process::supervise::persist;
 
 /// How an executor runs.
 #[derive(Clone, Debug)]
@@ -184,7 +185,7 @@ impl Executor {
                 Err(error) => Err(error),
             };
             self.note(ended, &mut complaint);
-            if begun.elapsed() > pauses::LONGEST {
+            if begun.elapsed() > backoff::LONGEST {
                 pauses.reset();
             }
             pauses.pause(&self.stop).await;

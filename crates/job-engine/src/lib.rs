@@ -5,25 +5,15 @@
 
 pub mod actions;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod distributor;
 pub mod engine;
 pub mod executor;
+mod instance;
 pub mod marks;
-pub mod nodes;
-mod output;
-pub mod owner;
-mod password_file;
-pub mod pauses;
-pub mod registry;
+pub mod process;
+pub mod roles;
 pub mod server;
-pub mod services;
-pub mod stop;
-mod supervise;
-pub mod telemetry;
-pub mod up;
-mod visible;
 
 pub use engine::{Engine, EngineBuilder, EngineError, Submit};
 pub use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};

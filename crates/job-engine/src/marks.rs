@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use slipstream_cimi::Document;
+use slipstream_store::Record;
 
-use crate::nodes;
+use crate::process::paths;
 
 /// The schedule time up to which a distributor has distributed (decision 12).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +34,19 @@ impl HighWaterMark {
 /// Path of the node that holds a distributor's mark as JSON, at a site with `ZooKeeper`.
 #[must_use]
 pub fn path(distributor: &str) -> String {
-    format!("{}/{distributor}", nodes::MARKS)
+    format!("{}/{distributor}", paths::MARKS)
 }
 
 /// Id of the document whose ledger is a distributor's mark, in the store of `up`.
 #[must_use]
 pub fn id(distributor: &str) -> String {
     format!("high-water-mark/{distributor}")
+}
+
+/// What the store of `up` keeps of a distributor's mark: a document of its own, whose revision is the mark's.
+#[must_use]
+pub fn record(distributor: &str, mark: &HighWaterMark, revision: u64) -> Record {
+    let id = id(distributor);
+    let document = Document::from_iter([("id".to_owned(), json!(id))]).into();
+    Record { id, revision, document, ledger: json!(mark) }
 }

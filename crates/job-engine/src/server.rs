@@ -36,10 +36,10 @@ use self::jobs::released::Released;
 use self::queue::Entries;
 use self::queue::generation::{self, Generation};
 use self::reconcile::Found;
-use crate::clock::Clock;
-use crate::owner;
-use crate::stop::Stop;
-use crate::supervise::supervise;
+use crate::process::clock::Clock;
+use crate::process::owner;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
 
 /// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;

@@ -20,7 +20,7 @@ use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::session::{Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::watch;
@@ -160,7 +160,7 @@ impl MeteredCoordinator {
 
     /// Entries in the queue.
     pub async fn waiting(&self) -> Result<usize, Error> {
-        Ok(self.tree.session().children(nodes::ENTRIES).await?.len())
+        Ok(self.tree.session().children(paths::ENTRIES).await?.len())
     }
 }
 
@@ -192,7 +192,7 @@ impl MeteredSession {
 impl Session for MeteredSession {
     async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
         let is_end =
-            |operation: &&Operation| matches!(operation, Operation::Delete { path, .. } if nodes::is_entry(path));
+            |operation: &&Operation| matches!(operation, Operation::Delete { path, .. } if paths::is_entry(path));
         let gone = operations.iter().filter(is_end).count();
         let committed = self.measure(self.inner.commit(operations)).await?;
         if gone > 0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use slipstream_cimi::dialect::JOB;
-use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::process::clock::Clock;
 
 use crate::figures::{Figure, Report, percentile};
 use crate::roles::PICKUP;

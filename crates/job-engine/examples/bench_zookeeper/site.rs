@@ -16,7 +16,7 @@ use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials, Document};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::auth::sessions::ADMINISTRATOR;
 use slipstream_test_ensemble::Ensemble;
 use tempfile::TempDir;
@@ -158,7 +158,7 @@ impl Site {
             self.executors.push((process, progress));
         }
         wait_until("all executors are registered", async || {
-            let names = self.session.children(nodes::EXECUTORS).await.unwrap_or_default();
+            let names = self.session.children(paths::EXECUTORS).await.unwrap_or_default();
             names.len() >= self.executors.len() && (self.added == 0 || self.done() > 0)
         })
         .await?;
@@ -208,7 +208,7 @@ impl Site {
             })
             .await?;
             wait_until("the queue is empty", async || {
-                let entries = self.session.children(nodes::ENTRIES).await;
+                let entries = self.session.children(paths::ENTRIES).await;
                 entries.is_ok_and(|entries| entries.is_empty())
             })
             .await?;

@@ -14,7 +14,7 @@ use slipstream_cimi::Document;
 use slipstream_cimi::query::{Order, Search};
 use slipstream_cimi::resource::format_time;
 
-use crate::clock::{CLOCKS_MAY_DIFFER, Clock};
+use crate::process::clock::{CLOCKS_MAY_DIFFER, Clock};
 
 const FINAL: &str = "(state='SUCCESS' or state='FAILED' or state='STOPPED')";
 const AGE: SignedDuration = SignedDuration::from_hours(7 * 24);

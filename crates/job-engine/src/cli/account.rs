@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use slipstream_cimi::Credentials;
 
 use super::secrets;
-use crate::services::peers::Account;
+use crate::roles::peers::Account;
 
 /// Flags of the services that work with a server.
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use super::example;
 use super::patience::Patience;
 use super::terminal::{self, one_line};
 use super::zookeeper::ZooKeeperArguments;
-use crate::{nodes, owner};
+use crate::process::{owner, paths};
 
 /// To which store, and where.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub async fn run(arguments: AdoptArguments) -> anyhow::Result<()> {
         session.close().await;
         return terminal::print(&format!("the folder at {} is the queue of this store already", one_line(&hosts)));
     }
-    let entries = existing(session.children(nodes::ENTRIES).await)?.unwrap_or_default().len();
+    let entries = existing(session.children(paths::ENTRIES).await)?.unwrap_or_default().len();
     if !arguments.yes {
         session.close().await;
         bail!(

@@ -8,7 +8,8 @@ use slipstream_store::sqlite::{BackupError, backup};
 
 use super::services::parse_store;
 use super::{example, terminal};
-use crate::up::data_dir::{self, DATABASE};
+use crate::instance::data_dir;
+use crate::instance::data_dir::DATABASE;
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(

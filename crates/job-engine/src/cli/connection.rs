@@ -16,9 +16,9 @@ use slipstream_cimi::{Client, Credentials};
 
 use super::patience::asking;
 use super::secrets;
+use crate::instance::data_dir;
 use crate::server::admin::overview::Overview;
 use crate::server::auth::sessions::ADMINISTRATOR;
-use crate::up::data_dir;
 
 /// Longest wait for an answer.
 const TIME_LIMIT: Duration = Duration::from_mins(2);

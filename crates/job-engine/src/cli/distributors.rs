@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, ago, one_line};
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 use crate::server::admin::overview::{Distributor, Distributors, Overview};
 
 /// What `distributors` is asked for.

@@ -109,7 +109,7 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Process, RegisteredExecutor};
+    use crate::process::registry::{Process, RegisteredExecutor};
 
     fn executor(name: &str, slots: usize, busy: Option<usize>, actions: &[&str]) -> Executor {
         let process = Process { host: format!("{name}.example.org"), id: 4711, version: "0.1.0".to_owned() };

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::patience::Patience;
 use super::{COMMAND_FAILED, example, failure, terminal};
-use crate::output;
+use crate::process::output;
 
 /// What `jobs` is asked for.
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 use crate::server::admin::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
 use crate::server::jobs::released::{Released, ReleasedJob};
 use crate::server::reconcile::restore::Restored;

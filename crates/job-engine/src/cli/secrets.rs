@@ -14,8 +14,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use secrecy::SecretString;
 
 use super::zookeeper;
-use crate::password_file::{self, LONGEST_PASSWORD};
-use crate::up::data_dir;
+use crate::instance::data_dir;
+use crate::process::password_file;
+use crate::process::password_file::LONGEST_PASSWORD;
 
 /// The option of the original engines.
 const OPTION: &str = "--ss-pass";

@@ -12,17 +12,19 @@ use ipnet::IpNet;
 use super::account::AccountArguments;
 use super::zookeeper::ZooKeeperArguments;
 use super::{example, parse_duration, parse_threads};
-use crate::clock::Clock;
+use crate::actions;
 use crate::config::Config;
 use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
-use crate::registry::host_name;
+use crate::process::clock::Clock;
+use crate::process::registry::host_name;
+use crate::process::stop;
+use crate::process::stop::Stop;
+use crate::process::telemetry;
+use crate::roles::peers::Peers;
+use crate::roles::{distributor, executor, server};
 use crate::server::DEFAULT_MAX_ATTEMPTS;
 use crate::server::auth::peer::parse_network;
 use crate::server::http::listen::parse_address;
-use crate::services::peers::Peers;
-use crate::services::{distributor, executor, server};
-use crate::stop::{self, Stop};
-use crate::{actions, telemetry};
 
 /// How `server` runs.
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::patience::{Patience, asking};
 use super::{ends_with_the_job, terminal, watch};
-use crate::output;
+use crate::process::output;
 
 /// How often, and after which pauses, an add that was not answered is sent again.
 const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];

@@ -8,8 +8,8 @@ use console::{Style, Term};
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::State;
 
-use crate::clock::Age;
-use crate::visible::visible;
+use crate::process::clock::Age;
+use crate::process::visible::visible;
 
 /// What begins a style.
 const STYLE: char = '\u{1b}';

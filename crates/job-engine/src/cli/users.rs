@@ -18,7 +18,7 @@ use super::connection::Connection;
 use super::patience::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 use crate::server::auth::users;
 
 /// What `users` is asked for.

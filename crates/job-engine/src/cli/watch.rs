@@ -11,8 +11,9 @@ use slipstream_cimi::{Client, Document, Error, Job, State};
 use tokio::time::Instant;
 
 use super::{JOB_NOT_DONE, terminal};
-use crate::output;
-use crate::stop::{self, Stop};
+use crate::process::output;
+use crate::process::stop;
+use crate::process::stop::Stop;
 
 /// Pauses between readings grow from here …
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::{MarkError, Marks};
 use crate::marks::{HighWaterMark, path};
-use crate::nodes::MARKS;
+use crate::process::paths::MARKS;
 
 /// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's revision
 /// less one, because 0 says that there is none.

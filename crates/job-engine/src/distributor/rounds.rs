@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::schedule::Schedule;
-use crate::clock::Age;
 use crate::marks::HighWaterMark;
+use crate::process::clock::Age;
 
 /// With [`Missed::Skip`] a round can be begun this long after its time.
 pub const SKIP_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);

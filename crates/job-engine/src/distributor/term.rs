@@ -10,11 +10,11 @@ use slipstream_coordination::Leadership;
 
 use super::rounds::{Rounds, rounds, settled};
 use super::{Distributor, MarkError, Surroundings, complain};
-use crate::clock::Age;
 use crate::marks::HighWaterMark;
-use crate::pauses::{Complaint, Pauses};
-use crate::registry::{RegisteredDistributor, RegisteredTerm, Registration};
-use crate::stop::Stop;
+use crate::process::backoff::{Complaint, Pauses};
+use crate::process::clock::Age;
+use crate::process::registry::{RegisteredDistributor, RegisteredTerm, Registration};
+use crate::process::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.
 const LONGEST_LOOK_AWAY: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use slipstream_coordination::Election;
 use world::{World, configured, time};
 
 use super::*;
-use crate::registry::RegisteredTerm;
+use crate::process::registry::RegisteredTerm;
 
 fn keys(times: &[&str]) -> Vec<String> {
     times.iter().map(|time| format!("each 2026-11-24T{time}Z dummy")).collect()

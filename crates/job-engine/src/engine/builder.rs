@@ -9,11 +9,11 @@ use slipstream_action::{Action, Catalogue};
 
 use super::error::EngineError;
 use super::{Engine, parts};
-use crate::clock::Clock;
 use crate::distributor::configured::Configured;
 use crate::executor::{Then, UnknownAction};
+use crate::process::clock::Clock;
+use crate::process::stop::Stop;
 use crate::server::DEFAULT_MAX_ATTEMPTS;
-use crate::stop::Stop;
 
 /// How many jobs at once, unless somebody says otherwise.
 const DEFAULT_SLOTS: usize = 8;

@@ -7,7 +7,7 @@ use slipstream_coordination::session::{Cause, Change, Error, Session, Watch};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::nodes;
+use crate::process::paths;
 
 /// One watch over all entries, however many wait.
 pub(super) struct Departures {
@@ -19,7 +19,7 @@ pub(super) struct Departures {
 impl Departures {
     /// Watches the queue from now on.
     pub(super) async fn watch(session: Arc<dyn Session>) -> Result<Self, Error> {
-        let changes = session.watch(nodes::ENTRIES).await?;
+        let changes = session.watch(paths::ENTRIES).await?;
         let waiters = Waiters::default();
         let reader = AbortOnDropHandle::new(tokio::spawn(read(changes, waiters.clone())));
         Ok(Self { session, waiters, _reader: reader })
@@ -112,7 +112,7 @@ mod tests {
     async fn queue() -> (EmbeddedSession, Departures) {
         let coordinator = Embedded::new();
         let session = coordinator.session();
-        make_path(&session, nodes::ENTRIES).await.unwrap();
+        make_path(&session, paths::ENTRIES).await.unwrap();
         put(&session, FIRST).await;
         put(&session, SECOND).await;
         (session, Departures::watch(coordinator.connect().await.unwrap()).await.unwrap())

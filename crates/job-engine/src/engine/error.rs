@@ -6,9 +6,9 @@ use slipstream_store::StoreError;
 use slipstream_store::sqlite::OpenError;
 use tokio::task::JoinError;
 
+use crate::instance::data_dir::DataDirError;
 use crate::server::StartError;
 use crate::server::reconcile::{ReconcileError, RestoreError};
-use crate::up::data_dir::DataDirError;
 
 /// Why an engine does not start, does not do what it was asked for, or has ended.
 #[derive(Debug, thiserror::Error)]

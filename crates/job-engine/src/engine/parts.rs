@@ -16,16 +16,16 @@ use super::Engine;
 use super::builder::EngineBuilder;
 use super::error::EngineError;
 use super::gate::Gate;
-use super::premises::{Folder, Premises};
 use super::waiting::Waiting;
+use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Surroundings};
 use crate::executor::{self, ActionRuntime};
-use crate::registry::host_name;
+use crate::instance::data_dir::DATABASE;
+use crate::instance::premises::{Folder, Premises};
+use crate::process::registry::host_name;
+use crate::process::supervise::supervise;
 use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::server::{self, Server, reconcile};
-use crate::supervise::supervise;
-use crate::up::data_dir::DATABASE;
-use crate::up::marks::StoreMarks;
 
 /// How long CIMI, which is in this very process, may be out of reach before a claim is released.
 const CIMI_GRACE: Duration = Duration::from_mins(2);

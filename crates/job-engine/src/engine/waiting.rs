@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::departures::Departures;
 use super::error::EngineError;
-use crate::nodes;
+use crate::process::paths;
 use crate::server::jobs::document;
 
 /// Where no event tells of a job, it is read again after pauses that double from here …
@@ -82,7 +82,7 @@ async fn read(client: &Client, id: &str) -> Result<Job, Error> {
 
 fn entry_of(job: &Job) -> Option<String> {
     let entry = job.others.get("properties")?.get(document::ENTRY_PROPERTY)?.as_str()?;
-    nodes::is_entry(entry).then(|| entry.to_owned())
+    paths::is_entry(entry).then(|| entry.to_owned())
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
     async fn world() -> World {
         let coordinator = Embedded::new();
         let session = coordinator.session();
-        make_path(&session, nodes::ENTRIES).await.unwrap();
+        make_path(&session, paths::ENTRIES).await.unwrap();
         session.commit(vec![Operation::create(ENTRY, JOB, Mode::Persistent)]).await.unwrap();
         let world = World { server: FakeServer::default(), session, waiting: Waiting::new(coordinator) };
         world.store(State::Running);

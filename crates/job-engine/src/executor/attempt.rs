@@ -24,8 +24,9 @@ use super::supervision::{self, Finished};
 use super::unknown_action::Absence;
 use super::verdict::{Happening, Verdict, verdict};
 use super::{Executor, Then, UnknownAction};
-use crate::pauses::{self, Pauses};
-use crate::supervise::panic_message;
+use crate::process::backoff;
+use crate::process::backoff::Pauses;
+use crate::process::supervise::panic_message;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
@@ -316,7 +317,7 @@ impl<'a> Attempt<'a> {
         F: Future<Output = Result<T, Error>>,
     {
         let executor = &self.shift.executor;
-        let deadline = pauses::deadline(executor.options.cimi_grace);
+        let deadline = backoff::deadline(executor.options.cimi_grace);
         let mut pauses = Pauses::default();
         loop {
             let answer = timeout_at(deadline, request()).await.unwrap_or_else(|elapsed| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::pauses::Pauses;
+use crate::process::backoff::Pauses;
 
 /// The longest that a released entry is left alone.
 const LONGEST: Duration = Duration::from_mins(5);

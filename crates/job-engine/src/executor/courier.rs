@@ -19,8 +19,8 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::pauses::Pauses;
-use crate::supervise::persist;
+use crate::process::backoff::Pauses;
+use crate::process::supervise::persist;
 
 /// Most reports in one request.
 const MOST_REPORTS: usize = 256;

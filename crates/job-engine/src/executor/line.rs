@@ -24,9 +24,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
-use crate::nodes;
-use crate::pauses::{self, Complaint, Pauses};
-use crate::registry;
+use crate::process::backoff;
+use crate::process::backoff::{Complaint, Pauses};
+use crate::process::paths;
+use crate::process::registry;
 
 #[cfg(test)]
 mod tests;
@@ -166,7 +167,7 @@ pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: St
         } else {
             debug!(%error, "the line cannot be followed, which is tried again");
         }
-        if begun.elapsed() > pauses::LONGEST {
+        if begun.elapsed() > backoff::LONGEST {
             pauses.reset();
             complaint.settle();
         }
@@ -188,9 +189,9 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(&mut self) -> Result<Infallible, Error> {
-        make_path(&*self.session, nodes::LINE).await?;
-        let mut executors = self.session.watch(nodes::EXECUTORS).await?;
-        let mut line = self.session.watch(nodes::LINE).await?;
+        make_path(&*self.session, paths::LINE).await?;
+        let mut executors = self.session.watch(paths::EXECUTORS).await?;
+        let mut line = self.session.watch(paths::LINE).await?;
         // before anything is decided: this executor may stand in the line without having heard of it
         let (first, first_in_line) = (executors.recv().await, line.recv().await);
         self.see_executors(first, &mut executors).await?;
@@ -258,12 +259,12 @@ impl Keeper {
             self.queue.share(share.0, share.1);
         }
         if stand && !self.stands() {
-            let path = format!("{}/{}-", nodes::LINE, self.own);
+            let path = format!("{}/{}-", paths::LINE, self.own);
             let made = self.session.commit(vec![Operation::create(path, "", Mode::EphemeralSequential)]).await?;
             self.known.add_to_line(name_of(&made.concat()));
         } else if !stand && self.stands() {
             for name in self.known.leave_line(&self.own) {
-                existing(self.session.commit(vec![Operation::delete(format!("{}/{name}", nodes::LINE))]).await)?;
+                existing(self.session.commit(vec![Operation::delete(format!("{}/{name}", paths::LINE))]).await)?;
             }
         }
         self.slots.resting.send_if_modified(|now| std::mem::replace(now, rest) != rest);
@@ -291,7 +292,7 @@ impl Keeper {
         while let Some(seen) = change {
             match seen {
                 Change::Reset => {
-                    let names = existing(self.session.children(nodes::LINE).await)?.unwrap_or_default();
+                    let names = existing(self.session.children(paths::LINE).await)?.unwrap_or_default();
                     self.known.line.clear();
                     for name in &names {
                         self.known.add_to_line(name);
@@ -316,7 +317,7 @@ impl Keeper {
             let names = existing(self.session.children(folder).await)?.unwrap_or_default();
             Ok::<BTreeSet<EntryName>, session::Error>(names.iter().filter_map(|name| EntryName::parse(name)).collect())
         };
-        let (entries, taken) = (names(nodes::ENTRIES).await?, names(nodes::TAKEN).await?);
+        let (entries, taken) = (names(paths::ENTRIES).await?, names(paths::TAKEN).await?);
         Ok(entries.difference(&taken).next().is_some())
     }
 }

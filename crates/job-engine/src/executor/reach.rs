@@ -5,7 +5,7 @@ use slipstream_cimi::dialect::ENTRY_POINT;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::pauses::Pauses;
+use crate::process::backoff::Pauses;
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {

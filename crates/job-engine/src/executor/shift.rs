@@ -19,10 +19,10 @@ use super::attempt::Attempt;
 use super::line::{self, Slots};
 use super::reach::Reach;
 use super::unknown_action;
-use crate::nodes;
-use crate::pauses::Pauses;
-use crate::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
-use crate::supervise::persist;
+use crate::process::backoff::Pauses;
+use crate::process::paths;
+use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
+use crate::process::supervise::persist;
 
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
@@ -80,7 +80,7 @@ impl Shift {
         let claimant = Uuid::new_v4().simple().to_string();
         debug!(executor = executor.options.name, claimant, "session begins");
         let generation = wait_for_generation(session.as_ref()).await?;
-        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
+        let queue = LockingQueue::open(session.clone(), paths::JOB, &claimant).await?;
         let (executor, session) = (executor.clone(), session.clone());
         let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
         Ok(Self { executor, session, session_timeout, queue, claimant, generation: generation.into(), slots })
@@ -97,7 +97,7 @@ impl Shift {
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };
-        Registration::begin(self.session.clone(), nodes::EXECUTORS, &self.claimant, executor)
+        Registration::begin(self.session.clone(), paths::EXECUTORS, &self.claimant, executor)
     }
 
     /// Keeps the line, and says what this executor does and leaves alone. Never ends.
@@ -214,7 +214,7 @@ impl Shift {
     pub(super) async fn refresh_generation(&self) {
         match read_generation(self.session.as_ref()).await {
             Ok(Some(generation)) => self.generation.store(generation, Ordering::Relaxed),
-            Ok(None) => warn!(node = nodes::GENERATION, "the generation is not there any more"),
+            Ok(None) => warn!(node = paths::GENERATION, "the generation is not there any more"),
             Err(error) => debug!(%error, "cannot read the generation again"),
         }
     }
@@ -234,9 +234,9 @@ async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) if is_told => debug!(node = nodes::GENERATION, "still waiting for the generation"),
+            Ok(None) if is_told => debug!(node = paths::GENERATION, "still waiting for the generation"),
             Ok(None) => {
-                info!(node = nodes::GENERATION, "waiting for a server of this engine to write the generation");
+                info!(node = paths::GENERATION, "waiting for a server of this engine to write the generation");
                 is_told = true;
             }
             Err(error @ (Error::Expired | Error::Refused { .. })) => return Err(error),
@@ -248,8 +248,8 @@ async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
 
 /// The generation, if there is one above zero.
 async fn read_generation(session: &dyn Session) -> Result<Option<i64>, Error> {
-    match session.data(nodes::GENERATION).await {
-        Ok(node) => Ok(nodes::shown_generation(&node.data)),
+    match session.data(paths::GENERATION).await {
+        Ok(node) => Ok(paths::shown_generation(&node.data)),
         Err(error) if error.is(Cause::NoNode) => Ok(None),
         Err(error) => Err(error),
     }

@@ -19,7 +19,7 @@ use super::changes;
 use super::meaning::{Failed, Meaning};
 use super::runtime::{Broken, Running};
 use super::verdict::{Happening, Verdict, verdict};
-use crate::supervise::panic_message;
+use crate::process::supervise::panic_message;
 
 /// How often a running job is read again, to see whether it was stopped (decision 14).
 const READ_AGAIN: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::shift::Shift;
-use crate::clock::{Age, Clock};
-use crate::{nodes, registry};
+use crate::process::clock::{Age, Clock};
+use crate::process::{paths, registry};
 
 /// How often executors write down that they have an action, at most: later than this it was somebody's no more.
 const WRITTEN_AGAIN: Duration = Duration::from_mins(5);
@@ -94,8 +94,8 @@ type Ages = (Option<Duration>, Option<Duration>);
 impl Seen {
     async fn now(session: &dyn Session, own: &str, before: Option<Instant>) -> Result<Self, Error> {
         let executors = registry::executors(session).await?;
-        let claims = existing(session.children(nodes::TAKEN).await)?.unwrap_or_default();
-        let paths = claims.iter().map(|name| format!("{}/{name}", nodes::TAKEN)).collect();
+        let claims = existing(session.children(paths::TAKEN).await)?.unwrap_or_default();
+        let paths = claims.iter().map(|name| format!("{}/{name}", paths::TAKEN)).collect();
         let claims = session.nodes(paths).await?;
         let is_known = |claimant: &[u8]| {
             claimant == own.as_bytes() || executors.iter().any(|(registered, _)| registered.as_bytes() == claimant)
@@ -151,7 +151,7 @@ async fn list(session: &dyn Session, actions: &[String], clock: &Clock) -> Resul
         }
     }
     if !new.is_empty() {
-        make_path(session, nodes::ACTIONS).await?;
+        make_path(session, paths::ACTIONS).await?;
         make_room(session, new.len()).await?;
     }
     let operations = [new, old].concat();
@@ -178,12 +178,12 @@ async fn write(session: &dyn Session, operations: &[Operation]) -> Result<(), Er
 
 /// Deletes the oldest nodes, so that there is room for so many new ones.
 async fn make_room(session: &dyn Session, wanted: usize) -> Result<(), Error> {
-    let names = session.children(nodes::ACTIONS).await?;
+    let names = session.children(paths::ACTIONS).await?;
     let too_many = (names.len() + wanted).saturating_sub(MOST_KEPT);
     if too_many == 0 {
         return Ok(());
     }
-    let paths: Vec<String> = names.iter().map(|name| format!("{}/{name}", nodes::ACTIONS)).collect();
+    let paths: Vec<String> = names.iter().map(|name| format!("{}/{name}", paths::ACTIONS)).collect();
     let found = session.nodes(paths.clone()).await?;
     let written =
         |found: slipstream_coordination::session::Found| found.ok().flatten().and_then(|node| parsed(&node.data));
@@ -218,9 +218,9 @@ fn path(action: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     let is_name = action.bytes().all(is_plain) && action.bytes().any(|byte| byte.is_ascii_alphanumeric());
     if is_name && action.len() <= LONGEST_NAME {
-        return format!("{}/{action}", nodes::ACTIONS);
+        return format!("{}/{action}", paths::ACTIONS);
     }
-    format!("{}/sha256={}", nodes::ACTIONS, hex::encode(Sha256::digest(action.as_bytes())))
+    format!("{}/sha256={}", paths::ACTIONS, hex::encode(Sha256::digest(action.as_bytes())))
 }
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
     }
 
     async fn kept(session: &dyn Session) -> Vec<String> {
-        let mut names = session.children(nodes::ACTIONS).await.unwrap();
+        let mut names = session.children(paths::ACTIONS).await.unwrap();
         names.sort_unstable();
         names
     }
@@ -293,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_refused_keeps_no_other_from_being_written() {
         let session = Embedded::new().session();
-        make_path(&session, nodes::ACTIONS).await.unwrap();
+        make_path(&session, paths::ACTIONS).await.unwrap();
         let create = |name: &str| Operation::create(path(name), "", Mode::Persistent);
         session.commit(vec![create("sing")]).await.unwrap();
         write(&session, &[create("dance"), create("sing"), create("jump")]).await.unwrap();

@@ -17,7 +17,7 @@ use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
 use self::puts::Puts;
-use crate::nodes;
+use crate::process::paths;
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -128,7 +128,7 @@ impl Entries {
     /// Which of these jobs, each with the path that it records, has its entry there. An entry that may not be read is of
     /// no use to its job.
     pub async fn are_queued(&self, jobs: &[(&str, Option<&str>)]) -> Result<Vec<bool>, EntriesError> {
-        let recorded = |path: Option<&str>| path.filter(|path| nodes::is_entry(path)).map(str::to_owned);
+        let recorded = |path: Option<&str>| path.filter(|path| paths::is_entry(path)).map(str::to_owned);
         let paths = jobs.iter().filter_map(|(_, path)| recorded(*path)).collect();
         let mut texts = self.texts_at(paths).await?.into_iter();
         let is_queued = |(id, path): &(&str, Option<&str>)| {
@@ -140,8 +140,8 @@ impl Entries {
 
     /// The claim on the entry at `path`, if somebody holds it. One that may not be read is refused: somebody holds it.
     pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, EntriesError> {
-        let Some(name) = path.strip_prefix(nodes::ENTRIES) else { return Ok(None) };
-        let taken = format!("{}{name}", nodes::TAKEN);
+        let Some(name) = path.strip_prefix(paths::ENTRIES) else { return Ok(None) };
+        let taken = format!("{}{name}", paths::TAKEN);
         self.within(LIMIT, async |connection| existing(connection.session.data(&taken).await)).await
     }
 
@@ -191,7 +191,7 @@ impl Entries {
 
     /// Names of all entries in the order of the queue, from a fresh listing. What else lies there is not ours.
     pub async fn list(&self) -> Result<Vec<EntryName>, EntriesError> {
-        let names = self.names_in(nodes::ENTRIES).await?;
+        let names = self.names_in(paths::ENTRIES).await?;
         let mut names: Vec<EntryName> = names.into_iter().filter_map(|name| EntryName::parse(&name)).collect();
         names.sort_unstable();
         Ok(names)

@@ -26,10 +26,10 @@ use super::Shared;
 use super::jobs::document::UNTOUCHED;
 use super::queue::EntriesError;
 use super::queue::generation::GenerationError;
-use crate::nodes;
-use crate::pauses::Complaint;
-use crate::registry::{Process, Registration};
-use crate::stop::Stop;
+use crate::process::backoff::Complaint;
+use crate::process::paths;
+use crate::process::registry::{Process, Registration};
+use crate::process::stop::Stop;
 
 /// Time between rounds that nobody asked for.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -147,10 +147,10 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
 /// Waits to be elected, and runs rounds until that is over.
 async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination::Error> {
     let (session, node) = shared.entries.connected().await;
-    let leadership = Election::new(session.clone(), nodes::RECONCILER, name).passing_over_strays().lead().await?;
+    let leadership = Election::new(session.clone(), paths::RECONCILER, name).passing_over_strays().lead().await?;
     let (candidate, process, begun) = (name.to_owned(), Process::this(), shared.clock.now());
     let registered = RegisteredReconciler { candidate, process, begun, left_alone: LeftAlone::default() };
-    let registration = Registration::begin(session, nodes::RECONCILED, &node, registered);
+    let registration = Registration::begin(session, paths::RECONCILED, &node, registered);
     let rounds = async {
         let mut before = LeftAlone::default();
         loop {
@@ -244,12 +244,12 @@ pub async fn restore(store: &dyn Store, coordinator: &Embedded) -> Result<usize,
         after = Some(last.id.clone());
         let jobs = page.len();
         let entry = |job: Unfinished| {
-            let path = job.entry.filter(|path| nodes::is_entry(path))?;
+            let path = job.entry.filter(|path| paths::is_entry(path))?;
             let (_, name) = path.rsplit_once('/')?;
             Some((name.to_owned(), job.id.into_bytes()))
         };
         let entries: Vec<_> = page.into_iter().filter_map(entry).collect();
         without += jobs - entries.len();
-        without += coordinator.restore(nodes::ENTRIES, entries)?;
+        without += coordinator.restore(paths::ENTRIES, entries)?;
     }
 }

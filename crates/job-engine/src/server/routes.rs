@@ -30,7 +30,7 @@ use super::jobs::{self, EditRequest};
 use super::jobs::{bulk_add, reports};
 use super::reconcile::restore;
 use super::resources;
-use crate::nodes;
+use crate::process::paths;
 
 /// Longest request body in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
@@ -438,7 +438,7 @@ impl Call {
         };
         let executor = self.header(lease::EXECUTOR_HEADER)?.unwrap_or("unnamed").to_owned();
         let (job, entry) = (required(lease::JOB_HEADER)?, required(lease::ENTRY_HEADER)?);
-        if !nodes::is_entry(&entry) {
+        if !paths::is_entry(&entry) {
             return Err(ApiError::bad_request(format!("{} is not the path of an entry", lease::ENTRY_HEADER)));
         }
         Ok(Some(AttemptIdentity { job, lease, entry, executor }))

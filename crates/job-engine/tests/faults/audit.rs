@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::jobs::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
 use tokio::time::Instant;
 
@@ -159,7 +159,7 @@ fn unexplained(site: &Site, plan: &Plan, injected: &Injected, job: &Ended) -> Ve
 pub async fn queue(site: &Site) -> Option<(Promise, String)> {
     let mut left = (Vec::new(), Vec::new());
     let emptied = within(LIMIT, async || {
-        left = (site.names(nodes::ENTRIES).await?, site.names(nodes::TAKEN).await?);
+        left = (site.names(paths::ENTRIES).await?, site.names(paths::TAKEN).await?);
         (left.0.is_empty() && left.1.is_empty()).then_some(())
     })
     .await;

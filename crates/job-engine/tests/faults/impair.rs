@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Mode, Operation};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 
 use crate::load::step;
 use crate::plan::Plan;
@@ -93,12 +93,12 @@ pub async fn set_clock_ahead(site: &mut Site, length: Duration, jobs: &mut Vec<S
 async fn lose_what_waits(site: &Site) -> u64 {
     let session = site.session().await;
     let mut lost = 0;
-    for name in session.children(nodes::ENTRIES).await.expect("the ensemble answers") {
-        let claim = format!("{}/{name}", nodes::TAKEN);
+    for name in session.children(paths::ENTRIES).await.expect("the ensemble answers") {
+        let claim = format!("{}/{name}", paths::TAKEN);
         let deletion = [
             // nobody takes it meanwhile
             Operation::create(claim.clone(), "", Mode::Ephemeral),
-            Operation::delete(format!("{}/{name}", nodes::ENTRIES)),
+            Operation::delete(format!("{}/{name}", paths::ENTRIES)),
             Operation::delete(claim),
         ];
         lost += u64::from(session.commit(deletion.to_vec()).await.is_ok());

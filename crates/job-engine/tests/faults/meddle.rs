@@ -8,7 +8,7 @@ use std::time::Duration;
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings};
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 
 use crate::load::step;
 use crate::part::Part;
@@ -33,7 +33,7 @@ pub async fn put_unreadable(site: &mut Site, length: Duration) -> u64 {
     let login = Login { scheme: Scheme::Digest, user: "other".to_owned(), password: "other".into(), protects: true };
     let settings = Settings { login: Some(login), ..Settings::new(&site.hosts()) };
     let other = ZooKeeper::new(settings).expect("good hosts").connect().await.expect("the ensemble answers");
-    let path = format!("{}/entry-000-", nodes::ENTRIES);
+    let path = format!("{}/entry-000-", paths::ENTRIES);
     let entry = Operation::create(path, "job/of-somebody-else", Mode::PersistentSequential);
     let paths = other.commit(vec![entry; SLOTS + 1]).await.expect("anybody may put entries");
     site.executors.iter_mut().for_each(Part::restart);
@@ -61,9 +61,9 @@ pub async fn queue_again(site: &mut Site, jobs: &mut Vec<String>) -> u64 {
     }
     let session = site.session().await;
     let mut values = Vec::new();
-    for name in session.children(nodes::ENTRIES).await.expect("the ensemble answers") {
+    for name in session.children(paths::ENTRIES).await.expect("the ensemble answers") {
         // it may have been done meanwhile
-        let entry = session.data(&format!("{}/{name}", nodes::ENTRIES)).await.ok();
+        let entry = session.data(&format!("{}/{name}", paths::ENTRIES)).await.ok();
         values.extend(entry.map(|entry| String::from_utf8_lossy(&entry.data).into_owned()));
     }
     session.close().await;
@@ -74,7 +74,7 @@ pub async fn queue_again(site: &mut Site, jobs: &mut Vec<String>) -> u64 {
     kazoo.arg(site.hosts()).stdin(Stdio::piped()).stdout(Stdio::piped());
     // each as often in one transaction, one after the other
     let again: Vec<&str> = values.iter().flat_map(|value| [value.as_str(); TIMES]).collect();
-    let commands = format!("open {}\nput_all {} {PRIORITY}\n", nodes::JOB, again.join(","));
+    let commands = format!("open {}\nput_all {} {PRIORITY}\n", paths::JOB, again.join(","));
     let said = tokio::task::spawn_blocking(move || {
         let mut kazoo = kazoo.spawn().expect("Python can be started");
         // its end is the end of the peer

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::session::existing;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::jobs::ledger::Outcome;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -46,11 +46,11 @@ async fn without_the_api_jobs_are_given_back_and_nothing_is_taken_until_it_answe
     site.server.process().kill();
     let (tries, listening) = close_connections(site.address).await;
     // the actions end, and their ends cannot be written
-    eventually("they are given back", async || site.names(nodes::TAKEN).await?.is_empty().then_some(())).await;
+    eventually("they are given back", async || site.names(paths::TAKEN).await?.is_empty().then_some(())).await;
     let before = tries.load(Ordering::Relaxed);
     lasts(Duration::from_secs(6)).await;
     let meanwhile = tries.load(Ordering::Relaxed) - before;
-    assert!(site.names(nodes::TAKEN).await.is_some_and(|claims| claims.len() <= THREADS));
+    assert!(site.names(paths::TAKEN).await.is_some_and(|claims| claims.len() <= THREADS));
     // each second at first, and then half as often each time, whoever asks
     assert!((1..=4 * THREADS).contains(&meanwhile), "{meanwhile} tries in six seconds");
     drop(listening);
@@ -93,7 +93,7 @@ async fn an_executor_that_stops_lets_jobs_end_within_the_grace_and_gives_back_th
     for id in &later {
         assert_eq!(site.ledger(id).await.map(|ledger| ledger.attempts.len()), Some(0), "taken after the stop");
     }
-    assert_eq!(site.names(nodes::TAKEN).await, Some(Vec::new()), "its claims went with it");
+    assert_eq!(site.names(paths::TAKEN).await, Some(Vec::new()), "its claims went with it");
     site.hire_executor().await;
     until_done(&site, &[later, vec![long.clone()]].concat()).await;
     let of_long = |record: &crate::records::Record| (record.job == long).then_some(record.how);
@@ -110,11 +110,11 @@ async fn the_queue_holds_ids_alone_and_claims_those_of_running_jobs() {
     let ids = add(&site, 12, &step("loud", Duration::from_secs(2))).await;
     let session = site.session().await;
     let names = async |folder: &str| existing(session.children(folder).await).expect("answered").unwrap_or_default();
-    eventually("everybody is at work", async || (names(nodes::TAKEN).await.len() == 2 * THREADS).then_some(())).await;
-    let (entries, claims) = (names(nodes::ENTRIES).await, names(nodes::TAKEN).await);
+    eventually("everybody is at work", async || (names(paths::TAKEN).await.len() == 2 * THREADS).then_some(())).await;
+    let (entries, claims) = (names(paths::ENTRIES).await, names(paths::TAKEN).await);
     assert!(claims.len() <= 2 * THREADS, "{claims:?}");
     for name in &entries {
-        let Ok(node) = session.data(&format!("{}/{name}", nodes::ENTRIES)).await else { continue };
+        let Ok(node) = session.data(&format!("{}/{name}", paths::ENTRIES)).await else { continue };
         let id = String::from_utf8(node.data).expect("text");
         assert!(ids.contains(&id), "{name} holds `{id}`");
         if claims.contains(name) {
@@ -128,7 +128,7 @@ async fn the_queue_holds_ids_alone_and_claims_those_of_running_jobs() {
         assert!(entries.contains(claim), "a claim on what is not queued: {claim}");
     }
     until_done(&site, &ids).await;
-    let empty = async || (names(nodes::ENTRIES).await.is_empty() && names(nodes::TAKEN).await.is_empty()).then_some(());
+    let empty = async || (names(paths::ENTRIES).await.is_empty() && names(paths::TAKEN).await.is_empty()).then_some(());
     eventually("nothing is left", empty).await;
 }
 
@@ -143,7 +143,7 @@ async fn a_full_disk_of_zookeeper_holds_up_jobs_and_loses_none() {
     assert!(limited.is_ok_and(|status| status.success()), "prlimit, of util-linux, sets the limit");
     let during = add(&site, 5, &step("loud", Duration::ZERO)).await;
     // it takes no transaction any more, and may have ended
-    assert_eq!(site.names(nodes::ENTRIES).await, None, "no session can be had");
+    assert_eq!(site.names(paths::ENTRIES).await, None, "no session can be had");
     for id in &during {
         assert_eq!(site.state(id).await, Some(State::Queued));
     }

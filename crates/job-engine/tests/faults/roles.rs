@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor::{ActionRuntime, Options};
-use slipstream_job_engine::services::executor;
-use slipstream_job_engine::services::peers::{Account, Peers};
-use slipstream_job_engine::stop::{self, Stop};
-use slipstream_job_engine::{Action, Failure, JobHandle, Success, actions, async_trait, telemetry};
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::stop;
+use slipstream_job_engine::process::stop::Stop;
+use slipstream_job_engine::process::telemetry;
+use slipstream_job_engine::roles::executor;
+use slipstream_job_engine::roles::peers::{Account, Peers};
+use slipstream_job_engine::{Action, Failure, JobHandle, Success, actions, async_trait};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Operation, Session};
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::marks::HighWaterMark;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_test_ensemble::Fault;
 
 use crate::leaders::{handed_over, intruders, said};
@@ -149,7 +149,7 @@ async fn kill_within_a_round(site: &mut Site, session: &dyn Session, leader: usi
 }
 
 async fn mark(session: &dyn Session) -> Option<HighWaterMark> {
-    let node = session.data(&format!("{}/{TICK}", nodes::MARKS)).await.ok()?;
+    let node = session.data(&format!("{}/{TICK}", paths::MARKS)).await.ok()?;
     serde_json::from_slice(&node.data).ok()
 }
 
@@ -157,11 +157,11 @@ async fn mark(session: &dyn Session) -> Option<HighWaterMark> {
 async fn first_candidate(session: &dyn Session) -> Option<String> {
     let sequence = |name: &String| name.rsplit_once("__lock__").map(|(_, digits)| digits.to_owned());
     let first = candidates(session).await?.into_iter().min_by_key(sequence)?;
-    Some(format!("{}/noop/{first}", nodes::ELECTION))
+    Some(format!("{}/noop/{first}", paths::ELECTION))
 }
 
 async fn candidates(session: &dyn Session) -> Option<Vec<String>> {
-    session.children(&format!("{}/noop", nodes::ELECTION)).await.ok()
+    session.children(&format!("{}/noop", paths::ELECTION)).await.ok()
 }
 
 fn now() -> Timestamp {

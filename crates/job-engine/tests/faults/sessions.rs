@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
-use slipstream_job_engine::registry::RegisteredExecutor;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::registry::RegisteredExecutor;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::site::registered;
@@ -44,7 +44,7 @@ async fn look(zookeeper: ZooKeeper, ended: Arc<Mutex<Vec<(String, Timestamp)>>>)
         next.tick().await;
         let Ok(session) = zookeeper.connect().await else { continue };
         // none once this session has ended, or while it is suspended
-        while let Some(found) = registered::<RegisteredExecutor>(&*session, nodes::EXECUTORS).await {
+        while let Some(found) = registered::<RegisteredExecutor>(&*session, paths::EXECUTORS).await {
             let now: BTreeMap<_, _> = found.into_iter().map(|(node, executor)| (node, executor.name)).collect();
             let time = Clock::system().now();
             let gone = known.iter().filter(|(node, _)| !now.contains_key(*node));

@@ -16,9 +16,9 @@ use slipstream_cimi::{Client, State};
 use slipstream_coordination::session::{Mode, Operation, Session, existing};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
-use slipstream_job_engine::registry::{RegisteredDistributor, RegisteredExecutor};
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::registry::{RegisteredDistributor, RegisteredExecutor};
 use slipstream_job_engine::server::jobs::ledger::Ledger;
 use slipstream_test_ensemble::{Ensemble, Proxy};
 use tempfile::TempDir;
@@ -248,9 +248,9 @@ impl Site {
         let distributors: Vec<u32> = self.distributors.iter().map(Part::id).collect();
         let session = self.session().await;
         eventually("everybody is registered, and one of the candidates leads", async || {
-            let known = registered::<RegisteredExecutor>(&*session, nodes::EXECUTORS).await?;
+            let known = registered::<RegisteredExecutor>(&*session, paths::EXECUTORS).await?;
             let ids: Vec<u32> = known.iter().map(|(_, executor)| executor.process.id).collect();
-            let candidates = registered::<RegisteredDistributor>(&*session, nodes::DISTRIBUTORS).await?;
+            let candidates = registered::<RegisteredDistributor>(&*session, paths::DISTRIBUTORS).await?;
             let standing: Vec<u32> = candidates.iter().map(|(_, candidate)| candidate.process.id).collect();
             let leads = candidates.iter().any(|(_, candidate)| candidate.term.is_some());
             let all =
@@ -265,7 +265,7 @@ impl Site {
     pub async fn leader(&self) -> usize {
         let session = self.session().await;
         let leader = eventually("one of the candidates leads", async || {
-            let candidates = registered::<RegisteredDistributor>(&*session, nodes::DISTRIBUTORS).await?;
+            let candidates = registered::<RegisteredDistributor>(&*session, paths::DISTRIBUTORS).await?;
             let leader = candidates.iter().find(|(_, candidate)| candidate.term.is_some())?.1.process.id;
             self.distributors.iter().position(|part| part.id() == leader)
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_coordination::Coordinator;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Query, Record, Store};
@@ -242,7 +242,7 @@ impl World {
         self.engine.server.settled().await;
         let stored = async |kind| self.engine.store.query(kind, &all).await.expect("answers").records;
         let session = self.engine.coordinator.connect().await.expect("connected");
-        let mut entries = session.children(nodes::ENTRIES).await.expect("listed");
+        let mut entries = session.children(paths::ENTRIES).await.expect("listed");
         entries.sort();
         (stored("job").await, stored("session").await, entries)
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::client::lists::takes_bulk_adds;
 use slipstream_coordination::Coordinator;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 
 use crate::access::session_of;
 use crate::failing_store::{Failing, Fault};
@@ -31,11 +31,11 @@ fn id(item: &Value) -> String {
 /// Ids of the queued jobs, in the order in which they are taken.
 async fn queued(engine: &InProcess) -> Vec<String> {
     let session = engine.coordinator.connect().await.expect("connected");
-    let mut entries = session.children(nodes::ENTRIES).await.unwrap_or_default();
+    let mut entries = session.children(paths::ENTRIES).await.unwrap_or_default();
     entries.sort();
     let mut ids = Vec::new();
     for entry in entries {
-        let node = session.data(&format!("{}/{entry}", nodes::ENTRIES)).await.expect("there");
+        let node = session.data(&format!("{}/{entry}", paths::ENTRIES)).await.expect("there");
         ids.push(String::from_utf8(node.data).expect("an id"));
     }
     ids

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipstream_cimi::{AttemptIdentity, Code, Lease};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::Writers;
 use slipstream_job_engine::server::jobs::document::new_document;
 use slipstream_job_engine::server::reconcile::Mended;
@@ -102,8 +102,8 @@ async fn a_clock_that_is_set_back_makes_a_second_entry_that_nobody_runs() {
     assert_eq!(site.queued().await, [id.clone(), id.clone()], "there are two");
     let job = client.get(&id).await.expect("there");
     let recorded = job["properties"]["zookeeper-path"].as_str().expect("one of them is recorded").to_owned();
-    let names = site.names(nodes::ENTRIES).await;
-    let other = names.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).find(|path| *path != recorded);
+    let names = site.names(paths::ENTRIES).await;
+    let other = names.iter().map(|name| format!("{}/{name}", paths::ENTRIES)).find(|path| *path != recorded);
     let started = async |zxid: i64, entry: String| {
         let (job, lease) = (id.clone(), Lease { generation: 1, zxid });
         let attempt = AttemptIdentity { job, lease, entry, executor: "Kenny".to_owned() };

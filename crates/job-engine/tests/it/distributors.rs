@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::distributor::configured::Configured;
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::{Surroundings, lead_and_distribute};
-use slipstream_job_engine::nodes;
-use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
@@ -120,9 +120,9 @@ async fn a_mark_that_is_no_json_is_told_and_made_anew_by_command() {
 async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
     let site = Arc::new(Site::default());
     let (server, client) = site.server(Arc::new(MemoryStore::default())).await;
-    let path = format!("{}/each", nodes::MARKS);
+    let path = format!("{}/each", paths::MARKS);
     let session = site.tree().connect().await.expect("connected");
-    make_path(&*session, nodes::MARKS).await.expect("made");
+    make_path(&*session, paths::MARKS).await.expect("made");
     session.commit(vec![Operation::create(&path, "{\"done\":null}", Mode::Persistent)]).await.expect("created");
     site.faults().forbid(&path);
     let surroundings = Surroundings {
@@ -172,8 +172,8 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
 async fn marks_in_nodes_are_reset_by_administrators_and_nobody_is_made_up() {
     let engine = InProcess::new().await;
     let session = engine.coordinator.connect().await.expect("connected");
-    make_path(&*session, nodes::MARKS).await.expect("made");
-    let path = format!("{}/nightly", nodes::MARKS);
+    make_path(&*session, paths::MARKS).await.expect("made");
+    let path = format!("{}/nightly", paths::MARKS);
     session.commit(vec![Operation::create(&path, "tomorrow", Mode::Persistent)]).await.expect("created");
     let administrator = cookie(&*engine.transport).await;
     let post = async |name: &str, cookie: Option<&str>| {

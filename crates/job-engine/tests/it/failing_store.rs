@@ -12,7 +12,7 @@ use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::Operation;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::Semaphore;
@@ -201,7 +201,7 @@ impl World {
 
     async fn entries(&self) -> Vec<String> {
         let session = self.engine.coordinator.connect().await.expect("connected");
-        let mut names = session.children(nodes::ENTRIES).await.expect("listed");
+        let mut names = session.children(paths::ENTRIES).await.expect("listed");
         names.sort();
         names
     }
@@ -289,7 +289,7 @@ async fn a_round_reads_no_job_unless_its_entry_is_missing() {
     };
     assert_eq!(round().await, (0, 0));
     let session = world.engine.coordinator.connect().await.expect("connected");
-    let path = format!("{}/{}", nodes::ENTRIES, world.entries().await[1]);
+    let path = format!("{}/{}", paths::ENTRIES, world.entries().await[1]);
     session.commit(vec![Operation::delete(path)]).await.expect("deleted");
     assert_eq!(round().await, (1, 0), "the one whose entry is gone is known");
     assert_eq!(round().await, (0, 0));
@@ -302,7 +302,7 @@ async fn servers_that_start_at_once_have_generations_of_their_own() {
         store.set(if start < 2 { Fault::Rival } else { Fault::None });
         let engine = InProcess::over(store.clone()).await;
         let session = engine.coordinator.connect().await.expect("connected");
-        let node = session.data(nodes::GENERATION).await.expect("published");
+        let node = session.data(paths::GENERATION).await.expect("published");
         assert_eq!(String::from_utf8_lossy(&node.data), expected);
     }
     assert_eq!(store.injected(), 2);

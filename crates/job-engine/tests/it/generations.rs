@@ -12,11 +12,12 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{AttemptIdentity, Client, Lease};
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::session::{Mode, Operation, Session};
-use slipstream_job_engine::clock::Clock;
+use slipstream_job_engine::executor;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::jobs::document::new_document;
-use slipstream_job_engine::stop::Stop;
-use slipstream_job_engine::{executor, nodes};
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Store};
 use tokio::task::JoinHandle;
@@ -37,7 +38,7 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 async fn shows(site: &Site, generation: &str) -> bool {
-    site.text(nodes::GENERATION).await.as_deref() == Some(generation)
+    site.text(paths::GENERATION).await.as_deref() == Some(generation)
 }
 
 fn reconciler(server: &Server) -> (Stop, JoinHandle<()>) {
@@ -83,7 +84,7 @@ async fn a_restart_leaves_running_jobs_to_their_executors() {
     let (first, client) = site.server(store.clone()).await;
     let id = client.add("job", &job("noop"), None).await.expect("added");
     let session: Arc<dyn Session> = Arc::new(site.tree().session());
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     let lease = Lease { generation: 1, zxid: claim.zxid() };
     let running = document(json!({"state": "RUNNING"}));
@@ -175,10 +176,10 @@ async fn an_executor_whose_session_lives_goes_on_under_the_raised_generation() {
     let runtime = executor::ActionRuntime::shared();
     let options = executor::Options { grace, cimi_grace, clock, ..executor::Options::new(name, runtime) };
     let working = tokio::spawn(executor::run(options, site.clone(), client.clone(), catalogue, stop.clone()));
-    until("it is there", async || site.names(nodes::EXECUTORS).await.len() == 1).await;
-    let before = site.names(nodes::EXECUTORS).await;
+    until("it is there", async || site.names(paths::EXECUTORS).await.len() == 1).await;
+    let before = site.names(paths::EXECUTORS).await;
     stored(&store, "job/0a", Lease { generation: 1, zxid: 1_000_000 }).await;
-    let put = Operation::create(format!("{}/entry-999-", nodes::ENTRIES), "job/0a", Mode::PersistentSequential);
+    let put = Operation::create(format!("{}/entry-999-", paths::ENTRIES), "job/0a", Mode::PersistentSequential);
     site.tree().session().commit(vec![put]).await.expect("put");
     let ledger = async || client.operation("job/0a", "ledger").await.expect("there");
     until("its lease is late", async || ledger().await.get("refused-total").is_some_and(|total| *total != 0)).await;
@@ -188,7 +189,7 @@ async fn an_executor_whose_session_lives_goes_on_under_the_raised_generation() {
     until("it does the job", async || state(&client.get("job/0a").await.expect("there")) == "SUCCESS").await;
     let ledger = ledger().await;
     assert_eq!(ledger["lease"]["generation"], json!(2), "{ledger:?}");
-    assert_eq!(site.names(nodes::EXECUTORS).await, before, "in the session that it had");
+    assert_eq!(site.names(paths::EXECUTORS).await, before, "in the session that it had");
     stop.ask();
     working.await.expect("no panic");
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Code, Document, Error, Lease};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, LockingQueue, Session};
-use slipstream_job_engine::stop::Stop;
-use slipstream_job_engine::{Catalogue, JobHandle, Success, executor, nodes};
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
+use slipstream_job_engine::{Catalogue, JobHandle, Success, executor};
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
 use tokio::sync::Semaphore;
@@ -183,7 +184,7 @@ async fn an_attempt_that_another_server_has_taken_is_not_refused_by_what_this_on
     };
     eventually("its entry is recorded", is_stored).await;
     let session = site.tree().session();
-    let second = Operation::create(format!("{}/entry-999-", nodes::ENTRIES), id.clone(), Mode::PersistentSequential);
+    let second = Operation::create(format!("{}/entry-999-", paths::ENTRIES), id.clone(), Mode::PersistentSequential);
     let second = session.commit(vec![second]).await.expect("put").concat();
     let attempt = |client: &Client| {
         let identity = AttemptIdentity {
@@ -228,7 +229,7 @@ async fn a_job_with_several_entries_is_run_once_at_a_time_and_the_others_are_con
     let engine = InProcess::new().await;
     let id = engine.client.add("job", &job("counted"), None).await.expect("added");
     let session = engine.coordinator.connect().await.expect("connected");
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     queue.put_all(&[(id.as_bytes(), 999); ENTRIES - 1]).await.expect("put");
     let (begun, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
     let mut catalogue = Catalogue::new();
@@ -296,9 +297,9 @@ async fn nobody_without_a_lease_changes_the_state_under_a_live_claim() {
     let engine = InProcess::new().await;
     let (id, entry) = running(&engine).await;
     let session = engine.coordinator.connect().await.expect("connected");
-    let taken = entry.replace(nodes::ENTRIES, nodes::TAKEN);
+    let taken = entry.replace(paths::ENTRIES, paths::TAKEN);
     let claim = |path: &str| Operation::Create { path: path.to_owned(), data: Vec::new(), mode: Mode::Ephemeral };
-    let parent = Operation::Create { path: nodes::TAKEN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
+    let parent = Operation::Create { path: paths::TAKEN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
     // The server has made the folder already, or it has not: either is fine.
     drop(session.commit(vec![parent]).await);
     session.commit(vec![claim(&taken)]).await.expect("claimed");
@@ -314,7 +315,7 @@ async fn an_old_executor_runs_under_the_lease_of_its_claim() {
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let entry = entry_of(&engine, &id).await;
     let queue_session = engine.coordinator.connect().await.expect("connected");
-    let queue = LockingQueue::open(queue_session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(queue_session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     assert_eq!(claim.entry(), entry);
     set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");
@@ -393,7 +394,7 @@ async fn running_again_under_the_same_claim_is_the_same_attempt() {
     assert_eq!((&held["lost"], held["attempts"].as_array().map(Vec::len)), (&json!(0), Some(1)));
     for life in 1..=2 {
         let session = engine.coordinator.connect().await.expect("connected");
-        let queue = LockingQueue::open(session.clone(), nodes::JOB, &"a".repeat(32)).await.expect("open");
+        let queue = LockingQueue::open(session.clone(), paths::JOB, &"a".repeat(32)).await.expect("open");
         let claim = queue.take().await.expect("taken");
         for _ in 0..3 {
             set(&engine.client, &id, json!({"state": "RUNNING"})).await.expect("accepted");
@@ -410,7 +411,7 @@ async fn an_edit_of_somebody_else_under_the_claim_of_the_attempt_is_no_attempt()
     let engine = InProcess::new().await;
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     let session = engine.coordinator.connect().await.expect("connected");
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     let holder = writer(&engine, lease(1, claim.zxid()), &id, claim.entry());
     set(&holder, &id, json!({"state": "RUNNING"})).await.expect("begun");

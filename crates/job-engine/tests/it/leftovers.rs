@@ -8,10 +8,10 @@ use slipstream_cimi::Client;
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Mode, Operation, Session};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::Mended;
-use slipstream_job_engine::stop::Stop;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Store};
 
@@ -39,7 +39,7 @@ impl World {
     }
 
     async fn entry(&self, data: impl Into<Vec<u8>>) {
-        self.create(&format!("{}/entry-500-", nodes::ENTRIES), data, Mode::PersistentSequential).await;
+        self.create(&format!("{}/entry-500-", paths::ENTRIES), data, Mode::PersistentSequential).await;
     }
 
     async fn round(&self) -> Mended {
@@ -57,15 +57,15 @@ async fn entries_with_garbage_and_foreign_nodes_are_left_alone_and_the_others_ar
         world.entry(data).await;
     }
     for name in ["aaa", "entry-1000-0000000001", "entry-999-1", "entry--01-0000000001"] {
-        world.create(&format!("{}/{name}", nodes::ENTRIES), ended.as_bytes(), Mode::Persistent).await;
+        world.create(&format!("{}/{name}", paths::ENTRIES), ended.as_bytes(), Mode::Persistent).await;
     }
     let entry = world.client.get(&lost).await.expect("there")["properties"]["zookeeper-path"].clone();
     world.session.commit(vec![Operation::delete(entry.as_str().expect("text"))]).await.expect("deleted");
     let done = document(json!({"state": "SUCCESS"}));
     world.client.edit(&ended, &done, &[]).await.expect("ended");
-    let left = world.site.names(nodes::ENTRIES).await.len() - 1;
+    let left = world.site.names(paths::ENTRIES).await.len() - 1;
     assert_eq!(world.round().await, Mended { put: 1, consumed: 1, unknown: 6, ..Mended::default() });
-    assert_eq!(world.site.names(nodes::ENTRIES).await.len(), left + 1);
+    assert_eq!(world.site.names(paths::ENTRIES).await.len(), left + 1);
     assert!(world.site.queued().await.contains(&lost));
     assert_eq!(world.round().await, Mended { unknown: 6, ..Mended::default() });
 }
@@ -75,11 +75,11 @@ async fn claims_without_an_entry_are_told_in_the_second_round_and_stay() {
     let world = World::new().await;
     let id = world.client.add("job", &job("noop"), None).await.expect("added");
     let queue = world.site.tree().session();
-    let queue = LockingQueue::open(Arc::new(queue), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(Arc::new(queue), paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
-    let stale = format!("{}/entry-999-0000009999", nodes::TAKEN);
+    let stale = format!("{}/entry-999-0000009999", paths::TAKEN);
     world.create(&stale, "a".repeat(32), Mode::Persistent).await;
-    world.create(&format!("{}/foreign", nodes::TAKEN), "?", Mode::Persistent).await;
+    world.create(&format!("{}/foreign", paths::TAKEN), "?", Mode::Persistent).await;
     assert_eq!(world.round().await, Mended::default(), "a claim may have lost its entry just now");
     for _ in 0..2 {
         assert_eq!(world.round().await, Mended { leftovers: 2, ..Mended::default() });
@@ -89,7 +89,7 @@ async fn claims_without_an_entry_are_told_in_the_second_round_and_stay() {
     assert_eq!(world.round().await.leftovers, 2);
     claim.consume().await.expect("let go");
     assert_eq!(world.round().await.leftovers, 2);
-    assert_eq!(world.site.names(nodes::TAKEN).await, ["entry-999-0000009999", "foreign"]);
+    assert_eq!(world.site.names(paths::TAKEN).await, ["entry-999-0000009999", "foreign"]);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn an_entry_whose_name_two_jobs_record_may_be_that_of_a_third_one() {
         ids.push(world.client.add("job", &job("noop"), None).await.expect("added"));
     }
     world.server.close().await;
-    let path = format!("{}/entry-999-0000000000", nodes::ENTRIES);
+    let path = format!("{}/entry-999-0000000000", paths::ENTRIES);
     for (id, entry) in ids.iter().zip([json!(path), json!(path), json!(null)]) {
         let mut record = world.store.get(id).await.expect("answers").expect("there");
         record.ledger["entry"] = entry;
@@ -158,7 +158,7 @@ async fn an_entry_whose_name_two_jobs_record_may_be_that_of_a_third_one() {
     }
     world.site.wipe();
     let session = world.site.tree().session();
-    let queue = LockingQueue::open(Arc::new(session), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(Arc::new(session), paths::JOB, &"a".repeat(32)).await.expect("open");
     assert_eq!(queue.put(ids[2].as_bytes(), 999).await.expect("put"), path);
     let (server, _client) = world.site.server(world.store.clone()).await;
     // the clock of this server began after the jobs were written

@@ -8,10 +8,10 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_tr
 use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::clock::Clock;
 use slipstream_job_engine::executor;
-use slipstream_job_engine::nodes;
-use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_store::memory::MemoryStore;
 use slipstream_test_ensemble::Ensemble;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,7 @@ async fn watchers(ensemble: &Ensemble) -> usize {
     stream.write_all(b"wchp").await.expect("asked");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("answered");
-    let below = answer.lines().skip_while(|line| *line != nodes::JOB).skip(1);
+    let below = answer.lines().skip_while(|line| *line != paths::JOB).skip(1);
     below.take_while(|line| line.starts_with('\t')).count()
 }
 
@@ -79,14 +79,14 @@ async fn who_rests_notices_the_end_of_the_session() {
     let (_server, client) = site.server(Arc::<MemoryStore>::default()).await;
     let executors: Vec<_> =
         (0..EXECUTORS).map(|number| employ(number, site.clone(), &client, Catalogue::new())).collect();
-    let all = async || (site.names(nodes::EXECUTORS).await.len() == EXECUTORS).then_some(());
+    let all = async || (site.names(paths::EXECUTORS).await.len() == EXECUTORS).then_some(());
     eventually("all are there", all).await;
     // some rest after five seconds without a job, and look by themselves after ten
     tokio::time::sleep(Duration::from_secs(7)).await;
-    let before = site.names(nodes::EXECUTORS).await;
+    let before = site.names(paths::EXECUTORS).await;
     site.end_sessions();
     eventually("all have sessions again", async || {
-        let now = site.names(nodes::EXECUTORS).await;
+        let now = site.names(paths::EXECUTORS).await;
         (now.len() == EXECUTORS && now.iter().all(|name| !before.contains(name))).then_some(())
     })
     .await;
@@ -130,7 +130,7 @@ async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
     // sessions end while some rest: all begin anew
     ensemble.wipe().await;
     let after = session(&ensemble).await;
-    let registered = async || after.children(nodes::EXECUTORS).await.is_ok_and(|all| all.len() == EXECUTORS);
+    let registered = async || after.children(paths::EXECUTORS).await.is_ok_and(|all| all.len() == EXECUTORS);
     eventually("all are there again", async || registered().await.then_some(())).await;
     exactly(&ensemble, LOOKING, "a few look after everything was lost").await;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{AttemptIdentity, Document, Lease, State};
 use slipstream_job_engine::executor::{self, ActionRuntime, Options};
-use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::process::stop::Stop;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 

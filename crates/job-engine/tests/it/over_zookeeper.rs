@@ -8,8 +8,8 @@ use serde_json::json;
 use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
@@ -39,15 +39,15 @@ pub async fn session(ensemble: &Ensemble) -> Arc<dyn Session> {
 
 /// Ids of the queued jobs in the order of the queue.
 async fn queued(session: &dyn Session) -> Vec<String> {
-    let mut names = session.children(nodes::ENTRIES).await.expect("listed");
+    let mut names = session.children(paths::ENTRIES).await.expect("listed");
     names.sort();
-    let paths = names.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect();
+    let paths = names.iter().map(|name| format!("{}/{name}", paths::ENTRIES)).collect();
     let found = session.nodes(paths).await.expect("read").into_iter().flatten().flatten();
     found.map(|node| String::from_utf8(node.data).expect("an id")).collect()
 }
 
 async fn shown(session: &dyn Session) -> Option<String> {
-    let node = session.data(nodes::GENERATION).await.ok()?;
+    let node = session.data(paths::GENERATION).await.ok()?;
     String::from_utf8(node.data).ok()
 }
 

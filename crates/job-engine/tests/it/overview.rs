@@ -9,7 +9,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::admin::overview::MOST_TOLD;
 use slipstream_store::memory::MemoryStore;
 
@@ -58,13 +58,13 @@ async fn foreign_peers_are_shown_by_what_they_leave() {
     let foreign = engine.coordinator.connect().await.expect("connected");
     let id = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
     let claimant = "f".repeat(32);
-    let queue = LockingQueue::open(foreign.clone(), nodes::JOB, &claimant).await.expect("opened");
+    let queue = LockingQueue::open(foreign.clone(), paths::JOB, &claimant).await.expect("opened");
     let claim = queue.take().await.expect("claimed");
     make_path(&*foreign, "/election/cleanup_jobs").await.expect("made");
     let candidate = format!("/election/cleanup_jobs/{claimant}__lock__");
     create(&*foreign, &candidate, "old-machine", Mode::EphemeralSequential).await;
-    make_path(&*foreign, nodes::EXECUTORS).await.expect("made");
-    create(&*foreign, &format!("{}/0a", nodes::EXECUTORS), "{\"of\": \"a newer version\"}", Mode::Ephemeral).await;
+    make_path(&*foreign, paths::EXECUTORS).await.expect("made");
+    create(&*foreign, &format!("{}/0a", paths::EXECUTORS), "{\"of\": \"a newer version\"}", Mode::Ephemeral).await;
     let seen = engine.client.get("queue").await.expect("read");
     let expected = json!({
         "entry": claim.entry(), "job": id, "action": "noop", "state": "QUEUED", "claimant": claimant,
@@ -91,16 +91,16 @@ async fn the_ledger_says_who_has_a_claim_on_the_entry() {
     assert_eq!(claim_told().await, Some(Value::Null));
     let session = engine.coordinator.connect().await.expect("connected");
     let claimant = "e".repeat(32);
-    let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await.expect("opened");
+    let queue = LockingQueue::open(session.clone(), paths::JOB, &claimant).await.expect("opened");
     let claim = queue.take().await.expect("claimed");
     let mut expected = json!({"claimant": claimant, "zxid": claim.zxid(), "executor": null, "host": null});
     assert_eq!(claim_told().await, Some(expected.clone()));
-    make_path(&*session, nodes::EXECUTORS).await.expect("made");
+    make_path(&*session, paths::EXECUTORS).await.expect("made");
     let registered = json!({
         "name": "Kenny", "process": {"host": "node-7", "id": 5, "version": "0"}, "slots": 1, "actions": [],
         "begun": "2026-11-24T10:00:00Z",
     });
-    let node = format!("{}/{claimant}", nodes::EXECUTORS);
+    let node = format!("{}/{claimant}", paths::EXECUTORS);
     create(&*session, &node, &registered.to_string(), Mode::Ephemeral).await;
     expected["executor"] = json!("Kenny");
     expected["host"] = json!("node-7");
@@ -110,7 +110,7 @@ async fn the_ledger_says_who_has_a_claim_on_the_entry() {
     claim.consume().await.expect("consumed");
     let other = engine.client.add(JOB.name, &job("noop"), None).await.expect("added");
     let entry = engine.client.operation(&other, "ledger").await.expect("read")["entry"].clone();
-    let taken = entry.as_str().expect("text").replace(nodes::ENTRIES, nodes::TAKEN);
+    let taken = entry.as_str().expect("text").replace(paths::ENTRIES, paths::TAKEN);
     create(&*session, &taken, "../../job/entries", Mode::Ephemeral).await;
     let told = engine.client.operation(&other, "ledger").await.expect("read")["claim"].clone();
     assert_eq!((&told["claimant"], &told["executor"]), (&json!("../../job/entries"), &Value::Null));
@@ -125,12 +125,12 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
     let name = |priority: u64, number: u64| format!("entry-{priority:03}-{number:010}");
     // Entries whose data nobody could read as a job: what waits is told by its name.
     let entries = (0..WAITING + CLAIMED).map(|number| (name(number % 4, number), b"no job".to_vec()));
-    site.tree().restore(nodes::ENTRIES, entries.collect()).expect("restored");
+    site.tree().restore(paths::ENTRIES, entries.collect()).expect("restored");
     let session: Arc<dyn Session> = site.tree().connect().await.expect("connected");
-    make_path(&*session, nodes::TAKEN).await.expect("made");
+    make_path(&*session, paths::TAKEN).await.expect("made");
     let newest_first = (WAITING..WAITING + CLAIMED).rev();
     for number in newest_first.clone() {
-        create(&*session, &format!("{}/{}", nodes::TAKEN, name(number % 4, number)), "someone", Mode::Ephemeral).await;
+        create(&*session, &format!("{}/{}", paths::TAKEN, name(number % 4, number)), "someone", Mode::Ephemeral).await;
     }
     client.login().await.expect("logged in");
     site.faults().read.store(0, Ordering::SeqCst);
@@ -150,7 +150,7 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
         .filter_map(|claim| claim["entry"].as_str())
         .collect();
     let oldest: Vec<String> =
-        newest_first.take(MOST_TOLD).map(|number| format!("{}/{}", nodes::ENTRIES, name(number % 4, number))).collect();
+        newest_first.take(MOST_TOLD).map(|number| format!("{}/{}", paths::ENTRIES, name(number % 4, number))).collect();
     assert_eq!(told, oldest);
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::{Client, Code};
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::session::Session;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;
@@ -31,19 +31,19 @@ async fn the_entry_of_a_waiting_job_moves_to_the_priority_that_it_is_given() {
     let (_server, client) = site.server(store).await;
     let (first, second) = (added(&client, 5).await, added(&client, 5).await);
     assert_eq!(site.queued().await, [first.clone(), second.clone()]);
-    let before = site.names(nodes::ENTRIES).await;
+    let before = site.names(paths::ENTRIES).await;
     assert_eq!(edit(&client, &second, json!({"priority": 5, "name": "n"})).await, Ok(json!(5)));
-    assert_eq!(site.names(nodes::ENTRIES).await, before, "the same one moves nothing");
+    assert_eq!(site.names(paths::ENTRIES).await, before, "the same one moves nothing");
     assert_eq!(edit(&client, &second, json!({"priority": 1})).await, Ok(json!(1)));
     assert_eq!(site.queued().await, [second.clone(), first.clone()]);
     let recorded = client.get(&second).await.expect("there")["properties"]["zookeeper-path"].clone();
-    let names = site.names(nodes::ENTRIES).await;
-    assert_eq!(recorded, format!("{}/{}", nodes::ENTRIES, names[0]), "it is recorded");
+    let names = site.names(paths::ENTRIES).await;
+    assert_eq!(recorded, format!("{}/{}", paths::ENTRIES, names[0]), "it is recorded");
     assert!(names[0].starts_with("entry-001-"), "{names:?}");
     for wrong in [json!(1000), json!(-1), json!("1"), json!(null)] {
         assert_eq!(edit(&client, &second, json!({"priority": wrong})).await, Err((400, None)));
     }
-    assert_eq!(site.names(nodes::ENTRIES).await, names, "what is refused moves nothing");
+    assert_eq!(site.names(paths::ENTRIES).await, names, "what is refused moves nothing");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn the_priority_of_a_job_that_somebody_holds_stays() {
     let (_server, client) = site.server(store).await;
     let id = added(&client, 5).await;
     let session: Arc<dyn Session> = Arc::new(site.tree().session());
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     assert_eq!(edit(&client, &id, json!({"priority": 1})).await, Err((409, Some(Code::Conflict))));
     assert_eq!(client.get(&id).await.expect("there")["priority"], 5, "nothing was changed");
@@ -71,6 +71,6 @@ async fn a_move_leaves_no_claim_behind() {
     for priority in [4, 3, 2] {
         assert_eq!(edit(&client, &id, json!({ "priority": priority })).await, Ok(json!(priority)));
     }
-    assert_eq!(site.names(nodes::TAKEN).await, Vec::<String>::new());
+    assert_eq!(site.names(paths::TAKEN).await, Vec::<String>::new());
     assert_eq!(site.queued().await, [id]);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use slipstream_cimi::{Client, Document};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
@@ -41,7 +41,7 @@ async fn an_add_whose_put_is_never_answered_is_answered_and_has_one_entry() {
     let mended = server.reconcile_once(SignedDuration::ZERO).await.expect("a round");
     assert_eq!(mended, Mended { put: 1, ..Mended::default() });
     assert_eq!(site.queued().await, std::slice::from_ref(&id), "the entry that was there, and no second one");
-    let path = format!("{}/{}", nodes::ENTRIES, site.names(nodes::ENTRIES).await[0]);
+    let path = format!("{}/{}", paths::ENTRIES, site.names(paths::ENTRIES).await[0]);
     assert_eq!(client.get(&id).await.expect("there")["properties"]["zookeeper-path"], path);
     assert_eq!(server.reconcile_once(SignedDuration::ZERO).await.expect("a round"), Mended::default());
 }

@@ -9,9 +9,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, Embedded, LockingQueue, Session};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::reconcile::{self, Mended};
-use slipstream_job_engine::stop::Stop;
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
 
@@ -20,12 +20,12 @@ use crate::support::{InProcess, document, eventually, job, state};
 
 async fn queue(engine: &InProcess) -> (Arc<dyn Session>, LockingQueue) {
     let session = engine.coordinator.connect().await.expect("connected");
-    let queue = LockingQueue::open(session.clone(), nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session.clone(), paths::JOB, &"a".repeat(32)).await.expect("open");
     (session, queue)
 }
 
 async fn entries(session: &dyn Session) -> Vec<String> {
-    let mut names = session.children(nodes::ENTRIES).await.expect("listed");
+    let mut names = session.children(paths::ENTRIES).await.expect("listed");
     names.sort();
     names
 }
@@ -35,7 +35,7 @@ async fn round(engine: &InProcess) -> Mended {
 }
 
 async fn delete(session: &dyn Session, name: &str) {
-    let path = format!("{}/{name}", nodes::ENTRIES);
+    let path = format!("{}/{name}", paths::ENTRIES);
     session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
 }
 
@@ -57,7 +57,7 @@ async fn a_job_without_an_entry_gets_one_with_its_priority() {
     assert!(names[0].starts_with("entry-007-") && names[1].starts_with("entry-999-"), "{names:?}");
     for (id, name) in [(&queued, &names[0]), (&running, &names[1])] {
         let shown = engine.client.get(id).await.expect("there");
-        assert_eq!(shown["properties"]["zookeeper-path"], format!("{}/{name}", nodes::ENTRIES));
+        assert_eq!(shown["properties"]["zookeeper-path"], format!("{}/{name}", paths::ENTRIES));
     }
     assert_eq!(round(&engine).await, Mended::default(), "a second round finds nothing to do");
 }
@@ -92,11 +92,11 @@ async fn an_entry_that_is_there_and_is_the_jobs_is_not_put_again() {
     let engine = InProcess::over(store).await;
     let (session, queue) = queue(&engine).await;
     let name = "entry-999-0000000001";
-    engine.coordinator.restore(nodes::ENTRIES, vec![(name.to_owned(), ids[1].clone().into_bytes())]).expect("restored");
+    engine.coordinator.restore(paths::ENTRIES, vec![(name.to_owned(), ids[1].clone().into_bytes())]).expect("restored");
     assert_eq!(round(&engine).await, Mended { put: 1, ..Mended::default() });
     assert_eq!(entries(&*session).await, [name, "entry-999-0000000002"]);
     assert_eq!(round(&engine).await, Mended::default());
-    assert!(queue.consume_unclaimed(&format!("{}/{name}", nodes::ENTRIES)).await.expect("consumed"));
+    assert!(queue.consume_unclaimed(&format!("{}/{name}", paths::ENTRIES)).await.expect("consumed"));
     assert_eq!(round(&engine).await, Mended { put: 1, ..Mended::default() });
 }
 
@@ -123,7 +123,7 @@ async fn the_entry_of_a_final_job_is_consumed_unless_somebody_holds_it() {
     claim.release().await.expect("released");
     assert_eq!(round(&engine).await, Mended { consumed: 1, ..Mended::default() });
     assert_eq!(entries(&*session).await, Vec::<String>::new());
-    assert_eq!(session.children(nodes::TAKEN).await.expect("listed"), Vec::<String>::new());
+    assert_eq!(session.children(paths::TAKEN).await.expect("listed"), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn entries_that_this_store_never_knew_are_reported_and_left_alone() {
 async fn a_forgotten_generation_is_raised() {
     let engine = InProcess::new().await;
     let (session, _) = queue(&engine).await;
-    let shown = async || String::from_utf8(session.data(nodes::GENERATION).await.expect("there").data).expect("text");
+    let shown = async || String::from_utf8(session.data(paths::GENERATION).await.expect("there").data).expect("text");
     assert_eq!(shown().await, "1");
-    let forget = Operation::Delete { path: nodes::GENERATION.to_owned(), version: None };
+    let forget = Operation::Delete { path: paths::GENERATION.to_owned(), version: None };
     session.commit(vec![forget]).await.expect("deleted");
     round(&engine).await;
     assert_eq!(shown().await, "2");
@@ -180,7 +180,7 @@ async fn a_new_start_recreates_recorded_entries_by_name_and_later_ones_come_afte
     assert_eq!(reconcile::restore(&*store, &coordinator).await.expect("restored"), 0);
     let session = coordinator.connect().await.expect("connected");
     assert_eq!(entries(&*session).await, ["entry-999-0000000000", "entry-999-0000000002"]);
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let next = queue.put(b"job/next", 999).await.expect("put");
     assert_eq!(next, "/job/entries/entry-999-0000000003");
     let claim = queue.take().await.expect("taken");
@@ -213,7 +213,7 @@ async fn an_add_is_answered_while_the_coordinator_is_away_and_queued_when_it_is_
 async fn the_reconciler_runs_by_itself_and_when_it_is_elected() {
     let engine = InProcess::new().await;
     let (session, _) = queue(&engine).await;
-    let parent = Operation::Create { path: nodes::OWN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
+    let parent = Operation::Create { path: paths::OWN.to_owned(), data: Vec::new(), mode: Mode::Persistent };
     session.commit(vec![parent]).await.expect_err("made at the start");
     let id = engine.client.add("job", &job("noop"), None).await.expect("added");
     engine.client.edit(&id, &document(json!({"state": "SUCCESS"})), &[]).await.expect("ended");

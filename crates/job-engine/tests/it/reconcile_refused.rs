@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use slipstream_coordination::session::{Mode, Operation, Session};
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::{Mended, ReconcileError};
-use slipstream_job_engine::stop::Stop;
 use slipstream_store::StoreError;
 use slipstream_store::memory::MemoryStore;
 
@@ -22,14 +22,14 @@ async fn round(server: &Server) -> Mended {
 }
 
 async fn lose_entries(site: &Site) {
-    for name in site.names(nodes::ENTRIES).await {
-        let delete = Operation::delete(format!("{}/{name}", nodes::ENTRIES));
+    for name in site.names(paths::ENTRIES).await {
+        let delete = Operation::delete(format!("{}/{name}", paths::ENTRIES));
         site.tree().session().commit(vec![delete]).await.expect("deleted");
     }
 }
 
 async fn put(site: &Site, name: &str, value: &str) -> String {
-    let path = format!("{}/{name}", nodes::ENTRIES);
+    let path = format!("{}/{name}", paths::ENTRIES);
     let create = Operation::create(path.clone(), value, Mode::Persistent);
     site.tree().session().commit(vec![create]).await.expect("created");
     path
@@ -69,7 +69,7 @@ async fn a_job_whose_entry_an_executor_could_not_read_gets_another_if_the_server
         client.add("job", &job("noop"), None).await.expect("added");
     }
     let paths: Vec<String> =
-        site.names(nodes::ENTRIES).await.iter().map(|name| format!("{}/{name}", nodes::ENTRIES)).collect();
+        site.names(paths::ENTRIES).await.iter().map(|name| format!("{}/{name}", paths::ENTRIES)).collect();
     site.faults().forbid(&paths[0]);
     assert_eq!(round(&server).await, Mended::default(), "nobody has tried to read them");
     let unread = |path: &String| json!({"entry": path, "job": null, "reason": "r", "until": "2099-01-01T00:00:00Z"});
@@ -77,18 +77,18 @@ async fn a_job_whose_entry_an_executor_could_not_read_gets_another_if_the_server
         "name": "Kenny", "process": {"host": "h", "id": 1, "version": "1"}, "slots": 1, "actions": ["noop"],
         "begun": "2026-11-24T00:00:00Z", "passed_over": paths.iter().map(unread).collect::<Vec<_>>()
     });
-    let register = [nodes::OWN, nodes::EXECUTORS].map(|folder| Operation::create(folder, "", Mode::Persistent));
+    let register = [paths::OWN, paths::EXECUTORS].map(|folder| Operation::create(folder, "", Mode::Persistent));
     let session = site.tree().session();
     for folder in register {
         // it may be there
         drop(session.commit(vec![folder]).await);
     }
-    let register = Operation::create(format!("{}/kenny", nodes::EXECUTORS), executor.to_string(), Mode::Ephemeral);
+    let register = Operation::create(format!("{}/kenny", paths::EXECUTORS), executor.to_string(), Mode::Ephemeral);
     session.commit(vec![register]).await.expect("registered");
     assert_eq!(round(&server).await, Mended { put: 1, ..Mended::default() }, "the other one can be read here");
-    assert_eq!(site.names(nodes::ENTRIES).await.len(), 3);
+    assert_eq!(site.names(paths::ENTRIES).await.len(), 3);
     assert_eq!(round(&server).await, Mended { refused: 1, ..Mended::default() }, "and no third one");
-    site.faults().forbid(nodes::EXECUTORS);
+    site.faults().forbid(paths::EXECUTORS);
     assert_eq!(round(&server).await, Mended { refused: 2, ..Mended::default() }, "who may not be read ends no round");
 }
 
@@ -136,7 +136,7 @@ async fn a_generation_that_may_not_be_read_keeps_no_job_from_its_entry() {
     let (server, client) = site.server(store).await;
     client.add("job", &job("noop"), None).await.expect("added");
     lose_entries(&site).await;
-    site.faults().forbid(nodes::GENERATION);
+    site.faults().forbid(paths::GENERATION);
     assert_eq!(round(&server).await, Mended { put: 1, refused: 1, ..Mended::default() });
     lose_entries(&site).await;
     assert_eq!(client.operation("queue", "restore").await.expect("restored")["queued"], 1);
@@ -148,8 +148,8 @@ async fn what_is_left_alone_is_told_by_name() {
     let (site, store) = (Arc::new(Site::default()), Arc::new(MemoryStore::default()));
     let (server, client) = site.server(store).await;
     let id = client.add("job", &job("noop"), None).await.expect("added");
-    let name = site.names(nodes::ENTRIES).await.remove(0);
-    let claim = Operation::create(format!("{}/{name}", nodes::TAKEN), "a".repeat(32), Mode::Persistent);
+    let name = site.names(paths::ENTRIES).await.remove(0);
+    let claim = Operation::create(format!("{}/{name}", paths::TAKEN), "a".repeat(32), Mode::Persistent);
     site.tree().session().commit(vec![claim]).await.expect("created");
     let path = put(&site, "entry-000-0000000000", "not ours").await;
     site.faults().forbid(&path);
@@ -162,7 +162,7 @@ async fn what_is_left_alone_is_told_by_name() {
         (left["without_session"]["count"] == 1).then_some(left)
     })
     .await;
-    assert_eq!(told["without_session"]["names"], json!([format!("{}/{name}", nodes::TAKEN)]));
+    assert_eq!(told["without_session"]["names"], json!([format!("{}/{name}", paths::TAKEN)]));
     assert_eq!(told["refused"], json!([{"count": 1, "names": [path], "reason": "not allowed to this login"}]));
     let why = client.operation(&id, "ledger").await.expect("there")["waits"].clone();
     assert_ne!(why, Value::Null, "and the job says why it waits");

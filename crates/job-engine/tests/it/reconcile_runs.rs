@@ -11,11 +11,11 @@ use slipstream_cimi::Client;
 use slipstream_cimi::resource::format_time;
 use slipstream_coordination::session::Operation;
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
-use slipstream_job_engine::stop::Stop;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Query, Record, Store};
 use tokio::sync::watch;
@@ -60,12 +60,12 @@ impl World {
     }
 
     async fn entries(&self) -> usize {
-        self.session.children(nodes::ENTRIES).await.expect("listed").len()
+        self.session.children(paths::ENTRIES).await.expect("listed").len()
     }
 
     async fn lose_entries(&self) {
-        for name in self.session.children(nodes::ENTRIES).await.expect("listed") {
-            let path = format!("{}/{name}", nodes::ENTRIES);
+        for name in self.session.children(paths::ENTRIES).await.expect("listed") {
+            let path = format!("{}/{name}", paths::ENTRIES);
             self.session.commit(vec![Operation::Delete { path, version: None }]).await.expect("deleted");
         }
     }
@@ -127,7 +127,7 @@ async fn of_two_reconcilers_one_works_and_hands_over() {
         tokio::spawn(async move { second.reconcile("two", stop).await })
     };
     sleep(Duration::from_secs(1)).await;
-    let contenders = world.session.children(nodes::RECONCILER).await.expect("listed");
+    let contenders = world.session.children(paths::RECONCILER).await.expect("listed");
     assert_eq!(contenders.len(), 2, "{contenders:?}");
     leader.ask();
     sleep(Duration::from_secs(1)).await;
@@ -137,7 +137,7 @@ async fn of_two_reconcilers_one_works_and_hands_over() {
     stop.ask();
     candidate.await.expect("no panic");
     asked.ask();
-    assert_eq!(world.session.children(nodes::RECONCILER).await.expect("listed"), Vec::<String>::new());
+    assert_eq!(world.session.children(paths::RECONCILER).await.expect("listed"), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_silent_coordinator_holds_up_an_add_for_a_bounded_time_and_edits_say_t
     let server = Server::start(store, coordinator.clone(), clock, options()).await.expect("the server starts");
     let client = Client::new(server.transport(), Some(credentials()));
     let session = coordinator.inner.connect().await.expect("connected");
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let queued = client.add("job", &job("noop"), None).await.expect("added");
     let _claim = queue.take().await.expect("taken");
 

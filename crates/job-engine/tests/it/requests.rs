@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::jobs::document::state_of;
 use slipstream_job_engine::server::jobs::record::ledger_of;
 use slipstream_job_engine::server::jobs::schema;
@@ -283,7 +283,7 @@ impl World {
         }
         let newest = self.jobs.last().and_then(|(_, record)| record.as_ref());
         let entry = newest.and_then(|record| ledger_of(record).expect("a readable ledger").entry);
-        text = text.replace(ENTRY, &entry.unwrap_or_else(|| format!("{}/entry-999-0000000000", nodes::ENTRIES)));
+        text = text.replace(ENTRY, &entry.unwrap_or_else(|| format!("{}/entry-999-0000000000", paths::ENTRIES)));
         text.replace(LEASE, &self.lease).replace(USERS_SESSION, &session_id(&USERS_TOKEN))
     }
 
@@ -291,7 +291,7 @@ impl World {
         let session = Arc::new(self.coordinator.session());
         self.claimants += 1;
         let claimant = format!("{:032x}", self.claimants);
-        let queue = LockingQueue::open(session, nodes::JOB, &claimant).await.expect("the coordinator answers");
+        let queue = LockingQueue::open(session, paths::JOB, &claimant).await.expect("the coordinator answers");
         if let Ok(claim) = tokio::time::timeout(CLAIM_LIMIT, queue.take()).await {
             let claim = claim.expect("the session lives");
             self.lease = format!("1.{}", claim.zxid());

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipstream_cimi::resource::format_time;
 use slipstream_coordination::LockingQueue;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Store};
@@ -31,7 +31,7 @@ async fn fill(store: &MemoryStore, now: Timestamp) {
             "id": id, "state": STATES[(mixed >> 3) as usize % 5], "action": "noop", "priority": mixed % 3,
             "created": format_time(created), "updated": format_time(now),
         });
-        let ledger = json!({"entry": format!("{}/entry-000-{number:010}", nodes::ENTRIES)});
+        let ledger = json!({"entry": format!("{}/entry-000-{number:010}", paths::ENTRIES)});
         store.insert(Record { id, revision: 0, document: document(job).into(), ledger }).await.expect("stored");
     }
 }
@@ -54,7 +54,7 @@ async fn all_jobs_that_are_not_final_are_queued_once_by_priority_and_age() {
     assert!(expected.len() > 10_000, "more than a round would mend: {}", expected.len());
     let answer = client.operation("queue", "restore").await.expect("restored");
     assert_eq!(answer, document(json!({"queued": expected.len(), "generation": 2, "left_out": []})));
-    assert_eq!(site.text(nodes::GENERATION).await.as_deref(), Some("2"));
+    assert_eq!(site.text(paths::GENERATION).await.as_deref(), Some("2"));
     let mut ids: Vec<String> = expected.into_iter().map(|(.., id)| id).collect();
     ids.push(added);
     assert_eq!(site.queued().await, ids);
@@ -115,7 +115,7 @@ async fn a_running_server_fills_a_wiped_coordinator() {
     let expected: Vec<String> = by_priority.into_values().flatten().collect();
     assert_eq!(site.queued().await, expected);
     let session = Arc::new(site.tree().session());
-    let queue = LockingQueue::open(session, nodes::JOB, &"a".repeat(32)).await.expect("open");
+    let queue = LockingQueue::open(session, paths::JOB, &"a".repeat(32)).await.expect("open");
     let claim = queue.take().await.expect("taken");
     assert_eq!(claim.value(), expected[0].as_bytes());
     // what is held is queued, too
@@ -136,7 +136,7 @@ async fn only_administrators_restore_and_only_by_post() {
         let refused = request.send(&*transport).await;
         assert_eq!((refused.status, &refused.body["message"]), (403, &json!("credentials required")));
     }
-    assert_eq!(site.text(nodes::GENERATION).await.as_deref(), Some("1"), "nothing was raised");
+    assert_eq!(site.text(paths::GENERATION).await.as_deref(), Some("1"), "nothing was raised");
     let cookie = cookie(&*transport).await;
     for method in ["GET", "PUT", "DELETE"] {
         let refused = Raw::new(method, "/api/queue/restore").header("cookie", &cookie).send(&*transport).await;

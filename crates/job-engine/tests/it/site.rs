@@ -11,8 +11,8 @@ use slipstream_cimi::Client;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Error, Session};
-use slipstream_job_engine::clock::Clock;
-use slipstream_job_engine::nodes;
+use slipstream_job_engine::process::clock::Clock;
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -143,8 +143,8 @@ impl Site {
     /// What the entries hold, in the order of the queue.
     pub async fn queued(&self) -> Vec<String> {
         let mut ids = Vec::new();
-        for name in self.names(nodes::ENTRIES).await {
-            ids.extend(self.text(&format!("{}/{name}", nodes::ENTRIES)).await);
+        for name in self.names(paths::ENTRIES).await {
+            ids.extend(self.text(&format!("{}/{name}", paths::ENTRIES)).await);
         }
         ids
     }
@@ -199,7 +199,7 @@ struct SiteSession {
 }
 
 fn puts(operations: &[Operation]) -> bool {
-    let is_entry = |path: &str| path.starts_with(nodes::ENTRIES) && path != nodes::ENTRIES;
+    let is_entry = |path: &str| path.starts_with(paths::ENTRIES) && path != paths::ENTRIES;
     operations.iter().all(|it| matches!(it, Operation::Create { path, .. } if is_entry(path)))
 }
 
@@ -217,7 +217,7 @@ impl Session for SiteSession {
             held.acquire().await.expect("never closed").forget();
         }
         if count > 1 && faults.refuses_many.load(Ordering::SeqCst) {
-            let path = nodes::ENTRIES.to_owned();
+            let path = paths::ENTRIES.to_owned();
             return Err(Error::Refused { path, index: count - 1, cause: Cause::Other });
         }
         let answer = self.inner.commit(operations).await;

@@ -7,8 +7,8 @@ use serde_json::json;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::executor::{self, ActionRuntime, Options};
-use slipstream_job_engine::nodes;
-use slipstream_job_engine::stop::Stop;
+use slipstream_job_engine::process::paths;
+use slipstream_job_engine::process::stop::Stop;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -69,13 +69,13 @@ impl World {
 
     async fn entries(&self) -> usize {
         let session = self.engine.coordinator.connect().await.expect("connected");
-        session.children(nodes::ENTRIES).await.expect("listed").len()
+        session.children(paths::ENTRIES).await.expect("listed").len()
     }
 
     /// Neither entries nor claims: the queue is as if the job had never been.
     async fn queue_is_empty(&self) {
         let session = self.engine.coordinator.connect().await.expect("connected");
-        for folder in [nodes::ENTRIES, nodes::TAKEN] {
+        for folder in [paths::ENTRIES, paths::TAKEN] {
             eventually("entry and claim go", async || {
                 session.children(folder).await.expect("listed").is_empty().then_some(())
             })
@@ -135,6 +135,6 @@ async fn an_executor_that_stops_gives_its_job_back_queued() {
     let ledger = client.operation(&id, "ledger").await.expect("there");
     assert_eq!((&ledger["attempts"][0]["outcome"], &ledger["lost"]), (&json!("released"), &json!(0)));
     let session = coordinator.connect().await.expect("connected");
-    assert_eq!(session.children(nodes::ENTRIES).await.expect("listed").len(), 1);
-    assert_eq!(session.children(nodes::TAKEN).await.expect("listed"), Vec::<String>::new());
+    assert_eq!(session.children(paths::ENTRIES).await.expect("listed").len(), 1);
+    assert_eq!(session.children(paths::TAKEN).await.expect("listed"), Vec::<String>::new());
 }

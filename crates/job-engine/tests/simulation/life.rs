@@ -4,10 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use slipstream_job_engine::process::stop::Stop;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use slipstream_job_engine::stop::Stop;
 
 /// Who acts in which millisecond of ten; what the plan decides happens in the first.
 const TURNS: [&str; 10] = [

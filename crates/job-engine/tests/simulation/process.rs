@@ -10,15 +10,16 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::clock::{Age, Clock};
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
+use slipstream_job_engine::distributor::store_marks::StoreMarks;
 use slipstream_job_engine::distributor::{Distributor, MarkError, Marks, Surroundings, lead_and_distribute};
+use slipstream_job_engine::executor;
 use slipstream_job_engine::marks::HighWaterMark;
+use slipstream_job_engine::process::clock::{Age, Clock};
+use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::{self, Server, Writers, reconcile};
-use slipstream_job_engine::up::marks::StoreMarks;
-use slipstream_job_engine::{executor, nodes};
 use slipstream_store::Store;
 use tokio::task::JoinSet;
 
@@ -122,8 +123,8 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
         let coordinator = world.coordinator();
         reconcile::restore(&*world.documents, &coordinator).await.expect("memory answers and refuses no entry");
         let session = coordinator.session();
-        for name in session.children(nodes::ENTRIES).await.unwrap_or_default() {
-            let entry = session.data(&format!("{}/{name}", nodes::ENTRIES)).await.expect("nobody else is at work");
+        for name in session.children(paths::ENTRIES).await.unwrap_or_default() {
+            let entry = session.data(&format!("{}/{name}", paths::ENTRIES)).await.expect("nobody else is at work");
             world.board().entry_put(&name, &String::from_utf8_lossy(&entry.data));
         }
         world.rebuilt();

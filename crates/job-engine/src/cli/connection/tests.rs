@@ -1,5 +1,5 @@
 use super::*;
-use crate::up::data_dir::DataDir;
+use crate::instance::data_dir::DataDir;
 
 const HERE: &str = "http://127.0.0.1:8201";
 

@@ -15,7 +15,7 @@ use super::super::patience::Patience;
 use super::super::terminal::{self, Screen, age, one_line};
 use super::text;
 use crate::cli::example;
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 
 /// Terminals of at least this many columns have room for target and message in columns of their own.
 const WIDE: usize = 120;

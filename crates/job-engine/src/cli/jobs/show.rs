@@ -14,7 +14,7 @@ use super::super::terminal::{self, Screen, ago, lasting, many_lines, one_line};
 use super::{parse_id, text};
 use crate::cli::example;
 use crate::cli::patience::asking;
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 use crate::server::admin::overview::Holder;
 use crate::server::jobs::ledger::{Attempt, Ledger, Outcome};
 use crate::server::jobs::waiting::Reason;

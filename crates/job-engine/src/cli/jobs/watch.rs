@@ -17,9 +17,10 @@ use super::super::terminal::{self, Screen};
 use super::super::watch::{self, Changes, Trouble};
 use super::list::{Row, table_lines};
 use super::parse_id;
-use crate::clock::Clock;
-use crate::output;
-use crate::stop::{self, Stop};
+use crate::process::clock::Clock;
+use crate::process::output;
+use crate::process::stop;
+use crate::process::stop::Stop;
 
 /// How often jobs are looked at.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 use slipstream_cimi::Credentials;
 
 use super::*;
-use crate::services::peers::Account;
+use crate::roles::peers::Account;
 
 #[derive(Debug, Parser)]
 struct Executor {

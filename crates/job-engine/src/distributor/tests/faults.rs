@@ -18,12 +18,12 @@ use super::super::marks::NodeMarks;
 use super::super::{Distributor, MarkError, Marks as _, Missed, Schedule, lead_and_distribute};
 use super::keys;
 use super::world::{Fault, Several, World, configured, time};
-use crate::clock::Clock;
 use crate::marks::{HighWaterMark, path};
-use crate::nodes::DISTRIBUTORS;
-use crate::registry::RegisteredDistributor;
-use crate::stop::Stop;
-use crate::supervise::supervise;
+use crate::process::clock::Clock;
+use crate::process::paths::DISTRIBUTORS;
+use crate::process::registry::RegisteredDistributor;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
 
 const TARGETS: &[&str] = &["a", "b", "c"];
 

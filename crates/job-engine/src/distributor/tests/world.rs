@@ -21,9 +21,9 @@ use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
 use super::super::{Distributor, MarkError, Marks, Missed, Schedule, Surroundings, lead_and_distribute};
-use crate::clock::Clock;
 use crate::marks::HighWaterMark;
-use crate::stop::Stop;
+use crate::process::clock::Clock;
+use crate::process::stop::Stop;
 
 pub fn time(text: &str) -> Timestamp {
     format!("2026-11-24T{text}Z").parse().unwrap()

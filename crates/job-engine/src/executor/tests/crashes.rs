@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::fake_server::Fault;
 use super::harness::{Harness, Runs, Sessions, until};
-use crate::nodes;
+use crate::process::paths;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -150,8 +150,8 @@ async fn a_slot_that_crashes_is_begun_again_and_jobs_of_other_slots_go_on() {
 async fn a_crash_of_what_keeps_the_line_takes_no_job_away() {
     let (long, short) = (Runs::default(), Runs::default());
     let (harness, crashes) = busy(&long, &short).await;
-    crashes.arm(nodes::EXECUTORS, 0);
-    let other = format!("{}/{}", nodes::EXECUTORS, "e".repeat(32));
+    crashes.arm(paths::EXECUTORS, 0);
+    let other = format!("{}/{}", paths::EXECUTORS, "e".repeat(32));
     harness.session.commit(vec![Operation::create(other, "", Mode::Ephemeral)]).await.unwrap();
     until("it crashes", || crashes.injected() == 1).await;
     harness.add("job/1", "short").await;
@@ -193,7 +193,7 @@ async fn an_executor_whose_queue_crashes_begins_again_with_a_new_session() {
     let mut harness = Harness::new().await;
     harness.catalogue.register("act", runs.action(SECOND), None);
     let crashes = Crashes::over(&harness.sessions);
-    crashes.arm(nodes::JOB, 0);
+    crashes.arm(paths::JOB, 0);
     harness.add("job/1", "act").await;
     harness.start_over(Arc::new(crashes.clone()));
     harness.until_state("job/1", State::Success).await;

@@ -12,11 +12,11 @@ use slipstream_coordination::session::{Mode, Operation, Session as _, make_path}
 use tokio::time::{Instant, sleep};
 
 use super::harness::{Closure, Harness, Runs, until};
-use crate::clock::Clock;
 use crate::executor::{Then, run};
-use crate::nodes;
-use crate::registry::{PassedOver, Process, RegisteredExecutor};
-use crate::stop::Stop;
+use crate::process::clock::Clock;
+use crate::process::paths;
+use crate::process::registry::{PassedOver, Process, RegisteredExecutor};
+use crate::process::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -169,8 +169,8 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
     let other =
         RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun, passed_over: Vec::new() };
-    make_path(&*harness.session, nodes::EXECUTORS).await.unwrap();
-    let path = format!("{}/{}", nodes::EXECUTORS, "b".repeat(32));
+    make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
+    let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));
     let data = serde_json::to_vec(&other).unwrap();
     harness.session.commit(vec![Operation::create(path.clone(), data, Mode::Persistent)]).await.unwrap();
     let entry = harness.add("job/1", "dance").await;
@@ -258,7 +258,7 @@ async fn an_action_is_waited_for_since_an_executor_that_had_it_was_there() {
 async fn an_action_is_waited_for_as_long_as_a_stranger_takes_jobs() {
     let mut harness = Harness::new().await;
     harness.start();
-    let claim = format!("{}/entry-999-0000000099", nodes::TAKEN);
+    let claim = format!("{}/entry-999-0000000099", paths::TAKEN);
     harness.session.commit(vec![Operation::create(claim.as_str(), "e".repeat(32), Mode::Ephemeral)]).await.unwrap();
     sleep(AFTER).await;
     let entry = harness.add("job/1", "dance").await;
@@ -275,7 +275,7 @@ async fn an_action_is_waited_for_as_long_as_a_stranger_takes_jobs() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_without_a_session_is_no_stranger_who_may_have_the_action() {
     let mut harness = Harness::new().await;
-    let claim = format!("{}/entry-999-0000000099", nodes::TAKEN);
+    let claim = format!("{}/entry-999-0000000099", paths::TAKEN);
     harness.session.commit(vec![Operation::create(claim.as_str(), "e".repeat(32), Mode::Persistent)]).await.unwrap();
     harness.add("job/1", "dance").await;
     harness.start();
@@ -300,7 +300,7 @@ async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_to
 }
 
 async fn only_passed_over(harness: &Harness) -> PassedOver {
-    let registered = crate::registry::executors(&*harness.session).await.unwrap();
+    let registered = crate::process::registry::executors(&*harness.session).await.unwrap();
     let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
     passed_over.clone()
 }
@@ -371,7 +371,7 @@ async fn as_many_jobs_run_at_once_as_there_are_slots_and_never_more() {
     }
     harness.start();
     until("three run", || runs.now() == 3).await;
-    assert_eq!(harness.children(nodes::TAKEN).await.len(), 3, "no claim beyond the free slots");
+    assert_eq!(harness.children(paths::TAKEN).await.len(), 3, "no claim beyond the free slots");
     harness.until_empty().await;
     assert_eq!((runs.begun(), runs.most()), (10, 3));
     harness.finish().await;

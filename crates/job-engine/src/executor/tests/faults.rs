@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::fake_server::Fault;
 use super::harness::{Closure, Harness, Runs, until};
-use crate::nodes;
+use crate::process::paths;
 
 const SECOND: Duration = Duration::from_secs(1);
 const LATER: Lease = Lease { generation: 9, zxid: 1 };
@@ -104,7 +104,7 @@ async fn the_final_report_is_repeated_until_it_is_answered_while_the_claim_is_he
         harness.add("job/1", "act").await;
         harness.start();
         until("the report fails", || harness.server.injected() == 2).await;
-        assert_eq!(harness.children(nodes::TAKEN).await.len(), 1);
+        assert_eq!(harness.children(paths::TAKEN).await.len(), 1);
         harness.until_empty().await;
         assert_eq!(harness.server.state("job/1"), "SUCCESS", "{fault:?}");
         assert_eq!((harness.server.injected(), runs.begun()), (4, 1), "{fault:?}");
@@ -151,7 +151,7 @@ async fn a_job_that_is_always_refused_or_never_answered_keeps_no_slot_from_the_o
         tokio::time::sleep(100 * SECOND).await;
         // three times after 0, 4, 9, 16, 27, 46 and 81 seconds
         assert!((15..=24).contains(&harness.server.injected()), "{} for {fault:?}", harness.server.injected());
-        let registered = crate::registry::executors(&*harness.session).await.unwrap();
+        let registered = crate::process::registry::executors(&*harness.session).await.unwrap();
         let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
         assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
         assert!(passed_over.reason.starts_with("the server does not answer about this job: "), "{passed_over:?}");
@@ -175,7 +175,7 @@ async fn while_no_job_and_nothing_else_is_answered_nothing_new_is_taken() {
     harness.start();
     until("it is asked", || harness.server.injected() > 3).await;
     tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(harness.children(nodes::TAKEN).await, [super::harness::name_of(&first)]);
+    assert_eq!(harness.children(paths::TAKEN).await, [super::harness::name_of(&first)]);
     harness.server.heal();
     harness.until_empty().await;
     assert_eq!(runs.begun(), 9);
@@ -330,7 +330,7 @@ async fn a_final_report_refused_as_late_or_final_changes_nothing() {
     harness.until_state("job/late", State::Running).await;
     until("both ended", || runs.now() == 0).await;
     harness.until_free(&late).await;
-    assert_eq!(harness.children(nodes::ENTRIES).await.len(), 1, "the final one is consumed");
+    assert_eq!(harness.children(paths::ENTRIES).await.len(), 1, "the final one is consumed");
     assert_eq!(harness.server.states_written("job/late"), ["RUNNING"]);
     assert_eq!(harness.server.state("job/final"), "FAILED");
     harness.finish().await;

@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use super::fake_server::FakeServer;
 use crate::executor::{ActionRuntime, Options, run};
-use crate::nodes;
-use crate::stop::Stop;
+use crate::process::paths;
+use crate::process::stop::Stop;
 
 /// In tokio's paused time; no test waits that long.
 const LIMIT: Duration = Duration::from_hours(1);
@@ -159,7 +159,7 @@ impl Harness {
     pub(super) async fn new() -> Self {
         let sessions = Sessions::default();
         let session = Arc::new(sessions.embedded.session());
-        let queue = LockingQueue::open(session.clone(), nodes::JOB, &"f".repeat(32)).await.unwrap();
+        let queue = LockingQueue::open(session.clone(), paths::JOB, &"f".repeat(32)).await.unwrap();
         let options = Options::new("tester", ActionRuntime::shared());
         let harness = Self {
             server: FakeServer::default(),
@@ -171,16 +171,16 @@ impl Harness {
             options,
             running: None,
         };
-        harness.session.commit(vec![Operation::create(nodes::OWN, "", Mode::Persistent)]).await.unwrap();
+        harness.session.commit(vec![Operation::create(paths::OWN, "", Mode::Persistent)]).await.unwrap();
         harness.write_generation(1).await;
         harness
     }
 
     pub(super) async fn write_generation(&self, generation: i64) {
         let data = generation.to_string();
-        let create = Operation::create(nodes::GENERATION, data.as_str(), Mode::Persistent);
+        let create = Operation::create(paths::GENERATION, data.as_str(), Mode::Persistent);
         if self.session.commit(vec![create]).await.is_err() {
-            let set = Operation::Set { path: nodes::GENERATION.to_owned(), data: data.into_bytes(), version: None };
+            let set = Operation::Set { path: paths::GENERATION.to_owned(), data: data.into_bytes(), version: None };
             self.session.commit(vec![set]).await.unwrap();
         }
     }
@@ -208,7 +208,7 @@ impl Harness {
     /// Waits until neither entries nor claims are left.
     pub(super) async fn until_empty(&self) {
         let emptied = async {
-            while !self.children(nodes::ENTRIES).await.is_empty() || !self.children(nodes::TAKEN).await.is_empty() {
+            while !self.children(paths::ENTRIES).await.is_empty() || !self.children(paths::TAKEN).await.is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -218,12 +218,12 @@ impl Harness {
     /// Waits until an entry is there and nobody holds it.
     pub(super) async fn until_free(&self, entry: &str) {
         let freed = async {
-            while !self.children(nodes::TAKEN).await.is_empty() {
+            while !self.children(paths::TAKEN).await.is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
         timeout(LIMIT, freed).await.expect("the claim is released");
-        assert!(self.children(nodes::ENTRIES).await.contains(&name_of(entry)), "{entry} was consumed");
+        assert!(self.children(paths::ENTRIES).await.contains(&name_of(entry)), "{entry} was consumed");
     }
 
     pub(super) async fn children(&self, path: &str) -> Vec<String> {
@@ -248,7 +248,7 @@ impl Harness {
     pub(super) async fn finish(&mut self) {
         self.stop.ask_at_once();
         self.ended().await;
-        assert!(self.children(nodes::TAKEN).await.is_empty(), "a claim outlives its session");
+        assert!(self.children(paths::TAKEN).await.is_empty(), "a claim outlives its session");
     }
 }
 

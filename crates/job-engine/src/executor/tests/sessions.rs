@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep};
 use super::fake_server::Fault;
 use super::harness::{Closure, Harness, Runs, name_of, until};
 use crate::executor::ActionRuntime;
-use crate::nodes;
-use crate::registry::{RegisteredExecutor, host_name};
+use crate::process::paths;
+use crate::process::registry::{RegisteredExecutor, host_name};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,7 @@ async fn a_claim_node_deleted_by_somebody_cancels_and_nothing_is_touched() {
     let entry = harness.add("job/1", "act").await;
     harness.start();
     until("it runs", || runs.now() == 1).await;
-    let claim = format!("{}/{}", nodes::TAKEN, name_of(&entry));
+    let claim = format!("{}/{}", paths::TAKEN, name_of(&entry));
     let written = harness.server.served("job/1").len();
     // In one transaction, so that nobody else is faster.
     let operations =
@@ -61,8 +61,8 @@ async fn a_claim_node_deleted_by_somebody_cancels_and_nothing_is_touched() {
     until("it is cancelled", || runs.cancelled() == 1).await;
     sleep(10 * SECOND).await;
     assert_eq!(harness.server.served("job/1").len(), written);
-    assert_eq!(harness.children(nodes::ENTRIES).await, [name_of(&entry)]);
-    assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)]);
+    assert_eq!(harness.children(paths::ENTRIES).await, [name_of(&entry)]);
+    assert_eq!(harness.children(paths::TAKEN).await, [name_of(&entry)]);
     harness.delete_node(&claim).await;
     harness.until_empty().await;
     assert_eq!(runs.begun(), 2);
@@ -130,11 +130,11 @@ async fn an_unproven_claim_is_kept_and_given_back_when_its_session_is_connected_
         harness.server.fail(Fault::Unreachable);
         until("it is cancelled", || runs.cancelled() == 1).await;
         sleep(100 * SECOND).await;
-        assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)], "the claim is kept");
+        assert_eq!(harness.children(paths::TAKEN).await, [name_of(&entry)], "the claim is kept");
         if server_is_back_later {
             harness.sessions.latest().resume();
             sleep(10 * SECOND).await;
-            assert_eq!(harness.children(nodes::TAKEN).await, [name_of(&entry)], "it is QUEUED first");
+            assert_eq!(harness.children(paths::TAKEN).await, [name_of(&entry)], "it is QUEUED first");
             harness.server.heal();
         } else {
             harness.server.heal();
@@ -178,7 +178,7 @@ async fn a_claim_whose_action_does_not_end_is_kept_until_it_has_ended() {
     let is_late = || harness.server.served("job/1").iter().any(|served| served.status == 409);
     by_threads("its progress is refused as late", is_late).await;
     sleep(20 * SECOND).await;
-    assert_eq!((harness.children(nodes::TAKEN).await, runs.now()), (vec![name_of(&entry)], 1), "it keeps its claim");
+    assert_eq!((harness.children(paths::TAKEN).await, runs.now()), (vec![name_of(&entry)], 1), "it keeps its claim");
     // paused time does not wait for the threads of another run, so what is asked tells whether there is one
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING"], "and nobody begins the job meanwhile");
     *door.0.lock().unwrap() = true;
@@ -221,11 +221,11 @@ async fn running_jobs_are_read_again_after_a_reconnect() {
 async fn the_generation_is_waited_for() {
     let runs = Runs::default();
     let mut harness = harness(&runs, SECOND).await;
-    harness.delete_node(nodes::GENERATION).await;
+    harness.delete_node(paths::GENERATION).await;
     harness.add("job/1", "act").await;
     harness.start();
     sleep(100 * SECOND).await;
-    assert!(harness.children(nodes::TAKEN).await.is_empty());
+    assert!(harness.children(paths::TAKEN).await.is_empty());
     assert_eq!(runs.begun(), 0);
     harness.write_generation(3).await;
     harness.until_empty().await;
@@ -236,7 +236,7 @@ async fn the_generation_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_while_waiting_for_the_generation_ends_at_once() {
     let mut harness = Harness::new().await;
-    harness.delete_node(nodes::GENERATION).await;
+    harness.delete_node(paths::GENERATION).await;
     harness.start();
     sleep(SECOND).await;
     let asked = Instant::now();
@@ -251,7 +251,7 @@ async fn two_executors_share_a_queue_and_each_job_is_run_once() {
     let mut harness = harness(&runs, SECOND).await;
     harness.options.threads = 4;
     let other = harness.sessions.connect().await.unwrap();
-    let queue = LockingQueue::open(other, nodes::JOB, &"e".repeat(32)).await.unwrap();
+    let queue = LockingQueue::open(other, paths::JOB, &"e".repeat(32)).await.unwrap();
     let held = tokio::spawn(async move { queue.take().await.unwrap() });
     tokio::task::yield_now().await;
     for number in 0..9 {
@@ -278,10 +278,10 @@ async fn an_executor_is_registered_for_each_session_under_what_its_claims_show()
     let mut claimants = Vec::new();
     for attempts in 1..=2 {
         until("it runs", || runs.begun() == attempts).await;
-        let claim = harness.session.data(&format!("{}/{}", nodes::TAKEN, name_of(&entry))).await.unwrap();
+        let claim = harness.session.data(&format!("{}/{}", paths::TAKEN, name_of(&entry))).await.unwrap();
         let claimant = String::from_utf8(claim.data).unwrap();
-        assert_eq!(harness.children(nodes::EXECUTORS).await, [claimant.as_str()]);
-        let node = harness.session.data(&format!("{}/{claimant}", nodes::EXECUTORS)).await.unwrap();
+        assert_eq!(harness.children(paths::EXECUTORS).await, [claimant.as_str()]);
+        let node = harness.session.data(&format!("{}/{claimant}", paths::EXECUTORS)).await.unwrap();
         let said: RegisteredExecutor = serde_json::from_slice(&node.data).unwrap();
         assert_eq!((said.name.as_str(), said.slots, said.actions), ("tester", 3, vec!["act".to_owned()]));
         assert_eq!((said.process.id, said.process.host), (std::process::id(), host_name()));
@@ -293,22 +293,22 @@ async fn an_executor_is_registered_for_each_session_under_what_its_claims_show()
     assert_ne!(claimants[0], claimants[1]);
     harness.until_empty().await;
     harness.finish().await;
-    assert!(harness.children(nodes::EXECUTORS).await.is_empty(), "it goes with its session");
+    assert!(harness.children(paths::EXECUTORS).await.is_empty(), "it goes with its session");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_executor_that_cannot_register_works_and_registers_later() {
     let runs = Runs::default();
     let mut harness = harness(&runs, SECOND).await;
-    let obstacle = Operation::create(nodes::EXECUTORS, "in the way", Mode::Ephemeral);
+    let obstacle = Operation::create(paths::EXECUTORS, "in the way", Mode::Ephemeral);
     harness.session.commit(vec![obstacle]).await.unwrap();
     harness.add("job/1", "act").await;
     harness.start();
     harness.until_empty().await;
     assert_eq!(harness.server.states_written("job/1").last().map(String::as_str), Some("SUCCESS"));
-    assert!(harness.children(nodes::EXECUTORS).await.is_empty(), "an ephemeral node has no children");
-    harness.delete_node(nodes::EXECUTORS).await;
+    assert!(harness.children(paths::EXECUTORS).await.is_empty(), "an ephemeral node has no children");
+    harness.delete_node(paths::EXECUTORS).await;
     sleep(60 * SECOND).await;
-    assert_eq!(harness.children(nodes::EXECUTORS).await.len(), 1);
+    assert_eq!(harness.children(paths::EXECUTORS).await.len(), 1);
     harness.finish().await;
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fake_server::Fault;
 use super::harness::{Closure, Harness, Runs, until};
-use crate::nodes;
+use crate::process::paths;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,8 +104,8 @@ async fn within_the_grace_running_jobs_end_and_no_new_ones_begin() {
     assert_eq!(harness.server.state("job/2"), "QUEUED");
     assert!(harness.server.served("job/2").is_empty());
     assert_eq!((runs.begun(), runs.cancelled()), (1, 0));
-    assert_eq!(harness.children(nodes::ENTRIES).await.len(), 1);
-    assert!(harness.children(nodes::TAKEN).await.is_empty());
+    assert_eq!(harness.children(paths::ENTRIES).await.len(), 1);
+    assert!(harness.children(paths::TAKEN).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +122,7 @@ async fn after_the_grace_running_jobs_are_set_queued_and_then_released() {
     until("the release begins", || harness.server.injected() == 1).await;
     assert!(asked.elapsed() >= harness.options.grace, "{:?}", asked.elapsed());
     assert_eq!(runs.now(), 0, "released before it ended");
-    assert_eq!(harness.children(nodes::TAKEN).await.len(), 1, "released before it is QUEUED");
+    assert_eq!(harness.children(paths::TAKEN).await.len(), 1, "released before it is QUEUED");
     harness.until_free(&entry).await;
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "QUEUED"]);
     harness.ended().await;
@@ -173,7 +173,7 @@ async fn an_action_that_succeeds_while_it_is_interrupted_has_succeeded() {
     until("it runs", || runs.now() == 1).await;
     harness.finish().await;
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING", "SUCCESS"]);
-    assert!(harness.children(nodes::ENTRIES).await.is_empty());
+    assert!(harness.children(paths::ENTRIES).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,8 +192,8 @@ async fn a_stop_ends_in_time_whatever_hangs() {
     until("it ended", || harness.has_ended()).await;
     assert!(harness.server.injected() > 0);
     assert!(asked.elapsed() < 30 * SECOND, "{:?}", asked.elapsed());
-    assert!(harness.children(nodes::TAKEN).await.is_empty());
-    assert_eq!(harness.children(nodes::ENTRIES).await.len(), 1);
+    assert!(harness.children(paths::TAKEN).await.is_empty());
+    assert_eq!(harness.children(paths::ENTRIES).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,9 +4,9 @@
 use serde_json::json;
 use slipstream_cimi::{Code, Document};
 use slipstream_coordination::session::{Cause, is_path};
-use slipstream_store::{Record, StoreError};
+use slipstream_store::StoreError;
 
-use crate::marks::{HighWaterMark, id, path};
+use crate::marks::{HighWaterMark, id, path, record};
 use crate::server::Shared;
 use crate::server::auth::access::Caller;
 use crate::server::error::ApiError;
@@ -45,14 +45,6 @@ async fn reset_stored(shared: &Shared, distributor: &str, mark: &HighWaterMark) 
         }
     }
     outcome
-}
-
-/// What the store of `up` keeps of a distributor's mark: a document of its own, whose revision is the mark's.
-#[must_use]
-pub fn record(distributor: &str, mark: &HighWaterMark, revision: u64) -> Record {
-    let id = id(distributor);
-    let document = Document::from_iter([("id".to_owned(), json!(id))]).into();
-    Record { id, revision, document, ledger: json!(mark) }
 }
 
 /// That of a site. Answers whether there was one.

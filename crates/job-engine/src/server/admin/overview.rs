@@ -17,8 +17,8 @@ use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Cause, Node};
 use slipstream_store::{Query, Record, StoreError};
 
-use crate::nodes;
-use crate::registry::{RegisteredDistributor, RegisteredExecutor};
+use crate::process::paths;
+use crate::process::registry::{RegisteredDistributor, RegisteredExecutor};
 use crate::server::Shared;
 use crate::server::auth::access::Caller;
 use crate::server::error::ApiError;
@@ -207,7 +207,7 @@ pub async fn holder(shared: &Shared, entry: &str) -> Result<Option<Holder>, Entr
     let claimant = text(&claim);
     let is_name = !claimant.is_empty() && !claimant.contains('/');
     let names: Vec<String> = is_name.then(|| claimant.clone()).into_iter().collect();
-    let nodes = shared.entries.nodes_in(nodes::EXECUTORS, &names).await.unwrap_or_default();
+    let nodes = shared.entries.nodes_in(paths::EXECUTORS, &names).await.unwrap_or_default();
     let registered: Option<RegisteredExecutor> =
         nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.as_ref().ok()?.data).ok());
     let (executor, host) = registered.map(|registered| (registered.name, registered.process.host)).unzip();
@@ -257,7 +257,7 @@ impl Overview {
 }
 
 async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
-    let registered = shared.entries.registered(nodes::EXECUTORS).await.map_err(unavailable)?;
+    let registered = shared.entries.registered(paths::EXECUTORS).await.map_err(unavailable)?;
     let claims = claims(shared).await?;
     let mut busy: HashMap<&str, usize> = HashMap::new();
     for claim in &claims.seen {
@@ -284,12 +284,12 @@ async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     let registered: Vec<(String, RegisteredDistributor)> =
-        shared.entries.registered(nodes::DISTRIBUTORS).await.map_err(unavailable)?;
-    let elections = shared.entries.names_in(nodes::ELECTION).await.map_err(unavailable)?;
+        shared.entries.registered(paths::DISTRIBUTORS).await.map_err(unavailable)?;
+    let elections = shared.entries.names_in(paths::ELECTION).await.map_err(unavailable)?;
     let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
-        let path = format!("{}/{election}", nodes::ELECTION);
+        let path = format!("{}/{election}", paths::ELECTION);
         let contenders = shared.entries.candidates(&path).await.map_err(unavailable)?;
         let ours: Vec<&RegisteredDistributor> =
             registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
@@ -343,13 +343,13 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let claims = claims(shared).await?;
     let waiting = waiting(shared, &claims.names).await?;
     let executors: HashMap<String, RegisteredExecutor> =
-        shared.entries.registered(nodes::EXECUTORS).await.map_err(unavailable)?.into_iter().collect();
+        shared.entries.registered(paths::EXECUTORS).await.map_err(unavailable)?.into_iter().collect();
     let count = claims.names.len();
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
     oldest.truncate(MOST_TOLD);
     let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
-    let entries = shared.entries.nodes_in(nodes::ENTRIES, &names).await.map_err(unavailable)?;
+    let entries = shared.entries.nodes_in(paths::ENTRIES, &names).await.map_err(unavailable)?;
     let ids: HashMap<String, String> =
         entries.into_iter().filter_map(|(name, node)| Some((name, text(&node.ok()?)))).collect();
     let tell = async |claim: Claim| {
@@ -378,7 +378,7 @@ fn told(
     let ledger = record.and_then(|record| ledger_of(record).ok());
     let open = ledger.as_ref().and_then(|ledger| ledger.attempts.last()).filter(|attempt| attempt.outcome.is_none());
     ClaimTold {
-        entry: format!("{}/{}", nodes::ENTRIES, claim.name),
+        entry: format!("{}/{}", paths::ENTRIES, claim.name),
         job,
         action: attribute("action"),
         state: attribute("state"),
@@ -392,11 +392,11 @@ fn told(
 /// What a reconciler says counts while the election knows it as the leader.
 async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
     let reconcilers: Vec<(String, RegisteredReconciler)> =
-        shared.entries.registered(nodes::RECONCILED).await.map_err(unavailable)?;
+        shared.entries.registered(paths::RECONCILED).await.map_err(unavailable)?;
     if reconcilers.is_empty() {
         return Ok(None);
     }
-    let leader = identifiers(&shared.entries.candidates(nodes::RECONCILER).await.map_err(unavailable)?).next();
+    let leader = identifiers(&shared.entries.candidates(paths::RECONCILER).await.map_err(unavailable)?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
     let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
     Ok(latest.map(|(_, reconciler)| reconciler.left_alone))
@@ -452,11 +452,11 @@ impl Claims {
 }
 
 async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
-    let names = shared.entries.names_in(nodes::TAKEN).await.map_err(unavailable)?;
+    let names = shared.entries.names_in(paths::TAKEN).await.map_err(unavailable)?;
     let mut names: Vec<EntryName> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
     names.sort_unstable();
     let first: Vec<String> = names.iter().take(MOST_CLAIMS).map(ToString::to_string).collect();
-    let seen = shared.entries.nodes_in(nodes::TAKEN, &first).await.map_err(unavailable)?;
+    let seen = shared.entries.nodes_in(paths::TAKEN, &first).await.map_err(unavailable)?;
     let claim = |(name, node): (String, Result<Node, Cause>)| {
         let node = node.ok()?;
         Some(Claim { name: EntryName::parse(&name)?, claimant: text(&node), zxid: node.created })

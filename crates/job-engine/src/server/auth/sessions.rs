@@ -22,7 +22,7 @@ use super::passwords::{HashError, Passwords, Queue};
 use super::peer::Origin;
 use super::throttle::{Attempt, Throttle};
 use super::users;
-use crate::clock::{Age, CLOCKS_MAY_DIFFER};
+use crate::process::clock::{Age, CLOCKS_MAY_DIFFER};
 use crate::server::error::ApiError;
 
 /// The administrator.

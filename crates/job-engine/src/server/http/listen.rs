@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::connection::Watched;
+use crate::process::stop::Stop;
 use crate::server::auth::peer::Peer;
-use crate::stop::Stop;
 
 /// Most connections at once, where enough files may be open.
 const MOST_CONNECTIONS: usize = 512;

@@ -9,7 +9,7 @@ use slipstream_cimi::dialect::{self, JOB};
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, State, job};
 
-use crate::clock::Age;
+use crate::process::clock::Age;
 
 /// Jobs written to within this time are left alone: whoever wrote may still be putting the entry.
 pub const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);

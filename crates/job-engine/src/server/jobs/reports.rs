@@ -13,7 +13,7 @@ use slipstream_cimi::{AttemptIdentity, Document, State, lease};
 use super::EditRequest;
 use super::document::{Shown, state_of};
 use super::record::JobRecord;
-use crate::nodes;
+use crate::process::paths;
 use crate::server::Shared;
 use crate::server::auth::access::Caller;
 use crate::server::error::ApiError;
@@ -198,7 +198,7 @@ fn attempt(job: &str, item: &Document) -> Result<AttemptIdentity, ApiError> {
     let not_a_lease = |error: lease::NotALease| ApiError::bad_request(with_causes(&error));
     let lease = required("lease")?.parse().map_err(not_a_lease)?;
     let entry = required("entry")?;
-    if !nodes::is_entry(entry) {
+    if !paths::is_entry(entry) {
         return Err(ApiError::bad_request("the `entry` of a report is not the path of an entry"));
     }
     let executor = text("executor").unwrap_or("unnamed");

@@ -6,7 +6,7 @@ use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
 
 use super::*;
-use crate::clock::Clock;
+use crate::process::clock::Clock;
 use crate::server::queue::generation::Generation;
 use crate::server::{Options, Writers};
 

@@ -7,9 +7,9 @@ use slipstream_cimi::State;
 
 use super::document::state_of;
 use super::record::JobRecord;
-use crate::clock::Age;
-use crate::nodes;
-use crate::registry::RegisteredExecutor;
+use crate::process::clock::Age;
+use crate::process::paths;
+use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
 use crate::server::queue::EntriesError;
 
@@ -71,7 +71,7 @@ pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>,
             },
             None => Claim::Nobody,
         };
-    let executors = shared.entries.registered(nodes::EXECUTORS).await?;
+    let executors = shared.entries.registered(paths::EXECUTORS).await?;
     let executors: Vec<RegisteredExecutor> = executors.into_iter().map(|(_, executor)| executor).collect();
     let refused = {
         let found = shared.found();
@@ -95,7 +95,7 @@ impl Facts<'_> {
         match (self.entry, self.claim) {
             (None, _) => reasons.push(plain("it has no entry in the queue yet, the reconciler puts one".to_owned())),
             (Some(entry), Claim::WithoutSession) => {
-                let claim = entry.replacen(nodes::ENTRIES, nodes::TAKEN, 1);
+                let claim = entry.replacen(paths::ENTRIES, paths::TAKEN, 1);
                 reasons.push(plain(format!("held by nobody who is there: delete the node {claim}")));
             }
             (Some(_), Claim::Nobody) if self.state == State::Queued => {

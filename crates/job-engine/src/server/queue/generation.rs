@@ -20,8 +20,8 @@ use slipstream_store::{Record, Store, StoreError};
 use tokio::sync::Mutex;
 
 use super::Entries;
-use crate::nodes;
-use crate::pauses::Pauses;
+use crate::process::backoff::Pauses;
+use crate::process::paths;
 
 #[cfg(test)]
 mod tests;
@@ -121,14 +121,14 @@ impl Generation {
     pub async fn agree(&self, session: &dyn Session) -> Result<i64, GenerationError> {
         let _one_at_a_time = self.agreeing.lock().await;
         for _ in 0..TRIES {
-            let node = existing(session.data(nodes::GENERATION).await)?;
+            let node = existing(session.data(paths::GENERATION).await)?;
             // the store is not asked in each round: whoever raises it in the store shows it too
-            if node.as_ref().is_some_and(|node| nodes::shown_generation(&node.data) == Some(self.known())) {
+            if node.as_ref().is_some_and(|node| paths::shown_generation(&node.data) == Some(self.known())) {
                 self.is_new.store(false, Ordering::Relaxed);
                 return Ok(self.known());
             }
             let stored = self.latest().await?;
-            let next = match node.as_ref().and_then(|node| nodes::shown_generation(&node.data)) {
+            let next = match node.as_ref().and_then(|node| paths::shown_generation(&node.data)) {
                 Some(shown) if shown == stored => continue,
                 // what it should show lies above all that was stored, so that nobody is refused for ever
                 Some(shown) if shown > stored.saturating_add(MOST_AHEAD) => {
@@ -154,11 +154,11 @@ impl Generation {
                     raised
                 }
             };
-            let (path, data) = (nodes::GENERATION.to_owned(), next.to_string().into_bytes());
+            let (path, data) = (paths::GENERATION.to_owned(), next.to_string().into_bytes());
             let show = if let Some(node) = node {
                 Operation::Set { path, data, version: Some(node.version) }
             } else {
-                make_path(session, nodes::OWN).await?;
+                make_path(session, paths::OWN).await?;
                 Operation::create(path, data, Mode::Persistent)
             };
             match session.commit(vec![show]).await {
@@ -252,7 +252,7 @@ fn number(record: &Record) -> i64 {
 
 /// The transaction that made a node, which goes at once, or with the session.
 async fn newest_transaction(session: &dyn Session) -> Result<i64, Error> {
-    let probe = Operation::create(format!("{}/probe-", nodes::OWN), "", Mode::EphemeralSequential);
+    let probe = Operation::create(format!("{}/probe-", paths::OWN), "", Mode::EphemeralSequential);
     let path = session.commit(vec![probe]).await?.concat();
     let node = session.data(&path).await;
     let deleted = session.commit(vec![Operation::delete(path)]).await;

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::LIMIT;
-use crate::nodes;
-use crate::pauses;
-use crate::pauses::Pauses;
-use crate::stop::Stop;
-use crate::supervise::supervise;
+use crate::process::backoff;
+use crate::process::backoff::Pauses;
+use crate::process::paths;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
 
 /// No pause between two tries is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ impl Connection {
     async fn begin(coordinator: &dyn Coordinator) -> Result<Self, Error> {
         let session = coordinator.connect().await?;
         let claimant = uuid::Uuid::new_v4().simple().to_string();
-        let queue = LockingQueue::open(session.clone(), nodes::JOB, &claimant).await?;
+        let queue = LockingQueue::open(session.clone(), paths::JOB, &claimant).await?;
         Ok(Self { session, queue, claimant })
     }
 
@@ -132,7 +132,7 @@ async fn keep(
                 drop(state.wait_for(|state| *state == State::Expired).await);
                 standing.send_replace(Standing::Connecting);
                 tracing::debug!("the session with the coordinator is over, another one follows");
-                if begun.elapsed() >= pauses::SHORTEST {
+                if begun.elapsed() >= backoff::SHORTEST {
                     pauses.reset();
                     continue;
                 }

@@ -13,8 +13,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::link::{Connection, Link};
 use super::{EntriesError, LIMIT};
-use crate::stop::Stop;
-use crate::supervise::supervise;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
 
 /// Most entries in one transaction.
 const MOST_TOGETHER: usize = 100;

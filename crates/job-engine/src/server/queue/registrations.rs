@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Entries, EntriesError};
-use crate::registry;
+use crate::process::registry;
 
 /// Most registrations of one kind that are read.
 const MOST_REGISTERED: usize = 10_000;

@@ -6,7 +6,7 @@ use slipstream_cimi::Lease;
 use slipstream_coordination::queue::EntryName;
 use slipstream_store::{Store, StoreError, Unfinished, each_unfinished};
 
-use crate::nodes;
+use crate::process::paths;
 
 /// Names from one listing, and which of them a job records. Nine bytes for each.
 pub(super) struct Listing {
@@ -78,7 +78,7 @@ pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) 
     let mut contested = HashSet::new();
     each_unfinished(store, |job| {
         found.highest = found.highest.max(job.lease);
-        let name = job.entry.as_deref().and_then(nodes::entry_name);
+        let name = job.entry.as_deref().and_then(paths::entry_name);
         let recorded = listing.record(name);
         if recorded == Recorded::There || found.missing.len() >= most {
             return;
@@ -93,7 +93,7 @@ pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) 
     // after a coordinator was wiped, a new entry may have the name of one that was lost: whose it is, its data tell
     let known: HashSet<String> = found.missing.iter().map(|job| job.id.clone()).collect();
     each_unfinished(store, |job| {
-        let name = job.entry.as_deref().and_then(nodes::entry_name);
+        let name = job.entry.as_deref().and_then(paths::entry_name);
         if name.is_some_and(|name| contested.contains(&name)) && !known.contains(&job.id) {
             found.missing.push(job);
         }
@@ -115,7 +115,7 @@ mod tests {
     use slipstream_store::memory::MemoryStore;
 
     fn entry(number: u32) -> String {
-        format!("{}/entry-999-{number:010}", nodes::ENTRIES)
+        format!("{}/entry-999-{number:010}", paths::ENTRIES)
     }
 
     async fn store(jobs: &[(&str, Option<u32>, i64)]) -> MemoryStore {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn names(numbers: &[u32]) -> impl Iterator<Item = EntryName> {
-        numbers.iter().filter_map(|number| nodes::entry_name(&entry(*number)))
+        numbers.iter().filter_map(|number| paths::entry_name(&entry(*number)))
     }
 
     fn listing(numbers: &[u32]) -> Listing {
@@ -148,7 +148,7 @@ mod tests {
         let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 9), ("job/c", None, 5)]).await;
         let mut one = listing(&[1, 3]);
         assert_eq!(missing(&store, &mut one, 10).await, ["job/b", "job/c"]);
-        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(3)]);
+        assert_eq!(one.unrecorded().map(paths::entry_path).collect::<Vec<_>>(), [entry(3)]);
         let highest = walk(&store, &mut listing(&[]), 10).await.unwrap().highest;
         assert_eq!(highest, Some(Lease { generation: 1, zxid: 9 }));
     }
@@ -160,7 +160,7 @@ mod tests {
         let store = store(&[("job/a", None, 3), ("job/b", None, 1), ("job/c", Some(7), 9)]).await;
         let mut one = listing(&[7, 8]);
         assert_eq!(missing(&store, &mut one, 1).await, ["job/a"]);
-        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(8)]);
+        assert_eq!(one.unrecorded().map(paths::entry_path).collect::<Vec<_>>(), [entry(8)]);
     }
 
     #[tokio::test]
@@ -176,6 +176,6 @@ mod tests {
         let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 3), ("job/c", Some(1), 3)]).await;
         let mut one = listing(&[1, 2]);
         assert_eq!(missing(&store, &mut one, 10).await, ["job/c", "job/a"]);
-        assert_eq!(one.unrecorded().map(nodes::entry_path).collect::<Vec<_>>(), [entry(1)]);
+        assert_eq!(one.unrecorded().map(paths::entry_path).collect::<Vec<_>>(), [entry(1)]);
     }
 }

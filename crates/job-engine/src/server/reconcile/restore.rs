@@ -13,7 +13,7 @@ use slipstream_store::each_unfinished;
 use slipstream_store::{StoreError, Unfinished};
 
 use super::{Refusals, Refused};
-use crate::nodes;
+use crate::process::paths;
 use crate::server::auth::access::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs::document::is_written_within;
@@ -100,11 +100,11 @@ struct Tally {
 async fn queued_ids(shared: &Shared, left_out: &mut Refusals) -> Result<HashSet<String>, EntriesError> {
     let mut ids = HashSet::new();
     for names in shared.entries.list().await?.chunks(ENTRIES_AT_ONCE) {
-        let texts = shared.entries.texts_at(names.iter().copied().map(nodes::entry_path).collect()).await?;
+        let texts = shared.entries.texts_at(names.iter().copied().map(paths::entry_path).collect()).await?;
         for (name, text) in names.iter().zip(texts) {
             match text {
                 Ok(id) => ids.extend(id),
-                Err(cause) => left_out.add(nodes::entry_path(*name), cause.to_string()),
+                Err(cause) => left_out.add(paths::entry_path(*name), cause.to_string()),
             }
         }
     }

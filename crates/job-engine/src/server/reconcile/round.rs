@@ -12,8 +12,8 @@ use slipstream_store::{StoreError, Unfinished};
 
 use super::listing::{Listing, walk};
 use super::{LeftAlone, NAMES_TOLD, ReconcileError, Refused, Told};
-use crate::nodes;
-use crate::registry::RegisteredExecutor;
+use crate::process::paths;
+use crate::process::registry::RegisteredExecutor;
 use crate::server::jobs::document::is_written_within;
 use crate::server::jobs::document::{priority_of, state_of};
 use crate::server::queue::EntriesError;
@@ -139,7 +139,7 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     drop(puts);
     let mut unknown = Vec::new();
     let judgements =
-        others.into_iter().map(|(name, id)| async move { (nodes::entry_path(name), judge(shared, name, id).await) });
+        others.into_iter().map(|(name, id)| async move { (paths::entry_path(name), judge(shared, name, id).await) });
     let mut judgements = stream::iter(judgements.collect::<Vec<_>>()).buffered(AT_ONCE);
     while let Some((path, judged)) = judgements.next().await {
         match only_its_own(judged, path, &mut refusals)? {
@@ -195,7 +195,7 @@ struct Claims {
 }
 
 async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, EntriesError> {
-    let names = match shared.entries.names_in(nodes::TAKEN).await {
+    let names = match shared.entries.names_in(paths::TAKEN).await {
         Err(EntriesError::Refused { path, cause }) => {
             refusals.add(path, cause.to_string());
             Vec::new()
@@ -205,8 +205,8 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
     let looked_at: Vec<String> =
         names.iter().filter(|name| EntryName::parse(name).is_some()).take(MOST_REMEMBERED).cloned().collect();
     let mut without_session = Vec::new();
-    for (name, node) in shared.entries.nodes_in(nodes::TAKEN, &looked_at).await? {
-        let path = format!("{}/{name}", nodes::TAKEN);
+    for (name, node) in shared.entries.nodes_in(paths::TAKEN, &looked_at).await? {
+        let path = format!("{}/{name}", paths::TAKEN);
         match node {
             Ok(node) if !node.is_ephemeral => without_session.push(path),
             Ok(_) => {}
@@ -218,7 +218,7 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
 
 /// Entries that some executor could not read and passed over.
 async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<EntryName>, EntriesError> {
-    let executors: Vec<(String, RegisteredExecutor)> = match shared.entries.registered(nodes::EXECUTORS).await {
+    let executors: Vec<(String, RegisteredExecutor)> = match shared.entries.registered(paths::EXECUTORS).await {
         Err(EntriesError::Refused { path, cause }) => {
             refusals.add(path, cause.to_string());
             Vec::new()
@@ -227,7 +227,7 @@ async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<Entr
     };
     let passed_over = executors.iter().flat_map(|(_, executor)| &executor.passed_over);
     let unread = passed_over.filter(|passed_over| passed_over.job.is_none());
-    Ok(unread.filter_map(|unread| nodes::entry_name(&unread.entry)).collect())
+    Ok(unread.filter_map(|unread| paths::entry_name(&unread.entry)).collect())
 }
 
 /// Those of the jobs whose recorded entry is not there or is another job's. An entry put since the listing is there, as
@@ -262,18 +262,18 @@ async fn look_at(
         if page.is_empty() || (wanted.is_empty() && found.others.len() >= MOST_MENDED) {
             return Ok(found);
         }
-        let texts = shared.entries.texts_at(page.iter().copied().map(nodes::entry_path).collect()).await?;
+        let texts = shared.entries.texts_at(page.iter().copied().map(paths::entry_path).collect()).await?;
         for (name, text) in page.into_iter().zip(texts) {
             let id = match text {
                 Ok(Some(id)) => id,
                 Ok(None) => continue,
                 Err(cause) => {
-                    refusals.add(nodes::entry_path(name), cause.to_string());
+                    refusals.add(paths::entry_path(name), cause.to_string());
                     continue;
                 }
             };
             if wanted.contains(id.as_str()) {
-                found.of_missing.entry(id).or_insert_with(|| nodes::entry_path(name));
+                found.of_missing.entry(id).or_insert_with(|| paths::entry_path(name));
             } else if found.others.len() < MOST_MENDED {
                 found.others.push((name, id));
             }
@@ -286,7 +286,7 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
     match stored {
         None => Ok(Judged::Unknown(name)),
         Some(record) if state_of(&record.document).is_final() => {
-            let is_gone = shared.entries.consume_unclaimed(&nodes::entry_path(name)).await?;
+            let is_gone = shared.entries.consume_unclaimed(&paths::entry_path(name)).await?;
             Ok(if is_gone { Judged::Consumed } else { Judged::Left })
         }
         Some(_) => Ok(Judged::Left),

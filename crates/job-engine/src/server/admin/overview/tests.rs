@@ -1,5 +1,5 @@
 use super::*;
-use crate::registry::{Process, RegisteredTerm};
+use crate::process::registry::{Process, RegisteredTerm};
 
 fn candidate(name: &str, who: &str, term: Option<RegisteredTerm>) -> RegisteredDistributor {
     let process = Process { host: "here".to_owned(), id: 1, version: "0.1.0".to_owned() };

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::*;
+use crate::process::stop::Stop;
 use crate::server::auth::peer::Peer;
 use crate::server::http::listen;
 use crate::server::{Shared, jobs, routes};
-use crate::stop::Stop;
 
 const MIB: usize = 1024 * 1024;
 const STORED: usize = 300;

@@ -1,7 +1,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::registry::{PassedOver, Process};
+use crate::process::registry::{PassedOver, Process};
 
 const ENTRY: &str = "/job/entries/entry-999-0000000007";
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;

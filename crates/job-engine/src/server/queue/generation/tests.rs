@@ -14,11 +14,11 @@ async fn begun(store: &Arc<dyn Store>) -> Generation {
 }
 
 async fn node(session: &EmbeddedSession) -> String {
-    String::from_utf8(session.data(nodes::GENERATION).await.unwrap().data).unwrap()
+    String::from_utf8(session.data(paths::GENERATION).await.unwrap().data).unwrap()
 }
 
 async fn set(session: &EmbeddedSession, data: impl Into<Vec<u8>>) {
-    let (path, data) = (nodes::GENERATION.to_owned(), data.into());
+    let (path, data) = (paths::GENERATION.to_owned(), data.into());
     session.commit(vec![Operation::Set { path, data, version: None }]).await.unwrap();
 }
 
@@ -49,7 +49,7 @@ async fn a_plain_restart_beside_any_other_raises_nothing() {
         generation.check(&session).await.unwrap();
         assert_eq!((generation.known(), node(&session).await), (1, "1".to_owned()));
     }
-    assert_eq!(session.children(nodes::OWN).await.unwrap(), ["generation"], "nothing else is left behind");
+    assert_eq!(session.children(paths::OWN).await.unwrap(), ["generation"], "nothing else is left behind");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_coordinator_that_shows_no_number_has_forgotten() {
     let (store, session) = (store(), Embedded::new().session());
     let generation = begun(&store).await;
     assert_eq!(generation.agree(&session).await.unwrap(), 1, "nobody has been shown any yet");
-    session.commit(vec![Operation::delete(nodes::GENERATION)]).await.unwrap();
+    session.commit(vec![Operation::delete(paths::GENERATION)]).await.unwrap();
     assert_eq!(generation.agree(&session).await.unwrap(), 2);
     let garbage: [&[u8]; 7] = [b"", b"x", b"0", b"-5", b"\xff\xfe", b"9007199254740993", b"99999999999999999999"];
     for (expected, garbage) in (3..).zip(garbage) {
@@ -140,7 +140,7 @@ async fn a_store_that_has_such_a_generation_goes_on_behind_it() {
     assert_eq!(generation.agree(&session).await.unwrap(), 1 << 53);
     assert_eq!(generation.raise().await.unwrap(), (1 << 53) + 1);
     assert_eq!(generation.agree(&session).await.unwrap(), (1 << 53) + 1);
-    assert_eq!(nodes::shown_generation(node(&session).await.as_bytes()), Some((1 << 53) + 1), "executors believe it");
+    assert_eq!(paths::shown_generation(node(&session).await.as_bytes()), Some((1 << 53) + 1), "executors believe it");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn it_is_watched_from_session_to_session() {
     let operator = coordinator.session();
     let shown = async |expected: &str| {
         for _ in 0..10_000 {
-            if operator.data(nodes::GENERATION).await.is_ok_and(|node| node.data == expected.as_bytes()) {
+            if operator.data(paths::GENERATION).await.is_ok_and(|node| node.data == expected.as_bytes()) {
                 return;
             }
             tokio::task::yield_now().await;
@@ -193,7 +193,7 @@ async fn it_is_watched_from_session_to_session() {
         panic!("never {expected}");
     };
     shown("1").await;
-    operator.commit(vec![Operation::delete(nodes::GENERATION)]).await.unwrap();
+    operator.commit(vec![Operation::delete(paths::GENERATION)]).await.unwrap();
     entries.session().await.unwrap().close().await;
     entries.connected().await;
     shown("2").await;

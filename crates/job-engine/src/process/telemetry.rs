@@ -10,10 +10,9 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-use crate::output;
-use crate::supervise::panic_message;
-
-pub(crate) use crate::output::say;
+use crate::process::output;
+pub(crate) use crate::process::output::say;
+use crate::process::supervise::panic_message;
 
 /// Environment variable with the log's filter, e.g. `debug` or `warn,slipstream_job_engine=debug`.
 pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";

@@ -9,13 +9,14 @@ pub mod distributor;
 pub mod executor;
 pub mod peers;
 pub mod server;
+pub mod up;
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::stop::Stop;
-use crate::telemetry::{say, say_stopping};
+use crate::process::stop::Stop;
+use crate::process::telemetry::{say, say_stopping};
 
 /// Lets `work` go on until the stop, and then to its end; `what` of it may take as long as `grace`.
 async fn until_stopped(

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use slipstream_store::files;
 
-use crate::password_file;
+use crate::process::password_file;
 
 /// The store's file, unless it is called otherwise.
 pub const DATABASE: &str = "jobs.db";

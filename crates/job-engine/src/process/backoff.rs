@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::stop::Stop;
+use crate::process::stop::Stop;
 
 /// The first pause.
 pub const SHORTEST: Duration = Duration::from_secs(1);

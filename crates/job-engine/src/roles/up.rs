@@ -1,15 +1,11 @@
 //! `slipstream-job up`: an [`Engine`] with an address, with distributors, and with somebody to talk to.
 
-pub mod data_dir;
-pub mod marks;
-
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use data_dir::DataDirError;
 use ipnet::IpNet;
 use serde_json::json;
 use slipstream_action::Catalogue;
@@ -17,14 +13,15 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Client, Document};
 use slipstream_store::files;
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
+use crate::instance::data_dir::{self, DataDirError};
+use crate::process::clock::Clock;
+use crate::process::stop::Stop;
+use crate::process::telemetry::{say, say_stopping};
 use crate::server::auth::sessions::ADMINISTRATOR;
-use crate::stop::Stop;
-use crate::telemetry::{say, say_stopping};
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
 const DEMO_DISTRIBUTOR: &str = "dummy_test_action";

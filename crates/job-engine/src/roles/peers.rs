@@ -15,11 +15,11 @@ use slipstream_coordination::{Coordinator, ZooKeeper};
 use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
-use crate::nodes;
-use crate::owner::{Own, Whose};
-use crate::pauses::Pauses;
-use crate::stop::Stop;
-use crate::telemetry::say;
+use crate::process::backoff::Pauses;
+use crate::process::owner::{Own, Whose};
+use crate::process::paths;
+use crate::process::stop::Stop;
+use crate::process::telemetry::say;
 
 /// Longest wait for an answer of the server.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -146,7 +146,7 @@ pub(super) async fn first_contact(coordinator: &dyn Coordinator) -> anyhow::Resu
         match coordinator.connect().await {
             Ok(session) => {
                 // protected as all nodes are, if they are
-                let read = session.data(nodes::GENERATION).await;
+                let read = session.data(paths::GENERATION).await;
                 session.close().await;
                 return match read {
                     Err(error) if error.is(Cause::NotAllowed) => Err(error).context(OTHER_LOGIN),

@@ -14,16 +14,17 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::peers::{coordinator, ensemble, first_contact};
-use crate::clock::Clock;
 use crate::engine::EngineError;
-use crate::engine::premises::{Folder, Premises};
-use crate::owner::{Whose, identity_of};
+use crate::instance::premises::{Folder, Premises};
+use crate::process::clock::Clock;
+use crate::process::owner::{Whose, identity_of};
+use crate::process::stop::Stop;
+use crate::process::telemetry::{say, say_stopping};
+use crate::roles::up::{notes, start_error, told_place};
+use crate::server;
 use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::server::http::listen::LAST_REQUESTS;
-use crate::server::{self, Server, StartError};
-use crate::stop::Stop;
-use crate::telemetry::{say, say_stopping};
-use crate::up::{notes, start_error, told_place};
+use crate::server::{Server, StartError};
 
 /// How long the greeting waits for `ZooKeeper`, so that it can say how it is; requests are answered meanwhile.
 const FIRST_LOOK: Duration = Duration::from_secs(2);

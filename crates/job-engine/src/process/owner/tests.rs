@@ -12,12 +12,12 @@ fn of(tree: &Embedded, identity: &str) -> Own<Embedded> {
 }
 
 async fn carried(tree: &Embedded) -> Option<String> {
-    let node = tree.session().data(nodes::STORE).await.ok()?;
+    let node = tree.session().data(paths::STORE).await.ok()?;
     Some(String::from_utf8(node.data).expect("text"))
 }
 
 async fn set(tree: &Embedded, data: &str) {
-    let path = nodes::STORE.to_owned();
+    let path = paths::STORE.to_owned();
     tree.session().commit(vec![Operation::Set { path, data: data.into(), version: None }]).await.expect("set");
 }
 
@@ -52,7 +52,7 @@ async fn the_first_server_takes_over_a_folder_of_nobody_and_one_of_another_store
 async fn what_is_no_identity_is_nobodys() {
     for garbage in ["", "yes", "6f9619ff"] {
         let tree = Embedded::new();
-        make_path(&tree.session(), nodes::STORE).await.expect("made");
+        make_path(&tree.session(), paths::STORE).await.expect("made");
         set(&tree, garbage).await;
         of(&tree, OWN).connect().await.expect("nobody's");
         assert_eq!(carried(&tree).await.as_deref(), Some(OWN));

@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::error::EngineError;
-use crate::registry::host_name;
+use crate::engine::error::EngineError;
+use crate::instance::data_dir::{DataDir, Password};
+use crate::process::registry::host_name;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
 use crate::server::Server;
-use crate::stop::Stop;
-use crate::supervise::supervise;
-use crate::up::data_dir::{DataDir, Password};
 
 /// How long those may hold the store whose end nobody waits for: tasks that were told to end, requests whose clients
 /// have gone.
@@ -176,7 +176,7 @@ mod tests {
     use slipstream_coordination::Embedded;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::process::clock::Clock;
     use crate::server::{DEFAULT_MAX_ATTEMPTS, Options, Writers};
 
     #[tokio::test]

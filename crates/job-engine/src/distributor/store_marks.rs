@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use slipstream_store::{Store, StoreError};
 
 use crate::distributor::{MarkError, Marks};
-use crate::marks::{HighWaterMark, id};
-use crate::server::admin::marks;
+use crate::marks::{HighWaterMark, id, record};
 
 /// Keeps each mark as a document of its own; the document's revision is the mark's.
 pub struct StoreMarks {
@@ -36,7 +35,7 @@ impl Marks for StoreMarks {
     }
 
     async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
-        let record = marks::record(distributor, mark, revision);
+        let record = record(distributor, mark, revision);
         let saved = match revision {
             0 => self.store.insert(record).await.map(|()| 1),
             _ => self.store.replace(record).await,

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::nodes;
-use crate::pauses::{Complaint, Pauses};
-use crate::supervise::persist;
+use crate::process::backoff::{Complaint, Pauses};
+use crate::process::paths;
+use crate::process::supervise::persist;
 
 /// What an executor says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +67,8 @@ pub struct Looked {
 
 /// As [`executors`], and what a person should know beside.
 pub async fn look(session: &dyn Session) -> Result<Looked, Error> {
-    let names = existing(session.children(nodes::EXECUTORS).await)?.unwrap_or_default();
-    let path = |name: &String| format!("{}/{name}", nodes::EXECUTORS);
+    let names = existing(session.children(paths::EXECUTORS).await)?.unwrap_or_default();
+    let path = |name: &String| format!("{}/{name}", paths::EXECUTORS);
     let found = session.nodes(names.iter().map(path).collect()).await?;
     let (mut executors, mut strays) = (Vec::new(), Vec::new());
     for (name, found) in names.into_iter().zip(found) {

@@ -1,5 +1,5 @@
 //! Whose queue it is. Entries hold ids of jobs of one store: whoever reads those of another one's takes its jobs for gone.
-//! So a folder carries the identity of its store in the node [`nodes::STORE`], and [`Own`] begins a session only where
+//! So a folder carries the identity of its store in the node [`paths::STORE`], and [`Own`] begins a session only where
 //! that is the own store's.
 //!
 //! A store's identity is made once and kept in the store, so that a copy of it has the same. A server takes over a folder
@@ -18,7 +18,7 @@ use slipstream_coordination::{Coordinator, Error, Session};
 use slipstream_store::{Record, Store, StoreError};
 use uuid::Uuid;
 
-use crate::nodes;
+use crate::process::paths;
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +117,7 @@ impl<C: Coordinator> Coordinator for Own<C> {
         let Some(own) = own else { return Ok(session) };
         let folder = Folder { hosts: self.hosts.clone(), whose: self.whose.clone(), own };
         // from before the look, so that no change is missed
-        let watched = session.watch(nodes::STORE).await;
+        let watched = session.watch(paths::STORE).await;
         match folder.check(&*session).await.and(watched) {
             Ok(changes) => {
                 tokio::spawn(folder.follow(Arc::downgrade(&session), changes));
@@ -145,7 +145,7 @@ impl Folder {
     /// Fails if it is another store's. One that carries nothing is the server's from now on.
     async fn check(&self, session: &dyn Session) -> Result<(), Error> {
         for _ in 0..TRIES {
-            let node = existing(session.data(nodes::STORE).await)?;
+            let node = existing(session.data(paths::STORE).await)?;
             if let Some(carried) = node.as_ref().and_then(|node| identity_in(&node.data)) {
                 let Self { hosts, whose, own } = self;
                 let is_own = carried == *own;
@@ -184,13 +184,13 @@ impl Folder {
 
 /// The identity of the store whose queue the folder is, if it carries any.
 pub async fn carried(session: &dyn Session) -> Result<Option<String>, Error> {
-    let node = existing(session.data(nodes::STORE).await)?;
+    let node = existing(session.data(paths::STORE).await)?;
     Ok(node.and_then(|node| identity_in(&node.data)))
 }
 
 /// Gives the folder to the store of this identity, whosever queue it is.
 pub async fn adopt(session: &dyn Session, identity: &str) -> Result<(), Error> {
-    let node = existing(session.data(nodes::STORE).await)?;
+    let node = existing(session.data(paths::STORE).await)?;
     write(session, identity, node.map(|node| node.version)).await
 }
 
@@ -202,11 +202,11 @@ fn identity_in(data: &[u8]) -> Option<String> {
 
 /// Makes the folder carry this; `version` is that of the node, if there is one.
 async fn write(session: &dyn Session, identity: &str, version: Option<i32>) -> Result<(), Error> {
-    let (path, data) = (nodes::STORE.to_owned(), identity.as_bytes().to_vec());
+    let (path, data) = (paths::STORE.to_owned(), identity.as_bytes().to_vec());
     let operation = if let Some(version) = version {
         Operation::Set { path, data, version: Some(version) }
     } else {
-        make_path(session, nodes::OWN).await?;
+        make_path(session, paths::OWN).await?;
         Operation::create(path, data, Mode::Persistent)
     };
     session.commit(vec![operation]).await.map(drop)

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::peers::Peers;
 use super::until_stopped;
-use crate::clock::Clock;
+use crate::distributor;
+use crate::distributor::Surroundings;
 use crate::distributor::configured::Configured;
 use crate::distributor::marks::NodeMarks;
-use crate::distributor::{self, Surroundings};
-use crate::stop::Stop;
-use crate::supervise::supervise;
-use crate::telemetry::say;
+use crate::process::clock::Clock;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
+use crate::process::telemetry::say;
 
 /// Runs until `stop`; `name` is what this process is called in elections.
 pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clock, stop: Stop) -> anyhow::Result<()> {

@@ -4,10 +4,11 @@ use slipstream_action::Catalogue;
 
 use super::peers::Peers;
 use super::until_stopped;
-use crate::executor::{self, Options};
-use crate::stop::Stop;
-use crate::supervise::supervise;
-use crate::telemetry::say;
+use crate::executor;
+use crate::executor::Options;
+use crate::process::stop::Stop;
+use crate::process::supervise::supervise;
+use crate::process::telemetry::say;
 
 /// Runs until `stop`, with the actions of `catalogue`.
 pub async fn run(options: Options, peers: Peers, catalogue: Catalogue, stop: Stop) -> anyhow::Result<()> {

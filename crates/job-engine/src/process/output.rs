@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::visible::visible;
+use crate::process::visible::visible;
 
 /// Most bytes that wait to be written; what comes while there are so many is lost.
 const MOST_WAITING: usize = 1 << 20;

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
-use crate::pauses::{self, Pauses};
-use crate::stop::Stop;
+use crate::process::backoff;
+use crate::process::backoff::Pauses;
+use crate::process::stop::Stop;
 
 /// Runs a part in a task of its own until it ends after `stop` was asked for. A part that panics, or ends before, is told
 /// as an error and begun again after a pause, which grows while it goes on like that. A panic after `stop` is handed on
@@ -37,7 +38,7 @@ where
             None => error!(part, "ended before it was asked to, it is started again"),
             Some(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
         }
-        if since.elapsed() > pauses::LONGEST {
+        if since.elapsed() > backoff::LONGEST {
             pauses.reset();
         }
         pauses.pause(&stop).await;
@@ -57,7 +58,7 @@ pub(crate) async fn persist<W: Future>(part: &str, mut start: impl FnMut() -> W)
             Ok(ended) => return ended,
             Err(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
         }
-        if since.elapsed() > pauses::LONGEST {
+        if since.elapsed() > backoff::LONGEST {
             pauses.reset();
         }
         sleep(pauses.take()).await;

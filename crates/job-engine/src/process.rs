@@ -1,0 +1,14 @@
+//! What every process of the engine has: a clock, a way to be asked to stop, a log, a registration, and its place in the
+//! node tree.
+
+pub mod backoff;
+pub mod clock;
+pub(crate) mod output;
+pub mod owner;
+pub(crate) mod password_file;
+pub mod paths;
+pub mod registry;
+pub mod stop;
+pub(crate) mod supervise;
+pub mod telemetry;
+pub(crate) mod visible;
