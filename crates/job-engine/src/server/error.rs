@@ -9,6 +9,7 @@ use slipstream_cimi::{Code, Refusal};
 use slipstream_store::StoreError;
 
 use super::queue::EntriesError;
+use super::queue::generation::GenerationError;
 
 /// Seconds after which whoever found too many others at work may try again.
 const BUSY: u64 = 5;
@@ -166,12 +167,13 @@ impl ApiError {
         let message = "too many large requests or answers at once, end those that are under way and try again";
         Self { retry_after: Some(BUSY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, None) }
     }
+}
 
-    /// The coordinator is needed for this answer and cannot be asked now, so that the same request may succeed later; or
-    /// it refuses what was asked, which only who looks after it can mend.
-    #[must_use]
-    pub fn unavailable(error: &EntriesError) -> Self {
-        let outer = match error {
+/// The coordinator is needed for this answer and cannot be asked now, so that the same request may succeed later; or it
+/// refuses what was asked, which only who looks after it can mend.
+impl From<EntriesError> for ApiError {
+    fn from(error: EntriesError) -> Self {
+        let outer = match &error {
             // where it is, and whose, is for the log
             EntriesError::Unreachable(slipstream_coordination::Error::Unusable { .. }) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -183,13 +185,14 @@ impl ApiError {
             }
             EntriesError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
         };
-        Self { log: Some(with_causes(error)), ..outer }
+        Self { log: Some(with_causes(&error)), ..outer }
     }
+}
 
-    /// The store did not do it, and it was nobody's conflict.
-    #[must_use]
-    pub fn store(error: &StoreError) -> Self {
-        let outer = match error {
+/// The store did not do it.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let outer = match &error {
             StoreError::Exists(id) => return Self::exists(id),
             StoreError::Changed(id) => {
                 return Self::contradiction(id, Code::Conflict, format!("{id} was changed meanwhile, try again"));
@@ -213,6 +216,15 @@ impl ApiError {
                 None,
             ),
         };
-        Self { log: Some(with_causes(error)), ..outer }
+        Self { log: Some(with_causes(&error)), ..outer }
+    }
+}
+
+impl From<GenerationError> for ApiError {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::Store(error) => error.into(),
+            GenerationError::Coordinator(error) => EntriesError::from(error).into(),
+        }
     }
 }

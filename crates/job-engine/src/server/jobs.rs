@@ -90,7 +90,7 @@ pub fn id_of_key(user: &str, key: &str) -> String {
 
 /// The second step of [`add`]: what it answers is on disk.
 pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> {
-    shared.jobs.insert(new).await.map(Stored).map_err(|error| ApiError::store(&error))
+    shared.jobs.insert(new).await.map(Stored).map_err(ApiError::from)
 }
 
 /// The third step of [`add`], for several at once and in their order: puts the entries and answers their paths, which
@@ -273,10 +273,10 @@ pub async fn edit_if(
                 return refusal.map_or(Ok(written), Err);
             }
             Err(StoreError::Changed(_)) => {}
-            Err(error) => return Err(ApiError::store(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+    Err(StoreError::Changed(id.to_owned()).into())
 }
 
 enum Decision {
@@ -322,7 +322,7 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
             let id = match shared.entries.text_at(entry).await {
                 // whoever may read it is none of ours
                 Err(EntriesError::Refused { .. }) => None,
-                id => id.map_err(|error| ApiError::unavailable(&error))?,
+                id => id?,
             };
             known.facts.recorded_entry_exists = id.as_deref() == Some(&*record.id);
         }
@@ -331,13 +331,13 @@ async fn facts(shared: &Shared, record: &JobRecord, request: &EditRequest) -> Re
                 // it is there, and whose it is we may not know
                 Err(EntriesError::Refused { .. }) => (true, None),
                 claim => {
-                    let claim = claim.map_err(|error| ApiError::unavailable(&error))?;
+                    let claim = claim?;
                     (claim.is_some(), claim)
                 }
             };
             known.facts.claim_lives = lives;
             if let Some(claim) = claim {
-                let generation = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
+                let generation = shared.generation.latest().await?;
                 known.claim = Some(Lease { generation, zxid: claim.created });
             }
         }
@@ -424,7 +424,7 @@ async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) ->
     let Some(attempt) = attempt.filter(|attempt| attempt.lease.generation > shared.generation.known()) else {
         return Ok(());
     };
-    let latest = shared.generation.latest().await.map_err(|error| ApiError::store(&error))?;
+    let latest = shared.generation.latest().await?;
     if attempt.lease.generation <= latest {
         return Ok(());
     }
@@ -464,10 +464,10 @@ pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) 
         match shared.jobs.change(record, Durability::OnDisk, |record| record.set_ledger(ledger)).await {
             Ok(_) => return refusal(Code::LateLease, &attempt.job),
             Err(StoreError::Changed(_)) => {}
-            Err(error) => return Err(ApiError::store(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(ApiError::store(&StoreError::Changed(attempt.job.clone())))
+    Err(StoreError::Changed(attempt.job.clone()).into())
 }
 
 /// Stops a job that is not final: first the document, then the entry, so that whoever holds it sees it vanish
@@ -488,10 +488,10 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<JobR
                 return Ok(stopped);
             }
             Err(StoreError::Changed(_)) => {}
-            Err(error) => return Err(ApiError::store(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+    Err(StoreError::Changed(id.to_owned()).into())
 }
 
 /// Deletes a job: first the document, then the entry.
@@ -506,10 +506,10 @@ pub async fn delete(shared: &Shared, caller: &Caller, id: &str) -> Result<(), Ap
                 return Ok(());
             }
             Err(StoreError::Changed(_)) => {}
-            Err(error) => return Err(ApiError::store(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(ApiError::store(&StoreError::Changed(id.to_owned())))
+    Err(StoreError::Changed(id.to_owned()).into())
 }
 
 async fn remove_entry(shared: &Shared, record: &JobRecord) {
@@ -532,7 +532,7 @@ async fn permitted(
     id: &str,
     may: fn(&Caller, &Document) -> bool,
 ) -> Result<Arc<JobRecord>, ApiError> {
-    let stored = shared.jobs.get(id).await.map_err(|error| ApiError::store(&error))?;
+    let stored = shared.jobs.get(id).await?;
     caller.permit(id, stored, |record| &record.document, may)
 }
 

@@ -53,14 +53,13 @@ pub async fn edit_entry_point(
     let document = Arc::make_mut(&mut stored.document);
     document.extend(changes);
     document.insert("updated".to_owned(), json!(format_time(shared.clock.now())));
-    shared.store.replace(stored.clone()).await.map_err(|error| ApiError::store(&error))?;
+    shared.store.replace(stored.clone()).await?;
     Ok(Answer::ok(presented_entry_point(shared, &stored, caller, headers)))
 }
 
 /// The entry point is stored when it is first asked for, so that `created` stays what it was.
 async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
-    let failed = |error: StoreError| ApiError::store(&error);
-    if let Some(record) = shared.store.get(ENTRY_POINT).await.map_err(failed)? {
+    if let Some(record) = shared.store.get(ENTRY_POINT).await? {
         return Ok(record);
     }
     let now = format_time(shared.clock.now());
@@ -74,10 +73,10 @@ async fn stored_entry_point(shared: &Shared) -> Result<Record, ApiError> {
         Ok(()) => Ok(Record { revision: 1, ..record }),
         Err(StoreError::Full { .. }) => Ok(record),
         Err(StoreError::Exists(_)) => {
-            let stored = shared.store.get(ENTRY_POINT).await.map_err(failed)?;
+            let stored = shared.store.get(ENTRY_POINT).await?;
             stored.ok_or_else(|| ApiError::not_found(ENTRY_POINT))
         }
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -140,8 +139,7 @@ pub fn presented_search(
 pub fn aggregate(kind: Kind, collection: &mut Document, asked: &[Aggregation]) -> Result<(), ApiError> {
     let shown = collection.get(kind.plural).and_then(Value::as_array).into_iter().flatten();
     let answers = slipstream_store::aggregate::over(shown.filter_map(Value::as_object), asked);
-    let answers = answers.map_err(|error| ApiError::store(&error.into()))?;
-    add_aggregations(collection, asked, answers);
+    add_aggregations(collection, asked, answers.map_err(StoreError::from)?);
     Ok(())
 }
 
@@ -182,7 +180,7 @@ pub fn keep_selected(document: &mut Document, select: &[String]) {
 pub async fn search_sessions(shared: &Shared, caller: &Caller) -> Result<Answer, ApiError> {
     let own = match caller.session() {
         None => None,
-        Some(session) => shared.store.get(session).await.map_err(|error| ApiError::store(&error))?,
+        Some(session) => shared.store.get(session).await?,
     };
     let documents: Vec<Value> = own.into_iter().map(|record| Value::Object(presented_session(record))).collect();
     Ok(Answer::ok(collection(SESSION, documents.len() as u64, documents, true)))
@@ -196,13 +194,13 @@ pub async fn read_session(shared: &Shared, caller: &Caller, id: &str) -> Result<
 /// Deletes a session, which revokes its token.
 pub async fn delete_session(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let session = own_session(shared, caller, id).await?;
-    shared.store.remove(id, session.revision).await.map_err(|error| ApiError::store(&error))?;
+    shared.store.remove(id, session.revision).await?;
     shared.sessions.forget(id);
     Ok(())
 }
 
 async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Record, ApiError> {
-    let session = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    let session = shared.store.get(id).await?;
     caller.permit(
         id,
         session,

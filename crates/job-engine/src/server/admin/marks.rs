@@ -21,7 +21,7 @@ pub async fn reset(shared: &Shared, caller: &Caller, distributor: &str) -> Resul
     caller.require_administrator()?;
     let now = shared.clock.now();
     let mark = HighWaterMark::from_now_on(now);
-    let was_stored = reset_stored(shared, distributor, &mark).await.map_err(|error| ApiError::store(&error))?;
+    let was_stored = reset_stored(shared, distributor, &mark).await?;
     if !reset_node(shared, distributor, &mark).await? && !was_stored {
         return Err(ApiError::not_found(&format!("the high-water mark of a distributor {distributor}")));
     }
@@ -60,6 +60,6 @@ async fn reset_node(shared: &Shared, distributor: &str, mark: &HighWaterMark) ->
                 format!("the server's ZooKeeper login may not change {path}: see to its access, or delete it");
             ApiError::contradiction(&path, Code::Conflict, message)
         }
-        error => ApiError::unavailable(&error),
+        error => error.into(),
     })
 }

@@ -257,7 +257,7 @@ impl Overview {
 }
 
 async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
-    let registered = shared.entries.registered(paths::EXECUTORS).await.map_err(unavailable)?;
+    let registered = shared.entries.registered(paths::EXECUTORS).await?;
     let claims = claims(shared).await?;
     let mut busy: HashMap<&str, usize> = HashMap::new();
     for claim in &claims.seen {
@@ -283,14 +283,13 @@ async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
 }
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
-    let registered: Vec<(String, RegisteredDistributor)> =
-        shared.entries.registered(paths::DISTRIBUTORS).await.map_err(unavailable)?;
-    let elections = shared.entries.names_in(paths::ELECTION).await.map_err(unavailable)?;
+    let registered: Vec<(String, RegisteredDistributor)> = shared.entries.registered(paths::DISTRIBUTORS).await?;
+    let elections = shared.entries.names_in(paths::ELECTION).await?;
     let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", paths::ELECTION);
-        let contenders = shared.entries.candidates(&path).await.map_err(unavailable)?;
+        let contenders = shared.entries.candidates(&path).await?;
         let ours: Vec<&RegisteredDistributor> =
             registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
         distributors.extend(in_election(&election, &contenders, &ours));
@@ -343,13 +342,13 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let claims = claims(shared).await?;
     let waiting = waiting(shared, &claims.names).await?;
     let executors: HashMap<String, RegisteredExecutor> =
-        shared.entries.registered(paths::EXECUTORS).await.map_err(unavailable)?.into_iter().collect();
+        shared.entries.registered(paths::EXECUTORS).await?.into_iter().collect();
     let count = claims.names.len();
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
     oldest.truncate(MOST_TOLD);
     let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
-    let entries = shared.entries.nodes_in(paths::ENTRIES, &names).await.map_err(unavailable)?;
+    let entries = shared.entries.nodes_in(paths::ENTRIES, &names).await?;
     let ids: HashMap<String, String> =
         entries.into_iter().filter_map(|(name, node)| Some((name, text(&node.ok()?)))).collect();
     let tell = async |claim: Claim| {
@@ -362,7 +361,7 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
         Ok::<_, StoreError>(told(claim, id, record.as_ref(), executor))
     };
     let claims = stream::iter(oldest.into_iter().map(tell)).buffered(READS_AT_ONCE).try_collect();
-    let claims = claims.await.map_err(|error| ApiError::store(&error))?;
+    let claims = claims.await?;
     let (left_alone, released) = (left_alone(shared).await?, Some(shared.released().clone()));
     Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone, released })
 }
@@ -391,12 +390,11 @@ fn told(
 
 /// What a reconciler says counts while the election knows it as the leader.
 async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
-    let reconcilers: Vec<(String, RegisteredReconciler)> =
-        shared.entries.registered(paths::RECONCILED).await.map_err(unavailable)?;
+    let reconcilers: Vec<(String, RegisteredReconciler)> = shared.entries.registered(paths::RECONCILED).await?;
     if reconcilers.is_empty() {
         return Ok(None);
     }
-    let leader = identifiers(&shared.entries.candidates(paths::RECONCILER).await.map_err(unavailable)?).next();
+    let leader = identifiers(&shared.entries.candidates(paths::RECONCILER).await?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
     let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
     Ok(latest.map(|(_, reconciler)| reconciler.left_alone))
@@ -404,7 +402,7 @@ async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
 
 /// Counts by the names of entries: none of them is read.
 async fn waiting(shared: &Shared, claimed: &[EntryName]) -> Result<Waiting, ApiError> {
-    let entries = shared.entries.list().await.map_err(unavailable)?;
+    let entries = shared.entries.list().await?;
     let mut priorities: BTreeMap<u16, u64> = BTreeMap::new();
     for name in entries.iter().filter(|name| claimed.binary_search(name).is_err()) {
         *priorities.entry(name.priority()).or_default() += 1;
@@ -422,7 +420,7 @@ async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError>
         limit: 1,
         ..Query::default()
     };
-    let found = shared.store.query(JOB.name, &query).await.map_err(|error| ApiError::store(&error))?;
+    let found = shared.store.query(JOB.name, &query).await?;
     Ok(found.records.into_iter().next().map(|record| WaitingJob {
         action: member(&record.document, "action"),
         created: member(&record.document, "created"),
@@ -452,21 +450,16 @@ impl Claims {
 }
 
 async fn claims(shared: &Shared) -> Result<Claims, ApiError> {
-    let names = shared.entries.names_in(paths::TAKEN).await.map_err(unavailable)?;
+    let names = shared.entries.names_in(paths::TAKEN).await?;
     let mut names: Vec<EntryName> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
     names.sort_unstable();
     let first: Vec<String> = names.iter().take(MOST_CLAIMS).map(ToString::to_string).collect();
-    let seen = shared.entries.nodes_in(paths::TAKEN, &first).await.map_err(unavailable)?;
+    let seen = shared.entries.nodes_in(paths::TAKEN, &first).await?;
     let claim = |(name, node): (String, Result<Node, Cause>)| {
         let node = node.ok()?;
         Some(Claim { name: EntryName::parse(&name)?, claimant: text(&node), zxid: node.created })
     };
     Ok(Claims { names, seen: seen.into_iter().filter_map(claim).collect() })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
-fn unavailable(error: EntriesError) -> ApiError {
-    ApiError::unavailable(&error)
 }
 
 fn member(document: &Document, name: &str) -> Option<String> {

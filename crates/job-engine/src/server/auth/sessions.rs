@@ -83,7 +83,7 @@ impl Remembered {
     /// changes the password, disables the user or takes its role away, so that no session outlives that.
     async fn is_good(&self, store: &dyn Store) -> Result<bool, ApiError> {
         let name = self.caller.name().unwrap_or_default();
-        let user = store.get(&users::id(name)).await.map_err(|error| ApiError::store(&error))?;
+        let user = store.get(&users::id(name)).await?;
         Ok(user.as_ref().and_then(users::stamp) == self.stamp.as_deref())
     }
 }
@@ -113,7 +113,7 @@ impl Sessions {
         // the administrator on this machine counts for nothing, and clears nothing either
         let attempt = (!is_local_administrator).then(|| attempt(&username, origin));
         self.throttled(attempt.as_ref(), now)?;
-        let user = store.get(&users::id(&username)).await.map_err(|error| ApiError::store(&error))?;
+        let user = store.get(&users::id(&username)).await?;
         let hash = user.as_ref().and_then(users::password_hash).map(str::to_owned);
         let turn = self.passwords.turn(queue).await?;
         // Others of the same kind may have failed while this one waited for its turn.
@@ -165,7 +165,7 @@ impl Sessions {
                 let remembered = trust(&record, &digest, now).map(|session| Remembered { asked: None, ..session });
                 self.lock().sessions.extend(remembered.map(|remembered| (digest, remembered)));
             }
-            Err(error) => return Err(ApiError::store(&error)),
+            Err(error) => return Err(error.into()),
         }
         let expires = expiry.strftime("%a, %d %b %Y %H:%M:%S +0000");
         let secure = if origin.is_https() { ";Secure" } else { "" };
@@ -195,7 +195,7 @@ impl Sessions {
             memory.forgotten
         };
         let id = session_id(&digest);
-        let session = store.get(&id).await.map_err(|error| ApiError::store(&error))?;
+        let session = store.get(&id).await?;
         let remembered = match session.and_then(|session| trust(&session, &digest, now)) {
             Some(remembered) if remembered.is_good(store).await? => remembered,
             _ => {

@@ -45,12 +45,12 @@ pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError
     let username = taken_text(&mut sent, "username").unwrap_or_default();
     let password = taken_text(&mut sent, "password").unwrap_or_default();
     let id = id(&username);
-    if shared.store.get(&id).await.map_err(|error| ApiError::store(&error))?.is_some() {
+    if shared.store.get(&id).await?.is_some() {
         return Err(ApiError::exists(&id));
     }
     let hash = shared.sessions.hash(SecretString::from(password)).await?;
     let user = record(&username, sent, ledger(&hash), shared.clock.now());
-    shared.store.insert(user).await.map_err(|error| ApiError::store(&error))?;
+    shared.store.insert(user).await?;
     Ok(id)
 }
 
@@ -93,7 +93,7 @@ pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[St
         user.ledger = ledger(password_hash(&was).unwrap_or_default());
     }
     let document = Document::clone(&user.document);
-    shared.store.replace(user).await.map_err(|error| ApiError::store(&error))?;
+    shared.store.replace(user).await?;
     if is_over {
         shared.sessions.revoke(&*shared.store, name(&was)).await;
     }
@@ -106,7 +106,7 @@ pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
     if is_administrator(id) {
         return Err(unchangeable(id));
     }
-    shared.store.remove(id, user.revision).await.map_err(|error| ApiError::store(&error))?;
+    shared.store.remove(id, user.revision).await?;
     shared.sessions.revoke(&*shared.store, name(&user)).await;
     Ok(())
 }
@@ -200,7 +200,7 @@ fn unchangeable(id: &str) -> ApiError {
 }
 
 async fn existing(shared: &Shared, id: &str) -> Result<Record, ApiError> {
-    let record = shared.store.get(id).await.map_err(|error| ApiError::store(&error))?;
+    let record = shared.store.get(id).await?;
     record.ok_or_else(|| ApiError::not_found(id))
 }
 

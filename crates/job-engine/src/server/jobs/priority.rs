@@ -43,6 +43,6 @@ pub async fn move_entry(
             shared.nudge.notify_one();
             Ok(())
         }
-        Err(error) => Err(ApiError::unavailable(&error)),
+        Err(error) => Err(error.into()),
     }
 }

@@ -12,6 +12,7 @@ use slipstream_cimi::Document;
 use slipstream_store::each_unfinished;
 use slipstream_store::{StoreError, Unfinished};
 
+use super::round::note_generation;
 use super::{Refusals, Refused};
 use crate::process::paths;
 use crate::server::auth::access::Caller;
@@ -20,7 +21,6 @@ use crate::server::jobs::document::is_written_within;
 use crate::server::jobs::document::{priority_of, state_of, time_of};
 use crate::server::jobs::record::JobRecord;
 use crate::server::queue::EntriesError;
-use crate::server::queue::generation::GenerationError;
 use crate::server::{Shared, jobs};
 
 /// How many jobs are read at once.
@@ -59,22 +59,13 @@ async fn restore(shared: &Shared) -> Result<Restored, ApiError> {
     // the reconciler of this server, and whoever asks for the same, has to wait
     let _turn = shared.mending.lock().await;
     let begun = shared.clock.now();
-    let session = shared.entries.session().await.map_err(|error| ApiError::unavailable(&error))?;
-    let generation = shared.generation.raise().await.map_err(|error| ApiError::store(&error))?;
+    let session = shared.entries.session().await?;
+    let generation = shared.generation.raise().await?;
     let mut left_out = Refusals::default();
-    match shared.generation.agree(&*session).await.map_err(|error| match error {
-        GenerationError::Store(error) => Err(ApiError::store(&error)),
-        GenerationError::Coordinator(error) => Ok(EntriesError::from(error)),
-    }) {
-        Ok(_) => {}
-        // leases alone decide who may write
-        Err(Ok(EntriesError::Refused { path, cause })) => left_out.add(path, cause.to_string()),
-        Err(Ok(error)) => return Err(ApiError::unavailable(&error)),
-        Err(Err(error)) => return Err(error),
-    }
-    let queued = queued_ids(shared, &mut left_out).await.map_err(|error| ApiError::unavailable(&error))?;
+    note_generation(shared.generation.agree(&*session).await, &mut left_out)?;
+    let queued = queued_ids(shared, &mut left_out).await?;
     shared.jobs.settled().await;
-    let missing = missing(shared, &queued).await.map_err(|error| ApiError::store(&error))?;
+    let missing = missing(shared, &queued).await?;
     drop(queued);
     let total = missing.len();
     tracing::info!(jobs = total, generation, "queueing all jobs without an entry");
@@ -157,13 +148,12 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
     let now = shared.clock.now();
     let is_written_meanwhile =
         |record: &Arc<JobRecord>| is_written_within(&record.document, now.duration_since(begun), now);
-    let (written, mut records): (Vec<_>, Vec<_>) =
-        read.map_err(|error| ApiError::store(&error))?.into_iter().flatten().partition(is_written_meanwhile);
+    let (written, mut records): (Vec<_>, Vec<_>) = read?.into_iter().flatten().partition(is_written_meanwhile);
     for record in &written {
         tally.left_out.add(&*record.id, WRITTEN_MEANWHILE);
     }
     let recorded: Vec<_> = records.iter().map(|record| (&*record.id, record.entry())).collect();
-    let queued = shared.entries.are_queued(&recorded).await.map_err(|error| ApiError::unavailable(&error))?;
+    let queued = shared.entries.are_queued(&recorded).await?;
     let mut queued = queued.into_iter();
     records.retain(|_| queued.next() == Some(false));
     let puts = records.iter().map(|record| ((*record.id).to_owned(), priority_of(&record.document))).collect();
@@ -174,7 +164,7 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
             Err(error @ EntriesError::Refused { .. }) => {
                 tally.left_out.add(&*record.id, error.to_string());
             }
-            Err(error) => return Err(ApiError::unavailable(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
     tally.queued += put.len();
@@ -182,7 +172,7 @@ async fn queue(shared: &Shared, missing: &[Missing], begun: Timestamp, tally: &m
     let record = async |(record, entry): (Arc<JobRecord>, String)| {
         let lost = record.entry().is_some().then(|| record.id.clone());
         let is_recorded = jobs::record_other_entry(shared, record, &entry).await;
-        let is_recorded = is_recorded.map_err(|error| ApiError::store(&error))?;
+        let is_recorded = is_recorded?;
         if let Some(job) = lost.filter(|_| is_recorded) {
             shared.released().note_entry(&job, shared.clock.now());
         }

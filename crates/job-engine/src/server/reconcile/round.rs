@@ -155,14 +155,17 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
 }
 
 /// A generation whose node may not be read or changed keeps no job from being queued: leases alone decide who may write.
-fn note_generation<T>(agreed: Result<T, GenerationError>, refusals: &mut Refusals) -> Result<(), ReconcileError> {
+pub(super) fn note_generation<T>(
+    agreed: Result<T, GenerationError>,
+    refusals: &mut Refusals,
+) -> Result<(), GenerationError> {
     match agreed {
         Ok(_) => Ok(()),
         Err(GenerationError::Coordinator(Error::Refused { path, cause, .. })) => {
             refusals.add(path, cause.to_string());
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -52,13 +52,12 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
         shared.jobs.settled().await;
     }
     let all = Query { filter: query.filter.clone(), visible_to: query.visible_to.clone(), ..Query::default() };
-    let store = |error| ApiError::store(&error);
     let is_walk = query.after.is_some();
     // a walk counts nothing, so only one document more can tell whether any follows
     let one_more = u64::from(is_walk && query.limit > 0);
     let asked = Query { limit: query.limit + one_more, ..query.clone() };
-    let Page { count, mut records, mut rest } = shared.store.query(kind.name, &asked).await.map_err(store)?;
-    let count = if is_walk { shared.store.query(kind.name, &all).await.map_err(store)?.count } else { count };
+    let Page { count, mut records, mut rest } = shared.store.query(kind.name, &asked).await?;
+    let count = if is_walk { shared.store.query(kind.name, &all).await?.count } else { count };
     let found = records.len() as u64 + rest.len() as u64;
     let more = if is_walk { found > query.limit } else { query.offset + found < count };
     if found > query.limit && rest.pop().is_none() {
@@ -66,7 +65,7 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
     }
     let aggregations = match parameters.aggregations.as_slice() {
         [] => Vec::new(),
-        asked => shared.store.aggregate(kind.name, &all, asked).await.map_err(store)?,
+        asked => shared.store.aggregate(kind.name, &all, asked).await?,
     };
     Ok(Found { count, records, rest, query, aggregations, more, share })
 }
