@@ -11,6 +11,7 @@ use crate::commands::{cargo, read, root, run as succeed};
 use crate::fuzz;
 
 mod citations;
+mod cycles;
 mod dependencies;
 mod invariants;
 mod source;
@@ -52,11 +53,10 @@ pub struct File {
 type Rule = fn(&File) -> Vec<Finding>;
 
 /// Rules that look at one Rust file.
-const RUST_RULES: [(&str, Rule); 5] = [
+const RUST_RULES: [(&str, Rule); 4] = [
     ("file length", source::file_length),
-    ("function length", source::function_length),
     ("trait size", source::trait_size),
-    ("reasons for exceptions", source::reasons),
+    ("module form", source::module_form),
     ("module layers", source::module_layers),
 ];
 
@@ -73,6 +73,7 @@ pub fn run() -> anyhow::Result<bool> {
     for (name, rule) in RUST_RULES {
         held.push(report(name, &rust.iter().flat_map(|file| rule(file)).collect::<Vec<_>>()));
     }
+    held.push(report("module cycles", &cycles::cycles(&files)));
     held.push(report("banned texts", &files.iter().flat_map(texts::banned).collect::<Vec<_>>()));
     held.push(report("dead links", &texts::dead_links(&root, &files)));
     held.push(report("citations", &citations::citations(&files)));

@@ -5,7 +5,6 @@ use anyhow::{Context, bail};
 use crate::bench::{commit, machine};
 use crate::commands::{cargo, root, run as succeed, target};
 use crate::python;
-use crate::suite::PYTHON;
 use crate::zookeeper;
 
 const USAGE: &str = "cargo xtask faults [--seeds N] [--first N]";
@@ -90,7 +89,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     command.args(["--", "--nocapture"]).args(TESTS);
     command.env("FAULTS_SEEDS", seeds.to_string()).env("FAULTS_FIRST", first.to_string());
     command.env("FAULTS_FOLDER", &folder).env("FAULTS_QUORUM_SECONDS", "60");
-    command.env("FAULTS_AT_LENGTH", "1").env(PYTHON, python);
+    command.env("FAULTS_AT_LENGTH", "1").env(python::VARIABLE, python);
     succeed(command.env_remove("FAULTS_SEED"))?;
     let said =
         |name: &str| std::fs::read_to_string(folder.join(name)).with_context(|| format!("the tests wrote no {name}"));

@@ -9,6 +9,9 @@ use anyhow::Context;
 use crate::commands::{describe, exists, read, remove, run, target};
 use crate::debian;
 
+/// Tells the tests which Python has the original client; those that need it fail without it.
+pub const VARIABLE: &str = "SLIPSTREAM_TEST_PYTHON";
+
 /// What the client's source archive is built with, and what the client imports when it runs: `pkg_resources`, which
 /// setuptools had before release 81.
 const TOOLS: [&str; 2] = ["setuptools<81", "wheel"];

@@ -13,9 +13,6 @@ use crate::simulate;
 use crate::totals::Totals;
 use crate::zookeeper;
 
-/// Tells the integration tests which Python has the original client; they fail without it.
-pub const PYTHON: &str = "SLIPSTREAM_TEST_PYTHON";
-
 /// Tells them where the oldest version of `ZooKeeper` is; and what the cases over it are called, which fail without it.
 const OLDEST: &str = "SLIPSTREAM_TEST_ZOOKEEPER_3_5";
 const OVER_OLDEST: &str = "zookeeper_3_5";
@@ -68,7 +65,7 @@ fn test(root: &Path, python: &Path, oldest: Option<&str>, arguments: &[String]) 
     // One pipe for both, so that what was printed stays in its order.
     let (output, input) = pipe().context("cannot make a pipe")?;
     let mut command = cargo(root);
-    command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).env(PYTHON, python);
+    command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).env(python::VARIABLE, python);
     match oldest {
         Some(class_path) => drop(command.env(OLDEST, class_path)),
         None => drop(command.args(without(OVER_OLDEST, arguments))),

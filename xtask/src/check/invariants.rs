@@ -62,11 +62,10 @@ fn tests(files: &[File]) -> BTreeSet<String> {
 fn module(path: &str) -> Option<String> {
     let path = path.strip_suffix(".rs")?;
     let (place, inner) = match path.split_once("/src/") {
-        Some((place, inner)) => (place, inner.to_owned()),
-        None => ("", path.split_once("/tests/")?.1.to_owned()),
+        Some((place, inner)) => (place, inner),
+        None => ("", path.split_once("/tests/")?.1),
     };
-    let inner = inner.replace("_tests", "/tests");
-    let inner = inner.strip_suffix("/mod").or_else(|| inner.strip_suffix("/main")).unwrap_or(&inner);
+    let inner = inner.strip_suffix("/mod").or_else(|| inner.strip_suffix("/main")).unwrap_or(inner);
     let name = place.rsplit('/').next().unwrap_or(place);
     let owner = if matches!(name, "" | "job-engine") { "" } else { name };
     let segments = owner.split('/').chain(inner.split('/')).filter(|segment| !matches!(*segment, "" | "lib"));
@@ -115,12 +114,9 @@ mod tests {
 
     fn project() -> Vec<File> {
         vec![
-            file("crates/job-engine/src/server/ledger_tests.rs", "#[test]\nfn row_1() {}\n\nfn helper() {}\n"),
-            file("crates/job-engine/src/up/mod.rs", "#[cfg(test)]\nmod tests {\n    #[test]\n    fn inner() {}\n}\n"),
-            file(
-                "crates/job-engine/src/executor/tests/mod.rs",
-                "#[tokio::test(start_paused = true)]\nasync fn a() {}\n",
-            ),
+            file("crates/job-engine/src/server/ledger/tests.rs", "#[test]\nfn row_1() {}\n\nfn helper() {}\n"),
+            file("crates/job-engine/src/up.rs", "#[cfg(test)]\nmod tests {\n    #[test]\n    fn inner() {}\n}\n"),
+            file("crates/job-engine/src/executor/tests.rs", "#[tokio::test(start_paused = true)]\nasync fn a() {}\n"),
             file("crates/job-engine/tests/it/kill.rs", "/// Says why.\n#[tokio::test]\nasync fn survives() {}\n"),
             file("crates/cimi/src/lib.rs", "mod tests {\n    #[test]\n    fn whole() {}\n}\n"),
             file("crates/coordination/tests/conformance/main.rs", "cases! {\n    queue: first, second;\n}\n"),

@@ -5,7 +5,6 @@
 use super::{File, Finding};
 
 const FILE_LINES: usize = 500;
-const FUNCTION_LINES: usize = 70;
 const TRAIT_METHODS: usize = 8;
 
 /// Where the parts of the program live, and what each must not see: they meet at CIMI and at the queue.
@@ -22,20 +21,6 @@ pub fn file_length(file: &File) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(&file.path, 0, format!("{code} lines of code, at most {FILE_LINES}: split it by topic"))]
-}
-
-/// At most 70 lines from `fn` to its closing brace.
-pub fn function_length(file: &File) -> Vec<Finding> {
-    let lines: Vec<&str> = file.text.lines().collect();
-    let mut findings = Vec::new();
-    for (index, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
-        let length = item_length(&lines[index..]);
-        if length > FUNCTION_LINES {
-            let what = format!("{} has {length} lines, at most {FUNCTION_LINES}: name its parts", name(line, "fn"));
-            findings.push(Finding::new(&file.path, index + 1, what));
-        }
-    }
-    findings
 }
 
 /// At most eight methods in a trait.
@@ -55,23 +40,17 @@ pub fn trait_size(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Each exception from a lint says why.
-pub fn reasons(file: &File) -> Vec<Finding> {
-    let lines: Vec<&str> = file.text.lines().collect();
-    let mut findings = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let line = line.trim_start();
-        let is_attribute = line.starts_with("#[") || line.starts_with("#![");
-        if !is_attribute || !(line.contains("allow(") || line.contains("expect(")) {
-            continue;
-        }
-        let end = lines[index..].iter().position(|line| line.trim_end().ends_with(']')).unwrap_or(0);
-        if !lines[index..=index + end].iter().any(|line| line.contains("reason = ")) {
-            let what = "exception without a reason: write #[expect(…, reason = \"…\")], or mend what the lint says";
-            findings.push(Finding::new(&file.path, index + 1, what));
-        }
+/// One form of modules: `x.rs` with its children in `x/`, and its tests in `x/tests.rs`.
+pub fn module_form(file: &File) -> Vec<Finding> {
+    // the fuzz targets share a file with the tests of another package
+    if !file.path.contains("/src/") || file.path.starts_with("fuzz/") {
+        return Vec::new();
     }
-    findings
+    let of_file = [("/mod.rs", "call it like its folder, beside that"), ("_tests.rs", "call it x/tests.rs")];
+    let of_file = of_file.into_iter().filter(|(end, _)| file.path.ends_with(end)).map(|(_, what)| (0, what));
+    let moved = file.text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("#[path"));
+    let moved = moved.map(|(index, _)| (index + 1, "a module in another place: put it where its name leads"));
+    of_file.chain(moved).map(|(line, what)| Finding::new(&file.path, line, what)).collect()
 }
 
 /// Server, executor and distributor do not import each other.
@@ -109,7 +88,7 @@ fn imports(text: &str, module: &str) -> bool {
 /// Whether a whole file is tests.
 pub fn is_test(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    path.contains("/tests/") || path.starts_with("tests/") || name == "tests.rs" || name.ends_with("_tests.rs")
+    path.contains("/tests/") || path.starts_with("tests/") || name == "tests.rs"
 }
 
 /// The number of lines before the tests inside a file. A test module in a file of its own is only named here.

@@ -3,10 +3,6 @@
 use super::super::{file, lines};
 use super::*;
 
-fn function(length: usize) -> String {
-    format!("fn long(\n    a: u8,\n) -> u8 {{\n{}}}\n", "    let b = { a };\n".repeat(length - 4))
-}
-
 #[test]
 fn files_have_at_most_500_lines_of_code() {
     let code = "let a = 1;\n".repeat(500);
@@ -16,27 +12,9 @@ fn files_have_at_most_500_lines_of_code() {
     // The two lines that name tests in another file are code, and so is what follows them.
     let bad = "#[cfg(test)]\nmod tests;\n".to_owned() + &"let a = 1;\n".repeat(499);
     assert_eq!(file_length(&file("a.rs", &bad)).len(), 1);
-    for exempt in ["crates/a/tests/it/main.rs", "crates/a/src/b/tests.rs", "crates/a/src/b_tests.rs"] {
+    for exempt in ["crates/a/tests/it/main.rs", "crates/a/src/b/tests.rs"] {
         assert_eq!(file_length(&file(exempt, &bad)), []);
     }
-}
-
-#[test]
-fn functions_have_at_most_70_lines() {
-    assert_eq!(function_length(&file("a.rs", &(function(70) + &"word\n".repeat(80)))), []);
-    let bad = "struct A;\n".to_owned() + &function(71);
-    let findings = function_length(&file("a.rs", &bad));
-    assert_eq!(lines(&findings), [2]);
-    assert!(findings[0].what.starts_with("long has 71 lines"), "{}", findings[0].what);
-}
-
-#[test]
-fn functions_end_where_they_end() {
-    let many = "word\n".repeat(80);
-    let good = "fn short() {}\n".to_owned() + &many + "fn declared(\n    a: u8,\n);\n" + &many;
-    assert_eq!(function_length(&file("a.rs", &good)), []);
-    let bad = "impl A {\n    pub(crate) async fn long() {\n".to_owned() + &"        b();\n".repeat(70) + "    }\n}\n";
-    assert_eq!(lines(&function_length(&file("a.rs", &bad))), [2]);
 }
 
 #[test]
@@ -49,11 +27,16 @@ fn traits_have_at_most_eight_methods() {
 }
 
 #[test]
-fn exceptions_have_reasons() {
-    let good = "#[expect(dead_code, reason = \"as yet\")]\n#[expect(\n    dead_code,\n    reason = \"as yet\"\n)]\nfn a() {}\n";
-    assert_eq!(reasons(&file("a.rs", good)), []);
-    let bad = concat!("#![allow", "(dead_code)]\nfn a() {}\n    #[expect", "(\n    dead_code\n)]\n");
-    assert_eq!(lines(&reasons(&file("a.rs", bad))), [1, 3]);
+fn modules_have_one_form() {
+    for good in ["crates/a/src/b.rs", "crates/a/src/b/tests.rs", "crates/a/src/b_tests/c.rs"] {
+        assert_eq!(module_form(&file(good, "mod a;\n// #[path]\n")), [], "{good}");
+    }
+    for bad in ["crates/a/src/b/mod.rs", "crates/a/src/b_tests.rs"] {
+        assert_eq!(lines(&module_form(&file(bad, ""))), [0], "{bad}");
+    }
+    let moved = concat!("mod a;\n#[", "path = \"c.rs\"]\nmod b;\n");
+    assert_eq!(lines(&module_form(&file("crates/a/src/b.rs", moved))), [2]);
+    assert_eq!(module_form(&file("crates/a/tests/b/mod.rs", moved)), []);
 }
 
 #[test]
