@@ -1,6 +1,6 @@
 //! The protocol row by row: answers (specification 0.3), what a search is asked (specification 4.1), how it is answered
 //! (specification 4.2), and pages (specification 4.5). Where a row is different on purpose,
-//! `ARCHITECTURE.md#where-this-differs-from-the-original-on-purpose` says so, and so does the row.
+//! `docs/differences.md` says so, and so does the row.
 
 use std::sync::Arc;
 
