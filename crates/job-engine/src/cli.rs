@@ -35,7 +35,7 @@ use crate::instance::data_dir;
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
-use crate::server::auth::peer::parse_network;
+use crate::server::auth::proxy::parse_network;
 use crate::server::http::listen::parse_address;
 use crate::{actions, server};
 

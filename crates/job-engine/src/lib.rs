@@ -4,6 +4,7 @@
 //! [`executor`] and [`distributor`] do not know each other: they meet at CIMI and at the queue.
 
 pub mod actions;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod distributor;

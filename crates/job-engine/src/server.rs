@@ -178,7 +178,7 @@ impl Server {
     /// A transport that calls the routes as a function: the same answers, without a socket.
     #[must_use]
     pub fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(InProcess::new(routes::router(self.shared.clone())))
+        Arc::new(InProcess::new(routes::service(self.shared.clone())))
     }
 
     /// Answers requests until `stop`, then lets open requests end.
@@ -189,7 +189,7 @@ impl Server {
     /// As [`serve`](Self::serve), but a peer within one of the networks `proxies` is believed when it says who asks
     /// (specification 2.4).
     pub async fn serve_behind(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
-        listen::serve(listener, routes::router(self.shared.clone()), proxies, stop).await;
+        listen::serve(listener, routes::service(self.shared.clone()), proxies, stop).await;
     }
 
     /// Ends once everything that was answered so far is in the store.

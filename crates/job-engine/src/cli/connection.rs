@@ -16,9 +16,8 @@ use slipstream_cimi::{Client, Credentials};
 
 use super::patience::asking;
 use super::secrets;
+use crate::api::user::ADMINISTRATOR;
 use crate::instance::data_dir;
-use crate::server::admin::overview::Overview;
-use crate::server::auth::sessions::ADMINISTRATOR;
 
 /// Longest wait for an answer.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
@@ -66,9 +65,9 @@ impl Connection {
     }
 
     /// Asks the server what the engine is doing.
-    pub async fn overview<T: DeserializeOwned>(&self, overview: Overview) -> anyhow::Result<T> {
+    pub async fn view<T: DeserializeOwned>(&self, place: &str) -> anyhow::Result<T> {
         let client = self.client()?;
-        let document = asking(client.get(overview.name())).await?;
+        let document = asking(client.get(place)).await?;
         serde_json::from_value(Value::Object(document)).context("the server's answer is none that this version knows")
     }
 

@@ -7,8 +7,8 @@ use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, ago, one_line};
+use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::clock::Clock;
-use crate::server::admin::overview::{Distributor, Distributors, Overview};
 
 /// What `distributors` is asked for.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub async fn run(arguments: DistributorsArguments) -> anyhow::Result<()> {
 }
 
 async fn reset(arguments: ResetArguments) -> anyhow::Result<()> {
-    let id = format!("{}/{}", Overview::Distributors.name(), arguments.name);
+    let id = format!("{}/{}", PLACE, arguments.name);
     let client = arguments.connection.client()?;
     let answer = Patience::spinner("asking").during(client.operation(&id, "reset")).await?;
     if arguments.json {
@@ -70,7 +70,7 @@ async fn reset(arguments: ResetArguments) -> anyhow::Result<()> {
 }
 
 async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
-    let Distributors { distributors, .. } = arguments.connection.overview(Overview::Distributors).await?;
+    let Distributors { distributors, .. } = arguments.connection.view(PLACE).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&distributors)?);
     }

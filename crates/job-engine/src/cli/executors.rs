@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::connection::Connection;
 use super::example;
 use super::terminal::{self, Screen, one_line};
-use crate::server::admin::overview::{Executor, Executors, Overview};
+use crate::api::executors::{Executor, Executors, PLACE};
 
 /// Most lines of an executor: the names of its actions may be many.
 const MOST_LINES: usize = 3;
@@ -37,7 +37,7 @@ pub struct ActionsArguments {
 
 /// Lists executors.
 pub async fn executors(arguments: ExecutorsArguments) -> anyhow::Result<()> {
-    let Executors { executors, .. } = arguments.connection.overview(Overview::Executors).await?;
+    let Executors { executors, .. } = arguments.connection.view(PLACE).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&executors)?);
     }
@@ -46,7 +46,7 @@ pub async fn executors(arguments: ExecutorsArguments) -> anyhow::Result<()> {
 
 /// Lists the actions that executors know.
 pub async fn actions(arguments: ActionsArguments) -> anyhow::Result<()> {
-    let Executors { executors, .. } = arguments.connection.overview(Overview::Executors).await?;
+    let Executors { executors, .. } = arguments.connection.view(PLACE).await?;
     let actions = by_action(&executors);
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&actions)?);

@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
+use crate::api::queue::{Claim, PLACE, Priority, Queue, Waiting};
 use crate::process::clock::Clock;
-use crate::server::admin::overview::{ClaimTold, Overview, Priority, Queue, Waiting};
 use crate::server::jobs::released::{Released, ReleasedJob};
 use crate::server::reconcile::restore::Restored;
 use crate::server::reconcile::{LeftAlone, Refused, Told};
@@ -73,7 +73,7 @@ pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
 
 async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client_within(RESTORE_LIMIT)?;
-    let answer = Patience::spinner("queueing").during(client.operation(Overview::Queue.name(), "restore")).await?;
+    let answer = Patience::spinner("queueing").during(client.operation(PLACE, "restore")).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&answer)?);
     }
@@ -97,7 +97,7 @@ fn render_restored(restored: &Restored) -> String {
 }
 
 async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
-    let queue: Queue = arguments.connection.overview(Overview::Queue).await?;
+    let queue: Queue = arguments.connection.view(PLACE).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&queue)?);
     }
@@ -114,7 +114,7 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
     }
     let mut parts = vec![render_waiting(waiting, now, screen)];
     if !claimed.claims.is_empty() {
-        let row = |claim: &ClaimTold| claim_row(claim, now);
+        let row = |claim: &Claim| claim_row(claim, now);
         let titles = ["JOB", "HELD", "ACTION", "EXECUTOR"];
         parts.push(screen.listing(&titles, &[2, 3], claimed.claims.iter().map(row).collect()));
     }
@@ -179,7 +179,7 @@ fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
     lines.join("\n")
 }
 
-fn claim_row(claim: &ClaimTold, now: Timestamp) -> Vec<String> {
+fn claim_row(claim: &Claim, now: Timestamp) -> Vec<String> {
     let name = claim.job.as_deref().map_or(claim.entry.as_str(), |job| job.strip_prefix("job/").unwrap_or(job));
     vec![
         one_line(name),
@@ -192,13 +192,13 @@ fn claim_row(claim: &ClaimTold, now: Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::admin::overview::{Claimed, WaitingJob};
+    use crate::api::queue::{Claimed, WaitingJob};
     use crate::server::jobs::ledger::{Attempt, Outcome};
 
     const SCREEN: Screen = Screen { width: Some(80), colours: false };
 
-    fn claim(last: &str, executor: Option<&str>, since: Option<&str>) -> ClaimTold {
-        ClaimTold {
+    fn claim(last: &str, executor: Option<&str>, since: Option<&str>) -> Claim {
+        Claim {
             entry: format!("/job/entries/entry-999-000000000{last}"),
             job: since.map(|_| format!("job/01991d3c-7c1e-7a3b-8f3c-00000000000{last}")),
             action: since.map(|_| "dummy_test_action".to_owned()),

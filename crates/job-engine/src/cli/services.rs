@@ -23,7 +23,7 @@ use crate::process::telemetry;
 use crate::roles::peers::Peers;
 use crate::roles::{distributor, executor, server};
 use crate::server::DEFAULT_MAX_ATTEMPTS;
-use crate::server::auth::peer::parse_network;
+use crate::server::auth::proxy::parse_network;
 use crate::server::http::listen::parse_address;
 
 /// How `server` runs.

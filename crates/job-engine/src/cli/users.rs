@@ -18,8 +18,8 @@ use super::connection::Connection;
 use super::patience::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
+use crate::api::user;
 use crate::process::clock::Clock;
-use crate::server::auth::users;
 
 /// What `users` is asked for.
 #[derive(Debug, Args)]
@@ -134,7 +134,7 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
         Some(UsersCommand::Disable(chosen)) => set_state(chosen, "SUSPENDED", "disabled").await?,
         Some(UsersCommand::Enable(chosen)) => set_state(chosen, "ACTIVE", "enabled").await?,
         Some(UsersCommand::Delete(ChosenUser { name, output, connection })) => {
-            let id = users::id(&name);
+            let id = user::id(&name);
             asking(connection.client()?.delete(&id)).await?;
             output.tell(&id, "deleted", "")?;
         }
@@ -180,14 +180,14 @@ async fn add(arguments: AddArguments) -> anyhow::Result<()> {
 async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client()?;
     let password = arguments.password.read(&arguments.name)?;
-    let id = users::id(&arguments.name);
+    let id = user::id(&arguments.name);
     let changes = document([("password", json!(password.expose_secret()))]);
     asking(client.edit(&id, &changes, &[])).await?;
     arguments.output.tell(&id, "password changed", ", its sessions are over")
 }
 
 async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
-    let id = users::id(&chosen.name);
+    let id = user::id(&chosen.name);
     let client = chosen.connection.client()?;
     asking(client.edit(&id, &document([("state", json!(state))]), &[])).await?;
     chosen.output.tell(&id, done, "")
@@ -242,7 +242,7 @@ fn ask(name: &str) -> anyhow::Result<SecretString> {
 }
 
 fn parse_name(text: &str) -> Result<String, String> {
-    if users::is_name(text) {
+    if user::is_name(text) {
         Ok(text.to_owned())
     } else {
         Err("expected up to 64 letters, digits, dots, hyphens and underscores, such as jane.doe".to_owned())

@@ -17,6 +17,7 @@ use super::builder::EngineBuilder;
 use super::error::EngineError;
 use super::gate::Gate;
 use super::waiting::Waiting;
+use crate::api::user::ADMINISTRATOR;
 use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Surroundings};
 use crate::executor::{self, ActionRuntime};
@@ -24,7 +25,6 @@ use crate::instance::data_dir::DATABASE;
 use crate::instance::premises::{Folder, Premises};
 use crate::process::registry::host_name;
 use crate::process::supervise::supervise;
-use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::server::{self, Server, reconcile};
 
 /// How long CIMI, which is in this very process, may be out of reach before a claim is released.

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::peers::{coordinator, ensemble, first_contact};
+use crate::api::user::ADMINISTRATOR;
 use crate::engine::EngineError;
 use crate::instance::premises::{Folder, Premises};
 use crate::process::clock::Clock;
@@ -22,7 +23,6 @@ use crate::process::stop::Stop;
 use crate::process::telemetry::{say, say_stopping};
 use crate::roles::up::{notes, start_error, told_place};
 use crate::server;
-use crate::server::auth::sessions::ADMINISTRATOR;
 use crate::server::http::listen::LAST_REQUESTS;
 use crate::server::{Server, StartError};
 

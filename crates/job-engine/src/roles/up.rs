@@ -13,6 +13,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Client, Document};
 use slipstream_store::files;
 
+use crate::api::user::ADMINISTRATOR;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
@@ -21,7 +22,6 @@ use crate::instance::data_dir::{self, DataDirError};
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{say, say_stopping};
-use crate::server::auth::sessions::ADMINISTRATOR;
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
 const DEMO_DISTRIBUTOR: &str = "dummy_test_action";

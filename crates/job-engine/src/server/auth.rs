@@ -1,8 +1,8 @@
-//! Who asks: sessions, users and their passwords, and what a trusted proxy says.
+//! Who asks: accounts, sessions and passwords, and what a trusted proxy says.
 
-pub mod access;
+pub mod accounts;
+pub mod caller;
 mod passwords;
-pub mod peer;
+pub mod proxy;
 pub mod sessions;
 mod throttle;
-pub mod users;

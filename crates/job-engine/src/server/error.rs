@@ -12,7 +12,7 @@ use super::queue::EntriesError;
 use super::queue::generation::GenerationError;
 
 /// Seconds after which whoever found too many others at work may try again.
-const BUSY: u64 = 5;
+const BUSY: u32 = 5;
 
 /// A refusal for the caller and, where it helps the operator, a second message for the log. The two are joined by
 /// the request id. Wording and statuses are those of specification 0.3.
@@ -23,7 +23,9 @@ pub struct ApiError {
     /// For the log: the whole chain of causes.
     pub log: Option<String>,
     /// Seconds after which the same request may be answered; the header `Retry-After`.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
+    /// Whether the request's body is no JSON, which the original answers with a text instead of a document.
+    pub is_malformed_json: bool,
 }
 
 impl ApiError {
@@ -35,14 +37,15 @@ impl ApiError {
             code: None,
             request_id: None,
         };
-        Self { refusal, log: None, retry_after: None }
+        Self { refusal, log: None, retry_after: None, is_malformed_json: false }
     }
 
-    /// Tells the log what is for the log, and answers what is for the caller; the request id joins the two.
+    /// Logs what is for the log, within the span of the request, and answers what is for the caller; the request id joins
+    /// the two.
     #[must_use]
-    pub fn tell(self, request: &str, request_id: &str) -> Refusal {
+    pub fn tell(self, request_id: &str) -> Refusal {
         if let Some(log) = &self.log {
-            tracing::error!(request, request_id, cause = log, "request failed");
+            tracing::error!(cause = log, "request failed");
         }
         Refusal { request_id: Some(request_id.to_owned()), ..self.refusal }
     }
@@ -104,6 +107,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message, None)
     }
 
+    /// The body is no JSON.
+    #[must_use]
+    pub fn malformed_json() -> Self {
+        Self { is_malformed_json: true, ..Self::bad_request("Malformed JSON in request body.") }
+    }
+
     /// The document breaks its schema; one line per violation.
     #[must_use]
     pub fn schema(violations: &[String]) -> Self {
@@ -149,7 +158,7 @@ impl ApiError {
     /// Too many logins of this user or from this address have failed.
     #[must_use]
     pub fn throttled(pause: SignedDuration) -> Self {
-        let seconds = u64::try_from(pause.as_millis()).unwrap_or_default().div_ceil(1000).max(1);
+        let seconds = u32::try_from(pause.as_millis()).unwrap_or_default().div_ceil(1000).max(1);
         let message = format!("too many logins have failed, try again in {seconds} s");
         Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message, None) }
     }

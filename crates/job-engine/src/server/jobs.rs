@@ -27,8 +27,7 @@ use self::ledger::{Edit, Facts, Judgement, Ledger, Outcome, judge};
 use self::record::{JobRecord, UnreadableLedger};
 use self::schema::{edit_violations, job_violations};
 use super::Shared;
-use super::admin::overview;
-use super::auth::access::Caller;
+use super::auth::caller::Caller;
 use super::error::ApiError;
 use super::queue::EntriesError;
 
@@ -194,7 +193,7 @@ pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<D
         Value::Object(ledger) => ledger,
         _ => Document::new(),
     };
-    let holder = async { overview::holder(shared, record.entry()?).await.ok() };
+    let holder = async { shared.entries.holder(record.entry()?).await.ok() };
     // nothing is said while the coordinator cannot be asked
     if let Some(holder) = holder.await {
         ledger.insert(CLAIM.to_owned(), json!(holder));

@@ -17,7 +17,9 @@ use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
 use self::puts::Puts;
+use crate::api::queue::Holder;
 use crate::process::paths;
+use crate::process::registry::RegisteredExecutor;
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -143,6 +145,19 @@ impl Entries {
         let Some(name) = path.strip_prefix(paths::ENTRIES) else { return Ok(None) };
         let taken = format!("{}{name}", paths::TAKEN);
         self.within(LIMIT, async |connection| existing(connection.session.data(&taken).await)).await
+    }
+
+    /// Who holds the entry of this path, if anybody does.
+    pub async fn holder(&self, entry: &str) -> Result<Option<Holder>, EntriesError> {
+        let Some(claim) = self.claim_on(entry).await? else { return Ok(None) };
+        let claimant = text(&claim);
+        let is_name = !claimant.is_empty() && !claimant.contains('/');
+        let names: Vec<String> = is_name.then(|| claimant.clone()).into_iter().collect();
+        let nodes = self.nodes_in(paths::EXECUTORS, &names).await.unwrap_or_default();
+        let registered: Option<RegisteredExecutor> =
+            nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.as_ref().ok()?.data).ok());
+        let (executor, host) = registered.map(|registered| (registered.name, registered.process.host)).unzip();
+        Ok(Some(Holder { claimant, zxid: claim.created, executor, host }))
     }
 
     /// Names of the nodes below `folder`, from a fresh listing, in no order; none if there is no such folder.

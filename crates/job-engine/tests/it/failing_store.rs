@@ -332,7 +332,7 @@ async fn an_error_has_a_message_for_the_caller_and_one_for_the_log_joined_by_the
     let written = log.written();
     let lines: Vec<&str> = written.lines().filter(|line| line.contains(request_id)).collect();
     assert_eq!(lines.len(), 1, "{written}");
-    assert!(lines[0].contains("ERROR") && lines[0].contains("POST /api/job"), "{}", lines[0]);
+    assert!(lines[0].contains("ERROR") && lines[0].contains("method=POST path=\"/api/job\""), "{}", lines[0]);
     assert!(lines[0].contains("the disk is on fire"), "{}", lines[0]);
 }
 

@@ -12,7 +12,7 @@ use slipstream_cimi::Transport;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_job_engine::process::clock::Clock;
 use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::server::auth::peer::{Origin, parse_network};
+use slipstream_job_engine::server::auth::proxy::{Origin, parse_network};
 use slipstream_job_engine::server::auth::sessions::Sessions;
 use slipstream_store::Store;
 use slipstream_store::sqlite::SqliteStore;

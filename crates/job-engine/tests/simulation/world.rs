@@ -16,7 +16,7 @@ use serde_json::json;
 use slipstream_cimi::Transport;
 use slipstream_coordination::Embedded;
 use slipstream_coordination::embedded::EmbeddedSession;
-use slipstream_job_engine::server::auth::peer::Origin;
+use slipstream_job_engine::server::auth::proxy::Origin;
 use slipstream_job_engine::server::auth::sessions::Sessions;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Store};

@@ -8,7 +8,7 @@ use slipstream_store::StoreError;
 
 use crate::marks::{HighWaterMark, id, path, record};
 use crate::server::Shared;
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::queue::EntriesError;
 

@@ -16,17 +16,16 @@ use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, dialect};
 use slipstream_store::{Record, Store, StoreError};
 
-use super::access::Caller;
+use super::accounts;
+use super::caller::Caller;
 use super::passwords;
 use super::passwords::{HashError, Passwords, Queue};
-use super::peer::Origin;
+use super::proxy::Origin;
 use super::throttle::{Attempt, Throttle};
-use super::users;
+use crate::api::user::{self, ADMINISTRATOR};
 use crate::process::clock::{Age, CLOCKS_MAY_DIFFER};
 use crate::server::error::ApiError;
 
-/// The administrator.
-pub const ADMINISTRATOR: &str = "super";
 /// How long a session lives (specification 2.2); there is no sliding renewal.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 /// How long an answer from the store is trusted, so that not every request reads its session; a logout through this
@@ -83,8 +82,8 @@ impl Remembered {
     /// changes the password, disables the user or takes its role away, so that no session outlives that.
     async fn is_good(&self, store: &dyn Store) -> Result<bool, ApiError> {
         let name = self.caller.name().unwrap_or_default();
-        let user = store.get(&users::id(name)).await?;
-        Ok(user.as_ref().and_then(users::stamp) == self.stamp.as_deref())
+        let user = store.get(&user::id(name)).await?;
+        Ok(user.as_ref().and_then(accounts::stamp) == self.stamp.as_deref())
     }
 }
 
@@ -113,13 +112,13 @@ impl Sessions {
         // the administrator on this machine counts for nothing, and clears nothing either
         let attempt = (!is_local_administrator).then(|| attempt(&username, origin));
         self.throttled(attempt.as_ref(), now)?;
-        let user = store.get(&users::id(&username)).await?;
-        let hash = user.as_ref().and_then(users::password_hash).map(str::to_owned);
+        let user = store.get(&user::id(&username)).await?;
+        let hash = user.as_ref().and_then(accounts::password_hash).map(str::to_owned);
         let turn = self.passwords.turn(queue).await?;
         // Others of the same kind may have failed while this one waited for its turn.
         self.throttled(attempt.as_ref(), now)?;
         let is_right = self.passwords.is(turn, password, hash).await?;
-        let Some(user) = user.filter(|user| is_right && users::is_active(user)) else {
+        let Some(user) = user.filter(|user| is_right && accounts::is_active(user)) else {
             if let Some(attempt) = &attempt {
                 self.throttle().failed(attempt, now);
             }
@@ -148,14 +147,14 @@ impl Sessions {
             "created": format_time(now), "updated": format_time(now),
             "acl": {"owner": {"principal": id, "type": "ROLE"},
                     "rules": [{"principal": "ADMIN", "type": "ROLE", "right": "VIEW"}]},
-            "username": users::name(user), "roles": format!("{} {id}", users::roles(user)), "method": "internal",
+            "username": accounts::name(user), "roles": format!("{} {id}", accounts::roles(user)), "method": "internal",
             "sessionTemplate": {"href": dialect::INTERNAL_TEMPLATE}, "expiry": format_time(expiry),
         });
         let Value::Object(mut document) = document else { unreachable!("written as an object above") };
         if let Some(client) = origin.client() {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
-        let ledger = json!({"token": hex::encode(digest), "stamp": users::stamp(user)});
+        let ledger = json!({"token": hex::encode(digest), "stamp": accounts::stamp(user)});
         let record = Record { id: id.clone(), revision: 0, document: document.into(), ledger };
         match store.insert(record.clone()).await {
             Ok(()) => {}
@@ -265,8 +264,8 @@ pub async fn ensure_administrator(
     password: SecretString,
     now: Timestamp,
 ) -> Result<(), PasswordError> {
-    let stored = store.get(&users::id(ADMINISTRATOR)).await?;
-    let hash = stored.as_ref().and_then(users::password_hash).map(str::to_owned);
+    let stored = store.get(&user::id(ADMINISTRATOR)).await?;
+    let hash = stored.as_ref().and_then(accounts::password_hash).map(str::to_owned);
     let work = move || match hash {
         Some(hash) if passwords::is_of(&password, &hash) => Ok(None),
         _ => passwords::hash(&password).map(Some),
@@ -275,19 +274,19 @@ pub async fn ensure_administrator(
     let Some(renewed) = renewed else { return Ok(()) };
     if let Some(user) = stored {
         // Whoever knew the old password only has no session any more.
-        store.replace(Record { ledger: users::ledger(&renewed), ..user }).await?;
+        store.replace(Record { ledger: accounts::ledger(&renewed), ..user }).await?;
         store.remove_matching(dialect::SESSION.name, &of_user(ADMINISTRATOR)).await?;
         return Ok(());
     }
     let mut document = Document::new();
     document.insert("isSuperUser".to_owned(), true.into());
-    store.insert(users::record(ADMINISTRATOR, document, users::ledger(&renewed), now)).await?;
+    store.insert(accounts::record(ADMINISTRATOR, document, accounts::ledger(&renewed), now)).await?;
     Ok(())
 }
 
 /// Whom and what a failed login counts against. A name that no user can have is nobody's.
 fn attempt(username: &str, origin: &Origin) -> Attempt {
-    Attempt::new(users::is_name(username).then(|| username.to_owned()), origin.client())
+    Attempt::new(user::is_name(username).then(|| username.to_owned()), origin.client())
 }
 
 /// All sessions of a user.

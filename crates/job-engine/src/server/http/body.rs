@@ -1,26 +1,48 @@
 //! How the body of a request is read, within limits.
 
+use std::io;
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
 use http::{HeaderMap, header};
-use hyper::body::Body as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use serde_json::Value;
 use slipstream_cimi::filter::MAXIMUM_LENGTH;
 
 use super::json_text;
-use super::shares::{Share, Shares};
-use crate::server::auth::access::Caller;
+use super::shares::{SMALL, Share, Shares};
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
-use crate::server::routes::{BODY_LIMIT, Refused, SMALL};
 
+/// Longest request body in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
 /// Longest form in bytes: each byte of the longest filter may be sent as three, and there is room beside it.
 const FORM_LIMIT: usize = 3 * MAXIMUM_LENGTH + BODY_LIMIT;
 /// Longest request body in bytes of somebody who is not logged in: a login is small.
 const ANONYMOUS_BODY_LIMIT: usize = 64 * 1024;
 /// Longest wait for a request body.
 const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// The body of a request or of a response.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The body of a request that arrives.
+pub fn incoming(body: Incoming) -> Body {
+    body.map_err(io::Error::other).boxed_unsync()
+}
+
+/// A body that is at hand.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is made piece by piece.
+pub fn stream(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync()
+}
 
 /// Whether the body is a form. Anything else is JSON.
 #[must_use]
@@ -57,24 +79,19 @@ pub async fn read(
 }
 
 /// Reads JSON.
-pub fn parse(bytes: Bytes) -> Result<Value, Refused> {
+pub fn parse(bytes: Bytes) -> Result<Value, ApiError> {
     let mut text = Vec::from(bytes);
     json_text::mend(&mut text).map_err(|error| ApiError::schema(&[error.to_string()]))?;
-    serde_json::from_slice(&text).map_err(|_| Refused::MalformedJson)
+    serde_json::from_slice(&text).map_err(|_| ApiError::malformed_json())
 }
 
 async fn read_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let read = axum::body::to_bytes(body, limit);
-    match tokio::time::timeout(BODY_TIME, read).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::too_large(limit)),
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
+        Ok(Ok(bytes)) => Ok(bytes.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
         Ok(Err(error)) => Err(ApiError::bad_request(format!("cannot read the request body: {error}"))),
         Err(_) => Err(ApiError::bad_request("the request body did not arrive in time")),
     }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
 }
 
 #[cfg(test)]
@@ -83,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_arrives_is_waited_for_within_the_limit() {
-        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let body = stream(futures_util::stream::pending::<io::Result<Bytes>>());
         let waiting = tokio::time::timeout(BODY_TIME * 2, read_within(body, BODY_LIMIT)).await;
         let refusal = waiting.expect("within the limit").expect_err("nothing arrives").refusal;
         assert_eq!((refusal.status, refusal.message.as_str()), (400, "the request body did not arrive in time"));
@@ -94,14 +111,14 @@ mod tests {
         const BODIES: usize = 40;
         let user = |name: &str| Caller::User { name: name.to_owned(), roles: vec!["USER".to_owned()], session: None };
         let (shares, headers) = (Shares::default(), HeaderMap::new());
-        let endless = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let endless = || stream(futures_util::stream::pending::<io::Result<Bytes>>());
         let jane = user("jane");
         let mut reading: Vec<_> = (0..BODIES).map(|_| Box::pin(read(endless(), &headers, &jane, &shares))).collect();
         for body in &mut reading {
             assert!(futures_util::poll!(body).is_pending());
         }
         assert_eq!(shares.held(), 16 * BODY_LIMIT, "sixteen are read, the others wait");
-        let other = read(Body::from(vec![b' '; BODY_LIMIT]), &headers, &user("joe"), &shares).await;
+        let other = read(full(vec![b' '; BODY_LIMIT]), &headers, &user("joe"), &shares).await;
         assert_eq!(other.expect("joe's is read beside them").0.len(), BODY_LIMIT);
         for body in reading {
             let refusal = body.await.expect_err("none ever ends").refusal;

@@ -3,27 +3,27 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use slipstream_cimi::Transport;
 use slipstream_cimi::client::TransportError;
-use tower::ServiceExt;
+
+use super::{Service, body};
 
 /// Longest wait for an answer: the disk may hang.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A transport that never leaves the process.
 pub struct InProcess {
-    router: Router,
+    service: Service,
 }
 
 impl InProcess {
-    /// Sends everything to these routes.
+    /// Sends everything to this service.
     #[must_use]
-    pub fn new(router: Router) -> Self {
-        Self { router }
+    pub fn new(service: Service) -> Self {
+        Self { service }
     }
 }
 
@@ -31,8 +31,7 @@ impl InProcess {
 impl Transport for InProcess {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let answer = async {
-            let response = self.router.clone().oneshot(request.map(axum::body::Body::from)).await?;
-            let (head, body) = response.into_parts();
+            let (head, body) = (self.service)(request.map(body::full)).await.into_parts();
             Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
         };
         tokio::time::timeout(LIMIT, answer).await?

@@ -1,27 +1,26 @@
 //! Connections: so many at once, each with a limit for a request's head, and all of them ended in an orderly way.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::response::Response;
 use http::header;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tower::ServiceExt;
 
 use super::connection::Watched;
+use super::{Service, body};
 use crate::process::stop::Stop;
-use crate::server::auth::peer::Peer;
+use crate::server::auth::proxy::Peer;
 
 /// Most connections at once, where enough files may be open.
 const MOST_CONNECTIONS: usize = 512;
@@ -47,9 +46,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open requests may go on after the server was asked to stop.
 pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// Answers requests by `router` until `stop`, then lets open requests end. Each request knows its [`Peer`], which is
+/// Answers requests by `service` until `stop`, then lets open requests end. Each request knows its [`Peer`], which is
 /// believed within `proxies`.
-pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
+pub async fn serve(listener: TcpListener, service: Service, proxies: Vec<IpNet>, stop: Stop) {
     let files = open_files();
     let [everybody, kept, waiting] = numbers(files);
     if everybody < MOST_CONNECTIONS {
@@ -60,10 +59,10 @@ pub async fn serve(listener: TcpListener, router: Router, proxies: Vec<IpNet>, s
             MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING + OTHER_FILES
         );
     }
-    serve_in(Places::new(everybody, kept, waiting), listener, router, proxies, stop).await;
+    serve_in(Places::new(everybody, kept, waiting), listener, service, proxies, stop).await;
 }
 
-async fn serve_in(places: Places, listener: TcpListener, router: Router, proxies: Vec<IpNet>, stop: Stop) {
+async fn serve_in(places: Places, listener: TcpListener, service: Service, proxies: Vec<IpNet>, stop: Stop) {
     let connections = GracefulShutdown::new();
     let (mut failing, mut closing) = (Rarely::default(), Rarely::default());
     loop {
@@ -82,17 +81,18 @@ async fn serve_in(places: Places, listener: TcpListener, router: Router, proxies
         // the end of input after a whole request is no reason to drop its answer; whoever is gone is noticed by writing
         http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME).max_buf_size(HEAD_SIZE).half_close(true);
         let (stream, progress) = Watched::new(stream);
-        let answered = progress.clone();
-        let router = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+        let service = service.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             progress.begin();
             request.extensions_mut().insert(peer);
-            request
+            let answer = service(request.map(body::incoming));
+            let progress = progress.clone();
+            async move {
+                let response = answer.await;
+                progress.end(response.headers().contains_key(header::CONNECTION));
+                Ok::<_, Infallible>(response)
+            }
         });
-        let router = router.map_response(move |response: Response| {
-            answered.end(response.headers().contains_key(header::CONNECTION));
-            response
-        });
-        let service = TowerToHyperService::new(router);
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
         let stop = stop.clone();
         tokio::spawn(async move {

@@ -8,11 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 
+/// Longest answer, and longest body, in bytes that is not counted: more of them than there are connections there never are.
+pub const SMALL: usize = 64 * 1024;
 /// What is counted, in bytes.
 const UNIT: usize = 1024;
 /// For all users who are no administrators, in bytes.
@@ -44,6 +47,26 @@ struct Member {
 pub struct Share {
     of_member: OwnedSemaphorePermit,
     of_all: OwnedSemaphorePermit,
+}
+
+/// Text that is on its way, with the memory that it has until it is sent.
+pub struct Held {
+    text: Vec<u8>,
+    _share: Arc<Share>,
+}
+
+impl Held {
+    /// The text as part of a body.
+    #[must_use]
+    pub fn bytes(text: Vec<u8>, share: Arc<Share>) -> Bytes {
+        Bytes::from_owner(Self { text, _share: share })
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
 }
 
 impl Default for Shares {

@@ -9,7 +9,7 @@ use super::Stored;
 use super::record::JobRecord;
 use super::reports;
 use crate::server::Shared;
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs;
 
@@ -44,7 +44,7 @@ pub async fn add_all(
             stored.push(job);
             answer
         }
-        Err(error) => reports::refused(error, "POST /api/job", request_id),
+        Err(error) => reports::refused(error, request_id),
     };
     let answers: Vec<Value> = added.into_iter().map(&mut answer).collect();
     queue(shared, stored).await;

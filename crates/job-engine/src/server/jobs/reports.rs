@@ -15,7 +15,7 @@ use super::document::{Shown, state_of};
 use super::record::JobRecord;
 use crate::process::paths;
 use crate::server::Shared;
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs;
 
@@ -64,13 +64,14 @@ pub async fn carry_out(
                 by_job.entry(report.id.clone()).or_default().push((index, report));
                 Vec::new()
             }
-            Err(error) => written(&refused(error, "a report", request_id)),
+            Err(error) => written(&refused(error, request_id)),
         });
     }
     let one_job = async |(id, reports): (String, Vec<(usize, Report)>)| {
         let mut answers = Vec::with_capacity(reports.len());
         for (index, report) in reports {
-            let refused = |error| written(&refused(error, &format!("report of {id}"), request_id));
+            let refused =
+                |error| tracing::error_span!("report", job = id).in_scope(|| written(&refused(error, request_id)));
             answers.push((index, report.carry_out(shared, caller, &actions).await.unwrap_or_else(refused)));
         }
         answers
@@ -117,8 +118,8 @@ pub fn check_length(items: &[Value]) -> Result<(), ApiError> {
 
 /// The answer to an item that was not carried out: the body that a request of its own would have got.
 #[must_use]
-pub fn refused(error: ApiError, request: &str, request_id: &str) -> Value {
-    serde_json::to_value(error.tell(request, request_id)).expect("a refusal is made of texts and numbers")
+pub fn refused(error: ApiError, request_id: &str) -> Value {
+    serde_json::to_value(error.tell(request_id)).expect("a refusal is made of texts and numbers")
 }
 
 impl Report {

@@ -15,7 +15,7 @@ use slipstream_store::{StoreError, Unfinished};
 use super::round::note_generation;
 use super::{Refusals, Refused};
 use crate::process::paths;
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs::document::is_written_within;
 use crate::server::jobs::document::{priority_of, state_of, time_of};

@@ -10,7 +10,7 @@ use slipstream_store::{Page, Query, Record};
 use tokio::sync::SemaphorePermit;
 
 use crate::server::Shared;
-use crate::server::auth::access::Caller;
+use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::http::shares::Share;
 

@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap};
 use slipstream_store::memory::MemoryStore;
 
 use super::*;
-use crate::server::auth::peer::Peer;
+use crate::server::auth::proxy::Peer;
 
 const HERE: Origin = Origin::HERE;
 
@@ -247,7 +247,7 @@ fn from(address: &str) -> Origin {
 
 async fn add_user(store: &dyn Store, name: &str, document: Document) {
     let hash = passwords::hash(&"secret".into()).expect("hashed");
-    let user = users::record(name, document, users::ledger(&hash), Timestamp::UNIX_EPOCH);
+    let user = accounts::record(name, document, accounts::ledger(&hash), Timestamp::UNIX_EPOCH);
     store.insert(user).await.expect("stored");
 }
 
@@ -390,7 +390,7 @@ async fn a_session_opened_under_an_old_stamp_is_none() {
     let now = Timestamp::UNIX_EPOCH;
     let checked = store.get("user/jane").await.expect("answers").expect("there");
     let mut disabled = checked.clone();
-    disabled.ledger = users::ledger("another hash");
+    disabled.ledger = accounts::ledger("another hash");
     store.replace(disabled).await.expect("replaced");
     sessions.revoke(&store, "jane").await;
     let login = sessions.open(&store, &checked, &HERE, now).await.expect("stored");

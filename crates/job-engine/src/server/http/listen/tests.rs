@@ -4,6 +4,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::server::http::body;
 use crate::server::http::connection::HEAD_TIME;
 
 /// Shorter than any wait that would end a request without its rule.
@@ -21,9 +22,9 @@ impl World {
     async fn new(places: Places) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
-        let router = Router::new().fallback(async || "here");
+        let service: Service = Arc::new(|_| Box::pin(async { http::Response::new(body::full("here")) }));
         let proxies = vec![IpNet::from(std::net::IpAddr::from(PROXY))];
-        let serving = tokio::spawn(serve_in(places, listener, router, proxies, stop.clone()));
+        let serving = tokio::spawn(serve_in(places, listener, service, proxies, stop.clone()));
         Self { address, stop, serving }
     }
 

@@ -1,41 +1,34 @@
 //! Users: who may log in (an extension beyond the original's templates). Administrators alone learn anything of them.
-//!
-//! A user's password is kept as a hash in the record's ledger, and beside it a **stamp**: a session is good as long as
-//! its user has the stamp under which it was opened.
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_cimi::acl;
 use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
 use slipstream_cimi::error::Code;
-use slipstream_cimi::query::Parameters;
 use slipstream_cimi::resource::format_time;
 use slipstream_store::Record;
 
-use super::access::Caller;
-use super::sessions::ADMINISTRATOR;
+use super::{collection, fence};
+use crate::api::user::{ADMINISTRATOR, LONGEST_NAME, id, is_name};
 use crate::server::Shared;
+use crate::server::auth::accounts::{ACTIVE, is_active, is_super, ledger, name, password_hash, record};
 use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
 use crate::server::jobs::schema;
-use crate::server::resources;
-use crate::server::resources::search;
-use crate::server::routes::Answer;
 
-/// Most characters of a user's name.
-const LONGEST_NAME: usize = 64;
 /// Fewest and most bytes of a password.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
-const ACTIVE: &str = "ACTIVE";
 const SUSPENDED: &str = "SUSPENDED";
 /// Attributes that every resource may have and an edit may take away.
 const OPTIONAL: [&str; 3] = ["name", "description", "properties"];
 
-/// Adds a user and answers its id.
-pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError> {
+/// Adds a user.
+pub async fn add(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
+    fence(shared, &request).await?;
+    let mut sent = request.document();
     let violations = violations(&mut sent);
     let missing = ["username", "password"].into_iter().filter(|required| !sent.contains_key(*required));
     let violations: Vec<String> = missing.map(|name| format!("{name}: missing")).chain(violations).collect();
@@ -51,17 +44,21 @@ pub async fn add(shared: &Shared, mut sent: Document) -> Result<String, ApiError
     let hash = shared.sessions.hash(SecretString::from(password)).await?;
     let user = record(&username, sent, ledger(&hash), shared.clock.now());
     shared.store.insert(user).await?;
-    Ok(id)
+    Ok(Answer::created(&id))
 }
 
 /// Reads a user.
-pub async fn read(shared: &Shared, id: &str, select: &[String]) -> Result<Document, ApiError> {
-    Ok(presented(Arc::unwrap_or_clone(existing(shared, id).await?.document), select))
+pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let select = request.parameters()?.select;
+    Ok(Answer::ok(&presented(Arc::unwrap_or_clone(existing(shared, id).await?.document), &select)))
 }
 
-/// Merges changes into a user, after the attributes `remove` are taken out, and answers the result. A new password, an
+/// Merges changes into a user, after the selected attributes are taken out, and answers the result. A new password, an
 /// end of its activity or of its role ends all of its sessions.
-pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[String]) -> Result<Document, ApiError> {
+pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let remove = request.parameters()?.select;
+    fence(shared, &request).await?;
+    let mut changes = request.document();
     let stored = existing(shared, id).await?;
     // A client may send back what it has read.
     changes
@@ -92,99 +89,32 @@ pub async fn edit(shared: &Shared, id: &str, mut changes: Document, remove: &[St
     } else if is_over {
         user.ledger = ledger(password_hash(&was).unwrap_or_default());
     }
-    let document = Document::clone(&user.document);
+    let answer = Answer::ok(&*user.document);
     shared.store.replace(user).await?;
     if is_over {
         shared.sessions.revoke(&*shared.store, name(&was)).await;
     }
-    Ok(document)
+    Ok(answer)
 }
 
 /// Deletes a user and ends all of its sessions.
-pub async fn delete(shared: &Shared, id: &str) -> Result<(), ApiError> {
+pub async fn delete(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
     let user = existing(shared, id).await?;
     if is_administrator(id) {
         return Err(unchangeable(id));
     }
     shared.store.remove(id, user.revision).await?;
     shared.sessions.revoke(&*shared.store, name(&user)).await;
-    Ok(())
+    Ok(Answer::deleted(id))
 }
 
 /// Searches users.
-pub async fn search(shared: &Shared, caller: &Caller, parameters: &Parameters) -> Result<Answer, ApiError> {
-    let found = search::search(shared, USER, caller, parameters).await?;
+pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    let parameters = request.search()?;
     let select = parameters.select.clone();
     let present = move |record: Record| presented(Arc::unwrap_or_clone(record.document), &select);
-    Ok(resources::presented_search(shared, USER, found, parameters, true, present))
-}
-
-/// The id of the user of this name.
-#[must_use]
-pub fn id(username: &str) -> String {
-    format!("{}/{username}", USER.name)
-}
-
-/// Whether a user may have this name.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    text.len() <= LONGEST_NAME
-        && text.bytes().all(is_inner)
-        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-}
-
-/// A user's record: `document` with what every user has.
-#[must_use]
-pub fn record(username: &str, document: Document, ledger: Value, now: Timestamp) -> Record {
-    let id = id(username);
-    let all = json!({
-        "id": id, "resourceURI": USER.resource_uri, "created": format_time(now), "updated": format_time(now),
-        "acl": acl::default_acl(), "username": username, "state": ACTIVE, "isSuperUser": false,
-    });
-    let Value::Object(mut all) = all else { unreachable!("written as an object above") };
-    all.extend(document);
-    Record { id, revision: 0, document: all.into(), ledger }
-}
-
-/// What is kept of a user and never shown: the password's hash, and a new stamp.
-#[must_use]
-pub fn ledger(hash: &str) -> Value {
-    json!({"password": hash, "stamp": hex::encode(rand::random::<[u8; 16]>())})
-}
-
-/// The hash of the user's password.
-#[must_use]
-pub fn password_hash(user: &Record) -> Option<&str> {
-    user.ledger.get("password").and_then(Value::as_str)
-}
-
-/// The user's stamp; none for one that was stored before there were stamps.
-#[must_use]
-pub fn stamp(user: &Record) -> Option<&str> {
-    user.ledger.get("stamp").and_then(Value::as_str)
-}
-
-/// The user's name.
-#[must_use]
-pub fn name(user: &Record) -> &str {
-    user.document.get("username").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// Whether the user may log in.
-#[must_use]
-pub fn is_active(user: &Record) -> bool {
-    user.document.get("state").and_then(Value::as_str) == Some(ACTIVE)
-}
-
-/// The roles of the user's sessions (specification 2.1); the session's id is one more.
-#[must_use]
-pub fn roles(user: &Record) -> &'static str {
-    if is_super(user) { "ADMIN USER ANON" } else { "USER ANON" }
-}
-
-fn is_super(user: &Record) -> bool {
-    user.document.get("isSuperUser").and_then(Value::as_bool) == Some(true)
+    collection::search(shared, USER, &request.caller, &parameters, present).await
 }
 
 fn is_administrator(id: &str) -> bool {
@@ -213,7 +143,7 @@ fn taken_text(document: &mut Document, name: &str) -> Option<String> {
 
 fn presented(mut user: Document, select: &[String]) -> Document {
     let id = user.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    resources::keep_selected(&mut user, select);
+    collection::keep_selected(&mut user, select);
     let mut operations = vec![json!({"rel": "edit", "href": id})];
     if !is_administrator(&id) {
         operations.push(json!({"rel": "delete", "href": id}));

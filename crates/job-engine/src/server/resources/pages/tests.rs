@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
 
 use super::*;
 use crate::process::stop::Stop;
-use crate::server::auth::peer::Peer;
+use crate::server::auth::proxy::Peer;
 use crate::server::http::listen;
 use crate::server::{Shared, jobs, routes};
 
@@ -43,8 +42,8 @@ async fn world() -> Arc<Shared> {
 async fn ask(shared: &Arc<Shared>, target: &str) -> http::Response<Body> {
     let peer = Peer::new("127.0.0.1".parse().expect("an address"), &[PROXY.parse().expect("a network")]);
     let request = Request::get(target).header("host", "localhost").header("slipstream-authn-info", "jane USER");
-    let request = request.extension(peer).body(Body::empty()).expect("a good request");
-    routes::router(shared.clone()).oneshot(request).await.expect("answered")
+    let request = request.extension(peer).body(body::full("")).expect("a good request");
+    routes::service(shared.clone())(request).await
 }
 
 async fn read(answer: http::Response<Body>) -> (usize, Value) {
@@ -137,7 +136,7 @@ async fn a_user_who_reads_nothing_has_a_bounded_part_of_the_memory_and_loses_its
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (address, stop) = (listener.local_addr().expect("bound"), Stop::new());
     let proxies: Vec<IpNet> = vec![PROXY.parse().expect("a network")];
-    let serving = tokio::spawn(listen::serve(listener, routes::router(shared.clone()), proxies, stop.clone()));
+    let serving = tokio::spawn(listen::serve(listener, routes::service(shared.clone()), proxies, stop.clone()));
     let mut idle = Vec::new();
     for _ in 0..8 {
         idle.push(connect(address, "jane USER").await);
@@ -176,7 +175,7 @@ async fn a_client_that_leaves_gives_its_memory_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (address, stop) = (listener.local_addr().expect("bound"), Stop::new());
     let proxies: Vec<IpNet> = vec![PROXY.parse().expect("a network")];
-    let serving = tokio::spawn(listen::serve(listener, routes::router(shared.clone()), proxies, stop.clone()));
+    let serving = tokio::spawn(listen::serve(listener, routes::service(shared.clone()), proxies, stop.clone()));
     let mut connection = connect(address, "jane USER").await;
     let mut begin = [0; 15];
     connection.read_exact(&mut begin).await.expect("answered");

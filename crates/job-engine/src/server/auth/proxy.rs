@@ -6,7 +6,7 @@ use http::uri::Authority;
 use http::{Extensions, HeaderMap, Version, header};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::access::Caller;
+use super::caller::Caller;
 use crate::server::error::ApiError;
 
 /// `user role*`: whom a trusted proxy vouches for.

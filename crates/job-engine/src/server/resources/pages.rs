@@ -1,43 +1,23 @@
 //! How what a search found is written: at once if it is short, else piece by piece as the client takes it, so that no
 //! answer is in memory as a whole.
 
+use std::io;
 use std::sync::Arc;
 
-use axum::body::Body;
-use bytes::Bytes;
 use futures_util::stream;
 use slipstream_action::with_causes;
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::Kind;
 use slipstream_store::{Query, Record, Store, StoreError};
 
-use super::shares::Share;
-use crate::server::resources::search::Found;
+use super::search::Found;
+use crate::server::http::body::{self, Body};
+use crate::server::http::shares::Held;
 
 /// A page ends with the document with which it gets longer than this, in bytes.
 pub const LONGEST_PAGE: usize = 64 * 1024 * 1024;
 /// What is sent of it together, unless one document is longer.
 const PIECE: usize = 64 * 1024;
-
-/// Text of an answer, with the memory that it has until it is sent.
-pub struct Held {
-    text: Vec<u8>,
-    _share: Arc<Share>,
-}
-
-impl Held {
-    /// The text as part of a body.
-    #[must_use]
-    pub fn bytes(text: Vec<u8>, share: Arc<Share>) -> Bytes {
-        Bytes::from_owner(Self { text, _share: share })
-    }
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.text
-    }
-}
 
 /// The body of the answer: the members of `head`, the list of documents, the members of `tail`, and `next` where more
 /// documents follow.
@@ -62,16 +42,15 @@ pub fn body(
     if page.rest.len() == 0 {
         page.end();
         share.shrink(page.text.len());
-        return Body::from(Held::bytes(page.text, Arc::new(share)));
+        return body::full(Held::bytes(page.text, Arc::new(share)));
     }
     let share = Arc::new(share);
-    Body::from_stream(stream::try_unfold(page, move |mut page| {
+    body::stream(stream::try_unfold(page, move |mut page| {
         let share = share.clone();
         async move {
             let piece = page.piece().await;
-            let piece =
-                piece.inspect_err(|error| tracing::error!(cause = with_causes(error), "an answer breaks off"))?;
-            Ok::<_, StoreError>(piece.map(|text| (Held::bytes(text, share), page)))
+            let piece = piece.inspect_err(|error| tracing::error!(cause = with_causes(error), "an answer breaks off"));
+            Ok(piece.map_err(io::Error::other)?.map(|text| (Held::bytes(text, share), page)))
         }
     }))
 }

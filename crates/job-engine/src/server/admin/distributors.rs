@@ -1,0 +1,84 @@
+//! `/api/distributor`: who distributes.
+
+use std::collections::BTreeSet;
+
+use slipstream_coordination::Contender;
+
+use super::{View, identifiers, marks};
+use crate::api::distributors::{Distributor, Distributors, PLACE};
+use crate::process::paths;
+use crate::process::registry::RegisteredDistributor;
+use crate::server::Shared;
+use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
+use crate::server::resources::fence;
+
+/// How many elections are looked at.
+const MOST_ELECTIONS: usize = 1_000;
+
+/// Shows the distributors to administrators.
+pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    request.caller.require_administrator()?;
+    let uri = "http://sixsq.com/slipstream/1/DistributorCollection";
+    Ok(View::answer(PLACE, uri, distributors(shared).await?))
+}
+
+/// Lets a distributor's rounds count from now on.
+pub async fn reset(shared: &Shared, request: &ApiRequest, distributor: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
+    Ok(Answer::ok(&marks::reset(shared, &request.caller, distributor).await?))
+}
+
+async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
+    let registered: Vec<(String, RegisteredDistributor)> = shared.entries.registered(paths::DISTRIBUTORS).await?;
+    let elections = shared.entries.names_in(paths::ELECTION).await?;
+    let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
+    let mut distributors = Vec::new();
+    for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
+        let path = format!("{}/{election}", paths::ELECTION);
+        let contenders = shared.entries.candidates(&path).await?;
+        let ours: Vec<&RegisteredDistributor> =
+            registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
+        distributors.extend(in_election(&election, &contenders, &ours));
+    }
+    distributors.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Distributors { count: distributors.len(), distributors })
+}
+
+/// The distributors of one election. What a leader says of its rounds counts as long as the election knows it as such.
+fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDistributor]) -> Vec<Distributor> {
+    let mut names: BTreeSet<&str> = ours.iter().map(|ours| ours.name.as_str()).collect();
+    if names.is_empty() && !contenders.is_empty() {
+        names.insert(election);
+    }
+    let candidates: Vec<String> = identifiers(contenders).collect();
+    let blocking = contenders.iter().find(|contender| contender.is_stray).map(|contender| &contender.node);
+    let blocked = blocking.map(|node| {
+        format!("{node} has no session and never goes by itself: nobody who stands behind it ever leads, delete it")
+    });
+    // one without a session leads nothing, and nobody else does while it is first
+    let leader = candidates.first().cloned().filter(|_| !contenders[0].is_stray);
+    let told = |name: &str| {
+        let own = || ours.iter().copied().filter(|ours| ours.name == name);
+        let leading = own().find(|ours| ours.term.is_some() && Some(&ours.candidate) == leader.as_ref());
+        let term = leading.and_then(|leading| leading.term);
+        Distributor {
+            name: name.to_owned(),
+            election: election.to_owned(),
+            schedule: leading.or_else(|| own().next()).map(|ours| ours.schedule.clone()),
+            leader: leader.clone(),
+            candidates: candidates.clone(),
+            last: term.and_then(|term| term.last),
+            next: term.and_then(|term| term.next),
+            problem: blocked.clone().or_else(|| match leading {
+                Some(leading) => leading.problem.clone(),
+                None => own().find_map(|ours| ours.problem.clone()),
+            }),
+        }
+    };
+    names.into_iter().map(told).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Jobs as documents: what each request about them comes to, and how they are shown. What happens to a job is in
+//! [`crate::server::jobs`].
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::{self, JOB};
+use slipstream_store::Record;
+
+use super::{collection, fence};
+use crate::server::auth::caller::Caller;
+use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
+use crate::server::jobs::{EditRequest, bulk_add, document, reports};
+use crate::server::{Shared, jobs};
+
+/// Adds a job, or a list of them.
+pub async fn add(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
+    let key = request.idempotency_key()?;
+    fence(shared, &request).await?;
+    if let Some(list) = request.list() {
+        return Ok(Answer::ok(&bulk_add::add_all(shared, &request.caller, list, key.as_deref(), &request.id).await?));
+    }
+    let sent = request.document();
+    Ok(Answer::created(&jobs::add(shared, &request.caller, sent, key.as_deref()).await?))
+}
+
+/// Searches jobs.
+pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    let parameters = request.search()?;
+    request.caller.require_user()?;
+    let (caller, select) = (request.caller.clone(), parameters.select.clone());
+    let present = move |record: Record| {
+        let entry = record.entry().map(str::to_owned);
+        let document = Arc::unwrap_or_clone(record.document);
+        presented(&caller, document::shown(document, entry.as_deref()), &select)
+    };
+    collection::search(shared, JOB, &request.caller, &parameters, present).await
+}
+
+/// Reads a job.
+pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let select = request.parameters()?.select;
+    let job = jobs::read(shared, &request.caller, id).await?;
+    Ok(Answer::ok(&presented(&request.caller, job.shown(), &select)))
+}
+
+/// Edits a job, as one of its attempts if the request says so.
+pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let remove = request.parameters()?.select;
+    let attempt = request.attempt()?.filter(|attempt| attempt.job == id);
+    if attempt.is_none() {
+        fence(shared, &request).await?;
+    }
+    let edit = EditRequest { changes: request.document(), remove, attempt };
+    Ok(Answer::ok(&jobs::edit(shared, &request.caller, id, &edit).await?.to_show()))
+}
+
+/// Deletes a job.
+pub async fn delete(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
+    jobs::delete(shared, &request.caller, id).await?;
+    Ok(Answer::deleted(id))
+}
+
+/// Stops a job.
+pub async fn stop(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
+    Ok(Answer::ok(&jobs::stop(shared, &request.caller, id).await?.to_show()))
+}
+
+/// Reads a job's ledger.
+pub async fn ledger(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    Ok(Answer::ok(&jobs::read_ledger(shared, &request.caller, id).await?))
+}
+
+/// Carries out a list of reports.
+pub async fn report(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
+    fence(shared, &request).await?;
+    let body = request.document();
+    Ok(Answer::text(reports::carry_out(shared, &request.caller, body, &request.id).await?))
+}
+
+/// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and
+/// `operations` are always there, because old clients need them to do anything with it (quirk 11). As in the original,
+/// whoever may view a job is told how to stop it (specification 5.4).
+fn presented(caller: &Caller, mut job: Document, select: &[String]) -> Document {
+    let may_modify = caller.may_modify(&job);
+    let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    collection::keep_selected(&mut job, select);
+    let mut operations = Vec::new();
+    if may_modify {
+        operations.extend(["edit", "delete"].map(|rel| json!({"rel": rel, "href": id})));
+    }
+    operations.extend([dialect::STOP_REL, "stop"].map(|rel| json!({"rel": rel, "href": format!("{id}/stop")})));
+    job.insert("operations".to_owned(), Value::Array(operations));
+    job
+}
