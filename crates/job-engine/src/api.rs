@@ -2,5 +2,6 @@
 
 pub mod distributors;
 pub mod executors;
+pub mod ledger;
 pub mod queue;
 pub mod user;

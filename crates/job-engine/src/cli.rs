@@ -32,11 +32,10 @@ use help::{ends_with_the_job, example};
 use ipnet::IpNet;
 
 use crate::instance::data_dir;
+use crate::process::address::{parse_address, parse_network};
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
-use crate::server::auth::proxy::parse_network;
-use crate::server::http::listen::parse_address;
 use crate::{actions, server};
 
 /// The job was not done: `submit --wait` and `jobs watch ID` end with this.

@@ -1,6 +1,7 @@
 //! What every process of the engine has: a clock, a way to be asked to stop, a log, a registration, and its place in the
 //! node tree.
 
+pub mod address;
 pub mod backoff;
 pub mod clock;
 pub(crate) mod output;

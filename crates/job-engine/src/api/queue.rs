@@ -1,10 +1,9 @@
 //! `/api/queue`: what waits, and who holds what.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::server::jobs::released::Released;
-use crate::server::reconcile::LeftAlone;
 
 /// Below `/api/`.
 pub const PLACE: &str = "queue";
@@ -87,15 +86,73 @@ pub struct Claim {
     pub since: Option<Timestamp>,
 }
 
-/// Who holds an entry.
+/// What the reconciler leaves alone, for a person to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// Entries that hold no id of a job that this store ever knew, of those that it has looked at.
+    pub entries: Told,
+    /// Nodes among the claims without an entry, for longer than a round.
+    pub claims: Told,
+    /// Paths of claims that no session holds, as backup tools restore them: nobody ends them, and their jobs wait for
+    /// ever unless a person deletes them.
+    #[serde(default)]
+    pub without_session: Told,
+    /// What could not be read or changed while the rest was, by reason: paths of nodes, and ids of jobs.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+}
+
+/// What could not be done for one and the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// What the claim shows.
-    pub claimant: String,
-    /// The transaction that made the claim.
-    pub zxid: i64,
-    /// The executor's name; none of a foreign one, which does not register.
+pub struct Refused {
+    /// How many, and some of them.
+    #[serde(flatten)]
+    pub told: Told,
+    /// Why, in words for people.
+    pub reason: String,
+}
+
+/// How many there are of a kind, and some of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// How many.
+    pub count: usize,
+    /// Names of the first ten.
+    pub names: Vec<String>,
+}
+
+/// What was given back, was lost, or had lost its entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Since when they are counted: since this server began.
+    pub since: Timestamp,
+    /// How many there were; a job counts as often as it was.
+    pub count: u64,
+    /// The latest of them, at most 20, the last one first.
+    pub latest: VecDeque<ReleasedJob>,
+}
+
+/// A job that became free again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedJob {
+    /// Its id.
+    pub job: String,
+    /// When this server learnt of it.
+    pub time: Timestamp,
+    /// The executor whose attempt it was; none where there was no attempt.
     pub executor: Option<String>,
-    /// The executor's machine.
-    pub host: Option<String>,
+    /// Why, in words: lower case, no full stop.
+    pub reason: String,
+}
+
+/// What a restore has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// How many jobs were queued.
+    pub queued: usize,
+    /// Under which generation leases go on.
+    pub generation: i64,
+    /// Jobs without an entry that were not queued, and nodes that could not be read or changed, by reason.
+    #[serde(default)]
+    pub left_out: Vec<Refused>,
 }

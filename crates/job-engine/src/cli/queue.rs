@@ -12,11 +12,10 @@ use super::connection::Connection;
 use super::example;
 use super::patience::Patience;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
-use crate::api::queue::{Claim, PLACE, Priority, Queue, Waiting};
+use crate::api::queue::{
+    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Told, Waiting,
+};
 use crate::process::clock::Clock;
-use crate::server::jobs::released::{Released, ReleasedJob};
-use crate::server::reconcile::restore::Restored;
-use crate::server::reconcile::{LeftAlone, Refused, Told};
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
 const RESTORE_LIMIT: Duration = Duration::from_hours(1);
@@ -192,8 +191,8 @@ fn claim_row(claim: &Claim, now: Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ledger::{Attempt, Outcome};
     use crate::api::queue::{Claimed, WaitingJob};
-    use crate::server::jobs::ledger::{Attempt, Outcome};
 
     const SCREEN: Screen = Screen { width: Some(80), colours: false };
 

@@ -15,6 +15,7 @@ use super::{example, parse_duration, parse_threads};
 use crate::actions;
 use crate::config::Config;
 use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
+use crate::process::address::{parse_address, parse_network};
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
 use crate::process::stop;
@@ -23,8 +24,6 @@ use crate::process::telemetry;
 use crate::roles::peers::Peers;
 use crate::roles::{distributor, executor, server};
 use crate::server::DEFAULT_MAX_ATTEMPTS;
-use crate::server::auth::proxy::parse_network;
-use crate::server::http::listen::parse_address;
 
 /// How `server` runs.
 #[derive(Debug, Args)]

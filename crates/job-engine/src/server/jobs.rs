@@ -30,17 +30,12 @@ use super::Shared;
 use super::auth::caller::Caller;
 use super::error::ApiError;
 use super::queue::EntriesError;
+use crate::api::ledger::{CLAIM, WAITS};
 
 /// How often a write is tried again because somebody else was faster.
 const WRITE_TRIES: usize = 50;
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);
-
-/// Who holds the recorded entry, in what [`read_ledger`] answers: null if nobody does.
-pub const CLAIM: &str = "claim";
-
-/// Why the job waits, in what [`read_ledger`] answers: a list of [`waiting::Reason`].
-pub const WAITS: &str = "waits";
 
 const INVALID_LEASE: &str = "a lease has a zxid and a generation above zero";
 const UNKNOWN_GENERATION: &str = "this server has not had the generation of that lease: read it again";

@@ -17,7 +17,7 @@ use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::link::{Connection, Link};
 use self::puts::Puts;
-use crate::api::queue::Holder;
+use crate::api::ledger::Holder;
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 

@@ -26,6 +26,7 @@ use super::Shared;
 use super::jobs::document::UNTOUCHED;
 use super::queue::EntriesError;
 use super::queue::generation::GenerationError;
+use crate::api::queue::{LeftAlone, Refused, Told};
 use crate::process::backoff::Complaint;
 use crate::process::paths;
 use crate::process::registry::{Process, Registration};
@@ -39,41 +40,6 @@ const REST: Duration = Duration::from_secs(1);
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
 /// Most names of one kind that are told of what is left alone.
 const NAMES_TOLD: usize = 10;
-
-/// What the reconciler leaves alone, for a person to look at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftAlone {
-    /// Entries that hold no id of a job that this store ever knew, of those that it has looked at.
-    pub entries: Told,
-    /// Nodes among the claims without an entry, for longer than a round.
-    pub claims: Told,
-    /// Paths of claims that no session holds, as backup tools restore them: nobody ends them, and their jobs wait for
-    /// ever unless a person deletes them.
-    #[serde(default)]
-    pub without_session: Told,
-    /// What could not be read or changed while the rest was, by reason: paths of nodes, and ids of jobs.
-    #[serde(default)]
-    pub refused: Vec<Refused>,
-}
-
-/// What could not be done for one and the same reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// How many, and some of them.
-    #[serde(flatten)]
-    pub told: Told,
-    /// Why, in words for people.
-    pub reason: String,
-}
-
-/// How many there are of a kind, and some of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// How many.
-    pub count: usize,
-    /// Names of the first ten.
-    pub names: Vec<String>,
-}
 
 impl Told {
     /// All of these, by the first of them.

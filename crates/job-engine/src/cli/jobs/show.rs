@@ -12,13 +12,10 @@ use slipstream_cimi::{Client, Document, State};
 use super::super::connection::Connection;
 use super::super::terminal::{self, Screen, ago, lasting, many_lines, one_line};
 use super::{parse_id, text};
-use crate::api::queue::Holder;
+use crate::api::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use crate::cli::example;
 use crate::cli::patience::asking;
 use crate::process::clock::Clock;
-use crate::server::jobs::ledger::{Attempt, Ledger, Outcome};
-use crate::server::jobs::waiting::Reason;
-use crate::server::jobs::{CLAIM, WAITS};
 
 /// What a reader looks for first; the other attributes follow as the document has them.
 const FIRST_ATTRIBUTES: [&str; 10] = [

@@ -13,7 +13,7 @@ use slipstream_store::{Query, Record, StoreError};
 
 use super::claims::{Claim as Held, Claims};
 use super::{View, identifiers};
-use crate::api::queue::{Claim, Claimed, MOST_TOLD, PLACE, Priority, Queue, Waiting, WaitingJob};
+use crate::api::queue::{Claim, Claimed, LeftAlone, MOST_TOLD, PLACE, Priority, Queue, Waiting, WaitingJob};
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
@@ -22,7 +22,7 @@ use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
 use crate::server::jobs::record::ledger_of;
 use crate::server::queue::text;
-use crate::server::reconcile::{LeftAlone, RegisteredReconciler, restore as restoring};
+use crate::server::reconcile::{RegisteredReconciler, restore as restoring};
 use crate::server::resources::fence;
 
 /// How many documents are read at once.

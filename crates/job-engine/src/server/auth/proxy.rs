@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::uri::Authority;
 use http::{Extensions, HeaderMap, Version, header};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::caller::Caller;
 use crate::server::error::ApiError;
@@ -13,8 +13,6 @@ use crate::server::error::ApiError;
 const AUTHN_HEADER: &str = "slipstream-authn-info";
 /// The address of a trusted proxy's client.
 const CLIENT_HEADER: &str = "x-real-ip";
-/// Bits of an IPv6 address before an IPv4 address that is mapped into it.
-const MAPPED_BITS: u8 = 96;
 
 /// Who is at the other end of a connection; an extension of every request that came through a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,22 +151,6 @@ fn only<'headers>(headers: &'headers HeaderMap, name: &str) -> Option<&'headers 
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
-}
-
-/// Reads a network in CIDR notation, or one address.
-pub fn parse_network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network =
-        network.map_err(|_| "expected a network such as 10.1.0.0/16 or fd00::/8, or an address".to_owned())?;
-    let mapped = match network {
-        IpNet::V6(network) if network.prefix_len() >= MAPPED_BITS => {
-            network.addr().to_ipv4_mapped().map(|address| (address, network.prefix_len() - MAPPED_BITS))
-        }
-        _ => None,
-    };
-    let Some((address, length)) = mapped else { return Ok(network) };
-    Ipv4Net::new(address, length).map(IpNet::V4).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

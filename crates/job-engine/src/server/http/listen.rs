@@ -1,7 +1,7 @@
 //! Connections: so many at once, each with a limit for a request's head, and all of them ended in an orderly way.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,26 +181,6 @@ fn numbers(files: u64) -> [usize; 3] {
     // with very few of them, half are left for everything else
     let free = files.saturating_sub(OTHER_FILES).max(files / 2).min(all);
     [MOST_CONNECTIONS, KEPT_FOR_THIS_MACHINE, MOST_WAITING].map(|number| (number * free / all).max(1))
-}
-
-/// Reads where to listen: an address or a name, and a port. Without either, on all addresses of this machine.
-pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    let expected = "expected HOST:PORT, such as 127.0.0.1:8201, localhost:8201, or :8201 for all addresses";
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let (host, port) = text.rsplit_once(':').ok_or(expected)?;
-    let port: u16 = port.parse().map_err(|_| format!("`{port}` is no port: {expected}"))?;
-    if host.is_empty() {
-        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
-    }
-    if host.contains(':') {
-        return Err(format!("an IPv6 address needs brackets, [{host}]:{port}"));
-    }
-    let found = (host, port).to_socket_addrs().map_err(|error| format!("cannot find the host `{host}`: {error}"))?;
-    let found: Vec<SocketAddr> = found.collect();
-    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(|| format!("the host `{host}` has no address"))
 }
 
 /// How many connections there may be.

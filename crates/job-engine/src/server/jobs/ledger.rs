@@ -2,8 +2,9 @@
 //! edit. `judge` is the table of `docs/decisions.md#judge`: the first row that fits holds.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use slipstream_cimi::{AttemptIdentity, Code, Lease, State};
+
+pub(crate) use crate::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
 
 /// How many attempts and how many refused writes are kept word by word.
 const KEPT: usize = 20;
@@ -113,80 +114,6 @@ impl Facts {
             None => (false, edit.state.is_some_and(|state| state != stored) && ledger.current_attempt_has_lease()),
         }
     }
-}
-
-/// What the server keeps of a job.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Ledger {
-    /// Path of the queue entry that counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entry: Option<String>,
-    /// The highest lease ever seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Lease>,
-    /// How many attempts were begun and lost; a clean release does not count (decision 6).
-    #[serde(default)]
-    pub lost: u32,
-    /// How many of these were lost at once with others of their process: most likely it was not this job that ended it,
-    /// so that each counts half.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub lost_together: u32,
-    /// The last attempts, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<Attempt>,
-    /// The last writes that were refused because their lease was late, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<RefusedWrite>,
-    /// How many writes were refused in all.
-    #[serde(default)]
-    pub refused_total: u64,
-}
-
-/// One run of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Attempt {
-    /// Set unless the executor knows no leases.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Lease>,
-    /// Name of the executor.
-    pub executor: String,
-    /// When it was begun.
-    pub begun: Timestamp,
-    /// When it ended, as far as it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Timestamp>,
-    /// How it ended; missing while it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-}
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It reported a final state, or the job was stopped under it.
-    Finished,
-    /// The executor gave the job back.
-    Released,
-    /// Its claim was lost: a later claim began the next attempt.
-    Lost,
-}
-
-/// A write that came too late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RefusedWrite {
-    /// Its lease.
-    pub lease: Lease,
-    /// Name of the executor that sent it.
-    pub executor: String,
-    /// When it came.
-    pub time: Timestamp,
-    /// The state that it asked for, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<State>,
 }
 
 impl Ledger {
@@ -312,11 +239,6 @@ impl Ledger {
         let last = self.attempts.last().map_or("an unknown executor", |attempt| &attempt.executor);
         format!("given up after {} attempts, last on {last}", self.lost)
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 fn push_bounded<T>(list: &mut Vec<T>, item: T) {

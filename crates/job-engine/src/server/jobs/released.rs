@@ -4,36 +4,12 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::ledger::{Attempt, Outcome};
+use crate::api::ledger::{Attempt, Outcome};
+use crate::api::queue::{Released, ReleasedJob};
 
 /// How many are told one by one.
 const MOST_TOLD: usize = 20;
-
-/// What was given back, was lost, or had lost its entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Released {
-    /// Since when they are counted: since this server began.
-    pub since: Timestamp,
-    /// How many there were; a job counts as often as it was.
-    pub count: u64,
-    /// The latest of them, at most 20, the last one first.
-    pub latest: VecDeque<ReleasedJob>,
-}
-
-/// A job that became free again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleasedJob {
-    /// Its id.
-    pub job: String,
-    /// When this server learnt of it.
-    pub time: Timestamp,
-    /// The executor whose attempt it was; none where there was no attempt.
-    pub executor: Option<String>,
-    /// Why, in words: lower case, no full stop.
-    pub reason: String,
-}
 
 impl Released {
     /// None since then.

@@ -2,11 +2,11 @@
 //! last round of the reconciler could not do.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use slipstream_cimi::State;
 
 use super::document::state_of;
 use super::record::JobRecord;
+use crate::api::ledger::Reason;
 use crate::process::clock::Age;
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
@@ -15,19 +15,6 @@ use crate::server::queue::EntriesError;
 
 #[cfg(test)]
 mod tests;
-
-/// One reason for which a job waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// In words: lower case, no full stop, with what to do where a person can do something.
-    pub reason: String,
-    /// The executor that says so; none if none does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executor: Option<String>,
-    /// Until when, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
 
 /// Who has a claim on a job's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use slipstream_cimi::Document;
 use slipstream_store::each_unfinished;
 use slipstream_store::{StoreError, Unfinished};
 
+use super::Refusals;
 use super::round::note_generation;
-use super::{Refusals, Refused};
+use crate::api::queue::{Refused, Restored};
 use crate::process::paths;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
@@ -29,18 +29,6 @@ const READS_AT_ONCE: usize = 64;
 const QUEUED_AT_ONCE: usize = 1_000;
 /// How many entries are read before what they hold is noted.
 const ENTRIES_AT_ONCE: usize = 10_000;
-
-/// What a restore has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restored {
-    /// How many jobs were queued.
-    pub queued: usize,
-    /// Under which generation leases go on.
-    pub generation: i64,
-    /// Jobs without an entry that were not queued, and nodes that could not be read or changed, by reason.
-    #[serde(default)]
-    pub left_out: Vec<Refused>,
-}
 
 /// Jobs that others write to may be queued by them.
 const WRITTEN_MEANWHILE: &str = "written to while this went on, the reconciler queues those that nobody else does";

@@ -9,7 +9,7 @@ use slipstream_cimi::{Lease, Transport};
 
 use super::super::super::terminal::Screen;
 use super::*;
-use crate::server::jobs::ledger::RefusedWrite;
+use crate::api::ledger::RefusedWrite;
 
 const PLAIN_80: Screen = Screen { width: Some(80), colours: false };
 

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
@@ -129,30 +131,6 @@ async fn what_happens_again_and_again_is_told_once_a_minute() {
         tokio::time::advance(ACCEPT_PAUSE).await;
     }
     assert_eq!(told, [1, 600, 600]);
-}
-
-#[test]
-fn where_to_listen_may_be_a_name_or_a_port_alone() {
-    for (text, expected) in [
-        ("127.0.0.1:8201", "127.0.0.1:8201"),
-        ("[::1]:0", "[::1]:0"),
-        (":8201", "0.0.0.0:8201"),
-        ("localhost:8201", "127.0.0.1:8201"),
-    ] {
-        assert_eq!(parse_address(text).unwrap().to_string(), expected, "{text}");
-    }
-    for (text, said) in [
-        ("localhost", "expected HOST:PORT"),
-        ("8201", "expected HOST:PORT"),
-        ("localhost:http", "`http` is no port"),
-        ("localhost:99999", "`99999` is no port"),
-        ("::1:8201x", "is no port"),
-        ("2001:db8::z:8201", "needs brackets"),
-        ("no such host:1", "cannot find the host `no such host`"),
-    ] {
-        let refused = parse_address(text).unwrap_err();
-        assert!(refused.contains(said), "{text}: {refused}");
-    }
 }
 
 /// How long it takes until the server ends this connection, in simulated time.
