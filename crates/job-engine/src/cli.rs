@@ -31,12 +31,13 @@ use clap_complete::Shell;
 use help::{ends_with_the_job, example};
 use ipnet::IpNet;
 
+use crate::actions;
+use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::instance::data_dir;
 use crate::process::address::{parse_address, parse_network};
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
-use crate::{actions, server};
 
 /// The job was not done: `submit --wait` and `jobs watch ID` end with this.
 pub const JOB_NOT_DONE: u8 = 1;
@@ -128,7 +129,7 @@ struct UpArguments {
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
     grace: Duration,
     /// How often a job may be claimed and lost before it is given up
-    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
     max_attempts: u32,
     #[command(flatten)]
     unknown_action: services::UnknownActionArguments,

@@ -35,14 +35,12 @@ pub use self::jobs::cache::Writers;
 use self::queue::Entries;
 use self::queue::generation::{self, Generation};
 use self::reconcile::Found;
+pub use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::queue::Released;
 use crate::process::clock::Clock;
 use crate::process::owner;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
-
-/// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
-pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
 
 /// How a server runs.
 #[derive(Clone, Debug)]

@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use slipstream_cimi::{Lease, State};
 
+/// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
+
 /// Member beside those of the [`Ledger`]: the [`Holder`] of the recorded entry; null if nobody holds it.
 pub const CLAIM: &str = "claim";
 /// Member beside those of the [`Ledger`]: why the job waits, a list of [`Reason`].

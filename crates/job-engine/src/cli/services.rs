@@ -13,6 +13,7 @@ use super::account::AccountArguments;
 use super::zookeeper::ZooKeeperArguments;
 use super::{example, parse_duration, parse_threads};
 use crate::actions;
+use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::config::Config;
 use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
 use crate::process::address::{parse_address, parse_network};
@@ -23,7 +24,6 @@ use crate::process::stop::Stop;
 use crate::process::telemetry;
 use crate::roles::peers::Peers;
 use crate::roles::{distributor, executor, server};
-use crate::server::DEFAULT_MAX_ATTEMPTS;
 
 /// How `server` runs.
 #[derive(Debug, Args)]

@@ -1,7 +1,8 @@
 //! Requests and answers, whatever they are about: connections, limits, bodies.
 //!
-//! Written on hyper alone. The limits of a body depend on its caller and its share of the memory, a request goes on when
-//! its client leaves, and each refusal has its text and the request's id: no layer of a web framework does these.
+//! On hyper alone, without a router or layers of a framework: how long a body may be depends on who sends it and counts
+//! against that user's memory, its time-out is one for the whole body and answered in words, a request goes on when its
+//! client leaves or its handler panics, and its id is part of what a refusal says.
 
 pub mod answer;
 pub mod body;
