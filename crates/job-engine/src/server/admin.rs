@@ -4,7 +4,7 @@
 mod claims;
 pub mod distributors;
 pub mod executors;
-mod marks;
+pub mod marks;
 pub mod queue;
 
 use serde::Serialize;

@@ -9,7 +9,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
-use super::admin::{distributors, executors, queue};
+use super::admin::{distributors, executors, marks, queue};
 use super::error::ApiError;
 use super::http::Service;
 use super::http::answer::{self, Answer};
@@ -99,7 +99,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::QueueRestore, "POST") => queue::restore(shared, &request).await,
         (Place::Executors, "GET") => executors::read(shared, &request).await,
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
-        (Place::DistributorReset(name), "POST") => distributors::reset(shared, &request, name).await,
+        (Place::DistributorReset(name), "POST") => marks::reset(shared, &request, name).await,
 
         (Place::Operation(kind, _, operation), _) if (kind, operation) != (JOB, "stop") => {
             Err(ApiError::undefined_action(&sent.as_str().to_lowercase(), kind.name, operation, &path))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use slipstream_coordination::Contender;
 
-use super::{View, identifiers, marks};
+use super::{View, identifiers};
 use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::paths;
 use crate::process::registry::RegisteredDistributor;
@@ -12,7 +12,6 @@ use crate::server::Shared;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
-use crate::server::resources::fence;
 
 /// How many elections are looked at.
 const MOST_ELECTIONS: usize = 1_000;
@@ -22,12 +21,6 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
     request.caller.require_administrator()?;
     let uri = "http://sixsq.com/slipstream/1/DistributorCollection";
     Ok(View::answer(PLACE, uri, distributors(shared).await?))
-}
-
-/// Lets a distributor's rounds count from now on.
-pub async fn reset(shared: &Shared, request: &ApiRequest, distributor: &str) -> Result<Answer, ApiError> {
-    fence(shared, request).await?;
-    Ok(Answer::ok(&marks::reset(shared, &request.caller, distributor).await?))
 }
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {

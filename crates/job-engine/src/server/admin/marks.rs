@@ -2,31 +2,38 @@
 //! be understood or was written by a clock that was wrong.
 
 use serde_json::json;
-use slipstream_cimi::{Code, Document};
+use slipstream_cimi::Code;
 use slipstream_coordination::session::{Cause, is_path};
 use slipstream_store::StoreError;
 
 use crate::marks::{HighWaterMark, id, path, record};
 use crate::server::Shared;
-use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
 use crate::server::queue::EntriesError;
+use crate::server::resources::fence;
 
 /// How often a mark in the store is read again because its leader wrote it meanwhile.
 const TRIES: usize = 5;
 
 /// Lets rounds count from now on, in the store and in the node tree, wherever the mark is; a leader that is at work
 /// finds it changed and goes on from there. 404 if there is no such mark.
-pub async fn reset(shared: &Shared, caller: &Caller, distributor: &str) -> Result<Document, ApiError> {
-    caller.require_administrator()?;
+pub async fn reset(shared: &Shared, request: &ApiRequest, distributor: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
+    request.caller.require_administrator()?;
     let now = shared.clock.now();
     let mark = HighWaterMark::from_now_on(now);
     let was_stored = reset_stored(shared, distributor, &mark).await?;
     if !reset_node(shared, distributor, &mark).await? && !was_stored {
         return Err(ApiError::not_found(&format!("the high-water mark of a distributor {distributor}")));
     }
-    tracing::warn!(distributor, user = caller.name(), "the high-water mark is made anew: rounds count from now on");
-    Ok(Document::from_iter([("distributor".to_owned(), json!(distributor)), ("last".to_owned(), json!(now))]))
+    tracing::warn!(
+        distributor,
+        user = request.caller.name(),
+        "the high-water mark is made anew: rounds count from now on"
+    );
+    Ok(Answer::ok(&json!({"distributor": distributor, "last": now})))
 }
 
 /// That of `up`. Answers whether there was one.
