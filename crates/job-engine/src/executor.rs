@@ -2,22 +2,22 @@
 //!
 //! [`run`] works one shift per session with the coordinator; a shift has as many slots as the executor has threads;
 //! a slot takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries;
-//! [`verdict`] says what becomes of the claim.
+//! `end` says what becomes of the claim.
 
 mod attempt;
+mod attempt_client;
 mod avoidance;
 mod changes;
 mod courier;
+mod end;
 mod line;
-mod meaning;
 mod reach;
-mod refusal;
+mod run_action;
 mod runtime;
-mod shift;
-mod supervision;
 mod threads;
 mod unknown_action;
-pub mod verdict;
+mod worker;
+mod worker_session;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -117,6 +117,7 @@ pub async fn run(
 ) {
     let actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
     info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
+    let unknown_actions = UnknownActions::new(options.clock.clone());
     let executor = Arc::new(Executor {
         options,
         courier: Courier::new(client.clone(), actions),
@@ -126,7 +127,7 @@ pub async fn run(
         interrupted: CancellationToken::new(),
         reach: Reach::new(),
         reruns: Semaphore::new(1),
-        unknown_actions: UnknownActions::new(),
+        unknown_actions,
         avoidance: Mutex::default(),
         avoidance_changed: Notify::new(),
         blocking_actions: Mutex::default(),
@@ -179,7 +180,7 @@ impl Executor {
             let ended = match connected {
                 Ok(session) => tokio::select! {
                     biased;
-                    ended = shift::work(self, session, coordinator.session_timeout()) => ended,
+                    ended = worker::work(self, session, coordinator.session_timeout()) => ended,
                     never = persist("look for reports", || self.courier.find_out()) => match never {},
                 },
                 Err(error) => Err(error),

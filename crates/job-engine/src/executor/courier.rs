@@ -93,20 +93,21 @@ impl Courier {
         }
     }
 
-    /// Whether [`begin`](Self::begin) edits the job, too.
-    pub(super) fn begins_at_once(&self) -> bool {
-        self.desk.takes_reports.load(Ordering::Relaxed)
-    }
-
     /// Reads the attempt's job and, where the server takes reports and the job's action can be run here, makes the
-    /// `changes` that begin the attempt: answers the job as it was before, and whether that was done.
+    /// `changes` that begin the attempt: answers the job as it was before, and whether that was done. `asked` becomes true
+    /// once the server is asked for that.
     pub(super) async fn begin(
         &self,
         client: &Client,
         attempt: &AttemptIdentity,
         changes: &Document,
+        asked: &AtomicBool,
     ) -> Result<Fetched, Error> {
-        match self.carry(&self.quick, || Report::begin(attempt, changes)).await {
+        let report = || {
+            asked.store(true, Ordering::Relaxed);
+            Report::begin(attempt, changes)
+        };
+        match self.carry(&self.quick, report).await {
             Some(answer) => {
                 let answer = answer?;
                 Ok(Fetched {
@@ -147,7 +148,7 @@ impl Courier {
 
     /// Whoever drops this before the report has left takes it back.
     async fn carry(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
-        if !self.begins_at_once() {
+        if !self.desk.takes_reports.load(Ordering::Relaxed) {
             return None;
         }
         let (sender, answer) = oneshot::channel();

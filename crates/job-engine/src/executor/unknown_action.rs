@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::shift::Shift;
+use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
 use crate::process::{paths, registry};
 
@@ -39,6 +39,7 @@ pub(super) enum Absence {
 pub(super) struct UnknownActions {
     /// When this executor began.
     begun: Instant,
+    clock: Clock,
     seen: Mutex<Option<Seen>>,
 }
 
@@ -50,14 +51,19 @@ struct Seen {
 }
 
 impl UnknownActions {
-    pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), seen: Mutex::default() }
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { begun: Instant::now(), clock, seen: Mutex::default() }
     }
 
     /// Who has this action, that a job has which was added then and first seen here so long ago.
-    pub(super) async fn absence(&self, shift: &Shift, action: &str, added: Timestamp, first_seen: Duration) -> Absence {
-        let clock = &shift.executor.options.clock;
-        let (stranger, listed) = match self.look(shift, action, clock).await {
+    pub(super) async fn absence(
+        &self,
+        session: &WorkerSession,
+        action: &str,
+        added: Timestamp,
+        first_seen: Duration,
+    ) -> Absence {
+        let (stranger, listed) = match self.look(session, action).await {
             Ok(Some(ages)) => ages,
             Ok(None) => return Absence::Elsewhere,
             Err(error) => {
@@ -66,24 +72,27 @@ impl UnknownActions {
             }
         };
         // a job that was added under a clock that was ahead is as old as what is known of it here
-        let added = since(added, clock).unwrap_or(first_seen);
+        let added = since(added, &self.clock).unwrap_or(first_seen);
         let ages = [Some(self.begun.elapsed()), Some(added), stranger, listed];
         Absence::For(ages.into_iter().flatten().min().unwrap_or_default())
     }
 
     /// How long ago a stranger was seen and the action was listed; nothing if it is listed now.
-    async fn look(&self, shift: &Shift, action: &str, clock: &Clock) -> Result<Option<Ages>, Error> {
-        let session = &*shift.session;
+    async fn look(
+        &self,
+        WorkerSession { session, claimant, .. }: &WorkerSession,
+        action: &str,
+    ) -> Result<Option<Ages>, Error> {
         let mut seen = self.seen.lock().await;
         if seen.as_ref().is_none_or(|seen| seen.at.elapsed() >= SEEN_AGAIN) {
             let stranger = seen.as_ref().and_then(|seen| seen.stranger);
-            *seen = Some(Seen::now(session, shift.claimant(), stranger).await?);
+            *seen = Some(Seen::now(&**session, claimant, stranger).await?);
         }
         let Some(Seen { actions, stranger, .. }) = &*seen else { return Ok(None) };
         if actions.contains(action) {
             return Ok(None);
         }
-        let listed = written(session.data(&path(action)).await)?.and_then(|written| since(written, clock));
+        let listed = written(session.data(&path(action)).await)?.and_then(|written| since(written, &self.clock));
         let stranger = stranger.map(|seen| seen.elapsed());
         Ok(Some((stranger, listed.map(|listed| listed.saturating_sub(WRITTEN_AGAIN)))))
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::executor::changes;
-use crate::executor::meaning::Meaning;
+use crate::executor::end::ErrorClass;
 use crate::executor::tests::harness::until;
 
 const RUNNING: slipstream_cimi::State = slipstream_cimi::State::Running;
@@ -251,17 +251,17 @@ async fn an_end_that_hangs_holds_up_no_begin_and_a_begin_that_hangs_no_end() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
     let office = Office::new(true).await;
-    for (fate, meaning, said) in [
+    for (fate, class, said) in [
         (
             Fate::Unreachable,
-            Meaning::OutOfReach,
+            ErrorClass::OutOfReach,
             "no answer to PUT /api/job/1: no answer to POST /api/job/reports: connection refused",
         ),
-        (Fate::Status(503), Meaning::OutOfReach, "PUT /api/job/1 was refused: no (status 503)"),
-        (Fate::Status(500), Meaning::OutOfReach, "PUT /api/job/1 was refused: no (status 500)"),
-        (Fate::Items(409, Code::LateLease), Meaning::Late, "PUT /api/job/1 was refused: no (status 409)"),
-        (Fate::Items(409, Code::Superseded), Meaning::Superseded, "PUT /api/job/1 was refused: no (status 409)"),
-        (Fate::Items(409, Code::Final), Meaning::Final, "PUT /api/job/1 was refused: no (status 409)"),
+        (Fate::Status(503), ErrorClass::OutOfReach, "PUT /api/job/1 was refused: no (status 503)"),
+        (Fate::Status(500), ErrorClass::OutOfReach, "PUT /api/job/1 was refused: no (status 500)"),
+        (Fate::Items(409, Code::LateLease), ErrorClass::Late, "PUT /api/job/1 was refused: no (status 409)"),
+        (Fate::Items(409, Code::Superseded), ErrorClass::Superseded, "PUT /api/job/1 was refused: no (status 409)"),
+        (Fate::Items(409, Code::Final), ErrorClass::Final, "PUT /api/job/1 was refused: no (status 409)"),
     ] {
         office.server.set(fate);
         let before = office.server.requests().len();
@@ -269,11 +269,11 @@ async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
         let errors = (joined(both.0).await.unwrap_err(), joined(both.1).await.unwrap_err());
         assert_eq!(office.server.requests().len(), before + 1, "{fate:?}: one request for both");
         assert_eq!(with_causes(&errors.0), said);
-        assert_eq!(Meaning::of(&errors.0, "job/1"), meaning, "{fate:?}");
-        assert_eq!(Meaning::of(&errors.1, "job/2"), meaning, "{fate:?}");
+        assert_eq!(ErrorClass::of(&errors.0, "job/1"), class, "{fate:?}");
+        assert_eq!(ErrorClass::of(&errors.1, "job/2"), class, "{fate:?}");
     }
     office.server.set(Fate::Items(404, Code::Conflict));
-    assert_eq!(Meaning::of(&joined(office.begin(1)).await.unwrap_err(), "job/1"), Meaning::Gone);
+    assert_eq!(ErrorClass::of(&joined(office.begin(1)).await.unwrap_err(), "job/1"), ErrorClass::Gone);
     office.server.set(Fate::Answered);
     joined(office.begin(1)).await.unwrap();
 }

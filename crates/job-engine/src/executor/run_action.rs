@@ -1,4 +1,4 @@
-//! [`run`]: runs an action and watches over its claim, its job, its reports and its time.
+//! [`run_action`]: runs an action and watches over its claim, its job, its reports and its time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::attempt::{Attempt, Ending};
+use super::attempt_client::AttemptClient;
 use super::changes;
-use super::meaning::{Failed, Meaning};
+use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
 use super::runtime::{Broken, Running};
-use super::verdict::{Happening, Verdict, verdict};
+use super::worker_session::WorkerSession;
 use crate::process::supervise::panic_message;
 
 /// How often a running job is read again, to see whether it was stopped (decision 14).
@@ -47,7 +47,7 @@ pub(super) struct Finished {
 enum Interruption {
     TimeLimit(Duration),
     OwnStop,
-    Ending(Ending),
+    End(AttemptEnd),
     /// Somebody wrote STOPPING and waits for STOPPED.
     StopWanted,
 }
@@ -56,9 +56,9 @@ enum Interruption {
 enum Conclusion {
     Report(Result<Success, Failure>),
     ConfirmStop,
-    End(Ending),
+    End(AttemptEnd),
     /// The claim is kept for as long as the action runs on.
-    HoldUntilEnded(Ending),
+    HoldUntilEnded(AttemptEnd),
 }
 
 type Run = Running<Result<Success, Failure>>;
@@ -66,23 +66,24 @@ type Joined = Result<Result<Success, Failure>, Broken>;
 
 /// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
 /// `rerun` says that another attempt was lost before.
-pub(super) async fn run(
-    attempt: &Attempt<'_>,
+pub(super) async fn run_action(
+    attempt: &AttemptClient<'_>,
+    session: &WorkerSession,
     registered: &Registered,
     job: Job,
     rerun: bool,
-) -> Result<Finished, Ending> {
+) -> Result<Finished, AttemptEnd> {
     let known = job.affected_resources.clone();
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
-    let runtime = &attempt.shift.executor.options.runtime;
-    let client = runtime.client(attempt.client.clone());
+    let runtime = &attempt.executor.options.runtime;
+    let client = runtime.client(attempt.client().clone());
+    let tell_slow = Arc::new(tell_slow_poll(attempt, job.action.clone()));
     let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
-    let tell_slow = Arc::new(attempt.tell_slow_poll());
     // what is shared with the action is kept here to its end, so that it is freed where it was made
     let (action, shared, tell) = (registered.action.clone(), handle.clone(), tell_slow.clone());
     let mut action = runtime.begin(async move { action.run(shared).await }, tell).await;
-    let mut supervision = Supervision::new(attempt, reports, known);
+    let mut supervision = Supervision::new(attempt, session, reports, known);
 
     // an action that ends at once needs nobody to watch over it
     tokio::task::yield_now().await;
@@ -92,25 +93,26 @@ pub(super) async fn run(
         interruption = supervision.until_interrupted(registered.time_limit) => interruption,
     };
     cancellation.cancel();
-    let joined = end(&mut action).await;
+    let joined = cancelled(&mut action).await;
     match conclude(interruption, joined) {
         Conclusion::Report(outcome) => supervision.finish(outcome).await,
         Conclusion::ConfirmStop => Err(attempt.confirm_stop().await),
-        Conclusion::End(ending) => Err(ending),
-        Conclusion::HoldUntilEnded(ending) => Err(hold_until_ended(attempt, &mut action, ending).await),
+        Conclusion::End(end) => Err(end),
+        Conclusion::HoldUntilEnded(end) => Err(hold_until_ended(attempt, &mut action, end).await),
     }
 }
 
 /// An action that cannot be ended keeps claim and slot, so that nobody else begins the job while it runs. Only a lost
 /// claim and the executor's own end are not waited for.
-async fn hold_until_ended(attempt: &Attempt<'_>, action: &mut Run, ending: Ending) -> Ending {
-    attempt.tell_it_does_not_end(&ending);
+async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
+    let (job, entry) = (attempt.job(), attempt.claim.entry());
+    warn!(job, entry, end = ?end.kind, "the action does not end: it keeps its slot and its job until it does");
     tokio::select! {
         biased;
-        () = attempt.claim.lost() => Happening::ClaimLost.into(),
+        () = attempt.claim.lost() => EndKind::ClaimLost.into(),
         // however it ends: its outcome does not count any more
-        _ = action => ending,
-        () = attempt.shift.executor.interrupted.cancelled() => Ending { happening: Happening::DoesNotEnd, ..ending },
+        _ = action => end,
+        () = attempt.executor.interrupted.cancelled() => AttemptEnd { kind: EndKind::DoesNotEnd, ..end },
     }
 }
 
@@ -121,19 +123,17 @@ fn conclude(interruption: Interruption, joined: Option<Joined>) -> Conclusion {
             Conclusion::Report(Err(Failure::new(format!("time limit of {limit:?} exceeded"))))
         }
         (Interruption::OwnStop, Some(Ok(Ok(success)))) => Conclusion::Report(Ok(success)),
-        (Interruption::OwnStop, Some(_)) => Conclusion::End(Happening::Interrupted.into()),
-        (Interruption::OwnStop, None) => Conclusion::End(Happening::DoesNotEnd.into()),
+        (Interruption::OwnStop, Some(_)) => Conclusion::End(EndKind::Interrupted.into()),
+        (Interruption::OwnStop, None) => Conclusion::End(EndKind::DoesNotEnd.into()),
         (Interruption::StopWanted, _) => Conclusion::ConfirmStop,
         // Given back is only what has ended (decision 15).
-        (Interruption::Ending(ending), None) if verdict(ending.happening) == Verdict::Release => {
-            Conclusion::HoldUntilEnded(ending)
-        }
-        (Interruption::Ending(ending), _) => Conclusion::End(ending),
+        (Interruption::End(end), None) if verdict(end.kind) == Verdict::Release => Conclusion::HoldUntilEnded(end),
+        (Interruption::End(end), _) => Conclusion::End(end),
     }
 }
 
 /// Waits for a cancelled action, then aborts it; `None` if not even that ends it.
-async fn end(action: &mut Run) -> Option<Joined> {
+async fn cancelled(action: &mut Run) -> Option<Joined> {
     if let Ok(joined) = timeout(CANCEL_GRACE, &mut *action).await {
         return Some(joined);
     }
@@ -156,7 +156,8 @@ type Answer<'a> = BoxFuture<'a, Result<Document, Failed>>;
 
 /// What is known and under way while an action runs.
 struct Supervision<'a> {
-    attempt: &'a Attempt<'a>,
+    attempt: &'a AttemptClient<'a>,
+    session: &'a WorkerSession,
     reports: Reports,
     known: Vec<Link>,
     /// At most one report is under way; it is put back if it fails.
@@ -170,10 +171,11 @@ struct Supervision<'a> {
 }
 
 impl<'a> Supervision<'a> {
-    fn new(attempt: &'a Attempt<'a>, reports: Reports, known: Vec<Link>) -> Self {
+    fn new(attempt: &'a AttemptClient<'a>, session: &'a WorkerSession, reports: Reports, known: Vec<Link>) -> Self {
         let now = Instant::now();
         Self {
             attempt,
+            session,
             reports,
             known,
             reporting: None,
@@ -188,17 +190,17 @@ impl<'a> Supervision<'a> {
     /// Sends reports on and reads the job now and then, until there is a reason to cancel the action.
     async fn until_interrupted(&mut self, time_limit: Option<Duration>) -> Interruption {
         let attempt = self.attempt;
-        let executor = &attempt.shift.executor;
-        let mut session = attempt.shift.session.state();
+        let executor = &attempt.executor;
+        let mut session = self.session.session.state();
         let mut time_over = pin!(or_never(time_limit.map(sleep)));
-        let mut unproven = pin!(unproven(attempt));
+        let mut unproven = pin!(unproven(attempt, self.session));
         loop {
             tokio::select! {
                 biased;
-                () = attempt.claim.lost() => return Interruption::Ending(Happening::ClaimLost.into()),
+                () = attempt.claim.lost() => return Interruption::End(EndKind::ClaimLost.into()),
                 () = executor.interrupted.cancelled() => return Interruption::OwnStop,
                 () = &mut time_over => return Interruption::TimeLimit(time_limit.unwrap_or_default()),
-                () = &mut unproven => return Interruption::Ending(Happening::Unproven.into()),
+                () = &mut unproven => return Interruption::End(EndKind::Unproven.into()),
                 () = attempt.claim.entry_gone(), if !self.entry_is_gone => {
                     self.entry_is_gone = true;
                     self.read_at = Instant::now();
@@ -214,11 +216,11 @@ impl<'a> Supervision<'a> {
                     }
                 }
                 () = report_due(attempt, &self.reports, self.report_after), if self.reporting.is_none() => {
-                    self.send_report();
+                    self.sendreport();
                 }
                 answer = answer_of_report(&mut self.reporting) => {
-                    if let Err(ending) = self.reported(answer) {
-                        return Interruption::Ending(ending);
+                    if let Err(end) = self.reported(answer) {
+                        return Interruption::End(end);
                     }
                 }
             }
@@ -228,22 +230,22 @@ impl<'a> Supervision<'a> {
     /// The job was read again.
     fn read(&mut self, answer: Result<Document, Failed>) -> Option<Interruption> {
         self.read_at = Instant::now() + READ_AGAIN;
-        let Failed { meaning, error } = match answer {
+        let failed = match answer {
             Ok(document) => {
                 let state = document.get("state").and_then(|state| State::from_text(state.as_str()?));
                 self.known = changes::affected(&document);
                 return match state {
-                    Some(state) if state.is_final() => Some(Interruption::Ending(Happening::StoppedElsewhere.into())),
+                    Some(state) if state.is_final() => Some(Interruption::End(EndKind::StoppedElsewhere.into())),
                     Some(State::Stopping) => Some(Interruption::StopWanted),
                     _ => None,
                 };
             }
             Err(failed) => failed,
         };
-        if meaning == Meaning::Gone {
-            return Some(Interruption::Ending(Happening::Deleted.because(error)));
+        if failed.class == ErrorClass::Gone {
+            return Some(Interruption::End(self.attempt.ended_by(failed, Phase::Begun)));
         }
-        debug!(job = self.attempt.id, %error, "cannot read the running job");
+        debug!(job = self.attempt.job(), error = %failed.error, "cannot read the running job");
         if self.entry_is_gone {
             // Most likely it was stopped: do not wait for the next turn.
             self.read_at = Instant::now() + AFTER_FAILURE;
@@ -251,7 +253,7 @@ impl<'a> Supervision<'a> {
         None
     }
 
-    fn send_report(&mut self) {
+    fn sendreport(&mut self) {
         let attempt = self.attempt;
         let report = self.reports.take();
         let changes = changes::of_report(&report, &self.known);
@@ -262,41 +264,32 @@ impl<'a> Supervision<'a> {
     }
 
     /// The report under way was answered. Failures do not count, except those that say that the job is not ours.
-    fn reported(&mut self, answer: Result<Document, Failed>) -> Result<(), Ending> {
-        let reported = self.reporting.take();
-        let Failed { meaning, error } = match answer {
+    fn reported(&mut self, answer: Result<Document, Failed>) -> Result<(), AttemptEnd> {
+        let reported = self.reporting.take().map(|(report, _)| report);
+        let failed = match answer {
             Ok(document) => {
                 self.known = changes::affected(&document);
                 return Ok(());
             }
+            Err(failed) if failed.class.ends_the_attempt() => return Err(self.attempt.ended_by(failed, Phase::Begun)),
             Err(failed) => failed,
         };
-        match meaning {
-            Meaning::Gone => return Err(Happening::Deleted.because(error)),
-            Meaning::Late => return Err(self.attempt.late(error)),
-            Meaning::Superseded => return Err(Happening::Superseded.because(error)),
-            Meaning::Final => return Err(Happening::StoppedElsewhere.because(error)),
-            Meaning::OutOfReach | Meaning::TryLater => {
-                debug!(job = self.attempt.id, %error, "progress is written later");
-                if let Some((report, _)) = reported {
-                    self.reports.put_back(report);
-                }
-            }
-            Meaning::Refused => {
-                warn!(job = self.attempt.id, %error, "progress was refused, and is told again in the end");
-                if let Some((report, _)) = reported {
-                    let earlier = self.refused.take();
-                    self.refused.put_back(report);
-                    self.refused.put_back(earlier);
-                }
-            }
+        let (job, error, report) = (self.attempt.job(), &failed.error, reported.unwrap_or_default());
+        if failed.class.is_transient() {
+            debug!(job, %error, "progress is written later");
+            self.reports.put_back(report);
+        } else {
+            warn!(job, %error, "progress was refused, and is told again in the end");
+            let earlier = self.refused.take();
+            self.refused.put_back(report);
+            self.refused.put_back(earlier);
         }
         self.report_after = Instant::now() + AFTER_FAILURE;
         Ok(())
     }
 
     /// The action has ended: lets a report under way come in first, so that it cannot overtake the final one.
-    async fn finish(mut self, outcome: Result<Success, Failure>) -> Result<Finished, Ending> {
+    async fn finish(mut self, outcome: Result<Success, Failure>) -> Result<Finished, AttemptEnd> {
         if self.reporting.is_some() {
             match timeout(LAST_PROGRESS, answer_of_report(&mut self.reporting)).await {
                 Ok(answer) => self.reported(answer)?,
@@ -314,10 +307,10 @@ impl<'a> Supervision<'a> {
 }
 
 /// Ends when there is something to report and the server can be expected to answer.
-async fn report_due(attempt: &Attempt<'_>, reports: &Reports, not_before: Instant) {
+async fn report_due(attempt: &AttemptClient<'_>, reports: &Reports, not_before: Instant) {
     reports.waiting().await;
     sleep_until(not_before).await;
-    attempt.shift.executor.reach.pause_over().await;
+    attempt.executor.reach.pause_over().await;
 }
 
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
@@ -349,13 +342,13 @@ async fn reconnected(session: &mut watch::Receiver<session::State>) {
 
 /// Ends when the session has been suspended, and the server out of reach, for longer than the session's time-out: then the
 /// claim is most likely gone (decision 7).
-async fn unproven(attempt: &Attempt<'_>) {
-    let limit = attempt.shift.session_timeout;
-    let mut session = attempt.shift.session.state();
+async fn unproven(attempt: &AttemptClient<'_>, session: &WorkerSession) {
+    let limit = session.timeout;
+    let mut session = session.session.state();
     while session.wait_for(|state| *state == session::State::Suspended).await.is_ok() {
         let since = Instant::now();
         while *session.borrow() == session::State::Suspended {
-            let out_since = attempt.shift.executor.reach.out_since();
+            let out_since = attempt.executor.reach.out_since();
             if out_since.is_some_and(|out_since| out_since.max(since).elapsed() > limit) {
                 return;
             }
@@ -366,17 +359,37 @@ async fn unproven(attempt: &Attempt<'_>) {
     std::future::pending::<()>().await;
 }
 
+/// Tells of a poll of this attempt's action that took too long, if it is the action's first one.
+fn tell_slow_poll(attempt: &AttemptClient<'_>, action: String) -> impl Fn(Duration) + Send + Sync + 'static {
+    let (executor, job) = (attempt.executor.clone(), attempt.job().to_owned());
+    move |took| {
+        if executor.blocking_actions.lock().expect("no holder of this lock panics").insert(action.clone()) {
+            let milliseconds = took.as_millis();
+            warn!(
+                job,
+                action,
+                milliseconds,
+                "the action blocks its thread, so that it cannot be cancelled: let it \
+                 await, or leave the work to spawn_blocking; said once for each action"
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What is reported, or what happened.
-    fn told(interruption: Interruption, joined: Option<Joined>) -> Result<Result<Success, Failure>, Option<Happening>> {
+    fn concluded(
+        interruption: Interruption,
+        joined: Option<Joined>,
+    ) -> Result<Result<Success, Failure>, Option<EndKind>> {
         match conclude(interruption, joined) {
             Conclusion::Report(outcome) => Ok(outcome),
             Conclusion::ConfirmStop => Err(None),
-            Conclusion::End(ending) => Err(Some(ending.happening)),
-            Conclusion::HoldUntilEnded(_) => Err(Some(Happening::DoesNotEnd)),
+            Conclusion::End(end) => Err(Some(end.kind)),
+            Conclusion::HoldUntilEnded(_) => Err(Some(EndKind::DoesNotEnd)),
         }
     }
 
@@ -384,8 +397,8 @@ mod tests {
     fn every_interruption_has_its_conclusion() {
         let success = || Some(Ok(Ok(Success::default())));
         let failure = || Some(Ok(Err(Failure::new("cancelled"))));
-        let late = || Interruption::Ending(Happening::Late.into());
-        let stopped = || Interruption::Ending(Happening::StoppedElsewhere.into());
+        let late = || Interruption::End(EndKind::Late.into());
+        let stopped = || Interruption::End(EndKind::StoppedElsewhere.into());
         let limit = || Interruption::TimeLimit(Duration::from_mins(1));
         let over = Ok(Err(Failure::new("time limit of 60s exceeded")));
         let rows = [
@@ -393,17 +406,17 @@ mod tests {
             (limit(), failure(), over.clone()),
             (limit(), None, over),
             (Interruption::OwnStop, success(), Ok(Ok(Success::default()))),
-            (Interruption::OwnStop, failure(), Err(Some(Happening::Interrupted))),
-            (Interruption::OwnStop, None, Err(Some(Happening::DoesNotEnd))),
+            (Interruption::OwnStop, failure(), Err(Some(EndKind::Interrupted))),
+            (Interruption::OwnStop, None, Err(Some(EndKind::DoesNotEnd))),
             (Interruption::StopWanted, success(), Err(None)),
             (Interruption::StopWanted, None, Err(None)),
-            (late(), success(), Err(Some(Happening::Late))),
-            (late(), None, Err(Some(Happening::DoesNotEnd))),
-            (stopped(), failure(), Err(Some(Happening::StoppedElsewhere))),
-            (stopped(), None, Err(Some(Happening::StoppedElsewhere))),
+            (late(), success(), Err(Some(EndKind::Late))),
+            (late(), None, Err(Some(EndKind::DoesNotEnd))),
+            (stopped(), failure(), Err(Some(EndKind::StoppedElsewhere))),
+            (stopped(), None, Err(Some(EndKind::StoppedElsewhere))),
         ];
         for (row, (interruption, joined, expected)) in rows.into_iter().enumerate() {
-            assert_eq!(told(interruption, joined), expected, "row {row}");
+            assert_eq!(concluded(interruption, joined), expected, "row {row}");
         }
     }
 }

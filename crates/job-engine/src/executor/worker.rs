@@ -1,25 +1,22 @@
 //! [`work`]: what an executor does during one session with the coordinator.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use slipstream_cimi::Lease;
+use slipstream_coordination::Claim;
 use slipstream_coordination::queue::RefusedEntry;
-use slipstream_coordination::session::{Cause, Error, Session, State};
-use slipstream_coordination::{Claim, LockingQueue};
+use slipstream_coordination::session::{Error, Session, State};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, info, warn};
-use uuid::Uuid;
+use tracing::{debug, warn};
 
 use super::Executor;
 use super::attempt::Attempt;
 use super::line::{self, Slots};
 use super::reach::Reach;
 use super::unknown_action;
-use crate::process::backoff::Pauses;
+use super::worker_session::WorkerSession;
 use crate::process::paths;
 use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::process::supervise::persist;
@@ -30,18 +27,6 @@ const SETTLING: Duration = Duration::from_secs(20);
 /// How often it is said anew what is left alone, at most.
 const TOLD_AGAIN: Duration = Duration::from_secs(1);
 
-/// One session's work.
-pub(super) struct Shift {
-    pub(super) executor: Arc<Executor>,
-    pub(super) session: Arc<dyn Session>,
-    /// For how long it may be suspended before its claims are most likely gone.
-    pub(super) session_timeout: Duration,
-    pub(super) queue: LockingQueue,
-    claimant: String,
-    generation: AtomicI64,
-    slots: Arc<Slots>,
-}
-
 /// Works until the stop or until the session is over, and closes the session.
 pub(super) async fn work(
     executor: &Arc<Executor>,
@@ -51,13 +36,13 @@ pub(super) async fn work(
     let opened = tokio::select! {
         biased;
         () = executor.stop.asked() => None,
-        shift = Shift::open(executor, &session, session_timeout) => Some(shift),
+        opened = WorkerSession::open(session.clone(), session_timeout) => Some(opened),
     };
     let ended = match opened {
         None => Ok(()),
         Some(Err(error)) => Err(error),
-        Some(Ok(shift)) => {
-            let shift = Arc::new(shift);
+        Some(Ok(opened)) => {
+            let shift = Arc::new(Shift::new(executor.clone(), opened));
             let registration = shift.register();
             tokio::select! {
                 biased;
@@ -71,24 +56,23 @@ pub(super) async fn work(
     ended
 }
 
+/// One session's work.
+struct Shift {
+    executor: Arc<Executor>,
+    session: WorkerSession,
+    slots: Arc<Slots>,
+}
+
 impl Shift {
-    async fn open(
-        executor: &Arc<Executor>,
-        session: &Arc<dyn Session>,
-        session_timeout: Duration,
-    ) -> Result<Self, Error> {
-        let claimant = Uuid::new_v4().simple().to_string();
-        debug!(executor = executor.options.name, claimant, "session begins");
-        let generation = wait_for_generation(session.as_ref()).await?;
-        let queue = LockingQueue::open(session.clone(), paths::JOB, &claimant).await?;
-        let (executor, session) = (executor.clone(), session.clone());
+    fn new(executor: Arc<Executor>, session: WorkerSession) -> Self {
         let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
-        Ok(Self { executor, session, session_timeout, queue, claimant, generation: generation.into(), slots })
+        Self { executor, session, slots }
     }
 
     /// Says under the name that its claims show who works here (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
         let Executor { options, catalogue, .. } = &*self.executor;
+        let WorkerSession { session, claimant, .. } = &self.session;
         let executor = RegisteredExecutor {
             name: options.name.clone(),
             process: Process::this(),
@@ -97,18 +81,19 @@ impl Shift {
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };
-        Registration::begin(self.session.clone(), paths::EXECUTORS, &self.claimant, executor)
+        Registration::begin(session.clone(), paths::EXECUTORS, claimant, executor)
     }
 
     /// Keeps the line, and says what this executor does and leaves alone. Never ends.
     async fn tell_others(&self, registration: &Registration<RegisteredExecutor>) {
         let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
         let clock = &self.executor.options.clock;
-        let line = || line::keep(self.session.clone(), self.queue.clone(), self.claimant.clone(), self.slots.clone());
+        let WorkerSession { session, queue, claimant, .. } = &self.session;
+        let line = || line::keep(session.clone(), queue.clone(), claimant.clone(), self.slots.clone());
         tokio::join!(
             // without its line an executor looks for jobs as if it were alone
             persist("line of executors", line),
-            persist("list of actions", || unknown_action::keep_listed(&*self.session, &actions, clock)),
+            persist("list of actions", || unknown_action::keep_listed(&**session, &actions, clock)),
             persist("list of what is passed over", || self.tell_passed_over(registration)),
         );
         std::future::pending::<()>().await;
@@ -116,7 +101,7 @@ impl Shift {
 
     /// Says which entries are left alone, and says it again at most once a second.
     async fn tell_passed_over(&self, registration: &Registration<RegisteredExecutor>) {
-        let mut refused = self.queue.refused();
+        let mut refused = self.session.queue.refused();
         loop {
             let passed_over = self.passed_over(&refused.borrow_and_update());
             registration.update(|executor| executor.passed_over = passed_over);
@@ -170,14 +155,14 @@ impl Shift {
     /// One claim after the other; no outcome of a job ends it (quirk 40).
     async fn slot(&self) {
         while let Some(claim) = self.next_claim().await {
-            Attempt::make(self, claim).await;
+            Attempt::make(&self.executor, &self.session, claim).await;
         }
     }
 
     /// The next claim, while it makes sense to take one; `None` when the shift is over.
     async fn next_claim(&self) -> Option<Claim> {
         let executor = &self.executor;
-        let mut session = self.session.state();
+        let mut session = self.session.session.state();
         loop {
             tokio::select! {
                 biased;
@@ -195,27 +180,8 @@ impl Shift {
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.reach.pausing() => {}
                 () = self.slots.resting() => {}
-                taken = self.slots.free_while(self.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
+                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
             }
-        }
-    }
-
-    /// What the claims of this shift show.
-    pub(super) fn claimant(&self) -> &str {
-        &self.claimant
-    }
-
-    /// The lease that this claim gives.
-    pub(super) fn lease(&self, claim: &Claim) -> Lease {
-        Lease { generation: self.generation.load(Ordering::Relaxed), zxid: claim.zxid() }
-    }
-
-    /// Reads the generation again: a held claim whose lease is refused as late may mean that it rose.
-    pub(super) async fn refresh_generation(&self) {
-        match read_generation(self.session.as_ref()).await {
-            Ok(Some(generation)) => self.generation.store(generation, Ordering::Relaxed),
-            Ok(None) => warn!(node = paths::GENERATION, "the generation is not there any more"),
-            Err(error) => debug!(%error, "cannot read the generation again"),
         }
     }
 }
@@ -225,32 +191,5 @@ async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
     // A closed channel belongs to a session that is over, which the queue will say.
     if session.wait_for(|state| *state != State::Suspended).await.is_ok() {
         reach.pause_over().await;
-    }
-}
-
-/// The server writes it when it starts, which may be later than now.
-async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let (mut pauses, mut is_told) = (Pauses::default(), false);
-    loop {
-        match read_generation(session).await {
-            Ok(Some(generation)) => return Ok(generation),
-            Ok(None) if is_told => debug!(node = paths::GENERATION, "still waiting for the generation"),
-            Ok(None) => {
-                info!(node = paths::GENERATION, "waiting for a server of this engine to write the generation");
-                is_told = true;
-            }
-            Err(error @ (Error::Expired | Error::Refused { .. })) => return Err(error),
-            Err(error) => debug!(%error, "cannot read the generation"),
-        }
-        sleep(pauses.take()).await;
-    }
-}
-
-/// The generation, if there is one above zero.
-async fn read_generation(session: &dyn Session) -> Result<Option<i64>, Error> {
-    match session.data(paths::GENERATION).await {
-        Ok(node) => Ok(paths::shown_generation(&node.data)),
-        Err(error) if error.is(Cause::NoNode) => Ok(None),
-        Err(error) => Err(error),
     }
 }

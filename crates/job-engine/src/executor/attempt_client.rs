@@ -1,0 +1,226 @@
+//! [`AttemptClient`]: the requests of one attempt about its job. What fails is classified here, tried again while a later
+//! answer may be better, and else ends the attempt.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use slipstream_action::with_causes;
+use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
+use slipstream_coordination::Claim;
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use tracing::warn;
+
+use super::Executor;
+use super::changes;
+use super::courier::Fetched;
+use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
+use crate::process::backoff;
+use crate::process::backoff::Pauses;
+
+/// How often a request about a job is tried before its action runs, while CIMI answers others.
+const TRIES: u32 = 3;
+/// How long one last write may take once the executor has to end.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Asks and writes as one attempt, for as long as its claim is held.
+pub(super) struct AttemptClient<'a> {
+    pub(super) executor: &'a Arc<Executor>,
+    pub(super) claim: &'a Claim,
+    identity: Arc<AttemptIdentity>,
+    /// Writes under the lease of this attempt.
+    client: Client,
+}
+
+impl<'a> AttemptClient<'a> {
+    pub(super) fn new(executor: &'a Arc<Executor>, claim: &'a Claim, identity: Arc<AttemptIdentity>) -> Self {
+        Self { executor, claim, client: executor.client.for_attempt(identity.clone()), identity }
+    }
+
+    /// Id of the job.
+    pub(super) fn job(&self) -> &str {
+        &self.identity.job
+    }
+
+    /// For other requests of the attempt's action.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads the job and, where the server does both at once, sets it RUNNING. `asked` becomes true once the server is asked
+    /// for that, whose answer may be lost.
+    pub(super) async fn begin(&self, asked: &AtomicBool) -> Result<Fetched, AttemptEnd> {
+        let running = changes::state(State::Running);
+        self.before_the_run(|| self.executor.courier.begin(&self.client, &self.identity, &running, asked)).await
+    }
+
+    /// Sets RUNNING under the lease, where reading the job did not do that.
+    pub(super) async fn set_running(&self) -> Result<(), AttemptEnd> {
+        let running = changes::state(State::Running);
+        self.before_the_run(|| self.try_to_edit(&running)).await.map(drop)
+    }
+
+    /// A request without which the action cannot run; given up when the claim is lost or a stop is asked for.
+    async fn before_the_run<T, F>(&self, request: impl Fn() -> F) -> Result<T, AttemptEnd>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Err(EndKind::ClaimLost.into()),
+            answer = self.retry(request, TRIES) => answer,
+            () = self.executor.stop.asked() => return Err(EndKind::Interrupted.into()),
+        };
+        answer.map_err(|failed| self.ended_by(failed, Phase::BeforeRun))
+    }
+
+    /// Reads the job once.
+    pub(super) async fn read(&self) -> Result<Document, Failed> {
+        self.classify(self.try_to_read().await).await
+    }
+
+    /// Ends when the server answers about the job.
+    pub(super) async fn wait_for_answer(&self) {
+        // whatever it answers, it answers the next request too
+        drop(self.retry(|| self.try_to_read(), u32::MAX).await);
+    }
+
+    /// Edits the job once, and answers it as it is then; not for what ends the attempt.
+    pub(super) async fn edit(&self, changes: &Document) -> Result<Document, Failed> {
+        self.classify(self.try_to_edit(changes).await).await
+    }
+
+    /// Writes what ends the job, without what the server refuses of it: the plainest edit that is taken ends it.
+    ///
+    /// A refusal is no outage: the same request is refused again, for ever.
+    pub(super) async fn finish(&self, changes: &Document) -> Result<(), AttemptEnd> {
+        let end = match self.finish_with(changes).await {
+            Err(end) if end.is_about_the_job() => end,
+            finished => return finished,
+        };
+        let cause = end.cause.as_deref().map_or_else(String::new, |cause| with_causes(cause));
+        warn!(job = self.job(), cause, "the final report is refused, and written shortened");
+        match self.finish_with(&changes::state_and_message(changes.clone(), &cause)).await {
+            Err(end) if end.is_about_the_job() => self.finish_with(&changes::state_alone(changes)).await,
+            finished => finished,
+        }
+    }
+
+    /// A write that ends the job; given up when the claim is lost or the executor has to end.
+    async fn finish_with(&self, changes: &Document) -> Result<(), AttemptEnd> {
+        let has_to_end = async {
+            self.executor.interrupted.cancelled().await;
+            sleep(LAST_WRITE).await;
+        };
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Err(EndKind::ClaimLost.into()),
+            answer = self.retry(|| self.executor.courier.end(&self.client, &self.identity, changes), u32::MAX) => answer,
+            () = has_to_end => return Err(EndKind::Undelivered.into()),
+        };
+        answer.map_err(|failed| self.ended_by(failed, Phase::Begun))
+    }
+
+    /// Somebody asked for the job to stop, and nothing runs any more.
+    pub(super) async fn confirm_stop(&self) -> AttemptEnd {
+        self.finish_with(&changes::state(State::Stopped)).await.err().unwrap_or(EndKind::StoppedElsewhere.into())
+    }
+
+    /// Sets QUEUED, so that the job waits again, and answers whether the server has confirmed that. If not, the entry is
+    /// given back all the same: the next attempt finds the job RUNNING.
+    pub(super) async fn requeue(&self) -> Result<bool, AttemptEnd> {
+        let queued = changes::state(State::Queued);
+        // in a request of its own: it must not wait behind one that hangs
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return Err(EndKind::ClaimLost.into()),
+            answer = timeout(LAST_WRITE, self.client.edit(self.job(), &queued, &[])) => answer,
+        };
+        let error = match answer {
+            Ok(Ok(_)) => return Ok(true),
+            Ok(Err(error)) => error,
+            Err(_) => return Ok(false),
+        };
+        let class = ErrorClass::of(&error, self.job());
+        if class.ends_the_attempt() {
+            return Err(self.ended_by(Failed { class, error }, Phase::Begun));
+        }
+        warn!(job = self.job(), cause = with_causes(&error), "cannot set the job QUEUED before its release");
+        Ok(false)
+    }
+
+    /// The end of the attempt that a request leads to which failed for good.
+    pub(super) fn ended_by(&self, Failed { class, error }: Failed, phase: Phase) -> AttemptEnd {
+        match EndKind::of(class, phase) {
+            // what a late lease means depends on whether the claim is still there
+            EndKind::Late if self.claim.lost().now_or_never().is_some() => EndKind::ClaimLost.because(error),
+            end => end.because(error),
+        }
+    }
+
+    async fn try_to_read(&self) -> Result<Document, Error> {
+        self.executor.courier.read(&self.client, self.job()).await
+    }
+
+    async fn try_to_edit(&self, changes: &Document) -> Result<Document, Error> {
+        self.executor.courier.edit(&self.client, &self.identity, changes).await
+    }
+
+    /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better: so many times
+    /// if CIMI answers others, as it is this job that cannot be had then.
+    async fn retry<T, F>(&self, request: impl Fn() -> F, mut tries: u32) -> Result<T, Failed>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = backoff::deadline(self.executor.options.cimi_grace);
+        let mut pauses = Pauses::default();
+        loop {
+            let answer = timeout_at(deadline, request()).await.unwrap_or_else(|elapsed| {
+                let request = format!("a request about {}", self.job());
+                Err(Error::Unreachable { request, source: elapsed.into() })
+            });
+            let failed = match self.classify(answer).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            if failed.class == ErrorClass::TryLater {
+                tries -= 1;
+            }
+            if !failed.class.is_transient() || tries == 0 {
+                return Err(failed);
+            }
+            let pause = async {
+                match failed.class {
+                    ErrorClass::OutOfReach => self.executor.reach.pause_over().await,
+                    _ => sleep(pauses.take()).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = sleep_until(deadline) => return Err(failed),
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Classifies a failure, and lets the whole executor know whether CIMI answers: what one job is answered counts as an
+    /// outage only if nothing else is answered either.
+    async fn classify<T>(&self, answer: Result<T, Error>) -> Result<T, Failed> {
+        let Executor { reach, client, .. } = &**self.executor;
+        let error = match answer {
+            Ok(answer) => {
+                reach.answered();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let mut class = ErrorClass::of(&error, self.job());
+        if class != ErrorClass::OutOfReach {
+            reach.answered();
+        } else if !reach.is_lost(client).await {
+            class = ErrorClass::TryLater;
+        }
+        Err(Failed { class, error })
+    }
+}
