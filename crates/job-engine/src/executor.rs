@@ -1,8 +1,8 @@
 //! The executor: takes entries, runs the actions that jobs name, reports into the documents.
 //!
-//! [`run`] works one shift per session with the coordinator; a shift has as many slots as the executor has threads;
-//! a slot takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries;
-//! `end` says what becomes of the claim.
+//! [`run`] has one worker for each session with the coordinator, with as many slots as the executor has threads. A slot
+//! takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries; `end` says
+//! what becomes of the claim.
 
 mod attempt;
 mod attempt_client;
@@ -134,13 +134,13 @@ pub async fn run(
     });
     tokio::select! {
         biased;
-        () = executor.work_shifts(coordinator.as_ref()) => {}
+        () = executor.work(coordinator.as_ref()) => {}
         () = executor.interrupt_after_grace() => {}
     }
     info!(executor = executor.options.name, "executor ends");
 }
 
-/// What all shifts, slots and attempts share.
+/// What all workers, slots and attempts share.
 struct Executor {
     options: Options,
     client: Client,
@@ -167,8 +167,8 @@ impl Executor {
         std::future::pending::<()>().await;
     }
 
-    /// One shift for each session, until the stop.
-    async fn work_shifts(self: &Arc<Self>, coordinator: &dyn Coordinator) {
+    /// One worker for each session, until the stop.
+    async fn work(self: &Arc<Self>, coordinator: &dyn Coordinator) {
         let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         while !self.stop.is_asked() {
             let begun = Instant::now();

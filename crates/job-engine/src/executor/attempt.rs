@@ -234,7 +234,7 @@ impl<'a> Attempt<'a> {
     /// Waits until coordinator and server are reached again, in which case the claim is there or known to be lost, or until
     /// the executor has to end; answers an end if there is nothing to give back.
     async fn wait_for_proof(&self) -> Option<AttemptEnd> {
-        let mut session = self.session.session.state();
+        let mut session = self.session.state();
         let reached = async {
             // a session that is over makes the claim lost
             if session.wait_for(|state| *state == session::State::Connected).await.is_err() {

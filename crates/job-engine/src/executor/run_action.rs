@@ -191,7 +191,7 @@ impl<'a> Supervision<'a> {
     async fn until_interrupted(&mut self, time_limit: Option<Duration>) -> Interruption {
         let attempt = self.attempt;
         let executor = &attempt.executor;
-        let mut session = self.session.session.state();
+        let mut session = self.session.state();
         let mut time_over = pin!(or_never(time_limit.map(sleep)));
         let mut unproven = pin!(unproven(attempt, self.session));
         loop {
@@ -344,7 +344,7 @@ async fn reconnected(session: &mut watch::Receiver<session::State>) {
 /// claim is most likely gone (decision 7).
 async fn unproven(attempt: &AttemptClient<'_>, session: &WorkerSession) {
     let limit = session.timeout;
-    let mut session = session.session.state();
+    let mut session = session.state();
     while session.wait_for(|state| *state == session::State::Suspended).await.is_ok() {
         let since = Instant::now();
         while *session.borrow() == session::State::Suspended {

@@ -1,4 +1,4 @@
-//! [`work`]: what an executor does during one session with the coordinator.
+//! [`Worker`]: what an executor does during one session with the coordinator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,12 +42,12 @@ pub(super) async fn work(
         None => Ok(()),
         Some(Err(error)) => Err(error),
         Some(Ok(opened)) => {
-            let shift = Arc::new(Shift::new(executor.clone(), opened));
-            let registration = shift.register();
+            let worker = Arc::new(Worker::new(executor.clone(), opened));
+            let registration = worker.register();
             tokio::select! {
                 biased;
-                () = shift.clone().fill_slots() => {}
-                () = shift.tell_others(&registration) => {}
+                () = worker.clone().fill_slots() => {}
+                () = worker.tell_others(&registration) => {}
             }
             Ok(())
         }
@@ -56,14 +56,14 @@ pub(super) async fn work(
     ended
 }
 
-/// One session's work.
-struct Shift {
+/// The slots of one session.
+struct Worker {
     executor: Arc<Executor>,
     session: WorkerSession,
     slots: Arc<Slots>,
 }
 
-impl Shift {
+impl Worker {
     fn new(executor: Arc<Executor>, session: WorkerSession) -> Self {
         let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
         Self { executor, session, slots }
@@ -108,7 +108,7 @@ impl Shift {
             sleep(TOLD_AGAIN).await;
             tokio::select! {
                 () = self.executor.avoidance_changed.notified() => {}
-                // the queue and its sender are as old as the shift
+                // the queue and its sender are as old as the worker
                 _ = refused.changed() => {}
             }
         }
@@ -137,8 +137,8 @@ impl Shift {
     async fn fill_slots(self: Arc<Self>) {
         let mut slots = JoinSet::new();
         for _ in 0..self.executor.options.threads.max(1) {
-            let shift = self.clone();
-            slots.spawn(async move { persist("slot", || shift.slot()).await });
+            let worker = self.clone();
+            slots.spawn(async move { persist("slot", || worker.slot()).await });
         }
         let overdue = async {
             self.executor.interrupted.cancelled().await;
@@ -159,10 +159,10 @@ impl Shift {
         }
     }
 
-    /// The next claim, while it makes sense to take one; `None` when the shift is over.
+    /// The next claim, while it makes sense to take one; `None` when the session is over.
     async fn next_claim(&self) -> Option<Claim> {
         let executor = &self.executor;
-        let mut session = self.session.session.state();
+        let mut session = self.session.state();
         loop {
             tokio::select! {
                 biased;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use slipstream_cimi::Lease;
-use slipstream_coordination::session::{Cause, Error, Session};
+use slipstream_coordination::session::{Cause, Error, Session, State};
 use slipstream_coordination::{Claim, LockingQueue};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -33,6 +34,11 @@ impl WorkerSession {
         let generation = wait_for_generation(session.as_ref()).await?;
         let queue = LockingQueue::open(session.clone(), paths::JOB, &claimant).await?;
         Ok(Self { session, timeout, queue, claimant, generation: generation.into() })
+    }
+
+    /// The state of the session, as it changes.
+    pub(super) fn state(&self) -> watch::Receiver<State> {
+        self.session.state()
     }
 
     /// The lease that this claim gives.
