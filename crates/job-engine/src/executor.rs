@@ -1,14 +1,14 @@
 //! The executor: takes entries, runs the actions that jobs name, reports into the documents.
 //!
 //! [`run`] has one worker for each session with the coordinator, with as many slots as the executor has threads. A slot
-//! takes one claim after the other and makes an attempt of each, whose reads and writes the `courier` carries; `end` says
+//! takes one claim after the other and makes an attempt of each, whose reads and writes the `batcher` carries; `end` says
 //! what becomes of the claim.
 
 mod attempt;
 mod attempt_client;
 mod avoidance;
+mod batcher;
 mod changes;
-mod courier;
 mod end;
 mod line;
 mod reach;
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::avoidance::{Avoidance, Reason};
-use self::courier::Courier;
+use self::batcher::Batcher;
 use self::reach::Reach;
 use self::unknown_action::UnknownActions;
 use crate::process::backoff;
@@ -120,7 +120,7 @@ pub async fn run(
     let unknown_actions = UnknownActions::new(options.clock.clone());
     let executor = Arc::new(Executor {
         options,
-        courier: Courier::new(client.clone(), actions),
+        batcher: Batcher::new(client.clone(), actions),
         client,
         catalogue,
         stop,
@@ -144,7 +144,7 @@ pub async fn run(
 struct Executor {
     options: Options,
     client: Client,
-    courier: Courier,
+    batcher: Batcher,
     catalogue: Catalogue,
     stop: Stop,
     /// Cancelled when the grace after a stop is over.
@@ -181,7 +181,7 @@ impl Executor {
                 Ok(session) => tokio::select! {
                     biased;
                     ended = worker::work(self, session, coordinator.session_timeout()) => ended,
-                    never = persist("look for reports", || self.courier.find_out()) => match never {},
+                    never = persist("look for reports", || self.batcher.find_out()) => match never {},
                 },
                 Err(error) => Err(error),
             };

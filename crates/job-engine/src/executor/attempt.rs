@@ -18,8 +18,8 @@ use tracing::{debug, error, info, warn};
 
 use super::attempt_client::AttemptClient;
 use super::avoidance::{MOST_REFUSALS, Reason};
+use super::batcher::Fetched;
 use super::changes;
-use super::courier::Fetched;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
 use super::run_action::{Finished, run_action};
 use super::unknown_action::Absence;

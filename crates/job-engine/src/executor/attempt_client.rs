@@ -13,8 +13,8 @@ use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 use tracing::warn;
 
 use super::Executor;
+use super::batcher::Fetched;
 use super::changes;
-use super::courier::Fetched;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
 use crate::process::backoff;
 use crate::process::backoff::Pauses;
@@ -52,7 +52,7 @@ impl<'a> AttemptClient<'a> {
     /// for that, whose answer may be lost.
     pub(super) async fn begin(&self, asked: &AtomicBool) -> Result<Fetched, AttemptEnd> {
         let running = changes::state(State::Running);
-        self.before_the_run(|| self.executor.courier.begin(&self.client, &self.identity, &running, asked)).await
+        self.before_the_run(|| self.executor.batcher.begin(&self.client, &self.identity, &running, asked)).await
     }
 
     /// Sets RUNNING under the lease, where reading the job did not do that.
@@ -116,7 +116,7 @@ impl<'a> AttemptClient<'a> {
         let answer = tokio::select! {
             biased;
             () = self.claim.lost() => return Err(EndKind::ClaimLost.into()),
-            answer = self.retry(|| self.executor.courier.end(&self.client, &self.identity, changes), u32::MAX) => answer,
+            answer = self.retry(|| self.executor.batcher.end(&self.client, &self.identity, changes), u32::MAX) => answer,
             () = has_to_end => return Err(EndKind::Undelivered.into()),
         };
         answer.map_err(|failed| self.ended_by(failed, Phase::Begun))
@@ -160,11 +160,11 @@ impl<'a> AttemptClient<'a> {
     }
 
     async fn try_to_read(&self) -> Result<Document, Error> {
-        self.executor.courier.read(&self.client, self.job()).await
+        self.executor.batcher.read(&self.client, self.job()).await
     }
 
     async fn try_to_edit(&self, changes: &Document) -> Result<Document, Error> {
-        self.executor.courier.edit(&self.client, &self.identity, changes).await
+        self.executor.batcher.edit(&self.client, &self.identity, changes).await
     }
 
     /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better: so many times

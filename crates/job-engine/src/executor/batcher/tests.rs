@@ -103,10 +103,10 @@ impl Server {
     }
 }
 
-struct Way(Arc<Server>);
+struct Connection(Arc<Server>);
 
 #[async_trait]
-impl Transport for Way {
+impl Transport for Connection {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let id = request.uri().path().trim_start_matches("/api/").to_owned();
         let (status, body) = match (request.method(), id.as_str()) {
@@ -132,26 +132,26 @@ impl Transport for Way {
     }
 }
 
-/// A courier that knows what the server announces.
-struct Office {
+/// A batcher that knows what its server announces.
+struct Fixture {
     server: Arc<Server>,
-    courier: Arc<Courier>,
+    batcher: Arc<Batcher>,
     client: Client,
     _asking: AbortOnDropHandle<std::convert::Infallible>,
 }
 
-impl Office {
+impl Fixture {
     async fn new(announces: bool) -> Self {
         let server = Server::new(announces);
-        let client = Client::new(Arc::new(Way(server.clone())), None);
-        let courier = Arc::new(Courier::new(client.clone(), vec!["noop".to_owned()]));
+        let client = Client::new(Arc::new(Connection(server.clone())), None);
+        let batcher = Arc::new(Batcher::new(client.clone(), vec!["noop".to_owned()]));
         let asking = AbortOnDropHandle::new(tokio::spawn({
-            let courier = courier.clone();
-            async move { courier.find_out().await }
+            let batcher = batcher.clone();
+            async move { batcher.find_out().await }
         }));
         until("the server is asked", || server.asked.load(Ordering::Relaxed) > 0).await;
         tokio::task::yield_now().await;
-        Self { server, courier, client, _asking: asking }
+        Self { server, batcher, client, _asking: asking }
     }
 
     fn attempt(&self, number: usize) -> (Client, AttemptIdentity) {
@@ -165,13 +165,13 @@ impl Office {
     }
 
     fn edit(&self, number: usize, changes: Document) -> JoinHandle<Result<Document, Error>> {
-        let (courier, (client, attempt)) = (self.courier.clone(), self.attempt(number));
-        tokio::spawn(async move { courier.edit(&client, &attempt, &changes).await })
+        let (batcher, (client, attempt)) = (self.batcher.clone(), self.attempt(number));
+        tokio::spawn(async move { batcher.edit(&client, &attempt, &changes).await })
     }
 
     fn end(&self, number: usize) -> JoinHandle<Result<(), Error>> {
-        let (courier, (client, attempt)) = (self.courier.clone(), self.attempt(number));
-        tokio::spawn(async move { courier.end(&client, &attempt, &changes::state(SUCCESS)).await })
+        let (batcher, (client, attempt)) = (self.batcher.clone(), self.attempt(number));
+        tokio::spawn(async move { batcher.end(&client, &attempt, &changes::state(SUCCESS)).await })
     }
 
     /// Shuts the gate of everything that ends no attempt.
@@ -198,59 +198,59 @@ fn ids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn what_arrives_while_one_request_is_under_way_shares_the_next_and_time_changes_nothing() {
-    let office = Office::new(true).await;
-    office.shut();
-    let first = office.begin(0);
-    office.server.until_requests(1).await;
+    let fixture = Fixture::new(true).await;
+    fixture.shut();
+    let first = fixture.begin(0);
+    fixture.server.until_requests(1).await;
     let mut others = Vec::new();
     for number in 1..6 {
-        others.push(office.begin(number));
+        others.push(fixture.begin(number));
         tokio::time::advance(Duration::from_mins(1)).await;
     }
     settle().await;
-    assert_eq!(office.server.requests(), [ids([0])], "nothing leaves before the first has returned");
-    office.server.open.add_permits(2);
+    assert_eq!(fixture.server.requests(), [ids([0])], "nothing leaves before the first has returned");
+    fixture.server.open.add_permits(2);
     assert_eq!(joined(first).await.unwrap()["id"], "job/0");
     for (number, other) in others.into_iter().enumerate() {
         let job = joined(other).await.unwrap();
         assert_eq!((&job["id"], &job["wrote"]["state"]), (&json!(format!("job/{}", number + 1)), &json!("RUNNING")));
     }
-    assert_eq!(office.server.requests(), [ids([0]), ids(1..6)]);
+    assert_eq!(fixture.server.requests(), [ids([0]), ids(1..6)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_finds_nobody_before_it_leaves_at_once() {
-    let office = Office::new(true).await;
+    let fixture = Fixture::new(true).await;
     let begun = Instant::now();
     for number in 0..3 {
-        joined(office.begin(number)).await.unwrap();
+        joined(fixture.begin(number)).await.unwrap();
     }
     assert_eq!(begun.elapsed(), Duration::ZERO, "no timer");
-    assert_eq!(office.server.requests(), [ids([0]), ids([1]), ids([2])]);
+    assert_eq!(fixture.server.requests(), [ids([0]), ids([1]), ids([2])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_hangs_holds_up_no_begin_and_a_begin_that_hangs_no_end() {
-    let office = Office::new(true).await;
-    office.server.open_for_ends.forget_permits(Semaphore::MAX_PERMITS);
-    let end = office.end(0);
-    office.server.until_requests(1).await;
-    joined(office.begin(1)).await.unwrap();
-    let (courier, client) = (office.courier.clone(), office.client.clone());
-    assert_eq!(courier.read(&client, "job/2").await.unwrap()["id"], "job/2");
+    let fixture = Fixture::new(true).await;
+    fixture.server.open_for_ends.forget_permits(Semaphore::MAX_PERMITS);
+    let end = fixture.end(0);
+    fixture.server.until_requests(1).await;
+    joined(fixture.begin(1)).await.unwrap();
+    let (batcher, client) = (fixture.batcher.clone(), fixture.client.clone());
+    assert_eq!(batcher.read(&client, "job/2").await.unwrap()["id"], "job/2");
     assert!(!end.is_finished());
-    office.shut();
-    let begin = office.begin(3);
-    office.server.until_requests(4).await;
-    office.server.open_for_ends.add_permits(2);
+    fixture.shut();
+    let begin = fixture.begin(3);
+    fixture.server.until_requests(4).await;
+    fixture.server.open_for_ends.add_permits(2);
     joined(end).await.unwrap();
-    joined(office.end(4)).await.unwrap();
+    joined(fixture.end(4)).await.unwrap();
     assert!(!begin.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
-    let office = Office::new(true).await;
+    let fixture = Fixture::new(true).await;
     for (fate, class, said) in [
         (
             Fate::Unreachable,
@@ -263,133 +263,133 @@ async fn a_request_that_fails_fails_each_of_its_reports_with_its_own_error() {
         (Fate::Items(409, Code::Superseded), ErrorClass::Superseded, "PUT /api/job/1 was refused: no (status 409)"),
         (Fate::Items(409, Code::Final), ErrorClass::Final, "PUT /api/job/1 was refused: no (status 409)"),
     ] {
-        office.server.set(fate);
-        let before = office.server.requests().len();
-        let both = (office.begin(1), office.begin(2));
+        fixture.server.set(fate);
+        let before = fixture.server.requests().len();
+        let both = (fixture.begin(1), fixture.begin(2));
         let errors = (joined(both.0).await.unwrap_err(), joined(both.1).await.unwrap_err());
-        assert_eq!(office.server.requests().len(), before + 1, "{fate:?}: one request for both");
+        assert_eq!(fixture.server.requests().len(), before + 1, "{fate:?}: one request for both");
         assert_eq!(with_causes(&errors.0), said);
         assert_eq!(ErrorClass::of(&errors.0, "job/1"), class, "{fate:?}");
         assert_eq!(ErrorClass::of(&errors.1, "job/2"), class, "{fate:?}");
     }
-    office.server.set(Fate::Items(404, Code::Conflict));
-    assert_eq!(ErrorClass::of(&joined(office.begin(1)).await.unwrap_err(), "job/1"), ErrorClass::Gone);
-    office.server.set(Fate::Answered);
-    joined(office.begin(1)).await.unwrap();
+    fixture.server.set(Fate::Items(404, Code::Conflict));
+    assert_eq!(ErrorClass::of(&joined(fixture.begin(1)).await.unwrap_err(), "job/1"), ErrorClass::Gone);
+    fixture.server.set(Fate::Answered);
+    joined(fixture.begin(1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_away_takes_its_report_back_and_disturbs_nobody() {
-    let office = Office::new(true).await;
-    office.shut();
-    let under_way = office.begin(0);
-    let with_it = office.begin(1);
-    office.server.until_requests(1).await;
-    let (waits, goes) = (office.begin(2), office.begin(3));
+    let fixture = Fixture::new(true).await;
+    fixture.shut();
+    let under_way = fixture.begin(0);
+    let with_it = fixture.begin(1);
+    fixture.server.until_requests(1).await;
+    let (waits, goes) = (fixture.begin(2), fixture.begin(3));
     settle().await;
     for gone in [under_way, goes] {
         gone.abort();
         assert!(gone.await.is_err_and(|error| error.is_cancelled()));
     }
-    office.server.open.add_permits(2);
+    fixture.server.open.add_permits(2);
     assert_eq!(joined(with_it).await.unwrap()["id"], "job/1");
     assert_eq!(joined(waits).await.unwrap()["id"], "job/2");
-    assert_eq!(office.server.requests(), [ids([0, 1]), ids([2])]);
+    assert_eq!(fixture.server.requests(), [ids([0, 1]), ids([2])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn servers_that_announce_nothing_get_one_request_for_each() {
-    let office = Office::new(false).await;
-    let (client, attempt) = office.attempt(1);
-    office.courier.read(&client, "job/1").await.unwrap();
-    office.courier.edit(&client, &attempt, &changes::state(RUNNING)).await.unwrap();
-    office.courier.end(&client, &attempt, &changes::state(SUCCESS)).await.unwrap();
+    let fixture = Fixture::new(false).await;
+    let (client, attempt) = fixture.attempt(1);
+    fixture.batcher.read(&client, "job/1").await.unwrap();
+    fixture.batcher.edit(&client, &attempt, &changes::state(RUNNING)).await.unwrap();
+    fixture.batcher.end(&client, &attempt, &changes::state(SUCCESS)).await.unwrap();
     let marked = |method: &str| vec![format!("{method} job/1 marked")];
-    assert_eq!(office.server.requests(), [marked("GET"), marked("PUT"), marked("PUT")]);
+    assert_eq!(fixture.server.requests(), [marked("GET"), marked("PUT"), marked("PUT")]);
     tokio::time::advance(Duration::from_hours(1)).await;
     settle().await;
-    assert_eq!(office.server.asked.load(Ordering::Relaxed), 1, "it has answered");
+    assert_eq!(fixture.server.asked.load(Ordering::Relaxed), 1, "it has answered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_say_yet_is_asked_again() {
     let server = Server::new(true);
     server.set(Fate::Unreachable);
-    let client = Client::new(Arc::new(Way(server.clone())), None);
-    let courier = Arc::new(Courier::new(client.clone(), vec!["noop".to_owned()]));
-    let asking = courier.clone();
+    let client = Client::new(Arc::new(Connection(server.clone())), None);
+    let batcher = Arc::new(Batcher::new(client.clone(), vec!["noop".to_owned()]));
+    let asking = batcher.clone();
     let _asking = AbortOnDropHandle::new(tokio::spawn(async move { asking.find_out().await }));
     until("it is asked twice", || server.asked.load(Ordering::Relaxed) >= 2).await;
-    courier.read(&client, "job/1").await.unwrap();
+    batcher.read(&client, "job/1").await.unwrap();
     assert_eq!(server.requests(), [["GET job/1"]], "meanwhile by a request of its own");
     server.set(Fate::Answered);
     let asked = server.asked.load(Ordering::Relaxed);
     until("it is asked again", || server.asked.load(Ordering::Relaxed) > asked).await;
     settle().await;
-    courier.read(&client, "job/2").await.unwrap();
+    batcher.read(&client, "job/2").await.unwrap();
     assert_eq!(server.requests()[1], ids([2]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_refused_as_a_list_is_sent_one_by_one_and_the_server_asked_again() {
     for status in [400, 404, 405, 413] {
-        let office = Office::new(true).await;
-        office.server.set(Fate::Status(status));
-        let both = (office.begin(1), office.begin(2));
+        let fixture = Fixture::new(true).await;
+        fixture.server.set(Fate::Status(status));
+        let both = (fixture.begin(1), fixture.begin(2));
         joined(both.0).await.unwrap();
         joined(both.1).await.unwrap();
-        let mut requests = office.server.requests();
+        let mut requests = fixture.server.requests();
         requests.sort();
         assert_eq!(requests, [vec!["PUT job/1 marked".to_owned()], vec!["PUT job/2 marked".to_owned()], ids([1, 2])]);
-        office.server.set(Fate::Answered);
-        until("it is asked again", || office.server.asked.load(Ordering::Relaxed) > 1).await;
+        fixture.server.set(Fate::Answered);
+        until("it is asked again", || fixture.server.asked.load(Ordering::Relaxed) > 1).await;
         settle().await;
-        joined(office.begin(3)).await.unwrap();
-        assert_eq!(office.server.requests().last(), Some(&ids([3])));
+        joined(fixture.begin(3)).await.unwrap();
+        assert_eq!(fixture.server.requests().last(), Some(&ids([3])));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_bounded_in_number_and_size() {
-    let office = Office::new(true).await;
-    office.shut();
-    let first = office.begin(0);
-    office.server.until_requests(1).await;
+    let fixture = Fixture::new(true).await;
+    fixture.shut();
+    let first = fixture.begin(0);
+    fixture.server.until_requests(1).await;
     let mut others = JoinSet::new();
     for number in 1..=MOST_REPORTS + 1 {
-        let begun = office.begin(number);
+        let begun = fixture.begin(number);
         others.spawn(async move { joined(begun).await.unwrap() });
     }
     settle().await;
-    office.server.open.add_permits(3);
+    fixture.server.open.add_permits(3);
     joined(first).await.unwrap();
     assert_eq!(others.join_all().await.len(), MOST_REPORTS + 1);
-    let lengths: Vec<usize> = office.server.requests().iter().map(Vec::len).collect();
+    let lengths: Vec<usize> = fixture.server.requests().iter().map(Vec::len).collect();
     assert_eq!(lengths, [1, MOST_REPORTS, 1]);
 
-    let first = office.begin(0);
-    office.server.until_requests(4).await;
+    let first = fixture.begin(0);
+    fixture.server.until_requests(4).await;
     let said = |kib: usize| Document::from_iter([("statusMessage".to_owned(), json!("x".repeat(kib * 1024)))]);
     let sizes = BTreeMap::from([(1, 200), (2, 200), (3, 200), (4, 600), (5, 1)]);
-    let large: Vec<_> = sizes.into_iter().map(|(number, kib)| office.edit(number, said(kib))).collect();
+    let large: Vec<_> = sizes.into_iter().map(|(number, kib)| fixture.edit(number, said(kib))).collect();
     settle().await;
-    office.server.open.add_permits(5);
+    fixture.server.open.add_permits(5);
     joined(first).await.unwrap();
     for large in large {
         joined(large).await.unwrap();
     }
-    assert_eq!(office.server.requests()[4..], [ids([1, 2]), ids([3]), ids([4]), ids([5])]);
+    assert_eq!(fixture.server.requests()[4..], [ids([1, 2]), ids([3]), ids([4]), ids([5])]);
 }
 
 /// Fault: a lane panics with a request. Whoever waits for that sends it alone, and the lane is begun again.
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_crashes_is_begun_again_and_loses_no_report() {
-    let office = Office::new(true).await;
-    office.server.set(Fate::Panics);
-    joined(office.begin(1)).await.unwrap();
+    let fixture = Fixture::new(true).await;
+    fixture.server.set(Fate::Panics);
+    joined(fixture.begin(1)).await.unwrap();
     let alone = vec!["PUT job/1 marked".to_owned()];
-    assert_eq!(office.server.requests(), [ids([1]), alone.clone()]);
-    office.server.set(Fate::Answered);
-    timeout(Duration::from_mins(1), joined(office.begin(2))).await.expect("the lane goes on").unwrap();
-    assert_eq!(office.server.requests(), [ids([1]), alone, ids([2])]);
+    assert_eq!(fixture.server.requests(), [ids([1]), alone.clone()]);
+    fixture.server.set(Fate::Answered);
+    timeout(Duration::from_mins(1), joined(fixture.begin(2))).await.expect("the lane goes on").unwrap();
+    assert_eq!(fixture.server.requests(), [ids([1]), alone, ids([2])]);
 }

@@ -1,5 +1,5 @@
-//! [`Courier`]: carries what attempts ask and say to the server, many at once where the server takes reports, and one by
-//! one to every other server.
+//! [`Batcher`]: sends the requests of attempts, many in one where the server takes reports, and one by one to every other
+//! server.
 //!
 //! What arrives while one request is under way shares the next one, which leaves as soon as that one has returned
 //! (decision 10). There are two lanes, each with one request under way, so that no attempt waits for another one's end
@@ -32,15 +32,15 @@ const MOST_WAITING: usize = 1024;
 /// Answers to a report; `None` asks for a request of its own.
 type Answer = Option<Result<Reported, Error>>;
 
-/// What an attempt hands in.
-struct Letter {
+/// A report that waits to be sent, and whoever waits for its answer.
+struct Pending {
     report: Report,
     answer: oneshot::Sender<Answer>,
 }
 
-/// Carries what attempts ask and say to the server.
-pub(super) struct Courier {
-    desk: Arc<Desk>,
+/// Sends the requests of attempts in batches.
+pub(super) struct Batcher {
+    shared: Arc<Shared>,
     /// For what is answered at once: reads, begins, progress.
     quick: Lane,
     /// For what ends an attempt, and is answered once it is on disk.
@@ -48,36 +48,36 @@ pub(super) struct Courier {
 }
 
 struct Lane {
-    letters: mpsc::Sender<Letter>,
+    pending: mpsc::Sender<Pending>,
     _work: AbortOnDropHandle<()>,
 }
 
 /// What both lanes share.
-struct Desk {
+struct Shared {
     client: Client,
     /// Names of the actions that can be run here.
     actions: Vec<String>,
     takes_reports: AtomicBool,
-    /// Told when a list was refused by a server that had announced to take it.
+    /// Notified when a list was refused by a server that had announced to take it.
     doubt: Notify,
 }
 
-impl Courier {
+impl Batcher {
     /// Sends reports as this client, once the server is known to take them, see [`find_out`](Self::find_out). Jobs of
     /// these actions can be begun here.
     pub(super) fn new(client: Client, actions: Vec<String>) -> Self {
-        let desk = Arc::new(Desk { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
-        Self { quick: Lane::new(&desk), lasting: Lane::new(&desk), desk }
+        let shared = Arc::new(Shared { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
+        Self { quick: Lane::new(&shared), lasting: Lane::new(&shared), shared }
     }
 
     /// Finds out whether the server takes reports, and again whenever that is in doubt. Never ends.
     pub(super) async fn find_out(&self) -> Infallible {
         let mut pauses = Pauses::default();
         loop {
-            match self.desk.client.get(ENTRY_POINT).await {
+            match self.shared.client.get(ENTRY_POINT).await {
                 Ok(entry_point) => {
-                    self.desk.takes_reports.store(takes_reports(&entry_point), Ordering::Relaxed);
-                    self.desk.doubt.notified().await;
+                    self.shared.takes_reports.store(takes_reports(&entry_point), Ordering::Relaxed);
+                    self.shared.doubt.notified().await;
                 }
                 Err(error) => debug!(cause = with_causes(&error), "not known yet whether the server takes reports"),
             }
@@ -87,7 +87,7 @@ impl Courier {
 
     /// Reads the job `id`; `client` is the attempt's own.
     pub(super) async fn read(&self, client: &Client, id: &str) -> Result<Document, Error> {
-        match self.carry(&self.quick, || Report::read(id)).await {
+        match self.batch(&self.quick, || Report::read(id)).await {
             Some(answer) => answer?.job(&format!("a report of {id}")),
             None => client.get(id).await,
         }
@@ -107,7 +107,7 @@ impl Courier {
             asked.store(true, Ordering::Relaxed);
             Report::begin(attempt, changes)
         };
-        match self.carry(&self.quick, report).await {
+        match self.batch(&self.quick, report).await {
             Some(answer) => {
                 let answer = answer?;
                 Ok(Fetched {
@@ -127,7 +127,7 @@ impl Courier {
         attempt: &AttemptIdentity,
         changes: &Document,
     ) -> Result<Document, Error> {
-        match self.carry(&self.quick, || Report::edit(attempt, changes, true)).await {
+        match self.batch(&self.quick, || Report::edit(attempt, changes, true)).await {
             Some(answer) => answer?.job(&format!("a report of {}", attempt.job)),
             None => client.edit(&attempt.job, changes, &[]).await,
         }
@@ -140,20 +140,20 @@ impl Courier {
         attempt: &AttemptIdentity,
         changes: &Document,
     ) -> Result<(), Error> {
-        match self.carry(&self.lasting, || Report::edit(attempt, changes, false)).await {
+        match self.batch(&self.lasting, || Report::edit(attempt, changes, false)).await {
             Some(answer) => answer.map(drop),
             None => client.edit(&attempt.job, changes, &[]).await.map(drop),
         }
     }
 
     /// Whoever drops this before the report has left takes it back.
-    async fn carry(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
-        if !self.desk.takes_reports.load(Ordering::Relaxed) {
+    async fn batch(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
+        if !self.shared.takes_reports.load(Ordering::Relaxed) {
             return None;
         }
         let (sender, answer) = oneshot::channel();
         // a lane that is no more leaves everybody to requests of their own
-        lane.letters.send(Letter { report: report(), answer: sender }).await.ok()?;
+        lane.pending.send(Pending { report: report(), answer: sender }).await.ok()?;
         answer.await.ok()?
     }
 }
@@ -174,25 +174,25 @@ fn read(document: Document) -> Result<Job, Error> {
 }
 
 impl Lane {
-    fn new(desk: &Arc<Desk>) -> Self {
-        let (letters, received) = mpsc::channel(MOST_WAITING);
-        let (desk, received) = (desk.clone(), Arc::new(Mutex::new(received)));
+    fn new(shared: &Arc<Shared>) -> Self {
+        let (pending, received) = mpsc::channel(MOST_WAITING);
+        let (shared, received) = (shared.clone(), Arc::new(Mutex::new(received)));
         // whoever waits for what it crashes with sends that alone
         let work = async move {
-            persist("courier", || async { work(&desk, &mut *received.lock().await).await }).await;
+            persist("batcher", || async { work(&shared, &mut *received.lock().await).await }).await;
         };
-        Self { letters, _work: AbortOnDropHandle::new(tokio::spawn(work)) }
+        Self { pending, _work: AbortOnDropHandle::new(tokio::spawn(work)) }
     }
 }
 
 /// One request after the other, each with all that has arrived meanwhile.
-async fn work(desk: &Desk, received: &mut mpsc::Receiver<Letter>) {
+async fn work(shared: &Shared, received: &mut mpsc::Receiver<Pending>) {
     let mut left_over = None;
     loop {
         let first = match left_over.take() {
-            Some(letter) => letter,
+            Some(pending) => pending,
             None => match received.recv().await {
-                Some(letter) => letter,
+                Some(pending) => pending,
                 None => return,
             },
         };
@@ -200,23 +200,23 @@ async fn work(desk: &Desk, received: &mut mpsc::Receiver<Letter>) {
         tokio::task::yield_now().await;
         let (reports, answers) = gather(first, received, &mut left_over);
         if !reports.is_empty() {
-            desk.send(&reports, answers).await;
+            shared.send(&reports, answers).await;
         }
     }
 }
 
 /// The reports of one request: those that are waiting, and still waited for, as far as they fit.
 fn gather(
-    first: Letter,
-    received: &mut mpsc::Receiver<Letter>,
-    left_over: &mut Option<Letter>,
+    first: Pending,
+    received: &mut mpsc::Receiver<Pending>,
+    left_over: &mut Option<Pending>,
 ) -> (Vec<Report>, Vec<oneshot::Sender<Answer>>) {
     let (mut reports, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut next = Some(first);
-    while let Some(Letter { report, answer }) = next.take() {
+    while let Some(Pending { report, answer }) = next.take() {
         if !answer.is_closed() {
             if bytes + report.size() > MOST_BYTES && !reports.is_empty() {
-                *left_over = Some(Letter { report, answer });
+                *left_over = Some(Pending { report, answer });
                 break;
             }
             bytes += report.size();
@@ -231,14 +231,14 @@ fn gather(
     (reports, answers)
 }
 
-impl Desk {
+impl Shared {
     async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
         // whoever waited may have gone meanwhile
-        let tell = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
+        let answer_to = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
         match self.client.report(reports, &self.actions).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
-                    tell(waiting, Some(answer));
+                    answer_to(waiting, Some(answer));
                 }
             }
             Err(error) if refuses_lists(&error) => {
@@ -246,13 +246,13 @@ impl Desk {
                 self.takes_reports.store(false, Ordering::Relaxed);
                 self.doubt.notify_one();
                 for waiting in waiting {
-                    tell(waiting, None);
+                    answer_to(waiting, None);
                 }
             }
             Err(error) => {
                 let error = Arc::new(error);
                 for (report, waiting) in reports.iter().zip(waiting) {
-                    tell(waiting, Some(Err(as_if_alone(&error, report))));
+                    answer_to(waiting, Some(Err(as_if_alone(&error, report))));
                 }
             }
         }
