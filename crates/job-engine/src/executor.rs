@@ -11,7 +11,7 @@ mod batcher;
 mod changes;
 mod end;
 mod line;
-mod reach;
+mod api_health;
 mod run_action;
 mod runtime;
 mod threads;
@@ -37,7 +37,7 @@ use tracing::{debug, info, warn};
 
 use self::avoidance::{Avoidance, Reason};
 use self::batcher::Batcher;
-use self::reach::Reach;
+use self::api_health::ApiHealth;
 use self::unknown_action::UnknownActions;
 use crate::process::backoff;
 use crate::process::backoff::{Complaint, Pauses};
@@ -125,7 +125,7 @@ pub async fn run(
         catalogue,
         stop,
         interrupted: CancellationToken::new(),
-        reach: Reach::new(),
+        api_health: ApiHealth::new(),
         reruns: Semaphore::new(1),
         unknown_actions,
         avoidance: Mutex::default(),
@@ -149,7 +149,7 @@ struct Executor {
     stop: Stop,
     /// Cancelled when the grace after a stop is over.
     interrupted: CancellationToken,
-    reach: Reach,
+    api_health: ApiHealth,
     /// Held by the one job that was lost before and begins.
     reruns: Semaphore,
     unknown_actions: UnknownActions,

@@ -192,7 +192,7 @@ impl<'a> AttemptClient<'a> {
             }
             let pause = async {
                 match failed.class {
-                    ErrorClass::OutOfReach => self.executor.reach.pause_over().await,
+                    ErrorClass::OutOfReach => self.executor.api_health.until_retry().await,
                     _ => sleep(pauses.take()).await,
                 }
             };
@@ -207,18 +207,18 @@ impl<'a> AttemptClient<'a> {
     /// Classifies a failure, and lets the whole executor know whether CIMI answers: what one job is answered counts as an
     /// outage only if nothing else is answered either.
     async fn classify<T>(&self, answer: Result<T, Error>) -> Result<T, Failed> {
-        let Executor { reach, client, .. } = &**self.executor;
+        let Executor { api_health, client, .. } = &**self.executor;
         let error = match answer {
             Ok(answer) => {
-                reach.answered();
+                api_health.answered();
                 return Ok(answer);
             }
             Err(error) => error,
         };
         let mut class = ErrorClass::of(&error, self.job());
         if class != ErrorClass::OutOfReach {
-            reach.answered();
-        } else if !reach.is_lost(client).await {
+            api_health.answered();
+        } else if !api_health.is_down(client).await {
             class = ErrorClass::TryLater;
         }
         Err(Failed { class, error })

@@ -310,7 +310,7 @@ impl<'a> Supervision<'a> {
 async fn report_due(attempt: &AttemptClient<'_>, reports: &Reports, not_before: Instant) {
     reports.waiting().await;
     sleep_until(not_before).await;
-    attempt.executor.reach.pause_over().await;
+    attempt.executor.api_health.until_retry().await;
 }
 
 async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
@@ -348,8 +348,8 @@ async fn unproven(attempt: &AttemptClient<'_>, session: &WorkerSession) {
     while session.wait_for(|state| *state == session::State::Suspended).await.is_ok() {
         let since = Instant::now();
         while *session.borrow() == session::State::Suspended {
-            let out_since = attempt.executor.reach.out_since();
-            if out_since.is_some_and(|out_since| out_since.max(since).elapsed() > limit) {
+            let down_since = attempt.executor.api_health.down_since();
+            if down_since.is_some_and(|down_since| down_since.max(since).elapsed() > limit) {
                 return;
             }
             sleep(AFTER_FAILURE).await;

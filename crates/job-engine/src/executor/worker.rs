@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::Executor;
 use super::attempt::Attempt;
 use super::line::{self, Slots};
-use super::reach::Reach;
+use super::api_health::ApiHealth;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
@@ -167,7 +167,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
-                () = ready(&mut session, &executor.reach) => {}
+                () = ready(&mut session, &executor.api_health) => {}
             }
             tokio::select! {
                 biased;
@@ -178,7 +178,7 @@ impl Worker {
                 biased;
                 () = executor.stop.asked() => return None,
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
-                () = executor.reach.pausing() => {}
+                () = executor.api_health.until_down() => {}
                 () = self.slots.resting() => {}
                 taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
             }
@@ -186,10 +186,10 @@ impl Worker {
     }
 }
 
-/// Ends when the session is not suspended and CIMI is not known to be out of reach.
-async fn ready(session: &mut watch::Receiver<State>, reach: &Reach) {
+/// Ends when the session is not suspended and CIMI is not known to be out of api_health.
+async fn ready(session: &mut watch::Receiver<State>, api_health: &ApiHealth) {
     // A closed channel belongs to a session that is over, which the queue will say.
     if session.wait_for(|state| *state != State::Suspended).await.is_ok() {
-        reach.pause_over().await;
+        api_health.until_retry().await;
     }
 }

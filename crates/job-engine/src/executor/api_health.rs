@@ -1,4 +1,4 @@
-//! [`Reach`]: whether CIMI answers, as one knowledge of the whole executor.
+//! [`ApiHealth`]: whether CIMI answers, as one knowledge of the whole executor.
 
 use slipstream_cimi::Client;
 use slipstream_cimi::dialect::ENTRY_POINT;
@@ -14,22 +14,22 @@ struct Outage {
     pauses: Pauses,
 }
 
-/// Whether CIMI is within reach. While it is not, all who need it share one growing pause.
+/// Whether CIMI is within api_health. While it is not, all who need it share one growing pause.
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(super) struct ApiHealth {
     outage: watch::Sender<Option<Outage>>,
     /// When CIMI was last asked for nothing but an answer, and whether it gave one.
     last_look: Mutex<Option<(Instant, bool)>>,
 }
 
-impl Reach {
+impl ApiHealth {
     pub(super) fn new() -> Self {
         Self { outage: watch::Sender::new(None), last_look: Mutex::default() }
     }
 
     /// Somebody's request failed: finds out by another read whether that is this request's own fault, and answers whether
-    /// CIMI is out of reach. Those who ask meanwhile share the answer.
-    pub(super) async fn is_lost(&self, client: &Client) -> bool {
+    /// CIMI is out of api_health. Those who ask meanwhile share the answer.
+    pub(super) async fn is_down(&self, client: &Client) -> bool {
         let asked = Instant::now();
         let mut last_look = self.last_look.lock().await;
         let (_, answers) = match *last_look {
@@ -64,7 +64,7 @@ impl Reach {
     }
 
     /// Ends when it makes sense to ask: at once while CIMI answers, otherwise after the pause.
-    pub(super) async fn pause_over(&self) {
+    pub(super) async fn until_retry(&self) {
         let mut outages = self.outage.subscribe();
         loop {
             let outage = *outages.borrow_and_update();
@@ -78,13 +78,13 @@ impl Reach {
     }
 
     /// Ends when a pause is on.
-    pub(super) async fn pausing(&self) {
+    pub(super) async fn until_down(&self) {
         let paused = |outage: &Option<Outage>| outage.is_some_and(|outage| Instant::now() < outage.pause_until);
         self.outage.subscribe().wait_for(paused).await.expect("the sender is kept by self");
     }
 
     /// Since when nobody got an answer, if so.
-    pub(super) fn out_since(&self) -> Option<Instant> {
+    pub(super) fn down_since(&self) -> Option<Instant> {
         self.outage.borrow().map(|outage| outage.since)
     }
 }
