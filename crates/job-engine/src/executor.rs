@@ -4,14 +4,14 @@
 //! takes one claim after the other and makes an attempt of each, whose reads and writes the `batcher` carries; `end` says
 //! what becomes of the claim.
 
+mod api_health;
 mod attempt;
 mod attempt_client;
-mod avoidance;
 mod batcher;
 mod changes;
 mod end;
 mod line;
-mod api_health;
+mod release_backoff;
 mod run_action;
 mod runtime;
 mod threads;
@@ -35,9 +35,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::avoidance::{Avoidance, Reason};
-use self::batcher::Batcher;
 use self::api_health::ApiHealth;
+use self::batcher::Batcher;
+use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::backoff;
 use crate::process::backoff::{Complaint, Pauses};
@@ -128,8 +128,8 @@ pub async fn run(
         api_health: ApiHealth::new(),
         reruns: Semaphore::new(1),
         unknown_actions,
-        avoidance: Mutex::default(),
-        avoidance_changed: Notify::new(),
+        release_backoff: Mutex::default(),
+        backoff_changed: Notify::new(),
         blocking_actions: Mutex::default(),
     });
     tokio::select! {
@@ -153,8 +153,8 @@ struct Executor {
     /// Held by the one job that was lost before and begins.
     reruns: Semaphore,
     unknown_actions: UnknownActions,
-    avoidance: Mutex<Avoidance>,
-    avoidance_changed: Notify,
+    release_backoff: Mutex<ReleaseBackoff>,
+    backoff_changed: Notify,
     /// Actions of which it was told that they block.
     blocking_actions: Mutex<BTreeSet<String>>,
 }
@@ -206,20 +206,20 @@ impl Executor {
     }
 
     /// The entry of this job is released: how long to leave it alone.
-    fn avoid(&self, entry: &str, job: &str, reason: Reason) -> Duration {
-        let pause = self.avoidance().released(entry, job, reason);
-        self.avoidance_changed.notify_one();
+    fn back_off(&self, entry: &str, job: &str, reason: Reason) -> Duration {
+        let pause = self.release_backoff().released(entry, job, reason);
+        self.backoff_changed.notify_one();
         pause
     }
 
     /// The entry need not be remembered any longer.
     fn forget(&self, entry: &str) {
-        if self.avoidance().forget(entry) {
-            self.avoidance_changed.notify_one();
+        if self.release_backoff().forget(entry) {
+            self.backoff_changed.notify_one();
         }
     }
 
-    fn avoidance(&self) -> MutexGuard<'_, Avoidance> {
-        self.avoidance.lock().expect("no holder of this lock panics")
+    fn release_backoff(&self) -> MutexGuard<'_, ReleaseBackoff> {
+        self.release_backoff.lock().expect("no holder of this lock panics")
     }
 }

@@ -1,4 +1,4 @@
-//! [`ApiHealth`]: whether CIMI answers, as one knowledge of the whole executor.
+//! [`ApiHealth`]: a circuit breaker that all requests of the executor share: whether CIMI is up.
 
 use slipstream_cimi::Client;
 use slipstream_cimi::dialect::ENTRY_POINT;
@@ -14,29 +14,29 @@ struct Outage {
     pauses: Pauses,
 }
 
-/// Whether CIMI is within api_health. While it is not, all who need it share one growing pause.
+/// Whether CIMI is up. While it is down, all requests share one growing pause.
 #[derive(Debug)]
 pub(super) struct ApiHealth {
     outage: watch::Sender<Option<Outage>>,
-    /// When CIMI was last asked for nothing but an answer, and whether it gave one.
-    last_look: Mutex<Option<(Instant, bool)>>,
+    /// When CIMI was last probed, and whether it answered.
+    last_probe: Mutex<Option<(Instant, bool)>>,
 }
 
 impl ApiHealth {
     pub(super) fn new() -> Self {
-        Self { outage: watch::Sender::new(None), last_look: Mutex::default() }
+        Self { outage: watch::Sender::new(None), last_probe: Mutex::default() }
     }
 
-    /// Somebody's request failed: finds out by another read whether that is this request's own fault, and answers whether
-    /// CIMI is out of api_health. Those who ask meanwhile share the answer.
+    /// A request failed: finds out by another read whether that is this request's own fault, and answers whether CIMI is
+    /// down. Callers that ask meanwhile share the answer.
     pub(super) async fn is_down(&self, client: &Client) -> bool {
         let asked = Instant::now();
-        let mut last_look = self.last_look.lock().await;
-        let (_, answers) = match *last_look {
-            Some(look @ (begun, _)) if begun >= asked => look,
+        let mut last_probe = self.last_probe.lock().await;
+        let (_, answers) = match *last_probe {
+            Some(probe @ (begun, _)) if begun >= asked => probe,
             _ => {
                 let begun = Instant::now();
-                *last_look.insert((begun, client.get(ENTRY_POINT).await.is_ok()))
+                *last_probe.insert((begun, client.get(ENTRY_POINT).await.is_ok()))
             }
         };
         if answers {
@@ -47,7 +47,7 @@ impl ApiHealth {
         !answers
     }
 
-    /// Nobody got an answer since then.
+    /// No request has been answered since then.
     fn failed(&self, since: Instant) {
         self.outage.send_modify(|outage| {
             let now = Instant::now();
@@ -58,7 +58,7 @@ impl ApiHealth {
         });
     }
 
-    /// Somebody got an answer: the pause is over for everybody.
+    /// A request was answered: the pause is over for all.
     pub(super) fn answered(&self) {
         self.outage.send_if_modified(|outage| outage.take().is_some());
     }
@@ -83,7 +83,7 @@ impl ApiHealth {
         self.outage.subscribe().wait_for(paused).await.expect("the sender is kept by self");
     }
 
-    /// Since when nobody got an answer, if so.
+    /// Since when it is down, if it is.
     pub(super) fn down_since(&self) -> Option<Instant> {
         self.outage.borrow().map(|outage| outage.since)
     }

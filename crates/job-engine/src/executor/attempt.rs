@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::attempt_client::AttemptClient;
-use super::avoidance::{MOST_REFUSALS, Reason};
 use super::batcher::Fetched;
 use super::changes;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
+use super::release_backoff::{MOST_REFUSALS, Reason};
 use super::run_action::{Finished, run_action};
 use super::unknown_action::Absence;
 use super::worker_session::WorkerSession;
@@ -122,7 +122,7 @@ impl<'a> Attempt<'a> {
     async fn refuse_action(&mut self, job: &Job) -> Result<AttemptEnd, AttemptEnd> {
         let Self { executor, session, .. } = self;
         let UnknownAction { after, then } = executor.options.unknown_action;
-        let known_for = executor.avoidance().known_for(self.claim.entry());
+        let known_for = executor.release_backoff().known_for(self.claim.entry());
         match executor.unknown_actions.absence(session, &job.action, job.created, known_for).await {
             Absence::Elsewhere => return Err(EndKind::ActionElsewhere.into()),
             Absence::For(long) if then == Then::Fail && long >= after => {}
@@ -217,7 +217,7 @@ impl<'a> Attempt<'a> {
     /// A server that refuses that as well, as for a lease that it does not want, does not mean the job: that one waits, is
     /// shown by name, and is tried more and more seldom.
     async fn give_up(&mut self, end: &AttemptEnd) -> Option<AttemptEnd> {
-        let refusals = self.executor.avoidance().refusals(self.claim.entry());
+        let refusals = self.executor.release_backoff().refusals(self.claim.entry());
         if !end.is_about_the_job() || refusals + 1 < MOST_REFUSALS {
             return None;
         }
@@ -280,7 +280,7 @@ async fn settle(executor: &Executor, session: &WorkerSession, claim: Claim, job:
         }
         Verdict::Release => {
             let reason = Reason { text: end.reason(), is_refusal: end.is_about_the_job() };
-            let pause = executor.avoid(&entry, job, reason);
+            let pause = executor.back_off(&entry, job, reason);
             session.queue.avoid(&entry, pause);
             claim.release().await
         }

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::Executor;
+use super::api_health::ApiHealth;
 use super::attempt::Attempt;
 use super::line::{self, Slots};
-use super::api_health::ApiHealth;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
@@ -107,7 +107,7 @@ impl Worker {
             registration.update(|executor| executor.passed_over = passed_over);
             sleep(TOLD_AGAIN).await;
             tokio::select! {
-                () = self.executor.avoidance_changed.notified() => {}
+                () = self.executor.backoff_changed.notified() => {}
                 // the queue and its sender are as old as the worker
                 _ = refused.changed() => {}
             }
@@ -124,14 +124,14 @@ impl Worker {
             reason: format!("the coordinator refuses it: {}", refused.cause),
             until: time(refused.until),
         });
-        let avoidance = self.executor.avoidance();
-        let avoided = avoidance.latest(MOST_PASSED_OVER).into_iter().map(|(entry, avoided)| PassedOver {
+        let backoff = self.executor.release_backoff();
+        let backed_off = backoff.latest(MOST_PASSED_OVER).into_iter().map(|(entry, released)| PassedOver {
             entry: entry.to_owned(),
-            job: Some(avoided.job.clone()),
-            reason: avoided.reason.clone(),
-            until: time(avoided.until),
+            job: Some(released.job.clone()),
+            reason: released.reason.clone(),
+            until: time(released.until),
         });
-        refused.chain(avoided).take(MOST_PASSED_OVER).collect()
+        refused.chain(backed_off).take(MOST_PASSED_OVER).collect()
     }
 
     async fn fill_slots(self: Arc<Self>) {
@@ -186,7 +186,7 @@ impl Worker {
     }
 }
 
-/// Ends when the session is not suspended and CIMI is not known to be out of api_health.
+/// Ends when the session is not suspended and CIMI is not known to be down.
 async fn ready(session: &mut watch::Receiver<State>, api_health: &ApiHealth) {
     // A closed channel belongs to a session that is over, which the queue will say.
     if session.wait_for(|state| *state != State::Suspended).await.is_ok() {

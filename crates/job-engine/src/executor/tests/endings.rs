@@ -1,4 +1,4 @@
-//! How jobs end when nothing is out of api_health.
+//! How jobs end when nothing is out of reach.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`Avoidance`]: how long an executor leaves an entry alone that it released (decision 15), and why.
+//! [`ReleaseBackoff`]: how long an executor leaves an entry alone that it has released (decision 15), and why.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const CAPACITY: usize = 10_000;
 
 /// Remembers how often each entry was released.
 #[derive(Debug, Default)]
-pub(super) struct Avoidance(BTreeMap<String, Avoided>);
+pub(super) struct ReleaseBackoff(BTreeMap<String, BackedOff>);
 
 /// Why an entry is released.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Reason {
 
 /// An entry that is left alone.
 #[derive(Clone, Debug)]
-pub(super) struct Avoided {
+pub(super) struct BackedOff {
     pauses: Pauses,
     /// When it was first released.
     since: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Avoided {
     pub(super) until: Instant,
 }
 
-impl Avoidance {
+impl ReleaseBackoff {
     /// The entry is released: how long to leave it alone.
     pub(super) fn released(&mut self, entry: &str, job: &str, reason: Reason) -> Duration {
         // What is forgotten is only tried again sooner.
@@ -53,7 +53,7 @@ impl Avoidance {
             self.0.pop_first();
         }
         let now = Instant::now();
-        let first = || Avoided {
+        let first = || BackedOff {
             pauses: Pauses::up_to(LONGEST),
             since: now,
             refusals: 0,
@@ -61,23 +61,23 @@ impl Avoidance {
             reason: String::new(),
             until: now,
         };
-        let avoided = self.0.entry(entry.to_owned()).or_insert_with(first);
-        avoided.refusals = if reason.is_refusal { avoided.refusals.saturating_add(1) } else { 0 };
-        avoided.pauses.limit(if avoided.refusals < MOST_REFUSALS { LONGEST } else { LONGEST_REFUSED });
-        let pause = avoided.pauses.take();
-        avoided.reason = reason.text;
-        avoided.until = now + pause;
+        let entry = self.0.entry(entry.to_owned()).or_insert_with(first);
+        entry.refusals = if reason.is_refusal { entry.refusals.saturating_add(1) } else { 0 };
+        entry.pauses.limit(if entry.refusals < MOST_REFUSALS { LONGEST } else { LONGEST_REFUSED });
+        let pause = entry.pauses.take();
+        entry.reason = reason.text;
+        entry.until = now + pause;
         pause
     }
 
     /// How often the entry's job was refused, without anything else in between.
     pub(super) fn refusals(&self, entry: &str) -> u32 {
-        self.0.get(entry).map_or(0, |avoided| avoided.refusals)
+        self.0.get(entry).map_or(0, |entry| entry.refusals)
     }
 
     /// How long ago the entry was first released.
     pub(super) fn known_for(&self, entry: &str) -> Duration {
-        self.0.get(entry).map_or(Duration::ZERO, |avoided| avoided.since.elapsed())
+        self.0.get(entry).map_or(Duration::ZERO, |entry| entry.since.elapsed())
     }
 
     /// The entry is gone, or not ours any more. Answers whether it was remembered.
@@ -87,12 +87,12 @@ impl Avoidance {
     }
 
     /// At most so many of those that are left alone now, the latest first.
-    pub(super) fn latest(&self, most: usize) -> Vec<(&str, &Avoided)> {
+    pub(super) fn latest(&self, most: usize) -> Vec<(&str, &BackedOff)> {
         let now = Instant::now();
-        let mut avoided: Vec<_> = self.0.iter().filter(|(_, avoided)| avoided.until > now).collect();
-        avoided.sort_unstable_by_key(|(_, avoided)| std::cmp::Reverse(avoided.until));
-        avoided.truncate(most);
-        avoided.into_iter().map(|(entry, avoided)| (entry.as_str(), avoided)).collect()
+        let mut entries: Vec<_> = self.0.iter().filter(|(_, entry)| entry.until > now).collect();
+        entries.sort_unstable_by_key(|(_, entry)| std::cmp::Reverse(entry.until));
+        entries.truncate(most);
+        entries.into_iter().map(|(name, entry)| (name.as_str(), entry)).collect()
     }
 }
 
@@ -100,56 +100,56 @@ impl Avoidance {
 mod tests {
     use super::*;
 
-    fn released(avoidance: &mut Avoidance, entry: &str) -> u64 {
-        release(avoidance, entry, false)
+    fn released(backoff: &mut ReleaseBackoff, entry: &str) -> u64 {
+        release(backoff, entry, false)
     }
 
-    fn release(avoidance: &mut Avoidance, entry: &str, is_refusal: bool) -> u64 {
+    fn release(backoff: &mut ReleaseBackoff, entry: &str, is_refusal: bool) -> u64 {
         let reason = Reason { text: "a reason".to_owned(), is_refusal };
-        avoidance.released(entry, "job/1", reason).as_secs()
+        backoff.released(entry, "job/1", reason).as_secs()
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_from_a_second_to_five_minutes_for_each_entry() {
-        let mut avoidance = Avoidance::default();
-        let pauses: Vec<u64> = (0..11).map(|_| released(&mut avoidance, "a")).collect();
+        let mut backoff = ReleaseBackoff::default();
+        let pauses: Vec<u64> = (0..11).map(|_| released(&mut backoff, "a")).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(released(&mut avoidance, "b"), 1);
-        assert!(avoidance.forget("a") && !avoidance.forget("a"));
-        assert_eq!(released(&mut avoidance, "a"), 1);
+        assert_eq!(released(&mut backoff, "b"), 1);
+        assert!(backoff.forget("a") && !backoff.forget("a"));
+        assert_eq!(released(&mut backoff, "a"), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_of_what_is_refused_again_and_again_double_to_an_hour_until_it_is_something_else() {
-        let mut avoidance = Avoidance::default();
-        let pauses: Vec<u64> = (0..14).map(|_| release(&mut avoidance, "a", true)).collect();
+        let mut backoff = ReleaseBackoff::default();
+        let pauses: Vec<u64> = (0..14).map(|_| release(&mut backoff, "a", true)).collect();
         assert_eq!(pauses[8..], [256, 300, 600, 1200, 2400, 3600]);
-        assert_eq!((avoidance.refusals("a"), avoidance.refusals("b")), (14, 0));
-        assert_eq!((released(&mut avoidance, "a"), avoidance.refusals("a")), (300, 0));
+        assert_eq!((backoff.refusals("a"), backoff.refusals("b")), (14, 0));
+        assert_eq!((released(&mut backoff, "a"), backoff.refusals("a")), (300, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn memory_is_bounded() {
-        let mut avoidance = Avoidance::default();
+        let mut backoff = ReleaseBackoff::default();
         for number in 0..CAPACITY + 10 {
-            released(&mut avoidance, &format!("entry-{number:010}"));
+            released(&mut backoff, &format!("entry-{number:010}"));
         }
-        assert_eq!(avoidance.0.len(), CAPACITY);
-        assert_eq!(released(&mut avoidance, &format!("entry-{:010}", CAPACITY + 9)), 2);
+        assert_eq!(backoff.0.len(), CAPACITY);
+        assert_eq!(released(&mut backoff, &format!("entry-{:010}", CAPACITY + 9)), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_latest_are_told_and_only_as_long_as_they_are_left_alone() {
-        let mut avoidance = Avoidance::default();
+        let mut backoff = ReleaseBackoff::default();
         for entry in ["a", "b", "b", "c", "c", "c"] {
-            released(&mut avoidance, entry);
+            released(&mut backoff, entry);
         }
-        let told = |avoidance: &Avoidance| {
-            avoidance.latest(2).into_iter().map(|(entry, _)| entry.to_owned()).collect::<Vec<_>>()
+        let latest = |backoff: &ReleaseBackoff| {
+            backoff.latest(2).into_iter().map(|(entry, _)| entry.to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(told(&avoidance), ["c", "b"]);
+        assert_eq!(latest(&backoff), ["c", "b"]);
         tokio::time::advance(Duration::from_secs(3)).await;
-        assert_eq!(told(&avoidance), ["c"]);
-        assert_eq!(avoidance.known_for("a"), Duration::from_secs(3));
+        assert_eq!(latest(&backoff), ["c"]);
+        assert_eq!(backoff.known_for("a"), Duration::from_secs(3));
     }
 }
