@@ -8,7 +8,7 @@ mod api_health;
 mod attempt;
 mod attempt_client;
 mod batcher;
-mod changes;
+mod edits;
 mod end;
 mod line;
 mod release_backoff;

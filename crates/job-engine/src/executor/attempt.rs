@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use super::attempt_client::AttemptClient;
 use super::batcher::Fetched;
-use super::changes;
+use super::edits;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
 use super::release_backoff::{MOST_REFUSALS, Reason};
 use super::run_action::{Finished, run_action};
@@ -133,7 +133,7 @@ impl<'a> Attempt<'a> {
             }
         }
         let outcome: Result<Success, Failure> = Err(Failure::new(format!("Not implemented action: {}", job.action)));
-        self.client.finish(&changes::of_outcome(&outcome, &Report::default(), &[])).await?;
+        self.client.finish(&edits::of_outcome(&outcome, &Report::default(), &[])).await?;
         self.state = Some(State::Failed);
         Ok(EndKind::NoSuchAction.into())
     }
@@ -177,7 +177,7 @@ impl<'a> Attempt<'a> {
     /// Writes how the action ended.
     async fn report(&mut self, finished: Finished) -> Result<AttemptEnd, AttemptEnd> {
         let Finished { outcome, unsent, known, left_out } = finished;
-        let changes = changes::with_left_out(changes::of_outcome(&outcome, &unsent, &known), left_out);
+        let changes = edits::with_left_out(edits::of_outcome(&outcome, &unsent, &known), left_out);
         self.client.finish(&changes).await?;
         self.state = Some(if outcome.is_ok() { State::Success } else { State::Failed });
         Ok(EndKind::Ended.into())
@@ -222,7 +222,7 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let outcome = Err(Failure::new(end.reason()));
-        match self.client.finish(&changes::of_outcome(&outcome, &Report::default(), &[])).await {
+        match self.client.finish(&edits::of_outcome(&outcome, &Report::default(), &[])).await {
             Ok(()) => {
                 self.state = Some(State::Failed);
                 Some(EndKind::GivenUp.into())

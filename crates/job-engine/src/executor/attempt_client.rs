@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::Executor;
 use super::batcher::Fetched;
-use super::changes;
+use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
 use crate::process::backoff;
 use crate::process::backoff::Pauses;
@@ -51,13 +51,13 @@ impl<'a> AttemptClient<'a> {
     /// Reads the job and, where the server does both at once, sets it RUNNING. `asked` becomes true once the server is asked
     /// for that, whose answer may be lost.
     pub(super) async fn begin(&self, asked: &AtomicBool) -> Result<Fetched, AttemptEnd> {
-        let running = changes::state(State::Running);
+        let running = edits::state(State::Running);
         self.before_the_run(|| self.executor.batcher.begin(&self.client, &self.identity, &running, asked)).await
     }
 
     /// Sets RUNNING under the lease, where reading the job did not do that.
     pub(super) async fn set_running(&self) -> Result<(), AttemptEnd> {
-        let running = changes::state(State::Running);
+        let running = edits::state(State::Running);
         self.before_the_run(|| self.try_to_edit(&running)).await.map(drop)
     }
 
@@ -101,8 +101,8 @@ impl<'a> AttemptClient<'a> {
         };
         let cause = end.cause.as_deref().map_or_else(String::new, |cause| with_causes(cause));
         warn!(job = self.job(), cause, "the final report is refused, and written shortened");
-        match self.finish_with(&changes::state_and_message(changes.clone(), &cause)).await {
-            Err(end) if end.is_about_the_job() => self.finish_with(&changes::state_alone(changes)).await,
+        match self.finish_with(&edits::state_and_message(changes.clone(), &cause)).await {
+            Err(end) if end.is_about_the_job() => self.finish_with(&edits::state_alone(changes)).await,
             finished => finished,
         }
     }
@@ -124,13 +124,13 @@ impl<'a> AttemptClient<'a> {
 
     /// Somebody asked for the job to stop, and nothing runs any more.
     pub(super) async fn confirm_stop(&self) -> AttemptEnd {
-        self.finish_with(&changes::state(State::Stopped)).await.err().unwrap_or(EndKind::StoppedElsewhere.into())
+        self.finish_with(&edits::state(State::Stopped)).await.err().unwrap_or(EndKind::StoppedElsewhere.into())
     }
 
     /// Sets QUEUED, so that the job waits again, and answers whether the server has confirmed that. If not, the entry is
     /// given back all the same: the next attempt finds the job RUNNING.
     pub(super) async fn requeue(&self) -> Result<bool, AttemptEnd> {
-        let queued = changes::state(State::Queued);
+        let queued = edits::state(State::Queued);
         // in a request of its own: it must not wait behind one that hangs
         let answer = tokio::select! {
             biased;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::attempt_client::AttemptClient;
-use super::changes;
+use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
 use super::runtime::{Broken, Running};
 use super::worker_session::WorkerSession;
@@ -233,7 +233,7 @@ impl<'a> Supervision<'a> {
         let failed = match answer {
             Ok(document) => {
                 let state = document.get("state").and_then(|state| State::from_text(state.as_str()?));
-                self.known = changes::affected(&document);
+                self.known = edits::affected(&document);
                 return match state {
                     Some(state) if state.is_final() => Some(Interruption::End(EndKind::StoppedElsewhere.into())),
                     Some(State::Stopping) => Some(Interruption::StopWanted),
@@ -256,7 +256,7 @@ impl<'a> Supervision<'a> {
     fn sendreport(&mut self) {
         let attempt = self.attempt;
         let report = self.reports.take();
-        let changes = changes::of_report(&report, &self.known);
+        let changes = edits::of_report(&report, &self.known);
         if !changes.is_empty() {
             let answer = async move { attempt.edit(&changes).await };
             self.reporting = Some((report, Box::pin(answer)));
@@ -268,7 +268,7 @@ impl<'a> Supervision<'a> {
         let reported = self.reporting.take().map(|(report, _)| report);
         let failed = match answer {
             Ok(document) => {
-                self.known = changes::affected(&document);
+                self.known = edits::affected(&document);
                 return Ok(());
             }
             Err(failed) if failed.class.ends_the_attempt() => return Err(self.attempt.ended_by(failed, Phase::Begun)),

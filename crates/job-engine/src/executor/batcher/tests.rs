@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::executor::changes;
+use crate::executor::edits;
 use crate::executor::end::ErrorClass;
 use crate::executor::tests::harness::until;
 
@@ -161,7 +161,7 @@ impl Fixture {
     }
 
     fn begin(&self, number: usize) -> JoinHandle<Result<Document, Error>> {
-        self.edit(number, changes::state(RUNNING))
+        self.edit(number, edits::state(RUNNING))
     }
 
     fn edit(&self, number: usize, changes: Document) -> JoinHandle<Result<Document, Error>> {
@@ -171,7 +171,7 @@ impl Fixture {
 
     fn end(&self, number: usize) -> JoinHandle<Result<(), Error>> {
         let (batcher, (client, attempt)) = (self.batcher.clone(), self.attempt(number));
-        tokio::spawn(async move { batcher.end(&client, &attempt, &changes::state(SUCCESS)).await })
+        tokio::spawn(async move { batcher.end(&client, &attempt, &edits::state(SUCCESS)).await })
     }
 
     /// Shuts the gate of everything that ends no attempt.
@@ -302,8 +302,8 @@ async fn servers_that_announce_nothing_get_one_request_for_each() {
     let fixture = Fixture::new(false).await;
     let (client, attempt) = fixture.attempt(1);
     fixture.batcher.read(&client, "job/1").await.unwrap();
-    fixture.batcher.edit(&client, &attempt, &changes::state(RUNNING)).await.unwrap();
-    fixture.batcher.end(&client, &attempt, &changes::state(SUCCESS)).await.unwrap();
+    fixture.batcher.edit(&client, &attempt, &edits::state(RUNNING)).await.unwrap();
+    fixture.batcher.end(&client, &attempt, &edits::state(SUCCESS)).await.unwrap();
     let marked = |method: &str| vec![format!("{method} job/1 marked")];
     assert_eq!(fixture.server.requests(), [marked("GET"), marked("PUT"), marked("PUT")]);
     tokio::time::advance(Duration::from_hours(1)).await;
