@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::Executor;
 use super::api_health::ApiHealth;
 use super::attempt::Attempt;
-use super::line::{self, Slots};
+use super::standby::{self, Slots};
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
@@ -84,15 +84,15 @@ impl Worker {
         Registration::begin(session.clone(), paths::EXECUTORS, claimant, executor)
     }
 
-    /// Keeps the line, and says what this executor does and leaves alone. Never ends.
+    /// Keeps this executor's place in the standby list, and shows what it does and leaves alone. Never ends.
     async fn tell_others(&self, registration: &Registration<RegisteredExecutor>) {
         let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
         let clock = &self.executor.options.clock;
         let WorkerSession { session, queue, claimant, .. } = &self.session;
-        let line = || line::keep(session.clone(), queue.clone(), claimant.clone(), self.slots.clone());
+        let standby = || standby::keep(session.clone(), queue.clone(), claimant.clone(), self.slots.clone());
         tokio::join!(
-            // without its line an executor looks for jobs as if it were alone
-            persist("line of executors", line),
+            // without its place an executor is active as if it were alone
+            persist("standby list", standby),
             persist("list of actions", || unknown_action::keep_listed(&**session, &actions, clock)),
             persist("list of what is passed over", || self.tell_passed_over(registration)),
         );
@@ -172,14 +172,14 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
-                () = self.slots.looking() => {}
+                () = self.slots.active() => {}
             }
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.api_health.until_down() => {}
-                () = self.slots.resting() => {}
+                () = self.slots.on_standby() => {}
                 taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use slipstream_coordination::Session as _;
 use slipstream_coordination::session::{Mode, Operation, make_path};
-use slipstream_job_engine::process::paths::{ELECTION, ENTRIES, LINE, RECONCILER, TAKEN};
+use slipstream_job_engine::process::paths::{ELECTION, ENTRIES, RECONCILER, STANDBY, TAKEN};
 
 use crate::plan::{Fault, Meddling};
 use crate::process::DISTRIBUTOR;
@@ -37,7 +37,7 @@ impl World {
                 world.create(Fault::StrayClaim, format!("{TAKEN}/{name}"), Some(length));
             }),
             Meddling::StrayPlaces => {
-                self.create(Fault::StrayPlaces, format!("{LINE}/{FIRST}-0000000000"), None);
+                self.create(Fault::StrayPlaces, format!("{STANDBY}/{FIRST}-0000000000"), None);
                 self.create(Fault::StrayPlaces, format!("{RECONCILER}/{FIRST}__lock__0000000000"), None);
             }
         }

@@ -25,8 +25,8 @@ use crate::support::{eventually, job, state};
 
 const EXECUTORS: usize = 6;
 const THREADS: usize = 2;
-/// As many look as `executor/line.rs` says.
-const LOOKING: usize = 3;
+/// As many are active as `executor/standby.rs` says.
+const ACTIVE: usize = 3;
 
 /// Counts itself while it runs, and ends when it may.
 struct Held {
@@ -72,16 +72,16 @@ fn employ(
     (stop.clone(), tokio::spawn(async move { executor::run(options, coordinator, client, catalogue, stop).await }))
 }
 
-/// Sessions end while some rest, before these look by themselves: nothing but the line tells them.
+/// Sessions end while some executors stand by, before these look by themselves: they notice it by the standby list alone.
 #[tokio::test(start_paused = true)]
-async fn who_rests_notices_the_end_of_the_session() {
+async fn an_executor_that_stands_by_notices_the_end_of_its_session() {
     let site = Arc::new(Site::default());
     let (_server, client) = site.server(Arc::<MemoryStore>::default()).await;
     let executors: Vec<_> =
         (0..EXECUTORS).map(|number| employ(number, site.clone(), &client, Catalogue::new())).collect();
     let all = async || (site.names(paths::EXECUTORS).await.len() == EXECUTORS).then_some(());
     eventually("all are there", all).await;
-    // some rest after five seconds without a job, and look by themselves after ten
+    // some stand by after five seconds without a job, and look by themselves after ten
     tokio::time::sleep(Duration::from_secs(7)).await;
     let before = site.names(paths::EXECUTORS).await;
     site.end_sessions();
@@ -109,12 +109,12 @@ async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
         employ(number, coordinator, &client, catalogue)
     };
     let mut executors = vec![employ(0)];
-    exactly(&ensemble, 1, "one that is alone looks").await;
+    exactly(&ensemble, 1, "one that is alone is active").await;
     executors.extend((1..EXECUTORS).map(employ));
-    exactly(&ensemble, EXECUTORS, "all look when they come").await;
-    exactly(&ensemble, LOOKING, "those behind the first few rest").await;
+    exactly(&ensemble, EXECUTORS, "all are active when they come").await;
+    exactly(&ensemble, ACTIVE, "those behind the first few stand by").await;
 
-    // those who look have too few slots: the others take what is left
+    // the active ones have too few slots: the others take what is left
     let jobs = vec![job("held"); EXECUTORS * THREADS];
     let added = client.add_all("job", &jobs, None).await.expect("answered");
     let ids: Vec<String> = added.into_iter().map(|id| id.expect("added")).collect();
@@ -125,21 +125,21 @@ async fn of_many_executors_a_few_follow_the_queue_and_all_do_its_jobs() {
         let ended = async || (state(&client.get(id).await.expect("there")) == "SUCCESS").then_some(());
         eventually("a job is done", ended).await;
     }
-    exactly(&ensemble, LOOKING, "a few look when nothing is left to do").await;
+    exactly(&ensemble, ACTIVE, "a few are active when nothing is left to do").await;
 
-    // sessions end while some rest: all begin anew
+    // sessions end while some stand by: all begin anew
     ensemble.wipe().await;
     let after = session(&ensemble).await;
     let registered = async || after.children(paths::EXECUTORS).await.is_ok_and(|all| all.len() == EXECUTORS);
     eventually("all are there again", async || registered().await.then_some(())).await;
-    exactly(&ensemble, LOOKING, "a few look after everything was lost").await;
+    exactly(&ensemble, ACTIVE, "a few are active after everything was lost").await;
 
-    // who rests takes the place of those who go
-    for (stop, _) in &executors[..LOOKING] {
+    // those that stand by take the place of those that go
+    for (stop, _) in &executors[..ACTIVE] {
         stop.ask();
     }
-    join_all(executors.drain(..LOOKING).map(|(_, ended)| ended)).await;
-    exactly(&ensemble, EXECUTORS - LOOKING, "the others look").await;
+    join_all(executors.drain(..ACTIVE).map(|(_, ended)| ended)).await;
+    exactly(&ensemble, EXECUTORS - ACTIVE, "the others are active").await;
     may_end.add_permits(1);
     let last = client.add("job", &job("held"), None).await.expect("added");
     let done = async || (state(&client.get(&last).await.expect("there")) == "SUCCESS").then_some(());
