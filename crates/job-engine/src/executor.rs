@@ -155,7 +155,7 @@ struct Executor {
     unknown_actions: UnknownActions,
     release_backoff: Mutex<ReleaseBackoff>,
     backoff_changed: Notify,
-    /// Actions of which it was told that they block.
+    /// Actions of which the log says already that they block.
     blocking_actions: Mutex<BTreeSet<String>>,
 }
 

@@ -147,8 +147,8 @@ mod tests {
         let left_out = "(left out, as they are no ids or too many: 3 affected resources)";
         assert_eq!(with_left_out(report.clone(), 0), report);
         assert_eq!(with_left_out(report.clone(), 3)["statusMessage"], left_out);
-        let told = with_left_out(document(json!({ "statusMessage": "done" })), 3);
-        assert_eq!(told["statusMessage"], format!("done\n{left_out}"));
+        let edit = with_left_out(document(json!({ "statusMessage": "done" })), 3);
+        assert_eq!(edit["statusMessage"], format!("done\n{left_out}"));
         let left = state_and_message(report, "too large");
         let message = "(left out, as the server refused it: returnCode, affectedResources; too large)";
         assert_eq!(left, document(json!({ "state": "SUCCESS", "statusMessage": message })));

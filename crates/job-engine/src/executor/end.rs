@@ -65,7 +65,7 @@ pub(super) enum EndKind {
     /// Neither the coordinator nor the server could be reached for so long that the claim was most likely gone: it is given
     /// back once the coordinator is reached again, if it is not.
     Unproven,
-    /// The action was told to end, and aborted, and runs on all the same, while the executor itself has to end.
+    /// The action was cancelled and aborted and runs on all the same, while the executor itself has to end.
     DoesNotEnd,
 }
 
@@ -110,8 +110,8 @@ pub(super) fn verdict(end: EndKind) -> Verdict {
 /// What a failed request means for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// No answer, or one that says nothing about the document: whether every other request would fare alike, another read
-    /// tells.
+    /// No answer, or one that says nothing about the document: whether every other request fails too, another read
+    /// shows.
     OutOfReach,
     /// The server answers others, and this request may succeed later.
     TryLater,

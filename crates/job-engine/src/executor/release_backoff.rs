@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_latest_are_told_and_only_as_long_as_they_are_left_alone() {
+    async fn the_latest_are_shown_and_only_as_long_as_they_are_left_alone() {
         let mut backoff = ReleaseBackoff::default();
         for entry in ["a", "b", "b", "c", "c", "c"] {
             released(&mut backoff, entry);

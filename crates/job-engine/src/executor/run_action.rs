@@ -78,11 +78,11 @@ pub(super) async fn run_action(
     let cancellation = CancellationToken::new();
     let runtime = &attempt.executor.options.runtime;
     let client = runtime.client(attempt.client().clone());
-    let tell_slow = Arc::new(tell_slow_poll(attempt, job.action.clone()));
+    let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
     let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
     // what is shared with the action is kept here to its end, so that it is freed where it was made
-    let (action, shared, tell) = (registered.action.clone(), handle.clone(), tell_slow.clone());
-    let mut action = runtime.begin(async move { action.run(shared).await }, tell).await;
+    let (action, shared, slow) = (registered.action.clone(), handle.clone(), warn_slow.clone());
+    let mut action = runtime.begin(async move { action.run(shared).await }, slow).await;
     let mut supervision = Supervision::new(attempt, session, reports, known);
 
     // an action that ends at once needs nobody to watch over it
@@ -163,7 +163,7 @@ struct Supervision<'a> {
     /// At most one report is under way; it is put back if it fails.
     reporting: Option<(Report, Answer<'a>)>,
     report_after: Instant,
-    /// What the server refused while the action ran: told once more in the end, or said to be left out.
+    /// What the server refused while the action ran: sent once more in the end, or said to be left out.
     refused: Reports,
     reading: Option<Answer<'a>>,
     read_at: Instant,
@@ -359,8 +359,8 @@ async fn unproven(attempt: &AttemptClient<'_>, session: &WorkerSession) {
     std::future::pending::<()>().await;
 }
 
-/// Tells of a poll of this attempt's action that took too long, if it is the action's first one.
-fn tell_slow_poll(attempt: &AttemptClient<'_>, action: String) -> impl Fn(Duration) + Send + Sync + 'static {
+/// Logs a poll of this attempt's action that took too long, if it is the action's first one.
+fn warn_of_slow_poll(attempt: &AttemptClient<'_>, action: String) -> impl Fn(Duration) + Send + Sync + 'static {
     let (executor, job) = (attempt.executor.clone(), attempt.job().to_owned());
     move |took| {
         if executor.blocking_actions.lock().expect("no holder of this lock panics").insert(action.clone()) {

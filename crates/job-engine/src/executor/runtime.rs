@@ -64,7 +64,7 @@ impl ActionRuntime {
         Self(Place::Here)
     }
 
-    /// Begins to run an action. `slow` is told of the first poll that took too long.
+    /// Begins to run an action. `slow` is called after the first poll that took too long.
     pub(super) async fn begin<F>(
         &self,
         action: F,
@@ -74,7 +74,8 @@ impl ActionRuntime {
         F: Future<Output: Send> + Send + 'static,
     {
         let (abort, registration) = AbortHandle::new_pair();
-        let action = Abortable::new(Contained { action: Some(Box::pin(action)), slow, is_told: false }, registration);
+        let action =
+            Abortable::new(Contained { action: Some(Box::pin(action)), slow, is_reported: false }, registration);
         let task = match &self.0 {
             Place::Apart(Apart { threads, .. }) => {
                 let schedule = threads.clone();
@@ -125,7 +126,7 @@ impl Drop for Dropped {
 
 type Panic = Box<dyn Any + Send>;
 
-/// A run under way; told to end when dropped.
+/// A run under way; aborted when dropped.
 pub(super) struct Running<T> {
     task: FallibleTask<Result<Result<T, Panic>, Aborted>>,
     abort: AbortHandle,
@@ -134,7 +135,7 @@ pub(super) struct Running<T> {
 /// A run that did not end by itself.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// It was told to end.
+    /// It was aborted or dropped.
     Aborted,
     Panicked(Panic),
 }
@@ -162,7 +163,7 @@ impl<T> Future for Running<T> {
 struct Contained<F, S> {
     action: Option<Pin<Box<F>>>,
     slow: Arc<S>,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
@@ -173,8 +174,8 @@ impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
         let action = self.action.as_mut().expect("it is there until it is dropped").as_mut();
         let polled = catch_unwind(AssertUnwindSafe(|| action.poll(context)));
         let took = begun.elapsed();
-        if took > LONG_POLL && !self.is_told {
-            self.is_told = true;
+        if took > LONG_POLL && !self.is_reported {
+            self.is_reported = true;
             (self.slow)(took);
         }
         match polled {
@@ -186,7 +187,7 @@ impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
 
 impl<F, S> Drop for Contained<F, S> {
     fn drop(&mut self) {
-        // nobody waits for it any more; that it panicked was told as it did
+        // nobody waits for it any more, and the log has the panic
         drop(catch_unwind(AssertUnwindSafe(|| drop(self.action.take()))));
     }
 }
@@ -197,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    fn untold() -> Arc<impl Fn(Duration) + Send + Sync> {
+    fn ignore() -> Arc<impl Fn(Duration) + Send + Sync> {
         Arc::new(|_| {})
     }
 
@@ -215,7 +216,7 @@ mod tests {
                 ended.recv().unwrap_err();
                 number
             };
-            runs.push((end, runtime.begin(run, untold()).await));
+            runs.push((end, runtime.begin(run, ignore()).await));
         }
         for _ in 0..SLOTS {
             all_begun.recv_timeout(Duration::from_mins(1)).expect("each has a thread");
@@ -225,7 +226,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             Handle::current().block_on(tokio::time::sleep(Duration::from_millis(1)));
         };
-        assert!(runtime.begin(other, untold()).await.await.is_ok());
+        assert!(runtime.begin(other, ignore()).await.await.is_ok());
         for (number, (end, run)) in runs.into_iter().enumerate() {
             drop(end);
             assert_eq!(run.await.unwrap(), number);
@@ -233,9 +234,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_poll_is_told_once() {
+    async fn a_long_poll_is_reported_once() {
         let runtime = ActionRuntime::start(1).unwrap();
-        let (sender, told) = mpsc::channel();
+        let (sender, polls) = mpsc::channel();
         let long = async {
             for _ in 0..2 {
                 let begun = Instant::now();
@@ -244,17 +245,17 @@ mod tests {
             }
         };
         let sent = sender.clone();
-        let tell = Arc::new(move |took| sent.send(took).unwrap());
-        assert!(runtime.begin(long, tell).await.await.is_ok());
-        assert!(told.recv().unwrap() > LONG_POLL);
+        let slow = Arc::new(move |took| sent.send(took).unwrap());
+        assert!(runtime.begin(long, slow).await.await.is_ok());
+        assert!(polls.recv().unwrap() > LONG_POLL);
         drop(sender);
-        assert!(told.recv().is_err(), "told once");
+        assert!(polls.recv().is_err(), "reported once");
     }
 
     #[tokio::test]
-    async fn a_run_that_is_aborted_or_dropped_ends_at_its_next_await_and_a_panic_is_told() {
+    async fn a_run_that_is_aborted_or_dropped_ends_at_its_next_await_and_a_panic_is_returned() {
         let runtime = ActionRuntime::start(1).unwrap();
-        let run = runtime.begin(std::future::pending::<()>(), untold()).await;
+        let run = runtime.begin(std::future::pending::<()>(), ignore()).await;
         run.abort();
         assert!(matches!(run.await, Err(Broken::Aborted)));
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
@@ -262,9 +263,9 @@ mod tests {
             let _alive = alive;
             std::future::pending::<()>().await;
         };
-        drop(runtime.begin(run, untold()).await);
+        drop(runtime.begin(run, ignore()).await);
         assert!(gone.await.is_err());
-        let run = runtime.begin(async { panic!("at the disco") }, untold()).await;
+        let run = runtime.begin(async { panic!("at the disco") }, ignore()).await;
         assert!(matches!(run.await, Err(Broken::Panicked(_))));
     }
 
@@ -286,7 +287,7 @@ mod tests {
                 let _panics = panics;
                 std::future::pending::<()>().await;
             };
-            let run = runtime.begin(run, untold()).await;
+            let run = runtime.begin(run, ignore()).await;
             if is_aborted {
                 run.abort();
                 assert!(matches!(run.await, Err(Broken::Aborted)));
@@ -295,6 +296,6 @@ mod tests {
             }
             all_dropped.recv_timeout(Duration::from_mins(1)).unwrap();
         }
-        assert!(runtime.begin(async {}, untold()).await.await.is_ok());
+        assert!(runtime.begin(async {}, ignore()).await.await.is_ok());
     }
 }

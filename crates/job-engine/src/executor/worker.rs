@@ -24,8 +24,8 @@ use crate::process::supervise::persist;
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
 const SETTLING: Duration = Duration::from_secs(20);
 
-/// How often it is said anew what is left alone, at most.
-const TOLD_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is shown anew what is left alone, at most.
+const SHOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Works until the stop or until the session is over, and closes the session.
 pub(super) async fn work(
@@ -47,7 +47,7 @@ pub(super) async fn work(
             tokio::select! {
                 biased;
                 () = worker.clone().fill_slots() => {}
-                () = worker.tell_others(&registration) => {}
+                () = worker.show_others(&registration) => {}
             }
             Ok(())
         }
@@ -85,7 +85,7 @@ impl Worker {
     }
 
     /// Keeps this executor's place in the standby list, and shows what it does and leaves alone. Never ends.
-    async fn tell_others(&self, registration: &Registration<RegisteredExecutor>) {
+    async fn show_others(&self, registration: &Registration<RegisteredExecutor>) {
         let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
         let clock = &self.executor.options.clock;
         let WorkerSession { session, queue, claimant, .. } = &self.session;
@@ -94,18 +94,18 @@ impl Worker {
             // without its place an executor is active as if it were alone
             persist("standby list", standby),
             persist("list of actions", || unknown_action::keep_listed(&**session, &actions, clock)),
-            persist("list of what is passed over", || self.tell_passed_over(registration)),
+            persist("list of what is passed over", || self.show_passed_over(registration)),
         );
         std::future::pending::<()>().await;
     }
 
-    /// Says which entries are left alone, and says it again at most once a second.
-    async fn tell_passed_over(&self, registration: &Registration<RegisteredExecutor>) {
+    /// Shows which entries are left alone, anew at most once a second.
+    async fn show_passed_over(&self, registration: &Registration<RegisteredExecutor>) {
         let mut refused = self.session.queue.refused();
         loop {
             let passed_over = self.passed_over(&refused.borrow_and_update());
             registration.update(|executor| executor.passed_over = passed_over);
-            sleep(TOLD_AGAIN).await;
+            sleep(SHOW_AGAIN).await;
             tokio::select! {
                 () = self.executor.backoff_changed.notified() => {}
                 // the queue and its sender are as old as the worker

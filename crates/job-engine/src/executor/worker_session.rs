@@ -58,14 +58,14 @@ impl WorkerSession {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let (mut pauses, mut is_told) = (Pauses::default(), false);
+    let (mut pauses, mut is_logged) = (Pauses::default(), false);
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) if is_told => debug!(node = paths::GENERATION, "still waiting for the generation"),
+            Ok(None) if is_logged => debug!(node = paths::GENERATION, "still waiting for the generation"),
             Ok(None) => {
                 info!(node = paths::GENERATION, "waiting for a server of this engine to write the generation");
-                is_told = true;
+                is_logged = true;
             }
             Err(error @ (Error::Expired | Error::Refused { .. })) => return Err(error),
             Err(error) => debug!(%error, "cannot read the generation"),

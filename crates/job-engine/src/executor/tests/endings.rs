@@ -286,7 +286,7 @@ async fn a_claim_without_a_session_is_no_stranger_who_may_have_the_action() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_told() {
+async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_shown() {
     let mut harness = Harness::new().await;
     harness.options.unknown_action.then = Then::Release;
     let entry = harness.add("job/1", "dance").await;
@@ -306,7 +306,7 @@ async fn only_passed_over(harness: &Harness) -> PassedOver {
 }
 
 #[tokio::test(start_paused = true)]
-async fn until_when_an_unknown_action_is_waited_for_is_told_and_that_its_job_is_failed_then() {
+async fn until_when_an_unknown_action_is_waited_for_is_shown_and_that_its_job_is_failed_then() {
     let mut harness = Harness::new().await;
     let clock = Clock::starting_at("2026-11-28T00:00:00Z".parse().unwrap());
     harness.options.clock = clock.clone();
@@ -400,7 +400,7 @@ async fn progress_is_reported_while_the_action_runs_one_edit_at_a_time() {
     });
     harness.add("job/1", "act").await;
     harness.start();
-    until("half of it is told", || harness.server.attribute("job/1", "progress").as_u64() >= Some(50)).await;
+    until("half of it is reported", || harness.server.attribute("job/1", "progress").as_u64() >= Some(50)).await;
     assert_eq!(harness.server.state("job/1"), "RUNNING");
     harness.until_empty().await;
     assert!(harness.server.injected() >= 8, "{}", harness.server.injected());

@@ -230,7 +230,7 @@ async fn a_final_report_that_is_refused_whatever_it_holds_is_no_clean_release() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_that_cannot_be_written_does_not_count_and_is_told_later() {
+async fn progress_that_cannot_be_written_does_not_count_and_is_written_later() {
     let mut harness = Harness::new().await;
     let action = |job: JobHandle| {
         async move {

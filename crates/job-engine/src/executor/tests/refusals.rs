@@ -55,7 +55,7 @@ async fn it_is_failed_by_the_plainest_edit_that_the_server_takes() {
 
 /// As when it is no fault of the job's: then whatever is written of it is refused.
 #[tokio::test(start_paused = true)]
-async fn a_job_of_which_nothing_may_be_written_waits_is_told_by_name_and_tried_once_in_an_hour() {
+async fn a_job_of_which_nothing_may_be_written_waits_is_shown_by_name_and_tried_once_in_an_hour() {
     let runs = Runs::default();
     let mut harness = refusing(&runs, |asked| asked.method == "PUT").await;
     let entry = harness.add("job/1", "act").await;

@@ -179,7 +179,7 @@ async fn a_claim_whose_action_does_not_end_is_kept_until_it_has_ended() {
     by_threads("its progress is refused as late", is_late).await;
     sleep(20 * SECOND).await;
     assert_eq!((harness.children(paths::TAKEN).await, runs.now()), (vec![name_of(&entry)], 1), "it keeps its claim");
-    // paused time does not wait for the threads of another run, so what is asked tells whether there is one
+    // paused time does not wait for the threads of another run, so what is asked shows whether there is one
     assert_eq!(harness.server.states_written("job/1"), ["RUNNING"], "and nobody begins the job meanwhile");
     *door.0.lock().unwrap() = true;
     door.1.notify_all();
