@@ -199,7 +199,7 @@ impl Executor {
         let is_out_of_reach = matches!(error, Error::Unreachable { .. } | Error::Unusable { .. });
         let (executor, cause) = (&self.options.name, with_causes(&error));
         if complaint.is_new(cause.clone()) && !is_out_of_reach {
-            warn!(executor, cause, "no work with the coordinator, trying again");
+            warn!(executor, cause, "cannot work with the coordinator, retrying");
         } else {
             debug!(executor, cause, "no session with the coordinator");
         }

@@ -16,7 +16,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::attempt_client::AttemptClient;
+use super::attempt_client::{AttemptClient, shown_id, span};
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
@@ -29,8 +29,6 @@ use crate::process::supervise::panic_message;
 
 /// How long no other job that was lost before is begun after one.
 const APART: Duration = Duration::from_secs(1);
-/// Most characters of an id that are shown in the log.
-const LONGEST_ID: usize = 100;
 
 /// One run of a job under one lease.
 pub(super) struct Attempt<'a> {
@@ -67,16 +65,16 @@ impl<'a> Attempt<'a> {
         let mut end = match AssertUnwindSafe(attempt.follow()).catch_unwind().await {
             Ok(followed) => followed.unwrap_or_else(|end| end),
             Err(panic) => {
-                let job = &identity.job;
-                error!(job, cause = panic_message(&*panic), "an attempt broke off, its claim is released");
-                EndKind::BrokenOff.into()
+                let cause = panic_message(&*panic);
+                span(&identity).in_scope(|| error!(cause, "the attempt crashed, its claim is released"));
+                EndKind::Crashed.into()
             }
         };
         if verdict(end.kind) == Verdict::Release {
             end = attempt.prepare_release(end).await;
         }
         attempt.log(&end, begun.elapsed());
-        settle(executor, session, claim, &identity.job, &end).await;
+        settle(executor, session, claim, &identity, &end).await;
     }
 
     /// The steps; one that ends the attempt early answers `Err`.
@@ -194,7 +192,7 @@ impl<'a> Attempt<'a> {
                 return end;
             }
             // its action has run, or what comes beside it breaks: another run is a rerun, and counts, or it would be run again without end
-            EndKind::Undelivered | EndKind::Refused | EndKind::BrokenOff => return end,
+            EndKind::Undelivered | EndKind::Refused | EndKind::Crashed => return end,
             EndKind::Unproven => {
                 if let Some(end) = self.wait_for_proof().await {
                     return end;
@@ -250,20 +248,20 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn log(&self, end: &AttemptEnd, duration: Duration) {
-        let AttemptEnd { kind, cause } = end;
-        let action = &self.action;
-        // what is no id of a job may be of any length
-        let job: String = self.client.job().chars().take(LONGEST_ID).collect();
+    fn log(&self, AttemptEnd { kind, cause }: &AttemptEnd, duration: Duration) {
+        let (action, entry) = (&self.action, self.claim.entry());
+        let job = shown_id(self.client.identity());
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
         let cause = cause.as_deref().map(|cause| with_causes(cause));
         match verdict(*kind) {
             Verdict::Consume if *kind == EndKind::Ended => info!(job, action, state, seconds, "attempt ends"),
             Verdict::Consume => info!(job, action, state, seconds, end = ?kind, cause, "attempt ends"),
-            verdict => {
-                let entry = self.claim.entry();
-                warn!(job, action, state, seconds, end = ?kind, cause, entry, ?verdict, "attempt ends without the job");
+            Verdict::Release => {
+                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, the job is released");
+            }
+            Verdict::Abandon => {
+                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, the claim is abandoned");
             }
         }
     }
@@ -271,30 +269,41 @@ impl<'a> Attempt<'a> {
 
 /// Does with the claim what the verdict says. One that is not settled is not settled again: the session's close gives the
 /// entry back, and whoever takes it next finds a final job (decision 7).
-async fn settle(executor: &Executor, session: &WorkerSession, claim: Claim, job: &str, end: &AttemptEnd) {
-    let entry = claim.entry().to_owned();
+async fn settle(
+    executor: &Executor,
+    session: &WorkerSession,
+    claim: Claim,
+    attempt: &AttemptIdentity,
+    end: &AttemptEnd,
+) {
+    let entry = &attempt.entry;
     let settled = match verdict(end.kind) {
         Verdict::Consume => {
-            executor.forget(&entry);
+            executor.forget(entry);
             claim.consume().await
         }
         Verdict::Release => {
             let reason = Reason { text: end.reason(), is_refusal: end.is_about_the_job() };
-            let pause = executor.back_off(&entry, job, reason);
-            session.queue.avoid(&entry, pause);
+            let pause = executor.back_off(entry, &attempt.job, reason);
+            session.queue.avoid(entry, pause);
             claim.release().await
         }
         Verdict::Abandon => {
-            executor.forget(&entry);
+            executor.forget(entry);
             return claim.abandon();
         }
     };
     match settled {
         Ok(Settled::Done) => {}
         // the queue says so itself where that is new
-        Ok(Settled::Refused(cause)) => debug!(entry, %cause, "the entry stays, and is left alone"),
-        Ok(Settled::Lost) => warn!(entry, "the claim was lost before it was settled"),
-        Err(error) => warn!(entry, cause = with_causes(&error), "the claim is not settled"),
+        Ok(Settled::Refused(cause)) => {
+            span(attempt).in_scope(|| debug!(entry, %cause, "the entry stays, and is left alone"));
+        }
+        Ok(Settled::Lost) => span(attempt).in_scope(|| warn!(entry, "the claim was lost before it was settled")),
+        Err(error) => {
+            let cause = with_causes(&error);
+            span(attempt).in_scope(|| warn!(entry, cause, "cannot settle the claim"));
+        }
     }
 }
 

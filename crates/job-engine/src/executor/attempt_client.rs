@@ -10,7 +10,7 @@ use slipstream_action::with_causes;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
 use slipstream_coordination::Claim;
 use tokio::time::{sleep, sleep_until, timeout, timeout_at};
-use tracing::warn;
+use tracing::{Span, error_span, warn};
 
 use super::Executor;
 use super::batcher::Fetched;
@@ -21,6 +21,8 @@ use crate::process::backoff::Pauses;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
+/// Most characters of an id that are shown in the log: what is no id of a job may be of any length.
+const LONGEST_ID: usize = 100;
 /// How long one last write may take once the executor has to end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,10 @@ impl<'a> AttemptClient<'a> {
     /// Id of the job.
     pub(super) fn job(&self) -> &str {
         &self.identity.job
+    }
+
+    pub(super) fn identity(&self) -> &AttemptIdentity {
+        &self.identity
     }
 
     /// For other requests of the attempt's action.
@@ -100,7 +106,7 @@ impl<'a> AttemptClient<'a> {
             finished => return finished,
         };
         let cause = end.cause.as_deref().map_or_else(String::new, |cause| with_causes(cause));
-        warn!(job = self.job(), cause, "the final report is refused, and written shortened");
+        span(&self.identity).in_scope(|| warn!(cause, "the final report was refused, writing a shortened one"));
         match self.finish_with(&edits::state_and_message(changes.clone(), &cause)).await {
             Err(end) if end.is_about_the_job() => self.finish_with(&edits::state_alone(changes)).await,
             finished => finished,
@@ -146,7 +152,8 @@ impl<'a> AttemptClient<'a> {
         if class.ends_the_attempt() {
             return Err(self.ended_by(Failed { class, error }, Phase::Begun));
         }
-        warn!(job = self.job(), cause = with_causes(&error), "cannot set the job QUEUED before its release");
+        let cause = with_causes(&error);
+        span(&self.identity).in_scope(|| warn!(cause, "cannot set the job QUEUED before its release"));
         Ok(false)
     }
 
@@ -223,4 +230,16 @@ impl<'a> AttemptClient<'a> {
         }
         Err(Failed { class, error })
     }
+}
+
+/// The span of an attempt, for its lines in the log. It is made for the lines of an attempt that goes wrong, and not around
+/// each attempt: there, it would cost all jobs more than the two lines that one which goes well has, and these name the job.
+pub(super) fn span(attempt: &AttemptIdentity) -> Span {
+    // at the highest level, so that no filter of the log takes the job's id away from a line that it lets through
+    error_span!("attempt", job = shown_id(attempt), lease = %attempt.lease, executor = attempt.executor)
+}
+
+/// The id of the attempt's job, for the log.
+pub(super) fn shown_id(attempt: &AttemptIdentity) -> String {
+    attempt.job.chars().take(LONGEST_ID).collect()
 }

@@ -57,7 +57,7 @@ pub(super) enum EndKind {
     /// The server refuses for a reason that is none of the others.
     Refused,
     /// The attempt itself crashed, not its action.
-    BrokenOff,
+    Crashed,
     /// A write was refused as late while our claim node still exists.
     Late,
     /// The claim is known to be gone: its node was deleted or its session has expired.
@@ -101,7 +101,7 @@ pub(super) fn verdict(end: EndKind) -> Verdict {
         | EndKind::NotUnderstood
         | EndKind::Undelivered
         | EndKind::Refused
-        | EndKind::BrokenOff
+        | EndKind::Crashed
         | EndKind::Late => Verdict::Release,
         EndKind::ClaimLost | EndKind::DoesNotEnd => Verdict::Abandon,
     }
@@ -207,7 +207,7 @@ impl EndKind {
             Self::NotUnderstood => "the job is not understood by this version",
             Self::Undelivered => "its end could not be reported",
             Self::Refused => "the server refuses what is reported of it",
-            Self::BrokenOff => "its attempt broke off by a fault of the executor, whose log has it",
+            Self::Crashed => "its attempt crashed, which is in the executor's log",
             Self::Late => "its lease was late",
             Self::Unproven => "coordinator and server were out of reach",
             _ => "it was given back",
@@ -228,7 +228,7 @@ impl AttemptEnd {
     /// Whether it is the job that is refused, for what it is or for what is written into it, or that an attempt breaks with.
     pub(super) fn is_about_the_job(&self) -> bool {
         match self.kind {
-            EndKind::NotUnderstood | EndKind::BrokenOff => true,
+            EndKind::NotUnderstood | EndKind::Crashed => true,
             EndKind::Refused => self.cause.as_deref().is_some_and(is_about_content),
             _ => false,
         }
@@ -272,7 +272,7 @@ mod tests {
             (EndKind::NotUnderstood, Verdict::Release),
             (EndKind::Undelivered, Verdict::Release),
             (EndKind::Refused, Verdict::Release),
-            (EndKind::BrokenOff, Verdict::Release),
+            (EndKind::Crashed, Verdict::Release),
             (EndKind::Late, Verdict::Release),
             (EndKind::ClaimLost, Verdict::Abandon),
             (EndKind::Unproven, Verdict::Release),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::attempt_client::AttemptClient;
+use super::attempt_client::{AttemptClient, span};
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
 use super::runtime::{Broken, Running};
@@ -105,8 +105,10 @@ pub(super) async fn run_action(
 /// An action that cannot be ended keeps claim and slot, so that nobody else begins the job while it runs. Only a lost
 /// claim and the executor's own end are not waited for.
 async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
-    let (job, entry) = (attempt.job(), attempt.claim.entry());
-    warn!(job, entry, end = ?end.kind, "the action does not end: it keeps its slot and its job until it does");
+    let entry = attempt.claim.entry();
+    span(attempt.identity()).in_scope(
+        || warn!(entry, end = ?end.kind, "the action does not end: it keeps its slot and its job until it does"),
+    );
     tokio::select! {
         biased;
         () = attempt.claim.lost() => EndKind::ClaimLost.into(),
@@ -245,7 +247,7 @@ impl<'a> Supervision<'a> {
         if failed.class == ErrorClass::Gone {
             return Some(Interruption::End(self.attempt.ended_by(failed, Phase::Begun)));
         }
-        debug!(job = self.attempt.job(), error = %failed.error, "cannot read the running job");
+        span(self.attempt.identity()).in_scope(|| debug!(error = %failed.error, "cannot read the running job"));
         if self.entry_is_gone {
             // Most likely it was stopped: do not wait for the next turn.
             self.read_at = Instant::now() + AFTER_FAILURE;
@@ -274,12 +276,13 @@ impl<'a> Supervision<'a> {
             Err(failed) if failed.class.ends_the_attempt() => return Err(self.attempt.ended_by(failed, Phase::Begun)),
             Err(failed) => failed,
         };
-        let (job, error, report) = (self.attempt.job(), &failed.error, reported.unwrap_or_default());
+        let (error, report) = (&failed.error, reported.unwrap_or_default());
+        let _span = span(self.attempt.identity()).entered();
         if failed.class.is_transient() {
-            debug!(job, %error, "progress is written later");
+            debug!(%error, "cannot write progress, retrying later");
             self.reports.put_back(report);
         } else {
-            warn!(job, %error, "progress was refused, and is told again in the end");
+            warn!(%error, "progress was refused, sending it again with the final report");
             let earlier = self.refused.take();
             self.refused.put_back(report);
             self.refused.put_back(earlier);

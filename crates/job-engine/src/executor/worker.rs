@@ -9,7 +9,7 @@ use slipstream_coordination::session::{Error, Session, State};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, error_span, warn};
 
 use super::Executor;
 use super::api_health::ApiHealth;
@@ -33,10 +33,12 @@ pub(super) async fn work(
     session: Arc<dyn Session>,
     session_timeout: Duration,
 ) -> Result<(), Error> {
+    // not around the slots: there, each job would pay for it, and the lines of attempts have a span of their own
+    let span = error_span!("worker", executor = executor.options.name);
     let opened = tokio::select! {
         biased;
         () = executor.stop.asked() => None,
-        opened = WorkerSession::open(session.clone(), session_timeout) => Some(opened),
+        opened = WorkerSession::open(session.clone(), session_timeout).instrument(span.clone()) => Some(opened),
     };
     let ended = match opened {
         None => Ok(()),
@@ -47,7 +49,7 @@ pub(super) async fn work(
             tokio::select! {
                 biased;
                 () = worker.clone().fill_slots() => {}
-                () = worker.show_others(&registration) => {}
+                () = worker.show_others(&registration).instrument(span) => {}
             }
             Ok(())
         }
