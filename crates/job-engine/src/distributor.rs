@@ -23,7 +23,6 @@ use crate::process::registry::{Process, RegisteredDistributor, Registration};
 use crate::process::stop::Stop;
 
 pub mod configured;
-pub mod cron;
 pub mod marks;
 pub mod rounds;
 pub mod schedule;
@@ -105,7 +104,7 @@ pub trait Marks: Send + Sync {
 
 /// What leaders of one kind share.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Deps {
     /// Where leadership is won.
     pub coordinator: Arc<dyn Coordinator>,
     /// Where jobs are added.
@@ -122,14 +121,14 @@ pub struct Surroundings {
 /// error ends it: what fails is logged and tried again after a pause. On a stop the round under way may end within
 /// [`GRACE`]; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
 /// repeats the pending round.
-pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings: Surroundings, stop: Stop) {
-    let candidate = Candidate { distributor: distributor.as_ref(), surroundings: &surroundings, stop: &stop };
+pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, deps: Deps, stop: Stop) {
+    let candidate = Candidate { distributor: distributor.as_ref(), deps: &deps, stop: &stop };
     let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     while !stop.is_asked() {
         let connected = tokio::select! {
             biased;
             () = stop.asked() => return,
-            connected = surroundings.coordinator.connect() => connected,
+            connected = deps.coordinator.connect() => connected,
         };
         match connected {
             Ok(session) => {
@@ -145,7 +144,7 @@ pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, surroundings
 
 struct Candidate<'a> {
     distributor: &'a dyn Distributor,
-    surroundings: &'a Surroundings,
+    deps: &'a Deps,
     stop: &'a Stop,
 }
 
@@ -153,7 +152,7 @@ impl Candidate<'_> {
     /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
     async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
         let path = format!("{ELECTION}/{}", self.distributor.election());
-        let election = Election::new(Arc::clone(session), &path, &self.surroundings.name);
+        let election = Election::new(Arc::clone(session), &path, &self.deps.name);
         let registration = self.register(session);
         while !self.stop.is_asked() {
             let elected = tokio::select! {
@@ -180,7 +179,7 @@ impl Candidate<'_> {
     /// Looks at the mark now and then, so that it is known here if it is gone when this candidate is elected. Never ends.
     async fn look_at_mark(&self) {
         loop {
-            if let Err(error) = self.surroundings.marks.load(self.distributor.name()).await {
+            if let Err(error) = self.deps.marks.load(self.distributor.name()).await {
                 tracing::debug!(
                     distributor = self.distributor.name(),
                     error = with_causes(&error),
@@ -196,7 +195,7 @@ impl Candidate<'_> {
         let distributor = RegisteredDistributor {
             name: self.distributor.name().to_owned(),
             election: self.distributor.election().to_owned(),
-            candidate: self.surroundings.name.clone(),
+            candidate: self.deps.name.clone(),
             process: Process::this(),
             schedule: self.distributor.schedule().to_string(),
             term: None,
@@ -211,7 +210,7 @@ impl Candidate<'_> {
         tracing::info!(distributor = name, "leads");
         let term = Term {
             distributor: self.distributor,
-            surroundings: self.surroundings,
+            deps: self.deps,
             leadership: &leadership,
             registration,
             stop: self.stop,

@@ -21,9 +21,9 @@
 //! `slipstream-job up` is such an engine with an address, with distributors and with somebody to talk to.
 
 mod builder;
+mod closable_transport;
 mod departures;
-pub(crate) mod error;
-mod gate;
+mod error;
 mod parts;
 mod submit;
 mod waiting;
@@ -40,7 +40,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waiting::Waiting;
 
-use crate::instance::data_dir::Password;
+pub use crate::instance::error::InstanceError;
+use crate::instance::password::Password;
 use crate::process::stop::Stop;
 
 /// A running engine: server, queue and executor in this process.
@@ -113,7 +114,7 @@ impl Engine {
     /// Answers what went wrong since the start, if anything did. If this is dropped, the grace is over.
     pub async fn stop(mut self) -> Result<(), EngineError> {
         self.stop.ask();
-        (&mut self.running).await.map_err(EngineError::Crashed)?
+        (&mut self.running).await.map_err(InstanceError::Crashed)?
     }
 
     /// The URL of the API on this machine, e.g. `http://127.0.0.1:8201`, if it listens.

@@ -16,7 +16,7 @@ pub mod process;
 pub mod roles;
 pub mod server;
 
-pub use engine::{Engine, EngineBuilder, EngineError, Submit};
+pub use engine::{Engine, EngineBuilder, EngineError, InstanceError, Submit};
 pub use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_trait};
 pub use slipstream_cimi::{Client, Document, Job, State};
 

@@ -7,6 +7,7 @@
 mod contact;
 pub mod distributor;
 pub mod executor;
+mod greeting;
 pub mod peers;
 pub mod server;
 pub mod up;

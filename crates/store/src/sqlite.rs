@@ -6,7 +6,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::backup::{BackupError, Copied, backup};
 use self::failure::{failure, open_failure};
@@ -154,13 +154,20 @@ impl OpenError {
 
 type Read = Box<dyn FnOnce(&Reader) + Send>;
 
-/// Keeps documents in one file, durably. Dropping it waits until everything accepted is written.
+/// Keeps documents in one file, durably. Dropping it [closes](Self::close) it.
 pub struct SqliteStore {
     path: Arc<PathBuf>,
-    /// None only while closing.
-    channels: Option<Channels>,
-    readers: Vec<JoinHandle<()>>,
     /// None once closed.
+    channels: RwLock<Option<Channels>>,
+    threads: Mutex<Threads>,
+    /// Its sender goes with the thread that writes.
+    writing: watch::Receiver<()>,
+}
+
+/// Those that are not ended yet.
+#[derive(Default)]
+struct Threads {
+    readers: Vec<JoinHandle<()>>,
     writer: Option<JoinHandle<rusqlite::Result<()>>>,
 }
 
@@ -199,11 +206,12 @@ impl SqliteStore {
         let (gets, wanted) = mpsc::channel(WAITING);
         let (searches, asked) = mpsc::channel(WAITING);
         let (walks, gone_through) = mpsc::channel(WAITING);
+        let (writes_on, writing) = watch::channel(());
         let mut store = Self {
             path: Arc::new(path.to_owned()),
-            channels: Some(Channels { writes, gets, searches, walks }),
-            readers: Vec::new(),
-            writer: None,
+            channels: RwLock::new(Some(Channels { writes, gets, searches, walks })),
+            threads: Mutex::default(),
+            writing,
         };
         let no_thread = |source| OpenError::Thread { path: path.to_owned(), source };
         let [wanted, asked, gone_through] = [wanted, asked, gone_through].map(|reads| Arc::new(Mutex::new(reads)));
@@ -212,40 +220,44 @@ impl SqliteStore {
             let reader = Reader::open(path, limits.search).map_err(|error| open_failure(path, error))?;
             let reads = Arc::clone(reads);
             let thread = thread::Builder::new().name(format!("store {name}")).spawn(move || serve(&reader, &reads));
-            store.readers.push(thread.map_err(no_thread)?);
+            store.threads_mut().readers.push(thread.map_err(no_thread)?);
         }
         let (path, log) = (Arc::clone(&store.path), Log::new(limits.log));
         let last = Writer { connection, path, file, reserve, log, is_moved: false };
         let thread = thread::Builder::new().name("store write".to_owned());
-        store.writer = Some(thread.spawn(move || last.run(requests)).map_err(no_thread)?);
+        let thread = thread.spawn(move || {
+            let _writes_on = writes_on;
+            last.run(requests)
+        });
+        store.threads_mut().writer = Some(thread.map_err(no_thread)?);
         Ok(store)
     }
 
     /// Ends when nothing can be written any more, which should never happen: the thread that writes has panicked. Whoever
     /// runs the server ends it, and finds everything that was answered at the next start.
     pub async fn broken(&self) {
-        self.channels().writes.closed().await;
+        // no value is ever sent: this ends with the sender
+        while self.writing.clone().changed().await.is_ok() {}
     }
 
     /// Has the thread that writes call this with its connection. If that panics, the thread is gone.
     #[cfg(any(test, feature = "testing"))]
     pub async fn inspect(&self, look: impl FnOnce(&rusqlite::Connection) + Send + 'static) {
-        assert!(self.channels().writes.send(Request::Inspect(Box::new(look))).await.is_ok(), "the writer lives");
+        let writes = self.sender(|channels| &channels.writes, "look into the database").expect("the store is open");
+        assert!(writes.send(Request::Inspect(Box::new(look))).await.is_ok(), "the writer lives");
     }
 
-    /// Waits until everything accepted is written and in the one file; blocks. Dropping does the same, but only logs
-    /// an error.
-    pub fn close(mut self) -> Result<(), StoreError> {
-        self.finish()
-    }
-
-    /// Readers first: their snapshots would keep the log from being put into the file, and whoever closes it last takes the
-    /// log away, which they may not.
-    fn finish(&mut self) -> Result<(), StoreError> {
-        let writes = self.channels.take().map(|channels| channels.writes);
-        let panicked = self.readers.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
+    /// Refuses later calls, and waits until everything accepted is written and in the one file; blocks. Whoever closes
+    /// it again waits for the first. Dropping does the same, but only logs an error.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = self.channels.write().unwrap_or_else(PoisonError::into_inner).take();
+        // readers first: their snapshots would keep the log from being put into the file, and whoever closes it last
+        // takes the log away, which they may not
+        let writes = channels.map(|channels| channels.writes);
+        let panicked = threads.readers.drain(..).map(JoinHandle::join).filter(Result::is_err).count();
         drop(writes);
-        match self.writer.take().map(JoinHandle::join) {
+        match threads.writer.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(self.gone("close the store")),
             Some(Ok(Err(error))) => Err(failure("close the store", &self.path, Arc::new(error))),
             _ if panicked > 0 => Err(self.gone("close the store")),
@@ -253,32 +265,46 @@ impl SqliteStore {
         }
     }
 
+    fn threads_mut(&mut self) -> &mut Threads {
+        self.threads.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The thread panicked, which its own message says more about.
     fn gone(&self, what: &str) -> StoreError {
         StoreError::Gone { what: format!("{what} in {}", self.path.display()), why: "its thread has ended" }
     }
 
-    fn channels(&self) -> &Channels {
-        self.channels.as_ref().expect("closing takes the store away from callers")
+    /// The way to a thread. Closing waits until it is dropped, so nobody waits for an answer while holding it.
+    fn sender<T>(
+        &self,
+        of: impl FnOnce(&Channels) -> &mpsc::Sender<T>,
+        what: &str,
+    ) -> Result<mpsc::Sender<T>, StoreError> {
+        let channels = self.channels.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || StoreError::Gone { what: format!("{what} in {}", self.path.display()), why: "it is closed" };
+        channels.as_ref().map(|channels| of(channels).clone()).ok_or_else(closed)
     }
 
     async fn write(&self, change: Change) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.channels().writes.send(Request::Write(Write { change, answer })).await;
-        sent.map_err(|_| self.gone("write documents"))?;
+        let writes = self.sender(|channels| &channels.writes, "write documents")?;
+        writes.send(Request::Write(Write { change, answer })).await.map_err(|_| self.gone("write documents"))?;
+        drop(writes);
         answered.await.map_err(|_| self.gone("write documents"))?
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        readers: &mpsc::Sender<Read>,
+        readers: fn(&Channels) -> &mpsc::Sender<Read>,
         what: String,
         read: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         // a caller that no longer waits is not told
         let read: Read = Box::new(move |reader| drop(answer.send(read(reader))));
+        let readers = self.sender(readers, &what)?;
         readers.send(read).await.map_err(|_| self.gone(&what))?;
+        drop(readers);
         // the thread lives on, see [`serve`]
         let panicked = |_| StoreError::Failed { what: what.clone(), source: "the store panicked".into() };
         let found = answered.await.map_err(panicked)?;
@@ -316,7 +342,7 @@ fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
+        if let Err(error) = self.close() {
             tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed properly");
         }
     }
@@ -330,7 +356,7 @@ impl Store for SqliteStore {
 
     async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let (what, id) = (format!("read {id}"), id.to_owned());
-        self.read(&self.channels().gets, what, move |reader| reader.get(&id)).await
+        self.read(|channels| &channels.gets, what, move |reader| reader.get(&id)).await
     }
 
     async fn replace(&self, record: Record) -> Result<u64, StoreError> {
@@ -343,7 +369,7 @@ impl Store for SqliteStore {
 
     async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
         let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-        let found = self.read(&self.channels().searches, what, move |reader| reader.query(&kind, &asked)).await;
+        let found = self.read(|channels| &channels.searches, what, move |reader| reader.query(&kind, &asked)).await;
         found.map_err(|error| explained(error, query))
     }
 
@@ -351,7 +377,7 @@ impl Store for SqliteStore {
         let (what, kind, all, wanted) =
             (format!("aggregate {kind} documents"), kind.to_owned(), query.clone(), asked.to_vec());
         let answers =
-            self.read(&self.channels().searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
+            self.read(|channels| &channels.searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
         // what is asked for costs as much as ordering by it, and the query's own order nothing
         let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
         let slow = Query { order: asked.iter().map(order).collect(), ..query.clone() };
@@ -360,7 +386,7 @@ impl Store for SqliteStore {
 
     async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
         let (what, after) = ("read the jobs that are not final".to_owned(), after.unwrap_or_default().to_owned());
-        self.read(&self.channels().walks, what, move |reader| reader.unfinished(&after, limit)).await
+        self.read(|channels| &channels.walks, what, move |reader| reader.unfinished(&after, limit)).await
     }
 
     /// In pages: what is changed between finding and removing stays.
@@ -369,8 +395,7 @@ impl Store for SqliteStore {
         let mut removed = 0;
         loop {
             let (what, kind, page) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-            let walks = &self.channels().walks;
-            let found = self.read(walks, what, move |reader| reader.matches(&kind, &page)).await?;
+            let found = self.read(|channels| &channels.walks, what, move |reader| reader.matches(&kind, &page)).await?;
             let Some((last, _)) = found.last() else { return Ok(removed) };
             query.after = Some(last.clone());
             let is_last = (found.len() as u64) < REMOVED_AT_ONCE;

@@ -17,7 +17,7 @@ use slipstream_cimi::{Client, Credentials};
 use super::patience::asking;
 use super::secrets;
 use crate::api::user::ADMINISTRATOR;
-use crate::instance::data_dir;
+use crate::instance::{data_dir, endpoint, password};
 
 /// Longest wait for an answer.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
@@ -79,7 +79,7 @@ impl Connection {
         if let Some(url) = given(self.url.as_ref()) {
             return Ok(url.to_owned());
         }
-        let found = data_dir.map(data_dir::read_endpoint).transpose()?.flatten();
+        let found = data_dir.map(endpoint::read_endpoint).transpose()?.flatten();
         let place = data_dir.map_or_else(|| "on this machine".to_owned(), |path| format!("in {}", path.display()));
         found.with_context(|| {
             format!(
@@ -108,7 +108,7 @@ impl Connection {
         let stored = match data_dir {
             Some(data_dir) if self.means_the_engine_of(data_dir)? => match administrators()? {
                 Some(password) if !password.expose_secret().is_empty() => Some(password),
-                _ => data_dir::read_password(data_dir)?,
+                _ => password::read_password(data_dir)?,
             },
             _ => None,
         };
@@ -117,7 +117,7 @@ impl Connection {
 
     fn means_the_engine_of(&self, data_dir: &Path) -> anyhow::Result<bool> {
         let Some(url) = given(self.url.as_ref()) else { return Ok(true) };
-        Ok(data_dir::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
+        Ok(endpoint::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
     }
 }
 

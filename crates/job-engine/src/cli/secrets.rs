@@ -13,8 +13,7 @@ use clap::builder::{StringValueParser, TypedValueParser};
 use rustix::io::{FdFlags, fcntl_setfd};
 use secrecy::SecretString;
 
-use super::zookeeper;
-use crate::instance::data_dir;
+use crate::instance::password;
 use crate::process::password_file;
 use crate::process::password_file::LONGEST_PASSWORD;
 
@@ -25,11 +24,16 @@ const SHORTEST_PREFIX: &str = "--ss-p";
 /// The option that names a file instead.
 const FILE_OPTION: &str = "--ss-pass-file";
 
+/// The environment variable with ZooKeeper's password. No option has it: arguments can be read by everybody.
+pub(super) const ZK_PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
+/// The one that names a file with it instead.
+pub(super) const ZK_PASSWORD_FILE_VARIABLE: &str = "SLIPSTREAM_ZK_PASS_FILE";
+
 /// Variables that hold passwords, each with the one that names a file instead.
 const VARIABLES: [(&str, &str); 3] = [
     ("SLIPSTREAM_PASS", "SLIPSTREAM_PASS_FILE"),
-    (zookeeper::PASSWORD_VARIABLE, zookeeper::PASSWORD_FILE_VARIABLE),
-    (data_dir::PASSWORD_VARIABLE, data_dir::PASSWORD_FILE_VARIABLE),
+    (ZK_PASSWORD_VARIABLE, ZK_PASSWORD_FILE_VARIABLE),
+    (password::PASSWORD_VARIABLE, password::PASSWORD_FILE_VARIABLE),
 ];
 /// Where the units of the original engines have the arguments.
 const UNIT_WORDS: &str = "DAEMON_ARGS";
@@ -41,9 +45,9 @@ pub fn parser() -> impl TypedValueParser<Value = SecretString> {
 
 /// The administrator's password, if the environment says what it is or in which file it stands.
 pub fn administrators() -> anyhow::Result<Option<SecretString>> {
-    match variable(data_dir::PASSWORD_FILE_VARIABLE) {
+    match variable(password::PASSWORD_FILE_VARIABLE) {
         Some(file) => from_file(Path::new(&file)).map(Some),
-        None => Ok(std::env::var(data_dir::PASSWORD_VARIABLE).ok().map(SecretString::from)),
+        None => Ok(std::env::var(password::PASSWORD_VARIABLE).ok().map(SecretString::from)),
     }
 }
 

@@ -10,14 +10,11 @@ use clap::{ArgAction, Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
 
+use super::secrets::{ZK_PASSWORD_FILE_VARIABLE, ZK_PASSWORD_VARIABLE};
 use super::{parse_duration, secrets};
 
 /// The original's.
 const DEFAULT_HOSTS: &str = "127.0.0.1:2181";
-/// The environment variable with the password. No option has it: arguments can be read by everybody.
-pub(super) const PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
-/// The one that names a file with it instead.
-pub(super) const PASSWORD_FILE_VARIABLE: &str = "SLIPSTREAM_ZK_PASS_FILE";
 
 /// Flags of everything that works with a `ZooKeeper` ensemble.
 #[derive(Debug, Args)]
@@ -53,7 +50,7 @@ pub struct ZooKeeperArguments {
         id = "zk-pass-file",
         long = "zk-pass-file",
         value_name = "FILE",
-        env = PASSWORD_FILE_VARIABLE,
+        env = ZK_PASSWORD_FILE_VARIABLE,
         help = "Read the password from the first line of this file, and not from SLIPSTREAM_ZK_PASS"
     )]
     password_file: Option<OsString>,
@@ -95,13 +92,15 @@ enum LoginScheme {
 impl ZooKeeperArguments {
     /// The settings, with what is in the files.
     pub fn settings(self) -> anyhow::Result<Settings> {
-        let password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
+        let password = std::env::var(ZK_PASSWORD_VARIABLE).ok().map(SecretString::from);
         self.settings_with(password.filter(|password| !password.expose_secret().is_empty()))
     }
 
     fn settings_with(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
         if self.password.is_some() {
-            bail!("everybody can read arguments: give ZooKeeper's password with --zk-pass-file or {PASSWORD_VARIABLE}");
+            bail!(
+                "everybody can read arguments: give ZooKeeper's password with --zk-pass-file or {ZK_PASSWORD_VARIABLE}"
+            );
         }
         // each may come with the comma that people set between them
         let hosts: Vec<&str> = self.hosts.iter().map(|host| host.trim().trim_end_matches(',')).collect();
@@ -134,7 +133,7 @@ fn login(
     match (user, password) {
         (Some(user), Some(password)) => Ok(Some(Login { scheme, user, password, protects })),
         (Some(user), None) => {
-            bail!("no password of ZooKeeper's user {user}: give it with --zk-pass-file or {PASSWORD_VARIABLE}")
+            bail!("no password of ZooKeeper's user {user}: give it with --zk-pass-file or {ZK_PASSWORD_VARIABLE}")
         }
         (None, Some(_)) => bail!("there is a password for ZooKeeper and no user: give one with --zk-user"),
         (None, None) if protects => bail!("nodes are protected for somebody: give a user with --zk-user"),

@@ -1,5 +1,7 @@
 //! [`Schedule`]: when rounds are due. Pure; all candidates and all restarts agree on the times.
 
+pub(crate) mod cron;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::{TimeZone, db};
 use jiff::{SignedDuration, Timestamp};
 
-use super::cron::CronTimes;
+use self::cron::CronTimes;
 
 /// The shortest time between two rounds.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);

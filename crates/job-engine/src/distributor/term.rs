@@ -9,7 +9,7 @@ use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
 
 use super::rounds::{Rounds, rounds, settled};
-use super::{Distributor, MarkError, Surroundings, complain};
+use super::{Deps, Distributor, MarkError, complain};
 use crate::marks::HighWaterMark;
 use crate::process::backoff::{Complaint, Pauses};
 use crate::process::clock::Age;
@@ -22,7 +22,7 @@ const LONGEST_LOOK_AWAY: Duration = Duration::from_secs(30);
 /// One leadership.
 pub struct Term<'a> {
     pub distributor: &'a dyn Distributor,
-    pub surroundings: &'a Surroundings,
+    pub deps: &'a Deps,
     pub leadership: &'a Leadership,
     pub registration: &'a Registration<RegisteredDistributor>,
     pub stop: &'a Stop,
@@ -67,7 +67,7 @@ impl Term<'_> {
 
     async fn serve_from_stored_mark(&self) -> Result<Infallible, Interruption> {
         let name = self.distributor.name();
-        let load = || self.surroundings.marks.load(name);
+        let load = || self.deps.marks.load(name);
         let (mark, revision) = self.insist("cannot load the high-water mark", load).await?;
         let mut stored = Stored { mark, revision };
         if stored.revision == 0 && stored.mark != HighWaterMark::default() {
@@ -76,7 +76,7 @@ impl Term<'_> {
         let schedule = self.distributor.schedule().to_string();
         let mut said = Said::default();
         loop {
-            let now = self.surroundings.clock.now();
+            let now = self.deps.clock.now();
             let counts = settled(&stored.mark, &schedule, now);
             self.say_how_it_counts(&stored.mark, &counts, &mut said);
             // also so that the time from which rounds count is known if the first one falls into a time when nobody leads
@@ -89,7 +89,7 @@ impl Term<'_> {
                     return Err(Interruption::Over);
                 }
                 // by a clock that was set back since, something else is due
-                if self.surroundings.clock.now() < now {
+                if self.deps.clock.now() < now {
                     break;
                 }
                 let begun = HighWaterMark { pending: Some(time), ..stored.mark.clone() };
@@ -107,7 +107,7 @@ impl Term<'_> {
     /// Adds the jobs of one round.
     async fn distribute(&self, round: Timestamp) -> Result<(), Interruption> {
         let name = self.distributor.name();
-        let client = &self.surroundings.client;
+        let client = &self.deps.client;
         let jobs = self.insist("cannot find out which jobs to add", || self.distributor.jobs(client)).await?;
         for job in &jobs {
             self.insist("cannot add a job", || self.add(job, round)).await?;
@@ -120,7 +120,7 @@ impl Term<'_> {
     async fn add(&self, job: &NewJob, round: Timestamp) -> Result<(), slipstream_cimi::Error> {
         let name = self.distributor.name();
         let key = key(name, round, job);
-        match self.surroundings.client.add("job", &job.document(), Some(&key)).await {
+        match self.deps.client.add("job", &job.document(), Some(&key)).await {
             Ok(_) => Ok(()),
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 400) => {
                 let error: &(dyn std::error::Error + 'static) = &error;
@@ -140,7 +140,7 @@ impl Term<'_> {
         let (next, revision) = (&mark, stored.revision);
         let saved = self
             .insist("cannot save the high-water mark", || async move {
-                match self.surroundings.marks.save(name, next, revision).await {
+                match self.deps.marks.save(name, next, revision).await {
                     Ok(revision) => Ok(Some(revision)),
                     Err(MarkError::Changed(_)) => Ok(None),
                     Err(error) => Err(error),
@@ -190,7 +190,7 @@ impl Term<'_> {
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
             }
-            let now = self.surroundings.clock.now();
+            let now = self.deps.clock.now();
             // At the end of its schedule a distributor keeps the leadership and waits to be stopped.
             let left =
                 next.map_or(LONGEST_LOOK_AWAY, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
@@ -212,7 +212,7 @@ impl Term<'_> {
 
     /// A mark that is not believed is one that a person may reset.
     async fn look_whether_reset(&self, stored: &Stored) -> Result<(), Interruption> {
-        let load = || self.surroundings.marks.load(self.distributor.name());
+        let load = || self.deps.marks.load(self.distributor.name());
         let (_, revision) = self.insist("cannot load the high-water mark", load).await?;
         if revision == stored.revision { Ok(()) } else { Err(Interruption::MarkChanged) }
     }

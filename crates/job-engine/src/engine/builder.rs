@@ -8,53 +8,20 @@ use ipnet::IpNet;
 use slipstream_action::{Action, Catalogue};
 
 use super::error::EngineError;
+use super::parts::Options;
 use super::{Engine, parts};
 use crate::distributor::configured::Configured;
-use crate::executor::{Then, UnknownAction};
+use crate::executor::UnknownAction;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
-use crate::server::DEFAULT_MAX_ATTEMPTS;
-
-/// How many jobs at once, unless somebody says otherwise.
-const DEFAULT_SLOTS: usize = 8;
-/// How long running jobs may go on after a stop was asked for, unless somebody says otherwise.
-const DEFAULT_GRACE: Duration = Duration::from_mins(2);
 
 /// Describes an engine, and [starts](Self::start) it. From [`Engine::builder`].
+#[derive(Default)]
 #[must_use = "an engine begins with `start`"]
 pub struct EngineBuilder {
-    pub(super) folder: Option<PathBuf>,
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) proxies: Vec<IpNet>,
-    pub(super) slots: usize,
-    pub(super) attempts: u32,
-    pub(super) grace: Duration,
-    pub(super) catalogue: Catalogue,
-    pub(super) distributors: Vec<Configured>,
-    pub(super) unknown_action: UnknownAction,
-    pub(super) clock: Clock,
-    pub(super) stop: Stop,
+    options: Options,
     /// A name that was given to a second action.
-    pub(super) same_name: Option<String>,
-}
-
-impl Default for EngineBuilder {
-    fn default() -> Self {
-        Self {
-            folder: None,
-            listen: None,
-            proxies: Vec::new(),
-            slots: DEFAULT_SLOTS,
-            attempts: DEFAULT_MAX_ATTEMPTS,
-            grace: DEFAULT_GRACE,
-            catalogue: Catalogue::new(),
-            distributors: Vec::new(),
-            unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
-            clock: Clock::system(),
-            stop: Stop::new(),
-            same_name: None,
-        }
-    }
+    same_name: Option<String>,
 }
 
 impl EngineBuilder {
@@ -70,7 +37,7 @@ impl EngineBuilder {
     }
 
     fn register(mut self, name: &str, action: impl Action + 'static, limit: Option<Duration>) -> Self {
-        if !self.catalogue.register(name, action, limit) {
+        if !self.options.catalogue.register(name, action, limit) {
             self.same_name = Some(name.to_owned());
         }
         self
@@ -79,68 +46,68 @@ impl EngineBuilder {
     /// Keeps everything in this folder, made if it is missing, of which one engine at a time is the only user. Without
     /// it: in a temporary folder that goes with the engine.
     pub fn folder(mut self, path: impl Into<PathBuf>) -> Self {
-        self.folder = Some(path.into());
+        self.options.folder = Some(path.into());
         self
     }
 
     /// How many jobs run at once, 8 without this; 0 counts as 1.
     pub fn slots(mut self, slots: usize) -> Self {
-        self.slots = slots;
+        self.options.slots = slots;
         self
     }
 
     /// How often a job may be claimed and lost before it is given up, 5 times without this (decision 6).
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+        self.options.attempts = attempts;
         self
     }
 
     /// How long running jobs may go on after [`Engine::stop`], 2 minutes without this. Then they are cancelled, and run
     /// again when the folder is opened again.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.options.grace = grace;
         self
     }
 
     /// Offers the API over HTTP too. With port 0 the system chooses one, and [`Engine::address`] answers it.
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = Some(address);
+        self.options.listen = Some(address);
         self
     }
 
     /// Stops when this is asked to, as by [`Engine::stop`]: so one signal can end several parts of a program.
     pub fn stopped_by(mut self, stop: Stop) -> Self {
-        self.stop = stop;
+        self.options.stop = stop;
         self
     }
 
     /// Tells the time of day by this clock.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.options.clock = clock;
         self
     }
 
     /// All actions at once, instead of those added before.
     pub fn catalogue(mut self, catalogue: Catalogue) -> Self {
-        self.catalogue = catalogue;
+        self.options.catalogue = catalogue;
         self
     }
 
     /// What becomes of jobs whose action this engine has not: FAILED at once without this, as nobody else does its jobs.
     pub fn unknown_action(mut self, unknown_action: UnknownAction) -> Self {
-        self.unknown_action = unknown_action;
+        self.options.unknown_action = unknown_action;
         self
     }
 
     /// Adds jobs on schedules.
     pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
-        self.distributors = distributors;
+        self.options.distributors = distributors;
         self
     }
 
     /// Whose word counts over HTTP when they say who asks: the networks of proxies.
     pub fn proxies(mut self, proxies: Vec<IpNet>) -> Self {
-        self.proxies = proxies;
+        self.options.proxies = proxies;
         self
     }
 
@@ -149,7 +116,7 @@ impl EngineBuilder {
     pub async fn start(self) -> Result<Engine, EngineError> {
         match self.same_name {
             Some(name) => Err(EngineError::SameName { name }),
-            None => parts::start(self).await,
+            None => parts::start(self.options).await,
         }
     }
 }

@@ -1,12 +1,6 @@
 //! [`EngineError`]: what can go wrong with an engine.
 
-use std::net::SocketAddr;
-
-use slipstream_store::StoreError;
-use slipstream_store::sqlite::OpenError;
-use tokio::task::JoinError;
-
-use crate::instance::data_dir::DataDirError;
+use crate::instance::error::InstanceError;
 use crate::server::StartError;
 use crate::server::reconcile::{ReconcileError, RestoreError};
 
@@ -20,27 +14,12 @@ pub enum EngineError {
         /// Their name.
         name: String,
     },
-    /// There is no place for a temporary folder.
-    #[error("cannot make a temporary folder")]
-    Temporary(#[source] std::io::Error),
-    /// The folder cannot be used; another engine may be using it.
+    /// The data directory, the store or the listener; another engine may be using the data directory.
     #[error(transparent)]
-    Folder(#[from] DataDirError),
+    Instance(#[from] InstanceError),
     /// The threads of actions do not start.
     #[error("cannot start the threads of actions")]
     Threads(#[source] std::io::Error),
-    /// The API cannot listen.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where it should.
-        address: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// The jobs that wait cannot be queued again.
     #[error(transparent)]
     Queue(#[from] RestoreError),
@@ -65,16 +44,4 @@ pub enum EngineError {
     /// The engine has ended: nothing more will happen to the job that is waited for.
     #[error("the engine has ended")]
     Ended,
-    /// A part of the engine has ended while it was needed.
-    #[error("a part of the engine has ended before it was asked to")]
-    EndedEarly(#[source] Option<JoinError>),
-    /// A part of the engine has panicked.
-    #[error("a part of the engine has crashed")]
-    Crashed(#[source] JoinError),
-    /// Nothing can be stored any more. What was answered is on disk.
-    #[error("the store has crashed, its log says why: start again")]
-    Broken,
-    /// The store cannot be closed. What was answered is on disk all the same.
-    #[error("cannot close the store")]
-    Close(#[source] StoreError),
 }

@@ -1,64 +1,108 @@
 //! [`start`]: puts the parts together, in the order in which they depend on each other, and takes them apart in the
 //! opposite one. Nothing here decides anything.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
+use slipstream_action::Catalogue;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::Embedded;
-use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Engine;
-use super::builder::EngineBuilder;
+use super::closable_transport::ClosableTransport;
 use super::error::EngineError;
-use super::gate::Gate;
 use super::waiting::Waiting;
+use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::user::ADMINISTRATOR;
+use crate::distributor::configured::Configured;
 use crate::distributor::store_marks::StoreMarks;
-use crate::distributor::{self, Surroundings};
-use crate::executor::{self, ActionRuntime};
-use crate::instance::data_dir::DATABASE;
-use crate::instance::premises::{Folder, Premises};
+use crate::distributor::{self, Deps};
+use crate::executor::{self, ActionRuntime, Then, UnknownAction};
+use crate::instance::Instance;
+use crate::instance::data_dir::{DATABASE, DataDir};
+use crate::process::clock::Clock;
 use crate::process::registry::host_name;
+use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
 use crate::server::{self, Server, reconcile};
 
 /// How long CIMI, which is in this very process, may be out of reach before a claim is released.
 const CIMI_GRACE: Duration = Duration::from_mins(2);
 
+/// How many jobs at once, unless somebody says otherwise.
+const DEFAULT_SLOTS: usize = 8;
+/// How long running jobs may go on after a stop was asked for, unless somebody says otherwise.
+const DEFAULT_GRACE: Duration = Duration::from_mins(2);
+
+/// What an engine is to be like; the methods of the builder say more.
+pub(super) struct Options {
+    pub folder: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub proxies: Vec<IpNet>,
+    pub slots: usize,
+    pub attempts: u32,
+    pub grace: Duration,
+    pub catalogue: Catalogue,
+    pub distributors: Vec<Configured>,
+    pub unknown_action: UnknownAction,
+    pub clock: Clock,
+    pub stop: Stop,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            listen: None,
+            proxies: Vec::new(),
+            slots: DEFAULT_SLOTS,
+            attempts: DEFAULT_MAX_ATTEMPTS,
+            grace: DEFAULT_GRACE,
+            catalogue: Catalogue::new(),
+            distributors: Vec::new(),
+            unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
+            clock: Clock::system(),
+            stop: Stop::new(),
+        }
+    }
+}
+
 /// Starts everything; what it opened is closed again if it fails.
-pub(super) async fn start(builder: EngineBuilder) -> Result<Engine, EngineError> {
-    let runtime = ActionRuntime::start(builder.slots).map_err(EngineError::Threads)?;
-    let folder = Folder::open(builder.folder.as_deref())?;
-    let mut premises = Premises::open(folder, Path::new(DATABASE), builder.listen).await?;
+pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
+    let runtime = ActionRuntime::start(options.slots).map_err(EngineError::Threads)?;
+    let data_dir = options.folder.as_deref().map_or_else(DataDir::temporary, DataDir::open)?;
+    let mut instance = Instance::open(data_dir, Path::new(DATABASE), options.listen).await?;
     let started = tokio::select! {
         biased;
-        () = builder.stop.asked() => Err(EngineError::Stopped),
-        started = Parts::start(&premises, &builder) => started,
+        () = options.stop.asked() => Err(EngineError::Stopped),
+        started = Parts::start(&instance, &options) => started,
     };
-    let announced = started.and_then(|parts| Ok((parts, premises.announce()?)));
-    let (parts, endpoint) = match announced {
-        Ok(announced) => announced,
+    let written = started.and_then(|parts| Ok((parts, instance.write_endpoint()?)));
+    let (parts, endpoint) = match written {
+        Ok(written) => written,
         Err(error) => {
-            premises.close().await?;
+            instance.close().await?;
             return Err(error);
         }
     };
     let ended = CancellationToken::new();
     Ok(Engine {
         client: parts.client.clone(),
-        folder: premises.folder().to_owned(),
-        password: premises.password().clone(),
-        address: premises.address(),
+        folder: instance.data_dir().to_owned(),
+        password: instance.password().clone(),
+        address: instance.address(),
         endpoint,
         waiting: Waiting::new(Embedded::clone(&parts.coordinator)),
-        stop: builder.stop.clone(),
+        stop: options.stop.clone(),
         ended: ended.clone(),
-        running: tokio::spawn(run(parts, premises, runtime, builder, ended.drop_guard())),
+        running: tokio::spawn(run(parts, instance, runtime, options, ended.drop_guard())),
     })
 }
 
@@ -66,31 +110,31 @@ pub(super) async fn start(builder: EngineBuilder) -> Result<Engine, EngineError>
 struct Parts {
     server: Server,
     coordinator: Arc<Embedded>,
-    gate: Arc<Gate>,
+    transport: Arc<ClosableTransport>,
     client: Client,
 }
 
 impl Parts {
     /// Rebuilds the queue from the store and makes the parts.
-    async fn start(premises: &Premises, builder: &EngineBuilder) -> Result<Self, EngineError> {
-        let (store, password) = (premises.store(), premises.password().secret());
+    async fn start(instance: &Instance, options: &Options) -> Result<Self, EngineError> {
+        let (store, password) = (instance.store(), instance.password().secret());
         let coordinator = Embedded::new();
-        let without = reconcile::restore(&**store, &coordinator).await?;
-        let options = server::Options {
+        let without = reconcile::restore(&*store, &coordinator).await?;
+        let server_options = server::Options {
             password: password.clone(),
-            max_attempts: builder.attempts,
+            max_attempts: options.attempts,
             writers: server::Writers::One,
             coordinator_forgets: true,
         };
         let coordinator = Arc::new(coordinator);
-        let server = Server::start(store.clone(), coordinator.clone(), builder.clock.clone(), options).await?;
+        let server = Server::start(store, coordinator.clone(), options.clock.clone(), server_options).await?;
         if without > 0 {
             server.reconcile_once(SignedDuration::ZERO).await.map_err(EngineError::Reconcile)?;
         }
         let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.clone() };
-        let gate = Arc::new(Gate::new(server.transport()));
-        let client = Client::new(gate.clone(), Some(credentials));
-        Ok(Self { server, coordinator, gate, client })
+        let transport = Arc::new(ClosableTransport::new(server.transport()));
+        let client = Client::new(transport.clone(), Some(credentials));
+        Ok(Self { server, coordinator, transport, client })
     }
 }
 
@@ -98,50 +142,50 @@ impl Parts {
 /// go last.
 async fn run(
     parts: Parts,
-    mut premises: Premises,
+    mut instance: Instance,
     runtime: ActionRuntime,
-    builder: EngineBuilder,
+    options: Options,
     _ended: DropGuard,
 ) -> Result<(), EngineError> {
-    let (proxies, stop) = (builder.proxies.clone(), builder.stop.clone());
-    let work = start_work(&parts, premises.store(), runtime, builder);
-    let worked = premises.work(&parts.server, proxies, work, &stop).await;
-    parts.gate.close().await;
+    let (proxies, stop) = (options.proxies.clone(), options.stop.clone());
+    let work = start_work(&parts, instance.store(), runtime, options);
+    let worked = instance.work(&parts.server, proxies, work, &stop).await;
+    parts.transport.close().await;
     parts.server.close().await;
     drop(parts);
-    worked.and(premises.close().await)
+    worked.and(instance.close().await).map_err(EngineError::from)
 }
 
 /// Starts the executor and the distributors.
-fn start_work(parts: &Parts, store: &Arc<SqliteStore>, runtime: ActionRuntime, builder: EngineBuilder) -> JoinSet<()> {
+fn start_work(parts: &Parts, store: Arc<dyn Store>, runtime: ActionRuntime, options: Options) -> JoinSet<()> {
     let mut work = JoinSet::new();
-    let stop = builder.stop;
-    let surroundings = Surroundings {
+    let stop = options.stop;
+    let deps = Deps {
         coordinator: parts.coordinator.clone(),
         client: parts.client.clone(),
-        marks: Arc::new(StoreMarks::new(store.clone())),
-        clock: builder.clock.clone(),
+        marks: Arc::new(StoreMarks::new(store)),
+        clock: options.clock.clone(),
         name: host_name(),
     };
-    let options = executor::Options {
-        name: surroundings.name.clone(),
-        threads: builder.slots,
-        grace: builder.grace,
+    let executor_options = executor::Options {
+        name: deps.name.clone(),
+        threads: options.slots,
+        grace: options.grace,
         cimi_grace: CIMI_GRACE,
-        clock: builder.clock,
+        clock: options.clock,
         runtime,
-        unknown_action: builder.unknown_action,
+        unknown_action: options.unknown_action,
     };
-    let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), builder.catalogue);
+    let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue);
     let asked = stop.clone();
     work.spawn(supervise("executor", stop.clone(), move || {
-        executor::run(options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
+        executor::run(executor_options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
     }));
-    for distributor in builder.distributors {
+    for distributor in options.distributors {
         let part = format!("distributor {}", distributor.name);
-        let (distributor, surroundings, asked) = (Arc::new(distributor), surroundings.clone(), stop.clone());
+        let (distributor, deps, asked) = (Arc::new(distributor), deps.clone(), stop.clone());
         work.spawn(supervise(part, stop.clone(), move || {
-            distributor::lead_and_distribute(distributor.clone(), surroundings.clone(), asked.clone())
+            distributor::lead_and_distribute(distributor.clone(), deps.clone(), asked.clone())
         }));
     }
     work

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::peers::Peers;
 use super::until_stopped;
 use crate::distributor;
-use crate::distributor::Surroundings;
+use crate::distributor::Deps;
 use crate::distributor::configured::Configured;
 use crate::distributor::marks::NodeMarks;
 use crate::process::clock::Clock;
@@ -28,10 +28,10 @@ pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clo
     ));
     let coordinator = peers.coordinator();
     let marks = Arc::new(NodeMarks::new(coordinator.clone()));
-    let surroundings = Surroundings { coordinator, client: peers.client(), marks, clock, name };
+    let deps = Deps { coordinator, client: peers.client(), marks, clock, name };
     let (distributor, asked) = (Arc::new(distributor), stop.clone());
     let work = supervise(format!("distributor {}", distributor.name), stop.clone(), move || {
-        distributor::lead_and_distribute(distributor.clone(), surroundings.clone(), asked.clone())
+        distributor::lead_and_distribute(distributor.clone(), deps.clone(), asked.clone())
     });
     until_stopped(work, "a round that is under way", distributor::GRACE, &stop).await
 }

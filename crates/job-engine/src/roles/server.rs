@@ -13,15 +13,16 @@ use slipstream_coordination::{Coordinator, ZooKeeper};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::greeting::{environment_line, notes, start_error};
 use super::peers::{coordinator, ensemble, first_contact};
 use crate::api::user::ADMINISTRATOR;
-use crate::engine::EngineError;
-use crate::instance::premises::{Folder, Premises};
+use crate::instance::Instance;
+use crate::instance::data_dir::DataDir;
+use crate::instance::error::InstanceError;
 use crate::process::clock::Clock;
 use crate::process::owner::{Whose, identity_of};
 use crate::process::stop::Stop;
 use crate::process::telemetry::{say, say_stopping};
-use crate::roles::up::{notes, start_error, told_place};
 use crate::server;
 use crate::server::http::listen::LAST_REQUESTS;
 use crate::server::{Server, StartError};
@@ -49,26 +50,26 @@ pub struct Options {
 pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<()> {
     let ensemble = ensemble(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
-    let folder = Folder::open(Some(folder)).map_err(with_advice)?;
-    let mut premises = Premises::open(folder, file, Some(options.listen)).await.map_err(with_advice)?;
-    let started = start(&premises, ensemble, &options, clock).await;
-    let announced = started.and_then(|(server, coordinator)| Ok((server, coordinator, premises.announce()?)));
-    let (server, coordinator, endpoint) = match announced {
-        Ok(announced) => announced,
+    let data_dir = DataDir::open(folder).map_err(with_advice)?;
+    let mut instance = Instance::open(data_dir, file, Some(options.listen)).await.map_err(with_advice)?;
+    let started = start(&instance, ensemble, &options, clock).await;
+    let written = started.and_then(|(server, coordinator)| Ok((server, coordinator, instance.write_endpoint()?)));
+    let (server, coordinator, endpoint) = match written {
+        Ok(written) => written,
         Err(error) => {
-            premises.close().await?;
-            return Err(with_advice(error));
+            instance.close().await?;
+            return Err(error);
         }
     };
-    let greeting = |is_reached| greeting(&premises, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
+    let greeting = |is_reached| greeting(&instance, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
     let greetings = [greeting(true), greeting(false)];
     let proxies = options.proxies.clone();
     let introduced = introduce(&*coordinator, &greetings, &stop);
     let work = async {
-        let (worked, introduced) = tokio::join!(premises.work(&server, proxies, JoinSet::new(), &stop), introduced);
+        let (worked, introduced) = tokio::join!(instance.work(&server, proxies, JoinSet::new(), &stop), introduced);
         server.close().await;
         drop(server);
-        let closed = premises.close().await;
+        let closed = instance.close().await;
         introduced?;
         anyhow::Ok(worked.and(closed)?)
     };
@@ -79,21 +80,21 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
 
 /// The server, and its coordinator: the queue of its own store in the ensemble.
 async fn start(
-    premises: &Premises,
+    instance: &Instance,
     ensemble: ZooKeeper,
     options: &Options,
     clock: Clock,
-) -> Result<(Server, Arc<dyn Coordinator>), EngineError> {
-    let store = premises.store();
-    let identity = identity_of(&**store).await.map_err(StartError::Identity)?;
+) -> anyhow::Result<(Server, Arc<dyn Coordinator>)> {
+    let store = instance.store();
+    let identity = identity_of(&*store).await.map_err(StartError::Identity)?;
     let coordinator = coordinator(ensemble, &options.zookeeper.hosts, Whose::Server(identity));
     let server_options = server::Options {
-        password: premises.password().secret().clone(),
+        password: instance.password().secret().clone(),
         max_attempts: options.max_attempts,
         writers: server::Writers::One,
         coordinator_forgets: false,
     };
-    let server = Server::start(store.clone(), coordinator.clone(), clock, server_options).await?;
+    let server = Server::start(store, coordinator.clone(), clock, server_options).await?;
     Ok((server, coordinator))
 }
 
@@ -130,11 +131,11 @@ fn folder_and_file(store: &Path) -> anyhow::Result<(&Path, &Path)> {
     Ok((folder.unwrap_or(Path::new(".")), Path::new(file)))
 }
 
-fn with_advice(error: EngineError) -> anyhow::Error {
+fn with_advice(error: InstanceError) -> anyhow::Error {
     start_error(error, "choose a --store in another folder")
 }
 
-fn greeting(premises: &Premises, options: &Options, endpoint: &str, is_reached: bool) -> String {
+fn greeting(instance: &Instance, options: &Options, endpoint: &str, is_reached: bool) -> String {
     let hosts = &options.zookeeper.hosts;
     let reached = if is_reached { "" } else { " (out of reach: jobs are kept, and queued once it answers)" };
     let mut lines = vec![format!(
@@ -145,12 +146,12 @@ fn greeting(premises: &Premises, options: &Options, endpoint: &str, is_reached: 
   store         {}
   ZooKeeper     {hosts}{reached}",
         env!("CARGO_PKG_VERSION"),
-        premises.password().place(),
+        instance.password().place(),
         options.store.display(),
     )];
     lines.extend(notes(options.listen, &options.proxies));
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
-    let place = told_place(premises.folder()).unwrap_or_default();
+    let place = environment_line(instance.data_dir()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} jobs"));
     lines.join("\n")
 }

@@ -1,6 +1,5 @@
 //! `slipstream-job up`: an [`Engine`] with an address, with distributors, and with somebody to talk to.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +13,11 @@ use slipstream_cimi::{Client, Document};
 use slipstream_store::files;
 
 use crate::api::user::ADMINISTRATOR;
+use super::greeting::{environment_line, notes, start_error};
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
-use crate::instance::data_dir::{self, DataDirError};
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{say, say_stopping};
@@ -73,7 +72,8 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
             say("stopped");
             return Ok(());
         }
-        Err(error) => return Err(start_error(error, "choose another with --data-dir")),
+        Err(EngineError::Instance(error)) => return Err(start_error(error, "choose another with --data-dir")),
+        Err(error) => return Err(error.into()),
     };
     greet(&engine, &options, &distributors);
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
@@ -82,28 +82,6 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     let ran = stop.in_time(options.grace, engine.stop()).await?;
     say("stopped");
     demo.and(ran.map_err(Into::into))
-}
-
-/// The same, with what can be done about it on the command line; `advice` says how another folder is chosen.
-pub(crate) fn start_error(error: EngineError, advice: &str) -> anyhow::Error {
-    match error {
-        EngineError::Folder(DataDirError::InUse { path }) => {
-            anyhow!("another slipstream-job up or server uses the folder {}: stop it, or {advice}", path.display())
-        }
-        EngineError::Folder(DataDirError::Make { path, source }) => {
-            anyhow!(source).context(format!("cannot make the folder {}: {advice}", path.display()))
-        }
-        EngineError::Listen { address, source } => {
-            let advice = match source.kind() {
-                ErrorKind::AddrInUse => "end what listens there, or choose",
-                ErrorKind::AddrNotAvailable => "this machine has no such address, choose",
-                ErrorKind::PermissionDenied => "ports below 1024 are for administrators, choose",
-                _ => "choose",
-            };
-            anyhow!(source).context(format!("cannot listen on {address}: {advice} another address with --listen"))
-        }
-        error => error.into(),
-    }
 }
 
 fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
@@ -149,33 +127,9 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
     )];
     lines.extend(notes(options.listen, &options.proxies));
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
-    let place = told_place(engine.folder()).unwrap_or_default();
+    let place = environment_line(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
     say(&lines.join("\n"));
-}
-
-/// What should be known of a server that listens there and believes these.
-pub(crate) fn notes(listen: SocketAddr, proxies: &[IpNet]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if !listen.ip().is_loopback() {
-        notes.push(format!("  note          plain HTTP on {listen}: put a proxy with TLS in front of it"));
-    }
-    if !proxies.is_empty() {
-        let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
-        notes.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
-    }
-    notes
-}
-
-/// How a shell is told where the commands find what runs in this folder, if they do not look there anyway.
-pub(crate) fn told_place(folder: &Path) -> Option<String> {
-    let is_set = std::env::var_os(data_dir::DATA_DIR_VARIABLE).is_some();
-    if !is_set && data_dir::default_path().is_some_and(|default| default == folder) {
-        return None;
-    }
-    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let quoted = path.display().to_string().replace('\'', r"'\''");
-    Some(format!("\n  export {}='{quoted}'", data_dir::DATA_DIR_VARIABLE))
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

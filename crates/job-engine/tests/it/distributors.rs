@@ -10,7 +10,7 @@ use slipstream_job_engine::distributor::configured::Configured;
 use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
-use slipstream_job_engine::distributor::{Surroundings, lead_and_distribute};
+use slipstream_job_engine::distributor::{Deps, lead_and_distribute};
 use slipstream_job_engine::process::clock::Clock;
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::process::stop::Stop;
@@ -125,7 +125,7 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
     make_path(&*session, paths::MARKS).await.expect("made");
     session.commit(vec![Operation::create(&path, "{\"done\":null}", Mode::Persistent)]).await.expect("created");
     site.faults().forbid(&path);
-    let surroundings = Surroundings {
+    let deps = Deps {
         coordinator: site.clone(),
         client: client.clone(),
         marks: Arc::new(NodeMarks::new(site.clone())),
@@ -142,7 +142,7 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
         missed: Missed::Coalesce,
     };
     let stop = Stop::new();
-    let distributing = tokio::spawn(lead_and_distribute(Arc::new(each), surroundings, stop.clone()));
+    let distributing = tokio::spawn(lead_and_distribute(Arc::new(each), deps, stop.clone()));
     let shown = async || Some(client.get("distributor").await.ok()?["distributors"][0].clone());
     let problem = eventually("it is told", async || shown().await?["problem"].as_str().map(str::to_owned)).await;
     let expected = "the coordinator refuses the high-water mark of each";

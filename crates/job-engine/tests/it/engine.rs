@@ -8,7 +8,9 @@ use std::time::Duration;
 use slipstream_cimi::query::Search;
 use slipstream_job_engine::config::Config;
 use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::{Action, Engine, EngineError, Failure, JobHandle, State, Success, async_trait};
+use slipstream_job_engine::{
+    Action, Engine, EngineError, Failure, InstanceError, JobHandle, State, Success, async_trait,
+};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -52,7 +54,7 @@ async fn reopen(folder: &Path) -> Engine {
     eventually("the folder is free", async || {
         match Engine::builder().folder(folder).action("succeed", succeed).start().await {
             Ok(engine) => Some(engine),
-            Err(EngineError::Folder(error)) => {
+            Err(EngineError::Instance(error)) => {
                 assert!(error.to_string().starts_with("another engine uses the data directory"), "{error}");
                 None
             }
@@ -224,7 +226,7 @@ async fn an_address_is_answered_and_serves_the_same_jobs() {
     let client = slipstream_cimi::Client::new(Arc::new(transport), Some(credentials));
     assert_eq!(client.get(&id).await.expect("there")["state"], "SUCCESS");
     let second = Engine::builder().listen(engine.address().expect("listens")).start().await;
-    assert!(matches!(second, Err(EngineError::Listen { .. })), "{second:?}");
+    assert!(matches!(second, Err(EngineError::Instance(InstanceError::Listen { .. }))), "{second:?}");
 }
 
 #[tokio::test]
@@ -305,7 +307,7 @@ async fn what_cannot_be_started_says_why_and_leaves_the_folder_free() {
     assert!(matches!(stopped, Err(EngineError::Stopped)), "{stopped:?}");
     let engine = Engine::builder().folder(folder.path()).start().await.expect("the folder is free");
     let second = Engine::builder().folder(folder.path()).start().await;
-    assert!(matches!(second, Err(EngineError::Folder(_))), "{second:?}");
+    assert!(matches!(second, Err(EngineError::Instance(InstanceError::InUse { .. }))), "{second:?}");
     drop(engine);
 }
 

@@ -14,7 +14,7 @@ use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::store_marks::StoreMarks;
-use slipstream_job_engine::distributor::{Distributor, MarkError, Marks, Surroundings, lead_and_distribute};
+use slipstream_job_engine::distributor::{Deps, Distributor, MarkError, Marks, lead_and_distribute};
 use slipstream_job_engine::executor;
 use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::process::clock::{Age, Clock};
@@ -173,7 +173,7 @@ async fn distribute(world: &Arc<World>, life: &Arc<Life>) {
     } else {
         Arc::new(StoreMarks::new(Arc::new(SeenStore::new(world.clone(), life.clone()))))
     };
-    let surroundings = Surroundings {
+    let deps = Deps {
         coordinator: Arc::new(SeenCoordinator::for_elections(world.clone(), life.clone())),
         client: client(world, life),
         marks: Arc::new(SeenMarks { world: world.clone(), clock: world.clocks.of(life.process()), marks }),
@@ -181,7 +181,7 @@ async fn distribute(world: &Arc<World>, life: &Arc<Life>) {
         name: life.name.clone(),
     };
     let tick = Tick { schedule: Schedule::Every(Duration::from_secs(EVERY)) };
-    lead_and_distribute(Arc::new(tick), surroundings, life.stop.clone()).await;
+    lead_and_distribute(Arc::new(tick), deps, life.stop.clone()).await;
 }
 
 /// A client of this process. It brings no password: the network knows the session.

@@ -33,11 +33,15 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
+fn writer(store: &SqliteStore) -> mpsc::Sender<Request> {
+    store.sender(|channels| &channels.writes, "write").unwrap()
+}
+
 /// Runs on the writer's own connection.
 async fn inspect<T: Send + 'static>(store: &SqliteStore, look: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
     let (answer, answered) = oneshot::channel();
     let look = Box::new(move |connection: &Connection| drop(answer.send(look(connection))));
-    assert!(store.channels().writes.send(Request::Inspect(look)).await.is_ok());
+    assert!(writer(store).send(Request::Inspect(look)).await.is_ok());
     answered.await.unwrap()
 }
 
@@ -49,7 +53,7 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
         entered.send(()).unwrap();
         released.recv().unwrap();
     });
-    assert!(store.channels().writes.send(Request::Inspect(stall)).await.is_ok());
+    assert!(writer(store).send(Request::Inspect(stall)).await.is_ok());
     held.await.unwrap();
     let count = changes.len();
     let writes: Vec<_> = changes
@@ -62,7 +66,7 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
     }
-    let writes_waiting = WAITING - store.channels().writes.capacity();
+    let writes_waiting = WAITING - writer(store).capacity();
     assert_eq!(writes_waiting, count, "all wait while the writer is held up");
     release.send(()).unwrap();
     let mut answers = Vec::new();
@@ -109,11 +113,25 @@ async fn what_was_accepted_is_written_before_the_store_is_dropped() {
     for number in 0..50 {
         let (answer, _) = oneshot::channel();
         let write = Write { change: insert(&format!("job/{number}"), &json!({})), answer };
-        assert!(store.channels().writes.send(Request::Write(write)).await.is_ok());
+        assert!(writer(&store).send(Request::Write(write)).await.is_ok());
     }
     drop(store);
     let count = Query::default();
     assert_eq!(SqliteStore::open(&path).unwrap().query("job", &count).await.unwrap().count, 50);
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_whatever_comes_later() {
+    let (_folder, path, store) = new_store();
+    let store = Arc::new(store);
+    store.insert(record("job/1", &json!({}))).await.unwrap();
+    store.close().unwrap();
+    SqliteStore::open(&path).unwrap().close().unwrap();
+    let refused = store.insert(record("job/2", &json!({}))).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Gone { why: "it is closed", .. }), "{refused}");
+    let refused = store.get("job/1").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Gone { why: "it is closed", .. }), "{refused}");
+    store.close().unwrap();
 }
 
 #[tokio::test]
@@ -407,7 +425,7 @@ async fn the_servers_own_walks_wait_behind_no_search() {
                 released.recv().unwrap();
                 Ok(())
             };
-            own.read(&own.channels().searches, "search".to_owned(), slow).await
+            own.read(|channels| &channels.searches, "search".to_owned(), slow).await
         });
         under_way.await.unwrap();
         searches.push((release, search));
@@ -427,7 +445,7 @@ async fn a_read_that_panics_ends_no_other() {
     store.insert(record("job/1", &json!({}))).await.unwrap();
     for _ in 0..3 {
         let panics = |_: &Reader| -> rusqlite::Result<()> { panic!("as the test wants it") };
-        let failed = store.read(&store.channels().gets, "read".to_owned(), panics).await.unwrap_err();
+        let failed = store.read(|channels| &channels.gets, "read".to_owned(), panics).await.unwrap_err();
         assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
         assert!(store.get("job/1").await.unwrap().is_some());
     }

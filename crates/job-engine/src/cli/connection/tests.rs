@@ -1,12 +1,13 @@
 use super::*;
 use crate::instance::data_dir::DataDir;
+use crate::instance::endpoint::EndpointFile;
 
 const HERE: &str = "http://127.0.0.1:8201";
 
 /// A data directory as a running `up` has it.
 struct Running {
     folder: tempfile::TempDir,
-    held: Option<DataDir>,
+    held: Option<(DataDir, EndpointFile)>,
 }
 
 impl Running {
@@ -18,9 +19,9 @@ impl Running {
 fn data_dir() -> Running {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("super.password"), "of-this-machine\n").unwrap();
-    let mut held = DataDir::open(folder.path()).unwrap();
-    held.announce("127.0.0.1:8201".parse().unwrap()).unwrap();
-    Running { folder, held: Some(held) }
+    let held = DataDir::open(folder.path()).unwrap();
+    let endpoint = EndpointFile::write(folder.path(), "127.0.0.1:8201".parse().unwrap()).unwrap();
+    Running { folder, held: Some((held, endpoint)) }
 }
 
 fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {

@@ -63,7 +63,7 @@ async fn run(world: &World, polls: usize) -> bool {
         stop.ask();
         std::future::pending::<()>().await;
     };
-    let future = lead_and_distribute(Arc::new(several()), world.surroundings("one"), stop.clone());
+    let future = lead_and_distribute(Arc::new(several()), world.deps("one"), stop.clone());
     tokio::select! {
         ended = Killed { future: Box::pin(future), polls } => ended,
         () = enough => false,
@@ -214,7 +214,7 @@ impl Distributor for Crashing {
 #[tokio::test(start_paused = true)]
 async fn a_distributor_that_panics_is_begun_again_and_the_others_go_on() {
     let world = World::new();
-    let (stop, surroundings) = (Stop::new(), world.surroundings("one"));
+    let (stop, surroundings) = (Stop::new(), world.deps("one"));
     let crashing = Arc::new(Crashing(configured("each", 15, Missed::Coalesce), AtomicI64::new(0)));
     let (distributor, asked) = (crashing.clone(), stop.clone());
     let supervised = tokio::spawn(supervise("each", stop.clone(), move || {
@@ -268,7 +268,7 @@ async fn a_clock_that_jumps_ahead_and_back_silences_nobody() {
     let world = World::new();
     let (steady, years) = (world.clock.clone(), Arc::new(AtomicI64::new(0)));
     let jumping = years.clone();
-    let mut surroundings = world.surroundings("one");
+    let mut surroundings = world.deps("one");
     surroundings.clock =
         Clock::showing(move || steady.now() + SignedDuration::from_hours(jumping.load(Ordering::Relaxed) * 365 * 24));
     let stop = Stop::new();
@@ -297,7 +297,7 @@ async fn a_clock_that_goes_back_within_rounds_silences_nobody() {
     // so many looks at the clock show a time that is years ahead
     let (steady, ahead) = (world.clock.clone(), Arc::new(AtomicI64::new(0)));
     let looks = ahead.clone();
-    let mut surroundings = world.surroundings("one");
+    let mut surroundings = world.deps("one");
     surroundings.clock = Clock::showing(move || {
         let is_ahead = looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left > 0).then(|| left - 1));
         steady.now() + SignedDuration::from_hours(if is_ahead.is_ok() { 10 * 365 * 24 } else { 0 })
@@ -326,7 +326,7 @@ async fn a_clock_that_was_years_behind_doubles_nothing_once_it_is_right() {
     assert_eq!(world.marks.save("each", &before, 0).await.unwrap(), 1);
     let (steady, years) = (world.clock.clone(), Arc::new(AtomicI64::new(-10)));
     let jumping = years.clone();
-    let mut surroundings = world.surroundings("one");
+    let mut surroundings = world.deps("one");
     surroundings.clock =
         Clock::showing(move || steady.now() + SignedDuration::from_hours(jumping.load(Ordering::Relaxed) * 365 * 24));
     let stop = Stop::new();
@@ -455,7 +455,7 @@ async fn a_mark_that_is_gone_is_known_to_who_has_seen_it() {
 async fn a_candidate_goes_on_from_the_mark_of_the_leader_before() {
     let world = World::new();
     let candidate = |name| {
-        let mut surroundings = world.surroundings(name);
+        let mut surroundings = world.deps(name);
         surroundings.marks = Arc::new(NodeMarks::new(world.coordination.clone()));
         let (stop, distributor) = (Stop::new(), Arc::new(configured("each", 15, Missed::CatchUp { limit: 10 })));
         (stop.clone(), tokio::spawn(lead_and_distribute(distributor, surroundings, stop)))
@@ -485,7 +485,7 @@ async fn a_candidate_goes_on_from_the_mark_of_the_leader_before() {
 async fn marks_in_nodes_serve_a_distributor() {
     let world = World::new();
     for until in ["12:00:20", "12:00:40"] {
-        let mut surroundings = world.surroundings("one");
+        let mut surroundings = world.deps("one");
         surroundings.marks = Arc::new(NodeMarks::new(world.coordination.clone()));
         let stop = Stop::new();
         let distributor = Arc::new(configured("each", 15, Missed::Coalesce));

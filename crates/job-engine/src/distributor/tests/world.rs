@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
-use super::super::{Distributor, MarkError, Marks, Missed, Schedule, Surroundings, lead_and_distribute};
+use super::super::{Deps, Distributor, MarkError, Marks, Missed, Schedule, lead_and_distribute};
 use crate::marks::HighWaterMark;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
@@ -226,8 +226,8 @@ impl World {
         Self { server: Arc::new(server), marks: Arc::new(marks), coordination: Arc::default(), clock }
     }
 
-    pub fn surroundings(&self, name: &str) -> Surroundings {
-        Surroundings {
+    pub fn deps(&self, name: &str) -> Deps {
+        Deps {
             coordinator: self.coordination.clone(),
             client: Client::new(self.server.clone(), None),
             marks: self.marks.clone(),
@@ -238,7 +238,7 @@ impl World {
 
     pub fn start(&self, name: &str, distributor: impl Distributor + 'static) -> Running {
         let stop = Stop::new();
-        let task = tokio::spawn(lead_and_distribute(Arc::new(distributor), self.surroundings(name), stop.clone()));
+        let task = tokio::spawn(lead_and_distribute(Arc::new(distributor), self.deps(name), stop.clone()));
         Running { stop, task }
     }
 

@@ -1,4 +1,4 @@
-//! [`Gate`]: what ends the requests of clients that outlive their engine.
+//! [`ClosableTransport`]: what refuses the requests of clients that outlive their engine.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -10,7 +10,7 @@ use slipstream_cimi::client::TransportError;
 use tokio_util::task::TaskTracker;
 
 /// A transport until it is closed. Clients are cloned and kept by anybody: they must not keep the store open.
-pub(super) struct Gate {
+pub(super) struct ClosableTransport {
     open: RwLock<Option<Arc<dyn Transport>>>,
     under_way: TaskTracker,
 }
@@ -20,7 +20,7 @@ pub(super) struct Gate {
 #[error("the engine has stopped")]
 struct Closed;
 
-impl Gate {
+impl ClosableTransport {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
         Self { open: RwLock::new(Some(transport)), under_way: TaskTracker::new() }
     }
@@ -38,7 +38,7 @@ impl Gate {
 }
 
 #[async_trait]
-impl Transport for Gate {
+impl Transport for ClosableTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let _under_way = self.under_way.token();
         let transport = self.transport().ok_or(Closed)?;

@@ -10,7 +10,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
 
-use super::schedule::ScheduleError;
+use super::ScheduleError;
 
 /// Times as a cron expression says, on the clocks of a zone.
 ///

@@ -4,8 +4,8 @@ use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, ToSpan};
 use proptest::prelude::*;
 
-use super::super::schedule::Schedule;
 use super::*;
+use crate::distributor::schedule::Schedule;
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
