@@ -1,25 +1,22 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
-pub mod account;
 mod adopt;
 mod backup;
-pub mod connection;
 mod distributors;
 mod executors;
 mod failure;
 mod help;
 pub mod jobs;
-mod patience;
+mod options;
 mod queue;
 mod secrets;
 mod services;
+mod spinner;
 pub mod submit;
 mod terminal;
 mod users;
 mod watch;
-pub mod zookeeper;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,12 +26,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use help::{ends_with_the_job, example};
-use ipnet::IpNet;
+use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::actions;
-use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::instance::data_dir;
-use crate::process::address::{parse_address, parse_network};
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
@@ -103,36 +98,27 @@ struct CompletionsArguments {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = example!(
-    "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else made once and kept in DIR/super.password.\n\
-     Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
-    "slipstream-job up --demo"
-))]
+#[command(
+    mut_arg("threads", |threads| threads.default_value("8")),
+    after_help = example!(
+        "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else made once and kept in DIR/super.password.\n\
+         Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+        "slipstream-job up --demo"
+    )
+)]
 struct UpArguments {
-    /// Where the API listens: HOST:PORT, or :PORT for all addresses
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN", value_parser = parse_address)]
-    listen: SocketAddr,
-    /// Believe the header slipstream-authn-info (and X-Real-IP) of peers in this network; may be repeated. The proxies
-    /// there must blank it in what they are sent
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
-    trust_authn_header_from: Vec<IpNet>,
+    #[command(flatten)]
+    serving: ServingOptions,
     #[arg(
         long,
         value_name = "DIR",
         help = "Where everything is kept [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
     )]
     data_dir: Option<PathBuf>,
-    /// How many jobs at once
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]
-    threads: usize,
-    /// How long running jobs may go on after a stop was asked for
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
-    grace: Duration,
-    /// How often a job may be claimed and lost before it is given up
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
-    max_attempts: u32,
     #[command(flatten)]
-    unknown_action: services::UnknownActionArguments,
+    running: RunningOptions,
+    #[command(flatten)]
+    unknown_action: UnknownActionOptions,
     /// Which distributors run, by name [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     distributors: Option<Vec<String>>,
@@ -219,13 +205,13 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
         None => data_dir::default_path().context("no home directory: say where everything is kept with --data-dir")?,
     };
     let options = up::Options {
-        listen: arguments.listen,
+        listen: arguments.serving.listen,
         data_dir,
-        proxies: arguments.trust_authn_header_from,
-        threads: arguments.threads,
-        grace: arguments.grace,
+        proxies: arguments.serving.trust_authn_header_from,
+        threads: arguments.running.threads,
+        grace: arguments.running.grace,
         unknown_action: arguments.unknown_action.wanted(Duration::ZERO),
-        max_attempts: arguments.max_attempts,
+        max_attempts: arguments.serving.max_attempts,
         distributors: arguments.distributors,
         config: arguments.config,
         demo: arguments.demo,
@@ -234,23 +220,6 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let catalogue = actions::built_in(clock.clone());
     up::up(options, catalogue, clock, stop).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(threads @ 1..=10_000) => Ok(threads),
-        _ => Err("expected a number from 1 to 10000".to_owned()),
-    }
-}
-
-/// Longer than anybody waits for a process, and short enough for every sum of times.
-const LONGEST_DURATION: Duration = Duration::from_hours(365 * 24);
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration: Option<jiff::SignedDuration> = text.parse().ok();
-    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
-    let duration = duration.filter(|duration| *duration <= LONGEST_DURATION);
-    duration.ok_or_else(|| "expected a duration such as 90s or 2m, of 8760h (a year) at most".to_owned())
 }
 
 #[cfg(test)]
@@ -314,16 +283,6 @@ mod tests {
             "executor --zk-session-timeout 200000000000h",
         ] {
             assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn durations_are_friendly() {
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
-        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("8760h"), Ok(LONGEST_DURATION));
-        for wrong in ["", "2", "-1s", "soon", "8760h 1ns", "9999999999999h", "18446744073709551615s", "1e30s"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -7,9 +7,9 @@ use slipstream_coordination::{Coordinator, ZooKeeper};
 use uuid::Uuid;
 
 use super::example;
-use super::patience::Patience;
+use super::options::zookeeper::ZooKeeperArguments;
+use super::spinner::Spinner;
 use super::terminal::{self, one_line};
-use super::zookeeper::ZooKeeperArguments;
 use crate::process::{owner, paths};
 
 /// To which store, and where.
@@ -36,7 +36,7 @@ pub async fn run(arguments: AdoptArguments) -> anyhow::Result<()> {
     let settings = arguments.zookeeper.settings()?;
     let (hosts, store) = (settings.hosts.clone(), arguments.store.to_string());
     let zookeeper = ZooKeeper::new(settings).context("there can be no such ZooKeeper")?;
-    let session = Patience::spinner("asking ZooKeeper").during(zookeeper.connect()).await?;
+    let session = Spinner::on("asking ZooKeeper").during(zookeeper.connect()).await?;
     let before = owner::carried(&*session).await?;
     let was = before.as_deref().map_or_else(|| "of no store".to_owned(), |before| format!("of the store {before}"));
     if before.as_deref() == Some(&*store) {

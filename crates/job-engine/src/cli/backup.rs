@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use slipstream_store::sqlite::{BackupError, backup};
 
-use super::services::parse_store;
+use super::options::parse_store;
 use super::{example, terminal};
 use crate::instance::data_dir;
 use crate::instance::data_dir::DATABASE;

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::connection::Connection;
 use super::example;
-use super::patience::Patience;
+use super::options::connection::Connection;
+use super::spinner::Spinner;
 use super::terminal::{self, Screen, ago, one_line};
 use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::clock::Clock;
@@ -62,7 +62,7 @@ pub async fn run(arguments: DistributorsArguments) -> anyhow::Result<()> {
 async fn reset(arguments: ResetArguments) -> anyhow::Result<()> {
     let id = format!("{}/{}", PLACE, arguments.name);
     let client = arguments.connection.client()?;
-    let answer = Patience::spinner("asking").during(client.operation(&id, "reset")).await?;
+    let answer = Spinner::on("asking").during(client.operation(&id, "reset")).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&answer)?);
     }

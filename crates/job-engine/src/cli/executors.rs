@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::Serialize;
 
-use super::connection::Connection;
 use super::example;
+use super::options::connection::Connection;
 use super::terminal::{self, Screen, one_line};
 use crate::api::executors::{Executor, Executors, PLACE};
 

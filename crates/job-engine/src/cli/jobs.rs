@@ -13,8 +13,8 @@ use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{Client, Document};
 use uuid::Uuid;
 
-use super::connection::Connection;
-use super::patience::Patience;
+use super::options::connection::Connection;
+use super::spinner::Spinner;
 use super::{COMMAND_FAILED, example, failure, terminal};
 use crate::process::output;
 
@@ -83,12 +83,12 @@ async fn each(
 ) -> anyhow::Result<ExitCode> {
     let client = chosen.connection.client()?;
     let mut code = ExitCode::SUCCESS;
-    let patience = Patience::bar(what, chosen.ids.len());
+    let spinner = Spinner::bar(what, chosen.ids.len());
     for id in &chosen.ids {
-        match patience.during(work(&client, id)).await {
-            Ok(state) => patience.aside(|| terminal::print(&told(id, state.as_deref(), chosen.json)))?,
+        match spinner.during(work(&client, id)).await {
+            Ok(state) => spinner.aside(|| terminal::print(&told(id, state.as_deref(), chosen.json)))?,
             Err(error) => {
-                patience.aside(|| output::tell(&failure::explain(&error)));
+                spinner.aside(|| output::tell(&failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
             }
         }

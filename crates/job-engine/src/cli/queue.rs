@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::adopt::{self, AdoptArguments};
-use super::connection::Connection;
 use super::example;
-use super::patience::Patience;
+use super::options::connection::Connection;
+use super::spinner::Spinner;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
 use crate::api::queue::{
     Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Told, Waiting,
@@ -72,7 +72,7 @@ pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
 
 async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client_within(RESTORE_LIMIT)?;
-    let answer = Patience::spinner("queueing").during(client.operation(PLACE, "restore")).await?;
+    let answer = Spinner::on("queueing").during(client.operation(PLACE, "restore")).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&answer)?);
     }

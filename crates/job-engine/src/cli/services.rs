@@ -1,22 +1,19 @@
 //! `slipstream-job server`, `executor` and `distributor`: the parts of the engine as processes of their own.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Args};
-use ipnet::IpNet;
 
-use super::account::AccountArguments;
-use super::zookeeper::ZooKeeperArguments;
-use super::{example, parse_duration, parse_threads};
+use super::example;
+use super::options::account::AccountArguments;
+use super::options::zookeeper::ZooKeeperArguments;
+use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
 use crate::actions;
-use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::config::Config;
-use crate::executor::{ActionRuntime, Options, Then, UnknownAction};
-use crate::process::address::{parse_address, parse_network};
+use crate::executor::{ActionRuntime, Options, UnknownAction};
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
 use crate::process::stop;
@@ -35,19 +32,11 @@ use crate::roles::{distributor, executor, server};
     "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
 ))]
 pub struct ServerArguments {
-    /// Where the API listens: HOST:PORT, or :PORT for all addresses
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8201", env = "SLIPSTREAM_LISTEN", value_parser = parse_address)]
-    listen: SocketAddr,
+    #[command(flatten)]
+    serving: ServingOptions,
     /// Where documents are kept: sqlite:PATH
-    #[arg(long, value_name = "STORE", value_parser = parse_store, env = "SLIPSTREAM_STORE")]
+    #[arg(long, value_name = "STORE", value_parser = parse_store, env = "SLIPSTREAM_STORE", display_order = 0)]
     store: PathBuf,
-    /// Believe the header slipstream-authn-info (and X-Real-IP) of peers in this network; may be repeated. The proxies
-    /// there must blank it in what they are sent
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
-    trust_authn_header_from: Vec<IpNet>,
-    /// How often a job may be claimed and lost before it is given up
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ATTEMPTS, value_parser = clap::value_parser!(u32).range(1..))]
-    max_attempts: u32,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
 }
@@ -69,12 +58,8 @@ pub struct ExecutorArguments {
     /// What it is called in queue and ledgers [default: host name and process id]
     #[arg(long, value_name = "NAME", env = "SLIPSTREAM_NAME")]
     name: Option<String>,
-    /// How many jobs at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]
-    threads: usize,
-    /// How long running jobs may go on after a stop was asked for
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
-    grace: Duration,
+    #[command(flatten)]
+    running: RunningOptions,
     /// How long the server may be out of reach before a job is given back
     #[arg(
         long,
@@ -85,31 +70,12 @@ pub struct ExecutorArguments {
     )]
     cimi_grace: Duration,
     #[command(flatten)]
-    unknown_action: UnknownActionArguments,
+    unknown_action: UnknownActionOptions,
     /// Servers of Elasticsearch: taken, as the original takes them, and not used by any built-in action
     #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
     #[command(flatten)]
     peers: PeersArguments,
-}
-
-/// What becomes of jobs whose action nobody has.
-#[derive(Debug, Args)]
-pub(super) struct UnknownActionArguments {
-    /// How long a job waits for an executor that has its action [default: 15m; of `up`, whose executor is the only one:
-    /// 0s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SLIPSTREAM_UNKNOWN_ACTION_AFTER")]
-    unknown_action_after: Option<Duration>,
-    /// What happens to it then: it is FAILED, or waits on for as long as it takes
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Then::Fail, env = "SLIPSTREAM_UNKNOWN_ACTION")]
-    unknown_action: Then,
-}
-
-impl UnknownActionArguments {
-    /// `after` is how long a job waits unless somebody says otherwise.
-    pub(super) fn wanted(&self, after: Duration) -> UnknownAction {
-        UnknownAction { after: self.unknown_action_after.unwrap_or(after), then: self.unknown_action }
-    }
 }
 
 /// With whom an executor or a distributor works.
@@ -156,10 +122,10 @@ pub struct DistributorArguments {
 /// Serves until it is stopped.
 pub async fn server(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
     let options = server::Options {
-        listen: arguments.listen,
+        listen: arguments.serving.listen,
         store: arguments.store,
-        proxies: arguments.trust_authn_header_from,
-        max_attempts: arguments.max_attempts,
+        proxies: arguments.serving.trust_authn_header_from,
+        max_attempts: arguments.serving.max_attempts,
         zookeeper: arguments.zookeeper.settings()?,
     };
     server::run(options, Clock::system(), begin()?).await?;
@@ -172,11 +138,11 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> 
     let clock = Clock::system();
     let options = Options {
         name: name(arguments.name),
-        threads: arguments.threads,
-        grace: arguments.grace,
+        threads: arguments.running.threads,
+        grace: arguments.running.grace,
         cimi_grace: arguments.cimi_grace,
         clock: clock.clone(),
-        runtime: ActionRuntime::start(arguments.threads).context("cannot start the threads of actions")?,
+        runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
         unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
     };
     executor::run(options, peers, actions::built_in(clock), begin()?).await?;
@@ -205,11 +171,6 @@ pub(super) fn begin() -> anyhow::Result<Stop> {
 
 fn name(given: Option<String>) -> String {
     given.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("{}-{}", host_name(), std::process::id()))
-}
-
-pub(super) fn parse_store(text: &str) -> Result<PathBuf, String> {
-    let path = text.strip_prefix("sqlite:").map(PathBuf::from).filter(|path| path.file_name().is_some());
-    path.filter(|_| !text.ends_with('/')).ok_or_else(|| "expected sqlite:PATH, such as sqlite:jobs.db".to_owned())
 }
 
 #[cfg(test)]

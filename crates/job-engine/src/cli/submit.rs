@@ -11,8 +11,8 @@ use slipstream_cimi::job::{self, NewJob};
 use slipstream_cimi::{Client, Document, Error};
 use uuid::Uuid;
 
-use super::connection::Connection;
-use super::patience::{Patience, asking};
+use super::options::connection::Connection;
+use super::spinner::{Spinner, asking};
 use super::{ends_with_the_job, terminal, watch};
 use crate::process::output;
 
@@ -53,7 +53,7 @@ pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
     let client = arguments.connection.client()?;
     let document = arguments.document();
     let adding = add(&client, &document, arguments.key.clone());
-    let id = Patience::spinner("adding the job").during(adding).await?;
+    let id = Spinner::on("adding the job").during(adding).await?;
     if let Some(key) = &arguments.key {
         check_same(&asking(client.get(&id)).await?, &arguments, key)?;
     }

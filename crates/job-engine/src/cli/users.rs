@@ -14,8 +14,8 @@ use slipstream_cimi::Document;
 use slipstream_cimi::dialect::USER;
 use slipstream_cimi::query::{Order, Search};
 
-use super::connection::Connection;
-use super::patience::asking;
+use super::options::connection::Connection;
+use super::spinner::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
 use crate::api::user;

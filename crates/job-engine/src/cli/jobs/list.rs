@@ -10,11 +10,11 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::query::{Collection, LARGEST_PAGE, Order, Search};
 use slipstream_cimi::{Client, Document, Error, State};
 
-use super::super::connection::Connection;
-use super::super::patience::Patience;
 use super::super::terminal::{self, Screen, age, one_line};
 use super::text;
 use crate::cli::example;
+use crate::cli::options::connection::Connection;
+use crate::cli::spinner::Spinner;
 use crate::process::clock::Clock;
 
 /// Terminals of at least this many columns have room for target and message in columns of their own.
@@ -50,7 +50,7 @@ pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
         select: if arguments.json { Vec::new() } else { Row::shown() },
         ..Search::default()
     };
-    let found = Patience::spinner("looking for jobs").during(find(&client, &mut search)).await?;
+    let found = Spinner::on("looking for jobs").during(find(&client, &mut search)).await?;
     if arguments.json {
         terminal::print(&serde_json::to_string_pretty(&found.documents)?)?;
     } else {

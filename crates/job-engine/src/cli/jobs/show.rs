@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::{Client, Document, State};
 
-use super::super::connection::Connection;
 use super::super::terminal::{self, Screen, ago, lasting, many_lines, one_line};
 use super::{parse_id, text};
 use crate::api::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use crate::cli::example;
-use crate::cli::patience::asking;
+use crate::cli::options::connection::Connection;
+use crate::cli::spinner::asking;
 use crate::process::clock::Clock;
 
 /// What a reader looks for first; the other attributes follow as the document has them.

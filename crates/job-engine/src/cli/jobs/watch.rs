@@ -10,13 +10,13 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::query::{Order, Search};
 use slipstream_cimi::{Client, Document, Error};
 
-use super::super::connection::Connection;
 use super::super::ends_with_the_job;
-use super::super::patience::{Patience, asking};
 use super::super::terminal::{self, Screen};
 use super::super::watch::{self, Changes, Trouble};
 use super::list::{Row, table_lines};
 use super::parse_id;
+use crate::cli::options::connection::Connection;
+use crate::cli::spinner::{Spinner, asking};
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::process::stop;
@@ -74,13 +74,13 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
 /// Looks and shows until somebody asks to stop, or nobody reads any longer.
 async fn follow(client: &Client, view: &mut View, stop: &Stop) -> anyhow::Result<()> {
     let mut trouble = Trouble::default();
-    let first = Patience::spinner("looking for jobs");
-    let mut patience = Some(first);
+    let first = Spinner::on("looking for jobs");
+    let mut spinner = Some(first);
     loop {
         let reading = async {
             let reading = watch::in_time("PUT /api/job", Reading::read(client, view.most(), view.select()));
-            match &patience {
-                Some(patience) => patience.during(reading).await,
+            match &spinner {
+                Some(spinner) => spinner.during(reading).await,
                 None => reading.await,
             }
         };
@@ -89,7 +89,7 @@ async fn follow(client: &Client, view: &mut View, stop: &Stop) -> anyhow::Result
             () = stop.asked() => return Ok(()),
             reading = reading => reading,
         };
-        patience = None;
+        spinner = None;
         match reading {
             Ok(reading) => {
                 trouble.is_over();

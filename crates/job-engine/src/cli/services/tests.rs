@@ -39,8 +39,8 @@ const LOGIN: &[&str] = &["--ss-user", "u", "--ss-pass", "p"];
 #[test]
 fn the_defaults_are_the_originals() {
     let arguments = executor(LOGIN).unwrap();
-    assert_eq!((arguments.threads, &arguments.elasticsearch[..]), (1, &["localhost".to_owned()][..]));
-    assert_eq!((arguments.grace, arguments.cimi_grace), (Duration::from_mins(2), Duration::from_mins(2)));
+    assert_eq!((arguments.running.threads, &arguments.elasticsearch[..]), (1, &["localhost".to_owned()][..]));
+    assert_eq!((arguments.running.grace, arguments.cimi_grace), (Duration::from_mins(2), Duration::from_mins(2)));
     assert_eq!(arguments.name, None);
     let arguments = executor(LOGIN).unwrap();
     assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "127.0.0.1:2181");
@@ -84,7 +84,7 @@ fn command_lines_of_the_original_engines_are_read_in_every_spelling() {
     for words in [whole, short] {
         let arguments = executor(words).unwrap();
         assert_eq!(arguments.name.as_deref(), Some("M. Garrison"));
-        assert_eq!((arguments.threads, arguments.elasticsearch.join(" ")), (4, "es1 es2".to_owned()));
+        assert_eq!((arguments.running.threads, arguments.elasticsearch.join(" ")), (4, "es1 es2".to_owned()));
         assert_eq!(executor(words).unwrap().peers.zookeeper.settings().unwrap().hosts, "zk1:2181,zk2");
         assert_eq!(account(arguments), ("http://a".to_owned(), "M. Garrison".to_owned(), "a=b".to_owned(), true));
     }
@@ -125,7 +125,7 @@ fn the_last_of_several_counts() {
     assert_eq!(arguments.elasticsearch, ["y", "z"]);
     assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "c:3");
     let arguments = executor(&[LOGIN, words, &["--ss-url", "http://a"]].concat()).unwrap();
-    assert_eq!((arguments.threads, account(arguments).2), (3, "q".to_owned()));
+    assert_eq!((arguments.running.threads, account(arguments).2), (3, "q".to_owned()));
 }
 
 #[test]
@@ -198,13 +198,4 @@ fn a_name_is_made_where_none_is_given() {
         assert_eq!(name(none), format!("{}-{}", host_name(), std::process::id()));
     }
     assert_eq!(name(Some("M. Garrison".to_owned())), "M. Garrison");
-}
-
-#[test]
-fn a_store_is_the_name_of_a_file() {
-    assert_eq!(parse_store("sqlite:jobs.db"), Ok(PathBuf::from("jobs.db")));
-    assert_eq!(parse_store("sqlite:/var/lib/jobs.db"), Ok(PathBuf::from("/var/lib/jobs.db")));
-    for wrong in ["", "jobs.db", "sqlite:", "sqlite:/", "sqlite:folder/", "sqlite:..", "elasticsearch:http://es"] {
-        assert!(parse_store(wrong).is_err(), "{wrong}");
-    }
 }

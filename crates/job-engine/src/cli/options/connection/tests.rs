@@ -27,7 +27,8 @@ fn data_dir() -> Running {
 fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> Connection {
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let password = password.map(SecretString::from);
-    Connection { url: owned(url), user: owned(user), password, password_file: None, is_insecure: false }
+    let login = LoginOptions { url: owned(url), user: owned(user), password, password_file: None, is_insecure: false };
+    Connection { login }
 }
 
 #[test]

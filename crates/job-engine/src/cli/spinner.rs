@@ -1,4 +1,4 @@
-//! [`Patience`]: what whoever waits is shown of what takes longer than a second.
+//! [`Spinner`]: what whoever waits is shown of what takes longer than a second.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,20 +15,20 @@ const QUIET: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
 /// A spinner or a bar on standard error from its second second on; nothing where that is no terminal.
-pub struct Patience {
+pub struct Spinner {
     bar: ProgressBar,
     due: Instant,
 }
 
 /// Waits for the answer to a request.
 pub async fn asking<T>(request: impl Future<Output = T>) -> T {
-    Patience::spinner("asking the server").during(request).await
+    Spinner::on("asking the server").during(request).await
 }
 
-impl Patience {
+impl Spinner {
     /// For one thing, e.g. `looking for jobs`.
     #[must_use]
-    pub fn spinner(what: &'static str) -> Self {
+    pub fn on(what: &'static str) -> Self {
         Self::new(ProgressBar::no_length(), "{spinner:.cyan} {msg} {elapsed:.dim}", what)
     }
 
@@ -70,7 +70,7 @@ impl Patience {
     }
 }
 
-impl Drop for Patience {
+impl Drop for Spinner {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -82,14 +82,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_is_done_and_counted_however_long_it_takes() {
-        let patience = Patience::bar("stopping", 3);
+        let spinner = Spinner::bar("stopping", 3);
         for seconds in [0, 5, 0] {
             let work = async {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 seconds
             };
-            assert_eq!(patience.during(work).await, seconds);
+            assert_eq!(spinner.during(work).await, seconds);
         }
-        assert_eq!(patience.bar.position(), 3);
+        assert_eq!(spinner.bar.position(), 3);
     }
 }

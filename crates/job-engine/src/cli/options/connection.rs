@@ -1,7 +1,6 @@
 //! How a command reaches the API: flags, then environment, then what a running `up` has left in the default data
 //! directory.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +13,9 @@ use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
 
-use super::patience::asking;
-use super::secrets;
+use super::login::LoginOptions;
+use crate::cli::secrets;
+use crate::cli::spinner::asking;
 use crate::api::user::ADMINISTRATOR;
 use crate::instance::{data_dir, endpoint, password};
 
@@ -26,27 +26,8 @@ const TIME_LIMIT: Duration = Duration::from_mins(2);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection (not needed beside an `up` in the default data directory)")]
 pub struct Connection {
-    /// Where the API is
-    #[arg(long = "ss-url", value_name = "URL", env = "SLIPSTREAM_URL")]
-    url: Option<String>,
-    /// User name
-    #[arg(long = "ss-user", value_name = "NAME", env = "SLIPSTREAM_USER")]
-    user: Option<String>,
-    /// Password
-    #[arg(
-        long = "ss-pass",
-        value_name = "PASSWORD",
-        env = "SLIPSTREAM_PASS",
-        hide_env_values = true,
-        value_parser = secrets::parser()
-    )]
-    password: Option<SecretString>,
-    /// Read the password from the first line of this file
-    #[arg(long = "ss-pass-file", value_name = "FILE", env = "SLIPSTREAM_PASS_FILE")]
-    password_file: Option<OsString>,
-    /// Do not check the server's certificate
-    #[arg(long = "ss-insecure")]
-    is_insecure: bool,
+    #[command(flatten)]
+    login: LoginOptions,
 }
 
 impl Connection {
@@ -60,7 +41,7 @@ impl Connection {
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
         let password = self.found_password(data_dir.as_deref(), secrets::administrators)?;
-        let transport = HttpTransport::new(&endpoint, self.is_insecure, limit)?;
+        let transport = HttpTransport::new(&endpoint, self.login.is_insecure, limit)?;
         Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
     }
 
@@ -72,11 +53,11 @@ impl Connection {
     }
 
     fn user_name(&self) -> &str {
-        given(self.user.as_ref()).unwrap_or(ADMINISTRATOR)
+        given(self.login.user.as_ref()).unwrap_or(ADMINISTRATOR)
     }
 
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
-        if let Some(url) = given(self.url.as_ref()) {
+        if let Some(url) = given(self.login.url.as_ref()) {
             return Ok(url.to_owned());
         }
         let found = data_dir.map(endpoint::read_endpoint).transpose()?.flatten();
@@ -94,11 +75,8 @@ impl Connection {
         data_dir: Option<&Path>,
         administrators: impl FnOnce() -> anyhow::Result<Option<SecretString>>,
     ) -> anyhow::Result<SecretString> {
-        if let Some(file) = self.password_file.as_ref().filter(|file| !file.is_empty()) {
-            return secrets::from_file(Path::new(file));
-        }
-        if let Some(password) = self.password.as_ref().filter(|password| !password.expose_secret().is_empty()) {
-            return Ok(password.clone());
+        if let Some(password) = self.login.password()? {
+            return Ok(password);
         }
         let user = self.user_name();
         if user != ADMINISTRATOR {
@@ -116,7 +94,7 @@ impl Connection {
     }
 
     fn means_the_engine_of(&self, data_dir: &Path) -> anyhow::Result<bool> {
-        let Some(url) = given(self.url.as_ref()) else { return Ok(true) };
+        let Some(url) = given(self.login.url.as_ref()) else { return Ok(true) };
         Ok(endpoint::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
     }
 }

@@ -10,8 +10,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
 
-use super::secrets::{ZK_PASSWORD_FILE_VARIABLE, ZK_PASSWORD_VARIABLE};
-use super::{parse_duration, secrets};
+use super::parse_duration;
+use crate::cli::secrets;
+use crate::cli::secrets::{ZK_PASSWORD_FILE_VARIABLE, ZK_PASSWORD_VARIABLE};
 
 /// The original's.
 const DEFAULT_HOSTS: &str = "127.0.0.1:2181";

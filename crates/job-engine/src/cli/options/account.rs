@@ -1,0 +1,43 @@
+//! Which server a service works with, and as whom.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use slipstream_cimi::Credentials;
+
+use super::login::LoginOptions;
+use crate::roles::peers::Account;
+
+/// Flags of the services that work with a server.
+#[derive(Debug, Args)]
+#[command(
+    next_help_heading = "Server",
+    mut_arg("ss-url", |url| url.help("Where the server is")),
+    mut_arg("ss-user", |user| {
+        user.help("User name; an administrator's").required(true).value_parser(NonEmptyStringValueParser::new())
+    })
+)]
+pub struct AccountArguments {
+    #[command(flatten)]
+    login: LoginOptions,
+}
+
+impl AccountArguments {
+    /// The server that is named, with the password that was found.
+    pub fn account(self) -> anyhow::Result<Account> {
+        let password = self.login.password();
+        let LoginOptions { url, user, is_insecure, .. } = self.login;
+        // a site of somebody else would be told the password
+        let Some(endpoint) = url.filter(|url| !url.is_empty()) else {
+            bail!("there is no server named: give its address with --ss-url or SLIPSTREAM_URL")
+        };
+        if endpoint.contains('@') {
+            bail!("an address holds no user and no password: use --ss-user and --ss-pass-file");
+        }
+        let username = user.expect("the option is required");
+        let password = password?.with_context(|| {
+            format!("no password of the user {username}: give it with --ss-pass-file, --ss-pass or SLIPSTREAM_PASS")
+        })?;
+        Ok(Account { endpoint, credentials: Credentials { username, password }, is_insecure })
+    }
+}
