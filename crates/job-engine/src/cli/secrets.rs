@@ -24,7 +24,7 @@ const SHORTEST_PREFIX: &str = "--ss-p";
 /// The option that names a file instead.
 const FILE_OPTION: &str = "--ss-pass-file";
 
-/// The environment variable with ZooKeeper's password. No option has it: arguments can be read by everybody.
+/// The environment variable with `ZooKeeper`'s password. No option has it: arguments can be read by everybody.
 pub(super) const ZK_PASSWORD_VARIABLE: &str = "SLIPSTREAM_ZK_PASS";
 /// The one that names a file with it instead.
 pub(super) const ZK_PASSWORD_FILE_VARIABLE: &str = "SLIPSTREAM_ZK_PASS_FILE";
