@@ -12,8 +12,8 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Client, Document};
 use slipstream_store::files;
 
-use crate::api::user::ADMINISTRATOR;
 use super::greeting::{environment_line, notes, start_error};
+use crate::api::user::ADMINISTRATOR;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};

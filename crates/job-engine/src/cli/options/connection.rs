@@ -14,9 +14,9 @@ use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials};
 
 use super::login::LoginOptions;
+use crate::api::user::ADMINISTRATOR;
 use crate::cli::secrets;
 use crate::cli::spinner::asking;
-use crate::api::user::ADMINISTRATOR;
 use crate::instance::{data_dir, endpoint, password};
 
 /// Longest wait for an answer.
