@@ -28,7 +28,7 @@ const TICKS: f64 = 100.0;
 
 /// Jobs in the store that is searched unless told otherwise.
 const JOBS: &str = "1000000";
-/// The package with most benchmarks.
+/// The package of the program itself.
 const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
 cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
@@ -49,7 +49,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
             return engine(name, options);
         }
         [name, before, after] if name == "compare" => {
-            return example(ENGINE, "bench_embedded", &["compare", before, after]);
+            return benchmark("embedded", &["compare", before, after]);
         }
         [name] if name == "filter" => return filter(),
         _ => bail!(USAGE),
@@ -67,7 +67,7 @@ fn query(jobs: &str) -> anyhow::Result<bool> {
     let jobs: u64 = jobs.parse().context("--jobs takes a whole number")?;
     println!("command      cargo xtask bench query --jobs {jobs}");
     println!("machine      {}", machine()?);
-    example(ENGINE, "bench_query", &[&jobs.to_string()])
+    benchmark("query", &[&jobs.to_string()])
 }
 
 /// Fails only if something does not work: whether a promise is kept is printed.
@@ -79,7 +79,7 @@ fn engine(name: &str, options: &[String]) -> anyhow::Result<bool> {
     let mut arguments = vec!["run", "--machine", &machine, "--commit", &commit, "--command", &command];
     arguments.extend(["--folder", &folder]);
     arguments.extend(options.iter().map(String::as_str));
-    example(ENGINE, &format!("bench_{name}"), &arguments)
+    benchmark(name, &arguments)
 }
 
 /// The commit that is built, and whether something was changed since.
@@ -94,14 +94,17 @@ pub fn commit(root: &Path) -> anyhow::Result<String> {
 fn filter() -> anyhow::Result<bool> {
     println!("command      cargo xtask bench filter");
     println!("machine      {}", machine()?);
-    example("slipstream-cimi", "bench_filter", &[])
+    cargo_run(&["--package", "slipstream-cimi", "--example", "bench_filter"])
 }
 
-/// Builds and runs an example of a package.
-fn example(package: &str, name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
+/// Runs one of the benchmarks of `crates/bench`.
+fn benchmark(name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
+    cargo_run(&[&["--package", "slipstream-bench", "--", name], arguments].concat())
+}
+
+fn cargo_run(arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = commands::cargo(&commands::root()?);
-    command.args(["run", "--release", "--locked", "--quiet", "--package", package]);
-    commands::run(command.args(["--example", name, "--"]).args(arguments))?;
+    commands::run(command.args(["run", "--release", "--locked", "--quiet"]).args(arguments))?;
     Ok(true)
 }
 

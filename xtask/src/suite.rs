@@ -13,10 +13,6 @@ use crate::simulate;
 use crate::totals::Totals;
 use crate::zookeeper;
 
-/// Tells them where the oldest version of `ZooKeeper` is; and what the cases over it are called, which fail without it.
-const OLDEST: &str = "SLIPSTREAM_TEST_ZOOKEEPER_3_5";
-const OVER_OLDEST: &str = "zookeeper_3_5";
-
 /// One profile for build and tests, so that `cargo run --release` finds everything compiled.
 const ARGUMENTS: [&str; 4] = ["test", "--workspace", "--release", "--locked"];
 
@@ -47,10 +43,9 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let root = root()?;
     let python = timed("Python set-up", || python::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;
-    let oldest = timed("ZooKeeper 3.5 set-up", || zookeeper::set_up_oldest(&root));
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
-        Ok(()) => timed("tests", || test(&root, &python, oldest.as_deref(), arguments))?,
+        Ok(()) => timed("tests", || test(&root, &python, arguments))?,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             Totals::default().close(false)
@@ -61,15 +56,11 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
 }
 
 /// Runs every test, its output passed on as it comes.
-fn test(root: &Path, python: &Path, oldest: Option<&str>, arguments: &[String]) -> anyhow::Result<Totals> {
+fn test(root: &Path, python: &Path, arguments: &[String]) -> anyhow::Result<Totals> {
     // One pipe for both, so that what was printed stays in its order.
     let (output, input) = pipe().context("cannot make a pipe")?;
     let mut command = cargo(root);
     command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).env(python::VARIABLE, python);
-    match oldest {
-        Some(class_path) => drop(command.env(OLDEST, class_path)),
-        None => drop(command.args(without(OVER_OLDEST, arguments))),
-    }
     command.stdout(input.try_clone().context("cannot share a pipe")?).stderr(input);
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
@@ -88,12 +79,6 @@ fn test(root: &Path, python: &Path, oldest: Option<&str>, arguments: &[String]) 
     Ok(totals.close(status.success()))
 }
 
-/// What leaves out the tests with this name, behind these arguments of `cargo test`.
-fn without<'a>(name: &'a str, arguments: &[String]) -> Vec<&'a str> {
-    let begins = if arguments.iter().any(|argument| argument == "--") { None } else { Some("--") };
-    begins.into_iter().chain(["--skip", name]).collect()
-}
-
 /// Does a phase and says how long it took.
 fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
     println!("== {phase}");
@@ -101,15 +86,4 @@ fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
     let outcome = work();
     println!("== {phase}: {:.1} s", start.elapsed().as_secs_f64());
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without;
-
-    #[test]
-    fn tests_are_left_out_behind_what_is_asked_for() {
-        assert_eq!(without("x", &["name".to_owned()]), ["--", "--skip", "x"]);
-        assert_eq!(without("x", &["--".to_owned(), "--nocapture".to_owned()]), ["--skip", "x"]);
-    }
 }

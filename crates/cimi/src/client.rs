@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -130,7 +131,7 @@ impl Client {
 
     /// Asks for an action on a document, e.g. `stop`, and answers the body.
     pub async fn operation(&self, id: &str, name: &str) -> Result<Document, Error> {
-        self.send(&Call::new(Method::POST, format!("{}{}", path(id), segment(name)))).await
+        self.send(&Call::new(Method::POST, path(&format!("{id}/{name}")))).await
     }
 
     async fn send<Answer: DeserializeOwned>(&self, call: &Call) -> Result<Answer, Error> {
@@ -255,16 +256,12 @@ fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
     Refusal { status: status_number, message, resource_id: None, code: None, request_id: None }
 }
 
-/// The path of a document or a collection.
-fn path(id: &str) -> String {
-    std::iter::once("/api".to_owned()).chain(id.split('/').map(segment)).collect()
-}
+/// What is encoded in a path: everything but letters, digits and these.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b'/');
 
-/// `/` and one segment of a path, percent-encoded.
-fn segment(text: &str) -> String {
-    // the form encoding differs from the one for paths in the blank alone
-    let encoded = form_urlencoded::byte_serialize(text.as_bytes()).map(|part| if part == "+" { "%20" } else { part });
-    std::iter::once("/").chain(encoded).collect()
+/// The path of a document, a collection or an operation.
+fn path(id: &str) -> String {
+    format!("/api/{}", utf8_percent_encode(id, ENCODED))
 }
 
 /// The text as a header; if it has characters that headers cannot carry, form-encoded.

@@ -3,7 +3,7 @@
 //! Everything happens under one lock and is over when the lock is free: a request is answered at its first poll, and
 //! what it changed lies in every watch by then. Nothing runs in between, so an idle coordinator costs nothing.
 //!
-//! What a watch cannot hold is told by a [`Change::Reset`], see `teller`.
+//! What a watch cannot hold becomes a [`Change::Reset`], see `watch_sender`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use crate::session::{
     Cause, Change, Coordinator, Error, Found, Mode, Node, Operation, SESSION_TIMEOUT, Session, State, Watch, found,
 };
-use crate::teller::Teller;
 use crate::tree::{SessionId, Tree};
+use crate::watch_sender::WatchSender;
 
 #[cfg(test)]
 mod tests;
@@ -48,7 +48,7 @@ struct Connection {
 
 struct Watcher {
     path: String,
-    teller: Teller,
+    sender: WatchSender,
 }
 
 impl Embedded {
@@ -177,8 +177,8 @@ impl Inner {
             return Err(Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath });
         }
         let connection = self.sessions.get_mut(&session).ok_or(Error::Expired)?;
-        let (teller, reader) = Teller::new();
-        connection.watchers.push(Watcher { path: path.to_owned(), teller });
+        let (sender, reader) = WatchSender::new();
+        connection.watchers.push(Watcher { path: path.to_owned(), sender });
         Ok(reader)
     }
 
@@ -197,15 +197,15 @@ impl Inner {
         let watchers = connected.flat_map(|session| &mut session.watchers);
         watchers
             .filter(|watcher| is_at_or_below(parent, &watcher.path) || is_at_or_below(&watcher.path, parent))
-            .for_each(|watcher| watcher.teller.tell(Change::Reset));
+            .for_each(|watcher| watcher.sender.send(Change::Reset));
         Ok(existing)
     }
 
     fn publish(&mut self, changes: &[Change]) {
         for connection in self.sessions.values_mut() {
-            connection.watchers.retain(|watcher| !watcher.teller.is_deaf());
+            connection.watchers.retain(|watcher| !watcher.sender.is_closed());
             if *connection.state.borrow() == State::Connected {
-                connection.watchers.iter_mut().for_each(|watcher| watcher.tell(changes));
+                connection.watchers.iter_mut().for_each(|watcher| watcher.send(changes));
             }
         }
     }
@@ -227,7 +227,7 @@ impl Inner {
         if self.enter(session, State::Connected)
             && let Some(connection) = self.sessions.get_mut(&session)
         {
-            connection.watchers.iter_mut().for_each(|watcher| watcher.teller.tell(Change::Reset));
+            connection.watchers.iter_mut().for_each(|watcher| watcher.sender.send(Change::Reset));
         }
     }
 
@@ -239,11 +239,11 @@ impl Inner {
 }
 
 impl Watcher {
-    fn tell(&mut self, changes: &[Change]) {
+    fn send(&mut self, changes: &[Change]) {
         for change in changes {
             let (Change::Created(path) | Change::Deleted(path) | Change::Set(path)) = change else { continue };
             if is_at_or_below(path, &self.path) {
-                self.teller.tell(change.clone());
+                self.sender.send(change.clone());
             }
         }
     }

@@ -13,8 +13,8 @@ pub mod queue;
 mod retry;
 pub mod session;
 mod tasks;
-mod teller;
 pub mod tree;
+mod watch_sender;
 pub mod zookeeper;
 
 pub use election::{Contender, Election, Leadership};

@@ -1,22 +1,21 @@
-//! The coordinator of a site: a `ZooKeeper` ensemble, version 3.5 to 3.9.
+//! The coordinator of a site: a `ZooKeeper` ensemble, version 3.6 to 3.9.
 //!
 //! The client library brings the wire; what it does not promise is here:
 //!
 //! * **Every request ends.** So many are under way at once, and none waits longer than the session can last. While the
 //!   session is suspended requests fail at once, instead of lying in the library's queue without a bound.
 //! * **A watch loses nothing silently.** The library forgets its recursive watches at each reconnect, and what happened
-//!   meanwhile is told to nobody: so a watch that is connected again is set again, and then yields a `Reset`.
-//! * **A session has expired when a server says so.** The library's own clock is not believed: see `succession`; and
+//!   meanwhile is lost: so a watch that is connected again is set again, and then yields a `Reset`.
+//! * **A session has expired when a server says so.** The library's own clock is not believed: see `reconnector`; and
 //!   one whose login is refused later is given up. What has expired stays so, and a new session is a new [`Coordinator::connect`].
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{join_all, ready};
+use futures_util::future::ready;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use zookeeper_client as library;
@@ -26,13 +25,12 @@ use crate::session::{
     Cause, Coordinator, DATA_LIMIT, Error, Found, Mode, Node, Operation, Session, State, Watch, found, is_path,
 };
 use crate::tasks;
+use reconnector::{Connector, Current, Reconnector};
 pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
-use succession::{Current, Succession, Way};
 
 mod hosts;
-mod polling;
+mod reconnector;
 mod settings;
-mod succession;
 mod watching;
 
 #[cfg(test)]
@@ -42,29 +40,31 @@ mod tests;
 const MOST_UNDER_WAY: usize = 1024;
 /// `ZooKeeper`'s code for an ephemeral node that a local session may not have, which the library has no name for.
 const EPHEMERAL_ON_LOCAL_SESSION: i32 = -120;
+/// Said of a server that does not know reads of several nodes, and so has no recursive watches either.
+const TOO_OLD: &str = "ZooKeeper there is older than 3.6, upgrade it to a version from 3.6 to 3.9";
 /// Longest wait for a server that accepts a connection and says nothing, and for a session to close.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What makes sessions with one ensemble.
 pub struct ZooKeeper {
     settings: Settings,
-    way: Way,
-    told_timeout: Mutex<Option<Duration>>,
+    connector: Connector,
+    last_timeout: Mutex<Option<Duration>>,
 }
 
 impl ZooKeeper {
     /// Connects to nothing yet.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
-        let (connector, hosts) = (settings.connector()?, hosts::canonical(&settings.hosts)?);
-        let way = Way { connector, hosts, is_secure: settings.tls.is_some() };
-        Ok(Self { settings, way, told_timeout: Mutex::default() })
+        let (library, hosts) = (settings.connector()?, hosts::canonical(&settings.hosts)?);
+        let connector = Connector { library, hosts, is_secure: settings.tls.is_some() };
+        Ok(Self { settings, connector, last_timeout: Mutex::default() })
     }
 
-    /// The ensemble keeps sessions within bounds of its own. Says so once for each time-out that it has chosen.
-    fn tell_timeout(&self, chosen: Duration) {
+    /// The ensemble keeps sessions within bounds of its own. Logs each time-out that it has chosen once.
+    fn log_timeout(&self, chosen: Duration) {
         let asked = self.settings.session_timeout;
-        let told = self.told_timeout.lock().expect("nothing panics while it holds this").replace(chosen);
-        if is_news(asked, chosen, told) {
+        let before = self.last_timeout.lock().expect("nothing panics while it holds this").replace(chosen);
+        if is_timeout_news(asked, chosen, before) {
             tracing::warn!(
                 asked_s = asked.as_secs_f64(),
                 chosen_s = chosen.as_secs_f64(),
@@ -78,8 +78,8 @@ impl ZooKeeper {
         let hosts = &self.settings.hosts;
         let unreachable = |reason: &str| Error::Unreachable { hosts: hosts.clone(), reason: reason.to_owned() };
         let unusable = |reason: &str| Error::Unusable { hosts: hosts.clone(), reason: reason.to_owned() };
-        let limit = self.settings.session_timeout.max(PATIENCE);
-        let client = match timeout(limit, self.way.connect(None)).await {
+        let limit = self.settings.session_timeout.max(ANSWER_LIMIT);
+        let client = match timeout(limit, self.connector.connect(None)).await {
             Ok(Ok(client)) => client,
             Ok(Err(library::Error::AuthFailed)) => {
                 return Err(unusable("it refuses the login, check user and password"));
@@ -91,10 +91,14 @@ impl ZooKeeper {
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
         };
-        self.tell_timeout(client.session_timeout());
-        let session = ZooKeeperSession::new(self.way.clone(), client, self.settings.protects());
-        // of a kind that servers before 3.6 do not know: so it shows too what they are
-        match session.nodes(vec!["/".to_owned()]).await.as_deref() {
+        self.log_timeout(client.session_timeout());
+        let session = ZooKeeperSession::new(self.connector.clone(), client, self.settings.protects());
+        // of a kind that servers before 3.6 do not know
+        let root = session.read_all(&["/"]).await;
+        if matches!(root, Ok(Err(library::Error::Unimplemented))) {
+            return Err(unusable(TOO_OLD));
+        }
+        match root.and_then(|answer| each_found(answer, &["/"])).as_deref() {
             Ok([Ok(Some(_))]) => Ok(session),
             Ok([Err(Cause::NotAllowed)]) => Err(unusable("this login may not read there")),
             Ok([Err(cause)]) => Err(unusable(&cause.to_string())),
@@ -111,14 +115,14 @@ impl Coordinator for ZooKeeper {
     }
 
     fn session_timeout(&self) -> Duration {
-        let chosen = *self.told_timeout.lock().expect("nothing panics while it holds this");
+        let chosen = *self.last_timeout.lock().expect("nothing panics while it holds this");
         chosen.unwrap_or(self.settings.session_timeout)
     }
 }
 
 /// Whether a session's time-out is another one than was asked for, and was before.
-fn is_news(asked: Duration, chosen: Duration, told: Option<Duration>) -> bool {
-    chosen != asked && told != Some(chosen)
+fn is_timeout_news(asked: Duration, chosen: Duration, before: Option<Duration>) -> bool {
+    chosen != asked && before != Some(chosen)
 }
 
 /// A session with an ensemble. It ends when it is closed or dropped.
@@ -129,8 +133,6 @@ pub struct ZooKeeperSession {
     under_way: Semaphore,
     limit: Duration,
     acls: Acls<'static>,
-    /// Whether a server was met that knows no recursive watches and no reads of several nodes: one before 3.6.
-    old: AtomicBool,
 }
 
 impl Drop for ZooKeeperSession {
@@ -140,33 +142,14 @@ impl Drop for ZooKeeperSession {
 }
 
 impl ZooKeeperSession {
-    fn new(way: Way, client: Client, protects: bool) -> Self {
+    fn new(connector: Connector, client: Client, protects: bool) -> Self {
         let limit = client.session_timeout();
-        let succession = Succession::new(way, client);
-        let (client, state) = (succession.client(), succession.state());
+        let reconnector = Reconnector::new(connector, client);
+        let (client, state) = (reconnector.client(), reconnector.state());
         // however it ends, the session is over
-        tasks::spawn("client of ZooKeeper", succession.keep(), || ready(()));
+        tasks::spawn("client of ZooKeeper", reconnector.keep(), || ready(()));
         let acls = if protects { Acls::creator_all() } else { Acls::anyone_all() };
-        Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls, old: AtomicBool::new(false) }
-    }
-
-    fn is_old(&self) -> bool {
-        self.old.load(Ordering::Relaxed)
-    }
-
-    /// To do without what this server does not know. It closes the connection when it is asked for that.
-    async fn go_back(&self, mut state: watch::Receiver<State>) {
-        if !self.old.swap(true, Ordering::Relaxed) {
-            tracing::warn!("this ZooKeeper has no recursive watches (3.6 has): everything is listed at each change");
-        }
-        let connected_again = async {
-            // an error says that the state will not change any more
-            drop(state.changed().await);
-            drop(state.wait_for(|state| *state != State::Suspended).await);
-        };
-        if timeout(PATIENCE, connected_again).await.is_err() {
-            tracing::debug!("a server that does not know a request did not close the connection");
-        }
+        Self { client, state, under_way: Semaphore::new(MOST_UNDER_WAY), limit, acls }
     }
 
     /// By what another connection of the library can take this session over: so tests end it.
@@ -212,7 +195,7 @@ impl ZooKeeperSession {
                 return self.several(std::slice::from_ref(operation)).await.map(|paths| paths.concat());
             }
         };
-        answer.map_err(|error| meaning(&error, path, 0))
+        answer.map_err(|error| classify(&error, path, 0))
     }
 
     /// Who may do what with the nodes that are made anew.
@@ -221,7 +204,7 @@ impl ZooKeeperSession {
         for operation in operations {
             let Operation::Create { path, mode: Mode::PersistentAnew, .. } = operation else { continue };
             let answer = self.ask(async |client| client.get_acl(path).await).await?;
-            let (acls, _) = answer.map_err(|error| meaning(&error, path, 0))?;
+            let (acls, _) = answer.map_err(|error| classify(&error, path, 0))?;
             // a server shows `x` for a password's digest to those who may not change who may do what
             if acls.iter().any(|acl| acl.scheme() == "digest" && acl.id().ends_with(":x")) {
                 return Err(Error::Refused { path: path.clone(), index: 0, cause: Cause::NotAllowed });
@@ -254,49 +237,20 @@ impl ZooKeeperSession {
         match answer {
             Ok(results) => Ok(results.into_iter().zip(operations).map(created_path).collect()),
             Err(MultiWriteError::OperationFailed { index, source }) => {
-                Err(meaning(&source, operations.get(index).map_or("", Operation::path), index))
+                Err(classify(&source, operations.get(index).map_or("", Operation::path), index))
             }
-            Err(MultiWriteError::RequestFailed { source }) => Err(meaning(&source, "", 0)),
+            Err(MultiWriteError::RequestFailed { source }) => Err(classify(&source, "", 0)),
         }
     }
 
-    /// As [`Session::nodes`], of nothing but paths.
-    async fn good_nodes(&self, paths: &[&str]) -> Result<Vec<Found>, Error> {
-        if self.is_old() {
-            return self.nodes_one_by_one(paths).await;
-        }
-        let mut state = self.state();
-        state.mark_unchanged();
-        let answer = self
-            .ask(async |client| {
-                let mut reader = client.new_multi_reader();
-                paths.iter().try_for_each(|path| reader.add_get_data(path))?;
-                reader.commit().await
-            })
-            .await?;
-        let results = match answer {
-            Err(library::Error::Unimplemented) => {
-                self.go_back(state).await;
-                return self.nodes_one_by_one(paths).await;
-            }
-            answer => answer.map_err(|error| match meaning(&error, "", 0) {
-                // only single reads are refused: this is an answer that nobody understands
-                Error::Refused { .. } => Error::ConnectionLoss,
-                error => error,
-            })?,
-        };
-        let read = |(result, path): (MultiReadResult, &&str)| match result {
-            MultiReadResult::Data { data, stat } => Ok(Ok(Some(node((data, stat))))),
-            MultiReadResult::Error { err } => found(Err(meaning(&err, path, 0))),
-            _ => Ok(Err(Cause::Other)),
-        };
-        results.into_iter().zip(paths).map(read).collect()
-    }
-
-    /// As [`Session::nodes`], on a server that knows no such request: several requests at once.
-    async fn nodes_one_by_one(&self, paths: &[&str]) -> Result<Vec<Found>, Error> {
-        let reads = paths.iter().map(async |path| found(self.data(path).await));
-        join_all(reads).await.into_iter().collect()
+    /// Reads several nodes in one request.
+    async fn read_all(&self, paths: &[&str]) -> Result<Result<Vec<MultiReadResult>, library::Error>, Error> {
+        self.ask(async |client| {
+            let mut reader = client.new_multi_reader();
+            paths.iter().try_for_each(|path| reader.add_get_data(path))?;
+            reader.commit().await
+        })
+        .await
     }
 }
 
@@ -318,13 +272,13 @@ impl Session for ZooKeeperSession {
     async fn data(&self, path: &str) -> Result<Node, Error> {
         checked(path)?;
         let answer = self.ask(async |client| client.get_data(path).await).await?;
-        answer.map(node).map_err(|error| meaning(&error, path, 0))
+        answer.map(node).map_err(|error| classify(&error, path, 0))
     }
 
     async fn nodes(&self, paths: Vec<String>) -> Result<Vec<Found>, Error> {
         // one that is no path would be refused with all others
         let sent: Vec<&str> = paths.iter().map(String::as_str).filter(|path| is_path(path)).collect();
-        let mut read = self.good_nodes(&sent).await?.into_iter();
+        let mut read = each_found(self.read_all(&sent).await?, &sent)?.into_iter();
         let answer = |path: &String| if is_path(path) { read.next() } else { Some(Err(Cause::BadPath)) };
         // a server that answers for fewer has lost the rest
         paths.iter().map(answer).collect::<Option<Vec<_>>>().ok_or(Error::ConnectionLoss)
@@ -333,7 +287,7 @@ impl Session for ZooKeeperSession {
     async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
         checked(path)?;
         let answer = self.ask(async |client| client.list_children(path).await).await?;
-        answer.map_err(|error| meaning(&error, path, 0))
+        answer.map_err(|error| classify(&error, path, 0))
     }
 
     async fn watch(&self, path: &str) -> Result<Watch, Error> {
@@ -344,7 +298,7 @@ impl Session for ZooKeeperSession {
     async fn sync(&self, path: &str) -> Result<(), Error> {
         checked(path)?;
         let answer = self.ask(async |client| client.sync(path).await).await?;
-        answer.map_err(|error| meaning(&error, path, 0))
+        answer.map_err(|error| classify(&error, path, 0))
     }
 
     fn state(&self) -> watch::Receiver<State> {
@@ -358,7 +312,7 @@ impl Session for ZooKeeperSession {
             let mut state = self.state.clone();
             drop(state.wait_for(|state| *state == State::Expired).await);
         };
-        if timeout(PATIENCE, closed).await.is_err() {
+        if timeout(ANSWER_LIMIT, closed).await.is_err() {
             tracing::debug!("a session is left to its time-out, as no server takes its close");
         }
     }
@@ -421,6 +375,21 @@ fn node((data, stat): (Vec<u8>, library::Stat)) -> Node {
     Node { data, version: stat.version, created: stat.czxid, is_ephemeral }
 }
 
+/// What was read of each of these paths.
+fn each_found(answer: Result<Vec<MultiReadResult>, library::Error>, paths: &[&str]) -> Result<Vec<Found>, Error> {
+    let results = answer.map_err(|error| match classify(&error, "", 0) {
+        // only single reads are refused: this is an answer that nobody understands
+        Error::Refused { .. } => Error::ConnectionLoss,
+        error => error,
+    })?;
+    let read = |(result, path): (MultiReadResult, &&str)| match result {
+        MultiReadResult::Data { data, stat } => Ok(Ok(Some(node((data, stat))))),
+        MultiReadResult::Error { err } => found(Err(classify(&err, path, 0))),
+        _ => Ok(Err(Cause::Other)),
+    };
+    results.into_iter().zip(paths).map(read).collect()
+}
+
 fn created_path((result, operation): (MultiWriteResult, &Operation)) -> String {
     match result {
         MultiWriteResult::Create { path, .. } => path,
@@ -429,7 +398,7 @@ fn created_path((result, operation): (MultiWriteResult, &Operation)) -> String {
 }
 
 /// What an error of the library means at this seam.
-fn meaning(error: &library::Error, path: &str, index: usize) -> Error {
+fn classify(error: &library::Error, path: &str, index: usize) -> Error {
     let cause = match error {
         library::Error::NoNode => Cause::NoNode,
         library::Error::NodeExists => Cause::NodeExists,

@@ -11,7 +11,7 @@ use crate::java::Java;
 use crate::member::{Member, Ports};
 
 /// Longest wait for servers to serve: Java starts within a second, but not on a machine that does much else.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Pause between two looks at servers that start.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,11 +47,6 @@ impl Ensemble {
     /// With lines more in `zoo.cfg` (the last one of a name counts) and with system properties of Java.
     pub async fn start_with(members: usize, settings: &[(&str, &str)], java: &[(&str, &str)]) -> Self {
         Self::start_by(members, settings, Java::sparing(java)).await
-    }
-
-    /// With another `ZooKeeper`: a class path.
-    pub async fn start_of(class_path: &str, members: usize) -> Self {
-        Self::start_by(members, &[], Java::of(class_path)).await
     }
 
     /// For benchmarks: by Java as it is by itself, and every transaction forced to the disk, as on a site.
@@ -148,7 +143,7 @@ impl Ensemble {
     }
 
     async fn wait_for(&self, wanted: impl Fn(usize, &Member) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_LIMIT;
         for (index, member) in self.members.iter().enumerate() {
             while wanted(index, member) && member.role().await.is_none() {
                 assert!(Instant::now() < deadline, "member {index} does not serve:\n{}", member.end_of_log());

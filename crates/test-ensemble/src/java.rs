@@ -48,23 +48,18 @@ pub(crate) struct Java {
 impl Java {
     /// Little of everything.
     pub(crate) fn sparing(properties: &[(&str, &str)]) -> Self {
-        Self::with(&SPARING, properties, &class_path())
-    }
-
-    /// The same, with another `ZooKeeper`.
-    pub(crate) fn of(class_path: &str) -> Self {
-        Self::with(&SPARING, &[], class_path)
+        Self::with(&SPARING, properties)
     }
 
     /// As Java is by itself.
     pub(crate) fn default(properties: &[(&str, &str)]) -> Self {
-        Self::with(&[], properties, &class_path())
+        Self::with(&[], properties)
     }
 
-    fn with(options: &[&str], properties: &[(&str, &str)], class_path: &str) -> Self {
+    fn with(options: &[&str], properties: &[(&str, &str)]) -> Self {
         let mut arguments: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         arguments.extend(properties.iter().map(|(name, value)| format!("-D{name}={value}")));
-        arguments.extend(["-cp".to_owned(), class_path.to_owned()]);
+        arguments.extend(["-cp".to_owned(), class_path()]);
         Self { arguments }
     }
 

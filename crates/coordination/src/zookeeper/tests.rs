@@ -72,10 +72,10 @@ fn what_cannot_be_a_host_is_named() {
 #[test]
 fn another_time_out_than_was_asked_for_is_news_once() {
     let [one, four] = [1, 4].map(Duration::from_secs);
-    assert!(!is_news(four, four, None), "as asked");
-    assert!(is_news(one, four, None), "raised");
-    assert!(is_news(four, one, Some(four)), "another server has lowered it");
-    assert!(!is_news(one, four, Some(four)), "in each later session");
+    assert!(!is_timeout_news(four, four, None), "as asked");
+    assert!(is_timeout_news(one, four, None), "raised");
+    assert!(is_timeout_news(four, one, Some(four)), "another server has lowered it");
+    assert!(!is_timeout_news(one, four, Some(four)), "in each later session");
 }
 
 /// Names and addresses in most of the ways in which people write them.

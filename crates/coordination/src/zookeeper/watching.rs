@@ -1,68 +1,51 @@
-//! Watches over `ZooKeeper`: recursive ones, and on servers before 3.6, which have none, child watches that say only
-//! that something changed.
+//! Watches over `ZooKeeper`: recursive ones.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use zookeeper_client as library;
 use zookeeper_client::{AddWatchMode, Client, EventType, PersistentWatcher, SessionState, WatchedEvent};
 
-use super::{Current, ZooKeeperSession, meaning, polling};
-use crate::session::{Change, Error, Session, Watch};
+use super::{Current, ZooKeeperSession, classify};
+use crate::session::{Change, Error, Watch};
 use crate::tasks;
-use crate::teller::Teller;
+use crate::watch_sender::WatchSender;
 
 /// Before a watch is asked for again that a server refused.
-pub(super) const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
 
-/// Sets a watch and tells its reader, until the reader or the session has gone.
+/// Sets a watch and passes on what changes, until the reader or the session has gone.
 pub(super) async fn begin(session: &ZooKeeperSession, path: &str) -> Result<Watch, Error> {
-    let (path, limit) = (path.to_owned(), session.limit);
-    if !session.is_old() {
-        let state = session.state();
-        match session.ask(async |client| client.watch(&path, AddWatchMode::PersistentRecursive).await).await? {
-            Ok(watcher) => {
-                let (teller, watch) = Teller::new();
-                let mut watching = Watching { current: session.client.subscribe(), path, limit, teller };
-                spawn(session, async move { watching.tell_all(watcher).await });
-                return Ok(watch);
-            }
-            Err(library::Error::Unimplemented) => session.go_back(state).await,
-            Err(error) => return Err(meaning(&error, &path, 0)),
-        }
-    }
-    // nothing is asked yet that would say that the session is over
-    session.client()?;
-    let (teller, watch) = Teller::new();
-    spawn(session, polling::tell_all(session.client.subscribe(), path, limit, teller));
-    Ok(watch)
-}
-
-/// A watch that tells nothing any more looks like one of a session that is over.
-fn spawn(session: &ZooKeeperSession, telling: impl Future<Output = ()> + Send + 'static) {
+    let answer = session.ask(async |client| client.watch(path, AddWatchMode::PersistentRecursive).await).await?;
+    let watcher = answer.map_err(|error| classify(&error, path, 0))?;
+    let (sender, watch) = WatchSender::new();
+    let (current, path, limit) = (session.client.subscribe(), path.to_owned(), session.limit);
+    let mut watching = Watching { current, path, limit, sender };
     let client = session.client.clone();
-    tasks::spawn("watch", telling, || async move { drop(client.send_replace(None)) });
+    // a watch that yields nothing any more looks like one of a session that is over
+    let close = || async move { drop(client.send_replace(None)) };
+    tasks::spawn("watch", async move { watching.pass_on(watcher).await }, close);
+    Ok(watch)
 }
 
 struct Watching {
     current: Current,
     path: String,
     limit: Duration,
-    teller: Teller,
+    sender: WatchSender,
 }
 
 impl Watching {
-    async fn tell_all(&mut self, mut watcher: PersistentWatcher) {
+    async fn pass_on(&mut self, mut watcher: PersistentWatcher) {
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.teller.deaf() => return,
+                () = self.sender.closed() => return,
                 event = watcher.changed() => event,
             };
             if event.event_type != EventType::Session {
                 if let Some(change) = change(event) {
-                    self.teller.tell(change);
+                    self.sender.send(change);
                 }
                 continue;
             }
@@ -77,7 +60,7 @@ impl Watching {
             if let Some(next) = next {
                 // the old one goes after the new one is set, so that the server is not asked to forget both
                 watcher = next;
-                self.teller.tell(Change::Reset);
+                self.sender.send(Change::Reset);
             }
         }
     }
@@ -90,7 +73,7 @@ impl Watching {
             if let Some(watcher) = self.set(&client).await {
                 return Some(watcher);
             }
-            if self.teller.is_deaf() || client.state() != SessionState::SyncConnected {
+            if self.sender.is_closed() || client.state() != SessionState::SyncConnected {
                 return None;
             }
             drop(client);
@@ -103,7 +86,7 @@ impl Watching {
         loop {
             let client = tokio::select! {
                 biased;
-                () = self.teller.deaf() => return None,
+                () = self.sender.closed() => return None,
                 client = living(&mut self.current) => client?,
             };
             if let Some(watcher) = self.set(&client).await {
@@ -125,7 +108,7 @@ impl Watching {
 }
 
 /// A client that has not ended, now or later; none once the session is over.
-pub(super) async fn living(current: &mut Current) -> Option<Arc<Client>> {
+async fn living(current: &mut Current) -> Option<Arc<Client>> {
     let has_not_ended = |client: &Option<Arc<Client>>| client.as_ref().is_none_or(|it| !it.state().is_terminated());
     current.wait_for(has_not_ended).await.ok()?.clone()
 }

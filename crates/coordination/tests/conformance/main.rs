@@ -39,14 +39,15 @@ macro_rules! cases {
 }
 
 /// What holds for every coordinator.
-macro_rules! common_cases {
+macro_rules! all_cases {
     (#[$test:meta] $harness:expr) => {
         cases! { #[$test] 1, |_: u64| $harness =>
             session:
                 transactions_happen_whole_or_not_at_all, a_refusal_names_the_operation, sequences_rise_per_parent,
                 ephemeral_nodes_go_with_their_session, created_orders_creations, requests_of_an_expired_session_fail,
-                several_nodes_are_read_at_once, each_of_several_nodes_is_found_or_refused, a_watch_tells_that_something_changed, a_watch_ends_with_its_session,
-                a_suspended_session_keeps_its_nodes;
+                several_nodes_are_read_at_once, each_of_several_nodes_is_found_or_refused,
+                a_watch_tells_changes_in_order, a_gap_ends_with_a_reset, an_overflow_ends_with_one_reset,
+                a_watch_ends_with_its_session, a_suspended_session_keeps_its_nodes;
             queue:
                 entries_come_by_priority_then_sequence, layout_is_kazoos, priorities_are_checked,
                 values_put_together_come_in_their_order, values_are_put_together_or_not_at_all,
@@ -58,7 +59,8 @@ macro_rules! common_cases {
                 an_entry_moves_to_another_priority_unless_somebody_holds_it,
                 takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
                 missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
-                a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries;
+                a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries,
+                a_take_costs_the_same_whatever_waits, a_queue_at_rest_watches_nothing;
             queue_batches:
                 what_waits_shares_requests, the_folder_is_made_anew_before_its_counter_ends, a_failed_transaction_is_settled_item_by_item,
                 what_others_do_not_have_is_claimed_by_one_more_transaction;
@@ -82,29 +84,10 @@ macro_rules! common_cases {
     };
 }
 
-/// What holds only where a watch tells what changed. One that tells only that something did tells more than the change,
-/// and makes the queue list again.
-macro_rules! exact_cases {
-    (#[$test:meta] $harness:expr) => {
-        cases! { #[$test] 1, |_: u64| $harness =>
-            session:
-                a_watch_tells_changes_in_order, a_gap_ends_with_a_reset, an_overflow_ends_with_one_reset;
-            queue:
-                a_take_costs_the_same_whatever_waits, a_queue_at_rest_watches_nothing;
-        }
-    };
-}
-
 mod embedded {
     use super::*;
 
-    common_cases! { #[tokio::test(start_paused = true)] InProcess::default() }
-
-    mod exact {
-        use super::*;
-
-        exact_cases! { #[tokio::test(start_paused = true)] InProcess::default() }
-    }
+    all_cases! { #[tokio::test(start_paused = true)] InProcess::default() }
 }
 
 mod embedded_with_faults {
@@ -128,18 +111,5 @@ mod embedded_with_faults {
 mod zookeeper {
     use super::*;
 
-    common_cases! { #[tokio::test] OverZooKeeper::new() }
-
-    mod exact {
-        use super::*;
-
-        exact_cases! { #[tokio::test] OverZooKeeper::new() }
-    }
-}
-
-/// Without recursive watches. `cargo xtask test` fetches it, or leaves these out and says so.
-mod zookeeper_3_5 {
-    use super::*;
-
-    common_cases! { #[tokio::test] OverZooKeeper::old() }
+    all_cases! { #[tokio::test] OverZooKeeper::default() }
 }

@@ -20,45 +20,24 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Less than a request takes.
 const PACE: Duration = Duration::from_micros(200);
 
-/// Names the class path of a `ZooKeeper` 3.5.
-const OLD: &str = "SLIPSTREAM_TEST_ZOOKEEPER_3_5";
-
 /// Sessions with a real server, below a folder of their own.
+#[derive(Default)]
 pub struct OverZooKeeper {
-    old: bool,
     folder: OnceCell<String>,
 }
 
+/// One server, which ends with the process.
+async fn hosts() -> String {
+    static SERVER: OnceCell<Ensemble> = OnceCell::const_new();
+    SERVER.get_or_init(|| Ensemble::start(1)).await.hosts()
+}
+
 impl OverZooKeeper {
-    /// With recursive watches and reads of several nodes at once, as 3.6 brought them.
-    pub fn new() -> Self {
-        Self { old: false, folder: OnceCell::new() }
-    }
-
-    /// The oldest one that is spoken with, which has neither.
-    pub fn old() -> Self {
-        Self { old: true, folder: OnceCell::new() }
-    }
-
-    /// One server of a kind, which ends with the process.
-    async fn hosts(&self) -> String {
-        static PRESENT: OnceCell<Ensemble> = OnceCell::const_new();
-        static OLDEST: OnceCell<Ensemble> = OnceCell::const_new();
-        let oldest = async || {
-            let class_path =
-                std::env::var(OLD).expect("SLIPSTREAM_TEST_ZOOKEEPER_3_5: run the tests by `cargo xtask test`");
-            Ensemble::start_of(&class_path, 1).await
-        };
-        let server =
-            if self.old { OLDEST.get_or_init(oldest).await } else { PRESENT.get_or_init(|| Ensemble::start(1)).await };
-        server.hosts()
-    }
-
     async fn folder(&self) -> &str {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let make = async || {
             let folder = format!("/case-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-            let session = ZooKeeper::new(Settings::new(&self.hosts().await)).unwrap().open().await.unwrap();
+            let session = ZooKeeper::new(Settings::new(&hosts().await)).unwrap().open().await.unwrap();
             session.commit(vec![Operation::create(&folder, "", Mode::Persistent)]).await.unwrap();
             session.close().await;
             folder
@@ -71,7 +50,7 @@ impl OverZooKeeper {
 impl Harness for OverZooKeeper {
     async fn connect(&self) -> Client {
         let folder = self.folder().await;
-        let hosts = self.hosts().await;
+        let hosts = hosts().await;
         let proxy = Proxy::before(hosts.parse().unwrap()).await;
         let settings =
             Settings { session_timeout: SESSION_TIMEOUT, ..Settings::new(&format!("{}{folder}", proxy.address())) };

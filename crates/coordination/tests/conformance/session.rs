@@ -3,9 +3,7 @@
 use slipstream_coordination::session::{Cause, Change, Mode, Operation, State, WATCH_CAPACITY, Watch};
 use slipstream_coordination::{Error, Session};
 
-use tokio::sync::mpsc::error::TryRecvError;
-
-use crate::harness::{Harness, settle, within};
+use crate::harness::{Harness, within};
 
 fn create(path: &str, mode: Mode) -> Operation {
     Operation::create(path, "", mode)
@@ -182,29 +180,6 @@ pub async fn a_watch_tells_changes_in_order(harness: &dyn Harness) {
     ];
     for change in expected {
         assert_eq!(next(&mut watch).await, Some(change));
-    }
-}
-
-pub async fn a_watch_tells_that_something_changed(harness: &dyn Harness) {
-    let (client, other) = (harness.connect().await, harness.connect().await);
-    let mut watch = client.session.watch("/a").await.unwrap();
-    let changes = [
-        create("/a", Mode::Persistent),
-        create("/a/b", Mode::Persistent),
-        create("/a/b/c", Mode::Ephemeral),
-        Operation::Set { path: "/a".into(), data: b"x".into(), version: None },
-        Operation::delete("/a/b/c"),
-        Operation::delete("/a/b"),
-    ];
-    assert_eq!(next(&mut watch).await, Some(Change::Reset));
-    for change in changes {
-        // nothing is told before it has happened
-        assert_eq!(watch.try_recv(), Err(TryRecvError::Empty), "before {change:?}");
-        other.session.commit(vec![change]).await.unwrap();
-        assert!(next(&mut watch).await.is_some());
-        // one change may be told more than once
-        settle().await;
-        while watch.try_recv().is_ok() {}
     }
 }
 

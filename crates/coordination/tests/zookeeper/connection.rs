@@ -7,7 +7,8 @@ use slipstream_coordination::Error;
 use slipstream_coordination::session::{Change, Mode, Session, State};
 use slipstream_coordination::zookeeper::{Settings, ZooKeeperSession};
 use slipstream_test_ensemble::{Fault, Proxy};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
     connect, create, eventually, exists, folder, hosts, next, open, reaches, server, settings, within,
@@ -163,7 +164,7 @@ async fn wrong_hosts_are_unreachable() {
     let server = server().await;
     let refusing = Proxy::before(server).await;
     refusing.set(Fault::Cut);
-    eventually("it refuses", || async { tokio::net::TcpStream::connect(refusing.address()).await.is_err() }).await;
+    eventually("it refuses", || async { TcpStream::connect(refusing.address()).await.is_err() }).await;
     for hosts in [refusing.address().to_string(), "nowhere.invalid:2181".to_owned()] {
         assert!(is_unreachable(&open(settings(&hosts)).await), "{hosts}");
     }
@@ -186,6 +187,46 @@ async fn a_host_that_says_nothing_is_unreachable() {
     });
     assert!(is_unreachable(&open(settings(&hosts, Duration::from_secs(1))).await));
     stranger.abort();
+}
+
+async fn frame(stream: &mut TcpStream) -> Vec<u8> {
+    let mut frame = vec![0; stream.read_u32().await.unwrap().try_into().unwrap()];
+    stream.read_exact(&mut frame).await.unwrap();
+    frame
+}
+
+/// What `ZooKeeper` 3.5.10 does: it opens a session and answers pings; to a read of several nodes it answers
+/// `Unimplemented`, and closes the connection.
+async fn serve_as_before_3_6(listener: TcpListener) {
+    const PING: [u8; 4] = 11_u32.to_be_bytes();
+    const READ_OF_SEVERAL_NODES: [u8; 4] = 22_u32.to_be_bytes();
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        frame(&mut stream).await;
+        // protocol, time-out, session, password, read-only
+        let opened = [&[0; 4][..], &4000_u32.to_be_bytes(), &[1; 8], &16_u32.to_be_bytes(), &[7; 16], &[0]].concat();
+        stream.write_all(&[&37_u32.to_be_bytes()[..], &opened].concat()).await.unwrap();
+        let mut kind = PING;
+        while kind == PING {
+            let request = frame(&mut stream).await;
+            kind = request[4..8].try_into().unwrap();
+            let error: i32 = if kind == PING { 0 } else { -6 };
+            // number of the request, transaction, error
+            let answer = [&request[..4], &[0; 8], &error.to_be_bytes()].concat();
+            stream.write_all(&[&16_u32.to_be_bytes()[..], &answer].concat()).await.unwrap();
+        }
+        assert_eq!(kind, READ_OF_SEVERAL_NODES);
+    }
+}
+
+#[tokio::test]
+async fn a_server_before_3_6_is_of_no_use_and_the_reason_says_what_to_do() {
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hosts = old.local_addr().unwrap().to_string();
+    let server = tokio::spawn(serve_as_before_3_6(old));
+    let reason = "ZooKeeper there is older than 3.6, upgrade it to a version from 3.6 to 3.9".to_owned();
+    assert_eq!(open(Settings::new(&hosts)).await.err(), Some(Error::Unusable { hosts, reason }));
+    server.abort();
 }
 
 #[tokio::test]

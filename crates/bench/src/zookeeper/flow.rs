@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::site::{Moment, Site};
+use super::site::{Moment, Site};
 
 /// How long everything runs before it is measured: connections, caches, the compiler of `ZooKeeper`'s Java.
 const WARM_UP: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! [`Teller`]: the side of a watch that tells. A watch is a bounded channel whose last place is kept for
+//! [`WatchSender`]: the sending side of a watch. A watch is a bounded channel whose last place is kept for
 //! [`Change::Reset`]. A change that finds only that place free becomes the `Reset`, and what follows is dropped until the
 //! reader has read it: whoever reads again after a `Reset` sees what was dropped before.
 
@@ -6,25 +6,25 @@ use tokio::sync::mpsc;
 
 use crate::session::{Change, WATCH_CAPACITY, Watch};
 
-/// Tells the reader of one watch what changed.
-pub(crate) struct Teller {
+/// Sends the reader of one watch what changed.
+pub(crate) struct WatchSender {
     changes: mpsc::Sender<Change>,
     /// The last one in the channel is a `Reset` that stands for all that was dropped since.
     overflowed: bool,
 }
 
-impl Teller {
+impl WatchSender {
     /// A watch that begins with a `Reset`.
     pub(crate) fn new() -> (Self, Watch) {
         // one more than asked for: the last place is the Reset's
         let (changes, reader) = mpsc::channel(WATCH_CAPACITY + 1);
-        let mut teller = Self { changes, overflowed: false };
-        teller.tell(Change::Reset);
-        (teller, reader)
+        let mut sender = Self { changes, overflowed: false };
+        sender.send(Change::Reset);
+        (sender, reader)
     }
 
     /// Never waits.
-    pub(crate) fn tell(&mut self, change: Change) {
+    pub(crate) fn send(&mut self, change: Change) {
         let free = self.changes.capacity();
         if self.overflowed && free < self.changes.max_capacity() {
             return;
@@ -37,12 +37,12 @@ impl Teller {
     }
 
     /// Whether the reader has gone.
-    pub(crate) fn is_deaf(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.changes.is_closed()
     }
 
     /// Ends when the reader has gone.
-    pub(crate) async fn deaf(&self) {
+    pub(crate) async fn closed(&self) {
         self.changes.closed().await;
     }
 }

@@ -4,17 +4,6 @@
 //! are medians of several runs. Beside each stands its ratio to something simpler that was measured in the same
 //! invocation, because machines and disks differ.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is no part of the product, and may end where nothing can be written"
-)]
-
-/// As `slipstream-job` does.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-mod arrays;
 mod backlog;
 mod baseline;
 mod bulk;
@@ -22,7 +11,6 @@ mod components;
 mod counter;
 mod drain;
 mod engine;
-mod figures;
 mod flow;
 mod load;
 mod meters;
@@ -31,13 +19,13 @@ mod process;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
 use self::baseline::Raw;
-use self::figures::{Figure, Report, percentile};
 use self::flow::Way;
 use self::load::Stores;
 use self::process::Spent;
+use crate::figures::{self, Figure, Report, percentile};
 
 /// Names that `--only` takes.
 const NAMES: [&str; 9] = [
@@ -58,14 +46,9 @@ const MANY: u64 = 200_000;
 /// Over HTTP each has a connection beside those of the executor, and a server takes 512.
 const MOST_SUBMITTERS: usize = 256;
 
-#[derive(Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
-
+/// What this program is asked to do.
 #[derive(Subcommand)]
-enum Task {
+pub enum Task {
     /// Measures what an engine in one process does in a second, and what that costs
     #[command(override_usage = "cargo xtask bench embedded [OPTIONS]")]
     Run(Options),
@@ -85,7 +68,7 @@ enum Task {
 }
 
 #[derive(clap::Args)]
-struct Options {
+pub struct Options {
     /// Jobs of each run, instead of 20,000; then nothing is measured with 200,000
     #[arg(long)]
     jobs: Option<u64>,
@@ -128,16 +111,14 @@ struct Bench {
     raw: Raw,
 }
 
-fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match Arguments::parse().task {
-            Task::Run(options) => run(options).await,
-            Task::BacklogFew { store, jobs } => backlog::few(&store, jobs).await,
-            Task::BacklogMany { store, jobs } => backlog::many(&store, jobs).await,
-            Task::Compare { before, after } => figures::compare(&before, &after),
-        }
-    })
+/// Does it.
+pub async fn perform(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Run(options) => run(options).await,
+        Task::BacklogFew { store, jobs } => backlog::few(&store, jobs).await,
+        Task::BacklogMany { store, jobs } => backlog::many(&store, jobs).await,
+        Task::Compare { before, after } => figures::compare(&before, &after),
+    }
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

@@ -1,17 +1,13 @@
 //! `bulk-add`: many jobs in the array of one POST.
 
-use crate::Bench;
+use super::Bench;
+use super::engine::{Engine, PASSWORD, job};
+use super::flow::Way;
+use super::load::{ARRAY, SUBMITTERS, remove};
+use super::process::Moment;
 use crate::arrays::Bulk;
-use crate::engine::{Engine, PASSWORD, job};
 use crate::figures::{Figure, Report};
-use crate::flow::Way;
-use crate::load::remove;
-use crate::process::Moment;
 
-/// Jobs of one array.
-pub const ARRAY: u64 = 1_000;
-/// Arrays under way at once.
-pub const SUBMITTERS: usize = 4;
 /// Jobs of a run are so many times those of others: an array is quick.
 const MORE: u64 = 5;
 const PROMISED: f64 = 40_000.0;

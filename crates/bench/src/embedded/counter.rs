@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use crate::process::Moment;
+use super::process::Moment;
 
 /// Longest wait for a number: something is broken then.
 const LIMIT: Duration = Duration::from_hours(1);

@@ -1,4 +1,4 @@
-//! [`Succession`]: the client of the library under a session, and the next one when the library has given up.
+//! [`Reconnector`]: the client of the library under a session, and the next one when the library has given up.
 //!
 //! The library takes a session that it cannot reach for 7/5 of its time-out for expired. It may live all the same: an
 //! ensemble without a quorum expires nothing, and counts from the beginning when it is back. So only a server's word ends
@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use zookeeper_client as library;
-use zookeeper_client::{Client, Connector, SessionInfo, SessionState};
+use zookeeper_client::{Client, SessionInfo, SessionState};
 
-use super::{PATIENCE, state_of};
+use super::{ANSWER_LIMIT, state_of};
 use crate::session::State;
 
 /// Longest pause between two tries to be let in again; a tenth of the session's time-out if that is shorter, so that
@@ -21,18 +21,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How the library finds an ensemble.
 #[derive(Clone)]
-pub(super) struct Way {
-    pub(super) connector: Connector,
+pub(super) struct Connector {
+    pub(super) library: library::Connector,
     pub(super) hosts: String,
     pub(super) is_secure: bool,
 }
 
-impl Way {
+impl Connector {
     /// A client of a new session, or of this one.
     pub(super) async fn connect(&self, session: Option<SessionInfo>) -> Result<Client, library::Error> {
         let connector = match session {
-            Some(session) => self.connector.clone().with_session(session),
-            None => self.connector.clone(),
+            Some(session) => self.library.clone().with_session(session),
+            None => self.library.clone(),
         };
         if self.is_secure { connector.secure_connect(&self.hosts).await } else { connector.connect(&self.hosts).await }
     }
@@ -42,20 +42,20 @@ impl Way {
 pub(super) type Current = watch::Receiver<Option<Arc<Client>>>;
 
 /// What keeps a client under a session.
-pub(super) struct Succession {
-    way: Way,
+pub(super) struct Reconnector {
+    connector: Connector,
     identity: SessionInfo,
     limit: Duration,
     client: Arc<watch::Sender<Option<Arc<Client>>>>,
     state: watch::Sender<State>,
 }
 
-impl Succession {
+impl Reconnector {
     /// Over this client, which is the first one.
-    pub(super) fn new(way: Way, client: Client) -> Self {
+    pub(super) fn new(connector: Connector, client: Client) -> Self {
         let (identity, limit) = (client.session().clone(), client.session_timeout());
         let state = watch::Sender::new(state_of(client.state()));
-        Self { way, identity, limit, client: Arc::new(watch::Sender::new(Some(Arc::new(client)))), state }
+        Self { connector, identity, limit, client: Arc::new(watch::Sender::new(Some(Arc::new(client)))), state }
     }
 
     /// Takes the client away: so the session is closed.
@@ -75,8 +75,8 @@ impl Succession {
             if ended == SessionState::AuthFailed || self.client.borrow().is_none() {
                 break;
             }
-            self.tell(State::Suspended);
-            let Some(client) = self.let_in_again().await else { break };
+            self.set_state(State::Suspended);
+            let Some(client) = self.reconnect().await else { break };
             tracing::debug!("a session that the library had given up lives on");
             let next = Some(Arc::new(client));
             // unless it was closed meanwhile
@@ -90,18 +90,19 @@ impl Succession {
         let states = |client: &Option<Arc<Client>>| client.as_ref().map(|it| (it.state_watcher(), it.state()));
         let Some((mut seen, mut state)) = states(&self.client.borrow()) else { return SessionState::Closed };
         while !state.is_terminated() {
-            self.tell(state_of(state));
+            self.set_state(state_of(state));
             state = seen.changed().await;
         }
         state
     }
 
     /// A client of the same session; none if a server says that there is no such session, or if it is closed.
-    async fn let_in_again(&self) -> Option<Client> {
+    async fn reconnect(&self) -> Option<Client> {
         let mut current = self.client.subscribe();
         loop {
             let attempt = async {
-                let tried = timeout(self.limit.max(PATIENCE), self.way.connect(Some(self.identity.clone()))).await;
+                let tried =
+                    timeout(self.limit.max(ANSWER_LIMIT), self.connector.connect(Some(self.identity.clone()))).await;
                 if !matches!(tried, Ok(Ok(_))) {
                     sleep(PAUSE.min(self.limit / 10)).await;
                 }
@@ -133,15 +134,15 @@ impl Succession {
         }
     }
 
-    fn tell(&self, state: State) {
+    fn set_state(&self, state: State) {
         self.state.send_if_modified(|now| std::mem::replace(now, state) != state);
     }
 }
 
-impl Drop for Succession {
+impl Drop for Reconnector {
     /// Nobody keeps a client under the session any more.
     fn drop(&mut self) {
         self.client.send_replace(None);
-        self.tell(State::Expired);
+        self.set_state(State::Expired);
     }
 }

@@ -8,11 +8,14 @@ use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 use tokio::task::JoinSet;
 
+use super::engine::{Engine, PASSWORD, job};
+use super::process::{Moment, Spent};
 use crate::arrays::Bulk;
-use crate::bulk::{ARRAY, SUBMITTERS};
-use crate::engine::{Engine, PASSWORD, job};
-use crate::process::{Moment, Spent};
 
+/// Jobs of one array.
+pub const ARRAY: u64 = 1_000;
+/// Arrays under way at once.
+pub const SUBMITTERS: usize = 4;
 /// Adds under way at once while a store is filled.
 const CONCURRENT: usize = 1_024;
 /// Jobs after which is said how far that is.

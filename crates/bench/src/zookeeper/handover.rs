@@ -11,9 +11,9 @@ use slipstream_coordination::{Coordinator, Election, LockingQueue, Session, ZooK
 use slipstream_test_ensemble::Ensemble;
 use tokio::time::timeout;
 
+use super::roles::HOLD;
+use super::site::{Site, job};
 use crate::figures::{Figure, Report, percentile};
-use crate::roles::HOLD;
-use crate::site::{Site, job};
 
 /// How often something is handed over, and how often somebody is killed.
 const TIMES: usize = 200;

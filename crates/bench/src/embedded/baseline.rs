@@ -8,8 +8,8 @@ use anyhow::Context;
 use rusqlite::{Connection, params};
 use slipstream_cimi::dialect::JOB;
 
-use crate::engine::{Engine, job};
-use crate::process::{Moment, Spent};
+use super::engine::{Engine, job};
+use super::process::{Moment, Spent};
 
 /// Rows that are written.
 const ROWS: u64 = 20_000;

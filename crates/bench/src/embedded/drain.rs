@@ -1,10 +1,10 @@
 //! `drain-N`: jobs that were queued beforehand.
 
-use crate::Bench;
-use crate::engine::{Engine, SLOTS};
+use super::Bench;
+use super::engine::{Engine, SLOTS};
+use super::load::remove;
+use super::process::{Moment, Spent};
 use crate::figures::{Figure, Report};
-use crate::load::remove;
-use crate::process::{Moment, Spent};
 
 /// What is promised: jobs in a second.
 const PROMISED: f64 = 15_000.0;

@@ -9,11 +9,11 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::Bench;
-use crate::engine::{Engine, SLOTS};
+use super::Bench;
+use super::engine::{Engine, SLOTS};
+use super::load::{fill, remove};
+use super::process::{Memory, Moment, Spent, memory};
 use crate::figures::{Figure, Report};
-use crate::load::{fill, remove};
-use crate::process::{Memory, Moment, Spent, memory};
 
 /// Jobs of one round at the small backlog: it is measured while the backlog falls from 1,500 to 500.
 const ROUND: u64 = 2_000;
@@ -97,7 +97,7 @@ fn show(report: &mut Report, few: &[Seen], many: &[Seen], backlog: u64) {
 /// Runs one of the two below in a process of its own.
 fn child(task: &str, store: &Path, jobs: u64) -> anyhow::Result<Seen> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(task).arg(store).arg(jobs.to_string()).stderr(std::process::Stdio::inherit());
+    command.args(["embedded", task]).arg(store).arg(jobs.to_string()).stderr(std::process::Stdio::inherit());
     let output = command.output()?;
     ensure!(output.status.success(), "{task} failed: {}", output.status);
     serde_json::from_slice(&output.stdout).with_context(|| format!("{task} printed no figures"))

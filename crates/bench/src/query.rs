@@ -3,12 +3,6 @@
 //! All goes through [`SqliteStore`] as the server uses it. Each question is asked many times with varying values, one
 //! at a time; an answer is the newest 20 with the exact count, unless the question says otherwise.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is no part of the product, and may end where nothing can be written"
-)]
-
 mod documents;
 mod questions;
 
@@ -16,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -38,16 +32,20 @@ const CONCURRENT: usize = 2_048;
 /// Jobs whose whole life is written to measure what the indexes cost.
 const LIVES: u64 = 20_000;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+/// The store to search, and where it is.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Jobs in it
+    jobs: u64,
+    /// A file to keep it in; one that exists is searched as it is [default: a temporary one]
+    file: Option<PathBuf>,
+}
+
+/// Fills the store, asks each question, and fails if an answer takes longer than is promised.
+pub async fn run(options: Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let (number, path) = match arguments.as_slice() {
-        [number] => (number, folder.path().join("store.db")),
-        [number, kept] => (number, PathBuf::from(kept)),
-        _ => bail!("bench_query JOBS [FILE]"),
-    };
-    let number = number.parse().context("how many jobs: a whole number")?;
+    let number = options.jobs;
+    let path = options.file.unwrap_or_else(|| folder.path().join("store.db"));
     let jobs = Jobs::new(number);
     if !path.exists() {
         let filling = Instant::now();

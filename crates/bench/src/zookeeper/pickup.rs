@@ -7,9 +7,9 @@ use anyhow::Context;
 use slipstream_cimi::dialect::JOB;
 use slipstream_job_engine::process::clock::Clock;
 
+use super::roles::PICKUP;
+use super::site::{Site, job};
 use crate::figures::{Figure, Report, percentile};
-use crate::roles::PICKUP;
-use crate::site::{Site, job};
 
 /// Jobs that are measured, and those before them: by then Java has compiled what `ZooKeeper` does for a job.
 const JOBS: usize = 1_000;

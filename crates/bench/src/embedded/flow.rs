@@ -5,12 +5,12 @@ use std::time::Instant;
 use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 
-use crate::Bench;
-use crate::baseline::syncs;
-use crate::engine::{Engine, HTTP_SLOTS, Listening, SLOTS, job};
+use super::Bench;
+use super::baseline::syncs;
+use super::engine::{Engine, HTTP_SLOTS, Listening, SLOTS, job};
+use super::load::{remove, submit};
+use super::process::Moment;
 use crate::figures::{Figure, Report, percentile};
-use crate::load::{remove, submit};
-use crate::process::Moment;
 
 /// Adds of which each is waited for until it is done.
 const PICKUPS: u64 = 1_000;

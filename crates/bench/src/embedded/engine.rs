@@ -22,8 +22,8 @@ use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::counter::Counter;
-use crate::meters::{MeteredCoordinator, MeteredStore, MeteredTransport};
+use super::counter::Counter;
+use super::meters::{MeteredCoordinator, MeteredStore, MeteredTransport};
 
 /// Jobs at once of an executor in the server's process.
 pub const SLOTS: usize = 512;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::Bench;
-use crate::engine::{Engine, SLOTS};
+use super::Bench;
+use super::engine::{Engine, SLOTS};
+use super::load::remove;
+use super::meters::{Part, used};
+use super::process::{Moment, Spent, count, threads};
 use crate::figures::{Figure, Report};
-use crate::load::remove;
-use crate::meters::{Part, used};
-use crate::process::{Moment, Spent, count, threads};
 
 /// What is told apart, in milliseconds for each job.
 type Parts = BTreeMap<&'static str, f64>;

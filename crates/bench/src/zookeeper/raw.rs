@@ -9,8 +9,8 @@ use slipstream_coordination::{Coordinator, Session, ZooKeeper};
 use slipstream_test_ensemble::Ensemble;
 use tokio::task::JoinSet;
 
+use super::flow::count;
 use crate::figures::{Figure, Report};
-use crate::flow::count;
 
 /// Before it is measured, and while it is.
 const WARM_UP: Duration = Duration::from_secs(3);

@@ -25,8 +25,8 @@ use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
 use tokio::sync::watch;
 
-use crate::counter::Counter;
-use crate::process::thread_cpu;
+use super::counter::Counter;
+use super::process::thread_cpu;
 
 /// A part of the engine that works on the runtime's threads.
 #[derive(Clone, Copy, PartialEq, Eq)]

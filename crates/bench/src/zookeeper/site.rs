@@ -24,8 +24,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::roles::{NOOP, PASSWORD};
 use crate::arrays::Bulk;
-use crate::roles::{NOOP, PASSWORD};
 
 /// Jobs of one array, and arrays under way at once, when a backlog is made.
 const ARRAY: u64 = 1_000;
@@ -82,7 +82,7 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("site-").tempdir_in(folder)?;
         let ensemble = Ensemble::start_as_on_a_site(1, &[], &[]).await;
         let store = folder.path().join("jobs.db");
-        let (server, mut lines) = start(&["serve", &ensemble.hosts(), &store.display().to_string()])?;
+        let (server, mut lines) = start(&["zookeeper", "serve", &ensemble.hosts(), &store.display().to_string()])?;
         let endpoint = lines.recv().await.context("the server has ended")?;
         let transport = Arc::new(HttpTransport::new(&endpoint, false, SOON)?);
         let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: PASSWORD.into() };
@@ -138,7 +138,8 @@ impl Site {
         for number in self.executors.len()..self.executors.len() + executors {
             let name = format!("executor-{number}");
             let hosts = self.ensemble.hosts();
-            let (process, mut lines) = start(&["execute", &hosts, &self.endpoint, &name, &threads.to_string()])?;
+            let (process, mut lines) =
+                start(&["zookeeper", "execute", &hosts, &self.endpoint, &name, &threads.to_string()])?;
             let progress = Arc::new(Progress::default());
             let (told, hear) = (progress.clone(), self.hear.clone());
             tokio::spawn(async move {

@@ -4,21 +4,6 @@
 //! the backlog is held at its size by adding as many jobs as are done, jobs, requests and processor time are counted
 //! between two moments. All jobs are checked to be done in the end, and the queue to be empty.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it is no part of the product, and may end where nothing can be written"
-)]
-
-/// As `slipstream-job` does.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-#[path = "../bench_embedded/arrays.rs"]
-mod arrays;
-#[expect(dead_code, reason = "reports are compared by the other benchmark")]
-#[path = "../bench_embedded/figures.rs"]
-mod figures;
 mod flow;
 mod handover;
 mod pickup;
@@ -29,20 +14,15 @@ mod site;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Subcommand;
 
-use self::figures::{Figure, Report};
 use self::flow::Sustained;
 use self::site::Site;
+use crate::figures::{Figure, Report};
 
-#[derive(Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
-
+/// What this program is asked to do.
 #[derive(Subcommand)]
-enum Task {
+pub enum Task {
     /// Measures what a site does in a second, and what that costs
     #[command(override_usage = "cargo xtask bench zookeeper [OPTIONS]")]
     Run(Options),
@@ -55,7 +35,7 @@ enum Task {
 }
 
 #[derive(clap::Args)]
-struct Options {
+pub struct Options {
     /// Jobs that wait all the while [default: measures at 1,000, 20,000 and 1,000,000]
     #[arg(long)]
     backlog: Option<u64>,
@@ -99,15 +79,13 @@ const TURNS: usize = 5;
 /// Jobs in a second beside idle executors, fewer than one executor can do.
 const LEISURE: u64 = 1_000;
 
-fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match Arguments::parse().task {
-            Task::Run(options) => run(options).await,
-            Task::Serve { hosts, store } => roles::serve(&hosts, &store).await,
-            Task::Execute { hosts, endpoint, name, threads } => roles::execute(&hosts, &endpoint, name, threads).await,
-        }
-    })
+/// Does it.
+pub async fn perform(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Run(options) => run(options).await,
+        Task::Serve { hosts, store } => roles::serve(&hosts, &store).await,
+        Task::Execute { hosts, endpoint, name, threads } => roles::execute(&hosts, &endpoint, name, threads).await,
+    }
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

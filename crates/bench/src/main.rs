@@ -1,0 +1,42 @@
+//! The benchmarks of the engine, as `cargo xtask bench` runs them.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is no part of the product, and may end where nothing can be written"
+)]
+
+mod arrays;
+mod embedded;
+mod figures;
+mod query;
+mod zookeeper;
+
+use clap::Parser;
+
+/// As `slipstream-job` does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+enum Benchmark {
+    /// How long searches take in a store with very many jobs
+    Query(query::Options),
+    /// What an engine in one process does in a second, and what that costs
+    #[command(subcommand)]
+    Embedded(embedded::Task),
+    /// What a site over a real `ZooKeeper` does in a second, and what that costs
+    #[command(subcommand)]
+    Zookeeper(zookeeper::Task),
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match Benchmark::parse() {
+            Benchmark::Query(options) => query::run(options).await,
+            Benchmark::Embedded(task) => embedded::perform(task).await,
+            Benchmark::Zookeeper(task) => zookeeper::perform(task).await,
+        }
+    })
+}
