@@ -29,15 +29,6 @@ const MOST_BYTES: usize = 512 * 1024;
 /// Most reports that wait in one lane; those that come then wait for a place.
 const MOST_WAITING: usize = 1024;
 
-/// Answers to a report; `None` asks for a request of its own.
-type Answer = Option<Result<Reported, Error>>;
-
-/// A report that waits to be sent, and whoever waits for its answer.
-struct Pending {
-    report: Report,
-    answer: oneshot::Sender<Answer>,
-}
-
 /// Sends the requests of attempts in batches.
 pub(super) struct Batcher {
     shared: Arc<Shared>,
@@ -156,6 +147,15 @@ impl Batcher {
         lane.pending.send(Pending { report: report(), answer: sender }).await.ok()?;
         answer.await.ok()?
     }
+}
+
+/// Answers to a report; `None` asks for a request of its own.
+type Answer = Option<Result<Reported, Error>>;
+
+/// A report that waits to be sent, and whoever waits for its answer.
+struct Pending {
+    report: Report,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// The job as it was before its attempt.

@@ -83,19 +83,19 @@ pub(super) async fn run_action(
     // what is shared with the action is kept here to its end, so that it is freed where it was made
     let (action, shared, slow) = (registered.action.clone(), handle.clone(), warn_slow.clone());
     let mut action = runtime.begin(async move { action.run(shared).await }, slow).await;
-    let mut supervision = Supervision::new(attempt, session, reports, known);
+    let mut monitor = Monitor::new(attempt, session, reports, known);
 
     // an action that ends at once needs nobody to watch over it
     tokio::task::yield_now().await;
     let interruption = tokio::select! {
         biased;
-        joined = &mut action => return supervision.finish(outcome_of(joined)).await,
-        interruption = supervision.until_interrupted(registered.time_limit) => interruption,
+        joined = &mut action => return monitor.finish(outcome_of(joined)).await,
+        interruption = monitor.until_interrupted(registered.time_limit) => interruption,
     };
     cancellation.cancel();
     let joined = cancelled(&mut action).await;
     match conclude(interruption, joined) {
-        Conclusion::Report(outcome) => supervision.finish(outcome).await,
+        Conclusion::Report(outcome) => monitor.finish(outcome).await,
         Conclusion::ConfirmStop => Err(attempt.confirm_stop().await),
         Conclusion::End(end) => Err(end),
         Conclusion::HoldUntilEnded(end) => Err(hold_until_ended(attempt, &mut action, end).await),
@@ -156,8 +156,8 @@ fn outcome_of(joined: Joined) -> Result<Success, Failure> {
 /// A request under way.
 type Answer<'a> = BoxFuture<'a, Result<Document, Failed>>;
 
-/// What is known and under way while an action runs.
-struct Supervision<'a> {
+/// Sends the reports of a running action and reads its job again; knows what is under way.
+struct Monitor<'a> {
     attempt: &'a AttemptClient<'a>,
     session: &'a WorkerSession,
     reports: Reports,
@@ -172,7 +172,7 @@ struct Supervision<'a> {
     entry_is_gone: bool,
 }
 
-impl<'a> Supervision<'a> {
+impl<'a> Monitor<'a> {
     fn new(attempt: &'a AttemptClient<'a>, session: &'a WorkerSession, reports: Reports, known: Vec<Link>) -> Self {
         let now = Instant::now();
         Self {

@@ -71,6 +71,57 @@ impl Worker {
         Self { executor, session, slots }
     }
 
+    async fn fill_slots(self: Arc<Self>) {
+        let mut slots = JoinSet::new();
+        for _ in 0..self.executor.options.threads.max(1) {
+            let worker = self.clone();
+            slots.spawn(async move { persist("slot", || worker.slot()).await });
+        }
+        let overdue = async {
+            self.executor.interrupted.cancelled().await;
+            sleep(SETTLING).await;
+        };
+        tokio::select! {
+            biased;
+            () = async { while slots.join_next().await.is_some() {} } => {}
+            () = overdue => warn!(slots = slots.len(), "attempts that do not end are left to the session's close"),
+        }
+        slots.shutdown().await;
+    }
+
+    /// One claim after the other; no outcome of a job ends it (quirk 40).
+    async fn slot(&self) {
+        while let Some(claim) = self.next_claim().await {
+            Attempt::make(&self.executor, &self.session, claim).await;
+        }
+    }
+
+    /// The next claim, while it makes sense to take one; `None` when the session is over.
+    async fn next_claim(&self) -> Option<Claim> {
+        let executor = &self.executor;
+        let mut session = self.session.state();
+        loop {
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
+                () = ready(&mut session, &executor.api_health) => {}
+            }
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
+                () = self.slots.active() => {}
+            }
+            tokio::select! {
+                biased;
+                () = executor.stop.asked() => return None,
+                Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
+                () = executor.api_health.until_down() => {}
+                () = self.slots.on_standby() => {}
+                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
+            }
+        }
+    }
+
     /// Says under the name that its claims show who works here (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
         let Executor { options, catalogue, .. } = &*self.executor;
@@ -134,57 +185,6 @@ impl Worker {
             until: time(released.until),
         });
         refused.chain(backed_off).take(MOST_PASSED_OVER).collect()
-    }
-
-    async fn fill_slots(self: Arc<Self>) {
-        let mut slots = JoinSet::new();
-        for _ in 0..self.executor.options.threads.max(1) {
-            let worker = self.clone();
-            slots.spawn(async move { persist("slot", || worker.slot()).await });
-        }
-        let overdue = async {
-            self.executor.interrupted.cancelled().await;
-            sleep(SETTLING).await;
-        };
-        tokio::select! {
-            biased;
-            () = async { while slots.join_next().await.is_some() {} } => {}
-            () = overdue => warn!(slots = slots.len(), "attempts that do not end are left to the session's close"),
-        }
-        slots.shutdown().await;
-    }
-
-    /// One claim after the other; no outcome of a job ends it (quirk 40).
-    async fn slot(&self) {
-        while let Some(claim) = self.next_claim().await {
-            Attempt::make(&self.executor, &self.session, claim).await;
-        }
-    }
-
-    /// The next claim, while it makes sense to take one; `None` when the session is over.
-    async fn next_claim(&self) -> Option<Claim> {
-        let executor = &self.executor;
-        let mut session = self.session.state();
-        loop {
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
-                () = ready(&mut session, &executor.api_health) => {}
-            }
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
-                () = self.slots.active() => {}
-            }
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
-                Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
-                () = executor.api_health.until_down() => {}
-                () = self.slots.on_standby() => {}
-                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
-            }
-        }
     }
 }
 
