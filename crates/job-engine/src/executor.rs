@@ -83,7 +83,7 @@ impl Options {
 /// What becomes of a job whose action no executor has (decision 17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownAction {
-    /// For how long somebody may still come who has it.
+    /// How long the job waits for an executor that has it.
     pub after: Duration,
     /// What happens then.
     pub then: Then,
@@ -95,7 +95,7 @@ impl Default for UnknownAction {
     }
 }
 
-/// What happens to a job once its action has been nobody's for too long.
+/// What happens to a job once no executor has had its action for that long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Then {
     /// It is FAILED.
@@ -181,7 +181,7 @@ impl Executor {
                 Ok(session) => tokio::select! {
                     biased;
                     ended = worker::work(self, session, coordinator.session_timeout()) => ended,
-                    never = persist("look for reports", || self.batcher.find_out()) => match never {},
+                    never = persist("detection of reports", || self.batcher.find_out()) => match never {},
                 },
                 Err(error) => Err(error),
             };
@@ -193,7 +193,7 @@ impl Executor {
         }
     }
 
-    /// Whether a coordinator can be reached is said by whoever made it, for all who use it at once.
+    /// An unreachable coordinator is logged once for the whole process, by the part that made it.
     fn note(&self, ended: Result<(), Error>, complaint: &mut Complaint) {
         let Err(error) = ended else { return complaint.settle() };
         let is_out_of_reach = matches!(error, Error::Unreachable { .. } | Error::Unusable { .. });

@@ -115,13 +115,13 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// This executor has not the action. The job is left to one that has it, and is FAILED if nobody has had it for long
+    /// This executor does not have the action. The job is left to one that has it, and is FAILED if none has had it for long
     /// (decision 17).
     async fn refuse_action(&mut self, job: &Job) -> Result<AttemptEnd, AttemptEnd> {
         let Self { executor, session, .. } = self;
         let UnknownAction { after, then } = executor.options.unknown_action;
         let known_for = executor.release_backoff().known_for(self.claim.entry());
-        match executor.unknown_actions.absence(session, &job.action, job.created, known_for).await {
+        match executor.unknown_actions.absence(session, job, known_for).await {
             Absence::Elsewhere => return Err(EndKind::ActionElsewhere.into()),
             Absence::For(long) if then == Then::Fail && long >= after => {}
             Absence::For(long) => {
@@ -136,13 +136,13 @@ impl<'a> Attempt<'a> {
         Ok(EndKind::NoSuchAction.into())
     }
 
-    /// A job that was lost before, and perhaps ends the process that runs it, is begun apart from others like it: those whose
-    /// attempt has not begun lose nothing with it.
+    /// A job that was lost before may crash the process that runs it. So it is begun apart from others like it, which lose
+    /// nothing while their own attempt has not begun.
     async fn wait_for_turn(&self) -> Result<SemaphorePermit<'a>, AttemptEnd> {
         tokio::select! {
             biased;
             () = self.claim.lost() => Err(EndKind::ClaimLost.into()),
-            turn = self.executor.reruns.acquire() => Ok(turn.expect("nobody closes it")),
+            turn = self.executor.reruns.acquire() => Ok(turn.expect("never closed")),
             () = self.executor.stop.asked() => Err(EndKind::Interrupted.into()),
         }
     }
@@ -154,7 +154,8 @@ impl<'a> Attempt<'a> {
         begun
     }
 
-    /// Runs the action; others get their turn when it is done, or has shown for long enough that it ends no process.
+    /// Runs the action. The next job that was lost before gets its turn when this one is done, or has run for long enough
+    /// without crashing the process.
     async fn run(
         &self,
         registered: &Registered,
@@ -250,7 +251,7 @@ impl<'a> Attempt<'a> {
 
     fn log(&self, AttemptEnd { kind, cause }: &AttemptEnd, duration: Duration) {
         let (action, entry) = (&self.action, self.claim.entry());
-        let job = shown_id(self.client.identity());
+        let job = shown_id(&self.client.identity);
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
         let cause = cause.as_deref().map(|cause| with_causes(cause));
@@ -267,8 +268,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Does with the claim what the verdict says. One that is not settled is not settled again: the session's close gives the
-/// entry back, and whoever takes it next finds a final job (decision 7).
+/// Does with the claim what the verdict says. A claim that cannot be settled is not tried again: the session's close gives
+/// the entry back, and its next claimant finds a final job (decision 7).
 async fn settle(
     executor: &Executor,
     session: &WorkerSession,

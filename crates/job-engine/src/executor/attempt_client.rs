@@ -30,9 +30,9 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 pub(super) struct AttemptClient<'a> {
     pub(super) executor: &'a Arc<Executor>,
     pub(super) claim: &'a Claim,
-    identity: Arc<AttemptIdentity>,
+    pub(super) identity: Arc<AttemptIdentity>,
     /// Writes under the lease of this attempt.
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl<'a> AttemptClient<'a> {
@@ -43,15 +43,6 @@ impl<'a> AttemptClient<'a> {
     /// Id of the job.
     pub(super) fn job(&self) -> &str {
         &self.identity.job
-    }
-
-    pub(super) fn identity(&self) -> &AttemptIdentity {
-        &self.identity
-    }
-
-    /// For other requests of the attempt's action.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
     }
 
     /// Reads the job and, where the server does both at once, sets it RUNNING. `asked` becomes true once the server is asked
@@ -128,7 +119,7 @@ impl<'a> AttemptClient<'a> {
         answer.map_err(|failed| self.ended_by(failed, Phase::Begun))
     }
 
-    /// Somebody asked for the job to stop, and nothing runs any more.
+    /// A stop was asked for, and nothing runs any more.
     pub(super) async fn confirm_stop(&self) -> AttemptEnd {
         self.finish_with(&edits::state(State::Stopped)).await.err().unwrap_or(EndKind::StoppedElsewhere.into())
     }
@@ -174,8 +165,8 @@ impl<'a> AttemptClient<'a> {
         self.executor.batcher.edit(&self.client, &self.identity, changes).await
     }
 
-    /// Repeats a request, with growing pauses and at most for the grace, while a later answer may be better: so many times
-    /// if CIMI answers others, as it is this job that cannot be had then.
+    /// Repeats a request with growing pauses, at most for the grace, while a later answer may be better. If CIMI answers other
+    /// requests it is this job that cannot be had, which is tried `tries` times.
     async fn retry<T, F>(&self, request: impl Fn() -> F, mut tries: u32) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Error>>,

@@ -1,12 +1,10 @@
 //! [`Batcher`]: sends the requests of attempts, many in one where the server takes reports, and one by one to every other
 //! server.
 //!
-//! What arrives while one request is under way shares the next one, which leaves as soon as that one has returned
-//! (decision 10). There are two lanes, each with one request under way, so that no attempt waits for another one's end
-//! to be on disk before it may begin.
+//! Requests made while another is in flight are batched into the next, which is sent as soon as that one is answered
+//! (decision 10). Final writes have their own lane, because they wait for the disk.
 
 use std::convert::Infallible;
-use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,13 +135,13 @@ impl Batcher {
         }
     }
 
-    /// Whoever drops this before the report has left takes it back.
+    /// Dropped before the report is sent, it takes the report back.
     async fn batch(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
         if !self.shared.takes_reports.load(Ordering::Relaxed) {
             return None;
         }
         let (sender, answer) = oneshot::channel();
-        // a lane that is no more leaves everybody to requests of their own
+        // without its lane a request is sent by itself
         lane.pending.send(Pending { report: report(), answer: sender }).await.ok()?;
         answer.await.ok()?
     }
@@ -152,7 +150,7 @@ impl Batcher {
 /// Answers to a report; `None` asks for a request of its own.
 type Answer = Option<Result<Reported, Error>>;
 
-/// A report that waits to be sent, and whoever waits for its answer.
+/// A report that waits to be sent, and where its answer goes.
 struct Pending {
     report: Report,
     answer: oneshot::Sender<Answer>,
@@ -177,7 +175,7 @@ impl Lane {
     fn new(shared: &Arc<Shared>) -> Self {
         let (pending, received) = mpsc::channel(MOST_WAITING);
         let (shared, received) = (shared.clone(), Arc::new(Mutex::new(received)));
-        // whoever waits for what it crashes with sends that alone
+        // requests under way in a crash are sent one by one
         let work = async move {
             persist("batcher", || async { work(&shared, &mut *received.lock().await).await }).await;
         };
@@ -196,7 +194,7 @@ async fn work(shared: &Shared, received: &mut mpsc::Receiver<Pending>) {
                 None => return,
             },
         };
-        // whoever was woken together with the first comes along
+        // those that were woken together with the first come along
         tokio::task::yield_now().await;
         let (reports, answers) = gather(first, received, &mut left_over);
         if !reports.is_empty() {
@@ -224,7 +222,7 @@ fn gather(
             answers.push(answer);
         }
         if reports.len() < MOST_REPORTS {
-            // nobody else is waiting, or ever will be: either way this is all
+            // empty or closed: either way this is all
             next = received.try_recv().ok();
         }
     }
@@ -233,7 +231,7 @@ fn gather(
 
 impl Shared {
     async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
-        // whoever waited may have gone meanwhile
+        // a caller that is gone needs no answer
         let answer_to = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
         match self.client.report(reports, &self.actions).await {
             Ok(answers) => {
@@ -270,23 +268,7 @@ fn as_if_alone(error: &Arc<Error>, report: &Report) -> Error {
     match &**error {
         Error::Refused { refusal, .. } => Error::Refused { request, refusal: refusal.clone() },
         Error::Unintelligible { reason, .. } => Error::Unintelligible { request, reason: reason.clone() },
-        Error::Unreachable { .. } => Error::Unreachable { request, source: Box::new(Common(error.clone())) },
-    }
-}
-
-/// The error of a request that many shared.
-#[derive(Debug)]
-struct Common(Arc<Error>);
-
-impl Display for Common {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl std::error::Error for Common {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        Error::Unreachable { .. } => Error::Unreachable { request, source: Box::new(error.clone()) },
     }
 }
 

@@ -9,9 +9,9 @@ use crate::process::backoff::Pauses;
 
 /// The longest that a released entry is left alone.
 const LONGEST: Duration = Duration::from_mins(5);
-/// The same for one whose job has been refused so often that nobody expects anything else.
+/// The same for one whose job has been refused so often that it will be refused again.
 const LONGEST_REFUSED: Duration = Duration::from_hours(1);
-/// So many refusals of a job, one after the other, are meant: the last comes 8 minutes after the first.
+/// After this many refusals in a row a job is given up: the last comes 8 minutes after the first.
 pub(super) const MOST_REFUSALS: u32 = 10;
 /// How many entries are remembered.
 const CAPACITY: usize = 10_000;
@@ -86,7 +86,7 @@ impl ReleaseBackoff {
         !self.0.is_empty() && self.0.remove(entry).is_some()
     }
 
-    /// At most so many of those that are left alone now, the latest first.
+    /// The entries that are left alone now, at most this many, the latest first.
     pub(super) fn latest(&self, most: usize) -> Vec<(&str, &BackedOff)> {
         let now = Instant::now();
         let mut entries: Vec<_> = self.0.iter().filter(|(_, entry)| entry.until > now).collect();

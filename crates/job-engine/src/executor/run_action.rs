@@ -48,7 +48,7 @@ enum Interruption {
     TimeLimit(Duration),
     OwnStop,
     End(AttemptEnd),
-    /// Somebody wrote STOPPING and waits for STOPPED.
+    /// STOPPING is in the document, and STOPPED is awaited.
     StopWanted,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn run_action(
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
     let runtime = &attempt.executor.options.runtime;
-    let client = runtime.client(attempt.client().clone());
+    let client = runtime.client(attempt.client.clone());
     let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
     let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
     // what is shared with the action is kept here to its end, so that it is freed where it was made
@@ -85,7 +85,7 @@ pub(super) async fn run_action(
     let mut action = runtime.begin(async move { action.run(shared).await }, slow).await;
     let mut monitor = Monitor::new(attempt, session, reports, known);
 
-    // an action that ends at once needs nobody to watch over it
+    // an action that ends at once needs no monitor
     tokio::task::yield_now().await;
     let interruption = tokio::select! {
         biased;
@@ -102,11 +102,11 @@ pub(super) async fn run_action(
     }
 }
 
-/// An action that cannot be ended keeps claim and slot, so that nobody else begins the job while it runs. Only a lost
+/// An action that cannot be ended keeps claim and slot, so that no other executor begins the job while it runs. Only a lost
 /// claim and the executor's own end are not waited for.
 async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
     let entry = attempt.claim.entry();
-    span(attempt.identity()).in_scope(
+    span(&attempt.identity).in_scope(
         || warn!(entry, end = ?end.kind, "the action does not end: it keeps its slot and its job until it does"),
     );
     tokio::select! {
@@ -194,7 +194,7 @@ impl<'a> Monitor<'a> {
         let attempt = self.attempt;
         let executor = &attempt.executor;
         let mut session = self.session.state();
-        let mut time_over = pin!(or_never(time_limit.map(sleep)));
+        let mut time_over = pin!(sleep(time_limit.unwrap_or(Duration::MAX)));
         let mut unproven = pin!(unproven(attempt, self.session));
         loop {
             tokio::select! {
@@ -247,7 +247,7 @@ impl<'a> Monitor<'a> {
         if failed.class == ErrorClass::Gone {
             return Some(Interruption::End(self.attempt.ended_by(failed, Phase::Begun)));
         }
-        span(self.attempt.identity()).in_scope(|| debug!(error = %failed.error, "cannot read the running job"));
+        span(&self.attempt.identity).in_scope(|| debug!(error = %failed.error, "cannot read the running job"));
         if self.entry_is_gone {
             // Most likely it was stopped: do not wait for the next turn.
             self.read_at = Instant::now() + AFTER_FAILURE;
@@ -277,7 +277,7 @@ impl<'a> Monitor<'a> {
             Err(failed) => failed,
         };
         let (error, report) = (&failed.error, reported.unwrap_or_default());
-        let _span = span(self.attempt.identity()).entered();
+        let _span = span(&self.attempt.identity).entered();
         if failed.class.is_transient() {
             debug!(%error, "cannot write progress, retrying later");
             self.reports.put_back(report);

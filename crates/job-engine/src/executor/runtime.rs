@@ -44,7 +44,7 @@ struct Apart {
 struct Dropped(Option<Runtime>);
 
 impl ActionRuntime {
-    /// Threads of their own for the actions of an executor with so many slots: a run that blocks has one for itself, all
+    /// Threads of their own for the actions of an executor with this many slots: a run that blocks has one for itself, all
     /// others share a few. What actions spawn, and the timers and sockets that they wait for, are looked after by as many
     /// threads as the machine has cores.
     pub fn start(slots: usize) -> io::Result<Self> {
@@ -187,7 +187,7 @@ impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
 
 impl<F, S> Drop for Contained<F, S> {
     fn drop(&mut self) {
-        // nobody waits for it any more, and the log has the panic
+        // its outcome is not awaited any more, and the log has the panic
         drop(catch_unwind(AssertUnwindSafe(|| drop(self.action.take()))));
     }
 }

@@ -5,8 +5,8 @@
 //! standby list, in the order in which they came, and one that stands by follows this list alone. A saturated executor
 //! leaves the list, so that the next one becomes active; when it has caught up it goes to the end.
 //!
-//! A place counts while its executor is registered: a node in the list that a backup tool has restored belongs to nobody,
-//! and so does a registration without a session.
+//! A place counts while its executor is registered: a node that a backup tool has restored does not, and neither does
+//! a registration without a session.
 //!
 //! [`decide`] is pure; [`keep`] measures, asks it and does what it says. Nothing depends on the list but how soon a job is
 //! begun: an executor that stands by looks at the queue by itself every few seconds.
@@ -111,11 +111,11 @@ struct Decision {
     /// Whether this executor is to be in the list.
     list: bool,
     stand_by: bool,
-    /// Position among those who are active, and their number.
+    /// Position among the active executors, and their number.
     share: (usize, usize),
 }
 
-/// Who executes, in the order of their registration, and who of them is in the list, in its order.
+/// The executors in the order of their registration, and those of the list in its order.
 #[derive(Default)]
 struct Known {
     executors: Vec<String>,
@@ -141,7 +141,7 @@ fn decide(known: &Known, own: &str, load: Load, since: Duration) -> Decision {
     Decision {
         list,
         stand_by: behind && load == Load::Idle && since >= IDLE,
-        // one that is not registered yet shares with nobody
+        // one that is not registered yet takes no turns
         share: before.map_or((0, 1), |before| (before, all)),
     }
 }
@@ -181,7 +181,7 @@ struct Keeper {
     own: String,
     slots: Arc<Slots>,
     known: Known,
-    /// Registrations of nobody, each of which is logged once.
+    /// Registrations without a session, each of which is logged once.
     strays: Vec<String>,
     load: (Load, Instant),
     share: (usize, usize),
@@ -221,7 +221,7 @@ impl Keeper {
         let (load, since) = self.load;
         let now = Instant::now();
         if self.is_alone() {
-            // it has nobody to leave anything to
+            // there is no other to leave anything to
             return None;
         }
         if decision.stand_by {
@@ -318,7 +318,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether an entry waits that nobody holds: those who are to look may have died.
+    /// Whether an entry waits without a claim: the active executors may have died.
     async fn is_needed(&self) -> Result<bool, Error> {
         let names = async |folder| {
             let names = existing(self.session.children(folder).await)?.unwrap_or_default();

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 /// For how long nothing may be taken from the queue before the threads at work count as blocked.
 const LOOK: Duration = Duration::from_millis(1);
-/// So many looks at an empty queue, and nobody looks until something waits again.
+/// After this many looks at an empty queue the watch ends until something waits again.
 const LOOKS_AT_NOTHING: u32 = 100;
 
 /// One queue of what can be polled, none of which panics, and as many threads at work on it as the machine has cores. Those
@@ -32,12 +32,12 @@ struct State {
     working: usize,
     /// How often all threads at work were found blocked; a thread that began before the last time was among them.
     found_blocked: u64,
-    /// Whether somebody looks after the threads at work.
+    /// Whether the threads at work are watched.
     watched: bool,
 }
 
 impl Threads {
-    /// At most so many threads are at work and not blocked.
+    /// At most `cores` threads are at work and not blocked.
     pub(super) fn new(runtime: Handle, cores: usize) -> Arc<Self> {
         Arc::new(Self { runtime, cores: cores.max(1), state: Mutex::default() })
     }

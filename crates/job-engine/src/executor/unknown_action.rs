@@ -1,11 +1,12 @@
-//! Jobs whose action this executor has not (decision 17): they are left to whoever has it, and are done with once nobody
-//! has had it for long. When an action was last somebody's is kept in nodes that outlive sessions.
+//! Jobs whose action this executor does not have (decision 17): they are left to the executors that have it, and given up
+//! once none has had it for long. When an executor last had an action is kept in nodes that outlive sessions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use slipstream_cimi::Job;
 use slipstream_coordination::session::{Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -15,7 +16,7 @@ use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
 use crate::process::{paths, registry};
 
-/// How often executors write down that they have an action, at most: later than this it was somebody's no more.
+/// How often executors write down that they have an action, at most: after this time none has it any more.
 const WRITTEN_AGAIN: Duration = Duration::from_mins(5);
 /// How long what was seen of others is as good as what would be seen now.
 const SEEN_AGAIN: Duration = Duration::from_secs(1);
@@ -31,11 +32,11 @@ const LONGEST_NAME: usize = 200;
 pub(super) enum Absence {
     /// An executor that is registered has it, or that is not known.
     Elsewhere,
-    /// Nobody has had it for so long, as far as it is known.
+    /// No executor has had it for this long, as far as it is known.
     For(Duration),
 }
 
-/// What is known of those who have other actions.
+/// What is known of the executors that have other actions.
 pub(super) struct UnknownActions {
     /// When this executor began.
     begun: Instant,
@@ -46,7 +47,7 @@ pub(super) struct UnknownActions {
 struct Seen {
     at: Instant,
     actions: BTreeSet<String>,
-    /// When a claim of somebody who is not registered was last seen: an executor of the original, or one that begins.
+    /// When a claim of an unregistered executor was last seen: one of the original, or one that begins.
     stranger: Option<Instant>,
 }
 
@@ -55,14 +56,9 @@ impl UnknownActions {
         Self { begun: Instant::now(), clock, seen: Mutex::default() }
     }
 
-    /// Who has this action, that a job has which was added then and first seen here so long ago.
-    pub(super) async fn absence(
-        &self,
-        session: &WorkerSession,
-        action: &str,
-        added: Timestamp,
-        first_seen: Duration,
-    ) -> Absence {
+    /// Whether another executor has the action of this job, whose entry was first seen here so long ago.
+    pub(super) async fn absence(&self, session: &WorkerSession, job: &Job, first_seen: Duration) -> Absence {
+        let action = &job.action;
         let (stranger, listed) = match self.look(session, action).await {
             Ok(Some(ages)) => ages,
             Ok(None) => return Absence::Elsewhere,
@@ -72,7 +68,7 @@ impl UnknownActions {
             }
         };
         // a job that was added under a clock that was ahead is as old as what is known of it here
-        let added = since(added, &self.clock).unwrap_or(first_seen);
+        let added = since(job.created, &self.clock).unwrap_or(first_seen);
         let ages = [Some(self.begun.elapsed()), Some(added), stranger, listed];
         Absence::For(ages.into_iter().flatten().min().unwrap_or_default())
     }
@@ -109,7 +105,7 @@ impl Seen {
         let is_known = |claimant: &[u8]| {
             claimant == own.as_bytes() || executors.iter().any(|(registered, _)| registered.as_bytes() == claimant)
         };
-        // a claim without a session is nobody's: a backup tool has restored it, and it says nothing of who lives
+        // a claim without a session was restored by a backup tool, and says nothing of executors that live
         let living = claims.into_iter().filter_map(|found| found.ok()?).filter(|claim| claim.is_ephemeral);
         let is_stranger = living.into_iter().any(|claim| !is_known(&claim.data));
         let at = Instant::now();
@@ -128,8 +124,8 @@ fn since(stored: Timestamp, clock: &Clock) -> Option<Duration> {
     }
 }
 
-/// Writes down again and again that these actions are somebody's, as long as it lives itself. What cannot be written is
-/// written later: nobody's work depends on it.
+/// Writes down again and again that an executor has these actions, until it is dropped. What cannot be written is written
+/// later: no job depends on it.
 pub(super) async fn keep_listed(session: &dyn Session, actions: &[String], clock: &Clock) {
     loop {
         match list(session, actions, clock).await {
@@ -141,7 +137,7 @@ pub(super) async fn keep_listed(session: &dyn Session, actions: &[String], clock
     }
 }
 
-/// Those that nobody has written down lately.
+/// Writes down those that no executor has written down lately.
 async fn list(session: &dyn Session, actions: &[String], clock: &Clock) -> Result<(), Error> {
     let found = session.nodes(actions.iter().map(|action| path(action)).collect()).await?;
     let now = clock.now();
@@ -156,7 +152,7 @@ async fn list(session: &dyn Session, actions: &[String], clock: &Clock) -> Resul
             Ok(Some(node)) if is_fresh(&node.data) => {}
             Ok(Some(_)) => old.push(Operation::Set { path: path(action), data, version: None }),
             Ok(None) => new.push(Operation::create(path(action), data, Mode::Persistent)),
-            Err(cause) => debug!(action, %cause, "cannot read when the action was last somebody's"),
+            Err(cause) => debug!(action, %cause, "cannot read when an executor last had the action"),
         }
     }
     if !new.is_empty() {
@@ -185,7 +181,7 @@ async fn write(session: &dyn Session, operations: &[Operation]) -> Result<(), Er
     Ok(())
 }
 
-/// Deletes the oldest nodes, so that there is room for so many new ones.
+/// Deletes the oldest nodes, so that there is room for `wanted` new ones.
 async fn make_room(session: &dyn Session, wanted: usize) -> Result<(), Error> {
     let names = session.children(paths::ACTIONS).await?;
     let too_many = (names.len() + wanted).saturating_sub(MOST_KEPT);
@@ -202,14 +198,14 @@ async fn make_room(session: &dyn Session, wanted: usize) -> Result<(), Error> {
     for (_, path) in kept.into_iter().take(too_many) {
         match session.commit(vec![Operation::delete(path)]).await {
             Err(error) if error.refusal().is_none() => return Err(error),
-            // whoever was faster, or may do more, has taken it away or will
+            // another executor was faster, or one that may delete it will
             _ => {}
         }
     }
     Ok(())
 }
 
-/// When an action was last somebody's, as its node says. One that is not there, or may not be read, says nothing.
+/// When an executor last had an action, as its node says. One that is not there, or may not be read, says nothing.
 fn written(read: Result<Node, Error>) -> Result<Option<Timestamp>, Error> {
     match read {
         Err(error) if error.refusal().is_some() => Ok(None),
@@ -221,7 +217,7 @@ fn parsed(data: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(data).ok()?.parse().ok()
 }
 
-/// Where it is kept when an action was last somebody's. A name that is long, or has characters that a path may not have,
+/// The node that keeps when an executor last had an action. A name that is long, or has characters that a path may not have,
 /// is shown as its digest.
 fn path(action: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);

@@ -37,13 +37,11 @@ pub(super) async fn work(
     let span = error_span!("worker", executor = executor.options.name);
     let opened = tokio::select! {
         biased;
-        () = executor.stop.asked() => None,
-        opened = WorkerSession::open(session.clone(), session_timeout).instrument(span.clone()) => Some(opened),
+        () = executor.stop.asked() => Ok(None),
+        opened = WorkerSession::open(session.clone(), session_timeout).instrument(span.clone()) => opened.map(Some),
     };
     let ended = match opened {
-        None => Ok(()),
-        Some(Err(error)) => Err(error),
-        Some(Ok(opened)) => {
+        Ok(Some(opened)) => {
             let worker = Arc::new(Worker::new(executor.clone(), opened));
             let registration = worker.register();
             tokio::select! {
@@ -53,6 +51,7 @@ pub(super) async fn work(
             }
             Ok(())
         }
+        opened => opened.map(drop),
     };
     session.close().await;
     ended
@@ -122,7 +121,7 @@ impl Worker {
         }
     }
 
-    /// Says under the name that its claims show who works here (decision 17).
+    /// Registers the executor under the claimant that its claims show (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
         let Executor { options, catalogue, .. } = &*self.executor;
         let WorkerSession { session, claimant, .. } = &self.session;
