@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Page, Query, Record, Store, StoreError};
+use slipstream_store::{Found, Query, Record, Store, StoreError, StoreExt};
 
 use self::documents::Jobs;
 use self::questions::{Kind, Question};
@@ -126,16 +126,16 @@ async fn ask(store: &SqliteStore, question: &Question) -> anyhow::Result<Measure
     Ok(Measured { times: times.len(), p50: at(50), p99: at(99), max: at(100), count: largest })
 }
 
-async fn answer(store: &SqliteStore, question: &Question, query: &Query) -> anyhow::Result<Page> {
+async fn answer(store: &SqliteStore, question: &Question, query: &Query) -> anyhow::Result<Found> {
     if question.gets {
         let id = query.after.as_deref().context("the question names an id")?;
         let found = store.get(id).await?;
         ensure!(found.is_some(), "{id} is missing");
-        return Ok(Page::default());
+        return Ok(Found::default());
     }
-    match store.query("job", query).await {
+    match store.search("job", query).await {
         // what nobody promises may be stopped; its time is what it had
-        Err(StoreError::TooSlow { .. }) if question.kind != Kind::Promised => Ok(Page::default()),
+        Err(StoreError::TooSlow { .. }) if question.kind != Kind::Promised => Ok(Found::default()),
         other => Ok(other?),
     }
 }
@@ -148,8 +148,7 @@ async fn lives(store: &SqliteStore, jobs: &Jobs) -> anyhow::Result<f64> {
         let jobs = Arc::clone(&jobs);
         async move {
             let mut record: Record = jobs.queued(number);
-            store.insert(record.clone()).await?;
-            record.revision = 1;
+            record.revision = store.insert(record.clone()).await?;
             for state in ["RUNNING", "SUCCESS"] {
                 record.document = jobs.changed(&record.document, number, state).into();
                 record.revision = store.replace(record.clone()).await?;

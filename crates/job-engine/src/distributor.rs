@@ -12,6 +12,7 @@ use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
+use slipstream_store::Revision;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -95,11 +96,27 @@ pub enum MarkError {
 /// Keeps high-water marks: for `up` its store, for a site with `ZooKeeper` [`marks::NodeMarks`].
 #[async_trait]
 pub trait Marks: Send + Sync {
-    /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has revision 0. So has one
-    /// that is gone from where it was kept, as it was when it was last seen here.
-    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError>;
+    /// The mark, with a revision for [`Marks::save`]; a mark that was never saved is empty and has none. Nor has one that
+    /// is gone from where it was kept, as it was when it was last seen here.
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, MarkRevision), MarkError>;
     /// Replaces the mark if it still has this revision, and answers the new one. Durable when answered.
-    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError>;
+    async fn save(
+        &self,
+        distributor: &str,
+        mark: &HighWaterMark,
+        revision: MarkRevision,
+    ) -> Result<MarkRevision, MarkError>;
+}
+
+/// Which version of a mark was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkRevision {
+    /// There is no mark.
+    None,
+    /// The version of a node.
+    Node(i32),
+    /// The revision of a document.
+    Document(Revision),
 }
 
 /// What leaders of one kind share.

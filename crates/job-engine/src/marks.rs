@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use slipstream_cimi::Document;
-use slipstream_store::Record;
+use slipstream_store::{Record, Revision};
 
 use crate::process::paths;
 
@@ -45,7 +45,7 @@ pub fn id(distributor: &str) -> String {
 
 /// What the store of `up` keeps of a distributor's mark: a document of its own, whose revision is the mark's.
 #[must_use]
-pub fn record(distributor: &str, mark: &HighWaterMark, revision: u64) -> Record {
+pub fn record(distributor: &str, mark: &HighWaterMark, revision: Revision) -> Record {
     let id = id(distributor);
     let document = Document::from_iter([("id".to_owned(), json!(id))]).into();
     Record { id, revision, document, ledger: json!(mark) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Order;
+use slipstream_cimi::query::{Aggregation, Order};
 use slipstream_cimi::{Document, Lease};
 
 pub(super) use self::aggregations::asked;
@@ -26,7 +26,7 @@ use self::visibility::{
 };
 use crate::memory::MemoryStore;
 use crate::sqlite::SqliteStore;
-use crate::{Page, Query, Record, Store, StoreError, Unfinished};
+use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt};
 
 mod aggregations;
 mod filters;
@@ -95,7 +95,7 @@ cases!(
 
 pub(super) fn record(id: &str, document: &Value) -> Record {
     let document = document.as_object().expect("a document is an object").clone();
-    Record { id: id.to_owned(), revision: 0, document: document.into(), ledger: Value::Null }
+    Record { id: id.to_owned(), revision: Revision(0), document: document.into(), ledger: Value::Null }
 }
 
 fn filter(text: &str) -> Filter {
@@ -106,7 +106,7 @@ fn order(attribute: &str, descending: bool) -> Order {
     Order { attribute: attribute.to_owned(), descending }
 }
 
-fn ids(page: &Page) -> Vec<&str> {
+fn ids(page: &Found) -> Vec<&str> {
     page.records.iter().map(|record| record.id.as_str()).collect()
 }
 
@@ -116,19 +116,34 @@ async fn fill(store: &dyn Store, documents: &[(&str, Value)]) {
     }
 }
 
+/// The answers about what a query selects.
+pub(super) async fn aggregate(
+    store: &dyn Store,
+    kind: &str,
+    query: &Query,
+    asked: &[Aggregation],
+) -> Result<Vec<Value>, StoreError> {
+    let query = Query { aggregations: asked.to_vec(), limit: 0, ..query.clone() };
+    store.search(kind, &query).await.map(|found| found.aggregations)
+}
+
 async fn search(store: &dyn Store, text: &str) -> Vec<String> {
     let query = Query { filter: Some(filter(text)), limit: 100, ..Query::default() };
-    let page = store.query("job", &query).await.unwrap();
+    let page = store.search("job", &query).await.unwrap();
     assert_eq!(page.count, page.records.len() as u64, "{text}");
     page.records.into_iter().map(|record| record.id).collect()
 }
 
 async fn insert_adds_as_revision_1_and_refuses_a_second(store: Arc<dyn Store>) {
-    let first = Record { revision: 7, ledger: json!({"attempts": []}), ..record("job/1", &json!({"state": "QUEUED"})) };
+    let first = Record {
+        revision: Revision(7),
+        ledger: json!({"attempts": []}),
+        ..record("job/1", &json!({"state": "QUEUED"}))
+    };
     store.insert(first.clone()).await.unwrap();
     let second = store.insert(record("job/1", &json!({"state": "RUNNING"}))).await;
     assert!(matches!(second, Err(StoreError::Exists(id)) if id == "job/1"));
-    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: 1, ..first }));
+    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: Revision(1), ..first }));
 }
 
 async fn get_finds_nothing_where_nothing_is(store: Arc<dyn Store>) {
@@ -142,21 +157,21 @@ async fn replace_needs_the_stored_revision(store: Arc<dyn Store>) {
     let mut changed = store.get("job/1").await.unwrap().unwrap();
     Arc::make_mut(&mut changed.document).insert("state".into(), json!("RUNNING"));
     changed.ledger = json!({"lease": 3});
-    assert_eq!(store.replace(changed.clone()).await.unwrap(), 2);
+    assert_eq!(store.replace(changed.clone()).await.unwrap(), Revision(2));
     let late = store.replace(Record { document: Arc::default(), ..changed.clone() }).await;
     assert!(matches!(late, Err(StoreError::Changed(id)) if id == "job/1"));
-    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: 2, ..changed }));
+    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: Revision(2), ..changed }));
     assert_eq!(search(&*store, "state='RUNNING'").await, ["job/1"]);
     assert!(search(&*store, "state='QUEUED'").await.is_empty());
-    let missing = store.replace(Record { revision: 1, ..record("job/2", &json!({})) }).await;
+    let missing = store.replace(Record { revision: Revision(1), ..record("job/2", &json!({})) }).await;
     assert!(matches!(missing, Err(StoreError::Changed(id)) if id == "job/2"));
 }
 
 async fn remove_needs_the_stored_revision(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({})), ("job/2", json!({}))]).await;
-    assert!(matches!(store.remove("job/1", 2).await, Err(StoreError::Changed(id)) if id == "job/1"));
-    store.remove("job/1", 1).await.unwrap();
-    assert!(matches!(store.remove("job/1", 1).await, Err(StoreError::Changed(_))));
+    assert!(matches!(store.remove("job/1", Revision(2)).await, Err(StoreError::Changed(id)) if id == "job/1"));
+    store.remove("job/1", Revision(1)).await.unwrap();
+    assert!(matches!(store.remove("job/1", Revision(1)).await, Err(StoreError::Changed(_))));
     assert_eq!(store.get("job/1").await.unwrap(), None);
     assert!(store.get("job/2").await.unwrap().is_some());
     store.insert(record("job/1", &json!({}))).await.unwrap();
@@ -164,7 +179,7 @@ async fn remove_needs_the_stored_revision(store: Arc<dyn Store>) {
 
 async fn one_of_many_concurrent_replaces_wins_each_revision(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({}))]).await;
-    for revision in 1..=5 {
+    for revision in (1..=5).map(Revision) {
         let attempts: Vec<_> = (0..16)
             .map(|writer| {
                 let store = Arc::clone(&store);
@@ -180,9 +195,12 @@ async fn one_of_many_concurrent_replaces_wins_each_revision(store: Arc<dyn Store
             }
         }
         assert_eq!(winners.len(), 1);
-        assert_eq!(winners[0].1, revision + 1);
+        assert_eq!(winners[0].1, Revision(revision.0 + 1));
         let stored = store.get("job/1").await.unwrap().unwrap();
-        assert_eq!((stored.document["writer"].as_i64(), stored.revision), (Some(winners[0].0), revision + 1));
+        assert_eq!(
+            (stored.document["writer"].as_i64(), stored.revision),
+            (Some(winners[0].0), Revision(revision.0 + 1))
+        );
     }
 }
 
@@ -205,9 +223,9 @@ async fn documents_keep_the_order_of_their_members(store: Arc<dyn Store>) {
 async fn a_search_sees_only_its_type(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({})), ("jobs/2", json!({})), ("session/3", json!({})), ("job/4", json!({}))]).await;
     let everything = Query { limit: 10, ..Query::default() };
-    assert_eq!(ids(&store.query("job", &everything).await.unwrap()), ["job/1", "job/4"]);
-    assert_eq!(ids(&store.query("session", &everything).await.unwrap()), ["session/3"]);
-    assert_eq!(store.query("user", &everything).await.unwrap(), Page::default());
+    assert_eq!(ids(&store.search("job", &everything).await.unwrap()), ["job/1", "job/4"]);
+    assert_eq!(ids(&store.search("session", &everything).await.unwrap()), ["session/3"]);
+    assert_eq!(store.search("user", &everything).await.unwrap(), Found::default());
 }
 
 async fn missing_values_come_last_in_both_directions(store: Arc<dyn Store>) {
@@ -223,7 +241,7 @@ async fn missing_values_come_last_in_both_directions(store: Arc<dyn Store>) {
             [(false, ["job/2", "job/3", "job/1", "job/4"]), (true, ["job/3", "job/2", "job/1", "job/4"])]
         {
             let query = Query { order: vec![order(attribute, descending)], limit: 10, ..Query::default() };
-            assert_eq!(ids(&store.query("job", &query).await.unwrap()), expected, "{attribute} {descending}");
+            assert_eq!(ids(&store.search("job", &query).await.unwrap()), expected, "{attribute} {descending}");
         }
     }
 }
@@ -240,7 +258,7 @@ async fn equal_values_are_ordered_by_id(store: Arc<dyn Store>) {
             limit: 10,
             ..Query::default()
         };
-        assert_eq!(ids(&store.query("job", &query).await.unwrap()), ["job/1", "job/2", "job/3"], "{attribute}");
+        assert_eq!(ids(&store.search("job", &query).await.unwrap()), ["job/1", "job/2", "job/3"], "{attribute}");
     }
 }
 
@@ -260,7 +278,7 @@ async fn of_several_values_the_extreme_one_orders(store: Arc<dyn Store>) {
     ];
     for (attribute, descending, expected) in rows {
         let query = Query { order: vec![order(attribute, descending)], limit: 10, ..Query::default() };
-        assert_eq!(ids(&store.query("job", &query).await.unwrap()), expected, "{attribute} {descending}");
+        assert_eq!(ids(&store.search("job", &query).await.unwrap()), expected, "{attribute} {descending}");
     }
 }
 
@@ -278,7 +296,7 @@ async fn pages_do_not_overlap_and_count_everything(store: Arc<dyn Store>) {
             limit: 6,
             ..Query::default()
         };
-        let page = store.query("job", &query).await.unwrap();
+        let page = store.search("job", &query).await.unwrap();
         assert_eq!(page.count, 20);
         seen.extend(page.records.into_iter().map(|record| record.id));
     }
@@ -293,9 +311,9 @@ async fn a_page_that_is_large_names_its_other_documents(store: Arc<dyn Store>) {
     }
     for order in [Vec::new(), vec![order("priority", false)]] {
         let whole = Query { order, offset: 1, limit: 7, ..Query::default() };
-        let expected = store.query("job", &whole).await.unwrap();
+        let expected = store.search("job", &whole).await.unwrap();
         for (at_once, read) in [(1, 1), (1_100, 2), (100_000, 7)] {
-            let page = store.query("job", &Query { at_once: Some(at_once), ..whole.clone() }).await.unwrap();
+            let page = store.search("job", &Query { at_once: Some(at_once), ..whole.clone() }).await.unwrap();
             assert_eq!((page.count, page.records.len()), (10, read), "{at_once}");
             let named: Vec<&str> = ids(&page).into_iter().chain(page.rest.iter().map(String::as_str)).collect();
             assert_eq!(named, ids(&expected), "{at_once}");
@@ -306,7 +324,7 @@ async fn a_page_that_is_large_names_its_other_documents(store: Arc<dyn Store>) {
 async fn limit_0_counts(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({"n": 1})), ("job/2", json!({"n": 2})), ("job/3", json!({"n": 2}))]).await;
     let query = Query { filter: Some(filter("n=2")), ..Query::default() };
-    assert_eq!(store.query("job", &query).await.unwrap(), Page { count: 2, ..Page::default() });
+    assert_eq!(store.search("job", &query).await.unwrap(), Found { count: 2, more: true, ..Found::default() });
 }
 
 async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
@@ -317,10 +335,10 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
     let mut query = Query { filter: Some(filter("state='QUEUED' or state='RUNNING'")), limit: 3, ..Query::default() };
     let mut seen = Vec::new();
     for _ in 0..10 {
-        let page = store.query("job", &query).await.unwrap();
-        assert_eq!(page.count, if seen.is_empty() { 20 } else { 0 }, "only the first page is counted");
+        let page = store.search("job", &query).await.unwrap();
         query.after = page.records.last().map(|record| record.id.clone());
         seen.extend(page.records.into_iter().map(|record| record.id));
+        assert_eq!((page.count, page.more), (20, seen.len() < 20), "of all, on each page");
         if query.after.is_none() {
             break;
         }
@@ -330,8 +348,8 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
     assert_eq!(seen, expected);
 }
 
-fn unfinished(id: &str, entry: Option<&str>) -> Unfinished {
-    Unfinished { id: id.to_owned(), entry: entry.map(str::to_owned), lease: None }
+fn unfinished(id: &str, entry: Option<&str>) -> IndexRow {
+    IndexRow { id: id.to_owned(), entry: entry.map(str::to_owned), lease: None }
 }
 
 async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>) {
@@ -349,7 +367,7 @@ async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>
         ("session/1", json!({"state": "QUEUED"}), json!(null)),
         ("a/1", json!({"state": "QUEUED"}), json!(null)),
     ];
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), []);
     for (id, document, ledger) in rows {
         store.insert(Record { ledger, ..record(id, &document) }).await.unwrap();
     }
@@ -357,14 +375,14 @@ async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>
         unfinished("job/1", Some("x")),
         unfinished("job/2", None),
         unfinished("job/3", None),
-        Unfinished { lease: Some(Lease { generation: 7, zxid: 42 }), ..unfinished("job/5", None) },
+        IndexRow { lease: Some(Lease { generation: 7, zxid: 42 }), ..unfinished("job/5", None) },
         unfinished("job/7", Some("/job/entries/entry-007-0000000001")),
     ];
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected);
-    assert_eq!(store.unfinished(None, 2).await.unwrap(), expected[..2]);
-    assert_eq!(store.unfinished(Some("job/2"), 2).await.unwrap(), expected[2..4]);
-    assert_eq!(store.unfinished(Some("job/4"), u64::MAX).await.unwrap(), expected[3..]);
-    assert_eq!(store.unfinished(Some("job/7"), 2).await.unwrap(), []);
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), expected);
+    assert_eq!(store.index_rows(None, 2).await.unwrap(), expected[..2]);
+    assert_eq!(store.index_rows(Some("job/2"), 2).await.unwrap(), expected[2..4]);
+    assert_eq!(store.index_rows(Some("job/4"), u64::MAX).await.unwrap(), expected[3..]);
+    assert_eq!(store.index_rows(Some("job/7"), 2).await.unwrap(), []);
 }
 
 async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
@@ -373,10 +391,10 @@ async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
         Arc::make_mut(&mut changed.document).insert("state".into(), json!(state));
         changed.ledger = entry.map_or(json!(null), |entry| json!({"entry": entry}));
         store.replace(changed).await.unwrap();
-        store.unfinished(None, 10).await.unwrap()
+        store.index_rows(None, 10).await.unwrap()
     };
     fill(&*store, &[("job/1", json!({"state": "QUEUED"}))]).await;
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), [unfinished("job/1", None)]);
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), [unfinished("job/1", None)]);
     assert_eq!(change("QUEUED", Some("a")).await, [unfinished("job/1", Some("a"))]);
     assert_eq!(change("RUNNING", Some("a")).await, [unfinished("job/1", Some("a"))]);
     assert_eq!(change("QUEUED", Some("b")).await, [unfinished("job/1", Some("b"))]);
@@ -387,12 +405,12 @@ async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
         let mut changed = store.get("job/1").await.unwrap().unwrap();
         changed.ledger = json!({ "lease": lease });
         store.replace(changed).await.unwrap();
-        let expected = Unfinished { lease, ..unfinished("job/1", None) };
-        assert_eq!(store.unfinished(None, 10).await.unwrap(), [expected]);
+        let expected = IndexRow { lease, ..unfinished("job/1", None) };
+        assert_eq!(store.index_rows(None, 10).await.unwrap(), [expected]);
     }
     let revision = store.get("job/1").await.unwrap().unwrap().revision;
     store.remove("job/1", revision).await.unwrap();
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), []);
 }
 
 async fn remove_matching_removes_those_and_no_others(store: Arc<dyn Store>) {

@@ -21,28 +21,53 @@ use slipstream_cimi::{Document, Lease, State};
 
 use self::aggregate::AggregationError;
 
+/// What a store calls a version of a document. Opaque: it is equal only to itself. The default is that of a document that is
+/// not stored yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revision(u64);
+
+#[cfg(any(test, feature = "testing"))]
+impl Revision {
+    /// That of a document in memory or in `SQLite` which has been written so many times.
+    #[must_use]
+    pub fn number(writes: u64) -> Self {
+        Self(writes)
+    }
+}
+
 /// A document with what the server keeps beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// `<type>/<uuid>`.
     pub id: String,
-    /// 1 when inserted, one more with each replacement.
-    pub revision: u64,
+    /// The version that was read.
+    pub revision: Revision,
     /// The document, without `operations`.
     pub document: Arc<Document>,
     /// What is never shown as an attribute: a job's ledger; null for everything else.
     pub ledger: Value,
 }
 
-/// A job that is not final, as far as the queue is concerned.
+/// A row of the index of jobs that are not final: all that is asked about many of them at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    /// Its id.
+pub struct IndexRow {
+    /// The job's id.
     pub id: String,
     /// The path of the entry that its ledger records.
     pub entry: Option<String>,
     /// The highest lease that its ledger has seen.
     pub lease: Option<Lease>,
+}
+
+/// One change of a document.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Adds a record, whatever its revision says; [`StoreError::Exists`] if there is one of its id.
+    Create(Record),
+    /// Replaces the record of the same id; [`StoreError::Changed`] if that has another revision.
+    Replace(Record),
+    /// Removes the record of this id; [`StoreError::Changed`] if it has another revision.
+    Remove(String, Revision),
 }
 
 /// What a search asks of the store.
@@ -62,17 +87,23 @@ pub struct Query {
     pub limit: u64,
     /// Bytes of stored documents after which a page names the others only by their ids; all are read without it.
     pub at_once: Option<u64>,
+    /// What is asked about all documents that match, on whatever page.
+    pub aggregations: Vec<Aggregation>,
 }
 
-/// What a search found.
+/// What a search found, all of it as of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
-    /// Matches before `offset` and `limit`. A walk by `after` counts nothing: 0.
+pub struct Found {
+    /// How many match, on whatever page.
     pub count: u64,
     /// The page, or its beginning: at least one document of one that is not empty.
     pub records: Vec<Record>,
     /// Ids of the documents of the page that follow, see [`Query::at_once`].
     pub rest: Vec<String>,
+    /// Whether more documents follow those of the page.
+    pub more: bool,
+    /// The answers to [`Query::aggregations`], in their order.
+    pub aggregations: Vec<Value>,
 }
 
 /// Why the store did not do it.
@@ -123,7 +154,7 @@ pub enum StoreError {
         /// Which part of it.
         part: &'static str,
         /// The record's revision, with which it may be replaced.
-        revision: u64,
+        revision: Revision,
         /// What is wrong with it.
         #[source]
         source: Arc<serde_json::Error>,
@@ -150,31 +181,66 @@ pub enum StoreError {
 /// Documents with compare-and-set. What is answered is durable: it survives `kill -9` and power loss.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Adds a record as revision 1.
-    async fn insert(&self, record: Record) -> Result<(), StoreError>;
-    /// Reads a record.
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError>;
-    /// Replaces the record of the same id if it still has `record.revision`, and answers the new revision.
-    async fn replace(&self, record: Record) -> Result<u64, StoreError>;
-    /// Removes a record if it still has this revision.
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError>;
+    /// Reads the records of these ids, each answered in its place: none where there is no such record.
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>>;
+    /// Carries out each of these changes by itself, in any order, and answers each in its place with the new revision. One
+    /// that is refused keeps no other from being carried out.
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>>;
     /// Searches the documents of one type, e.g. `job`.
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError>;
-    /// Answers these about all the documents of one type that a query's `filter`, `visible_to` and `after` select, in
-    /// their order and as of one moment.
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError>;
-    /// So many jobs that are not final and whose id is greater, in order of id, without reading their documents: a
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError>;
+    /// So many rows of jobs that are not final and whose id is greater, in order of id, without reading their documents: a
     /// million are walked through at each start, and again and again.
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError>;
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
 }
 
+/// One document at a time.
+pub trait StoreExt: Store {
+    /// Reads a record.
+    fn get(&self, id: &str) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
+        async move { only(self.read(&[id]).await) }
+    }
+
+    /// Adds a record and answers its revision.
+    fn insert(&self, record: Record) -> impl Future<Output = Result<Revision, StoreError>> + Send {
+        async move { only(self.write(vec![Write::Create(record)]).await) }
+    }
+
+    /// Replaces the record of the same id if it still has `record.revision`, and answers the new revision.
+    fn replace(&self, record: Record) -> impl Future<Output = Result<Revision, StoreError>> + Send {
+        async move { only(self.write(vec![Write::Replace(record)]).await) }
+    }
+
+    /// Removes a record if it still has this revision.
+    fn remove(&self, id: &str, revision: Revision) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { only(self.write(vec![Write::Remove(id.to_owned(), revision)]).await).map(drop) }
+    }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+/// The answer to the one thing that was asked.
+fn only<T>(answers: Vec<T>) -> T {
+    answers.into_iter().next().expect("each is answered in its place")
+}
+
+impl Write {
+    /// Id of the document.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Create(record) | Self::Replace(record) => &record.id,
+            Self::Remove(id, _) => id,
+        }
+    }
+}
+
 /// All jobs that are not final, in order of id, page by page.
-pub async fn each_unfinished(store: &dyn Store, mut see: impl FnMut(Unfinished)) -> Result<(), StoreError> {
+pub async fn each_unfinished(store: &dyn Store, mut see: impl FnMut(IndexRow)) -> Result<(), StoreError> {
     let mut after: Option<String> = None;
     loop {
-        let page = store.unfinished(after.as_deref(), PAGE).await?;
+        let page = store.index_rows(after.as_deref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id.clone());
         page.into_iter().for_each(&mut see);
@@ -206,7 +272,7 @@ impl StoreError {
 }
 
 impl Query {
-    /// Whether it finds this document of the type `kind`.
+    /// Whether this document of the type `kind` matches, on whatever page it is.
     #[must_use]
     pub fn selects(&self, kind: &str, record: &Record) -> bool {
         let is_visible = |callers: &Vec<Principal>| {
@@ -214,7 +280,6 @@ impl Query {
             callers.iter().any(|caller| viewers.contains(caller))
         };
         kind_of(&record.id) == kind
-            && self.after.as_ref().is_none_or(|after| record.id > *after)
             && self.visible_to.as_ref().is_none_or(is_visible)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(&record.document))
     }

@@ -10,10 +10,10 @@ use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter, values_at};
-use slipstream_cimi::query::{Aggregation, Order};
+use slipstream_cimi::query::Order;
 
 use crate::sort::sort_key;
-use crate::{Page, Query, Record, Store, StoreError, Unfinished, aggregate, is_unfinished, kind_of};
+use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, Write, aggregate, is_unfinished, kind_of};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
 #[derive(Debug, Default)]
@@ -28,75 +28,48 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        match self.records().entry(record.id.clone()) {
-            Entry::Occupied(taken) => Err(StoreError::Exists(taken.key().clone())),
-            Entry::Vacant(free) => {
-                free.insert(Record { revision: 1, ..record });
-                Ok(())
-            }
-        }
-    }
-
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
-        Ok(self.records().get(id).cloned())
-    }
-
-    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
-        match self.records().get_mut(&record.id) {
-            Some(stored) if stored.revision == record.revision => {
-                let revision = record.revision + 1;
-                *stored = Record { revision, ..record };
-                Ok(revision)
-            }
-            _ => Err(StoreError::Changed(record.id)),
-        }
-    }
-
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        let mut records = self.records();
-        if records.get(id).is_none_or(|stored| stored.revision != revision) {
-            return Err(StoreError::Changed(id.to_owned()));
-        }
-        records.remove(id);
-        Ok(())
-    }
-
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
         let records = self.records();
-        let mut found: Vec<&Record> = records.values().filter(|record| query.selects(kind, record)).collect();
-        found.sort_by(|left, right| compare(left, right, &query.order));
-        let count = if query.after.is_some() { 0 } else { found.len() as u64 };
-        let mut page = Page { count, ..Page::default() };
+        ids.iter().map(|id| Ok(records.get(*id).cloned())).collect()
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        let mut records = self.records();
+        writes.into_iter().map(|write| carry_out(&mut records, write)).collect()
+    }
+
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+        let records = self.records();
+        let mut matches: Vec<&Record> = records.values().filter(|record| query.selects(kind, record)).collect();
+        let aggregations = aggregate::over(matches.iter().map(|record| &*record.document), &query.aggregations)?;
+        matches.sort_by(|left, right| compare(left, right, &query.order));
+        let mut found = Found { count: matches.len() as u64, aggregations, ..Found::default() };
+        matches.retain(|record| query.after.as_ref().is_none_or(|after| record.id > *after));
+        let mut following = matches.into_iter().skip(saturating(query.offset));
         let mut read = 0;
-        for record in found.into_iter().skip(saturating(query.offset)).take(saturating(query.limit)) {
+        for record in following.by_ref().take(saturating(query.limit)) {
             if query.at_once.is_some_and(|at_once| read >= at_once) {
-                page.rest.push(record.id.clone());
+                found.rest.push(record.id.clone());
                 continue;
             }
             if query.at_once.is_some() {
                 read += written(&record.document);
             }
-            page.records.push(record.clone());
+            found.records.push(record.clone());
         }
-        Ok(page)
+        found.more = following.next().is_some();
+        Ok(found)
     }
 
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        let records = self.records();
-        let selected = records.values().filter(|record| query.selects(kind, record));
-        Ok(aggregate::over(selected.map(|record| &*record.document), asked)?)
-    }
-
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
         let records = self.records();
         let is_next = |record: &&Record| after.is_none_or(|after| *record.id > *after) && is_unfinished_job(record);
-        let told = |record: &Record| Unfinished {
+        let row = |record: &Record| IndexRow {
             id: record.id.clone(),
             entry: record.entry().map(str::to_owned),
             lease: record.lease(),
         };
-        Ok(records.values().filter(is_next).take(saturating(limit)).map(told).collect())
+        Ok(records.values().filter(is_next).take(saturating(limit)).map(row).collect())
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
@@ -104,6 +77,27 @@ impl Store for MemoryStore {
         let before = records.len();
         records.retain(|id, record| kind_of(id) != kind || !filter.matches(&record.document));
         Ok((before - records.len()) as u64)
+    }
+}
+
+fn carry_out(records: &mut BTreeMap<String, Record>, write: Write) -> Result<Revision, StoreError> {
+    let changed = |id: &str| StoreError::Changed(id.to_owned());
+    match write {
+        Write::Create(record) => match records.entry(record.id.clone()) {
+            Entry::Occupied(taken) => Err(StoreError::Exists(taken.key().clone())),
+            Entry::Vacant(free) => Ok(free.insert(Record { revision: Revision(1), ..record }).revision),
+        },
+        Write::Replace(record) => {
+            let stored = records.get_mut(&record.id).filter(|stored| stored.revision == record.revision);
+            let stored = stored.ok_or_else(|| changed(&record.id))?;
+            *stored = Record { revision: Revision(record.revision.0 + 1), ..record };
+            Ok(stored.revision)
+        }
+        Write::Remove(id, revision) => {
+            records.get(&id).filter(|stored| stored.revision == revision).ok_or_else(|| changed(&id))?;
+            records.remove(&id);
+            Ok(revision)
+        }
     }
 }
 

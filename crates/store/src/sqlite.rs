@@ -11,9 +11,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::{Aggregation, Order};
+use slipstream_cimi::query::Order;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::backup::{BackupError, Copied, backup};
@@ -25,7 +27,7 @@ use self::reserve::Reserve;
 use self::unindexed::unindexed;
 use self::writer::{Change, Request, Row, Write, Writer};
 use crate::files::{is_full, who_may};
-use crate::{Page, Query, Record, Store, StoreError, Unfinished};
+use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError};
 
 mod audience;
 mod backup;
@@ -285,7 +287,16 @@ impl SqliteStore {
         channels.as_ref().map(|channels| of(channels).clone()).ok_or_else(closed)
     }
 
-    async fn write(&self, change: Change) -> Result<u64, StoreError> {
+    async fn carry_out(&self, write: crate::Write) -> Result<Revision, StoreError> {
+        let change = match write {
+            crate::Write::Create(record) => Change::Insert(self.row(record)?),
+            crate::Write::Replace(record) => Change::Replace(self.row(record)?),
+            crate::Write::Remove(id, revision) => Change::Remove { id, revision },
+        };
+        self.change(change).await.map(Revision)
+    }
+
+    async fn change(&self, change: Change) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
         let writes = self.sender(|channels| &channels.writes, "write documents")?;
         writes.send(Request::Write(Write { change, answer })).await.map_err(|_| self.gone("write documents"))?;
@@ -293,7 +304,7 @@ impl SqliteStore {
         answered.await.map_err(|_| self.gone("write documents"))?
     }
 
-    async fn read<T: Send + 'static>(
+    async fn look<T: Send + 'static>(
         &self,
         readers: fn(&Channels) -> &mpsc::Sender<Read>,
         what: String,
@@ -350,43 +361,32 @@ impl Drop for SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        self.write(Change::Insert(self.row(record)?)).await.map(|_| ())
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        let get = |id: &&str| {
+            let (what, id) = (format!("read {id}"), (*id).to_owned());
+            self.look(|channels| &channels.gets, what, move |reader| reader.get(&id))
+        };
+        // one after the other: each waits for the same thread
+        stream::iter(ids).then(get).collect().await
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
-        let (what, id) = (format!("read {id}"), id.to_owned());
-        self.read(|channels| &channels.gets, what, move |reader| reader.get(&id)).await
+    async fn write(&self, writes: Vec<crate::Write>) -> Vec<Result<Revision, StoreError>> {
+        join_all(writes.into_iter().map(|write| self.carry_out(write))).await
     }
 
-    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
-        self.write(Change::Replace(self.row(record)?)).await
-    }
-
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        self.write(Change::Remove { id: id.to_owned(), revision }).await.map(|_| ())
-    }
-
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
         let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-        let found = self.read(|channels| &channels.searches, what, move |reader| reader.query(&kind, &asked)).await;
-        found.map_err(|error| explained(error, query))
+        let found = self.look(|channels| &channels.searches, what, move |reader| reader.search(&kind, &asked)).await;
+        // an aggregation costs as much as ordering by its attribute
+        let aggregated =
+            query.aggregations.iter().map(|asked| Order { attribute: asked.attribute.clone(), descending: false });
+        let order = || query.order.iter().cloned().chain(aggregated).collect();
+        Ok(found.map_err(|error| explained(error, &Query { order: order(), ..query.clone() }))??)
     }
 
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        let (what, kind, all, wanted) =
-            (format!("aggregate {kind} documents"), kind.to_owned(), query.clone(), asked.to_vec());
-        let answers =
-            self.read(|channels| &channels.searches, what, move |reader| reader.aggregate(&kind, &all, &wanted)).await;
-        // what is asked for costs as much as ordering by it, and the query's own order nothing
-        let order = |asked: &Aggregation| Order { attribute: asked.attribute.clone(), descending: false };
-        let slow = Query { order: asked.iter().map(order).collect(), ..query.clone() };
-        Ok(answers.map_err(|error| explained(error, &slow))??)
-    }
-
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
         let (what, after) = ("read the jobs that are not final".to_owned(), after.unwrap_or_default().to_owned());
-        self.read(|channels| &channels.walks, what, move |reader| reader.unfinished(&after, limit)).await
+        self.look(|channels| &channels.walks, what, move |reader| reader.index_rows(&after, limit)).await
     }
 
     /// In pages: what is changed between finding and removing stays.
@@ -395,11 +395,11 @@ impl Store for SqliteStore {
         let mut removed = 0;
         loop {
             let (what, kind, page) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-            let found = self.read(|channels| &channels.walks, what, move |reader| reader.matches(&kind, &page)).await?;
+            let found = self.look(|channels| &channels.walks, what, move |reader| reader.matches(&kind, &page)).await?;
             let Some((last, _)) = found.last() else { return Ok(removed) };
             query.after = Some(last.clone());
             let is_last = (found.len() as u64) < REMOVED_AT_ONCE;
-            removed += self.write(Change::RemoveUnchanged(found)).await?;
+            removed += self.change(Change::RemoveUnchanged(found)).await?;
             if is_last {
                 return Ok(removed);
             }

@@ -13,16 +13,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use serde_json::Value;
 use slipstream_cimi::Transport;
 use slipstream_cimi::client::TransportError;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::session::{Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
 use slipstream_job_engine::process::paths;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_store::{IndexRow, Query, Record, Revision, Store, StoreError, Write};
 use tokio::sync::watch;
 
 use super::counter::Counter;
@@ -97,32 +95,20 @@ impl MeteredStore {
 
 #[async_trait]
 impl Store for MeteredStore {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        metered(Part::Store, self.0.insert(record)).await
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        metered(Part::Store, self.0.read(ids)).await
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
-        metered(Part::Store, self.0.get(id)).await
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        metered(Part::Store, self.0.write(writes)).await
     }
 
-    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
-        metered(Part::Store, self.0.replace(record)).await
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+        metered(Part::Store, self.0.search(kind, query)).await
     }
 
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        metered(Part::Store, self.0.remove(id, revision)).await
-    }
-
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
-        metered(Part::Store, self.0.query(kind, query)).await
-    }
-
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        metered(Part::Store, self.0.aggregate(kind, query, asked)).await
-    }
-
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
-        metered(Part::Store, self.0.unfinished(after, limit)).await
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
+        metered(Part::Store, self.0.index_rows(after, limit)).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

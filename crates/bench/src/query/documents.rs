@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_job_engine::server::jobs::document::{Patch, new_document};
-use slipstream_store::Record;
+use slipstream_store::{Record, Revision};
 use uuid::Uuid;
 
 /// Three in ten jobs are hers.
@@ -101,7 +101,7 @@ impl Jobs {
         let document = new_document(&id, object(sent), self.created(number));
         Record {
             id,
-            revision: 0,
+            revision: Revision::default(),
             document: document.into(),
             ledger: json!({"entry": format!("/job/entries/entry-999-{number:010}")}),
         }

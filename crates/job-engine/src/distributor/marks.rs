@@ -8,12 +8,12 @@ use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State, make_path};
 use tokio::sync::Mutex;
 
-use super::{MarkError, Marks};
+use super::{MarkError, MarkRevision, Marks};
 use crate::marks::{HighWaterMark, path};
 use crate::process::paths::MARKS;
 
-/// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's revision
-/// less one, because 0 says that there is none.
+/// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's
+/// revision.
 pub struct NodeMarks {
     coordinator: Arc<dyn Coordinator>,
     session: Mutex<Option<Arc<dyn Session>>>,
@@ -38,27 +38,26 @@ impl NodeMarks {
         Ok(session)
     }
 
-    async fn read(&self, path: &str) -> Result<(Vec<u8>, u64), Error> {
+    async fn read(&self, path: &str) -> Result<(Vec<u8>, MarkRevision), Error> {
         let session = self.session().await?;
         session.sync(path).await?;
         match session.data(path).await {
-            Ok(node) => Ok((node.data, u64::from(node.version.unsigned_abs()) + 1)),
-            Err(error) if error.is(Cause::NoNode) => Ok((Vec::new(), 0)),
+            Ok(node) => Ok((node.data, MarkRevision::Node(node.version))),
+            Err(error) if error.is(Cause::NoNode) => Ok((Vec::new(), MarkRevision::None)),
             Err(error) => Err(error),
         }
     }
 
-    async fn write(&self, path: &str, data: Vec<u8>, revision: u64) -> Result<u64, Error> {
+    async fn write(&self, path: &str, data: Vec<u8>, revision: MarkRevision) -> Result<MarkRevision, Error> {
         let session = self.session().await?;
-        if let Some(version) = revision.checked_sub(1) {
-            // Versions are 32 bits and start again at ZooKeeper after 2^31 writes: more than a mark ever sees.
-            let version = Some(i32::try_from(version).unwrap_or(i32::MAX));
-            session.commit(vec![Operation::Set { path: path.to_owned(), data, version }]).await?;
-            return Ok(revision + 1);
+        if let MarkRevision::Node(version) = revision {
+            session.commit(vec![Operation::Set { path: path.to_owned(), data, version: Some(version) }]).await?;
+            // versions are 32 bits and start again after 2^31 writes: more than a mark ever sees
+            return Ok(MarkRevision::Node(version.wrapping_add(1)));
         }
         make_path(&*session, MARKS).await?;
         session.commit(vec![Operation::create(path, data, Mode::Persistent)]).await?;
-        Ok(1)
+        Ok(MarkRevision::Node(0))
     }
 }
 
@@ -73,11 +72,11 @@ fn failed(name: &str, source: Error) -> MarkError {
 
 #[async_trait]
 impl Marks for NodeMarks {
-    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, MarkRevision), MarkError> {
         let (data, revision) = self.read(&path(distributor)).await.map_err(|error| failed(distributor, error))?;
         let mut known = self.known.lock().await;
-        if revision == 0 {
-            return Ok((known.get(distributor).cloned().unwrap_or_default(), 0));
+        if revision == MarkRevision::None {
+            return Ok((known.get(distributor).cloned().unwrap_or_default(), revision));
         }
         let mark: HighWaterMark = serde_json::from_slice(&data)
             .map_err(|error| MarkError::Unreadable { name: distributor.to_owned(), source: error.into() })?;
@@ -85,7 +84,12 @@ impl Marks for NodeMarks {
         Ok((mark, revision))
     }
 
-    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
+    async fn save(
+        &self,
+        distributor: &str,
+        mark: &HighWaterMark,
+        revision: MarkRevision,
+    ) -> Result<MarkRevision, MarkError> {
         let data = serde_json::to_vec(mark).expect("a mark is texts and times");
         let revision = self.write(&path(distributor), data, revision).await.map_err(|error| {
             let changed = [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|cause| error.is(*cause));

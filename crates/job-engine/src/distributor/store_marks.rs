@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use slipstream_store::{Store, StoreError};
+use slipstream_store::{Revision, Store, StoreError, StoreExt};
 
-use crate::distributor::{MarkError, Marks};
+use crate::distributor::{MarkError, MarkRevision, Marks};
 use crate::marks::{HighWaterMark, id, record};
 
 /// Keeps each mark as a document of its own; the document's revision is the mark's.
@@ -23,24 +23,30 @@ impl StoreMarks {
 
 #[async_trait]
 impl Marks for StoreMarks {
-    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, MarkRevision), MarkError> {
         let unreadable = |source| MarkError::Unreadable { name: distributor.to_owned(), source };
         let record = self.store.get(&id(distributor)).await.map_err(|error| match error {
             StoreError::Damaged { source, .. } => unreadable(Box::new(source)),
             error => MarkError::Unreachable { name: distributor.to_owned(), source: Box::new(error) },
         })?;
-        let Some(record) = record else { return Ok((HighWaterMark::default(), 0)) };
+        let Some(record) = record else { return Ok((HighWaterMark::default(), MarkRevision::None)) };
         let mark = serde_json::from_value(record.ledger).map_err(|error| unreadable(error.into()))?;
-        Ok((mark, record.revision))
+        Ok((mark, MarkRevision::Document(record.revision)))
     }
 
-    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
-        let record = record(distributor, mark, revision);
+    async fn save(
+        &self,
+        distributor: &str,
+        mark: &HighWaterMark,
+        revision: MarkRevision,
+    ) -> Result<MarkRevision, MarkError> {
         let saved = match revision {
-            0 => self.store.insert(record).await.map(|()| 1),
-            _ => self.store.replace(record).await,
+            MarkRevision::Document(revision) => self.store.replace(record(distributor, mark, revision)).await,
+            MarkRevision::None | MarkRevision::Node(_) => {
+                self.store.insert(record(distributor, mark, Revision::default())).await
+            }
         };
-        saved.map_err(|error| match error {
+        saved.map(MarkRevision::Document).map_err(|error| match error {
             StoreError::Exists(_) | StoreError::Changed(_) => MarkError::Changed(distributor.to_owned()),
             error => MarkError::Unreachable { name: distributor.to_owned(), source: Box::new(error) },
         })
@@ -57,12 +63,14 @@ mod tests {
     #[tokio::test]
     async fn a_mark_is_saved_only_over_the_revision_that_was_read() {
         let marks = StoreMarks::new(Arc::new(MemoryStore::default()));
-        assert_eq!(marks.load("x").await.unwrap(), (HighWaterMark::default(), 0));
+        let none = MarkRevision::None;
+        assert_eq!(marks.load("x").await.unwrap(), (HighWaterMark::default(), none));
         let mark = HighWaterMark { pending: Some(Timestamp::UNIX_EPOCH), ..HighWaterMark::default() };
-        assert_eq!(marks.save("x", &mark, 0).await.unwrap(), 1);
-        assert!(matches!(marks.save("x", &mark, 0).await, Err(MarkError::Changed(name)) if name == "x"));
-        assert_eq!(marks.load("x").await.unwrap(), (mark.clone(), 1));
-        assert_eq!(marks.save("x", &mark, 1).await.unwrap(), 2);
-        assert!(matches!(marks.save("x", &mark, 1).await, Err(MarkError::Changed(_))));
+        let first = marks.save("x", &mark, none).await.unwrap();
+        assert!(matches!(marks.save("x", &mark, none).await, Err(MarkError::Changed(name)) if name == "x"));
+        assert_eq!(marks.load("x").await.unwrap(), (mark.clone(), first));
+        let second = marks.save("x", &mark, first).await.unwrap();
+        assert!(matches!(marks.save("x", &mark, first).await, Err(MarkError::Changed(_))));
+        assert_eq!(marks.load("x").await.unwrap(), (mark, second));
     }
 }

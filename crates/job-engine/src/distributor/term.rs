@@ -9,7 +9,7 @@ use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
 
 use super::rounds::{Rounds, rounds, settled};
-use super::{Deps, Distributor, MarkError, complain};
+use super::{Deps, Distributor, MarkError, MarkRevision, complain};
 use crate::marks::HighWaterMark;
 use crate::process::backoff::{Complaint, Pauses};
 use crate::process::clock::Age;
@@ -39,7 +39,7 @@ enum Interruption {
 /// The mark as it is stored.
 struct Stored {
     mark: HighWaterMark,
-    revision: u64,
+    revision: MarkRevision,
 }
 
 /// What was said in the log already: each thing is said once.
@@ -70,7 +70,7 @@ impl Term<'_> {
         let load = || self.deps.marks.load(name);
         let (mark, revision) = self.insist("cannot load the high-water mark", load).await?;
         let mut stored = Stored { mark, revision };
-        if stored.revision == 0 && stored.mark != HighWaterMark::default() {
+        if stored.revision == MarkRevision::None && stored.mark != HighWaterMark::default() {
             tracing::warn!(distributor = name, "the high-water mark is gone, going on from the one that is known here");
         }
         let schedule = self.distributor.schedule().to_string();
@@ -133,7 +133,7 @@ impl Term<'_> {
 
     /// Replaces the mark, unless it is so already.
     async fn save(&self, stored: &mut Stored, mark: HighWaterMark) -> Result<(), Interruption> {
-        if stored.mark == mark && stored.revision > 0 {
+        if stored.mark == mark && stored.revision != MarkRevision::None {
             return Ok(());
         }
         let name = self.distributor.name();

@@ -15,7 +15,7 @@ use slipstream_cimi::dialect::{ENTRY_POINT, STORE};
 use slipstream_cimi::{Client, Document};
 use slipstream_coordination::session::{Cause, Mode, Operation, Watch, existing, make_path};
 use slipstream_coordination::{Coordinator, Error, Session};
-use slipstream_store::{Record, Store, StoreError};
+use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use uuid::Uuid;
 
 use crate::process::paths;
@@ -35,8 +35,9 @@ pub async fn identity_of(store: &dyn Store) -> Result<String, StoreError> {
     }
     let made = Uuid::new_v4().to_string();
     let document = Document::from_iter([("id".to_owned(), json!(ID)), (STORE.to_owned(), json!(made))]).into();
-    match store.insert(Record { id: ID.to_owned(), revision: 0, document, ledger: Value::Null }).await {
-        Ok(()) => Ok(made),
+    match store.insert(Record { id: ID.to_owned(), revision: Revision::default(), document, ledger: Value::Null }).await
+    {
+        Ok(_) => Ok(made),
         Err(error @ StoreError::Exists(_)) => known_identity(store).await?.ok_or(error),
         Err(error) => Err(error),
     }

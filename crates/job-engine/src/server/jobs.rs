@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
-use slipstream_store::StoreError;
+use slipstream_store::{Revision, StoreError};
 use uuid::Uuid;
 
 use self::cache::Durability;
@@ -184,7 +184,7 @@ pub async fn read(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<JobR
 pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<Document, ApiError> {
     caller.require_administrator_for(id)?;
     let record = permitted(shared, caller, id, Caller::may_view).await?;
-    let mut ledger = match record.stored(0).ledger {
+    let mut ledger = match record.stored(Revision::default()).ledger {
         Value::Object(ledger) => ledger,
         _ => Document::new(),
     };

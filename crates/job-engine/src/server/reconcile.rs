@@ -20,7 +20,7 @@ pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
 use slipstream_coordination::{Election, Embedded};
-use slipstream_store::{Store, StoreError, Unfinished};
+use slipstream_store::{IndexRow, Store, StoreError};
 
 use super::Shared;
 use super::jobs::document::UNTOUCHED;
@@ -205,11 +205,11 @@ pub async fn restore(store: &dyn Store, coordinator: &Embedded) -> Result<usize,
     let mut without = 0;
     let mut after: Option<String> = None;
     loop {
-        let page = store.unfinished(after.as_deref(), slipstream_store::PAGE).await?;
+        let page = store.index_rows(after.as_deref(), slipstream_store::PAGE).await?;
         let Some(last) = page.last() else { return Ok(without) };
         after = Some(last.id.clone());
         let jobs = page.len();
-        let entry = |job: Unfinished| {
+        let entry = |job: IndexRow| {
             let path = job.entry.filter(|path| paths::is_entry(path))?;
             let (_, name) = path.rsplit_once('/')?;
             Some((name.to_owned(), job.id.into_bytes()))

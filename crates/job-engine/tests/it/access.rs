@@ -10,7 +10,7 @@ use slipstream_cimi::resource::format_time;
 use slipstream_job_engine::process::clock::Clock;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, Store, StoreExt};
 
 use crate::failing_store::{Failing, Fault};
 use crate::support::{Answered, InProcess, Raw, cookie, document};
@@ -40,7 +40,10 @@ pub async fn session_of(store: &dyn Store, name: &str, roles: &str) -> (String, 
     let user = store.get(&format!("user/{name}")).await.expect("answers");
     let stamp = user.map_or(Value::Null, |user| user.ledger["stamp"].clone());
     let ledger = json!({"token": hex::encode(digest), "stamp": stamp});
-    store.insert(Record { id: id.clone(), revision: 0, document: session.into(), ledger }).await.expect("stored");
+    store
+        .insert(Record { id: id.clone(), revision: Revision::default(), document: session.into(), ledger })
+        .await
+        .expect("stored");
     (id, format!("com.sixsq.slipstream.cookie=token={}", hex::encode(token)))
 }
 

@@ -8,7 +8,7 @@ use slipstream_coordination::Coordinator;
 use slipstream_job_engine::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Query, Record, Store};
+use slipstream_store::{Query, Record, Store, StoreExt};
 
 use crate::access::session_of;
 use crate::support::{Answered, InProcess, Raw, cookie};

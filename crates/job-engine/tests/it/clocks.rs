@@ -13,7 +13,7 @@ use slipstream_job_engine::server::Writers;
 use slipstream_job_engine::server::jobs::document::new_document;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 use tokio::sync::Semaphore;
 
 use crate::site::{START, Site};
@@ -26,7 +26,8 @@ const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
 async fn stored(store: &MemoryStore, id: &str, seconds: i64) {
     let start: Timestamp = START.parse().expect("a time");
     let document = new_document(id, job("noop"), start + SignedDuration::from_secs(seconds));
-    let record = Record { id: id.to_owned(), revision: 0, document: document.into(), ledger: json!({}) };
+    let record =
+        Record { id: id.to_owned(), revision: Revision::default(), document: document.into(), ledger: json!({}) };
     store.insert(record).await.expect("new");
 }
 

@@ -14,7 +14,7 @@ use slipstream_job_engine::distributor::{Deps, lead_and_distribute};
 use slipstream_job_engine::process::clock::Clock;
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::process::stop::Stop;
-use slipstream_store::Store;
+use slipstream_store::StoreExt;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
 

@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use slipstream_cimi::Transport;
 use slipstream_cimi::acl::default_acl;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Aggregation;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::Operation;
 use slipstream_job_engine::process::paths;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 use tokio::sync::Semaphore;
 
 use crate::support::{Answered, InProcess, Log, Raw, cookie, eventually};
@@ -107,26 +106,24 @@ impl Failing {
     async fn overtake(&self, id: &str, attribute: &str, value: Value) -> Result<(), StoreError> {
         self.set(Fault::None);
         let stored = self.inner.get(id).await?;
-        let missing = || Record { id: id.to_owned(), revision: 0, document: Arc::default(), ledger: json!(null) };
+        let missing = || Record {
+            id: id.to_owned(),
+            revision: Revision::default(),
+            document: Arc::default(),
+            ledger: json!(null),
+        };
         let mut record = stored.unwrap_or_else(missing);
         Arc::make_mut(&mut record.document).insert(attribute.to_owned(), value);
-        match record.revision {
-            0 => self.inner.insert(record).await,
-            _ => self.inner.replace(record).await.map(|_| ()),
+        if record.revision == Revision::default() {
+            self.inner.insert(record).await.map(drop)
+        } else {
+            self.inner.replace(record).await.map(drop)
         }
     }
 }
 
-#[async_trait]
-impl Store for Failing {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        if !matches!(self.fault(), Fault::NotReplaced | Fault::Overtaken | Fault::Stopped | Fault::Withdrawn) {
-            self.fail(&record.id).await?;
-        }
-        self.inner.insert(record).await
-    }
-
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+impl Failing {
+    async fn read_one(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.fault() == Fault::Gone {
             self.fail(id).await?;
@@ -134,27 +131,41 @@ impl Store for Failing {
         self.inner.get(id).await
     }
 
-    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
-        self.fail(&record.id).await?;
-        self.inner.replace(record).await
+    async fn write_one(&self, write: Write) -> Result<Revision, StoreError> {
+        let is_spared = matches!(write, Write::Create(_))
+            && matches!(self.fault(), Fault::NotReplaced | Fault::Overtaken | Fault::Stopped | Fault::Withdrawn);
+        if !is_spared {
+            self.fail(write.id()).await?;
+        }
+        self.inner.write(vec![write]).await.remove(0)
+    }
+}
+
+#[async_trait]
+impl Store for Failing {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.push(self.read_one(id).await);
+        }
+        found
     }
 
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        self.fail(id).await?;
-        self.inner.remove(id, revision).await
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        let mut answers = Vec::new();
+        for write in writes {
+            answers.push(self.write_one(write).await);
+        }
+        answers
     }
 
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.query(kind, query).await
+        self.inner.search(kind, query).await
     }
 
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        self.inner.aggregate(kind, query, asked).await
-    }
-
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
-        self.inner.unfinished(after, limit).await
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
+        self.inner.index_rows(after, limit).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {

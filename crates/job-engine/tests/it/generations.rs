@@ -19,7 +19,7 @@ use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::jobs::document::new_document;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -51,7 +51,10 @@ fn reconciler(server: &Server) -> (Stop, JoinHandle<()>) {
 async fn stored(store: &MemoryStore, id: &str, lease: Lease) {
     let document = new_document(id, job("noop"), Timestamp::UNIX_EPOCH);
     let ledger = json!({ "lease": lease });
-    store.insert(Record { id: id.to_owned(), revision: 0, document: document.into(), ledger }).await.expect("new");
+    store
+        .insert(Record { id: id.to_owned(), revision: Revision::default(), document: document.into(), ledger })
+        .await
+        .expect("new");
 }
 
 fn writer(client: &Client, id: &str, lease: Lease, entry: &str) -> Client {

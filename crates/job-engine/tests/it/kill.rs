@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::{Client, Document};
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Query, Record, Store};
+use slipstream_store::{Query, Record};
 use tokio::sync::Mutex;
 
 use crate::support::{Up, eventually, job, state};

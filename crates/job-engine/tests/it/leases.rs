@@ -10,7 +10,7 @@ use slipstream_coordination::{Coordinator, LockingQueue, Session};
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::{Catalogue, JobHandle, Success, executor};
-use slipstream_store::Store;
+use slipstream_store::StoreExt;
 use slipstream_store::memory::MemoryStore;
 use tokio::sync::Semaphore;
 

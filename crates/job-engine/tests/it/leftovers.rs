@@ -13,7 +13,7 @@ use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::Server;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 
 use crate::site::Site;
 use crate::support::{document, eventually, job};
@@ -130,8 +130,12 @@ async fn an_entry_that_has_the_name_of_a_lost_one_is_nobodys_but_its_jobs() {
     let (mut document, ledger) = ((*stored.document).clone(), json!({"entry": stored.entry()}));
     for id in ["job/00", "job/zz"] {
         document.insert("id".to_owned(), json!(id));
-        let record =
-            Record { id: id.to_owned(), revision: 0, document: document.clone().into(), ledger: ledger.clone() };
+        let record = Record {
+            id: id.to_owned(),
+            revision: Revision::default(),
+            document: document.clone().into(),
+            ledger: ledger.clone(),
+        };
         world.store.insert(record).await.expect("stored");
     }
     assert_eq!(world.round().await, Mended { put: 2, ..Mended::default() });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::dialect;
-use slipstream_store::Record;
+use slipstream_store::{Record, Revision, StoreExt};
 
 use crate::failing_store::{Failing, Fault};
 use crate::support::{Answered, InProcess, PASSWORD, Raw, cookie, document};
@@ -51,7 +51,7 @@ impl Logged {
             let mut stored = document(stored.clone());
             stored.insert("id".to_owned(), json!(id));
             stored.insert("acl".to_owned(), json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}));
-            let record = Record { id, revision: 0, document: stored.into(), ledger: Value::Null };
+            let record = Record { id, revision: Revision::default(), document: stored.into(), ledger: Value::Null };
             self.engine.store.insert(record).await.expect("stored");
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
 use slipstream_job_engine::process::stop::Stop;
-use slipstream_store::Record;
 use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Record, Revision, StoreExt};
 use tokio::net::TcpListener;
 
 use crate::support::{InProcess, PASSWORD, document};
@@ -108,7 +108,7 @@ fn stored() -> Vec<Record> {
         document.insert("id".to_owned(), json!(id));
         document.insert("priority".to_owned(), json!(number));
         document.insert("acl".to_owned(), json!({"owner": {"principal": "ADMIN", "type": "ROLE"}}));
-        Record { id, revision: 0, document: document.into(), ledger: Value::Null }
+        Record { id, revision: Revision::default(), document: document.into(), ledger: Value::Null }
     };
     documents.iter().enumerate().map(record).collect()
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::query::{Aggregation, Algorithm, Search};
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, Store, StoreExt};
 
 use crate::access::session_of;
 use crate::support::{InProcess, Raw, cookie, document};
@@ -47,7 +47,8 @@ impl Api {
     async fn store(&self, id: &str, job: Value) {
         let mut job = document(job);
         job.insert("id".to_owned(), id.into());
-        let record = Record { id: id.to_owned(), revision: 0, document: job.into(), ledger: Value::Null };
+        let record =
+            Record { id: id.to_owned(), revision: Revision::default(), document: job.into(), ledger: Value::Null };
         self.engine.store.insert(record).await.expect("stored");
     }
 

@@ -12,7 +12,7 @@ use slipstream_coordination::{Coordinator, Embedded, LockingQueue, Session};
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::reconcile::{self, Mended};
-use slipstream_store::Store;
+use slipstream_store::StoreExt;
 use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;

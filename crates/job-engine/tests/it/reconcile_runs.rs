@@ -17,7 +17,7 @@ use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Query, Record, Store};
+use slipstream_store::{Query, Record, Revision, StoreExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -147,7 +147,7 @@ async fn a_round_mends_at_most_ten_thousand_jobs_and_the_next_one_the_others() {
     for number in 0..10_003 {
         let id = format!("job/{number:05}");
         let job = json!({"id": id, "state": "QUEUED", "action": "noop", "updated": format_time(Timestamp::UNIX_EPOCH)});
-        let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
+        let record = Record { id, revision: Revision::default(), document: document(job).into(), ledger: json!({}) };
         engine.store.insert(record).await.expect("stored");
     }
     for (put, is_cut) in [(10_000, true), (3, false), (0, false)] {
@@ -164,7 +164,7 @@ async fn what_is_more_than_a_round_mends_follows_at_once() {
     for number in 0..JOBS {
         let id = format!("job/{number:05}");
         let job = json!({"id": id, "state": "QUEUED", "action": "noop", "updated": format_time(Timestamp::UNIX_EPOCH)});
-        let record = Record { id, revision: 0, document: document(job).into(), ledger: json!({}) };
+        let record = Record { id, revision: Revision::default(), document: document(job).into(), ledger: json!({}) };
         world.store.insert(record).await.expect("stored");
     }
     let stop = world.reconciler("one");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use slipstream_cimi::client::lists::{Report, takes_reports};
 use slipstream_cimi::{AttemptIdentity, Code, Lease};
-use slipstream_store::Record;
 use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Record, StoreExt};
 
 use crate::access::session_of;
 use crate::support::{Answered, InProcess, Raw, cookie, document, job};

@@ -21,7 +21,7 @@ use slipstream_job_engine::server::jobs::record::ledger_of;
 use slipstream_job_engine::server::jobs::schema;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 
 /// Something that happens to the engine.
 #[derive(Clone, Debug)]
@@ -405,7 +405,7 @@ fn session_id(token: &[u8; 32]) -> String {
 async fn insert(store: &MemoryStore, id: &str, mut document: Value, ledger: Value) {
     document["id"] = json!(id);
     let Value::Object(document) = document else { unreachable!("written as an object") };
-    let record = Record { id: id.to_owned(), revision: 0, document: document.into(), ledger };
+    let record = Record { id: id.to_owned(), revision: Revision::default(), document: document.into(), ledger };
     store.insert(record).await.expect("an id that is free");
 }
 

@@ -11,7 +11,7 @@ use slipstream_coordination::LockingQueue;
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 use tokio::sync::Semaphore;
 
 use crate::access::session_of;
@@ -32,7 +32,10 @@ async fn fill(store: &MemoryStore, now: Timestamp) {
             "created": format_time(created), "updated": format_time(now),
         });
         let ledger = json!({"entry": format!("{}/entry-000-{number:010}", paths::ENTRIES)});
-        store.insert(Record { id, revision: 0, document: document(job).into(), ledger }).await.expect("stored");
+        store
+            .insert(Record { id, revision: Revision::default(), document: document(job).into(), ledger })
+            .await
+            .expect("stored");
     }
 }
 

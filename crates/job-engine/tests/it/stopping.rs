@@ -9,6 +9,7 @@ use slipstream_coordination::Coordinator;
 use slipstream_job_engine::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::process::paths;
 use slipstream_job_engine::process::stop::Stop;
+use slipstream_store::StoreExt;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 

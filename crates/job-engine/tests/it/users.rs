@@ -15,8 +15,8 @@ use slipstream_job_engine::process::clock::Clock;
 use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::auth::proxy::Origin;
 use slipstream_job_engine::server::auth::sessions::Sessions;
-use slipstream_store::Store;
 use slipstream_store::sqlite::SqliteStore;
+use slipstream_store::{Store, StoreExt};
 use tokio::net::TcpListener;
 
 use crate::commands::assert_lines;

@@ -12,7 +12,7 @@ use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::server::jobs::document::priority_of;
 use slipstream_job_engine::server::jobs::record::ledger_of;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, StoreExt};
 use tokio::time::Instant;
 
 use crate::attempts::Attempts;

@@ -14,7 +14,7 @@ use slipstream_job_engine::distributor::marks::NodeMarks;
 use slipstream_job_engine::distributor::rounds::Missed;
 use slipstream_job_engine::distributor::schedule::Schedule;
 use slipstream_job_engine::distributor::store_marks::StoreMarks;
-use slipstream_job_engine::distributor::{Deps, Distributor, MarkError, Marks, lead_and_distribute};
+use slipstream_job_engine::distributor::{Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute};
 use slipstream_job_engine::executor;
 use slipstream_job_engine::marks::HighWaterMark;
 use slipstream_job_engine::process::clock::{Age, Clock};
@@ -284,7 +284,7 @@ struct SeenMarks {
 
 #[async_trait]
 impl Marks for SeenMarks {
-    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, MarkRevision), MarkError> {
         let (mark, revision) = self.marks.load(distributor).await?;
         if self.world.broken == Broken::WaitsForMarks {
             let is_ahead = || mark.done.max(mark.pending).is_some_and(|done| done > self.clock.now());
@@ -296,7 +296,12 @@ impl Marks for SeenMarks {
         Ok((if forgets { HighWaterMark::default() } else { mark }, revision))
     }
 
-    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
+    async fn save(
+        &self,
+        distributor: &str,
+        mark: &HighWaterMark,
+        revision: MarkRevision,
+    ) -> Result<MarkRevision, MarkError> {
         let saved = self.marks.save(distributor, mark, revision).await?;
         // a mark further ahead than clocks may differ begins no rounds: they go on from when the clock is right
         let is_believed =

@@ -7,9 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Aggregation;
 use slipstream_job_engine::server::jobs::record::ledger_of;
-use slipstream_store::{Page, Query, Record, Store, StoreError, Unfinished};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 
 use crate::board;
 use crate::broken::Broken;
@@ -69,66 +68,74 @@ impl SeenStore {
             .expect("a readable ledger")
             .lease
             .map_or(String::new(), |lease| format!(", lease {lease}"));
-        self.world.trace.note(
-            &self.life.name,
-            &format!("{} {} -> {}{under}{kept}, revision {}", after.id, state(before), state(after), after.revision),
-        );
+        self.world
+            .trace
+            .note(&self.life.name, &format!("{} {} -> {}{under}{kept}", after.id, state(before), state(after)));
         self.world.board().replaced(before, after);
     }
 }
 
-#[async_trait]
-impl Store for SeenStore {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        self.before("insert", &record.id).await?;
-        let done = self.world.documents.insert(record).await;
-        self.after(done).await
-    }
-
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+impl SeenStore {
+    async fn read_one(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.before("get", id).await?;
         let done = self.world.documents.get(id).await;
         self.after(done).await
     }
 
-    async fn replace(&self, mut record: Record) -> Result<u64, StoreError> {
-        self.before("replace", &record.id).await?;
-        let stored = board::read(&self.world.documents, &record.id);
-        if let Some(stored) = stored.as_ref().filter(|_| self.world.broken == Broken::IgnoresRevision) {
+    async fn write_one(&self, mut write: Write) -> Result<Revision, StoreError> {
+        let what = match write {
+            Write::Create(_) => "insert",
+            Write::Replace(_) => "replace",
+            Write::Remove(..) => "remove",
+        };
+        let id = write.id().to_owned();
+        self.before(what, &id).await?;
+        let stored = board::read(&self.world.documents, &id);
+        if let (Write::Replace(record), Some(stored)) = (&mut write, &stored)
+            && self.world.broken == Broken::IgnoresRevision
+        {
             record.revision = stored.revision;
         }
-        let done = self.world.documents.replace(record.clone()).await;
-        if done.is_ok() {
-            self.seen(stored.as_ref(), &record);
+        let done = self.world.documents.write(vec![write.clone()]).await.remove(0);
+        match write {
+            Write::Replace(record) if done.is_ok() => self.seen(stored.as_ref(), &record),
+            Write::Remove(..) if done.is_ok() && id.starts_with("job/") => {
+                self.world.board().deleted(&id);
+                self.world.trace.note(&self.life.name, &format!("{id} removed"));
+            }
+            _ => {}
         }
         self.after(done).await
     }
+}
 
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        self.before("remove", id).await?;
-        let done = self.world.documents.remove(id, revision).await;
-        if done.is_ok() && id.starts_with("job/") {
-            self.world.board().deleted(id);
-            self.world.trace.note(&self.life.name, &format!("{id} removed"));
+#[async_trait]
+impl Store for SeenStore {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.push(self.read_one(id).await);
         }
-        self.after(done).await
+        found
     }
 
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        let mut answers = Vec::new();
+        for write in writes {
+            answers.push(self.write_one(write).await);
+        }
+        answers
+    }
+
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
         self.before("query", kind).await?;
-        let done = self.world.documents.query(kind, query).await;
+        let done = self.world.documents.search(kind, query).await;
         self.after(done).await
     }
 
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        self.before("aggregate", kind).await?;
-        let done = self.world.documents.aggregate(kind, query, asked).await;
-        self.after(done).await
-    }
-
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
         self.before("query", "job").await?;
-        let done = self.world.documents.unfinished(after, limit).await;
+        let done = self.world.documents.index_rows(after, limit).await;
         self.after(done).await
     }
 

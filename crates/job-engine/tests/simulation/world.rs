@@ -19,7 +19,7 @@ use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_job_engine::server::auth::proxy::Origin;
 use slipstream_job_engine::server::auth::sessions::Sessions;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Record, Store};
+use slipstream_store::{Record, Revision, StoreExt};
 use tokio::time::Instant;
 
 use crate::board::{self, Board};
@@ -469,7 +469,7 @@ async fn log_in(documents: &MemoryStore, times: &[Timestamp]) -> Vec<[Login; 2]>
     let document = json!({"id": "user/super", "username": "super", "state": "ACTIVE", "isSuperUser": true});
     let record = Record {
         id: "user/super".to_owned(),
-        revision: 0,
+        revision: Revision::default(),
         document: document.as_object().cloned().unwrap_or_default().into(),
         ledger: json!({ "password": hash }),
     };
@@ -502,7 +502,7 @@ struct Login {
 /// Stores sessions.
 fn open(documents: &MemoryStore, logins: &[Login]) {
     for Login { session, .. } in logins {
-        let session = Record { revision: 0, ..session.clone() };
+        let session = Record { revision: Revision::default(), ..session.clone() };
         documents.insert(session).now_or_never().expect("it answers at once").expect("it is not there yet");
     }
 }

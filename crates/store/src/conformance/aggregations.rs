@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slipstream_cimi::acl::Principal;
 use slipstream_cimi::query::{Aggregation, Algorithm};
 
-use super::{Arc, Query, Store, StoreError, Value, fill, filter, json};
+use super::{Arc, Query, Store, StoreError, Value, aggregate, fill, filter, json};
 use crate::aggregate::AggregationError;
 
 pub fn asked(tags: &[&str]) -> Vec<Aggregation> {
@@ -57,7 +57,7 @@ pub(super) async fn aggregations_are_over_all_that_is_selected(store: Arc<dyn St
         limit: 1,
         ..Query::default()
     };
-    let answers = store.aggregate("job", &query, &wanted).await.unwrap();
+    let answers = aggregate(&*store, "job", &query, &wanted).await.unwrap();
     assert_eq!(counts(&answers[0]), BTreeMap::from([("QUEUED", 8), ("FAILED", 8)]));
     assert_eq!(answers[1], json!({"value": 36.0}));
     assert_eq!(answers[2], json!({"value": 24.0}));
@@ -68,10 +68,10 @@ pub(super) async fn aggregations_are_over_all_that_is_selected(store: Arc<dyn St
     assert_eq!(answers[7]["values"]["50.0"], 18.0);
     assert_eq!(answers[8], json!({"value": null}));
     assert_eq!(answers[9], json!({"doc_count": 16}));
-    let all = store.aggregate("job", &Query::default(), &wanted).await.unwrap();
+    let all = aggregate(&*store, "job", &Query::default(), &wanted).await.unwrap();
     assert_eq!((&all[1], &all[3]), (&json!({"value": 39.0}), &json!({"doc_count": 37})));
     assert_eq!(
-        store.aggregate("user", &Query::default(), &asked(&["count:id"])).await.unwrap(),
+        aggregate(&*store, "user", &Query::default(), &asked(&["count:id"])).await.unwrap(),
         [json!({"value": 0.0})]
     );
 }
@@ -80,7 +80,7 @@ pub(super) async fn aggregations_are_over_what_may_be_seen(store: Arc<dyn Store>
     fill_jobs(&*store).await;
     let query = Query { visible_to: Some(vec![Principal::User("jane".to_owned())]), ..Query::default() };
     let answers =
-        store.aggregate("job", &query, &asked(&["max:priority", "sum:progress", "terms:state"])).await.unwrap();
+        aggregate(&*store, "job", &query, &asked(&["max:priority", "sum:progress", "terms:state"])).await.unwrap();
     assert_eq!(answers[..2], [json!({"value": 9.0}), json!({"value": 20.0})]);
     assert_eq!(counts(&answers[2]), BTreeMap::from([("QUEUED", 3), ("RUNNING", 3), ("SUCCESS", 2), ("FAILED", 2)]));
 }
@@ -94,7 +94,7 @@ pub(super) async fn irregular_values_are_aggregated(store: Arc<dyn Store>) {
     ];
     fill(&*store, &documents).await;
     let wanted = asked(&["terms:state", "count:state", "missing:state", "sum:priority", "terms:created"]);
-    let answers = store.aggregate("job", &Query::default(), &wanted).await.unwrap();
+    let answers = aggregate(&*store, "job", &Query::default(), &wanted).await.unwrap();
     assert_eq!(counts(&answers[0]), BTreeMap::from([("QUEUED", 2), ("ODD", 1)]));
     assert_eq!(answers[1..4], [json!({"value": 5.0}), json!({"doc_count": 1}), json!({"value": 4.5})]);
     assert_eq!(answers[4]["buckets"][0]["key"], 1_767_225_600_000_i64);
@@ -104,7 +104,7 @@ pub(super) async fn what_cannot_be_computed_is_refused(store: Arc<dyn Store>) {
     fill_jobs(&*store).await;
     fill(&*store, &[("job/x", json!({"id": "job/x", "progress": "much"}))]).await;
     for tag in ["sum:state", "percentiles:id", "extendedstats:progress"] {
-        let error = store.aggregate("job", &Query::default(), &asked(&["count:id", tag])).await.unwrap_err();
+        let error = aggregate(&*store, "job", &Query::default(), &asked(&["count:id", tag])).await.unwrap_err();
         let expected = &asked(&[tag])[0];
         assert!(
             matches!(&error, StoreError::Aggregation(AggregationError::NotComputable { aggregation, .. }) if aggregation == expected),
@@ -112,5 +112,5 @@ pub(super) async fn what_cannot_be_computed_is_refused(store: Arc<dyn Store>) {
         );
     }
     let numbers = Query { filter: Some(filter("progress<9")), ..Query::default() };
-    assert_eq!(store.aggregate("job", &numbers, &asked(&["sum:progress"])).await.unwrap(), [json!({"value": 80.0})]);
+    assert_eq!(aggregate(&*store, "job", &numbers, &asked(&["sum:progress"])).await.unwrap(), [json!({"value": 80.0})]);
 }

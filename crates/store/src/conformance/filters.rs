@@ -1,6 +1,6 @@
 //! What filters select, the same in every store.
 
-use super::{Arc, Query, Store, Value, fill, filter, ids, json, order, search};
+use super::{Arc, Query, Revision, Store, StoreExt, Value, fill, filter, ids, json, order, search};
 
 pub(super) async fn filters_select(store: Arc<dyn Store>) {
     let target = json!({"href": "credential/1"});
@@ -84,7 +84,7 @@ pub(super) async fn dates_compare_as_instants(store: Arc<dyn Store>) {
         [("created<'now-1m'", "job/1"), ("created='now-60s'", "job/2"), ("created>'now-1m'", "job/3")]
     {
         let query = Query { filter: Some(filter(text).resolve(now)), limit: 10, ..Query::default() };
-        assert_eq!(ids(&store.query("job", &query).await.unwrap()), [expected], "{text}");
+        assert_eq!(ids(&store.search("job", &query).await.unwrap()), [expected], "{text}");
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn irregular_values_are_found(store: Arc<dyn Store>) {
     for (text, expected) in rows {
         assert_eq!(search(&*store, text).await, *expected, "{text}");
     }
-    store.remove("job/1", 1).await.unwrap();
+    store.remove("job/1", Revision(1)).await.unwrap();
     assert_eq!(search(&*store, "state='QUEUED'").await, ["job/2"]);
 }
 
@@ -185,8 +185,8 @@ pub(super) async fn one_irregular_value_is_enough(store: Arc<dyn Store>) {
         let by_priority = Query { order: vec![order("priority", false)], limit: 10, ..Query::default() };
         // as floating-point numbers the large priorities are equal
         let first = if irregular.get("priority").is_some_and(Value::is_number) { "job/0" } else { "job/1" };
-        assert_eq!(ids(&store.query("job", &by_priority).await.unwrap())[0], first, "{irregular}");
-        store.remove("job/0", 1).await.unwrap();
+        assert_eq!(ids(&store.search("job", &by_priority).await.unwrap())[0], first, "{irregular}");
+        store.remove("job/0", Revision(1)).await.unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use slipstream_cimi::filter::Filter;
 
-use super::{Arc, Query, Record, Store, Value, json, record};
+use super::{Arc, Query, Record, Revision, Store, StoreExt, Value, json, record};
 
 /// A filter and the numbers of the documents that it selects.
 type Row = (&'static str, &'static [usize]);
@@ -20,7 +20,7 @@ async fn holds(store: Arc<dyn Store>, documents: &[Value], rows: &[Row]) {
             let evaluated = resolved(text).matches(&document.document);
             assert_eq!(evaluated, expected, "evaluator: {text}: {:?}", document.document);
         }
-        store.remove(&document.id, 1).await.unwrap();
+        store.remove(&document.id, Revision(1)).await.unwrap();
     }
     for document in &documents {
         store.insert(document.clone()).await.unwrap();
@@ -49,7 +49,7 @@ fn resolved(text: &str) -> Filter {
 
 async fn found(store: &dyn Store, text: &str) -> Vec<String> {
     let query = Query { filter: Some(resolved(text)), limit: 100, ..Query::default() };
-    let page = store.query("job", &query).await.unwrap();
+    let page = store.search("job", &query).await.unwrap();
     assert_eq!(page.count, page.records.len() as u64, "{text}");
     page.records.into_iter().map(|record| record.id).collect()
 }

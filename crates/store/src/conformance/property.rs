@@ -6,7 +6,8 @@ use slipstream_cimi::filter::{Attribute, Comparison, Literal};
 use slipstream_cimi::query::{Aggregation, Algorithm};
 
 use super::{
-    Arc, Document, Filter, MemoryStore, Order, Page, Query, Record, SqliteStore, Store, StoreError, Value, json,
+    Arc, Document, Filter, Found, MemoryStore, Order, Query, Record, Revision, SqliteStore, Store, StoreError,
+    StoreExt, Value, aggregate, json,
 };
 
 const PATHS: &[&str] = &[
@@ -216,7 +217,7 @@ fn query() -> impl Strategy<Value = Query> {
     (filter, visible_to, prop::collection::vec(order, 0..3), after, 0_u64..4, 0_u64..30).prop_map(
         |(filter, visible_to, order, after, offset, limit)| {
             let order = if after.is_some() { Vec::new() } else { order };
-            Query { filter, visible_to, order, after, offset, limit, at_once: None }
+            Query { filter, visible_to, order, after, offset, limit, ..Query::default() }
         },
     )
 }
@@ -231,7 +232,7 @@ fn aggregations() -> impl Strategy<Value = Vec<Aggregation>> {
     prop_oneof![prop::collection::vec(any, 1..5), prop::collection::vec(one(&Algorithm::ALL), 1..3)]
 }
 
-fn shown(page: &Page) -> (u64, Vec<&str>) {
+fn shown(page: &Found) -> (u64, Vec<&str>) {
     (page.count, page.records.iter().map(|record| record.id.as_str()).collect())
 }
 
@@ -252,7 +253,7 @@ fn same_answers(
         }
         for query in queries {
             let (expected, found) =
-                (memory.query("job", query).await.unwrap(), sqlite.query("job", query).await.unwrap());
+                (memory.search("job", query).await.unwrap(), sqlite.search("job", query).await.unwrap());
             prop_assert_eq!(shown(&expected), shown(&found), "{:?}", query);
             if query.after.is_none() {
                 prop_assert_eq!(matching(memory.as_ref(), query).await, found.count, "{:?}", query);
@@ -262,19 +263,19 @@ fn same_answers(
         for (query, asked) in queries.iter().zip(aggregations) {
             same_aggregations((&*memory, &*sqlite), query, asked).await?;
         }
-        let unfinished = memory.unfinished(None, 100).await.unwrap();
-        prop_assert_eq!(unfinished, sqlite.unfinished(None, 100).await.unwrap());
+        let unfinished = memory.index_rows(None, 100).await.unwrap();
+        prop_assert_eq!(unfinished, sqlite.index_rows(None, 100).await.unwrap());
         let expected = memory.remove_matching("job", removed).await.unwrap();
         prop_assert_eq!(expected, sqlite.remove_matching("job", removed).await.unwrap());
         let everything = Query { limit: 100, ..Query::default() };
         prop_assert_eq!(
-            memory.query("job", &everything).await.unwrap(),
-            sqlite.query("job", &everything).await.unwrap()
+            memory.search("job", &everything).await.unwrap(),
+            sqlite.search("job", &everything).await.unwrap()
         );
         for query in queries {
             let count = Query { limit: 0, ..query.clone() };
             let (expected, found) =
-                (memory.query("job", &count).await.unwrap(), sqlite.query("job", &count).await.unwrap());
+                (memory.search("job", &count).await.unwrap(), sqlite.search("job", &count).await.unwrap());
             prop_assert_eq!(expected.count, found.count, "{:?}", count);
         }
         Ok(())
@@ -283,7 +284,7 @@ fn same_answers(
 
 /// How many match, by the evaluator alone.
 async fn matching(store: &dyn Store, query: &Query) -> u64 {
-    let everything = store.query("job", &Query { limit: 100, ..Query::default() }).await.unwrap().records;
+    let everything = store.search("job", &Query { limit: 100, ..Query::default() }).await.unwrap().records;
     let is_visible = |record: &&Record| {
         let viewers = viewers(&record.document);
         query.visible_to.as_ref().is_none_or(|callers| callers.iter().any(|caller| viewers.contains(caller)))
@@ -293,7 +294,7 @@ async fn matching(store: &dyn Store, query: &Query) -> u64 {
 }
 
 async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
-    let record = |number: usize, revision: u64, document: &Value| {
+    let record = |number: usize, revision: Revision, document: &Value| {
         let document = document.as_object().unwrap().clone();
         Record {
             id: format!("job/{number:02}"),
@@ -303,12 +304,12 @@ async fn fill(store: &dyn Store, documents: &[Value], changed: &[Value]) {
         }
     };
     for (number, document) in documents.iter().enumerate() {
-        store.insert(record(number, 0, document)).await.unwrap();
+        store.insert(record(number, Revision(0), document)).await.unwrap();
     }
     for (number, document) in changed.iter().enumerate().take(documents.len()) {
-        assert!(store.insert(record(number, 0, document)).await.is_err(), "it exists");
-        assert!(store.replace(record(number, 2, document)).await.is_err(), "it is older");
-        store.replace(record(number, 1, document)).await.unwrap();
+        assert!(store.insert(record(number, Revision(0), document)).await.is_err(), "it exists");
+        assert!(store.replace(record(number, Revision(2), document)).await.is_err(), "it is older");
+        store.replace(record(number, Revision(1), document)).await.unwrap();
     }
     for number in (0..documents.len()).step_by(5) {
         let revision = store.get(&format!("job/{number:02}")).await.unwrap().unwrap().revision;
@@ -321,8 +322,8 @@ async fn same_aggregations(
     query: &Query,
     asked: &[Aggregation],
 ) -> Result<(), TestCaseError> {
-    let expected = memory.aggregate("job", query, asked).await;
-    let found = sqlite.aggregate("job", query, asked).await;
+    let expected = aggregate(memory, "job", query, asked).await;
+    let found = aggregate(sqlite, "job", query, asked).await;
     match (expected, found) {
         // which of several was met first is a matter of the order
         (Err(StoreError::Aggregation(_)), Err(StoreError::Aggregation(_))) => {}

@@ -2,7 +2,7 @@
 
 use slipstream_cimi::acl::{Principal, default_acl, with_administrator_rule};
 
-use super::{Arc, Query, Store, Value, fill, filter, ids, json, order, record};
+use super::{Arc, Query, Revision, Store, StoreExt, Value, fill, filter, ids, json, order, record};
 
 fn user(name: &str) -> Principal {
     Principal::User(name.to_owned())
@@ -21,10 +21,10 @@ fn owned(owner: &str, viewers: &[(&str, &str, &str)]) -> Value {
 
 async fn seen(store: &dyn Store, callers: &[Principal], query: Query) -> Vec<String> {
     let query = Query { visible_to: Some(callers.to_vec()), limit: 100, ..query };
-    let page = store.query("job", &query).await.unwrap();
+    let page = store.search("job", &query).await.unwrap();
     if query.after.is_none() {
         assert_eq!(page.count, page.records.len() as u64, "{query:?}");
-        let count = store.query("job", &Query { limit: 0, ..query.clone() }).await.unwrap().count;
+        let count = store.search("job", &Query { limit: 0, ..query.clone() }).await.unwrap().count;
         assert_eq!(count, page.count, "{query:?}");
     }
     page.records.into_iter().map(|record| record.id).collect()
@@ -78,7 +78,7 @@ pub(super) async fn callers_see_what_names_them(store: Arc<dyn Store>) {
 
 pub(super) async fn changed_access_control_holds_at_once(store: Arc<dyn Store>) {
     let jane = [user("jane"), role("USER")];
-    let mut revision = 0;
+    let mut revision = Revision::default();
     let changes: &[(Value, bool)] = &[
         (default_acl(), false),
         (owned("jane", &[]), true),
@@ -90,9 +90,9 @@ pub(super) async fn changed_access_control_holds_at_once(store: Arc<dyn Store>) 
     ];
     for (acl, is_seen) in changes {
         let next = super::Record { revision, ..record("job/1", &json!({"state": "QUEUED", "acl": acl})) };
-        if revision == 0 {
+        if revision == Revision::default() {
             store.insert(next).await.unwrap();
-            revision = 1;
+            revision = Revision(1);
         } else {
             revision = store.replace(next).await.unwrap();
         }
@@ -118,18 +118,18 @@ pub(super) async fn shared_with_ever_others(store: Arc<dyn Store>) {
         store.insert(record(&format!("job/{number:03}"), &document)).await.unwrap();
     }
     let query = Query { visible_to: Some(jane.to_vec()), limit: 20, ..Query::default() };
-    let page = store.query("job", &query).await.unwrap();
+    let page = store.search("job", &query).await.unwrap();
     assert_eq!((page.count, ids(&page)[0], ids(&page)[19]), (90, "job/000", "job/021"));
     let newest = Query { order: vec![order("created", true)], offset: 2, limit: 3, ..query.clone() };
-    let page = store.query("job", &newest).await.unwrap();
+    let page = store.search("job", &newest).await.unwrap();
     assert_eq!((page.count, ids(&page)), (90, vec!["job/034", "job/094", "job/051"]));
     let waiting = Query { filter: Some(filter("state=['QUEUED','FAILED']")), ..query.clone() };
-    let page = store.query("job", &waiting).await.unwrap();
+    let page = store.search("job", &waiting).await.unwrap();
     assert_eq!((page.count, ids(&page).len(), ids(&page)[1]), (30, 20, "job/003"));
     let mut walk = Query { after: Some(String::new()), limit: 7, ..query };
     let mut seen = Vec::new();
     for _ in 0..20 {
-        let page = store.query("job", &walk).await.unwrap();
+        let page = store.search("job", &walk).await.unwrap();
         let Some(last) = page.records.last() else { break };
         walk.after = Some(last.id.clone());
         seen.extend(page.records.into_iter().map(|record| record.id));
@@ -150,7 +150,7 @@ pub(super) async fn names_that_are_numbers(store: Arc<dyn Store>) {
     }
     assert_eq!(seen(&*store, &[user("jane")], Query::default()).await.len(), 40);
     for number in 1..=40_u32 {
-        store.remove(&format!("job/own-{number}"), 1).await.unwrap();
+        store.remove(&format!("job/own-{number}"), Revision(1)).await.unwrap();
         assert_eq!(seen(&*store, &[user("jane")], Query::default()).await.len(), 40, "without {number}");
     }
 }

@@ -14,13 +14,15 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter};
 use slipstream_cimi::{Document, State};
 
+use self::aggregate::Stopped;
 use super::audience;
 use super::audience::Visible;
 use super::gather::gathered;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
+use crate::aggregate::AggregationError;
 use crate::sort::sort_key;
-use crate::{Page, Query, Record, StoreError, Unfinished, kind_of};
+use crate::{Found, IndexRow, Query, Record, Revision, StoreError, kind_of};
 
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
@@ -60,51 +62,67 @@ impl Reader {
         statement.query_row([kind_of(id), id], read).optional()
     }
 
-    /// A page and its count, both of one moment. The count comes first: it tells how the page is best found.
-    pub fn query(&self, kind: &str, query: &Query) -> rusqlite::Result<Page> {
+    /// A page, the count of all matches and what is asked about them, all of one moment.
+    pub fn search(&self, kind: &str, query: &Query) -> rusqlite::Result<Result<Found, AggregationError>> {
         self.within_limit(kind, query, |translator, query| {
-            let walks = query.after.is_some();
-            let count = if walks { 0 } else { self.count(translator.count(query))? };
-            if query.limit == 0 || (!walks && count <= query.offset) {
-                return Ok(Page { count, ..Page::default() });
+            let all = &Query { after: None, ..query.clone() };
+            let count = self.count(translator.count(all))?;
+            let mut found = self.page(translator, query, count)?;
+            match self.aggregate(translator, all) {
+                Ok(answers) => found.aggregations = answers,
+                Err(Stopped::Aggregation(error)) => return Ok(Err(error)),
+                Err(Stopped::Read(error)) => return Err(error),
             }
-            let few = !walks && self.are_few(translator, query, count)?;
-            let select = translator.page(query, few);
-            let found: Vec<String> = self.found(select, |row| row.get(0))?;
-            let mut page = Page { count, ..Page::default() };
-            let mut read = 0;
-            for id in found {
-                if query.at_once.is_some_and(|at_once| read >= at_once) {
-                    page.rest.push(id);
-                    continue;
-                }
-                let record = self.read(&id, |row| {
-                    read += row.get_ref(1)?.as_str()?.len() as u64;
-                    record(&id, row)
-                })?;
-                page.records.push(record.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
-            }
-            Ok(page)
+            Ok(Ok(found))
         })
     }
 
+    /// The count comes first: it tells how the page is best found.
+    fn page(&self, translator: &Translator<'_>, query: &Query, count: u64) -> rusqlite::Result<Found> {
+        let walks = query.after.is_some();
+        let mut found = Found { count, more: !walks && count > query.offset, ..Found::default() };
+        if query.limit == 0 || (!walks && count <= query.offset) {
+            return Ok(found);
+        }
+        let few = !walks && self.are_few(translator, query, count)?;
+        // the count does not tell a walk whether more follow, but one document more does
+        let select = translator.page(&Query { limit: query.limit + u64::from(walks), ..query.clone() }, few);
+        let mut ids: Vec<String> = self.found(select, |row| row.get(0))?;
+        let seen = ids.len() as u64;
+        found.more = if walks { seen > query.limit } else { query.offset + seen < count };
+        ids.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        let mut read = 0;
+        for id in ids {
+            if query.at_once.is_some_and(|at_once| read >= at_once) {
+                found.rest.push(id);
+                continue;
+            }
+            let record = self.read(&id, |row| {
+                read += row.get_ref(1)?.as_str()?.len() as u64;
+                record(&id, row)
+            })?;
+            found.records.push(record.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
+        }
+        Ok(found)
+    }
+
     /// Id and revision of what a query finds, without its count.
-    pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, u64)>> {
+    pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, Revision)>> {
         self.within_limit(kind, query, |translator, query| {
-            self.found(translator.revisions(query), |row| Ok((row.get(0)?, unsigned(row, 1)?)))
+            self.found(translator.revisions(query), |row| Ok((row.get(0)?, Revision(unsigned(row, 1)?))))
         })
     }
 
     /// The jobs that are not final and follow this id, from an index alone.
-    pub fn unfinished(&self, after: &str, limit: u64) -> rusqlite::Result<Vec<Unfinished>> {
+    pub fn index_rows(&self, after: &str, limit: u64) -> rusqlite::Result<Vec<IndexRow>> {
         let mut statement = self.connection.prepare_cached(&unfinished())?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let told = |row: &Row<'_>| {
+        let index_row = |row: &Row<'_>| {
             let lease: Option<String> = row.get(2)?;
             let lease = lease.and_then(|lease| lease.parse().ok());
-            Ok(Unfinished { id: row.get(0)?, entry: row.get(1)?, lease })
+            Ok(IndexRow { id: row.get(0)?, entry: row.get(1)?, lease })
         };
-        statement.query_map(params![JOB.name, after, limit], told)?.collect()
+        statement.query_map(params![JOB.name, after, limit], index_row)?.collect()
     }
 
     /// Of `all` documents, if those that match lie evenly in the order wanted, `all / count` are looked at for each that
@@ -201,7 +219,7 @@ pub(super) fn unfinished() -> String {
 
 /// A [`StoreError::Damaged`] passes through the functions of this module as an error of `SQLite`.
 fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
-    let revision = unsigned(row, 0)?;
+    let revision = Revision(unsigned(row, 0)?);
     let damaged = |part, source| {
         let damage = StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) };
         rusqlite::Error::UserFunctionError(Box::new(damage))

@@ -14,6 +14,7 @@ use slipstream_cimi::query::Order;
 use tempfile::TempDir;
 
 use super::*;
+use crate::StoreExt;
 use crate::conformance::record;
 
 mod aggregate;
@@ -60,7 +61,7 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
         .into_iter()
         .map(|change| {
             let store = Arc::clone(store);
-            tokio::spawn(async move { store.write(change).await })
+            tokio::spawn(async move { store.change(change).await })
         })
         .collect();
     for _ in 0..1_000 {
@@ -97,14 +98,14 @@ async fn reopening_keeps_everything() {
     let (_folder, path, store) = new_store();
     let stored = Record { ledger: json!({"z": [1], "a": null}), ..record("job/1", &json!({"b": 1, "a": "é"})) };
     store.insert(stored.clone()).await.unwrap();
-    store.replace(Record { revision: 1, ..stored.clone() }).await.unwrap();
+    store.replace(Record { revision: Revision(1), ..stored.clone() }).await.unwrap();
     let other = Connection::open(&path).unwrap();
     other.query_row("SELECT count(*) FROM resource", [], |row| row.get::<_, i64>(0)).unwrap();
     store.close().unwrap();
     let log = fs::metadata(beside(&path, "-wal")).map_or(0, |log| log.len());
     assert_eq!(log, 0, "closing puts all into the one file");
     let store = SqliteStore::open(&path).unwrap();
-    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: 2, ..stored }));
+    assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: Revision(2), ..stored }));
 }
 
 #[tokio::test]
@@ -117,7 +118,7 @@ async fn what_was_accepted_is_written_before_the_store_is_dropped() {
     }
     drop(store);
     let count = Query::default();
-    assert_eq!(SqliteStore::open(&path).unwrap().query("job", &count).await.unwrap().count, 50);
+    assert_eq!(SqliteStore::open(&path).unwrap().search("job", &count).await.unwrap().count, 50);
 }
 
 #[tokio::test]
@@ -143,7 +144,7 @@ async fn an_answered_write_survives_the_end_of_the_process() {
         fs::copy(&path, &copy).unwrap();
         fs::copy(beside(&path, "-wal"), beside(&copy, "-wal")).unwrap();
         let copy = SqliteStore::open(&copy).unwrap();
-        assert_eq!(copy.query("job", &Query::default()).await.unwrap().count, number + 1);
+        assert_eq!(copy.search("job", &Query::default()).await.unwrap().count, number + 1);
         assert!(copy.get(&format!("job/{number}")).await.unwrap().is_some());
     }
 }
@@ -190,13 +191,13 @@ async fn a_conflict_does_not_fail_its_group() {
     let before = transactions_in_log(&path);
     let replace =
         |revision| Change::Replace(Box::new(Row::of(Record { revision, ..record("job/1", &json!({})) }).unwrap()));
-    let remove = |id: &str| Change::Remove { id: id.to_owned(), revision: 1 };
+    let remove = |id: &str| Change::Remove { id: id.to_owned(), revision: Revision(1) };
     let changes = vec![
         insert("job/2", &json!({})),
         insert("job/1", &json!({})),
-        replace(1),
-        replace(1),
-        replace(2),
+        replace(Revision(1)),
+        replace(Revision(1)),
+        replace(Revision(2)),
         remove("job/3"),
         remove("job/2"),
         insert("job/2", &json!({"again": true})),
@@ -226,7 +227,7 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     let mut stored = 0;
     let refused = loop {
         match store.insert(record(&format!("job/{stored:03}"), &long)).await {
-            Ok(()) => stored += 1,
+            Ok(_) => stored += 1,
             Err(error) => break error,
         }
         assert!(stored < 200, "the limit is never reached");
@@ -237,12 +238,12 @@ async fn a_full_disk_loses_nothing_and_is_survived() {
     let answers = in_one_group(&store, group).await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Full { .. }))), "all of a group or none");
     let everything = Query { limit: 1_000, ..Query::default() };
-    assert_eq!(store.query("job", &everything).await.unwrap().count, stored);
+    assert_eq!(store.search("job", &everything).await.unwrap().count, stored);
 
     inspect(&store, limit(10_000)).await;
     store.insert(record("job/again", &long)).await.unwrap();
     drop(store);
-    let page = SqliteStore::open(&path).unwrap().query("job", &everything).await.unwrap();
+    let page = SqliteStore::open(&path).unwrap().search("job", &everything).await.unwrap();
     assert_eq!((page.count, page.records.len() as u64), (stored + 1, stored + 1));
 }
 
@@ -271,7 +272,7 @@ async fn a_file_of_the_version_before_goes_on_with_the_leases_that_it_has() {
     ] {
         store.insert(Record { ledger: ledger.clone(), ..record(id, &json!({ "state": state })) }).await.unwrap();
     }
-    let expected = store.unfinished(None, 10).await.unwrap();
+    let expected = store.index_rows(None, 10).await.unwrap();
     assert_eq!(expected[0].lease, Some(Lease { generation: 7, zxid: 42 }));
     store.close().unwrap();
     let before = "
@@ -282,10 +283,10 @@ async fn a_file_of_the_version_before_goes_on_with_the_leases_that_it_has() {
     ";
     Connection::open(&path).unwrap().execute_batch(before).unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected);
-    let ended = Record { revision: 1, ..record("job/1", &json!({"state": "SUCCESS"})) };
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), expected);
+    let ended = Record { revision: Revision(1), ..record("job/1", &json!({"state": "SUCCESS"})) };
     store.replace(ended).await.unwrap();
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), expected[1..]);
+    assert_eq!(store.index_rows(None, 10).await.unwrap(), expected[1..]);
     store.close().unwrap();
     drop(SqliteStore::open(&path).unwrap());
 }
@@ -363,7 +364,7 @@ fn a_missing_folder_is_an_error() {
 fn a_stopped_search_does_not_stop_what_comes_next() {
     let (_folder, path, _store) = new_store();
     let reader = Reader::open(&path, Duration::ZERO).unwrap();
-    assert_eq!(reader.query("job", &Query::default()).unwrap().count, 0);
+    assert_eq!(reader.search("job", &Query::default()).unwrap().unwrap().count, 0);
     for _ in 0..1_000 {
         assert!(reader.get("job/1").unwrap().is_none());
     }
@@ -378,7 +379,7 @@ async fn more_than_a_page_is_removed() {
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
     }
     assert_eq!(store.remove_matching("job", &Filter::parse("old=true").unwrap()).await.unwrap(), 2_495);
-    assert_eq!(store.query("job", &Query::default()).await.unwrap().count, 5);
+    assert_eq!(store.search("job", &Query::default()).await.unwrap().count, 5);
 }
 
 #[tokio::test]
@@ -400,13 +401,13 @@ async fn a_search_that_takes_too_long_is_stopped() {
         (&large, "the search takes too long: too many documents match; narrow it by "),
         (&scan, "no index on 'n'"),
     ] {
-        let stopped = store.query("job", query).await.unwrap_err();
+        let stopped = store.search("job", query).await.unwrap_err();
         assert!(matches!(stopped, StoreError::TooSlow { .. }), "{stopped}");
         assert!(stopped.to_string().contains(cause), "{stopped}");
     }
-    store.remove("job/0-0", 1).await.unwrap();
+    store.remove("job/0-0", Revision(1)).await.unwrap();
     drop(store);
-    assert_eq!(SqliteStore::open(&path).unwrap().query("job", &scan).await.unwrap().count, 7);
+    assert_eq!(SqliteStore::open(&path).unwrap().search("job", &scan).await.unwrap().count, 7);
 }
 
 #[tokio::test]
@@ -425,12 +426,12 @@ async fn the_servers_own_walks_wait_behind_no_search() {
                 released.recv().unwrap();
                 Ok(())
             };
-            own.read(|channels| &channels.searches, "search".to_owned(), slow).await
+            own.look(|channels| &channels.searches, "search".to_owned(), slow).await
         });
         under_way.await.unwrap();
         searches.push((release, search));
     }
-    assert_eq!(store.unfinished(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.index_rows(None, 10).await.unwrap().len(), 1);
     assert_eq!(store.remove_matching("job", &Filter::parse("state='QUEUED'").unwrap()).await.unwrap(), 1);
     for (release, search) in searches {
         assert!(!search.is_finished(), "both searches are under way all the while");
@@ -445,7 +446,7 @@ async fn a_read_that_panics_ends_no_other() {
     store.insert(record("job/1", &json!({}))).await.unwrap();
     for _ in 0..3 {
         let panics = |_: &Reader| -> rusqlite::Result<()> { panic!("as the test wants it") };
-        let failed = store.read(|channels| &channels.gets, "read".to_owned(), panics).await.unwrap_err();
+        let failed = store.look(|channels| &channels.gets, "read".to_owned(), panics).await.unwrap_err();
         assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
         assert!(store.get("job/1").await.unwrap().is_some());
     }

@@ -26,7 +26,7 @@ use super::reserve;
 use super::reserve::Reserve;
 use super::schema::PATIENCE_WITH_OTHERS;
 use super::tally::{Place, Tally};
-use crate::{Record, StoreError, is_unfinished, kind_of};
+use crate::{Record, Revision, StoreError, is_unfinished, kind_of};
 
 /// The most writes in one transaction.
 pub(super) const LARGEST_GROUP: usize = 1_024;
@@ -34,7 +34,7 @@ pub(super) const LARGEST_GROUP: usize = 1_024;
 /// A record as the table has it.
 pub(super) struct Row {
     id: String,
-    revision: u64,
+    revision: Revision,
     document: String,
     ledger: Option<String>,
     irregular: i64,
@@ -93,10 +93,10 @@ pub(super) enum Change {
     Replace(Box<Row>),
     Remove {
         id: String,
-        revision: u64,
+        revision: Revision,
     },
     /// Removes those of these ids that still have these revisions.
-    RemoveUnchanged(Vec<(String, u64)>),
+    RemoveUnchanged(Vec<(String, Revision)>),
 }
 
 /// A change and whom to tell: the new revision, or how many were removed.
@@ -318,7 +318,7 @@ fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlit
         }
         Change::Replace(row) => {
             let changed = || StoreError::Changed(row.id.clone());
-            replace(connection, row, tally)?.then_some(row.revision + 1).ok_or_else(changed)
+            replace(connection, row, tally)?.then_some(row.revision.0 + 1).ok_or_else(changed)
         }
         Change::Remove { id, revision } => {
             remove(connection, id, *revision, tally)?.then_some(1).ok_or_else(|| StoreError::Changed(id.clone()))
@@ -399,7 +399,7 @@ fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i6
     row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers)).transpose()
 }
 
-fn remove(connection: &Connection, id: &str, revision: u64, tally: &mut Tally) -> rusqlite::Result<bool> {
+fn remove(connection: &Connection, id: &str, revision: Revision, tally: &mut Tally) -> rusqlite::Result<bool> {
     let Some(stored) = Stored::find(connection, id)?.filter(|stored| stored.has(revision)) else { return Ok(false) };
     connection.prepare_cached("DELETE FROM resource WHERE rowid = ?")?.execute([stored.rowid])?;
     tally.count(Place::of(kind_of(id), &stored.columns, stored.audience), -1);
@@ -434,7 +434,7 @@ impl Stored {
         found.optional()
     }
 
-    fn has(&self, revision: u64) -> bool {
-        u64::try_from(self.revision) == Ok(revision)
+    fn has(&self, revision: Revision) -> bool {
+        u64::try_from(self.revision) == Ok(revision.0)
     }
 }

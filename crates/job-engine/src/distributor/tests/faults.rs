@@ -15,7 +15,7 @@ use slipstream_coordination::session::{Mode, Operation};
 
 use super::super::configured::Configured;
 use super::super::marks::NodeMarks;
-use super::super::{Distributor, MarkError, Marks as _, Missed, Schedule, lead_and_distribute};
+use super::super::{Distributor, MarkError, MarkRevision, Marks as _, Missed, Schedule, lead_and_distribute};
 use super::keys;
 use super::world::{Fault, Several, World, configured, time};
 use crate::marks::{HighWaterMark, path};
@@ -323,7 +323,7 @@ async fn a_clock_that_was_years_behind_doubles_nothing_once_it_is_right() {
     let world = World::new();
     let before =
         HighWaterMark { schedule: Some("every 15s".to_owned()), ..HighWaterMark::from_now_on(time("12:00:00")) };
-    assert_eq!(world.marks.save("each", &before, 0).await.unwrap(), 1);
+    assert_eq!(world.marks.save("each", &before, MarkRevision::None).await.unwrap(), MarkRevision::Node(1));
     let (steady, years) = (world.clock.clone(), Arc::new(AtomicI64::new(-10)));
     let jumping = years.clone();
     let mut surroundings = world.deps("one");
@@ -351,7 +351,7 @@ async fn a_clock_that_was_years_behind_doubles_nothing_once_it_is_right() {
 async fn a_reset_is_noticed_before_the_next_round() {
     let world = World::new();
     let ahead = HighWaterMark { schedule: Some("every 1h".to_owned()), ..HighWaterMark::from_now_on(time("23:00:00")) };
-    assert_eq!(world.marks.save("each", &ahead, 0).await.unwrap(), 1);
+    assert_eq!(world.marks.save("each", &ahead, MarkRevision::None).await.unwrap(), MarkRevision::Node(1));
     let observer = world.coordination.tree.connect().await.unwrap();
     let problem = async || {
         let names = observer.children(DISTRIBUTORS).await.unwrap();
@@ -377,7 +377,7 @@ async fn a_new_schedule_counts_from_when_it_was_first_seen() {
     for before in [Some("every 7200s".to_owned()), None] {
         let world = World::new();
         let mark = HighWaterMark { schedule: before.clone(), ..HighWaterMark::from_now_on(time("10:00:00")) };
-        assert_eq!(world.marks.save("each", &mark, 0).await.unwrap(), 1);
+        assert_eq!(world.marks.save("each", &mark, MarkRevision::None).await.unwrap(), MarkRevision::Node(1));
         let running = world.start("one", configured("each", 3600, Missed::Coalesce));
         world.pass("12:59:00").await;
         assert_eq!(world.server.keys(), keys(&[]), "none for a time before the change from {before:?}");
@@ -396,16 +396,20 @@ async fn marks_in_nodes_are_replaced_only_by_who_knows_the_last() {
     let world = World::new();
     let marks = NodeMarks::new(world.coordination.clone());
     let mark = |second: &str| HighWaterMark::from_now_on(time(second));
-    assert_eq!(marks.load("each").await.unwrap(), (HighWaterMark::default(), 0));
-    assert_eq!(marks.save("each", &mark("12:00:00"), 0).await.unwrap(), 1);
-    assert_eq!(marks.save("each", &mark("12:00:15"), 1).await.unwrap(), 2);
-    for revision in [0, 1, 3, u64::MAX] {
+    assert_eq!(marks.load("each").await.unwrap(), (HighWaterMark::default(), MarkRevision::None));
+    assert_eq!(marks.save("each", &mark("12:00:00"), MarkRevision::None).await.unwrap(), MarkRevision::Node(0));
+    assert_eq!(marks.save("each", &mark("12:00:15"), MarkRevision::Node(0)).await.unwrap(), MarkRevision::Node(1));
+    for revision in [MarkRevision::None, MarkRevision::Node(0), MarkRevision::Node(2), MarkRevision::Node(i32::MAX)] {
         let error = marks.save("each", &mark("12:00:30"), revision).await.unwrap_err();
-        assert!(matches!(error, MarkError::Changed(name) if name == "each"), "revision {revision}");
+        assert!(matches!(error, MarkError::Changed(name) if name == "each"), "{revision:?}");
     }
-    assert_eq!(marks.load("each").await.unwrap(), (mark("12:00:15"), 2));
-    assert!(matches!(marks.save("other", &mark("12:00:00"), 1).await, Err(MarkError::Changed(_))));
-    assert_eq!(marks.save("other", &mark("12:00:00"), 0).await.unwrap(), 1, "the parents are there already");
+    assert_eq!(marks.load("each").await.unwrap(), (mark("12:00:15"), MarkRevision::Node(1)));
+    assert!(matches!(marks.save("other", &mark("12:00:00"), MarkRevision::Node(0)).await, Err(MarkError::Changed(_))));
+    assert_eq!(
+        marks.save("other", &mark("12:00:00"), MarkRevision::None).await.unwrap(),
+        MarkRevision::Node(0),
+        "the parents are there already"
+    );
 }
 
 /// Fault: session suspended, expired; somebody wrote nonsense.
@@ -414,12 +418,12 @@ async fn marks_in_nodes_survive_their_session() {
     let world = World::new();
     let marks = NodeMarks::new(world.coordination.clone());
     let mark = HighWaterMark { pending: Some(time("12:00:00")), ..HighWaterMark::default() };
-    assert_eq!(marks.save("each", &mark, 0).await.unwrap(), 1);
+    assert_eq!(marks.save("each", &mark, MarkRevision::None).await.unwrap(), MarkRevision::Node(0));
     world.coordination.last().suspend();
     assert!(matches!(marks.load("each").await, Err(MarkError::Unreachable { .. })));
-    assert!(matches!(marks.save("each", &mark, 1).await, Err(MarkError::Unreachable { .. })));
+    assert!(matches!(marks.save("each", &mark, MarkRevision::Node(0)).await, Err(MarkError::Unreachable { .. })));
     world.coordination.last().expire();
-    assert_eq!(marks.load("each").await.unwrap(), (mark, 1), "over a new session");
+    assert_eq!(marks.load("each").await.unwrap(), (mark, MarkRevision::Node(0)), "over a new session");
     let session = world.coordination.tree.connect().await.unwrap();
     let path = path("broken");
     let nonsense = Operation::Create { path, data: b"tomorrow".to_vec(), mode: Mode::Persistent };
@@ -437,17 +441,17 @@ async fn a_mark_that_is_gone_is_known_to_who_has_seen_it() {
     };
     let marks = NodeMarks::new(world.coordination.clone());
     let mark = HighWaterMark::from_now_on(time("12:00:00"));
-    assert_eq!(marks.save("each", &mark, 0).await.unwrap(), 1);
+    assert_eq!(marks.save("each", &mark, MarkRevision::None).await.unwrap(), MarkRevision::Node(0));
     let candidate = NodeMarks::new(world.coordination.clone());
-    assert_eq!(candidate.load("each").await.unwrap(), (mark.clone(), 1));
+    assert_eq!(candidate.load("each").await.unwrap(), (mark.clone(), MarkRevision::Node(0)));
     wipe().await;
     for who in [&marks, &candidate] {
-        assert_eq!(who.load("each").await.unwrap(), (mark.clone(), 0));
+        assert_eq!(who.load("each").await.unwrap(), (mark.clone(), MarkRevision::None));
     }
     let stranger = NodeMarks::new(world.coordination.clone());
-    assert_eq!(stranger.load("each").await.unwrap(), (HighWaterMark::default(), 0));
-    assert_eq!(candidate.save("each", &mark, 0).await.unwrap(), 1);
-    assert_eq!(stranger.load("each").await.unwrap(), (mark, 1));
+    assert_eq!(stranger.load("each").await.unwrap(), (HighWaterMark::default(), MarkRevision::None));
+    assert_eq!(candidate.save("each", &mark, MarkRevision::None).await.unwrap(), MarkRevision::Node(0));
+    assert_eq!(stranger.load("each").await.unwrap(), (mark, MarkRevision::Node(0)));
 }
 
 /// Fault: the mark is gone when one is elected that never led, and cannot be asked for until two rounds are overdue.

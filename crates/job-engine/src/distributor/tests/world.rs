@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
-use super::super::{Deps, Distributor, MarkError, Marks, Missed, Schedule, lead_and_distribute};
+use super::super::{Deps, Distributor, MarkError, MarkRevision, Marks, Missed, Schedule, lead_and_distribute};
 use crate::marks::HighWaterMark;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
@@ -105,7 +105,7 @@ impl Transport for Server {
 
 /// Marks in memory; a save can be cut short before and after it happens.
 pub struct MemoryMarks {
-    marks: Mutex<HashMap<String, (HighWaterMark, u64)>>,
+    marks: Mutex<HashMap<String, (HighWaterMark, i32)>>,
     /// The mark last saved, of whatever distributor.
     pub saved: watch::Sender<HighWaterMark>,
     /// So many loads and saves fail.
@@ -128,12 +128,19 @@ impl MemoryMarks {
 
 #[async_trait]
 impl Marks for MemoryMarks {
-    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, u64), MarkError> {
+    async fn load(&self, distributor: &str) -> Result<(HighWaterMark, MarkRevision), MarkError> {
         self.reach(distributor).await?;
-        Ok(self.marks.lock().unwrap().get(distributor).cloned().unwrap_or_default())
+        let (mark, version) = self.marks.lock().unwrap().get(distributor).cloned().unwrap_or_default();
+        Ok((mark, if version == 0 { MarkRevision::None } else { MarkRevision::Node(version) }))
     }
 
-    async fn save(&self, distributor: &str, mark: &HighWaterMark, revision: u64) -> Result<u64, MarkError> {
+    async fn save(
+        &self,
+        distributor: &str,
+        mark: &HighWaterMark,
+        revision: MarkRevision,
+    ) -> Result<MarkRevision, MarkError> {
+        let version = if let MarkRevision::Node(version) = revision { version } else { 0 };
         self.reach(distributor).await?;
         {
             let mut marks = self.marks.lock().unwrap();
@@ -141,14 +148,14 @@ impl Marks for MemoryMarks {
             if let Some(other) = self.intruder.lock().unwrap().take() {
                 *stored = (other, stored.1 + 1);
             }
-            if stored.1 != revision {
+            if stored.1 != version {
                 return Err(MarkError::Changed(distributor.to_owned()));
             }
-            *stored = (mark.clone(), revision + 1);
+            *stored = (mark.clone(), version + 1);
         }
         self.saved.send_replace(mark.clone());
         tokio::task::yield_now().await;
-        Ok(revision + 1)
+        Ok(MarkRevision::Node(version + 1))
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::json;
 use slipstream_cimi::Code;
 use slipstream_coordination::session::{Cause, is_path};
-use slipstream_store::StoreError;
+use slipstream_store::{StoreError, StoreExt};
 
 use crate::marks::{HighWaterMark, id, path, record};
 use crate::server::Shared;

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use slipstream_store::{Store, StoreError};
+use slipstream_store::{Revision, Store, StoreError, StoreExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -86,8 +86,7 @@ impl WriteBehind {
     pub async fn insert(&self, mut record: JobRecord) -> Result<Arc<JobRecord>, StoreError> {
         let id = record.id.clone();
         if self.writers == Writers::Several {
-            self.shared.store.insert(record.stored(0)).await?;
-            record.revision = 1;
+            record.revision = self.shared.store.insert(record.stored(Revision::default())).await?;
             return Ok(Arc::new(record));
         }
         loop {
@@ -102,9 +101,9 @@ impl WriteBehind {
         }
         // whoever finds it in the store before it is known here waits
         let _loading = Loading { shared: &self.shared, id: &id };
-        self.shared.store.insert(record.stored(0)).await?;
+        let revision = self.shared.store.insert(record.stored(Revision::default())).await?;
         let record = Arc::new(record);
-        self.shared.records().load(record.clone(), 1);
+        self.shared.records().load(record.clone(), revision);
         Ok(record)
     }
 
@@ -285,7 +284,7 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
 }
 
 /// A store that panics at one write ends no other.
-async fn carry_out(store: &dyn Store, task: &Task) -> Result<u64, StoreError> {
+async fn carry_out(store: &dyn Store, task: &Task) -> Result<Revision, StoreError> {
     let write = async {
         match task.stored() {
             Some(record) => store.replace(record).await,

@@ -29,6 +29,6 @@ pub async fn is_lost_together(shared: &Shared, job: &JobRecord, ledger: &Ledger)
     }
     let filter = Filter::parse("state='RUNNING'").expect("it is a filter");
     let query = Query { filter: Some(filter), limit: MOST_LOOKED_AT, at_once: Some(AT_ONCE), ..Query::default() };
-    let running = shared.store.query(JOB.name, &query).await?;
+    let running = shared.store.search(JOB.name, &query).await?;
     Ok(running.records.into_iter().map(JobRecord::from).any(|other| is_with(&other)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 use slipstream_cimi::Document;
-use slipstream_store::Record;
+use slipstream_store::{Record, Revision};
 
 use super::document;
 use super::document::{Patch, Shown};
@@ -20,8 +20,8 @@ pub struct JobRecord {
     /// The document, without `operations`.
     pub document: Arc<Document>,
     ledger: Kept,
-    /// Its revision in the store when it was read or written; zero before.
-    pub(super) revision: u64,
+    /// Its revision in the store when it was read or written.
+    pub(super) revision: Revision,
 }
 
 #[derive(Clone, Debug)]
@@ -50,12 +50,17 @@ impl JobRecord {
     /// A job that is added.
     #[must_use]
     pub fn new(id: &str, document: Document) -> Self {
-        Self { id: id.into(), document: document.into(), ledger: Kept::Readable(Ledger::default()), revision: 0 }
+        Self {
+            id: id.into(),
+            document: document.into(),
+            ledger: Kept::Readable(Ledger::default()),
+            revision: Revision::default(),
+        }
     }
 
     /// As it is stored, in its revision there.
     #[must_use]
-    pub fn stored(&self, revision: u64) -> Record {
+    pub fn stored(&self, revision: Revision) -> Record {
         let ledger = match &self.ledger {
             Kept::Readable(ledger) => serde_json::to_value(ledger).expect("a ledger is made of texts and numbers"),
             Kept::Unreadable(value) => value.clone(),

@@ -16,7 +16,7 @@ use slipstream_cimi::{Document, Lease};
 use slipstream_coordination::Error;
 use slipstream_coordination::session::{Cause, Mode, Operation, Session, State, existing, make_path};
 use slipstream_store::each_unfinished;
-use slipstream_store::{Record, Store, StoreError};
+use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use tokio::sync::Mutex;
 
 use super::Entries;
@@ -98,10 +98,12 @@ impl Generation {
             let document = Arc::new(document);
             let written = match stored {
                 Some(_) if generation == before => Ok(()),
-                Some(record) => self.store.replace(Record { document, ..record }).await.map(|_| ()),
-                None => {
-                    self.store.insert(Record { id: ID.to_owned(), revision: 0, document, ledger: Value::Null }).await
-                }
+                Some(record) => self.store.replace(Record { document, ..record }).await.map(drop),
+                None => self
+                    .store
+                    .insert(Record { id: ID.to_owned(), revision: Revision::default(), document, ledger: Value::Null })
+                    .await
+                    .map(drop),
             };
             match written {
                 Ok(()) => {

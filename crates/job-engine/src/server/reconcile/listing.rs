@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use slipstream_cimi::Lease;
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{Store, StoreError, Unfinished, each_unfinished};
+use slipstream_store::{IndexRow, Store, StoreError, each_unfinished};
 
 use crate::process::paths;
 
@@ -32,7 +32,7 @@ enum Recorded {
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     /// Jobs whose entry is not there, or may be another job's.
-    pub(super) missing: Vec<Unfinished>,
+    pub(super) missing: Vec<IndexRow>,
     /// The highest lease of any job.
     pub(super) highest: Option<Lease>,
 }
@@ -111,8 +111,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use slipstream_store::Record;
     use slipstream_store::memory::MemoryStore;
+    use slipstream_store::{Record, Revision, StoreExt};
 
     fn entry(number: u32) -> String {
         format!("{}/entry-999-{number:010}", paths::ENTRIES)
@@ -124,7 +124,8 @@ mod tests {
             let lease = json!({"generation": 1, "zxid": zxid});
             let ledger = json!({ "entry": number.map(entry), "lease": lease });
             let document = json!({"id": id, "state": "QUEUED"}).as_object().cloned().unwrap();
-            let record = Record { id: (*id).to_owned(), revision: 0, document: document.into(), ledger };
+            let record =
+                Record { id: (*id).to_owned(), revision: Revision::default(), document: document.into(), ledger };
             store.insert(record).await.unwrap();
         }
         store

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use slipstream_cimi::Document;
 use slipstream_store::each_unfinished;
-use slipstream_store::{StoreError, Unfinished};
+use slipstream_store::{IndexRow, StoreError};
 
 use super::Refusals;
 use super::round::note_generation;
@@ -108,7 +108,7 @@ async fn missing(shared: &Shared, queued: &HashSet<String>) -> Result<Vec<Missin
         }
     })
     .await?;
-    let read = async |Unfinished { id, entry: recorded, .. }| {
+    let read = async |IndexRow { id, entry: recorded, .. }| {
         let record = shared.jobs.get(&id).await?;
         Ok::<_, StoreError>(record.map(|record| {
             let (priority, created) = (priority_of(&record.document), time_of(&record.document, "created"));

@@ -8,7 +8,7 @@ use slipstream_action::with_causes;
 use slipstream_cimi::job::is_job_id;
 use slipstream_coordination::Error;
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{StoreError, Unfinished};
+use slipstream_store::{IndexRow, StoreError, StoreExt};
 
 use super::listing::{Listing, walk};
 use super::{LeftAlone, NAMES_TOLD, ReconcileError, Refused, Told};
@@ -235,7 +235,7 @@ async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<Entr
 
 /// Those of the jobs whose recorded entry is not there or is another job's. An entry put since the listing is there, as
 /// are those of all jobs that come meanwhile: none of these jobs is read.
-async fn without_entry(shared: &Shared, jobs: Vec<Unfinished>) -> Result<Vec<Unfinished>, EntriesError> {
+async fn without_entry(shared: &Shared, jobs: Vec<IndexRow>) -> Result<Vec<IndexRow>, EntriesError> {
     let recorded: Vec<_> = jobs.iter().map(|job| (job.id.as_str(), job.entry.as_deref())).collect();
     let queued = shared.entries.are_queued(&recorded).await?;
     Ok(jobs.into_iter().zip(queued).filter(|(_, is_queued)| !is_queued).map(|(job, _)| job).collect())
@@ -254,7 +254,7 @@ struct Unrecorded {
 async fn look_at(
     shared: &Shared,
     listing: &Listing,
-    missing: &[Unfinished],
+    missing: &[IndexRow],
     refusals: &mut Refusals,
 ) -> Result<Unrecorded, EntriesError> {
     let wanted: HashSet<&str> = missing.iter().map(|job| job.id.as_str()).collect();
@@ -301,7 +301,7 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
 /// the next round.
 async fn put_missing(
     shared: &Shared,
-    job: Unfinished,
+    job: IndexRow,
     there: Option<String>,
     untouched: SignedDuration,
 ) -> Result<bool, ReconcileError> {

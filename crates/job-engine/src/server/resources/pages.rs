@@ -8,7 +8,7 @@ use futures_util::stream;
 use slipstream_action::with_causes;
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::Kind;
-use slipstream_store::{Query, Record, Store, StoreError};
+use slipstream_store::{Query, Record, Store, StoreError, StoreExt};
 
 use super::search::Found;
 use crate::server::http::body::{self, Body};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::dialect::{JOB, Kind};
 use slipstream_cimi::query::{Parameters, window};
-use slipstream_store::{Page, Query, Record};
+use slipstream_store::{Query, Record};
 use tokio::sync::SemaphorePermit;
 
 use crate::server::Shared;
@@ -51,22 +51,8 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
     if kind == JOB {
         shared.jobs.settled().await;
     }
-    let all = Query { filter: query.filter.clone(), visible_to: query.visible_to.clone(), ..Query::default() };
-    let is_walk = query.after.is_some();
-    // a walk counts nothing, so only one document more can tell whether any follows
-    let one_more = u64::from(is_walk && query.limit > 0);
-    let asked = Query { limit: query.limit + one_more, ..query.clone() };
-    let Page { count, mut records, mut rest } = shared.store.query(kind.name, &asked).await?;
-    let count = if is_walk { shared.store.query(kind.name, &all).await?.count } else { count };
-    let found = records.len() as u64 + rest.len() as u64;
-    let more = if is_walk { found > query.limit } else { query.offset + found < count };
-    if found > query.limit && rest.pop().is_none() {
-        records.pop();
-    }
-    let aggregations = match parameters.aggregations.as_slice() {
-        [] => Vec::new(),
-        asked => shared.store.aggregate(kind.name, &all, asked).await?,
-    };
+    let found = shared.store.search(kind.name, &query).await?;
+    let slipstream_store::Found { count, records, rest, more, aggregations } = found;
     Ok(Found { count, records, rest, query, aggregations, more, share })
 }
 
@@ -96,6 +82,7 @@ fn query(parameters: &Parameters, now: Timestamp) -> Result<Query, ApiError> {
         limit,
         visible_to: None,
         at_once: Some(AT_ONCE),
+        aggregations: parameters.aggregations.clone(),
     })
 }
 

@@ -6,7 +6,6 @@ use rusqlite::{Row, params_from_iter};
 use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::Attribute;
-use slipstream_cimi::query::Aggregation;
 
 use super::{Reader, not_json, unsigned};
 use crate::Query;
@@ -16,32 +15,17 @@ use crate::sqlite::select::Translator;
 
 /// Why there are no answers.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
+pub(super) enum Stopped {
     #[error(transparent)]
     Read(#[from] rusqlite::Error),
     #[error(transparent)]
     Aggregation(#[from] AggregationError),
 }
 
-type Answers = Result<Vec<Value>, AggregationError>;
-
 impl Reader {
-    /// Answers about all the documents that a query selects, as of one moment and within the time of a search.
-    pub fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> rusqlite::Result<Answers> {
-        self.within_limit(kind, query, |translator, query| match self.answers(translator, query, asked) {
-            Ok(answers) => Ok(Ok(answers)),
-            Err(Stopped::Aggregation(error)) => Ok(Err(error)),
-            Err(Stopped::Read(error)) => Err(error),
-        })
-    }
-
-    fn answers(
-        &self,
-        translator: &Translator<'_>,
-        query: &Query,
-        asked: &[Aggregation],
-    ) -> Result<Vec<Value>, Stopped> {
-        let mut aggregators = Aggregators::new(asked);
+    /// Answers about all the documents that a query selects.
+    pub(super) fn aggregate(&self, translator: &Translator<'_>, query: &Query) -> Result<Vec<Value>, Stopped> {
+        let mut aggregators = Aggregators::new(&query.aggregations);
         let mut others = Vec::new();
         for attribute in aggregators.attributes() {
             match translator.column(&attribute.0) {

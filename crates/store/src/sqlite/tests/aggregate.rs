@@ -3,7 +3,7 @@
 use slipstream_cimi::query::Aggregation;
 
 use super::*;
-use crate::conformance::asked;
+use crate::conformance::{self, asked};
 
 async fn fill(store: &Arc<SqliteStore>) {
     for batch in 0..4 {
@@ -21,7 +21,7 @@ async fn fill(store: &Arc<SqliteStore>) {
 }
 
 async fn aggregate(store: &SqliteStore, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-    store.aggregate("job", query, asked).await
+    conformance::aggregate(store, "job", query, asked).await
 }
 
 #[tokio::test]

@@ -31,12 +31,12 @@ async fn an_audience_lives_as_long_as_a_document_has_it() {
     store.insert(record("job/2", &job("QUEUED", &jane))).await.unwrap();
     store.insert(record("job/3", &job("QUEUED", &jane))).await.unwrap();
     assert_eq!(kept(&store).await, [1, 2, 4], "jane and administrators");
-    let running = Record { revision: 1, ..record("job/2", &job("RUNNING", &jane)) };
+    let running = Record { revision: Revision(1), ..record("job/2", &job("RUNNING", &jane)) };
     store.replace(running).await.unwrap();
     assert_eq!(kept(&store).await, [1, 2, 7]);
-    store.remove("job/3", 1).await.unwrap();
+    store.remove("job/3", Revision(1)).await.unwrap();
     assert_eq!(kept(&store).await, [1, 2, 5]);
-    let taken_away = Record { revision: 2, ..record("job/2", &job("RUNNING", &administrator)) };
+    let taken_away = Record { revision: Revision(2), ..record("job/2", &job("RUNNING", &administrator)) };
     store.replace(taken_away).await.unwrap();
     assert_eq!(kept(&store).await, [0, 0, 4]);
     let everything = Filter::parse("action='noop'").unwrap();
@@ -52,8 +52,8 @@ async fn a_refused_write_leaves_no_audience() {
     let before = kept(&store).await;
     let jane = job("QUEUED", &json!({"type": "USER", "principal": "jane"}));
     assert!(store.insert(record("job/1", &jane)).await.is_err());
-    assert!(store.replace(Record { revision: 7, ..record("job/1", &jane) }).await.is_err());
-    assert!(store.replace(Record { revision: 1, ..record("job/2", &jane) }).await.is_err());
+    assert!(store.replace(Record { revision: Revision(7), ..record("job/1", &jane) }).await.is_err());
+    assert!(store.replace(Record { revision: Revision(1), ..record("job/2", &jane) }).await.is_err());
     assert_eq!(kept(&store).await, before);
 }
 
@@ -132,7 +132,7 @@ async fn a_caller_of_very_many_audiences_looks_at_theirs_alone() {
     assert!(is_tallied(&count), "{count:#?}");
     let page = reader.plan("job", &query, false, true).unwrap();
     assert!(page.iter().any(|line| line.contains("(type=? AND audience=?)")), "{page:#?}");
-    assert_eq!(store.query("job", &query).await.unwrap().count, 40);
+    assert_eq!(store.search("job", &query).await.unwrap().count, 40);
     assert!(!reader.sorts("job", &query, 60).unwrap(), "of 40 documents");
     for number in 0..100 {
         store.insert(record(&format!("job/other-{number}"), &json!({"state": "QUEUED"}))).await.unwrap();

@@ -9,7 +9,7 @@ use crate::sqlite::backup::{BackupError, backup, copy_in_small_steps, in_steps};
 
 async fn jobs(path: &Path) -> u64 {
     let store = SqliteStore::open(path).unwrap();
-    let count = store.query("job", &Query::default()).await.unwrap().count;
+    let count = store.search("job", &Query::default()).await.unwrap().count;
     store.close().unwrap();
     count
 }

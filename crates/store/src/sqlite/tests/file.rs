@@ -89,12 +89,12 @@ async fn nothing_is_written_to_a_file_that_was_moved_away_or_replaced() {
         assert!(matches!(error, StoreError::Moved { .. }), "{error}");
     };
     fs::rename(&path, &elsewhere).unwrap();
-    refused(store.insert(record("job/2", &json!({}))).await);
+    refused(store.insert(record("job/2", &json!({}))).await.map(drop));
     fs::copy(&elsewhere, &path).unwrap();
-    refused(store.remove("job/1", 1).await);
+    refused(store.remove("job/1", Revision(1)).await);
     fs::rename(&elsewhere, &path).unwrap();
     store.insert(record("job/3", &json!({}))).await.unwrap();
-    assert_eq!(store.query("job", &Query::default()).await.unwrap().count, 2);
+    assert_eq!(store.search("job", &Query::default()).await.unwrap().count, 2);
 }
 
 #[tokio::test]
@@ -110,14 +110,14 @@ async fn a_reader_that_stays_does_not_let_the_log_grow_without_end() {
     let mut added = 0;
     let refused = loop {
         match store.insert(record(&format!("job/long-{added}"), &long)).await {
-            Ok(()) => added += 1,
+            Ok(_) => added += 1,
             Err(error) => break error,
         }
         assert!(added < 1_000, "the log is bounded");
     };
     assert!(matches!(refused, StoreError::LogTooLong { .. }), "{refused}");
     assert!(added > 5, "a floor of work: {added}");
-    store.remove("job/0", 1).await.expect("what frees space is done all the same");
+    store.remove("job/0", Revision(1)).await.expect("what frees space is done all the same");
     assert!(fs::metadata(beside(&path, "-wal")).unwrap().len() < 2 << 20);
     drop(reading);
     store.insert(record("job/after", &long)).await.expect("the reader has ended");

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Extensions, HeaderMap};
+use slipstream_store::Revision;
 use slipstream_store::memory::MemoryStore;
 
 use super::*;
@@ -50,7 +51,7 @@ async fn logout_revokes_the_token_at_once() {
     let login = sessions.login(&store, &login_document("secret"), &HERE, now).await.expect("the password is right");
     let cookie = sent_back(&login);
     assert!(sessions.caller(&store, &[&cookie], now).await.expect("answers").is_administrator());
-    store.remove(&login.id, 1).await.expect("the session is there");
+    store.remove(&login.id, Revision::number(1)).await.expect("the session is there");
     sessions.forget(&login.id);
     assert_eq!(sessions.caller(&store, &[&cookie], now).await.expect("answers"), Caller::Anonymous);
 }
@@ -142,7 +143,7 @@ async fn a_session_that_another_server_removed_is_not_trusted_for_longer_because
     let cookie = sent_back(&login);
     let ahead = start + SignedDuration::from_hours(1);
     assert!(caller(&sessions, &store, &cookie, ahead).await.is_administrator());
-    store.remove(&login.id, 1).await.expect("the session is there");
+    store.remove(&login.id, Revision::number(1)).await.expect("the session is there");
     assert_eq!(caller(&sessions, &store, &cookie, start).await, Caller::Anonymous);
 }
 
@@ -158,7 +159,7 @@ async fn a_session_that_another_server_removed_is_trusted_for_five_seconds_more(
     let login = sessions.login(&store, &login_document("secret"), &HERE, start).await.expect("the password is right");
     let cookie = sent_back(&login);
     assert!(caller(&sessions, &store, &cookie, start).await.is_administrator());
-    store.remove(&login.id, 1).await.expect("the session is there");
+    store.remove(&login.id, Revision::number(1)).await.expect("the session is there");
     let just_before = start + TRUSTED - SignedDuration::from_millis(1);
     assert!(caller(&sessions, &store, &cookie, just_before).await.is_administrator());
     assert_eq!(caller(&sessions, &store, &cookie, start + TRUSTED).await, Caller::Anonymous);

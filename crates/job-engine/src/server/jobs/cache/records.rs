@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_store::{Record, StoreError};
+use slipstream_store::{Record, Revision, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -51,7 +51,7 @@ struct Loaded {
     /// None once it is removed.
     current: Option<Arc<JobRecord>>,
     /// Its revision in the store.
-    revision: u64,
+    revision: Revision,
     bytes: usize,
     /// Its id is in [`Records::kept`].
     is_kept: bool,
@@ -75,7 +75,7 @@ enum Progress {
 /// One write of a batch.
 pub(super) struct Task {
     pub(super) id: Arc<str>,
-    pub(super) revision: u64,
+    pub(super) revision: Revision,
     /// None removes it.
     pub(super) record: Option<Arc<JobRecord>>,
 }
@@ -118,7 +118,7 @@ impl Records {
     }
 
     /// A record as the store has it; whoever waits for it hears that by the end of the channel.
-    pub(super) fn load(&mut self, record: Arc<JobRecord>, revision: u64) {
+    pub(super) fn load(&mut self, record: Arc<JobRecord>, revision: Revision) {
         self.forget(&record.id);
         let bytes = record.weight();
         self.bytes += bytes;
@@ -263,7 +263,7 @@ impl Records {
 
     /// A record was written, or could not be; answers who waited for that. What could not be written is nowhere but in
     /// memory, and is forgotten: whoever has to change the record reads it again.
-    pub(super) fn written(&mut self, id: &Arc<str>, written: &Result<u64, StoreError>) -> Vec<Waiter> {
+    pub(super) fn written(&mut self, id: &Arc<str>, written: &Result<Revision, StoreError>) -> Vec<Waiter> {
         let Some(Known::Loaded(loaded)) = self.known.get_mut(id) else { return Vec::new() };
         let mut told = std::mem::take(&mut loaded.writing);
         match (written, loaded.progress) {

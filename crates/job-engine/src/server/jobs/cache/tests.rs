@@ -5,9 +5,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
-use slipstream_cimi::query::Aggregation;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Page, Query, Record, Unfinished};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -27,43 +26,57 @@ struct Watched {
     fails: AtomicUsize,
 }
 
-#[async_trait]
-impl Store for Watched {
-    async fn insert(&self, record: Record) -> Result<(), StoreError> {
-        self.inner.insert(record).await
-    }
-
-    async fn get(&self, id: &str) -> Result<Option<Record>, StoreError> {
+impl Watched {
+    async fn read_one(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.inner.get(id).await
     }
 
-    async fn replace(&self, record: Record) -> Result<u64, StoreError> {
-        drop(self.open.acquire().await.expect("never closed"));
-        if self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            return Err(StoreError::Full { path: "jobs.db".to_owned() });
+    async fn write_one(&self, write: Write) -> Result<Revision, StoreError> {
+        match write {
+            Write::Create(record) => self.inner.insert(record).await,
+            Write::Replace(record) => {
+                drop(self.open.acquire().await.expect("never closed"));
+                if self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    return Err(StoreError::Full { path: "jobs.db".to_owned() });
+                }
+                self.replaced.lock().unwrap().push(record.document["state"].clone());
+                self.inner.replace(record).await
+            }
+            Write::Remove(id, revision) => {
+                let removed = self.inner.remove(&id, revision).await;
+                // it is gone before that is answered
+                drop(self.open.acquire().await.expect("never closed"));
+                removed.map(|()| revision)
+            }
         }
-        self.replaced.lock().unwrap().push(record.document["state"].clone());
-        self.inner.replace(record).await
+    }
+}
+
+#[async_trait]
+impl Store for Watched {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.push(self.read_one(id).await);
+        }
+        found
     }
 
-    async fn remove(&self, id: &str, revision: u64) -> Result<(), StoreError> {
-        let removed = self.inner.remove(id, revision).await;
-        // it is gone before that is answered
-        drop(self.open.acquire().await.expect("never closed"));
-        removed
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        let mut answers = Vec::new();
+        for write in writes {
+            answers.push(self.write_one(write).await);
+        }
+        answers
     }
 
-    async fn query(&self, kind: &str, query: &Query) -> Result<Page, StoreError> {
-        self.inner.query(kind, query).await
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+        self.inner.search(kind, query).await
     }
 
-    async fn unfinished(&self, after: Option<&str>, limit: u64) -> Result<Vec<Unfinished>, StoreError> {
-        self.inner.unfinished(after, limit).await
-    }
-
-    async fn aggregate(&self, kind: &str, query: &Query, asked: &[Aggregation]) -> Result<Vec<Value>, StoreError> {
-        self.inner.aggregate(kind, query, asked).await
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
+        self.inner.index_rows(after, limit).await
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
@@ -150,7 +163,10 @@ async fn what_changes_before_somebody_waits_is_one_write() {
     desk.change(Durability::OnDisk, "SUCCESS").await.unwrap();
     assert_eq!(desk.written(), ["SUCCESS"]);
     let stored = desk.store.inner.get(ID).await.unwrap().unwrap();
-    assert_eq!((stored.revision, stored.ledger["entry"].as_str()), (2, Some("/job/entries/entry-999-0000000001")));
+    assert_eq!(
+        (stored.revision, stored.ledger["entry"].as_str()),
+        (Revision::number(2), Some("/job/entries/entry-999-0000000001"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,7 +243,7 @@ async fn what_changes_while_it_is_written_is_written_again() {
     desk.change(Durability::Soon, "STOPPING").await.unwrap();
     desk.change(Durability::OnDisk, "STOPPED").await.unwrap();
     assert_eq!(desk.written(), ["RUNNING", "STOPPED"]);
-    assert_eq!(desk.store.inner.get(ID).await.unwrap().unwrap().revision, 3);
+    assert_eq!(desk.store.inner.get(ID).await.unwrap().unwrap().revision, Revision::number(3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -251,7 +267,7 @@ async fn a_job_that_was_removed_is_gone_and_many_read_it_once() {
     desk.jobs.remove(base.clone()).await.unwrap();
     assert!(desk.jobs.get(ID).await.unwrap().is_none());
     assert!(desk.jobs.change(base, Durability::Soon, into_state("RUNNING")).await.is_err());
-    desk.store.inner.insert(job("job/0b").stored(0)).await.unwrap();
+    desk.store.inner.insert(job("job/0b").stored(Revision::default())).await.unwrap();
     let gets = desk.store.gets.load(Ordering::Relaxed);
     let all = join_all((0..10).map(|_| desk.jobs.get("job/0b"))).await;
     assert!(all.iter().all(|found| found.as_ref().is_ok_and(Option::is_some)));
@@ -324,7 +340,7 @@ async fn an_add_that_races_the_removal_of_its_id_is_a_job_of_its_own() {
     added.await.unwrap().expect("and whoever added the second");
     desk.change(Durability::OnDisk, "SUCCESS").await.expect("it has the revision of an added job");
     let stored = desk.store.inner.get(ID).await.unwrap().unwrap();
-    assert_eq!((stored.revision, &stored.document["state"]), (2, &json!("SUCCESS")));
+    assert_eq!((stored.revision, &stored.document["state"]), (Revision::number(2), &json!("SUCCESS")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::{Coordinator, Embedded};
+use slipstream_store::Revision;
 use slipstream_store::memory::MemoryStore;
 
 use super::*;
@@ -26,7 +27,10 @@ async fn set(session: &EmbeddedSession, data: impl Into<Vec<u8>>) {
 async fn job(store: &dyn Store, id: &str, generation: i64, zxid: i64) {
     let document = json!({"id": id, "state": "QUEUED"}).as_object().cloned().unwrap();
     let ledger = json!({"lease": {"generation": generation, "zxid": zxid}});
-    store.insert(Record { id: id.to_owned(), revision: 0, document: document.into(), ledger }).await.unwrap();
+    store
+        .insert(Record { id: id.to_owned(), revision: Revision::default(), document: document.into(), ledger })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use http_body_util::BodyExt;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
+use slipstream_store::Revision;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -32,7 +33,7 @@ async fn world() -> Arc<Shared> {
         let mut document = document.clone();
         let id = format!("job/{number:03}");
         document.insert("id".to_owned(), json!(id));
-        let record = Record { id, revision: 0, document: document.into(), ledger: Value::Null };
+        let record = Record { id, revision: Revision::default(), document: document.into(), ledger: Value::Null };
         shared.store.insert(record).await.expect("stored");
     }
     shared
@@ -102,7 +103,7 @@ async fn what_counts_is_what_is_answered_and_an_ordered_page_ends_too() {
 async fn what_changes_while_a_page_is_read_is_shown_as_it_is_or_not_at_all() {
     let shared = world().await;
     let answer = ask(&shared, "/api/job?$filter=state='QUEUED'&$last=20").await;
-    shared.store.remove("job/010", 1).await.expect("removed");
+    shared.store.remove("job/010", Revision::number(1)).await.expect("removed");
     for (id, attribute, value) in [
         ("job/011", "state", json!("FAILED")),
         ("job/012", "acl", json!({"owner": {"principal": "ADMIN", "type": "ROLE"}})),
@@ -163,7 +164,7 @@ async fn a_user_who_reads_nothing_has_a_bounded_part_of_the_memory_and_loses_its
         drop(connection.read_to_end(&mut rest).await);
         assert!(rest.len() < LONGEST_PAGE / 2, "{}", rest.len());
     }
-    let found = shared.store.query(JOB.name, &Query::default()).await.expect("found");
+    let found = shared.store.search(JOB.name, &Query::default()).await.expect("found");
     assert_eq!(found.count, STORED as u64);
     stop.ask();
     serving.await.expect("no panic");
