@@ -103,7 +103,7 @@ impl Store for MeteredStore {
         metered(Part::Store, self.0.write(writes)).await
     }
 
-    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+    async fn search(&self, kind: &str, query: &Query) -> Result<slipstream_store::Found, StoreError> {
         metered(Part::Store, self.0.search(kind, query)).await
     }
 

@@ -240,7 +240,7 @@ impl World {
     async fn everything(&self) -> (Vec<Record>, Vec<Record>, Vec<String>) {
         let all = Query { limit: 10_000, ..Query::default() };
         self.engine.server.settled().await;
-        let stored = async |kind| self.engine.store.query(kind, &all).await.expect("answers").records;
+        let stored = async |kind| self.engine.store.search(kind, &all).await.expect("answers").records;
         let session = self.engine.coordinator.connect().await.expect("connected");
         let mut entries = session.children(paths::ENTRIES).await.expect("listed");
         entries.sort();

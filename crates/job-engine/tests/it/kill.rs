@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::{Client, Document};
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Query, Record};
+use slipstream_store::{Query, Record, Store};
 use tokio::sync::Mutex;
 
 use crate::support::{Up, eventually, job, state};
@@ -125,7 +125,7 @@ async fn read_store(folder: &Path) -> BTreeMap<String, Record> {
     let mut after = None;
     loop {
         let query = Query { after: after.take(), limit: 1000, ..Query::default() };
-        let page = store.query("job", &query).await.expect("readable").records;
+        let page = store.search("job", &query).await.expect("readable").records;
         let Some(last) = page.last() else { return records };
         after = Some(last.id.clone());
         records.extend(page.into_iter().map(|record| (record.id.clone(), record)));

@@ -17,7 +17,7 @@ use slipstream_job_engine::process::stop::Stop;
 use slipstream_job_engine::server::reconcile::Mended;
 use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Query, Record, Revision, StoreExt};
+use slipstream_store::{Query, Record, Revision, Store, StoreExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -101,7 +101,7 @@ async fn a_lost_entry_is_put_again_once_its_job_was_left_alone_for_ten_seconds()
 async fn expired_sessions_are_removed_while_the_reconciler_runs() {
     let world = World::new().await;
     world.client.login().await.expect("logged in");
-    let sessions = async || world.store.query("session", &Query::default()).await.expect("found").count;
+    let sessions = async || world.store.search("session", &Query::default()).await.expect("found").count;
     let stop = world.reconciler("one");
     sleep(Duration::from_hours(23)).await;
     assert_eq!(sessions().await, 1);
