@@ -9,7 +9,7 @@ use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{Query, Record, StoreError};
+use slipstream_store::{Query, Record, StoreError, StoreExt};
 
 use super::claims::{Claim as Held, Claims};
 use super::{View, identifiers};
@@ -117,7 +117,7 @@ async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError>
         limit: 1,
         ..Query::default()
     };
-    let found = shared.store.query(JOB.name, &query).await?;
+    let found = shared.store.search(JOB.name, &query).await?;
     Ok(found.records.into_iter().next().map(|record| WaitingJob {
         action: member(&record.document, "action"),
         created: member(&record.document, "created"),

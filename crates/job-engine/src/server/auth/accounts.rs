@@ -7,7 +7,7 @@ use slipstream_cimi::Document;
 use slipstream_cimi::acl;
 use slipstream_cimi::dialect::USER;
 use slipstream_cimi::resource::format_time;
-use slipstream_store::Record;
+use slipstream_store::{Record, Revision};
 
 use crate::api::user::id;
 
@@ -24,7 +24,7 @@ pub fn record(username: &str, document: Document, ledger: Value, now: Timestamp)
     });
     let Value::Object(mut all) = all else { unreachable!("written as an object above") };
     all.extend(document);
-    Record { id, revision: 0, document: all.into(), ledger }
+    Record { id, revision: Revision::default(), document: all.into(), ledger }
 }
 
 /// What is kept of a user and never shown: the password's hash, and a new stamp.

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, dialect};
-use slipstream_store::{Record, Store, StoreError};
+use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 
 use super::accounts;
 use super::caller::Caller;
@@ -155,9 +155,9 @@ impl Sessions {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
         let ledger = json!({"token": hex::encode(digest), "stamp": accounts::stamp(user)});
-        let record = Record { id: id.clone(), revision: 0, document: document.into(), ledger };
+        let record = Record { id: id.clone(), revision: Revision::default(), document: document.into(), ledger };
         match store.insert(record.clone()).await {
-            Ok(()) => {}
+            Ok(_) => {}
             // Somebody has to be able to look and to tidy up: such a session lives in this process alone.
             Err(StoreError::Full { path }) => {
                 tracing::warn!(session = id, path, "no space left: the session is not stored");

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::resource::format_time;
-use slipstream_store::{Record, StoreError};
+use slipstream_store::{Record, Revision, StoreError, StoreExt};
 
 use super::object;
 use crate::server::Shared;
@@ -52,9 +52,14 @@ async fn stored(shared: &Shared) -> Result<Record, ApiError> {
         "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"},
                 "rules": [{"principal": "ANON", "type": "ROLE", "right": "VIEW"}]},
     }));
-    let record = Record { id: ENTRY_POINT.to_owned(), revision: 0, document: document.into(), ledger: Value::Null };
+    let record = Record {
+        id: ENTRY_POINT.to_owned(),
+        revision: Revision::default(),
+        document: document.into(),
+        ledger: Value::Null,
+    };
     match shared.store.insert(record.clone()).await {
-        Ok(()) => Ok(Record { revision: 1, ..record }),
+        Ok(revision) => Ok(Record { revision, ..record }),
         Err(StoreError::Full { .. }) => Ok(record),
         Err(StoreError::Exists(_)) => {
             let stored = shared.store.get(ENTRY_POINT).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::SESSION;
-use slipstream_store::Record;
+use slipstream_store::{Record, StoreExt};
 
 use super::collection;
 use crate::server::Shared;

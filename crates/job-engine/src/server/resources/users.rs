@@ -8,7 +8,7 @@ use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
 use slipstream_cimi::error::Code;
 use slipstream_cimi::resource::format_time;
-use slipstream_store::Record;
+use slipstream_store::{Record, StoreExt};
 
 use super::{collection, fence};
 use crate::api::user::{ADMINISTRATOR, LONGEST_NAME, id, is_name};
