@@ -173,8 +173,8 @@ struct Place {
     behind: Option<String>,
     /// Those before it whose nodes have no session.
     strays: Vec<String>,
-    /// Whether something before it may go without being told of.
-    is_untold: bool,
+    /// Whether something before it may go without a change in the watch.
+    is_unwatched: bool,
 }
 
 impl Candidate {
@@ -244,7 +244,7 @@ impl Candidate {
         let Some(before) = self.before(&children, &name).await? else { return Ok(None) };
         let behind = match &before[..] {
             [] => {
-                self.tell_strays(&[]);
+                self.log_strays(&[]);
                 None
             }
             before if self.passes_over_strays => self.look_at(before).await?.behind,
@@ -279,20 +279,20 @@ impl Candidate {
     async fn look_at(&self, before: &[String]) -> Result<Place, Error> {
         let found = self.session.nodes(before.to_vec()).await?;
         let place = place(before, &found, self.passes_over_strays);
-        self.tell_strays(&place.strays);
+        self.log_strays(&place.strays);
         Ok(place)
     }
 
     /// Ends when it is time to look again at those before; never if a watch tells whatever becomes of them.
     async fn look_again(&self, before: &[String]) {
-        if self.look_at(before).await.is_ok_and(|place| !place.is_untold) {
+        if self.look_at(before).await.is_ok_and(|place| !place.is_unwatched) {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(LOOK).await;
     }
 
-    /// Says each once.
-    fn tell_strays(&self, strays: &[String]) {
+    /// Logs each once.
+    fn log_strays(&self, strays: &[String]) {
         let before = self.strays.send_replace(strays.to_owned());
         for node in strays.iter().filter(|node| !before.contains(node)) {
             if self.passes_over_strays {
@@ -433,8 +433,8 @@ fn place(before: &[String], found: &[Found], passes_over_strays: bool) -> Place 
     let both = || before.iter().zip(found);
     let strays: Vec<_> = both().filter(|(_, found)| is_stray(found)).map(|(node, _)| node.clone()).collect();
     let behind = both().rfind(counts).map(|(node, _)| node.clone());
-    let is_untold = !strays.is_empty() || found.iter().any(Result::is_err);
-    Place { behind, strays, is_untold }
+    let is_unwatched = !strays.is_empty() || found.iter().any(Result::is_err);
+    Place { behind, strays, is_unwatched }
 }
 
 /// These candidates, which are in order of their sequences, in the order in which they came. One that may not be read

@@ -44,7 +44,7 @@ mod renewal;
 mod requests;
 
 pub use entry_name::EntryName;
-pub use refusals::{MOST_REFUSED_TOLD, RefusedEntry};
+pub use refusals::{MOST_REFUSED_LISTED, RefusedEntry};
 
 /// Longer than any process lives, and short enough to be added to a time.
 const LONGEST_AVOIDED: Duration = Duration::from_hours(30 * 365 * 24);
@@ -142,7 +142,7 @@ impl LockingQueue {
     pub async fn take(&self) -> Result<Claim, Error> {
         self.start();
         let (taker, claim) = oneshot::channel();
-        self.shared.tell(Command::Take(taker));
+        self.shared.send(Command::Take(taker));
         claim.await.map_err(|_| Error::Expired)
     }
 
@@ -150,7 +150,7 @@ impl LockingQueue {
     /// from coming straight back, avoid it before its claim is released.
     pub fn avoid(&self, entry: &str, duration: Duration) {
         if let Some(name) = self.shared.requests.entry_name(entry) {
-            self.shared.tell(Command::Avoid { name, until: Instant::now() + duration.min(LONGEST_AVOIDED) });
+            self.shared.send(Command::Avoid { name, until: Instant::now() + duration.min(LONGEST_AVOIDED) });
         }
     }
 
@@ -158,7 +158,7 @@ impl LockingQueue {
     /// then takes others, as long as there are enough. Nothing depends on it but how many reach in vain.
     pub fn share(&self, position: usize, of: usize) {
         let of = of.max(1);
-        self.shared.tell(Command::Share(Share { position: position % of, of }));
+        self.shared.send(Command::Share(Share { position: position % of, of }));
     }
 
     /// How many entries wait, free or taken, as the mirror knows: 0 before the first take.
@@ -174,7 +174,7 @@ impl LockingQueue {
     }
 
     /// The entries that this queue leaves alone because the coordinator refuses them, now and from now on: the first
-    /// [`MOST_REFUSED_TOLD`] of them.
+    /// [`MOST_REFUSED_LISTED`] of them.
     #[must_use]
     pub fn refused(&self) -> watch::Receiver<Vec<RefusedEntry>> {
         self.shared.refused.subscribe()
@@ -183,7 +183,7 @@ impl LockingQueue {
     /// Keeps no mirror until the next take, so that this queue costs the coordinator nothing; without effect while
     /// anybody takes or holds a claim.
     pub fn rest(&self) {
-        self.shared.tell(Command::Rest);
+        self.shared.send(Command::Rest);
     }
 
     /// Whether no entry waits, as the mirror knows.
@@ -283,8 +283,8 @@ impl LockingQueue {
 }
 
 impl Shared {
-    /// Without effect once the actor has ended: then the session is over, and with it all that could be told.
-    fn tell(&self, command: Command) {
+    /// Without effect once the actor has ended: then the session is over, and with it all that could be sent.
+    fn send(&self, command: Command) {
         if self.commands.send(command).is_err() {
             tracing::debug!(queue = self.requests.root, "the queue has ended with its session");
         }
@@ -353,7 +353,7 @@ impl Claim {
     /// Touches nothing: for a claim known to be lost, or left to the session's close.
     pub fn abandon(mut self) {
         self.settled = true;
-        self.queue.shared.tell(Command::Abandon { name: self.name });
+        self.queue.shared.send(Command::Abandon { name: self.name });
     }
 
     /// Ends when the claim is known to be gone: its node was deleted or its session has expired.
@@ -379,11 +379,11 @@ impl Claim {
         }
         self.settled = true;
         if self.standing.borrow().lost {
-            shared.tell(Command::Forget { name: self.name });
+            shared.send(Command::Forget { name: self.name });
             return Ok(Settled::Lost);
         }
         let (settled, outcome) = oneshot::channel();
-        shared.tell(Command::End { ending: Ending { name: self.name, zxid: self.zxid, end }, settled });
+        shared.send(Command::End { ending: Ending { name: self.name, zxid: self.zxid, end }, settled });
         outcome.await.unwrap_or(Err(Error::Expired))
     }
 }
@@ -391,7 +391,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.queue.shared.tell(Command::Release { name: self.name, zxid: self.zxid });
+            self.queue.shared.send(Command::Release { name: self.name, zxid: self.zxid });
         }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 #[cfg(test)]
 mod tests;
 
-/// Runs a part of a session in a task of its own. One that panics, which only a bug makes it do, is told as an error and
+/// Runs a part of a session in a task of its own. One that panics, which only a bug makes it do, is logged as an error and
 /// ends the session by `close`: its nodes go, whoever rests on them hears of it as of any session that has expired, and
 /// begins with a new one. Without that the session would live on, and nobody work in it.
 pub(crate) fn spawn<C>(

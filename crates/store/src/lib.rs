@@ -9,6 +9,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod conformance;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -107,7 +108,7 @@ pub struct Found {
 }
 
 /// Why the store did not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// A document of this id exists.
     #[error("{0} exists")]
@@ -174,7 +175,7 @@ pub enum StoreError {
         what: String,
         /// What the storage engine says.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
 }
 
@@ -251,23 +252,9 @@ pub async fn each_unfinished(store: &dyn Store, mut see: impl FnMut(IndexRow)) -
 pub const PAGE: u64 = 10_000;
 
 impl StoreError {
-    /// The same for another of those who wait for one write.
-    #[must_use]
-    pub fn told_again(&self) -> Self {
-        match self {
-            Self::Exists(id) => Self::Exists(id.clone()),
-            Self::Changed(id) => Self::Changed(id.clone()),
-            Self::Full { path } => Self::Full { path: path.clone() },
-            Self::Moved { path } => Self::Moved { path: path.clone() },
-            Self::LogTooLong { path } => Self::LogTooLong { path: path.clone() },
-            Self::Damaged { id, part, revision, source } => {
-                Self::Damaged { id: id.clone(), part, revision: *revision, source: source.clone() }
-            }
-            Self::TooSlow { unindexed } => Self::TooSlow { unindexed: unindexed.clone() },
-            Self::Aggregation(error) => Self::Aggregation(error.clone()),
-            Self::Gone { what, why } => Self::Gone { what: what.clone(), why },
-            Self::Failed { what, source } => Self::Failed { what: what.clone(), source: source.to_string().into() },
-        }
+    /// [`StoreError::Failed`], with what the storage engine says.
+    pub fn failed(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed { what: what.into(), source: source.into().into() }
     }
 }
 

@@ -49,7 +49,7 @@ mod writer;
 /// Requests that may wait for a thread before callers are held up.
 const WAITING: usize = 4_096;
 /// How long a search may take; only those that no index helps with come near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SEARCH_LIMIT: Duration = Duration::from_secs(10);
 /// How many documents `remove_matching` removes at once, so that other writes get their turn.
 const REMOVED_AT_ONCE: u64 = 1_000;
 
@@ -194,7 +194,7 @@ impl SqliteStore {
     /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds. One store at a
     /// time has it, whatever name leads to it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_within(path, Limits { search: PATIENCE, log: log::LONGEST })
+        Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST })
     }
 
     fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
@@ -317,14 +317,14 @@ impl SqliteStore {
         readers.send(read).await.map_err(|_| self.gone(&what))?;
         drop(readers);
         // the thread lives on, see [`serve`]
-        let panicked = |_| StoreError::Failed { what: what.clone(), source: "the store panicked".into() };
+        let panicked = |_| StoreError::failed(&*what, "the store panicked");
         let found = answered.await.map_err(panicked)?;
         found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
     }
 
     fn row(&self, record: Record) -> Result<Box<Row>, StoreError> {
         let what = format!("write {} in {}", record.id, self.path.display());
-        Row::of(record).map(Box::new).map_err(|source| StoreError::Failed { what, source: source.into() })
+        Row::of(record).map(Box::new).map_err(|source| StoreError::failed(what, source))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::java::Java;
 
 /// Longest wait for a server's word on how it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// How much of a server's log is shown when it does not start, in lines.
 const SHOWN: usize = 40;
 
@@ -157,7 +157,7 @@ impl Member {
             panic!("a ZooKeeper server has ended by itself, {status}:\n{}", self.end_of_log());
         }
         // a server without the others answers too, that it is not serving
-        let answer = timeout(PATIENCE, ask(self.address, "srvr")).await.ok()?;
+        let answer = timeout(ANSWER_LIMIT, ask(self.address, "srvr")).await.ok()?;
         answer.lines().find_map(|line| line.strip_prefix("Mode: ").map(str::to_owned))
     }
 

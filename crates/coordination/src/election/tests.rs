@@ -91,13 +91,13 @@ fn a_node_without_a_session_is_waited_for_or_passed_over() {
         (vec![&session, &hidden], Some(1), Some(1), 0, true),
         (vec![&session, &gone], Some(1), Some(1), 0, false),
     ];
-    for (found, shared, own, strays, is_untold) in rows {
+    for (found, shared, own, strays, is_unwatched) in rows {
         let nodes: Vec<_> = (0..found.len()).map(|at| at.to_string()).collect();
         let found: Vec<Found> = found.into_iter().cloned().collect();
         for (passes_over, behind) in [(false, shared), (true, own)] {
             let place = place(&nodes, &found, passes_over);
             assert_eq!(place.behind, behind.map(|at: usize| at.to_string()), "{found:?}");
-            assert_eq!((place.strays.len(), place.is_untold), (strays, is_untold), "{found:?}");
+            assert_eq!((place.strays.len(), place.is_unwatched), (strays, is_unwatched), "{found:?}");
         }
     }
 }

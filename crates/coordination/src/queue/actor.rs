@@ -283,7 +283,7 @@ impl Actor {
                 if let Some(name) = requests.entry_name(&path) {
                     self.mirror.entry_deleted(name);
                     self.no_longer_refused(name);
-                    self.tell_if_entry_gone(name);
+                    self.note_if_entry_gone(name);
                 } else if let Some(name) = requests.claim_name(&path) {
                     self.mirror.claim_deleted(name);
                     self.verify(name);
@@ -301,7 +301,7 @@ impl Actor {
                 self.refusals.retain(|name| self.mirror.has_entry(name));
                 self.publish_refusals();
                 for name in self.held.keys().copied().collect::<Vec<_>>() {
-                    self.tell_if_entry_gone(name);
+                    self.note_if_entry_gone(name);
                     self.verify(name);
                 }
             }
@@ -428,7 +428,7 @@ impl Actor {
         let Some(shared) = self.shared.upgrade() else { return self.release(name, zxid) };
         let (sender, standing) = watch::channel(Standing::default());
         self.held.insert(name, Held { zxid, standing: sender });
-        self.tell_if_entry_gone(name);
+        self.note_if_entry_gone(name);
         if self.mirror.is_unsure(name) {
             self.verify(name);
         }
@@ -441,7 +441,7 @@ impl Actor {
         }
     }
 
-    fn tell_if_entry_gone(&self, name: EntryName) {
+    fn note_if_entry_gone(&self, name: EntryName) {
         if let Some(held) = self.held.get(&name).filter(|_| !self.mirror.has_entry(name)) {
             held.standing.send_modify(|standing| standing.entry_gone = true);
         }
@@ -459,8 +459,8 @@ impl Actor {
 
     fn publish_refusals(&self) {
         if let Some(shared) = self.shared.upgrade() {
-            let told = self.refusals.told(|name| self.requests.entry_path(name));
-            shared.refused.send_if_modified(|before| std::mem::replace(before, told.clone()) != told);
+            let listed = self.refusals.list(|name| self.requests.entry_path(name));
+            shared.refused.send_if_modified(|before| std::mem::replace(before, listed.clone()) != listed);
         }
     }
 

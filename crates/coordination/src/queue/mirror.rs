@@ -1,4 +1,4 @@
-//! [`Mirror`]: which entries are free, told by increments. Pure: it decides, the actor asks and tells.
+//! [`Mirror`]: which entries are free, kept by increments. Pure: it decides, the actor asks.
 //!
 //! An entry is free if its node exists, no claim node of its name does, nobody in this process has it in hand, and it
 //! is not avoided. Almost all entries of a long queue are free, so a free one costs its name alone, eight bytes; the

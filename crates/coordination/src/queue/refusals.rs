@@ -20,8 +20,8 @@ pub struct RefusedEntry {
     pub until: Instant,
 }
 
-/// Most entries that are told of: the first ones in the order of the queue.
-pub const MOST_REFUSED_TOLD: usize = 20;
+/// Most entries that are listed: the first ones in the order of the queue.
+pub const MOST_REFUSED_LISTED: usize = 20;
 
 /// The first pause; each one is twice as long as the one before.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ impl Refusals {
     /// It was refused at this time: until when to leave it alone, and whether that is worth a line in the log.
     pub(super) fn note(&mut self, name: EntryName, cause: Cause, now: Instant) -> (Instant, bool) {
         let before = self.entries.get(&name);
-        let is_new = before.is_none_or(|before| before.cause != cause) && self.entries.len() < MOST_REFUSED_TOLD;
+        let is_new = before.is_none_or(|before| before.cause != cause) && self.entries.len() < MOST_REFUSED_LISTED;
         let pause = before.map_or(SHORTEST, |before| LONGEST.min(before.pause * 2));
         let until = now + pause;
         if before.is_none() && self.entries.len() >= MOST_REMEMBERED {
@@ -66,13 +66,13 @@ impl Refusals {
     }
 
     /// The first of them.
-    pub(super) fn told(&self, path: impl Fn(EntryName) -> String) -> Vec<RefusedEntry> {
-        let told = |(name, refused): (&EntryName, &Refused)| RefusedEntry {
+    pub(super) fn list(&self, path: impl Fn(EntryName) -> String) -> Vec<RefusedEntry> {
+        let listed = |(name, refused): (&EntryName, &Refused)| RefusedEntry {
             entry: path(*name),
             cause: refused.cause,
             until: refused.until,
         };
-        self.entries.iter().take(MOST_REFUSED_TOLD).map(told).collect()
+        self.entries.iter().take(MOST_REFUSED_LISTED).map(listed).collect()
     }
 }
 
@@ -98,15 +98,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_and_remembered_is_bounded() {
+    fn what_is_listed_and_remembered_is_bounded() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let new = (0..MOST_REMEMBERED + 10).filter(|at| refusals.note(name(*at), Cause::NotAllowed, now).1);
-        assert_eq!(new.count(), MOST_REFUSED_TOLD);
+        assert_eq!(new.count(), MOST_REFUSED_LISTED);
         assert_eq!(refusals.entries.len(), MOST_REMEMBERED);
-        let told = refusals.told(|name| name.to_string());
-        assert_eq!(told.len(), MOST_REFUSED_TOLD);
-        assert_eq!(told[0].entry, "entry-000-0000000000");
+        let listed = refusals.list(|name| name.to_string());
+        assert_eq!(listed.len(), MOST_REFUSED_LISTED);
+        assert_eq!(listed[0].entry, "entry-000-0000000000");
         refusals.retain(|it| it == name(3));
-        assert_eq!(refusals.told(|name| name.to_string()).len(), 1);
+        assert_eq!(refusals.list(|name| name.to_string()).len(), 1);
     }
 }

@@ -86,7 +86,7 @@ impl Settings {
         self.login.as_ref().is_some_and(|login| login.protects)
     }
 
-    /// What the library is told, all of it checked.
+    /// The library's own settings, all of them checked.
     pub(super) fn connector(&self) -> Result<Connector, SettingsError> {
         if !(Duration::from_millis(100)..=Duration::from_hours(1)).contains(&self.session_timeout) {
             return Err(SettingsError::SessionTimeout);

@@ -85,9 +85,7 @@ impl Failing {
         self.injected.fetch_add(1, Ordering::SeqCst);
         match fault {
             Fault::Full => Err(StoreError::Full { path: "jobs.db".to_owned() }),
-            Fault::Failed | Fault::NotReplaced => {
-                Err(StoreError::Failed { what: format!("write {id}"), source: "the disk is on fire".into() })
-            }
+            Fault::Failed | Fault::NotReplaced => Err(StoreError::failed(format!("write {id}"), "the disk is on fire")),
             Fault::Gone => Err(StoreError::Gone { what: format!("reach {id}"), why: "its thread has ended" }),
             Fault::Panic => panic!("the store panics on {id}"),
             Fault::Held => {

@@ -46,8 +46,7 @@ impl SeenStore {
             self.life.step().await;
         }
         if outage || self.world.meets(Fault::StoreError, &self.life, &format!("{what} {id}")) {
-            let source = "the disk is on fire".into();
-            return Err(StoreError::Failed { what: format!("{what} {id}"), source });
+            return Err(StoreError::failed(format!("{what} {id}"), "the disk is on fire"));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> S
     if let rusqlite::Error::UserFunctionError(inner) = &*error
         && let Some(damaged @ StoreError::Damaged { .. }) = inner.downcast_ref()
     {
-        return damaged.told_again();
+        return damaged.clone();
     }
     let path = path.display();
     let what = match error.sqlite_error_code() {
@@ -28,7 +28,7 @@ pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> S
         Some(ErrorCode::OperationInterrupted) => return StoreError::TooSlow { unindexed: Vec::new() },
         _ => format!("{what} in {path}"),
     };
-    StoreError::Failed { what, source: Box::new(error) }
+    StoreError::Failed { what, source: error }
 }
 
 /// An error while opening.

@@ -11,7 +11,7 @@ use super::failure::{has_no_space, open_failure};
 /// The version that this program writes, kept as `user_version`.
 pub(super) const VERSION: i64 = 2;
 /// How long to wait for another process, such as a backup, that holds the file locked.
-pub(super) const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection.
 const PREPARED: usize = 64;
 const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
@@ -133,7 +133,7 @@ pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| open_failure(path, error);
     let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
-    connection.busy_timeout(PATIENCE_WITH_OTHERS).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     // before anything is written
     check_version(&connection, path)?;
     prepare_writer(&connection).map_err(failed)?;
@@ -147,7 +147,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE_WITH_OTHERS)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch("PRAGMA mmap_size = 0; PRAGMA cache_size = -4096;")?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
     Ok(connection)

@@ -24,7 +24,7 @@ use super::log;
 use super::log::{Log, Trouble, checkpoint};
 use super::reserve;
 use super::reserve::Reserve;
-use super::schema::PATIENCE_WITH_OTHERS;
+use super::schema::BUSY_TIMEOUT;
 use super::tally::{Place, Tally};
 use crate::{Record, Revision, StoreError, is_unfinished, kind_of};
 
@@ -183,7 +183,7 @@ impl Writer {
         let is_alone = changes.len() == 1;
         for (change, caller) in changes.into_iter().zip(callers) {
             let answer = if is_alone {
-                Err(refused.told_again())
+                Err(refused.clone())
             } else {
                 let answers = self.carry_out(std::slice::from_ref(&change), change.frees_or_ends());
                 answers.and_then(|answers| answers.into_iter().next().expect("an answer for each change"))
@@ -261,7 +261,7 @@ impl Writer {
         };
         set(&self.connection, Duration::ZERO);
         let answer = act(self);
-        set(&self.connection, PATIENCE_WITH_OTHERS);
+        set(&self.connection, BUSY_TIMEOUT);
         answer
     }
 }
@@ -271,7 +271,7 @@ fn refuse(group: Vec<Write>, is_refused: impl Fn(&Change) -> bool, refusal: &Sto
     let (refused, others): (Vec<Write>, Vec<Write>) = group.into_iter().partition(|write| is_refused(&write.change));
     for write in refused {
         // a caller that no longer waits is not told
-        drop(write.answer.send(Err(refusal.told_again())));
+        drop(write.answer.send(Err(refusal.clone())));
     }
     others
 }

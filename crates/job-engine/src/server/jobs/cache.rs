@@ -278,7 +278,7 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
         }
         for waiter in waiters {
             // a caller that no longer waits is not told
-            drop(waiter.send(answer.as_ref().map(drop).map_err(StoreError::told_again)));
+            drop(waiter.send(answer.as_ref().map(drop).map_err(StoreError::clone)));
         }
     }
 }
@@ -291,7 +291,6 @@ async fn carry_out(store: &dyn Store, task: &Task) -> Result<Revision, StoreErro
             None => store.remove(&task.id, task.revision).await.map(|()| task.revision),
         }
     };
-    let panicked =
-        |_| Err(StoreError::Failed { what: format!("write {}", task.id), source: "the store panicked".into() });
+    let panicked = |_| Err(StoreError::failed(format!("write {}", task.id), "the store panicked"));
     AssertUnwindSafe(write).catch_unwind().await.unwrap_or_else(panicked)
 }
