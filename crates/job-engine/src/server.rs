@@ -93,7 +93,7 @@ pub struct Shared {
     /// What became free again without having ended.
     released: Mutex<Released>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
-    others_search: Semaphore,
+    user_search_permit: Semaphore,
     /// Memory for answers.
     shares: Shares,
     /// For the bodies of requests.
@@ -128,7 +128,7 @@ impl Shared {
             nudge,
             mending: tokio::sync::Mutex::default(),
             found: Mutex::default(),
-            others_search: Semaphore::new(1),
+            user_search_permit: Semaphore::new(1),
             shares: Shares::default(),
             bodies: Shares::default(),
         }

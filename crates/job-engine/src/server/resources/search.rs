@@ -58,7 +58,7 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
 
 /// Waits until no other search of somebody who is no administrator is under way.
 async fn turn(shared: &Shared) -> Result<SemaphorePermit<'_>, ApiError> {
-    match tokio::time::timeout(TURN_LIMIT, shared.others_search.acquire()).await {
+    match tokio::time::timeout(TURN_LIMIT, shared.user_search_permit.acquire()).await {
         Ok(Ok(turn)) => Ok(turn),
         Ok(Err(_)) | Err(_) => Err(ApiError::too_many_searches()),
     }
@@ -99,7 +99,7 @@ mod tests {
         let user = |role: &str| Caller::User { name: "jane".to_owned(), roles: vec![role.to_owned()], session: None };
         let (jane, administrator) = (user("USER"), user("ADMIN"));
         let asked = Parameters::default();
-        let under_way = shared.others_search.acquire().await.expect("not closed");
+        let under_way = shared.user_search_permit.acquire().await.expect("not closed");
         let refused = search(&shared, JOB, &jane, &asked).await.expect_err("it is not its turn");
         assert_eq!(refused.refusal.status, 503);
         let whole = tokio::time::timeout(TURN_LIMIT / 2, search(&shared, JOB, &administrator, &asked)).await;
@@ -113,7 +113,7 @@ mod tests {
     async fn searches_that_nobody_waits_for_pile_up_within_a_bound() {
         let shared = std::sync::Arc::new(shared().await);
         let jane = Caller::User { name: "jane".to_owned(), roles: vec!["USER".to_owned()], session: None };
-        let slow = shared.others_search.acquire().await.expect("not closed");
+        let slow = shared.user_search_permit.acquire().await.expect("not closed");
         let ask = || {
             let (shared, jane) = (shared.clone(), jane.clone());
             tokio::spawn(async move { search(&shared, JOB, &jane, &Parameters::default()).await.map(drop) })
