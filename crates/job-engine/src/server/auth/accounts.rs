@@ -1,4 +1,4 @@
-//! What the store keeps of a user: its document, and in the ledger the hash of its password and beside it a **stamp**: a
+//! What the store keeps of a user: its document, and in the ledger the hash of its password and a **security stamp**. A
 //! session is good as long as its user has the stamp under which it was opened.
 
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ pub fn record(username: &str, document: Document, ledger: Value, now: Timestamp)
     Record { id, revision: Revision::default(), document: all.into(), ledger }
 }
 
-/// What is kept of a user and never shown: the password's hash, and a new stamp.
+/// What is kept of a user and never shown: the password's hash, and a new security stamp.
 #[must_use]
 pub fn ledger(hash: &str) -> Value {
     json!({"password": hash, "stamp": hex::encode(rand::random::<[u8; 16]>())})
@@ -39,9 +39,9 @@ pub fn password_hash(user: &Record) -> Option<&str> {
     user.ledger.get("password").and_then(Value::as_str)
 }
 
-/// The user's stamp; none for one that was stored before there were stamps.
+/// The user's security stamp; none for one that was stored before there were any.
 #[must_use]
-pub fn stamp(user: &Record) -> Option<&str> {
+pub fn security_stamp(user: &Record) -> Option<&str> {
     user.ledger.get("stamp").and_then(Value::as_str)
 }
 

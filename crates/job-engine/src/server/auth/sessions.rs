@@ -68,7 +68,7 @@ struct Remembered {
     expiry: Timestamp,
     /// When the store was asked for it; none of a session that the store could not take.
     asked: Option<Timestamp>,
-    stamp: Option<String>,
+    security_stamp: Option<String>,
 }
 
 impl Remembered {
@@ -78,12 +78,12 @@ impl Remembered {
         lives(self.expiry, now) && self.asked.is_none_or(is_fresh)
     }
 
-    /// Whether the user still has the stamp under which the session was opened: it is replaced in the same write that
-    /// changes the password, disables the user or takes its role away, so that no session outlives that.
+    /// Whether the user still has the security stamp under which the session was opened: it is replaced in the same
+    /// write that changes the password, disables the user or takes its role away, so that no session outlives that.
     async fn is_good(&self, store: &dyn Store) -> Result<bool, ApiError> {
         let name = self.caller.name().unwrap_or_default();
         let user = store.get(&user::id(name)).await?;
-        Ok(user.as_ref().and_then(accounts::stamp) == self.stamp.as_deref())
+        Ok(user.as_ref().and_then(accounts::security_stamp) == self.security_stamp.as_deref())
     }
 }
 
@@ -154,7 +154,7 @@ impl Sessions {
         if let Some(client) = origin.client() {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
-        let ledger = json!({"token": hex::encode(digest), "stamp": accounts::stamp(user)});
+        let ledger = json!({"token": hex::encode(digest), "stamp": accounts::security_stamp(user)});
         let record = Record { id: id.clone(), revision: Revision::default(), document: document.into(), ledger };
         match store.insert(record.clone()).await {
             Ok(_) => {}
@@ -220,7 +220,7 @@ impl Sessions {
         memory.sessions.retain(|_, remembered| remembered.caller.session() != Some(id));
     }
 
-    /// Ends all sessions of a user whose stamp has just been replaced, or who was just removed. The stamp has ended
+    /// Ends all sessions of a user whose security stamp has just been replaced, or who was just removed. That has ended
     /// them already, but for what this process remembers; their documents are only in the way.
     pub async fn revoke(&self, store: &dyn Store, username: &str) {
         {
@@ -335,8 +335,8 @@ fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remember
     }
     let roles = text("roles")?.split(' ').map(str::to_owned).collect();
     let caller = Caller::User { name: text("username")?.to_owned(), roles, session: Some(session.id.clone()) };
-    let stamp = session.ledger.get("stamp").and_then(Value::as_str).map(str::to_owned);
-    Some(Remembered { caller, expiry, asked: Some(now), stamp })
+    let security_stamp = session.ledger.get("stamp").and_then(Value::as_str).map(str::to_owned);
+    Some(Remembered { caller, expiry, asked: Some(now), security_stamp })
 }
 
 /// User name and password of a login document (specification 2.1).
