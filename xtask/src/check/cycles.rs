@@ -7,9 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, Finding};
 
-/// Modules below which there are cycles still, by the names of their crates.
-const KNOWN: [&str; 4] = ["job-engine", "job-engine::cli", "job-engine::distributor", "job-engine::engine"];
-
 /// The names from the root of the crate.
 type Module = Vec<String>;
 
@@ -61,8 +58,7 @@ fn in_crate(owner: &str, files: &[(&File, Module)]) -> Vec<Finding> {
     }
     let owner = owner.rsplit('/').next().unwrap_or(owner);
     let name = |level: &[String]| [&[owner.to_owned()], level].concat().join("::");
-    let unknown = levels.iter().filter(|(level, _)| !KNOWN.contains(&name(level).as_str()));
-    unknown.flat_map(|(level, siblings)| in_level(&name(level), siblings)).collect()
+    levels.iter().flat_map(|(level, siblings)| in_level(&name(level), siblings)).collect()
 }
 
 fn in_level(level: &str, siblings: &Siblings<'_>) -> Vec<Finding> {
