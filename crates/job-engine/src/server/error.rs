@@ -40,6 +40,12 @@ impl ApiError {
         Self { refusal, log: None, retry_after: None, is_malformed_json: false }
     }
 
+    /// What the log is told, whatever the caller is.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        self.log.as_ref().unwrap_or(&self.refusal.message)
+    }
+
     /// Logs what is for the log, within the span of the request, and answers what is for the caller; the request id joins
     /// the two.
     #[must_use]

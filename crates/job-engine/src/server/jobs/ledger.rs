@@ -37,83 +37,79 @@ pub struct Edit<'a> {
     pub state: Option<State>,
 }
 
-/// What the node tree says, as far as the rows ask for it ([`Facts::wanted`]).
+/// What [`judge`] may have to know besides, as far as it has been found out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
     /// The recorded entry still exists.
-    pub recorded_entry_exists: bool,
+    pub recorded_entry_exists: Option<bool>,
     /// The claim on the recorded entry lives.
-    pub claim_lives: bool,
-    /// The open attempt, if it is lost, was lost at once with others of its process.
-    pub lost_together: bool,
+    pub claim_lives: Option<bool>,
+    /// The open attempt, which is lost, was lost at once with others of its process.
+    pub lost_together: Option<bool>,
 }
 
-/// Judges an edit of a job in state `stored`.
-#[must_use]
-pub fn judge(stored: State, ledger: &Ledger, edit: Edit<'_>, facts: Facts, max_attempts: u32) -> Judgement {
+/// One of [`Facts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// [`Facts::recorded_entry_exists`].
+    RecordedEntryExists,
+    /// [`Facts::claim_lives`].
+    ClaimLives,
+    /// [`Facts::lost_together`].
+    LostTogether,
+}
+
+/// Judges an edit of a job in state `stored`. An error is the fact that the judgement depends on: once that is found out,
+/// the caller asks again.
+pub fn judge(
+    stored: State,
+    ledger: &Ledger,
+    edit: Edit<'_>,
+    facts: Facts,
+    max_attempts: u32,
+) -> Result<Judgement, Fact> {
     let lease = edit.attempt.map(|attempt| attempt.lease);
-    let changes_state = edit.state.is_some_and(|state| state != stored);
     match lease {
-        Some(lease) if !lease.is_valid() => return Judgement::InvalidLease,
+        Some(lease) if !lease.is_valid() => return Ok(Judgement::InvalidLease),
         Some(lease) if ledger.lease.is_some_and(|highest| lease < highest) => {
-            return Judgement::Refuse(Code::LateLease);
+            return Ok(Judgement::Refuse(Code::LateLease));
         }
         _ => {}
     }
     if stored.is_final() {
-        return match (edit.state, lease) {
+        return Ok(match (edit.state, lease) {
             (Some(state), _) if state == stored => Judgement::Unchanged,
             (Some(State::Success | State::Failed), None) if stored == State::Stopped => Judgement::Accept,
             _ => Judgement::Refuse(Code::Final),
-        };
+        });
     }
-    match edit.attempt {
-        // claims of one transaction have one lease: what tells their attempts apart is the entry
-        Some(attempt) if ledger.is_beside(attempt) && facts.recorded_entry_exists => {
-            Judgement::Refuse(Code::Superseded)
-        }
-        Some(attempt) if ledger.is_beside(attempt) => Judgement::Refuse(Code::LateLease),
-        // a claim is given back once: what asks to run under it came later than it was sent
-        Some(attempt)
-            if ledger.lease == Some(attempt.lease) && ledger.is_over() && edit.state == Some(State::Running) =>
-        {
-            Judgement::Refuse(Code::LateLease)
-        }
-        Some(attempt) if ledger.lease == Some(attempt.lease) => Judgement::Accept,
-        Some(attempt) if ledger.records_another_entry(&attempt.entry) && facts.recorded_entry_exists => {
-            Judgement::Refuse(Code::Superseded)
-        }
-        Some(_) if ledger.halves_if_begun_again(facts.lost_together) >= 2 * u64::from(max_attempts) => {
-            Judgement::GiveUp
-        }
-        Some(_) => Judgement::BeginAttempt,
-        None if edit.state == Some(State::Running) => Judgement::BeginLeaselessAttempt,
-        None if changes_state && ledger.current_attempt_has_lease() && facts.claim_lives => {
+    let recorded_entry_exists = || facts.recorded_entry_exists.ok_or(Fact::RecordedEntryExists);
+    let Some(attempt) = edit.attempt else {
+        let changes_state = edit.state.is_some_and(|state| state != stored);
+        return Ok(if edit.state == Some(State::Running) {
+            Judgement::BeginLeaselessAttempt
+        } else if changes_state && ledger.current_attempt_has_lease() && facts.claim_lives.ok_or(Fact::ClaimLives)? {
             Judgement::Refuse(Code::Conflict)
-        }
-        None => Judgement::Accept,
+        } else {
+            Judgement::Accept
+        });
+    };
+    if ledger.is_beside(attempt) {
+        // claims of one transaction have one lease: what tells their attempts apart is the entry
+        return Ok(Judgement::Refuse(if recorded_entry_exists()? { Code::Superseded } else { Code::LateLease }));
     }
-}
-
-impl Facts {
-    /// Whether a row can ask for [`lost_together`](Self::lost_together).
-    #[must_use]
-    pub fn want_lost_together(stored: State, ledger: &Ledger, edit: Edit<'_>) -> bool {
-        let is_another = edit.attempt.is_some_and(|attempt| ledger.lease != Some(attempt.lease));
-        !stored.is_final() && is_another && ledger.open_attempt().is_some()
+    if ledger.lease == Some(attempt.lease) {
+        // a claim is given back once: what asks to run under it came later than it was sent
+        let is_late = ledger.is_over() && edit.state == Some(State::Running);
+        return Ok(if is_late { Judgement::Refuse(Code::LateLease) } else { Judgement::Accept });
     }
-
-    /// Which facts the rows can ask for: (whether the recorded entry exists, whether its claim lives).
-    #[must_use]
-    pub fn wanted(stored: State, ledger: &Ledger, edit: Edit<'_>) -> (bool, bool) {
-        if stored.is_final() {
-            return (false, false);
-        }
-        match edit.attempt {
-            Some(attempt) => (ledger.records_another_entry(&attempt.entry), false),
-            None => (false, edit.state.is_some_and(|state| state != stored) && ledger.current_attempt_has_lease()),
-        }
+    if ledger.records_another_entry(&attempt.entry) && recorded_entry_exists()? {
+        return Ok(Judgement::Refuse(Code::Superseded));
     }
+    let loses_one = ledger.open_attempt().is_some();
+    let together = loses_one && facts.lost_together.ok_or(Fact::LostTogether)?;
+    let is_used_up = ledger.halves_if_begun_again(together) >= 2 * u64::from(max_attempts);
+    Ok(if is_used_up { Judgement::GiveUp } else { Judgement::BeginAttempt })
 }
 
 impl Ledger {

@@ -8,11 +8,13 @@ use serde_json::Value;
 use slipstream_action::with_causes;
 use slipstream_cimi::dialect::{ACTIONS, MOST_ITEMS, REPORTS};
 use slipstream_cimi::job::is_job_id;
-use slipstream_cimi::{AttemptIdentity, Document, State, lease};
+use slipstream_cimi::{AttemptIdentity, Document, Lease, State, lease};
 
 use super::EditRequest;
 use super::document::{Shown, state_of};
+use super::edit::Editor;
 use super::record::JobRecord;
+use super::update::{Decide, Decision, update};
 use crate::process::paths;
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
@@ -157,30 +159,48 @@ impl Report {
     }
 
     async fn carry_out(self, shared: &Shared, caller: &Caller, actions: &HashSet<String>) -> Result<Vec<u8>, ApiError> {
-        let done = Answer { status: 200, begun: None, rerun: None, document: None };
-        let job = match (&self.edit, self.asked) {
-            (Some(edit), Asked::Begin) => {
-                let mut answer = Vec::new();
-                let lease = edit.attempt.as_ref().map(|attempt| attempt.lease);
-                // written down as the job is before it is changed, which it is where it is
-                let mut see = |job: &JobRecord| {
-                    // one that may be what ends processes is begun apart from others: whoever claims it says when
-                    let known = job.ledger().ok().zip(lease);
-                    let is_suspect = known.is_some_and(|(ledger, lease)| ledger.is_suspect(lease));
-                    let begins = !is_suspect && may_begin(&job.document, actions);
-                    let rerun = known.is_some_and(|(ledger, lease)| ledger.is_rerun(lease));
-                    let (begun, rerun, document) = (Some(begins), Some(rerun), Some(job.to_show()));
-                    answer = written(&Answer { status: 200, begun, rerun, document });
-                    begins
-                };
-                jobs::edit_if(shared, caller, &self.id, edit, &mut see).await?;
-                return Ok(answer);
-            }
-            (Some(edit), _) => jobs::edit(shared, caller, &self.id, edit).await?,
-            (None, _) => jobs::read(shared, caller, &self.id).await?,
+        let job = match &self.edit {
+            Some(edit) if self.asked == Asked::Begin => return begin(shared, caller, &self.id, edit, actions).await,
+            Some(edit) => jobs::edit(shared, caller, &self.id, edit).await?,
+            None => jobs::read(shared, caller, &self.id).await?,
         };
         let document = (self.asked != Asked::Nothing).then(|| job.to_show());
-        Ok(written(&Answer { document, ..done }))
+        Ok(written(&Answer { status: 200, begun: None, rerun: None, document }))
+    }
+}
+
+/// Begins an attempt, or leaves that to whoever holds the entry.
+async fn begin(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    request: &EditRequest,
+    actions: &HashSet<String>,
+) -> Result<Vec<u8>, ApiError> {
+    let lease = request.attempt.as_ref().map(|attempt| attempt.lease);
+    let editor = Editor::new(shared, caller, id, request)?;
+    let mut begin = Begin { editor, lease, actions, answer: Vec::new() };
+    update(shared, caller, id, &mut begin).await?;
+    Ok(begin.answer)
+}
+
+struct Begin<'a> {
+    editor: Editor<'a>,
+    lease: Option<Lease>,
+    actions: &'a HashSet<String>,
+    /// With the job as it was before, written down before it is changed: it is changed where it is.
+    answer: Vec<u8>,
+}
+
+impl Decide for &mut Begin<'_> {
+    async fn decide(&mut self, job: &JobRecord) -> Result<Decision, ApiError> {
+        let known = job.ledger().ok().zip(self.lease);
+        // one that may be what ends processes is begun apart from others: whoever claims it says when
+        let is_suspect = known.is_some_and(|(ledger, lease)| ledger.is_suspect(lease));
+        let begins = !is_suspect && may_begin(&job.document, self.actions);
+        let rerun = Some(known.is_some_and(|(ledger, lease)| ledger.is_rerun(lease)));
+        self.answer = written(&Answer { status: 200, begun: Some(begins), rerun, document: Some(job.to_show()) });
+        if begins { self.editor.decide(job).await } else { Ok(Decision::Keep) }
     }
 }
 

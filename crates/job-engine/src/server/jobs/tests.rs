@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::Embedded;
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;

@@ -7,8 +7,10 @@ const RECORDED: &str = "/job/entries/entry-999-0000000001";
 const ANOTHER: &str = "/job/entries/entry-999-0000000002";
 const NOT_FINAL: [State; 3] = [State::Queued, State::Running, State::Stopping];
 const FINAL: [State; 3] = [State::Success, State::Failed, State::Stopped];
-const ALL_THERE: Facts = Facts { recorded_entry_exists: true, claim_lives: true, lost_together: false };
-const NOTHING_THERE: Facts = Facts { recorded_entry_exists: false, claim_lives: false, lost_together: false };
+const ALL_THERE: Facts =
+    Facts { recorded_entry_exists: Some(true), claim_lives: Some(true), lost_together: Some(false) };
+const NOTHING_THERE: Facts =
+    Facts { recorded_entry_exists: Some(false), claim_lives: Some(false), lost_together: Some(false) };
 
 fn attempt(generation: i64, zxid: i64, entry: &str) -> AttemptIdentity {
     let lease = Lease { generation, zxid };
@@ -27,7 +29,7 @@ fn queued() -> Ledger {
 }
 
 fn verdict(stored: State, ledger: &Ledger, by: Option<&AttemptIdentity>, to: Option<State>, facts: Facts) -> Judgement {
-    judge(stored, ledger, Edit { attempt: by, state: to }, facts, MAX_ATTEMPTS)
+    judge(stored, ledger, Edit { attempt: by, state: to }, facts, MAX_ATTEMPTS).expect("every fact is known")
 }
 
 fn every_wish() -> impl Iterator<Item = Option<State>> {
@@ -143,7 +145,7 @@ fn row_8_the_sixth_claim_of_a_job_that_was_lost_five_times_gives_it_up() {
 #[test]
 fn row_8_what_is_lost_at_once_with_others_counts_half_and_never_nothing() {
     let mut ledger = queued();
-    let together = Facts { lost_together: true, ..ALL_THERE };
+    let together = Facts { lost_together: Some(true), ..ALL_THERE };
     for zxid in 1..=10 {
         let by = attempt(1, zxid, RECORDED);
         let judgement = verdict(State::Running, &ledger, Some(&by), Some(State::Running), together);
@@ -231,16 +233,24 @@ fn row_12_anything_else_without_a_lease_is_accepted() {
 
 #[test]
 fn the_node_tree_is_asked_only_when_a_row_needs_it() {
-    let edit = |by, state| Edit { attempt: by, state };
     let same = attempt(2, 10, RECORDED);
     let (another, beside) = (attempt(2, 11, ANOTHER), attempt(2, 10, ANOTHER));
-    let wanted = |stored, by, state| Facts::wanted(stored, &begun(), edit(by, state));
-    assert_eq!(wanted(State::Running, Some(&same), Some(State::Success)), (false, false));
-    assert_eq!(wanted(State::Running, Some(&another), Some(State::Running)), (true, false));
-    assert_eq!(wanted(State::Running, Some(&beside), Some(State::Success)), (true, false));
-    assert_eq!(wanted(State::Running, None, Some(State::Failed)), (false, true));
-    assert_eq!(wanted(State::Running, None, None), (false, false));
-    assert_eq!(wanted(State::Success, Some(&another), None), (false, false));
+    let wanted =
+        |stored, attempt, state, facts| judge(stored, &begun(), Edit { attempt, state }, facts, MAX_ATTEMPTS).err();
+    let nothing = Facts::default();
+    let running = Some(State::Running);
+    assert_eq!(wanted(State::Running, Some(&same), Some(State::Success), nothing), None);
+    assert_eq!(wanted(State::Running, Some(&another), running, nothing), Some(Fact::RecordedEntryExists));
+    let is_gone = Facts { recorded_entry_exists: Some(false), ..nothing };
+    assert_eq!(wanted(State::Running, Some(&another), running, is_gone), Some(Fact::LostTogether));
+    let is_there = Facts { recorded_entry_exists: Some(true), ..nothing };
+    assert_eq!(wanted(State::Running, Some(&another), running, is_there), None);
+    assert_eq!(wanted(State::Running, Some(&beside), Some(State::Success), nothing), Some(Fact::RecordedEntryExists));
+    assert_eq!(wanted(State::Running, None, Some(State::Failed), nothing), Some(Fact::ClaimLives));
+    assert_eq!(wanted(State::Running, None, None, nothing), None);
+    assert_eq!(wanted(State::Success, Some(&another), None, nothing), None);
+    let first = judge(State::Queued, &queued(), Edit { attempt: Some(&same), state: running }, nothing, MAX_ATTEMPTS);
+    assert_eq!(first, Ok(Judgement::BeginAttempt), "a first attempt asks for nothing");
 }
 
 #[test]
