@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Document, State};
-use slipstream_store::{Revision, StoreError};
+use slipstream_store::Revision;
 use uuid::Uuid;
 
 use self::cache::Durability;
 use self::document::{Patch, priority_of, state_of};
 pub use self::edit::{EditRequest, edit, fence};
-use self::ledger::{Ledger, Outcome};
-use self::record::{JobRecord, UnreadableLedger};
+use self::ledger::Outcome;
+use self::record::JobRecord;
 use self::schema::job_violations;
 use self::update::{Change, Decision, Updated, update, update_from};
 use super::Shared;
@@ -127,7 +127,7 @@ pub async fn record_entry(shared: &Shared, Stored(job): Stored, entry: &str) {
         if job.entry().is_some() || state_of(&job.document).is_final() {
             return Ok(Decision::Keep);
         }
-        let ledger = with_entry(job, entry)?;
+        let ledger = job.ledger()?.with_entry(entry);
         Ok(Decision::Change(Change { patch: None, ledger, durability: Durability::Soon, refusal: None }))
     });
     match recorded.await {
@@ -138,27 +138,6 @@ pub async fn record_entry(shared: &Shared, Stored(job): Stored, entry: &str) {
             shared.nudge.notify_one();
         }
     }
-}
-
-/// Records this entry for a job that is still this one, whatever is recorded. Answers whether that was so.
-pub async fn record_other_entry(shared: &Shared, record: Arc<JobRecord>, entry: &str) -> Result<bool, StoreError> {
-    let ledger = match with_entry(&record, entry) {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            tracing::error!(entry, error = with_causes(&error), "entry not recorded");
-            return Ok(false);
-        }
-    };
-    match shared.jobs.change(record, Durability::OnDisk, |record| record.set_ledger(ledger)).await {
-        Ok(_) => Ok(true),
-        Err(StoreError::Changed(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// The job's ledger with this entry recorded.
-fn with_entry(record: &JobRecord, entry: &str) -> Result<Ledger, UnreadableLedger> {
-    Ok(Ledger { entry: Some(entry.to_owned()), ..record.ledger()?.clone() })
 }
 
 /// Reads a job.

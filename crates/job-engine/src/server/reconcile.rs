@@ -9,13 +9,15 @@
 //! for one job, of which the recorded one counts and whoever takes the other is told so and consumes it.
 
 mod listing;
+mod mend;
+mod refusals;
 pub mod restore;
 mod round;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub(super) use round::{Found, Refusals};
+pub(super) use round::Found;
 pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
@@ -23,6 +25,7 @@ use slipstream_coordination::{Election, Embedded};
 use slipstream_store::{IndexRow, Store, StoreError};
 
 use super::Shared;
+use super::error::ApiError;
 use super::jobs::document::UNTOUCHED;
 use super::queue::EntriesError;
 use super::queue::generation::GenerationError;
@@ -75,6 +78,16 @@ pub enum ReconcileError {
     /// The generation.
     #[error(transparent)]
     Generation(#[from] GenerationError),
+}
+
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Entries(error) => error.into(),
+            ReconcileError::Generation(error) => error.into(),
+        }
+    }
 }
 
 /// Why the queue could not be rebuilt.

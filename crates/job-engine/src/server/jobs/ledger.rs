@@ -113,6 +113,12 @@ pub fn judge(
 }
 
 impl Ledger {
+    /// The same with this entry recorded.
+    #[must_use]
+    pub fn with_entry(&self, entry: &str) -> Self {
+        Self { entry: Some(entry.to_owned()), ..self.clone() }
+    }
+
     fn records_another_entry(&self, entry: &str) -> bool {
         self.entry.as_deref().is_some_and(|recorded| recorded != entry)
     }

@@ -6,6 +6,7 @@ use slipstream_coordination::Embedded;
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
 
+use super::ledger::Ledger;
 use super::*;
 use crate::process::clock::Clock;
 use crate::server::queue::generation::Generation;

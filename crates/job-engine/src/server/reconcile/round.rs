@@ -1,30 +1,28 @@
 //! [`round`]: one comparison of what is stored with what is queued.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
-use slipstream_action::with_causes;
 use slipstream_cimi::job::is_job_id;
-use slipstream_coordination::Error;
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{IndexRow, StoreError, StoreExt};
+use slipstream_store::StoreExt;
 
 use super::listing::{Listing, walk};
-use super::{LeftAlone, NAMES_TOLD, ReconcileError, Refused, Told};
+use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
+use super::refusals::{Refusals, note_generation, only_its_own};
+use super::{LeftAlone, ReconcileError, Told};
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
-use crate::server::jobs::document::is_written_within;
-use crate::server::jobs::document::{priority_of, state_of};
+use crate::server::Shared;
+use crate::server::jobs::document::state_of;
 use crate::server::queue::EntriesError;
-use crate::server::queue::generation::GenerationError;
-use crate::server::{Shared, jobs};
 
 /// Most jobs and most entries of nobody that are looked at in a round.
 const MOST_MENDED: usize = 10_000;
-/// Most claims, and most nodes and jobs of which something was refused, that are remembered until the next round.
+/// Most claims that are remembered until the next round.
 const MOST_REMEMBERED: usize = 10_000;
-/// Jobs given their entry, and entries judged, at the same time.
+/// Entries judged at the same time.
 const AT_ONCE: usize = 256;
 /// Entries read before it is looked whether that is enough.
 const READ_AT_ONCE: usize = 10_000;
@@ -44,50 +42,6 @@ pub struct Mended {
     pub refused: usize,
     /// There may be more of what was mended than is mended in one round.
     pub is_cut: bool,
-}
-
-/// What could not be read or changed, by reason: as many reasons as are told, and all others in one.
-#[derive(Debug, Default)]
-pub struct Refusals(BTreeMap<String, Refusal>);
-
-#[derive(Debug, Default)]
-struct Refusal {
-    count: usize,
-    /// The first [`MOST_REMEMBERED`].
-    names: Vec<String>,
-}
-
-impl Refusals {
-    /// One more, a node's path or a job's id.
-    pub fn add(&mut self, what: impl Into<String>, reason: impl Into<String>) {
-        let reason = reason.into();
-        let has_room = self.0.len() < NAMES_TOLD || self.0.contains_key(&reason);
-        let refusal = self.0.entry(if has_room { reason } else { "for other reasons".to_owned() }).or_default();
-        refusal.count += 1;
-        if refusal.names.len() < MOST_REMEMBERED {
-            refusal.names.push(what.into());
-        }
-    }
-
-    /// Why this was refused, if it was.
-    pub fn reason(&self, what: &str) -> Option<&str> {
-        let refused = self.0.iter().find(|(_, refusal)| refusal.names.iter().any(|one| one == what));
-        refused.map(|(reason, _)| reason.as_str())
-    }
-
-    /// How many they are.
-    pub fn count(&self) -> usize {
-        self.0.values().map(|refusal| refusal.count).sum()
-    }
-
-    /// All of them, as they are told.
-    pub fn told(&self) -> Vec<Refused> {
-        let told = |(reason, Refusal { count, names }): (&String, &Refusal)| Refused {
-            told: Told { count: *count, names: names.iter().take(NAMES_TOLD).cloned().collect() },
-            reason: reason.clone(),
-        };
-        self.0.iter().map(told).collect()
-    }
 }
 
 /// What the last round found.
@@ -124,25 +78,23 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     note_generation(shared.generation.compare(&*session, walked.highest).await, &mut refusals)?;
     let mut mended = Mended { is_cut: walked.missing.len() >= MOST_MENDED, ..Mended::default() };
-    let missing = without_entry(shared, walked.missing).await?;
-    let Unrecorded { mut of_missing, others } = look_at(shared, &listing, &missing, &mut refusals).await?;
+    let missing = without_entry(shared, walked.missing.into_iter().map(Missing::from)).await?;
+    let (missing, others) = look_at(shared, &listing, missing, &mut refusals).await?;
     mended.is_cut |= others.len() >= MOST_MENDED;
-    let puts = missing.into_iter().map(|job| {
-        let there = of_missing.remove(&job.id);
-        async { (job.id.clone(), put_missing(shared, job, there, untouched).await) }
-    });
-    // Side by side, so that store and coordinator can do many at once.
-    let mut puts = stream::iter(puts.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
-    while let Some((id, put)) = puts.next().await {
-        mended.put += usize::from(only_its_own(put, id, &mut refusals)?.unwrap_or(false));
+    for jobs in missing.chunks(JOBS_AT_ONCE) {
+        let given = mend(shared, jobs, shared.clock.now() - untouched, &mut refusals).await?;
+        mended.put += given.count;
+        if !given.just_written.is_empty() {
+            // once they have been left alone for long enough
+            shared.nudge.notify_one();
+        }
     }
-    drop(puts);
     let mut unknown = Vec::new();
     let judgements =
         others.into_iter().map(|(name, id)| async move { (paths::entry_path(name), judge(shared, name, id).await) });
     let mut judgements = stream::iter(judgements.collect::<Vec<_>>()).buffered(AT_ONCE);
     while let Some((path, judged)) = judgements.next().await {
-        match only_its_own(judged, path, &mut refusals)? {
+        match only_its_own(judged, &path, &mut refusals)? {
             Some(Judged::Consumed) => mended.consumed += 1,
             Some(Judged::Unknown(name)) => unknown.push(name.to_string()),
             Some(Judged::Left) | None => {}
@@ -152,42 +104,6 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     mended.refused = refusals.count();
     mended.leftovers = shared.found().note(unknown, claims, refusals, &listing);
     Ok(mended)
-}
-
-/// A generation whose node may not be read or changed keeps no job from being queued: leases alone decide who may write.
-pub(super) fn note_generation<T>(
-    agreed: Result<T, GenerationError>,
-    refusals: &mut Refusals,
-) -> Result<(), GenerationError> {
-    match agreed {
-        Ok(_) => Ok(()),
-        Err(GenerationError::Coordinator(Error::Refused { path, cause, .. })) => {
-            refusals.add(path, cause.to_string());
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What was done for one job or entry; none, which is noted, where that was refused. Whatever concerns all others too is
-/// an error.
-fn only_its_own<T>(
-    done: Result<T, ReconcileError>,
-    what: String,
-    refusals: &mut Refusals,
-) -> Result<Option<T>, ReconcileError> {
-    match done {
-        Ok(done) => Ok(Some(done)),
-        Err(ReconcileError::Entries(error @ EntriesError::Refused { .. })) => {
-            refusals.add(what, error.to_string());
-            Ok(None)
-        }
-        Err(ReconcileError::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. }))) => {
-            refusals.add(what, with_causes(&error));
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Nodes among the claims.
@@ -233,52 +149,29 @@ async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<Entr
     Ok(unread.filter_map(|unread| paths::entry_name(&unread.entry)).collect())
 }
 
-/// Those of the jobs whose recorded entry is not there or is another job's. An entry put since the listing is there, as
-/// are those of all jobs that come meanwhile: none of these jobs is read.
-async fn without_entry(shared: &Shared, jobs: Vec<IndexRow>) -> Result<Vec<IndexRow>, EntriesError> {
-    let recorded: Vec<_> = jobs.iter().map(|job| (job.id.as_str(), job.entry.as_deref())).collect();
-    let queued = shared.entries.are_queued(&recorded).await?;
-    Ok(jobs.into_iter().zip(queued).filter(|(_, is_queued)| !is_queued).map(|(job, _)| job).collect())
-}
-
-/// Entries that no job records.
-struct Unrecorded {
-    /// Paths of those of the jobs that have none recorded, by the id of the job.
-    of_missing: HashMap<String, String>,
-    /// The others, or the first of them, each with what it holds.
-    others: Vec<(EntryName, String)>,
-}
-
 /// Looks at [`MOST_MENDED`] of the entries that no job records; at all of them if a job without an entry may have one
-/// among them, whose put was never answered: it gets no second one.
+/// among them, whose put was never answered: it gets no second one. Answers the jobs, with what was found of theirs, and
+/// the other entries, or the first of them, each with what it holds.
 async fn look_at(
     shared: &Shared,
     listing: &Listing,
-    missing: &[IndexRow],
+    mut missing: Vec<Missing>,
     refusals: &mut Refusals,
-) -> Result<Unrecorded, EntriesError> {
-    let wanted: HashSet<&str> = missing.iter().map(|job| job.id.as_str()).collect();
-    let mut found = Unrecorded { of_missing: HashMap::new(), others: Vec::new() };
+) -> Result<(Vec<Missing>, Vec<(EntryName, String)>), EntriesError> {
+    let mut wanted: HashMap<String, &mut Missing> = missing.iter_mut().map(|job| (job.id.clone(), job)).collect();
+    let mut others = Vec::new();
     let mut names = listing.unrecorded();
     loop {
         let page: Vec<EntryName> = names.by_ref().take(READ_AT_ONCE).collect();
-        if page.is_empty() || (wanted.is_empty() && found.others.len() >= MOST_MENDED) {
-            return Ok(found);
+        if page.is_empty() || (wanted.is_empty() && others.len() >= MOST_MENDED) {
+            drop(wanted);
+            return Ok((missing, others));
         }
-        let texts = shared.entries.texts_at(page.iter().copied().map(paths::entry_path).collect()).await?;
-        for (name, text) in page.into_iter().zip(texts) {
-            let id = match text {
-                Ok(Some(id)) => id,
-                Ok(None) => continue,
-                Err(cause) => {
-                    refusals.add(paths::entry_path(name), cause.to_string());
-                    continue;
-                }
-            };
-            if wanted.contains(id.as_str()) {
-                found.of_missing.entry(id).or_insert_with(|| paths::entry_path(name));
-            } else if found.others.len() < MOST_MENDED {
-                found.others.push((name, id));
+        for (name, id) in held_by(shared, &page, refusals).await? {
+            if let Some(job) = wanted.get_mut(&id) {
+                job.there.get_or_insert_with(|| paths::entry_path(name));
+            } else if others.len() < MOST_MENDED {
+                others.push((name, id));
             }
         }
     }
@@ -294,37 +187,6 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
         }
         Some(_) => Ok(Judged::Left),
     }
-}
-
-/// Gives a job its entry: the one that is there already, or a new one. That is done, and recorded, only if the job is
-/// still as the walk saw it and nobody has written to it for `untouched`; an entry that is not recorded then is found by
-/// the next round.
-async fn put_missing(
-    shared: &Shared,
-    job: IndexRow,
-    there: Option<String>,
-    untouched: SignedDuration,
-) -> Result<bool, ReconcileError> {
-    let Some(record) = shared.jobs.get(&job.id).await? else { return Ok(false) };
-    let is_as_seen = record.entry() == job.entry.as_deref() && !state_of(&record.document).is_final();
-    if !is_as_seen {
-        return Ok(false);
-    }
-    if is_written_within(&record.document, untouched, shared.clock.now()) {
-        // once it has been left alone for long enough
-        shared.nudge.notify_one();
-        return Ok(false);
-    }
-    let entry = match there {
-        Some(entry) => entry,
-        None => shared.entries.put(&record.id, priority_of(&record.document)).await?,
-    };
-    let had_lost_it = job.entry.is_some();
-    let is_recorded = jobs::record_other_entry(shared, record, &entry).await?;
-    if is_recorded && had_lost_it {
-        shared.released().note_entry(&job.id, shared.clock.now());
-    }
-    Ok(is_recorded)
 }
 
 impl Found {
@@ -345,29 +207,5 @@ impl Found {
         };
         self.refusals = refusals;
         count
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_told_by_reason_and_bounded() {
-        let mut refusals = Refusals::default();
-        for number in 0..12 {
-            refusals.add(format!("job/{number:02}"), "not allowed");
-        }
-        for number in 0..20 {
-            refusals.add(format!("/node/{number:02}"), format!("reason {number:02}"));
-        }
-        let told = refusals.told();
-        assert_eq!((refusals.count(), told.len()), (32, NAMES_TOLD + 1));
-        let first = &told.iter().find(|it| it.reason == "not allowed").unwrap().told;
-        assert_eq!((first.count, first.names.len(), &*first.names[0]), (12, NAMES_TOLD, "job/00"));
-        let others = &told.iter().find(|it| it.reason == "for other reasons").unwrap().told;
-        assert_eq!(others.count, 11);
-        assert_eq!(refusals.reason("job/11"), Some("not allowed"), "those that are not told are known");
-        assert_eq!(refusals.reason("job/12"), None);
     }
 }
