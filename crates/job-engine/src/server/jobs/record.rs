@@ -19,25 +19,25 @@ pub struct JobRecord {
     pub id: Arc<str>,
     /// The document, without `operations`.
     pub document: Arc<Document>,
-    ledger: Kept,
+    ledger: Result<Ledger, Unreadable>,
     /// Its revision in the store when it was read or written.
     pub(super) revision: Revision,
 }
 
+/// As it is stored: it stays so, and nobody writes into the job.
 #[derive(Clone, Debug)]
-enum Kept {
-    Readable(Ledger),
-    /// As it is stored: it stays so, and nobody writes into the job.
-    Unreadable(Value),
+struct Unreadable {
+    stored: Value,
+    error: UnreadableLedger,
 }
 
 /// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the ledger of {id} cannot be read")]
 pub struct UnreadableLedger {
     id: String,
     #[source]
-    source: serde_json::Error,
+    source: Arc<serde_json::Error>,
 }
 
 impl From<UnreadableLedger> for ApiError {
@@ -50,44 +50,36 @@ impl JobRecord {
     /// A job that is added.
     #[must_use]
     pub fn new(id: &str, document: Document) -> Self {
-        Self {
-            id: id.into(),
-            document: document.into(),
-            ledger: Kept::Readable(Ledger::default()),
-            revision: Revision::default(),
-        }
+        Self { id: id.into(), document: document.into(), ledger: Ok(Ledger::default()), revision: Revision::default() }
     }
 
     /// As it is stored, in its revision there.
     #[must_use]
     pub fn stored(&self, revision: Revision) -> Record {
         let ledger = match &self.ledger {
-            Kept::Readable(ledger) => serde_json::to_value(ledger).expect("a ledger is made of texts and numbers"),
-            Kept::Unreadable(value) => value.clone(),
+            Ok(ledger) => serde_json::to_value(ledger).expect("a ledger is made of texts and numbers"),
+            Err(unreadable) => unreadable.stored.clone(),
         };
         Record { id: (*self.id).to_owned(), revision, document: self.document.clone(), ledger }
     }
 
     /// What the server keeps of the job.
     pub fn ledger(&self) -> Result<&Ledger, UnreadableLedger> {
-        match &self.ledger {
-            Kept::Readable(ledger) => Ok(ledger),
-            Kept::Unreadable(value) => read(&self.id, value).map(|_| unreachable!("it could not be read before")),
-        }
+        self.ledger.as_ref().map_err(|unreadable| unreadable.error.clone())
     }
 
     /// The path of the entry that counts.
     #[must_use]
     pub fn entry(&self) -> Option<&str> {
         match &self.ledger {
-            Kept::Readable(ledger) => ledger.entry.as_deref(),
-            Kept::Unreadable(value) => value.get("entry").and_then(Value::as_str),
+            Ok(ledger) => ledger.entry.as_deref(),
+            Err(unreadable) => unreadable.stored.get("entry").and_then(Value::as_str),
         }
     }
 
     /// Another ledger from now on.
     pub fn set_ledger(&mut self, ledger: Ledger) {
-        self.ledger = Kept::Readable(ledger);
+        self.ledger = Ok(ledger);
     }
 
     /// Another document from now on, and another ledger.
@@ -101,12 +93,12 @@ impl JobRecord {
     #[must_use]
     pub fn weight(&self) -> usize {
         let ledger = match &self.ledger {
-            Kept::Readable(ledger) => {
+            Ok(ledger) => {
                 let executors = ledger.attempts.iter().map(|attempt| &attempt.executor);
                 let executors = executors.chain(ledger.refused.iter().map(|refused| &refused.executor));
                 executors.map(|executor| LEDGER_ITEM + executor.len()).sum()
             }
-            Kept::Unreadable(value) => weight(value),
+            Err(unreadable) => weight(&unreadable.stored),
         };
         LEDGER_ITEM + ledger + self.document.values().map(weight).sum::<usize>()
     }
@@ -126,17 +118,18 @@ impl JobRecord {
 
 impl From<Record> for JobRecord {
     fn from(record: Record) -> Self {
-        let ledger = match ledger_of(&record) {
-            Ok(ledger) => Kept::Readable(ledger),
-            Err(_) => Kept::Unreadable(record.ledger),
-        };
+        let ledger = ledger_of(&record).map_err(|error| Unreadable { stored: record.ledger, error });
         Self { id: record.id.into(), document: record.document, ledger, revision: record.revision }
     }
 }
 
 /// The ledger of a job as it is stored.
 pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
-    read(&record.id, &record.ledger)
+    if record.ledger.is_null() {
+        return Ok(Ledger::default());
+    }
+    let unreadable = |source| UnreadableLedger { id: record.id.clone(), source: Arc::new(source) };
+    Ledger::deserialize(&record.ledger).map_err(unreadable)
 }
 
 /// Bytes of an attempt in the ledger, or of the rest of it, without texts of any length.
@@ -151,11 +144,4 @@ fn weight(value: &Value) -> usize {
             Value::Array(values) => values.iter().map(weight).sum(),
             Value::Object(members) => members.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum(),
         }
-}
-
-fn read(id: &str, ledger: &Value) -> Result<Ledger, UnreadableLedger> {
-    if ledger.is_null() {
-        return Ok(Ledger::default());
-    }
-    Ledger::deserialize(ledger).map_err(|source| UnreadableLedger { id: id.to_owned(), source })
 }
