@@ -74,6 +74,16 @@ impl Complaint {
         is_new
     }
 
+    /// Whether this is the first failure since it went well, whatever it is.
+    pub fn is_first(&mut self) -> bool {
+        self.0.replace(String::new()).is_none()
+    }
+
+    /// It went well: whether it failed before.
+    pub fn is_over(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
     /// It went well: whatever fails next is new.
     pub fn settle(&mut self) {
         self.0 = None;
@@ -105,5 +115,8 @@ mod tests {
         assert_eq!(["a", "a", "b", "b", "a"].map(&mut is_new), [true, false, true, false, true]);
         complaint.settle();
         assert!(complaint.is_new("a".to_owned()));
+        assert!(!complaint.is_first(), "it has failed already");
+        assert_eq!([complaint.is_over(), complaint.is_over()], [true, false]);
+        assert_eq!([complaint.is_first(), complaint.is_first()], [true, false]);
     }
 }

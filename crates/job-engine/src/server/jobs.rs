@@ -101,7 +101,7 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
     let entries = stored.iter().zip(shared.entries.put_all(jobs).await).map(put).collect();
     if let Some((job, error)) = failed.first() {
         let (count, error) = (failed.len(), with_causes(error));
-        if shared.entries.is_first_failure() {
+        if shared.entries.complaint().is_first() {
             tracing::warn!(
                 job,
                 error,
@@ -113,7 +113,7 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
         }
         shared.nudge.notify_one();
     } else {
-        shared.entries.note_success();
+        shared.entries.complaint().settle();
     }
     entries
 }

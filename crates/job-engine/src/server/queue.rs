@@ -6,8 +6,7 @@ mod link;
 mod puts;
 mod registrations;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -18,6 +17,7 @@ use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 use self::link::{Connection, Link};
 use self::puts::Puts;
 use crate::api::ledger::Holder;
+use crate::process::backoff::Complaint;
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 
@@ -63,15 +63,15 @@ impl From<Error> for EntriesError {
 pub struct Entries {
     link: Arc<Link>,
     puts: Puts,
-    /// Since entries were put the last time.
-    has_failed: AtomicBool,
+    /// Of entries that could not be put.
+    complaint: Mutex<Complaint>,
 }
 
 impl Entries {
     /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
     pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let link = Arc::new(Link::begin(coordinator).await);
-        Self { puts: Puts::new(link.clone()), link, has_failed: AtomicBool::new(false) }
+        Self { puts: Puts::new(link.clone()), link, complaint: Mutex::default() }
     }
 
     /// Adds a job's id to the queue and answers the entry's path. What others add at the same time shares a transaction
@@ -86,14 +86,9 @@ impl Entries {
         self.puts.put_all(jobs).await
     }
 
-    /// Some were not put: whether that is the first time since others were.
-    pub fn is_first_failure(&self) -> bool {
-        !self.has_failed.swap(true, Ordering::Relaxed)
-    }
-
-    /// All were put.
-    pub fn note_success(&self) {
-        self.has_failed.store(false, Ordering::Relaxed);
+    /// What was said of entries that could not be put.
+    pub fn complaint(&self) -> MutexGuard<'_, Complaint> {
+        self.complaint.lock().expect("nothing panics while it holds this")
     }
 
     /// Removes the entry at `path` if it is this job's, claimed or not: whoever holds it sees it vanish.

@@ -20,7 +20,7 @@ use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use tokio::sync::Mutex;
 
 use super::Entries;
-use crate::process::backoff::Pauses;
+use crate::process::backoff::{Complaint, Pauses};
 use crate::process::paths;
 
 #[cfg(test)]
@@ -222,12 +222,12 @@ impl Generation {
 /// it is done after all.
 pub async fn watch(generation: Arc<Generation>, entries: Arc<Entries>) {
     let mut pauses = Pauses::default();
-    let mut has_failed = false;
+    let mut complaint = Complaint::default();
     loop {
         let (session, _) = entries.connected().await;
         match generation.check(&*session).await {
             Ok(()) => {
-                if std::mem::take(&mut has_failed) {
+                if complaint.is_over() {
                     tracing::info!("the generation is shown to executors");
                 }
                 pauses.reset();
@@ -236,11 +236,8 @@ pub async fn watch(generation: Arc<Generation>, entries: Arc<Entries>) {
                 drop(state.wait_for(|state| *state == State::Expired).await);
             }
             Err(error) => {
-                if !std::mem::replace(&mut has_failed, true) {
-                    tracing::warn!(
-                        error = with_causes(&error),
-                        "the generation is not checked yet, which is tried again"
-                    );
+                if complaint.is_first() {
+                    tracing::warn!(error = with_causes(&error), "cannot check the generation yet, retrying");
                 }
                 tokio::time::sleep(pauses.take()).await;
             }

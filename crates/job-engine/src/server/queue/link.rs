@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::LIMIT;
-use crate::process::backoff;
-use crate::process::backoff::Pauses;
+use crate::process::backoff::{self, Complaint, Pauses};
 use crate::process::paths;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -113,7 +112,7 @@ async fn keep(
     mut tried: Option<Result<Connection, Error>>,
 ) {
     let mut pauses = Pauses::up_to(LONGEST_PAUSE);
-    let mut is_away = false;
+    let mut complaint = Complaint::default();
     loop {
         let begun = Instant::now();
         let connected = match tried.take() {
@@ -123,8 +122,8 @@ async fn keep(
         standing.send_replace(Standing::after(&connected));
         match connected {
             Ok(Connection { session, .. }) => {
-                if std::mem::take(&mut is_away) {
-                    tracing::info!("the coordinator lets us queue");
+                if complaint.is_over() {
+                    tracing::info!("queueing works again");
                 }
                 let mut state = session.state();
                 drop(session);
@@ -142,10 +141,10 @@ async fn keep(
                 tracing::debug!(error = with_causes(&error), "no session with the coordinator");
             }
             Err(error) => {
-                if !std::mem::replace(&mut is_away, true) {
+                if complaint.is_first() {
                     tracing::warn!(
                         error = with_causes(&error),
-                        "the coordinator does not let us queue; jobs are added all the same and queued once it does"
+                        "cannot queue; jobs are stored all the same and queued once the coordinator allows it"
                     );
                 }
             }
