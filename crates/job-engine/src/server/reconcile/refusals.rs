@@ -6,7 +6,8 @@ use slipstream_action::with_causes;
 use slipstream_coordination::Error;
 use slipstream_store::StoreError;
 
-use super::{NAMES_TOLD, ReconcileError, Refused, Told};
+use super::{NAMES_TOLD, ReconcileError};
+use crate::api::queue::{Refused, Told};
 use crate::server::queue::EntriesError;
 use crate::server::queue::generation::GenerationError;
 

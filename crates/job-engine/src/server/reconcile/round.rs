@@ -8,10 +8,11 @@ use slipstream_cimi::job::is_job_id;
 use slipstream_coordination::queue::EntryName;
 use slipstream_store::StoreExt;
 
+use super::ReconcileError;
 use super::listing::{Listing, walk};
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation, only_its_own};
-use super::{LeftAlone, ReconcileError, Told};
+use crate::api::queue::{LeftAlone, Told};
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
