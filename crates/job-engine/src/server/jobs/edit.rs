@@ -186,6 +186,7 @@ impl EditRequest {
 }
 
 /// A judgement, and what is needed to carry it out.
+#[derive(Clone, Copy)]
 struct Judged {
     judgement: Judgement,
     /// The open attempt, if there is one, is lost together with others.
