@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use slipstream_action::with_causes;
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{StoreError, IndexRow};
+use slipstream_store::{IndexRow, StoreError};
 
 use super::ReconcileError;
 use super::refusals::{Refusals, only_its_own};
