@@ -136,7 +136,7 @@ pub struct Deps {
 
 /// Stands as a candidate in the distributor's election, and distributes each round while leading, until `stop`. No
 /// error ends it: what fails is logged and tried again after a pause. On a stop the round under way may end within
-/// [`GRACE`]; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
+/// `GRACE`; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
 /// repeats the pending round.
 pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, deps: Deps, stop: Stop) {
     let candidate = Candidate { distributor: distributor.as_ref(), deps: &deps, stop: &stop };

@@ -1,24 +1,6 @@
 //! [`Engine`]: the whole engine as a part of another program, or of a test.
 //!
-//! ```
-//! use slipstream_job_engine::{Engine, EngineError, Failure, JobHandle, State, Success};
-//!
-//! async fn greet(job: JobHandle) -> Result<Success, Failure> {
-//!     let target = job.job().target_resource.as_ref().ok_or_else(|| Failure::new("nobody to greet"))?;
-//!     Ok(Success::with_message(format!("hello, {}", target.href)))
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), EngineError> {
-//! let engine = Engine::builder().action("greet", greet).start().await?;
-//! let (first, second) = (engine.submit("greet").target("user/jane").await?, engine.submit("greet").await?);
-//! assert_eq!(engine.wait(&first).await?.status_message.as_deref(), Some("hello, user/jane"));
-//! assert_eq!(engine.wait(&second).await?.state, State::Failed);
-//! engine.stop().await
-//! # }
-//! ```
-//!
-//! `slipstream-job up` is such an engine with an address, with distributors and with somebody to talk to.
+//! `slipstream-job up` is an engine with an address, with distributors and with somebody to talk to.
 
 mod builder;
 mod closable_transport;

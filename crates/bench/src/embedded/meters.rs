@@ -18,7 +18,7 @@ use slipstream_cimi::client::TransportError;
 use slipstream_cimi::filter::Filter;
 use slipstream_coordination::session::{Error, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Session};
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{IndexRow, Query, Record, Revision, Store, StoreError, Write};
 use tokio::sync::watch;

@@ -12,12 +12,12 @@ use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Transport};
 use slipstream_coordination::ZooKeeper;
 use slipstream_coordination::zookeeper::Settings;
-use slipstream_job_engine::api::user::ADMINISTRATOR;
-use slipstream_job_engine::executor;
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::process::telemetry;
-use slipstream_job_engine::server::{self, DEFAULT_MAX_ATTEMPTS, Server};
+use slipstream_job_engine::internals::api::user::ADMINISTRATOR;
+use slipstream_job_engine::internals::executor;
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::telemetry;
+use slipstream_job_engine::internals::server::{self, DEFAULT_MAX_ATTEMPTS, Server};
 use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
 

@@ -9,6 +9,7 @@ pub const PLACE: &str = "executor";
 
 /// The executors that have a session, by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 pub struct Executors {
     /// How many there are.
     pub count: usize,

@@ -102,6 +102,7 @@ pub struct Holder {
 
 /// One reason for which a job waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 pub struct Reason {
     /// In words: lower case, no full stop, with what to do where a person can do something.
     pub reason: String,

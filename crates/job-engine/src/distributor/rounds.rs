@@ -16,7 +16,7 @@ pub const CATCH_UP_LIMIT: usize = 1000;
 /// round took longer than until the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missed {
-    /// Only the latest one counts, and only within [`SKIP_TOLERANCE`] of its time.
+    /// Only the latest one counts, and only within `SKIP_TOLERANCE` of its time.
     Skip,
     /// They become one: the latest, however old.
     #[default]

@@ -82,6 +82,7 @@ impl EngineBuilder {
     }
 
     /// Tells the time of day by this clock.
+    #[doc(hidden)]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.options.clock = clock;
         self
@@ -94,12 +95,13 @@ impl EngineBuilder {
     }
 
     /// What becomes of jobs whose action this engine has not: FAILED at once without this, as nobody else does its jobs.
-    pub fn unknown_action(mut self, unknown_action: UnknownAction) -> Self {
+    pub(crate) fn unknown_action(mut self, unknown_action: UnknownAction) -> Self {
         self.options.unknown_action = unknown_action;
         self
     }
 
     /// Adds jobs on schedules.
+    #[doc(hidden)]
     pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
         self.options.distributors = distributors;
         self

@@ -29,7 +29,7 @@ pub struct RegisteredExecutor {
     pub actions: Vec<String>,
     /// When its session began.
     pub begun: Timestamp,
-    /// Entries that it leaves alone for a while, the latest [`MOST_PASSED_OVER`] at most.
+    /// Entries that it leaves alone for a while, the latest `MOST_PASSED_OVER` at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
 }

@@ -74,16 +74,17 @@ impl Entries {
         Self { puts: Puts::new(link.clone()), link, complaint: Mutex::default() }
     }
 
-    /// Adds a job's id to the queue and answers the entry's path. What others add at the same time shares a transaction
-    /// with it. An error does not say that there is no entry, unless the coordinator refused.
+    /// Adds jobs' ids to the queue and answers the entries' paths, in their order. What others add at the same time shares
+    /// a transaction with them. An error does not say that there is no entry, unless the coordinator refused.
+    pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
+        self.puts.put_all(jobs).await
+    }
+
+    /// The same for one.
+    #[cfg(test)]
     pub async fn put(&self, id: &str, priority: u16) -> Result<String, EntriesError> {
         let put = self.put_all(vec![(id.to_owned(), priority)]).await.pop();
         put.expect("one that is put has one answer")
-    }
-
-    /// As [`put`](Self::put) for many, in their order. Each has its answer.
-    pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
-        self.puts.put_all(jobs).await
     }
 
     /// What was said of entries that could not be put.

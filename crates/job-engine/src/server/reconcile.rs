@@ -11,7 +11,7 @@
 mod listing;
 mod mend;
 mod refusals;
-pub mod restore;
+pub(crate) mod restore;
 mod round;
 
 use std::time::Duration;

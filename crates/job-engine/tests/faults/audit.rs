@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
-use slipstream_job_engine::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::paths;
 use tokio::time::Instant;
 
 use crate::impair::AHEAD;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use slipstream_coordination::session::{Cause, Mode, Operation};
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings};
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 
 use crate::load::step;
 use crate::part::Part;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::session::existing;
-use slipstream_job_engine::api::ledger::Outcome;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::api::ledger::Outcome;
+use slipstream_job_engine::internals::process::paths;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 

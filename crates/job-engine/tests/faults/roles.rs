@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
-use slipstream_job_engine::executor::{ActionRuntime, Options};
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::stop;
-use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::process::telemetry;
-use slipstream_job_engine::roles::executor;
-use slipstream_job_engine::roles::peers::{Account, Peers};
-use slipstream_job_engine::{Action, Failure, JobHandle, Success, actions, async_trait};
+use slipstream_job_engine::internals::actions;
+use slipstream_job_engine::internals::executor::{ActionRuntime, Options};
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::stop;
+use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::telemetry;
+use slipstream_job_engine::internals::roles::executor;
+use slipstream_job_engine::internals::roles::peers::{Account, Peers};
+use slipstream_job_engine::{Action, Failure, JobHandle, Success, async_trait};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 

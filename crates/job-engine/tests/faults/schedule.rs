@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Operation, Session};
-use slipstream_job_engine::marks::HighWaterMark;
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::marks::HighWaterMark;
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_test_ensemble::Fault;
 
 use crate::leaders::{handed_over, intruders, said};

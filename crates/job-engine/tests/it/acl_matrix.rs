@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_coordination::Coordinator;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Query, Record, Store, StoreExt};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::client::lists::takes_bulk_adds;
 use slipstream_coordination::Coordinator;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::StoreExt;
 
 use crate::access::session_of;

@@ -11,7 +11,7 @@ use slipstream_cimi::acl::default_acl;
 use slipstream_cimi::filter::Filter;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::Operation;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 use tokio::sync::Semaphore;

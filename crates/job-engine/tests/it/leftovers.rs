@@ -8,10 +8,10 @@ use slipstream_cimi::Client;
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Mode, Operation, Session};
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::server::Server;
-use slipstream_job_engine::server::reconcile::Mended;
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::server::Server;
+use slipstream_job_engine::internals::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Revision, StoreExt};
 

@@ -9,8 +9,8 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
-use slipstream_job_engine::api::queue::MOST_TOLD;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::api::queue::MOST_TOLD;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;

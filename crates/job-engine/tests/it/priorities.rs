@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::{Client, Code};
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::session::Session;
-use slipstream_job_engine::process::paths;
+use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 
 use crate::site::Site;

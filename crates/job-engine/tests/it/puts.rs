@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use slipstream_cimi::{Client, Document};
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::server::Server;
-use slipstream_job_engine::server::reconcile::Mended;
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::server::Server;
+use slipstream_job_engine::internals::server::reconcile::Mended;
 use slipstream_store::memory::MemoryStore;
 use tokio::sync::Semaphore;
 

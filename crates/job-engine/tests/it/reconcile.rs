@@ -9,9 +9,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator, Embedded, LockingQueue, Session};
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::server::reconcile::{self, Mended};
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::server::reconcile::{self, Mended};
 use slipstream_store::StoreExt;
 use slipstream_store::memory::MemoryStore;
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use slipstream_coordination::session::{Mode, Operation, Session};
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::process::stop::Stop;
-use slipstream_job_engine::server::Server;
-use slipstream_job_engine::server::reconcile::{Mended, ReconcileError};
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::server::Server;
+use slipstream_job_engine::internals::server::reconcile::{Mended, ReconcileError};
 use slipstream_store::StoreError;
 use slipstream_store::memory::MemoryStore;
 

@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::server::jobs::document::state_of;
-use slipstream_job_engine::server::jobs::record::ledger_of;
-use slipstream_job_engine::server::jobs::schema;
-use slipstream_job_engine::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::server::jobs::document::state_of;
+use slipstream_job_engine::internals::server::jobs::record::ledger_of;
+use slipstream_job_engine::internals::server::jobs::schema;
+use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Revision, StoreExt};
 

@@ -8,10 +8,10 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_tr
 use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::executor;
-use slipstream_job_engine::process::clock::Clock;
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::process::stop::Stop;
+use slipstream_job_engine::internals::executor;
+use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::stop::Stop;
 use slipstream_store::memory::MemoryStore;
 use slipstream_test_ensemble::Ensemble;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use slipstream_coordination::Session as _;
 use slipstream_coordination::session::{Mode, Operation, make_path};
-use slipstream_job_engine::process::paths::{ELECTION, ENTRIES, RECONCILER, STANDBY, TAKEN};
+use slipstream_job_engine::internals::process::paths::{ELECTION, ENTRIES, RECONCILER, STANDBY, TAKEN};
 
 use crate::plan::{Fault, Meddling};
 use crate::process::DISTRIBUTOR;

@@ -10,16 +10,18 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::distributor::marks::NodeMarks;
-use slipstream_job_engine::distributor::rounds::Missed;
-use slipstream_job_engine::distributor::schedule::Schedule;
-use slipstream_job_engine::distributor::store_marks::StoreMarks;
-use slipstream_job_engine::distributor::{Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute};
-use slipstream_job_engine::executor;
-use slipstream_job_engine::marks::HighWaterMark;
-use slipstream_job_engine::process::clock::{Age, Clock};
-use slipstream_job_engine::process::paths;
-use slipstream_job_engine::server::{self, Server, Writers, reconcile};
+use slipstream_job_engine::internals::distributor::marks::NodeMarks;
+use slipstream_job_engine::internals::distributor::rounds::Missed;
+use slipstream_job_engine::internals::distributor::schedule::Schedule;
+use slipstream_job_engine::internals::distributor::store_marks::StoreMarks;
+use slipstream_job_engine::internals::distributor::{
+    Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute,
+};
+use slipstream_job_engine::internals::executor;
+use slipstream_job_engine::internals::marks::HighWaterMark;
+use slipstream_job_engine::internals::process::clock::{Age, Clock};
+use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::server::{self, Server, Writers, reconcile};
 use slipstream_store::Store;
 use tokio::task::JoinSet;
 

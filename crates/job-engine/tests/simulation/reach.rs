@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use slipstream_job_engine::process::paths::{ENTRIES, MARKS, TAKEN};
+use slipstream_job_engine::internals::process::paths::{ENTRIES, MARKS, TAKEN};
 
 /// What can be reached, and read.
 #[derive(Default)]

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Cause, Change, Error, Found, Node, Operation, SESSION_TIMEOUT, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::process::paths::{DISTRIBUTORS, ENTRIES, EXECUTORS, MARKS, RECONCILED, STANDBY, TAKEN};
+use slipstream_job_engine::internals::process::paths::{
+    DISTRIBUTORS, ENTRIES, EXECUTORS, MARKS, RECONCILED, STANDBY, TAKEN,
+};
 use tokio::sync::{mpsc, watch};
 
 use crate::broken::Broken;

@@ -26,7 +26,7 @@ const ENTRIES_AT_ONCE: usize = 10_000;
 const WRITTEN_MEANWHILE: &str = "written to while this went on, the reconciler queues those that nobody else does";
 
 /// Queues every job that is not final and whose id no entry holds, those of one priority in the order in which they were
-/// added, and answers what was done as [`Restored`]. The generation rises first. May be repeated, also after it was cut
+/// added, and answers what was done as `Restored`. The generation rises first. May be repeated, also after it was cut
 /// short: what is queued stays so.
 pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError> {
     caller.require_administrator()?;
