@@ -32,7 +32,7 @@ use self::http::listen;
 use self::http::shares::Shares;
 use self::jobs::cache::WriteBehind;
 pub use self::jobs::cache::Writers;
-use self::queue::Entries;
+use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
 use self::reconcile::Found;
 pub use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
@@ -78,7 +78,7 @@ pub struct Shared {
     identity: Option<String>,
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
-    entries: Arc<Entries>,
+    queue: Arc<QueueClient>,
     sessions: Sessions,
     clock: Clock,
     generation: Arc<Generation>,
@@ -109,8 +109,8 @@ impl Shared {
         options: &Options,
     ) -> Self {
         let nudge = Arc::new(Notify::new());
-        let (entries, generation) = (Arc::new(Entries::begin(coordinator).await), Arc::new(generation));
-        let (watched, asked) = (generation.clone(), entries.clone());
+        let (queue, generation) = (Arc::new(QueueClient::begin(coordinator).await), Arc::new(generation));
+        let (watched, asked) = (generation.clone(), queue.clone());
         let watch = move || generation::watch(watched.clone(), asked.clone());
         // whoever drops the server ends it, nobody asks it to stop
         let watch = tokio::spawn(supervise("watch over the generation", Stop::new(), watch));
@@ -118,7 +118,7 @@ impl Shared {
             jobs: WriteBehind::new(store.clone(), options.writers, nudge.clone()),
             store,
             identity: None,
-            entries,
+            queue,
             sessions: Sessions::default(),
             released: Mutex::new(Released::since(clock.now())),
             clock,
@@ -165,7 +165,7 @@ impl Server {
         let shared = Shared::new(store, coordinator, clock, generation, &options).await;
         let shared = Shared { identity, ..shared };
         // so that executors of this process find it at once; what fails here is done in the background
-        if let Ok(session) = shared.entries.session().await
+        if let Ok(session) = shared.queue.session().await
             && let Err(error) = shared.generation.agree(&*session).await
         {
             tracing::debug!(error = with_causes(&error), "the generation is not shown yet");

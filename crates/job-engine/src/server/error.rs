@@ -8,7 +8,7 @@ use slipstream_action::with_causes;
 use slipstream_cimi::{Code, Refusal};
 use slipstream_store::StoreError;
 
-use super::queue::EntriesError;
+use super::queue::QueueError;
 use super::queue::generation::GenerationError;
 
 /// Seconds after which whoever found too many others at work may try again.
@@ -186,19 +186,19 @@ impl ApiError {
 
 /// The coordinator is needed for this answer and cannot be asked now, so that the same request may succeed later; or it
 /// refuses what was asked, which only who looks after it can mend.
-impl From<EntriesError> for ApiError {
-    fn from(error: EntriesError) -> Self {
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
         let outer = match &error {
             // where it is, and whose, is for the log
-            EntriesError::Unreachable(slipstream_coordination::Error::Unusable { .. }) => Self::new(
+            QueueError::Unreachable(slipstream_coordination::Error::Unusable { .. }) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the coordinator is of no use until somebody mends what is wrong, the server's log says what",
                 None,
             ),
-            EntriesError::Slow(_) | EntriesError::Unreachable(_) => {
+            QueueError::Slow(_) | QueueError::Unreachable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None)
             }
-            EntriesError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
+            QueueError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
         };
         Self { log: Some(with_causes(&error)), ..outer }
     }
@@ -239,7 +239,7 @@ impl From<GenerationError> for ApiError {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::Store(error) => error.into(),
-            GenerationError::Coordinator(error) => EntriesError::from(error).into(),
+            GenerationError::Coordinator(error) => QueueError::from(error).into(),
         }
     }
 }

@@ -33,7 +33,7 @@ use self::update::{Change, Decision, Updated, update, update_from};
 use super::Shared;
 use super::auth::caller::Caller;
 use super::error::ApiError;
-use super::queue::EntriesError;
+use super::queue::QueueError;
 use crate::api::ledger::{CLAIM, WAITS};
 
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
@@ -91,17 +91,17 @@ pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> 
 pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<String>> {
     let jobs = stored.iter().map(|stored| (stored.id().to_owned(), priority_of(&stored.0.document))).collect();
     let mut failed = Vec::new();
-    let put = |(stored, put): (&Stored, Result<String, EntriesError>)| match put {
+    let put = |(stored, put): (&Stored, Result<String, QueueError>)| match put {
         Ok(entry) => Some(entry),
         Err(error) => {
             failed.push((stored.id().to_owned(), error));
             None
         }
     };
-    let entries = stored.iter().zip(shared.entries.put_all(jobs).await).map(put).collect();
+    let entries = stored.iter().zip(shared.queue.put_all(jobs).await).map(put).collect();
     if let Some((job, error)) = failed.first() {
         let (count, error) = (failed.len(), with_causes(error));
-        if shared.entries.complaint().is_first() {
+        if shared.queue.complaint().is_first() {
             tracing::warn!(
                 job,
                 error,
@@ -113,7 +113,7 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
         }
         shared.nudge.notify_one();
     } else {
-        shared.entries.complaint().settle();
+        shared.queue.complaint().settle();
     }
     entries
 }
@@ -155,7 +155,7 @@ pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<D
         Value::Object(ledger) => ledger,
         _ => Document::new(),
     };
-    let holder = async { shared.entries.holder(record.entry()?).await.ok() };
+    let holder = async { shared.queue.holder(record.entry()?).await.ok() };
     // nothing is said while the coordinator cannot be asked
     if let Some(holder) = holder.await {
         ledger.insert(CLAIM.to_owned(), json!(holder));
@@ -201,7 +201,7 @@ async fn remove_entry(shared: &Shared, record: &JobRecord) {
 }
 
 async fn take_away(shared: &Shared, id: &str, entry: &str) {
-    if let Err(error) = shared.entries.remove(entry, id).await {
+    if let Err(error) = shared.queue.remove(entry, id).await {
         tracing::warn!(job = id, entry, error = with_causes(&error), "entry not removed yet, the reconciler will");
         shared.nudge.notify_one();
     }

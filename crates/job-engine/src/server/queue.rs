@@ -32,7 +32,7 @@ const READS_UNDER_WAY: usize = 8;
 
 /// Why the coordinator did not do it.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum EntriesError {
+pub enum QueueError {
     /// No answer within the limit. What was to be done may have been done.
     #[error("no answer from the coordinator within {} seconds", .0.as_secs())]
     Slow(Duration),
@@ -50,7 +50,7 @@ pub enum EntriesError {
     Unreachable(Error),
 }
 
-impl From<Error> for EntriesError {
+impl From<Error> for QueueError {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused { path, cause, .. } => Self::Refused { path, cause },
@@ -60,14 +60,14 @@ impl From<Error> for EntriesError {
 }
 
 /// The queue as the server uses it.
-pub struct Entries {
+pub struct QueueClient {
     link: Arc<Link>,
     puts: Puts,
     /// Of entries that could not be put.
     complaint: Mutex<Complaint>,
 }
 
-impl Entries {
+impl QueueClient {
     /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
     pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let link = Arc::new(Link::begin(coordinator).await);
@@ -76,13 +76,13 @@ impl Entries {
 
     /// Adds jobs' ids to the queue and answers the entries' paths, in their order. What others add at the same time shares
     /// a transaction with them. An error does not say that there is no entry, unless the coordinator refused.
-    pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
+    pub async fn put_all(&self, jobs: Vec<(String, u16)>) -> Vec<Result<String, QueueError>> {
         self.puts.put_all(jobs).await
     }
 
     /// The same for one.
     #[cfg(test)]
-    pub async fn put(&self, id: &str, priority: u16) -> Result<String, EntriesError> {
+    pub async fn put(&self, id: &str, priority: u16) -> Result<String, QueueError> {
         let put = self.put_all(vec![(id.to_owned(), priority)]).await.pop();
         put.expect("one that is put has one answer")
     }
@@ -93,17 +93,17 @@ impl Entries {
     }
 
     /// Removes the entry at `path` if it is this job's, claimed or not: whoever holds it sees it vanish.
-    pub async fn remove(&self, path: &str, id: &str) -> Result<(), EntriesError> {
+    pub async fn remove(&self, path: &str, id: &str) -> Result<(), QueueError> {
         self.within(LIMIT, async |connection| connection.queue.remove(path, id.as_bytes()).await.map(|_| ())).await
     }
 
     /// Removes the entry at `path` unless somebody holds it. Answers whether it is gone.
-    pub async fn consume_unclaimed(&self, path: &str) -> Result<bool, EntriesError> {
+    pub async fn consume_unclaimed(&self, path: &str) -> Result<bool, QueueError> {
         self.within(LIMIT, async |connection| connection.queue.consume_unclaimed(path).await).await
     }
 
     /// Gives this job's entry at `path` another priority unless somebody holds it. What is not this job's is gone.
-    pub async fn move_unclaimed(&self, path: &str, id: &str, priority: u16) -> Result<Moved, EntriesError> {
+    pub async fn move_unclaimed(&self, path: &str, id: &str, priority: u16) -> Result<Moved, QueueError> {
         if self.text_at(path).await?.as_deref() != Some(id) {
             return Ok(Moved::Gone);
         }
@@ -113,19 +113,19 @@ impl Entries {
     }
 
     /// What the entry at `path` holds, if it exists: a job's id. One that may not be read is refused.
-    pub async fn text_at(&self, path: &str) -> Result<Option<String>, EntriesError> {
+    pub async fn text_at(&self, path: &str) -> Result<Option<String>, QueueError> {
         let node = self.within(LIMIT, async |connection| existing(connection.session.data(path).await)).await?;
         Ok(node.as_ref().map(text))
     }
 
     /// As [`text_at`](Self::text_at) for many, in their order, many in one request: each is found or refused by itself.
-    pub async fn texts_at(&self, paths: Vec<String>) -> Result<Vec<Result<Option<String>, Cause>>, EntriesError> {
+    pub async fn texts_at(&self, paths: Vec<String>) -> Result<Vec<Result<Option<String>, Cause>>, QueueError> {
         Ok(self.nodes_at(paths).await?.into_iter().map(|found| found.map(|node| node.as_ref().map(text))).collect())
     }
 
     /// Which of these jobs, each with the path that it records, has its entry there. An entry that may not be read is of
     /// no use to its job.
-    pub async fn are_queued(&self, jobs: &[(&str, Option<&str>)]) -> Result<Vec<bool>, EntriesError> {
+    pub async fn are_queued(&self, jobs: &[(&str, Option<&str>)]) -> Result<Vec<bool>, QueueError> {
         let recorded = |path: Option<&str>| path.filter(|path| paths::is_entry(path)).map(str::to_owned);
         let paths = jobs.iter().filter_map(|(_, path)| recorded(*path)).collect();
         let mut texts = self.texts_at(paths).await?.into_iter();
@@ -137,14 +137,14 @@ impl Entries {
     }
 
     /// The claim on the entry at `path`, if somebody holds it. One that may not be read is refused: somebody holds it.
-    pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, EntriesError> {
+    pub async fn claim_on(&self, path: &str) -> Result<Option<Node>, QueueError> {
         let Some(name) = path.strip_prefix(paths::ENTRIES) else { return Ok(None) };
         let taken = format!("{}{name}", paths::TAKEN);
         self.within(LIMIT, async |connection| existing(connection.session.data(&taken).await)).await
     }
 
     /// Who holds the entry of this path, if anybody does.
-    pub async fn holder(&self, entry: &str) -> Result<Option<Holder>, EntriesError> {
+    pub async fn holder(&self, entry: &str) -> Result<Option<Holder>, QueueError> {
         let Some(claim) = self.claim_on(entry).await? else { return Ok(None) };
         let claimant = text(&claim);
         let is_name = !claimant.is_empty() && !claimant.contains('/');
@@ -157,7 +157,7 @@ impl Entries {
     }
 
     /// Names of the nodes below `folder`, from a fresh listing, in no order; none if there is no such folder.
-    pub async fn names_in(&self, folder: &str) -> Result<Vec<String>, EntriesError> {
+    pub async fn names_in(&self, folder: &str) -> Result<Vec<String>, QueueError> {
         let names = self.within(LISTING_LIMIT, async |connection| {
             connection.session.sync(folder).await?;
             existing(connection.session.children(folder).await)
@@ -171,13 +171,13 @@ impl Entries {
         &self,
         folder: &str,
         names: &[String],
-    ) -> Result<Vec<(String, Result<Node, Cause>)>, EntriesError> {
+    ) -> Result<Vec<(String, Result<Node, Cause>)>, QueueError> {
         let paths = names.iter().map(|name| format!("{folder}/{name}")).collect();
         let nodes = names.iter().zip(self.nodes_at(paths).await?);
         Ok(nodes.filter_map(|(name, found)| Some((name.clone(), found.transpose()?))).collect())
     }
 
-    async fn nodes_at(&self, paths: Vec<String>) -> Result<Vec<Found>, EntriesError> {
+    async fn nodes_at(&self, paths: Vec<String>) -> Result<Vec<Found>, QueueError> {
         let read = |paths: &[String]| {
             let paths = paths.to_vec();
             self.within(LIMIT, async |connection: Connection| connection.session.nodes(paths).await)
@@ -188,20 +188,20 @@ impl Entries {
     }
 
     /// Replaces what the node at `path` holds, and answers whether there is one.
-    pub async fn replace(&self, path: &str, data: Vec<u8>) -> Result<bool, EntriesError> {
+    pub async fn replace(&self, path: &str, data: Vec<u8>) -> Result<bool, QueueError> {
         let set = vec![Operation::Set { path: path.to_owned(), data, version: None }];
         let set = self.within(LIMIT, async |connection| existing(connection.session.commit(set).await)).await?;
         Ok(set.is_some())
     }
 
     /// The candidates in the election at `path`, in their order.
-    pub async fn candidates(&self, path: &str) -> Result<Vec<Contender>, EntriesError> {
+    pub async fn candidates(&self, path: &str) -> Result<Vec<Contender>, QueueError> {
         let contenders = async |connection: Connection| Election::new(connection.session, path, "").contenders().await;
         self.within(LIMIT, contenders).await
     }
 
     /// Names of all entries in the order of the queue, from a fresh listing. What else lies there is not ours.
-    pub async fn list(&self) -> Result<Vec<EntryName>, EntriesError> {
+    pub async fn list(&self) -> Result<Vec<EntryName>, QueueError> {
         let names = self.names_in(paths::ENTRIES).await?;
         let mut names: Vec<EntryName> = names.into_iter().filter_map(|name| EntryName::parse(&name)).collect();
         names.sort_unstable();
@@ -209,7 +209,7 @@ impl Entries {
     }
 
     /// The session, for the generation's node.
-    pub async fn session(&self) -> Result<Arc<dyn Session>, EntriesError> {
+    pub async fn session(&self) -> Result<Arc<dyn Session>, QueueError> {
         self.within(LIMIT, async |connection| Ok(connection.session)).await
     }
 
@@ -223,9 +223,9 @@ impl Entries {
         &self,
         limit: Duration,
         request: impl AsyncFnOnce(Connection) -> Result<T, Error>,
-    ) -> Result<T, EntriesError> {
+    ) -> Result<T, QueueError> {
         let work = async { request(self.link.connection().await?).await };
-        Ok(tokio::time::timeout(limit, work).await.map_err(|_| EntriesError::Slow(limit))??)
+        Ok(tokio::time::timeout(limit, work).await.map_err(|_| QueueError::Slow(limit))??)
     }
 }
 

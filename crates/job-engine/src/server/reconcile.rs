@@ -27,7 +27,7 @@ use slipstream_store::{IndexRow, Store, StoreError};
 use super::Shared;
 use super::error::ApiError;
 use super::jobs::document::UNTOUCHED;
-use super::queue::EntriesError;
+use super::queue::QueueError;
 use super::queue::generation::GenerationError;
 use crate::api::queue::{LeftAlone, Refused, Told};
 use crate::process::backoff::Complaint;
@@ -74,7 +74,7 @@ pub enum ReconcileError {
     Store(#[from] StoreError),
     /// The coordinator.
     #[error("cannot read the queue")]
-    Entries(#[from] EntriesError),
+    Queue(#[from] QueueError),
     /// The generation.
     #[error(transparent)]
     Generation(#[from] GenerationError),
@@ -84,7 +84,7 @@ impl From<ReconcileError> for ApiError {
     fn from(error: ReconcileError) -> Self {
         match error {
             ReconcileError::Store(error) => error.into(),
-            ReconcileError::Entries(error) => error.into(),
+            ReconcileError::Queue(error) => error.into(),
             ReconcileError::Generation(error) => error.into(),
         }
     }
@@ -125,7 +125,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
 
 /// Waits to be elected, and runs rounds until that is over.
 async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination::Error> {
-    let (session, node) = shared.entries.connected().await;
+    let (session, node) = shared.queue.connected().await;
     let leadership = Election::new(session.clone(), paths::RECONCILER, name).passing_over_strays().lead().await?;
     let (candidate, process, begun) = (name.to_owned(), Process::this(), shared.clock.now());
     let registered = RegisteredReconciler { candidate, process, begun, left_alone: LeftAlone::default() };

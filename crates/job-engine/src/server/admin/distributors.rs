@@ -24,13 +24,13 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
 }
 
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
-    let registered: Vec<(String, RegisteredDistributor)> = shared.entries.registered(paths::DISTRIBUTORS).await?;
-    let elections = shared.entries.names_in(paths::ELECTION).await?;
+    let registered: Vec<(String, RegisteredDistributor)> = shared.queue.registered(paths::DISTRIBUTORS).await?;
+    let elections = shared.queue.names_in(paths::ELECTION).await?;
     let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", paths::ELECTION);
-        let contenders = shared.entries.candidates(&path).await?;
+        let contenders = shared.queue.candidates(&path).await?;
         let ours: Vec<&RegisteredDistributor> =
             registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
         distributors.extend(in_election(&election, &contenders, &ours));

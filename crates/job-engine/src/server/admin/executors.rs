@@ -20,7 +20,7 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
 }
 
 async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
-    let registered = shared.entries.registered(paths::EXECUTORS).await?;
+    let registered = shared.queue.registered(paths::EXECUTORS).await?;
     let claims = Claims::read(shared).await?;
     let mut busy: HashMap<&str, usize> = HashMap::new();
     for claim in &claims.seen {

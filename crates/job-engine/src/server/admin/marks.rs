@@ -11,7 +11,7 @@ use crate::server::Shared;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 use crate::server::resources::fence;
 
 /// How often a mark in the store is read again because its leader wrote it meanwhile.
@@ -61,8 +61,8 @@ async fn reset_node(shared: &Shared, distributor: &str, mark: &HighWaterMark) ->
         return Ok(false);
     }
     let data = serde_json::to_vec(mark).expect("a mark is texts and times");
-    shared.entries.replace(&path, data).await.map_err(|error| match error {
-        EntriesError::Refused { cause: Cause::NotAllowed, path } => {
+    shared.queue.replace(&path, data).await.map_err(|error| match error {
+        QueueError::Refused { cause: Cause::NotAllowed, path } => {
             let message =
                 format!("the server's ZooKeeper login may not change {path}: see to its access, or delete it");
             ApiError::contradiction(&path, Code::Conflict, message)

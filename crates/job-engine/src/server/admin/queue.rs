@@ -44,13 +44,13 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let claims = Claims::read(shared).await?;
     let waiting = waiting(shared, &claims.names).await?;
     let executors: HashMap<String, RegisteredExecutor> =
-        shared.entries.registered(paths::EXECUTORS).await?.into_iter().collect();
+        shared.queue.registered(paths::EXECUTORS).await?.into_iter().collect();
     let count = claims.names.len();
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
     oldest.truncate(MOST_TOLD);
     let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
-    let entries = shared.entries.nodes_in(paths::ENTRIES, &names).await?;
+    let entries = shared.queue.nodes_in(paths::ENTRIES, &names).await?;
     let ids: HashMap<String, String> =
         entries.into_iter().filter_map(|(name, node)| Some((name, text(&node.ok()?)))).collect();
     let show = async |claim: Held| {
@@ -87,11 +87,11 @@ fn shown(claim: Held, job: Option<String>, record: Option<&Record>, executor: Op
 
 /// What a reconciler says counts while the election knows it as the leader.
 async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
-    let reconcilers: Vec<(String, RegisteredReconciler)> = shared.entries.registered(paths::RECONCILED).await?;
+    let reconcilers: Vec<(String, RegisteredReconciler)> = shared.queue.registered(paths::RECONCILED).await?;
     if reconcilers.is_empty() {
         return Ok(None);
     }
-    let leader = identifiers(&shared.entries.candidates(paths::RECONCILER).await?).next();
+    let leader = identifiers(&shared.queue.candidates(paths::RECONCILER).await?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
     let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
     Ok(latest.map(|(_, reconciler)| reconciler.left_alone))
@@ -99,7 +99,7 @@ async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
 
 /// Counts by the names of entries: none of them is read.
 async fn waiting(shared: &Shared, claimed: &[EntryName]) -> Result<Waiting, ApiError> {
-    let entries = shared.entries.list().await?;
+    let entries = shared.queue.list().await?;
     let mut priorities: BTreeMap<u16, u64> = BTreeMap::new();
     for name in entries.iter().filter(|name| claimed.binary_search(name).is_err()) {
         *priorities.entry(name.priority()).or_default() += 1;

@@ -15,7 +15,7 @@ use super::{losses, priority, refuse, state_alone};
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 
 const INVALID_LEASE: &str = "a lease has a zxid and a generation above zero";
 const UNKNOWN_GENERATION: &str = "this server has not had the generation of that lease: read it again";
@@ -147,17 +147,17 @@ async fn find_out(
     match (fact, entry) {
         (Fact::LostTogether, _) => facts.lost_together = Some(losses::is_lost_together(shared, job, ledger).await?),
         (Fact::RecordedEntryExists, Some(entry)) => {
-            let holds = match shared.entries.text_at(entry).await {
+            let holds = match shared.queue.text_at(entry).await {
                 // whoever may read it is none of ours
-                Err(EntriesError::Refused { .. }) => None,
+                Err(QueueError::Refused { .. }) => None,
                 holds => holds?,
             };
             facts.recorded_entry_exists = Some(holds.as_deref() == Some(&*job.id));
         }
         (Fact::ClaimLives, Some(entry)) => {
-            facts.claim_lives = Some(match shared.entries.claim_on(entry).await {
+            facts.claim_lives = Some(match shared.queue.claim_on(entry).await {
                 // it is there, and whose it is we may not know
-                Err(EntriesError::Refused { .. }) => true,
+                Err(QueueError::Refused { .. }) => true,
                 claim => claim?.is_some(),
             });
         }
@@ -170,8 +170,8 @@ async fn find_out(
 /// For an attempt without leases: the lease of the claim that it holds, as far as that can be known.
 async fn lease_of_claim(shared: &Shared, ledger: &Ledger) -> Result<Option<Lease>, ApiError> {
     let Some(entry) = &ledger.entry else { return Ok(None) };
-    let claim = match shared.entries.claim_on(entry).await {
-        Err(EntriesError::Refused { .. }) => None,
+    let claim = match shared.queue.claim_on(entry).await {
+        Err(QueueError::Refused { .. }) => None,
         claim => claim?,
     };
     let Some(claim) = claim else { return Ok(None) };

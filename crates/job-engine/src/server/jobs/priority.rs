@@ -32,7 +32,7 @@ pub async fn move_entry(
             Ok(())
         };
     };
-    match shared.entries.move_unclaimed(entry, &record.id, priority).await {
+    match shared.queue.move_unclaimed(entry, &record.id, priority).await {
         Ok(Moved::To(path)) => {
             *moved = Some(path);
             Ok(())

@@ -39,7 +39,7 @@ async fn stored(shared: &Shared, id: &str) -> Stored {
 }
 
 async fn entries(shared: &Shared) -> usize {
-    shared.entries.list().await.expect("the embedded coordinator answers").len()
+    shared.queue.list().await.expect("the embedded coordinator answers").len()
 }
 
 #[tokio::test]
@@ -48,13 +48,13 @@ async fn an_entry_is_recorded_only_where_none_is_and_never_deleted() {
     let id = add(&shared, &administrator("super"), sent(), None).await.expect("added");
     let recorded = ledger(&shared, &id).await.entry;
     assert!(recorded.is_some());
-    let another = shared.entries.put(&id, 999).await.expect("put");
+    let another = shared.queue.put(&id, 999).await.expect("put");
     record_entry(&shared, stored(&shared, &id).await, &another).await;
     assert_eq!(ledger(&shared, &id).await.entry, recorded, "the first one counts");
     assert_eq!(entries(&shared).await, 2, "whoever lost leaves its entry alone: an attempt may hold it");
     let gone =
         store(&shared, prepare(&shared, &administrator("super"), sent(), None).expect("good")).await.expect("stored");
-    let unknown = shared.entries.put(gone.id(), 999).await.expect("put");
+    let unknown = shared.queue.put(gone.id(), 999).await.expect("put");
     delete(&shared, &administrator("super"), gone.id()).await.expect("deleted");
     assert_eq!(entries(&shared).await, 3);
     record_entry(&shared, gone, &unknown).await;
@@ -68,7 +68,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let id = format!("job/{}", Uuid::now_v7());
     let document = document::new_document(&id, sent(), shared.clock.now());
     shared.jobs.insert(JobRecord::new(&id, document)).await.expect("stored");
-    let entry = shared.entries.put(&id, 999).await.expect("put");
+    let entry = shared.queue.put(&id, 999).await.expect("put");
     let lease = Lease { generation: 1, zxid: 5 };
     let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.clone(), executor: "Kenny".to_owned() };
     let changes = json!({"state": "RUNNING"}).as_object().cloned().expect("an object");

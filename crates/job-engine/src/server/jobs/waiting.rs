@@ -11,7 +11,7 @@ use crate::process::clock::Age;
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +41,7 @@ struct Facts<'a> {
 }
 
 /// Why this job waits, as far as anybody says; nothing of a job that is final, nor of one that somebody works on.
-pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>, EntriesError> {
+pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>, QueueError> {
     let state = state_of(&record.document);
     if state.is_final() {
         return Ok(Vec::new());
@@ -49,16 +49,16 @@ pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>,
     let entry = record.entry();
     let claim =
         match entry {
-            Some(entry) => match shared.entries.claim_on(entry).await {
+            Some(entry) => match shared.queue.claim_on(entry).await {
                 // it is there, and whose it is we may not know
-                Err(EntriesError::Refused { .. }) => Claim::Somebody,
+                Err(QueueError::Refused { .. }) => Claim::Somebody,
                 claim => claim?.map_or(Claim::Nobody, |claim| {
                     if claim.is_ephemeral { Claim::Somebody } else { Claim::WithoutSession }
                 }),
             },
             None => Claim::Nobody,
         };
-    let executors = shared.entries.registered(paths::EXECUTORS).await?;
+    let executors = shared.queue.registered(paths::EXECUTORS).await?;
     let executors: Vec<RegisteredExecutor> = executors.into_iter().map(|(_, executor)| executor).collect();
     let refused = {
         let found = shared.found();

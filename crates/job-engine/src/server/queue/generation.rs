@@ -19,7 +19,7 @@ use slipstream_store::each_unfinished;
 use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use tokio::sync::Mutex;
 
-use super::Entries;
+use super::QueueClient;
 use crate::process::backoff::{Complaint, Pauses};
 use crate::process::paths;
 
@@ -220,11 +220,11 @@ impl Generation {
 
 /// Checks it at the beginning of each session, as long as there is a server. Says so once when that fails, and once when
 /// it is done after all.
-pub async fn watch(generation: Arc<Generation>, entries: Arc<Entries>) {
+pub async fn watch(generation: Arc<Generation>, queue: Arc<QueueClient>) {
     let mut pauses = Pauses::default();
     let mut complaint = Complaint::default();
     loop {
-        let (session, _) = entries.connected().await;
+        let (session, _) = queue.connected().await;
         match generation.check(&*session).await {
             Ok(()) => {
                 if complaint.is_over() {

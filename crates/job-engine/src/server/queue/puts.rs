@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::link::{Connection, Link};
-use super::{EntriesError, LIMIT};
+use super::{LIMIT, QueueError};
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
 
@@ -28,7 +28,7 @@ struct Put {
     id: String,
     priority: u16,
     deadline: Instant,
-    answer: oneshot::Sender<Result<String, EntriesError>>,
+    answer: oneshot::Sender<Result<String, QueueError>>,
 }
 
 /// Puts entries for as long as it lives.
@@ -46,7 +46,7 @@ impl Puts {
     }
 
     /// Puts these in their order, and answers for each.
-    pub(super) async fn put_all(&self, mut jobs: Vec<(String, u16)>) -> Vec<Result<String, EntriesError>> {
+    pub(super) async fn put_all(&self, mut jobs: Vec<(String, u16)>) -> Vec<Result<String, QueueError>> {
         let mut answers = Vec::with_capacity(jobs.len());
         while !jobs.is_empty() {
             let (deadline, count) = (Instant::now() + LIMIT, jobs.len().min(MOST_TOGETHER));
@@ -62,10 +62,10 @@ impl Puts {
                 .zip(places.into_iter().flatten())
                 .for_each(|(put, place)| place.send(put));
         }
-        let ended = |_| Err(EntriesError::Unreachable(Error::Expired));
+        let ended = |_| Err(QueueError::Unreachable(Error::Expired));
         let answers = join_all(answers).await.into_iter().map(|answer| answer.unwrap_or_else(ended));
         // so many others wait that no place came free for these
-        answers.chain(jobs.iter().map(|_| Err(EntriesError::Slow(LIMIT)))).collect()
+        answers.chain(jobs.iter().map(|_| Err(QueueError::Slow(LIMIT)))).collect()
     }
 }
 
@@ -98,7 +98,7 @@ async fn carry_out(connection: Connection, puts: Vec<Put>) {
     let values: Vec<(&str, u16)> = puts.iter().map(|put| (put.id.as_str(), put.priority)).collect();
     match within(&puts, connection.queue.put_all(&values)).await {
         Ok(paths) => puts.into_iter().zip(paths).for_each(|(put, path)| put.tell(Ok(path))),
-        Err(EntriesError::Refused { .. }) if puts.len() > 1 => {
+        Err(QueueError::Refused { .. }) if puts.len() > 1 => {
             for put in puts {
                 let alone = connection.queue.put(put.id.as_bytes(), put.priority);
                 let answer = within(std::slice::from_ref(&put), alone).await;
@@ -110,13 +110,13 @@ async fn carry_out(connection: Connection, puts: Vec<Put>) {
 }
 
 /// Waits no longer than the one of them may that has waited for longest.
-async fn within<T>(puts: &[Put], work: impl Future<Output = Result<T, Error>>) -> Result<T, EntriesError> {
+async fn within<T>(puts: &[Put], work: impl Future<Output = Result<T, Error>>) -> Result<T, QueueError> {
     let deadline = puts.iter().map(|put| put.deadline).min().unwrap_or_else(Instant::now);
-    Ok(timeout_at(deadline, work).await.map_err(|_| EntriesError::Slow(LIMIT))??)
+    Ok(timeout_at(deadline, work).await.map_err(|_| QueueError::Slow(LIMIT))??)
 }
 
 impl Put {
-    fn tell(self, answer: Result<String, EntriesError>) {
+    fn tell(self, answer: Result<String, QueueError>) {
         // who asked may have gone
         drop(self.answer.send(answer));
     }

@@ -2,16 +2,16 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Entries, EntriesError};
+use super::{QueueClient, QueueError};
 use crate::process::registry;
 
 /// Most registrations of one kind that are read.
 const MOST_REGISTERED: usize = 10_000;
 
-impl Entries {
+impl QueueClient {
     /// The registrations below `folder`, each with the name of its node. What a newer version has written otherwise is left
     /// out.
-    pub async fn registered<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(String, T)>, EntriesError> {
+    pub async fn registered<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(String, T)>, QueueError> {
         let mut names = self.names_in(folder).await?;
         names.truncate(MOST_REGISTERED);
         let nodes = self.nodes_in(folder, &names).await?;

@@ -15,7 +15,7 @@ use crate::server::Shared;
 use crate::server::jobs::cache::Durability;
 use crate::server::jobs::document::{is_written_within, priority_of, state_of};
 use crate::server::jobs::record::JobRecord;
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 
 /// How many jobs are given their entries before the next ones are read.
 pub(super) const JOBS_AT_ONCE: usize = 1_000;
@@ -50,10 +50,10 @@ impl From<IndexRow> for Missing {
 pub(super) async fn without_entry(
     shared: &Shared,
     jobs: impl Iterator<Item = Missing>,
-) -> Result<Vec<Missing>, EntriesError> {
+) -> Result<Vec<Missing>, QueueError> {
     let jobs: Vec<Missing> = jobs.collect();
     let recorded: Vec<_> = jobs.iter().map(|job| (job.id.as_str(), job.recorded.as_deref())).collect();
-    let mut queued = shared.entries.are_queued(&recorded).await?.into_iter();
+    let mut queued = shared.queue.are_queued(&recorded).await?.into_iter();
     Ok(jobs.into_iter().filter(|_| queued.next() == Some(false)).collect())
 }
 
@@ -62,8 +62,8 @@ pub(super) async fn held_by(
     shared: &Shared,
     names: &[EntryName],
     refusals: &mut Refusals,
-) -> Result<Vec<(EntryName, String)>, EntriesError> {
-    let texts = shared.entries.texts_at(names.iter().copied().map(paths::entry_path).collect()).await?;
+) -> Result<Vec<(EntryName, String)>, QueueError> {
+    let texts = shared.queue.texts_at(names.iter().copied().map(paths::entry_path).collect()).await?;
     let mut held = Vec::with_capacity(names.len());
     for (name, text) in names.iter().zip(texts) {
         match text {
@@ -100,7 +100,7 @@ pub(super) async fn mend(
     }
     let put = records.iter().filter(|(job, _)| job.there.is_none());
     let put = put.map(|(job, record)| (job.id.clone(), priority_of(&record.document))).collect();
-    let mut put = shared.entries.put_all(put).await.into_iter();
+    let mut put = shared.queue.put_all(put).await.into_iter();
     let entries = records.into_iter().filter_map(|(job, record)| {
         let entry = job.there.clone().map(Ok).or_else(|| put.next())?;
         Some(async move {

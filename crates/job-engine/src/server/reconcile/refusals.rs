@@ -8,7 +8,7 @@ use slipstream_store::StoreError;
 
 use super::{NAMES_TOLD, ReconcileError};
 use crate::api::queue::{Refused, Told};
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 use crate::server::queue::generation::GenerationError;
 
 /// Most nodes and jobs of which something was refused that are remembered until the next round.
@@ -82,7 +82,7 @@ pub(super) fn only_its_own<T>(
 ) -> Result<Option<T>, ReconcileError> {
     match done {
         Ok(done) => Ok(Some(done)),
-        Err(ReconcileError::Entries(error @ EntriesError::Refused { .. })) => {
+        Err(ReconcileError::Queue(error @ QueueError::Refused { .. })) => {
             refusals.add(what, error.to_string());
             Ok(None)
         }

@@ -15,7 +15,7 @@ use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs::document::{priority_of, time_of};
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 
 /// How many jobs are read at once.
 const READS_AT_ONCE: usize = 64;
@@ -39,7 +39,7 @@ async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
     // the reconciler of this server, and whoever asks for the same, has to wait
     let _turn = shared.mending.lock().await;
     let begun = shared.clock.now();
-    let session = shared.entries.session().await?;
+    let session = shared.queue.session().await?;
     let generation = shared.generation.raise().await?;
     let mut left_out = Refusals::default();
     note_generation(shared.generation.agree(&*session).await, &mut left_out)?;
@@ -67,9 +67,9 @@ async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
 }
 
 /// What all entries hold that may be read.
-async fn queued_ids(shared: &Shared, left_out: &mut Refusals) -> Result<HashSet<String>, EntriesError> {
+async fn queued_ids(shared: &Shared, left_out: &mut Refusals) -> Result<HashSet<String>, QueueError> {
     let mut ids = HashSet::new();
-    for names in shared.entries.list().await?.chunks(ENTRIES_AT_ONCE) {
+    for names in shared.queue.list().await?.chunks(ENTRIES_AT_ONCE) {
         ids.extend(held_by(shared, names, left_out).await?.into_iter().map(|(_, id)| id));
     }
     Ok(ids)

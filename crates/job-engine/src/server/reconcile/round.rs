@@ -17,7 +17,7 @@ use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
 use crate::server::jobs::document::state_of;
-use crate::server::queue::EntriesError;
+use crate::server::queue::QueueError;
 
 /// Most jobs and most entries of nobody that are looked at in a round.
 const MOST_MENDED: usize = 10_000;
@@ -68,13 +68,13 @@ enum Judged {
 /// or one job is left alone and told; only what concerns them all ends the round.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
     let _turn = shared.mending.lock().await;
-    let session = shared.entries.session().await?;
+    let session = shared.queue.session().await?;
     let mut refusals = Refusals::default();
     note_generation(shared.generation.agree(&*session).await, &mut refusals)?;
     // before the entries: what is consumed in between has neither
     let claims = claims(shared, &mut refusals).await?;
     let unread = unread(shared, &mut refusals).await?;
-    let mut listing = Listing::new(shared.entries.list().await?, unread);
+    let mut listing = Listing::new(shared.queue.list().await?, unread);
     shared.jobs.settled().await;
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     note_generation(shared.generation.compare(&*session, walked.highest).await, &mut refusals)?;
@@ -114,9 +114,9 @@ struct Claims {
     without_session: Vec<String>,
 }
 
-async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, EntriesError> {
-    let names = match shared.entries.names_in(paths::TAKEN).await {
-        Err(EntriesError::Refused { path, cause }) => {
+async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, QueueError> {
+    let names = match shared.queue.names_in(paths::TAKEN).await {
+        Err(QueueError::Refused { path, cause }) => {
             refusals.add(path, cause.to_string());
             Vec::new()
         }
@@ -125,7 +125,7 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
     let looked_at: Vec<String> =
         names.iter().filter(|name| EntryName::parse(name).is_some()).take(MOST_REMEMBERED).cloned().collect();
     let mut without_session = Vec::new();
-    for (name, node) in shared.entries.nodes_in(paths::TAKEN, &looked_at).await? {
+    for (name, node) in shared.queue.nodes_in(paths::TAKEN, &looked_at).await? {
         let path = format!("{}/{name}", paths::TAKEN);
         match node {
             Ok(node) if !node.is_ephemeral => without_session.push(path),
@@ -137,9 +137,9 @@ async fn claims(shared: &Shared, refusals: &mut Refusals) -> Result<Claims, Entr
 }
 
 /// Entries that some executor could not read and passed over.
-async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<EntryName>, EntriesError> {
-    let executors: Vec<(String, RegisteredExecutor)> = match shared.entries.registered(paths::EXECUTORS).await {
-        Err(EntriesError::Refused { path, cause }) => {
+async fn unread(shared: &Shared, refusals: &mut Refusals) -> Result<HashSet<EntryName>, QueueError> {
+    let executors: Vec<(String, RegisteredExecutor)> = match shared.queue.registered(paths::EXECUTORS).await {
+        Err(QueueError::Refused { path, cause }) => {
             refusals.add(path, cause.to_string());
             Vec::new()
         }
@@ -158,7 +158,7 @@ async fn look_at(
     listing: &Listing,
     mut missing: Vec<Missing>,
     refusals: &mut Refusals,
-) -> Result<(Vec<Missing>, Vec<(EntryName, String)>), EntriesError> {
+) -> Result<(Vec<Missing>, Vec<(EntryName, String)>), QueueError> {
     let mut wanted: HashMap<String, &mut Missing> = missing.iter_mut().map(|job| (job.id.clone(), job)).collect();
     let mut others = Vec::new();
     let mut names = listing.unrecorded();
@@ -183,7 +183,7 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
     match stored {
         None => Ok(Judged::Unknown(name)),
         Some(record) if state_of(&record.document).is_final() => {
-            let is_gone = shared.entries.consume_unclaimed(&paths::entry_path(name)).await?;
+            let is_gone = shared.queue.consume_unclaimed(&paths::entry_path(name)).await?;
             Ok(if is_gone { Judged::Consumed } else { Judged::Left })
         }
         Some(_) => Ok(Judged::Left),

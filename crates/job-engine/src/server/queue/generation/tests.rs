@@ -184,7 +184,7 @@ async fn leases_say_nothing_of_a_coordinator_that_forgets() {
 async fn it_is_watched_from_session_to_session() {
     let (store, coordinator) = (store(), Arc::new(Embedded::new()));
     let generation = Arc::new(begun(&store).await);
-    let entries = Arc::new(Entries::begin(coordinator.clone() as Arc<dyn Coordinator>).await);
+    let entries = Arc::new(QueueClient::begin(coordinator.clone() as Arc<dyn Coordinator>).await);
     let watching = tokio::spawn(watch(generation.clone(), entries.clone()));
     let operator = coordinator.session();
     let shown = async |expected: &str| {
