@@ -2,9 +2,9 @@
 //! because a job is stored whether or not the coordinator answers (decision 1).
 
 pub mod generation;
-mod link;
 mod puts;
 mod registrations;
+mod session_keeper;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use slipstream_coordination::queue::{EntryName, Moved};
 use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
 use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
-use self::link::{Connection, Link};
 use self::puts::Puts;
+use self::session_keeper::{Connection, SessionKeeper};
 use crate::api::ledger::Holder;
 use crate::process::backoff::Complaint;
 use crate::process::paths;
@@ -61,7 +61,7 @@ impl From<Error> for QueueError {
 
 /// The queue as the server uses it.
 pub struct QueueClient {
-    link: Arc<Link>,
+    keeper: Arc<SessionKeeper>,
     puts: Puts,
     /// Of entries that could not be put.
     complaint: Mutex<Complaint>,
@@ -70,8 +70,8 @@ pub struct QueueClient {
 impl QueueClient {
     /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
     pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
-        let link = Arc::new(Link::begin(coordinator).await);
-        Self { puts: Puts::new(link.clone()), link, complaint: Mutex::default() }
+        let keeper = Arc::new(SessionKeeper::begin(coordinator).await);
+        Self { puts: Puts::new(keeper.clone()), keeper, complaint: Mutex::default() }
     }
 
     /// Adds jobs' ids to the queue and answers the entries' paths, in their order. What others add at the same time shares
@@ -215,7 +215,7 @@ impl QueueClient {
 
     /// The session once there is one, however long that takes, and a name that no other session has.
     pub async fn connected(&self) -> (Arc<dyn Session>, String) {
-        let Connection { session, claimant, .. } = self.link.connected().await;
+        let Connection { session, claimant, .. } = self.keeper.connected().await;
         (session, claimant)
     }
 
@@ -224,7 +224,7 @@ impl QueueClient {
         limit: Duration,
         request: impl AsyncFnOnce(Connection) -> Result<T, Error>,
     ) -> Result<T, QueueError> {
-        let work = async { request(self.link.connection().await?).await };
+        let work = async { request(self.keeper.connection().await?).await };
         Ok(tokio::time::timeout(limit, work).await.map_err(|_| QueueError::Slow(limit))??)
     }
 }

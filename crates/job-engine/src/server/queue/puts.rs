@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::link::{Connection, Link};
+use super::session_keeper::{Connection, SessionKeeper};
 use super::{LIMIT, QueueError};
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -38,10 +38,10 @@ pub(super) struct Puts {
 }
 
 impl Puts {
-    pub(super) fn new(link: Arc<Link>) -> Self {
+    pub(super) fn new(keeper: Arc<SessionKeeper>) -> Self {
         let (waiting, puts) = mpsc::channel(MOST_WAITING);
         let puts = Arc::new(Mutex::new(puts));
-        let work = move || work(link.clone(), puts.clone());
+        let work = move || work(keeper.clone(), puts.clone());
         Self { waiting, _worker: AbortOnDropHandle::new(tokio::spawn(supervise("puts", Stop::new(), work))) }
     }
 
@@ -70,7 +70,7 @@ impl Puts {
 }
 
 /// Each transaction is begun before the next one is thought of, so that entries come in the order of the puts.
-async fn work(link: Arc<Link>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) {
+async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) {
     let mut waiting = waiting.lock().await;
     let mut under_way = FuturesUnordered::new();
     let mut puts = Vec::new();
@@ -83,7 +83,7 @@ async fn work(link: Arc<Link>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) {
                     return;
                 }
                 let puts = std::mem::take(&mut puts);
-                match within(&puts, link.connection()).await {
+                match within(&puts, keeper.connection()).await {
                     Ok(connection) => under_way.push(carry_out(connection, puts)),
                     Err(error) => puts.into_iter().for_each(|put| put.tell(Err(error.clone()))),
                 }

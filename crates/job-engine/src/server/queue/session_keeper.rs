@@ -1,4 +1,4 @@
-//! [`Link`]: the server's session with its coordinator. One task makes it, and another one whenever it has expired; no
+//! [`SessionKeeper`]: the server's session with its coordinator. One task makes it, and another one whenever it has expired; no
 //! request's limit cuts that short.
 
 use std::sync::Arc;
@@ -39,12 +39,12 @@ enum Standing {
 }
 
 /// Keeps a session for as long as it lives itself.
-pub(super) struct Link {
+pub(super) struct SessionKeeper {
     standing: watch::Receiver<Standing>,
     _keeper: AbortOnDropHandle<()>,
 }
 
-impl Link {
+impl SessionKeeper {
     /// Connects if that is done within the limit of a request, and goes on trying in any case.
     pub(super) async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
