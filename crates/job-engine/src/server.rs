@@ -34,7 +34,7 @@ use self::jobs::cache::WriteBehind;
 pub use self::jobs::cache::Writers;
 use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
-use self::reconcile::Found;
+use self::reconcile::LastRound;
 pub use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::queue::Released;
 use crate::process::clock::Clock;
@@ -87,9 +87,9 @@ pub struct Shared {
     max_attempts: u32,
     nudge: Arc<Notify>,
     /// One at a time compares all jobs with all entries.
-    mending: tokio::sync::Mutex<()>,
+    reconcile_lock: tokio::sync::Mutex<()>,
     /// What the last round of the reconciler found.
-    found: Mutex<Found>,
+    last_round: Mutex<LastRound>,
     /// What became free again without having ended.
     released: Mutex<Released>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
@@ -126,8 +126,8 @@ impl Shared {
             _watch: AbortOnDropHandle::new(watch),
             max_attempts: options.max_attempts,
             nudge,
-            mending: tokio::sync::Mutex::default(),
-            found: Mutex::default(),
+            reconcile_lock: tokio::sync::Mutex::default(),
+            last_round: Mutex::default(),
             user_search_permit: Semaphore::new(1),
             shares: Shares::default(),
             bodies: Shares::default(),
@@ -138,8 +138,8 @@ impl Shared {
         self.released.lock().expect("nothing panics while it holds this")
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().expect("nothing panics while it holds this")
+    fn last_round(&self) -> MutexGuard<'_, LastRound> {
+        self.last_round.lock().expect("nothing panics while it holds this")
     }
 }
 

@@ -17,7 +17,7 @@ mod round;
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub(super) use round::Found;
+pub(super) use round::LastRound;
 pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
@@ -137,7 +137,7 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
             // what is more than a round mends does not wait for the next one
             let goes_on = mended.is_some_and(|mended| mended.is_cut && mended.put + mended.consumed > 0);
             if mended.is_some() {
-                let left_alone = shared.found().left_alone.clone();
+                let left_alone = shared.last_round().left_alone.clone();
                 tell(&left_alone, &before);
                 before = left_alone.clone();
                 registration.update(|registered| registered.left_alone = left_alone);

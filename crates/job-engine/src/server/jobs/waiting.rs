@@ -61,7 +61,7 @@ pub async fn reasons(shared: &Shared, record: &JobRecord) -> Result<Vec<Reason>,
     let executors = shared.queue.registered(paths::EXECUTORS).await?;
     let executors: Vec<RegisteredExecutor> = executors.into_iter().map(|(_, executor)| executor).collect();
     let refused = {
-        let found = shared.found();
+        let found = shared.last_round();
         let refused = found.refusals.reason(&record.id).or_else(|| found.refusals.reason(entry?));
         refused.map(str::to_owned)
     };

@@ -37,7 +37,7 @@ pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError>
 
 async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
     // the reconciler of this server, and whoever asks for the same, has to wait
-    let _turn = shared.mending.lock().await;
+    let _turn = shared.reconcile_lock.lock().await;
     let begun = shared.clock.now();
     let session = shared.queue.session().await?;
     let generation = shared.generation.raise().await?;

@@ -47,7 +47,7 @@ pub struct Mended {
 
 /// What the last round found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct LastRound {
     /// What it left alone.
     pub left_alone: LeftAlone,
     /// Names of all nodes among the claims that had no entry.
@@ -67,7 +67,7 @@ enum Judged {
 /// One round over jobs that nobody has written to for `untouched`. What the coordinator or the store refuses of one node
 /// or one job is left alone and told; only what concerns them all ends the round.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
-    let _turn = shared.mending.lock().await;
+    let _turn = shared.reconcile_lock.lock().await;
     let session = shared.queue.session().await?;
     let mut refusals = Refusals::default();
     note_generation(shared.generation.agree(&*session).await, &mut refusals)?;
@@ -103,7 +103,7 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     }
     mended.unknown = unknown.len();
     mended.refused = refusals.count();
-    mended.leftovers = shared.found().note(unknown, claims, refusals, &listing);
+    mended.leftovers = shared.last_round().note(unknown, claims, refusals, &listing);
     Ok(mended)
 }
 
@@ -190,7 +190,7 @@ async fn judge(shared: &Shared, name: EntryName, id: String) -> Result<Judged, R
     }
 }
 
-impl Found {
+impl LastRound {
     /// Notes what a round found, and answers how many claims had no entry in the round before either. Those of a round
     /// ago alone may be of jobs that were just stopped: whoever holds them has still to let go.
     fn note(&mut self, unknown: Vec<String>, claims: Claims, refusals: Refusals, listing: &Listing) -> usize {
