@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
 use slipstream_coordination::{Election, Embedded};
 use slipstream_store::{IndexRow, Store, StoreError};
+use tracing::Instrument;
 
 use super::Shared;
 use super::error::ApiError;
@@ -133,7 +134,7 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
     let rounds = async {
         let mut before = LeftAlone::default();
         loop {
-            let mended = one_round(shared).await;
+            let mended = one_round(shared).instrument(tracing::info_span!("round")).await;
             // what is more than a round mends does not wait for the next one
             let goes_on = mended.is_some_and(|mended| mended.is_cut && mended.put + mended.consumed > 0);
             if mended.is_some() {
