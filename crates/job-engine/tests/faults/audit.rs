@@ -143,7 +143,7 @@ fn unexplained(site: &Site, plan: &Plan, injected: &Injected, job: &Ended) -> Ve
     let attempts = &job.ledger.attempts;
     let pairs = attempts.iter().zip(attempts.iter().skip(1));
     let is_explained = |(attempt, next): &(&Attempt, &Attempt)| {
-        let hit = plan.kind.takes_claims() && injected.victim.as_ref().is_none_or(|victim| *victim == attempt.executor);
+        let hit = plan.may_end_sessions() && injected.victim.as_ref().is_none_or(|victim| *victim == attempt.executor);
         let given_back = plan.kind.lets_give_back() && attempt.outcome == Some(Outcome::Released);
         let lost = attempt.outcome == Some(Outcome::Lost);
         let seen = next.begun + SEEN_AFTER;

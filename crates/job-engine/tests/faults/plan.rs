@@ -214,6 +214,12 @@ impl Plan {
         self.kind.takes_claims().then_some(self.length.max(at_least) + LONGER)
     }
 
+    /// Whether it may end sessions and with them attempts. A member that leads and is paused for about a session ends,
+    /// as it wakes, each session of which it has heard nothing meanwhile, whatever member the client was connected to.
+    pub fn may_end_sessions(&self) -> bool {
+        self.kind.takes_claims() || self.kind == Kind::MemberPaused && 3 * self.length >= 2 * SESSION
+    }
+
     /// What jobs are under way when the fault comes: how many, and of which kinds in turns.
     pub fn anchored(&self) -> (usize, [&'static str; 2]) {
         match self.kind {
