@@ -4,15 +4,15 @@
 
 mod builder;
 mod closable_transport;
-mod departures;
 mod error;
 mod parts;
 mod submit;
-mod waiting;
+mod wait;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use builder::EngineBuilder;
 pub use error::EngineError;
@@ -20,11 +20,11 @@ use slipstream_cimi::{Client, Job};
 pub use submit::Submit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use waiting::Waiting;
 
 pub use crate::instance::error::InstanceError;
 use crate::instance::password::Password;
 use crate::process::stop::Stop;
+use crate::server::jobs::feed::Feed;
 
 /// A running engine: server, queue and executor in this process.
 ///
@@ -37,7 +37,7 @@ pub struct Engine {
     password: Password,
     address: Option<SocketAddr>,
     endpoint: Option<String>,
-    waiting: Waiting,
+    feed: Arc<Feed>,
     stop: Stop,
     /// Cancelled once `running` has ended.
     ended: CancellationToken,
@@ -67,7 +67,7 @@ impl Engine {
     pub async fn wait(&self, id: &str) -> Result<Job, EngineError> {
         tokio::select! {
             biased;
-            job = self.waiting.until_final(&self.client, id) => job,
+            job = wait::until_final(&self.feed, &self.client, id) => job,
             () = self.ended.cancelled() => Err(EngineError::Ended),
         }
     }

@@ -32,6 +32,7 @@ use self::http::listen;
 use self::http::shares::Shares;
 use self::jobs::cache::WriteBehind;
 pub use self::jobs::cache::Writers;
+use self::jobs::feed::Feed;
 use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
 use self::reconcile::LastRound;
@@ -177,6 +178,12 @@ impl Server {
     #[must_use]
     pub fn transport(&self) -> Arc<dyn Transport> {
         Arc::new(InProcess::new(routes::service(self.shared.clone())))
+    }
+
+    /// Tells of each change of a job that this server makes. Those of other servers of the same store are not seen.
+    #[must_use]
+    pub fn feed(&self) -> Arc<Feed> {
+        self.shared.jobs.feed().clone()
     }
 
     /// Answers requests until `stop`, then lets open requests end.

@@ -18,7 +18,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Engine;
 use super::closable_transport::ClosableTransport;
 use super::error::EngineError;
-use super::waiting::Waiting;
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
@@ -99,7 +98,7 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         password: instance.password().clone(),
         address: instance.address(),
         endpoint,
-        waiting: Waiting::new(Embedded::clone(&parts.coordinator)),
+        feed: parts.server.feed(),
         stop: options.stop.clone(),
         ended: ended.clone(),
         running: tokio::spawn(run(parts, instance, runtime, options, ended.drop_guard())),

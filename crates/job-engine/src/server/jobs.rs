@@ -4,6 +4,7 @@ pub mod bulk_add;
 pub mod cache;
 pub mod document;
 mod edit;
+pub mod feed;
 pub mod ledger;
 mod losses;
 mod priority;

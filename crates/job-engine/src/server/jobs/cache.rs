@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::records::{Look, Records, Task, ended};
+use crate::server::jobs::feed::Feed;
 use crate::server::jobs::record::JobRecord;
 
 /// Batches under way: the store prepares one while it synchronises the one before.
@@ -68,6 +69,7 @@ struct Shared {
     records: Mutex<Records>,
     /// Something waits to be written.
     waiting: Notify,
+    feed: Arc<Feed>,
 }
 
 impl WriteBehind {
@@ -75,10 +77,17 @@ impl WriteBehind {
     /// waited for could not be written.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, writers: Writers, lost: Arc<Notify>) -> Self {
-        let shared = Arc::new(Shared { store, records: Mutex::default(), waiting: Notify::new() });
+        let shared =
+            Arc::new(Shared { store, records: Mutex::default(), waiting: Notify::new(), feed: Arc::default() });
         let closing = CancellationToken::new();
         let writer = tokio::spawn(write_batches(shared.clone(), closing.clone(), lost));
         Self { shared, writers, closing, writer: Mutex::new(Some(AbortOnDropHandle::new(writer))) }
+    }
+
+    /// Tells of each change of a job that is made here, once [`get`](Self::get) shows it.
+    #[must_use]
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.shared.feed
     }
 
     /// Adds a job, on the disk before it is answered. Whatever somebody does with a job of this id is waited for: an add
@@ -162,12 +171,17 @@ impl WriteBehind {
     ) -> Result<Option<Arc<JobRecord>>, StoreError> {
         let id = base.id.clone();
         if self.writers == Writers::Several {
-            return write_through(&*self.shared.store, &base, change).await;
+            let changed = write_through(&*self.shared.store, &base, change).await?;
+            self.shared.feed.publish(&id);
+            return Ok(changed);
         }
         let (changed, waiting) = self.shared.records().change(base, durability, change)?;
         self.shared.waiting.notify_one();
         if let Some(waiting) = waiting {
+            // the writer publishes it, whether it is still waited for here or not
             waiting.await.unwrap_or_else(|_| Err(ended(&id)))?;
+        } else {
+            self.shared.feed.publish(&id);
         }
         Ok(changed)
     }
@@ -268,6 +282,8 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
         records.forget_oldest();
     }
     for (waiters, answer, id) in told {
+        // what nobody waits for was published as soon as it was made; lost, it is back as it was
+        let is_news = !waiters.is_empty() || answer.is_err();
         if let Err(error) = &answer {
             tracing::warn!(
                 id = &*id,
@@ -279,6 +295,9 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
         for waiter in waiters {
             // a caller that no longer waits is not told
             drop(waiter.send(answer.as_ref().map(drop).map_err(StoreError::clone)));
+        }
+        if is_news {
+            shared.feed.publish(&id);
         }
     }
 }

@@ -353,3 +353,44 @@ async fn an_add_of_a_job_that_is_there_changes_nothing() {
         assert_eq!(desk.read().await.document["state"], "RUNNING");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_published_once_it_can_be_read() {
+    for writers in [Writers::One, Writers::Several] {
+        let desk = Desk::among(writers).await;
+        let watch = desk.jobs.feed().watch(ID);
+        let told = watch.changed();
+        desk.change(Durability::Soon, "RUNNING").await.unwrap();
+        told.now_or_never().expect("at once");
+        let (base, mut told) = (desk.read().await, Box::pin(watch.changed()));
+        desk.shut();
+        let jobs = desk.jobs.clone();
+        let end =
+            tokio::spawn(async move { jobs.change(base, Durability::OnDisk, into_state("SUCCESS")).await.map(drop) });
+        settle().await;
+        assert!(told.as_mut().now_or_never().is_none() && !end.is_finished(), "it is not on the disk");
+        if writers == Writers::One {
+            end.abort();
+            assert!(end.await.is_err(), "whoever asked for it no longer waits");
+        }
+        desk.open();
+        timeout(LONG, told).await.expect("published");
+        let done = desk.read().await;
+        assert_eq!(done.document["state"], "SUCCESS");
+        let told = watch.changed();
+        desk.jobs.remove(done).await.unwrap();
+        timeout(LONG, told).await.expect("published");
+        assert!(desk.jobs.get(ID).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_lost_is_published_too() {
+    let desk = Desk::new().await;
+    desk.change(Durability::Soon, "RUNNING").await.unwrap();
+    let watch = desk.jobs.feed().watch(ID);
+    desk.store.fails.store(1, Ordering::Relaxed);
+    timeout(LONG, watch.changed()).await.expect("published");
+    assert_eq!(desk.store.fails.load(Ordering::Relaxed), 0, "it did fail");
+    assert_eq!(desk.read().await.document["state"], "QUEUED");
+}
