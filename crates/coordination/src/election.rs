@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use crate::retry::{Pause, connected};
+use crate::retry::{Pauses, connected};
 use crate::session::{Cause, Change, Error, Found, Mode, Operation, Session, State, Watch, existing, make_path};
 use crate::tasks;
 
@@ -215,16 +215,16 @@ impl Candidate {
 
     /// Waits until this candidate leads.
     async fn stand(&self) -> Result<Proof, Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         let mut asked = false;
         loop {
             match self.try_to_stand(&mut asked).await {
                 Ok(Some(proof)) => return Ok(proof),
                 Ok(None) => {
                     connected(&*self.session).await?;
-                    pause = Pause::new();
+                    pauses.reset();
                 }
-                Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
+                Err(Error::ConnectionLoss) => pauses.wait(&*self.session).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -393,12 +393,12 @@ impl Candidate {
     }
 
     async fn is_gone(&self, node: &str) -> bool {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             match self.session.nodes(vec![node.to_owned()]).await {
                 // what may not be read is there
                 Ok(found) => return found.first() == Some(&Ok(None)),
-                Err(Error::ConnectionLoss) if pause.wait(&*self.session).await.is_ok() => {}
+                Err(Error::ConnectionLoss) if pauses.wait(&*self.session).await.is_ok() => {}
                 Err(_) => return true,
             }
         }
@@ -406,10 +406,10 @@ impl Candidate {
 
     /// Deletes this candidate's node, whatever is known of it: a creation under way is carried out before this listing.
     async fn withdraw(&self) -> Result<(), Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             match self.try_to_withdraw().await {
-                Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
+                Err(Error::ConnectionLoss) => pauses.wait(&*self.session).await?,
                 outcome => return outcome,
             }
         }

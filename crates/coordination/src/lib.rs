@@ -5,12 +5,13 @@
 //! * [`embedded`]: the adapter that keeps such a tree in this process.
 //! * [`zookeeper`]: the adapter that talks to a `ZooKeeper` ensemble.
 //! * [`queue`]: [`queue::LockingQueue`] and [`queue::Claim`], byte-compatible with kazoo's.
+//! * [`retry`]: when and how loudly what failed is tried again.
 //! * [`election`]: [`election::Election`] and [`election::Leadership`], byte-compatible with kazoo's.
 
 pub mod election;
 pub mod embedded;
 pub mod queue;
-mod retry;
+pub mod retry;
 pub mod session;
 mod tasks;
 pub mod tree;

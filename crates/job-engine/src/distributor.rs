@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use slipstream_action::with_causes;
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
 use slipstream_store::Revision;
@@ -17,7 +18,6 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::marks::HighWaterMark;
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::clock::Clock;
 use crate::process::paths::{DISTRIBUTORS, ELECTION};
 use crate::process::registry::{Process, RegisteredDistributor, Registration};
@@ -155,7 +155,7 @@ pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, deps: Deps, 
             // whether it can be reached is said by whoever made it, for all who use it at once
             Err(error) => tracing::debug!(distributor = distributor.name(), %error, "no session with the coordinator"),
         }
-        pauses.pause(&stop).await;
+        stop.pause(pauses.take()).await;
     }
 }
 
@@ -189,7 +189,7 @@ impl Candidate<'_> {
                 Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot stand", &error),
                 Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "cannot stand"),
             }
-            pauses.pause(self.stop).await;
+            self.stop.pause(pauses.take()).await;
         }
     }
 

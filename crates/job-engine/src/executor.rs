@@ -29,6 +29,7 @@ use std::time::Duration;
 pub use runtime::ActionRuntime;
 use slipstream_action::{Catalogue, with_causes};
 use slipstream_cimi::Client;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::{Coordinator, Error};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -39,8 +40,6 @@ use self::api_health::ApiHealth;
 use self::batcher::Batcher;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
-use crate::process::backoff;
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::supervise::persist;
@@ -186,16 +185,17 @@ impl Executor {
                 Err(error) => Err(error),
             };
             self.note(ended, &mut complaint);
-            if begun.elapsed() > backoff::LONGEST {
-                pauses.reset();
-            }
-            pauses.pause(&self.stop).await;
+            pauses.reset_after(begun.elapsed());
+            self.stop.pause(pauses.take()).await;
         }
     }
 
     /// An unreachable coordinator is logged once for the whole process, by the part that made it.
     fn note(&self, ended: Result<(), Error>, complaint: &mut Complaint) {
-        let Err(error) = ended else { return complaint.settle() };
+        let Err(error) = ended else {
+            complaint.settle();
+            return;
+        };
         let is_out_of_reach = matches!(error, Error::Unreachable { .. } | Error::Unusable { .. });
         let (executor, cause) = (&self.options.name, with_causes(&error));
         if complaint.is_new(cause.clone()) && !is_out_of_reach {

@@ -2,7 +2,6 @@
 //! node tree.
 
 pub mod address;
-pub mod backoff;
 pub mod clock;
 pub(crate) mod output;
 pub mod owner;

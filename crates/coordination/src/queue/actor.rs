@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, try_join};
@@ -15,6 +14,7 @@ use super::mirror::{Chosen, Mirror, Share};
 use super::refusals::Refusals;
 use super::requests::{Attempt, End, Ending, Requests};
 use super::{Claim, LockingQueue, Settled, Shared};
+use crate::retry::Pauses;
 use crate::session::{Cause, Change, Error, State, Watch};
 
 /// What queues and claims tell their actor.
@@ -65,10 +65,6 @@ const AT_ONCE: usize = 256;
 /// Most claims that are made or ended in one transaction, far below what a server takes.
 const MOST_IN_ONE: usize = 128;
 
-/// Pauses between tries where no claim may be made.
-const SHORTEST_FORBIDDEN: Duration = Duration::from_secs(1);
-const LONGEST_FORBIDDEN: Duration = Duration::from_secs(30);
-
 /// The next change; never any if nobody watches.
 async fn next(changes: &mut Option<Watch>) -> Option<Change> {
     match changes {
@@ -101,8 +97,8 @@ pub(super) struct Actor {
     refusals: Refusals,
     /// Claims that the coordinator refused to end, until when nobody tries again.
     stuck: BTreeMap<EntryName, (i64, Instant)>,
-    /// No claim may be made: when that is tried again, and how long that pause was.
-    forbidden: Option<(Instant, Duration)>,
+    /// No claim may be made: when that is tried again, and the pauses after that.
+    forbidden: Option<(Instant, Pauses)>,
 }
 
 impl Actor {
@@ -328,7 +324,7 @@ impl Actor {
         match attempt {
             Attempt::Held { value, zxid } => {
                 if self.forbidden.take().is_some() {
-                    self.requests.settle_complaint();
+                    self.requests.complaint().settle();
                 }
                 self.hand_out(name, value, zxid);
             }
@@ -413,14 +409,13 @@ impl Actor {
     /// Nothing can be claimed for a while: one answer for all entries.
     fn forbid(&mut self, cause: Cause) {
         let now = Instant::now();
-        let pause = match self.forbidden {
-            // several claims were under way
-            Some((until, _)) if until > now => return,
-            Some((_, pause)) => LONGEST_FORBIDDEN.min(pause * 2),
-            None => SHORTEST_FORBIDDEN,
-        };
-        self.forbidden = Some((now + pause, pause));
-        self.requests.complain(self.requests.taken.clone(), cause);
+        let (until, mut pauses) = self.forbidden.unwrap_or((now, Pauses::default()));
+        // several claims were under way
+        if until > now {
+            return;
+        }
+        self.forbidden = Some((now + pauses.take(), pauses));
+        self.requests.complain(&self.requests.taken, cause);
     }
 
     /// To the first who still waits; dropped, and so given back, if nobody does.

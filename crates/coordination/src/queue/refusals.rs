@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::entry_name::EntryName;
+use crate::retry::Pauses;
 use crate::session::Cause;
 
 /// An entry that is there and of no use to this queue: it may not be read, or not be deleted once it was done. It is
@@ -23,15 +24,13 @@ pub struct RefusedEntry {
 /// Most entries that are listed: the first ones in the order of the queue.
 pub const MOST_REFUSED_LISTED: usize = 20;
 
-/// The first pause; each one is twice as long as the one before.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(5);
+const PAUSES: Pauses = Pauses::new(Duration::from_secs(1), Duration::from_mins(5));
 /// What is forgotten beyond this is only tried again sooner.
 const MOST_REMEMBERED: usize = 10_000;
 
 struct Refused {
     cause: Cause,
-    pause: Duration,
+    pauses: Pauses,
     until: Instant,
 }
 
@@ -46,12 +45,12 @@ impl Refusals {
     pub(super) fn note(&mut self, name: EntryName, cause: Cause, now: Instant) -> (Instant, bool) {
         let before = self.entries.get(&name);
         let is_new = before.is_none_or(|before| before.cause != cause) && self.entries.len() < MOST_REFUSED_LISTED;
-        let pause = before.map_or(SHORTEST, |before| LONGEST.min(before.pause * 2));
-        let until = now + pause;
+        let mut pauses = before.map_or(PAUSES, |before| before.pauses);
+        let until = now + pauses.take();
         if before.is_none() && self.entries.len() >= MOST_REMEMBERED {
             self.entries.pop_last();
         }
-        self.entries.insert(name, Refused { cause, pause, until });
+        self.entries.insert(name, Refused { cause, pauses, until });
         (until, is_new)
     }
 
@@ -91,10 +90,10 @@ mod tests {
         let seconds: Vec<u64> = pauses.iter().map(|(until, _)| (*until - now).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(pauses.iter().filter(|(_, is_new)| *is_new).count(), 1);
-        assert_eq!(refusals.note(name(2), Cause::NotEmpty, now), (now + SHORTEST, true));
+        assert_eq!(refusals.note(name(2), Cause::NotEmpty, now), (now + Duration::from_secs(1), true));
         assert!(refusals.note(name(1), Cause::NotEmpty, now).1, "another cause");
         assert!(refusals.forget(name(1)) && !refusals.forget(name(1)));
-        assert_eq!(refusals.note(name(1), Cause::NotAllowed, now), (now + SHORTEST, true));
+        assert_eq!(refusals.note(name(1), Cause::NotAllowed, now), (now + Duration::from_secs(1), true));
     }
 
     #[test]

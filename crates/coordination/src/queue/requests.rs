@@ -1,13 +1,13 @@
 //! [`Requests`]: what a queue asks of its session, each repeated until it is answered or the session has expired.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
 
 use super::Settled;
 use super::entry_name::EntryName;
-use crate::retry::{Pause, connected};
+use crate::retry::{Complaint, Pauses, connected};
 use crate::session::{Cause, Error, Found, Mode, Node, Operation, Session, State, Watch, found, make_path};
 
 /// The folders of one queue, and who asks.
@@ -18,7 +18,7 @@ pub(super) struct Requests {
     pub(super) taken: String,
     pub(super) claimant: String,
     /// What was refused last and concerns the whole queue: it is said once, until something of its kind goes well.
-    complaint: Mutex<Option<(String, Cause)>>,
+    complaint: Mutex<Complaint>,
 }
 
 /// How an attempt to claim an entry ended.
@@ -152,7 +152,7 @@ impl Requests {
 
     /// Claims an entry. `asked`: once a create of ours may have been carried out, a node that exists may be our own.
     async fn claim(&self, name: EntryName, mut asked: bool) -> Result<Attempt, Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             let (created, found) = self.try_to_claim(&[name]).await;
             let forbidden = forbids_claims(&created);
@@ -168,7 +168,7 @@ impl Requests {
                 },
             };
             asked |= error == Error::ConnectionLoss;
-            self.mend(error, &mut pause).await?;
+            self.mend(error, &mut pauses).await?;
         }
     }
 
@@ -240,10 +240,10 @@ impl Requests {
     /// been carried out, what is missing was deleted by us. Where the entry may not be deleted the claim alone is, so that
     /// an error that is a refusal says that the claim itself stays.
     async fn settle(&self, ending: Ending, mut asked: bool) -> Result<Settled, Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             match self.try_to_settle(ending, &mut asked).await {
-                Err(Error::ConnectionLoss) => pause.wait(&*self.session).await?,
+                Err(Error::ConnectionLoss) => pauses.wait(&*self.session).await?,
                 outcome => return outcome,
             }
         }
@@ -286,44 +286,44 @@ impl Requests {
 
     /// Whether the claim that this transaction created still exists. Fails only when the session has expired.
     pub(super) async fn holds(&self, name: EntryName, zxid: i64) -> Result<bool, Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             match found(self.session.data(&self.claim_path(name)).await) {
                 Ok(claim) => return Ok(is_ours(&Ending { name, zxid, end: End::Release }, &claim)),
-                Err(error) => self.mend(error, &mut pause).await?,
+                Err(error) => self.mend(error, &mut pauses).await?,
             }
         }
     }
 
     /// Names in both folders, entries first. Fails only when the session has expired.
     pub(super) async fn list(&self) -> Result<(Vec<EntryName>, Vec<EntryName>), Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         loop {
             match join(self.session.children(&self.entries), self.session.children(&self.taken)).await {
                 (Ok(entries), Ok(claims)) => {
-                    self.settle_complaint();
+                    self.complaint().settle();
                     return Ok((parsed(entries), parsed(claims)));
                 }
-                (Err(error), _) | (_, Err(error)) => self.mend(error, &mut pause).await?,
+                (Err(error), _) | (_, Err(error)) => self.mend(error, &mut pauses).await?,
             }
         }
     }
 
     /// Changes below the root. Fails only when the session has expired.
     pub(super) async fn watch(&self) -> Result<Watch, Error> {
-        let mut pause = Pause::new();
+        let mut pauses = Pauses::short();
         connected(&*self.session).await?;
         loop {
             match self.session.watch(&self.root).await {
                 Ok(watch) => return Ok(watch),
-                Err(error) => self.mend(error, &mut pause).await?,
+                Err(error) => self.mend(error, &mut pauses).await?,
             }
         }
     }
 
     /// What can be done before a request is repeated: makes folders that are missing, waits for the connection, or for
     /// somebody to mend what the whole queue is refused.
-    async fn mend(&self, error: Error, pause: &mut Pause) -> Result<(), Error> {
+    async fn mend(&self, error: Error, pauses: &mut Pauses) -> Result<(), Error> {
         let error = if error.is(Cause::NoNode) {
             tracing::warn!(queue = self.root, "making the folders of the queue again");
             self.make_folders().await.err()
@@ -333,26 +333,23 @@ impl Requests {
         match error {
             None | Some(Error::ConnectionLoss) => {}
             Some(Error::Refused { path, cause, .. }) => {
-                self.complain(path, cause);
-                pause.lengthen();
+                self.complain(&path, cause);
+                pauses.lengthen();
             }
             Some(over) => return Err(over),
         }
-        pause.wait(&*self.session).await
+        pauses.wait(&*self.session).await
     }
 
     /// The coordinator refuses something without which the whole queue stands still.
-    pub(super) fn complain(&self, node: String, cause: Cause) {
-        let mut complaint = self.complaint.lock().expect("nothing panics while it holds this");
-        if complaint.as_ref() != Some(&(node.clone(), cause)) {
+    pub(super) fn complain(&self, node: &str, cause: Cause) {
+        if self.complaint().is_new(format!("{node}: {cause}")) {
             tracing::error!(queue = self.root, node, %cause, "nothing can be taken from the queue until this is mended");
-            *complaint = Some((node, cause));
         }
     }
 
-    /// It goes well.
-    pub(super) fn settle_complaint(&self) {
-        *self.complaint.lock().expect("nothing panics while it holds this") = None;
+    pub(super) fn complaint(&self) -> MutexGuard<'_, Complaint> {
+        self.complaint.lock().expect("nothing panics while it holds this")
     }
 }
 

@@ -8,6 +8,7 @@ use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use slipstream_cimi::{Client, Document, Error, Job, State};
+use slipstream_coordination::retry::Pauses;
 use tokio::time::Instant;
 
 use super::{JOB_NOT_DONE, terminal};
@@ -15,10 +16,8 @@ use crate::process::output;
 use crate::process::stop;
 use crate::process::stop::Stop;
 
-/// Pauses between readings grow from here …
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// … to here, by half each time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between readings.
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(1));
 /// How long readings may fail one after the other.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest wait for one reading.
@@ -95,7 +94,7 @@ pub async fn shown_to_the_end(client: &Client, id: &str, changes: Option<Changes
 async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyhow::Result<Ending> {
     let mut last = None;
     let mut trouble = Trouble::default();
-    let mut pause = SHORTEST_PAUSE;
+    let mut pauses = PAUSES;
     let request = format!("GET /api/{id}");
     loop {
         let reading = tokio::select! {
@@ -123,11 +122,7 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
             }
         }
         // Whichever branch is first, the next reading finds out what it means.
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.asked() => {}
-        }
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        stop.pause(pauses.take()).await;
     }
 }
 

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use slipstream_action::with_causes;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Leadership;
+use slipstream_coordination::retry::{Complaint, Pauses};
 
 use super::rounds::{Rounds, rounds, settled};
 use super::{Deps, Distributor, MarkError, MarkRevision, complain};
 use crate::marks::HighWaterMark;
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::clock::Age;
 use crate::process::registry::{RegisteredDistributor, RegisteredTerm, Registration};
 use crate::process::stop::Stop;
@@ -59,7 +59,7 @@ impl Term<'_> {
                 Err(Interruption::MarkChanged) => {
                     tracing::warn!(distributor = self.distributor.name(), "the high-water mark was changed meanwhile");
                     // So that leaders who do not know of each other's end do not fight at full speed.
-                    Pauses::default().pause(self.stop).await;
+                    self.stop.pause(Pauses::default().take()).await;
                 }
             }
         }
@@ -175,7 +175,7 @@ impl Term<'_> {
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
             }
-            pauses.pause(self.stop).await;
+            self.stop.pause(pauses.take()).await;
         }
     }
 
@@ -201,12 +201,7 @@ impl Term<'_> {
             if stored.mark.ahead.is_some() {
                 self.look_whether_reset(stored).await?;
             }
-            // Either branch is a reason to look at the time again.
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep(left.min(LONGEST_LOOK_AWAY)) => {}
-                () = self.stop.asked() => {}
-            }
+            self.stop.pause(left.min(LONGEST_LOOK_AWAY)).await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cimi::{Client, Error, Job};
+use slipstream_coordination::retry::Pauses;
 use tokio::time::{sleep, timeout};
 
 use super::error::EngineError;
@@ -11,32 +12,28 @@ use crate::server::jobs::feed::Feed;
 
 /// How long a wait relies on being told before it looks for itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Pauses between readings that fail double from here …
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// … to here.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Between readings that fail.
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(500));
 /// How many readings of a job may fail one after the other: with the pauses, half a minute.
 const MOST_FAILURES: u32 = 64;
 
 /// The job once it is in a final state. It is read again whenever it changes.
 pub(super) async fn until_final(feed: &Arc<Feed>, client: &Client, id: &str) -> Result<Job, EngineError> {
     let watch = feed.watch(id);
-    let mut pause = SHORTEST_PAUSE;
-    let mut failures = 0;
+    let (mut pauses, mut failures) = (PAUSES, 0);
     loop {
         let changed = watch.changed();
         match read(client, id).await {
             Ok(job) if job.state.is_final() => return Ok(job),
             Ok(_) => {
-                (failures, pause) = (0, SHORTEST_PAUSE);
+                (pauses, failures) = (PAUSES, 0);
                 // told or not, it is read again
                 drop(timeout(LOOK_AGAIN, changed).await);
             }
             Err(error) if error.is_not_found(id) => return Err(EngineError::Deleted { id: id.to_owned() }),
             Err(error) if error.is_transient() && failures < MOST_FAILURES => {
                 failures += 1;
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(pauses.take()).await;
             }
             Err(error) => return Err(error.into()),
         }

@@ -2,10 +2,9 @@
 
 use slipstream_cimi::Client;
 use slipstream_cimi::dialect::ENTRY_POINT;
+use slipstream_coordination::retry::Pauses;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
-
-use crate::process::backoff::Pauses;
 
 #[derive(Clone, Copy, Debug)]
 struct Outage {

@@ -9,15 +9,14 @@ use futures_util::FutureExt as _;
 use slipstream_action::with_causes;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
 use slipstream_coordination::Claim;
-use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use slipstream_coordination::retry::Pauses;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Span, error_span, warn};
 
 use super::Executor;
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
-use crate::process::backoff;
-use crate::process::backoff::Pauses;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
@@ -171,10 +170,11 @@ impl<'a> AttemptClient<'a> {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let deadline = backoff::deadline(self.executor.options.cimi_grace);
+        let begun = Instant::now();
+        let left = || self.executor.options.cimi_grace.saturating_sub(begun.elapsed());
         let mut pauses = Pauses::default();
         loop {
-            let answer = timeout_at(deadline, request()).await.unwrap_or_else(|elapsed| {
+            let answer = timeout(left(), request()).await.unwrap_or_else(|elapsed| {
                 let request = format!("a request about {}", self.job());
                 Err(Error::Unreachable { request, source: elapsed.into() })
             });
@@ -196,7 +196,7 @@ impl<'a> AttemptClient<'a> {
             };
             tokio::select! {
                 biased;
-                () = sleep_until(deadline) => return Err(failed),
+                () = sleep(left()) => return Err(failed),
                 () = pause => {}
             }
         }

@@ -12,12 +12,12 @@ use slipstream_action::with_causes;
 use slipstream_cimi::client::lists::{Report, Reported, takes_reports};
 use slipstream_cimi::dialect::ENTRY_POINT;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job};
+use slipstream_coordination::retry::Pauses;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::process::backoff::Pauses;
 use crate::process::supervise::persist;
 
 /// Most reports in one request.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use slipstream_coordination::retry::Pauses;
 use tokio::time::Instant;
 
-use crate::process::backoff::Pauses;
-
-/// The longest that a released entry is left alone.
+/// The shortest and the longest that a released entry is left alone.
+const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 /// The same for one whose job has been refused so often that it will be refused again.
 const LONGEST_REFUSED: Duration = Duration::from_hours(1);
@@ -54,7 +54,7 @@ impl ReleaseBackoff {
         }
         let now = Instant::now();
         let first = || BackedOff {
-            pauses: Pauses::up_to(LONGEST),
+            pauses: Pauses::new(SHORTEST, LONGEST),
             since: now,
             refusals: 0,
             job: job.to_owned(),

@@ -18,14 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use slipstream_coordination::queue::EntryName;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Change, Error, Mode, Operation, Session, Watch, existing, make_path};
 use slipstream_coordination::{LockingQueue, session};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
-use crate::process::backoff;
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::paths;
 use crate::process::registry;
 
@@ -167,8 +166,7 @@ pub(super) async fn keep(session: Arc<dyn Session>, queue: LockingQueue, own: St
         } else {
             debug!(%error, "cannot follow the standby list, retrying");
         }
-        if begun.elapsed() > backoff::LONGEST {
-            pauses.reset();
+        if pauses.reset_after(begun.elapsed()) {
             complaint.settle();
         }
         sleep(pauses.take()).await;

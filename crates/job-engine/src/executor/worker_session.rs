@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use slipstream_cimi::Lease;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Error, Session, State};
 use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
@@ -12,7 +13,6 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::process::backoff::Pauses;
 use crate::process::paths;
 
 /// One session, the queue in it, and the generation under which its claims are leases.
@@ -58,15 +58,14 @@ impl WorkerSession {
 
 /// The server writes it when it starts, which may be later than now.
 async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
-    let (mut pauses, mut is_logged) = (Pauses::default(), false);
+    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
     loop {
         match read_generation(session).await {
             Ok(Some(generation)) => return Ok(generation),
-            Ok(None) if is_logged => debug!(node = paths::GENERATION, "still waiting for the generation"),
-            Ok(None) => {
+            Ok(None) if complaint.is_first() => {
                 info!(node = paths::GENERATION, "waiting for a server of this engine to write the generation");
-                is_logged = true;
             }
+            Ok(None) => debug!(node = paths::GENERATION, "still waiting for the generation"),
             Err(error @ (Error::Expired | Error::Refused { .. })) => return Err(error),
             Err(error) => debug!(%error, "cannot read the generation"),
         }

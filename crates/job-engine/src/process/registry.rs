@@ -7,12 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::paths;
 use crate::process::supervise::persist;
 

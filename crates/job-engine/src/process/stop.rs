@@ -44,6 +44,16 @@ impl Stop {
         self.asked.cancelled().await;
     }
 
+    /// Waits this long; ends early when somebody asks.
+    pub async fn pause(&self, pause: Duration) {
+        // Either branch is the end of the pause.
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => {}
+            () = self.asked() => {}
+        }
+    }
+
     /// Ends when the grace is over: `grace` after somebody asked, or when somebody asked to stop at once.
     pub async fn grace_over(&self, grace: Duration) {
         self.asked.cancelled().await;

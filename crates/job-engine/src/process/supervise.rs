@@ -5,13 +5,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt as _;
+use slipstream_coordination::retry::Pauses;
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
-use crate::process::backoff;
-use crate::process::backoff::Pauses;
 use crate::process::stop::Stop;
 
 /// Runs a part in a task of its own until it ends after `stop` was asked for. A part that panics, or ends before, is told
@@ -38,10 +37,8 @@ where
             None => error!(part, "ended before it was asked to, it is started again"),
             Some(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
         }
-        if since.elapsed() > backoff::LONGEST {
-            pauses.reset();
-        }
-        pauses.pause(&stop).await;
+        pauses.reset_after(since.elapsed());
+        stop.pause(pauses.take()).await;
         if stop.is_asked() {
             return;
         }
@@ -58,9 +55,7 @@ pub(crate) async fn persist<W: Future>(part: &str, mut start: impl FnMut() -> W)
             Ok(ended) => return ended,
             Err(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
         }
-        if since.elapsed() > backoff::LONGEST {
-            pauses.reset();
-        }
+        pauses.reset_after(since.elapsed());
         sleep(pauses.take()).await;
     }
 }

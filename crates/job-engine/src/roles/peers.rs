@@ -9,13 +9,13 @@ use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials};
+use slipstream_coordination::retry::Pauses;
 use slipstream_coordination::session::{Cause, Error};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
 use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
-use crate::process::backoff::Pauses;
 use crate::process::owner::{Own, Whose};
 use crate::process::paths;
 use crate::process::stop::Stop;

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use slipstream_coordination::queue::{EntryName, Moved};
+use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
 use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::puts::Puts;
 use self::session_keeper::{Connection, SessionKeeper};
 use crate::api::ledger::Holder;
-use crate::process::backoff::Complaint;
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 

@@ -21,6 +21,7 @@ pub(super) use round::LastRound;
 pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
+use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::{Election, Embedded};
 use slipstream_store::{IndexRow, Store, StoreError};
 use tracing::Instrument;
@@ -31,7 +32,6 @@ use super::jobs::document::UNTOUCHED;
 use super::queue::QueueError;
 use super::queue::generation::GenerationError;
 use crate::api::queue::{LeftAlone, Refused, Told};
-use crate::process::backoff::Complaint;
 use crate::process::paths;
 use crate::process::registry::{Process, Registration};
 use crate::process::stop::Stop;
@@ -106,21 +106,21 @@ pub enum RestoreError {
 pub async fn run(shared: &Shared, name: &str, stop: Stop) {
     let mut complaint = Complaint::default();
     while !stop.is_asked() {
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
             () = stop.asked() => return,
-            ended = term(shared, name) => match ended {
-                Ok(()) => complaint.settle(),
-                Err(error) => if complaint.is_new(with_causes(&error)) {
-                    tracing::warn!(error = with_causes(&error), "reconciler cannot be elected");
-                }
+            ended = term(shared, name) => ended,
+        };
+        match ended {
+            Err(error) if complaint.is_new(with_causes(&error)) => {
+                tracing::warn!(error = with_causes(&error), "reconciler cannot be elected");
+            }
+            Err(_) => {}
+            Ok(()) => {
+                complaint.settle();
             }
         }
-        tokio::select! {
-            biased;
-            () = stop.asked() => return,
-            () = tokio::time::sleep(REST) => {}
-        }
+        stop.pause(REST).await;
     }
 }
 

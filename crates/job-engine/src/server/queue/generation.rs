@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::{Document, Lease};
 use slipstream_coordination::Error;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Mode, Operation, Session, State, existing, make_path};
 use slipstream_store::each_unfinished;
 use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use tokio::sync::Mutex;
 
 use super::QueueClient;
-use crate::process::backoff::{Complaint, Pauses};
 use crate::process::paths;
 
 #[cfg(test)]
@@ -227,7 +227,7 @@ pub async fn watch(generation: Arc<Generation>, queue: Arc<QueueClient>) {
         let (session, _) = queue.connected().await;
         match generation.check(&*session).await {
             Ok(()) => {
-                if complaint.is_over() {
+                if complaint.settle() {
                     tracing::info!("the generation is shown to executors");
                 }
                 pauses.reset();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_action::with_causes;
+use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::State;
 use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
 use tokio::sync::watch;
@@ -12,12 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::LIMIT;
-use crate::process::backoff::{self, Complaint, Pauses};
 use crate::process::paths;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
 
-/// No pause between two tries is longer.
+/// Between two tries.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A session and the queue in it.
@@ -111,7 +112,7 @@ async fn keep(
     standing: watch::Sender<Standing>,
     mut tried: Option<Result<Connection, Error>>,
 ) {
-    let mut pauses = Pauses::up_to(LONGEST_PAUSE);
+    let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut complaint = Complaint::default();
     loop {
         let begun = Instant::now();
@@ -122,7 +123,7 @@ async fn keep(
         standing.send_replace(Standing::after(&connected));
         match connected {
             Ok(Connection { session, .. }) => {
-                if complaint.is_over() {
+                if complaint.settle() {
                     tracing::info!("queueing works again");
                 }
                 let mut state = session.state();
@@ -131,7 +132,7 @@ async fn keep(
                 drop(state.wait_for(|state| *state == State::Expired).await);
                 standing.send_replace(Standing::Connecting);
                 tracing::debug!("the session with the coordinator is over, another one follows");
-                if begun.elapsed() >= backoff::SHORTEST {
+                if begun.elapsed() >= SHORTEST_PAUSE {
                     pauses.reset();
                     continue;
                 }
