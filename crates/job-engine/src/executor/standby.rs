@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 use crate::process::paths;
-use crate::process::registry;
+use crate::process::registry::{Registered, RegisteredExecutor, registered};
 
 #[cfg(test)]
 mod tests;
@@ -283,12 +283,12 @@ impl Keeper {
     async fn see_executors(&mut self, first: Option<Change>, watch: &mut Watch) -> Result<(), Error> {
         first.ok_or(Error::Expired)?;
         while watch.try_recv().is_ok() {}
-        let looked = registry::look(&*self.session).await?;
-        for node in looked.strays.iter().filter(|node| !self.strays.contains(*node)) {
+        let Registered { all, strays } = registered::<RegisteredExecutor>(&*self.session, paths::EXECUTORS).await?;
+        for node in strays.iter().filter(|node| !self.strays.contains(*node)) {
             warn!(node, "a registration without a session is nobody's and is passed over, delete its node");
         }
-        self.strays = looked.strays;
-        self.known.executors = looked.executors.into_iter().map(|(claimant, _)| claimant).collect();
+        self.strays = strays;
+        self.known.executors = all.into_iter().map(|(claimant, _)| claimant).collect();
         Ok(())
     }
 

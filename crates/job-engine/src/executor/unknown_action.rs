@@ -14,7 +14,8 @@ use tracing::debug;
 
 use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
-use crate::process::{paths, registry};
+use crate::process::paths;
+use crate::process::registry::{RegisteredExecutor, registered};
 
 /// How often executors write down that they have an action, at most: after this time none has it any more.
 const WRITTEN_AGAIN: Duration = Duration::from_mins(5);
@@ -98,7 +99,7 @@ type Ages = (Option<Duration>, Option<Duration>);
 
 impl Seen {
     async fn now(session: &dyn Session, own: &str, before: Option<Instant>) -> Result<Self, Error> {
-        let executors = registry::executors(session).await?;
+        let executors = registered::<RegisteredExecutor>(session, paths::EXECUTORS).await?.all;
         let claims = existing(session.children(paths::TAKEN).await)?.unwrap_or_default();
         let paths = claims.iter().map(|name| format!("{}/{name}", paths::TAKEN)).collect();
         let claims = session.nodes(paths).await?;

@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::retry::{Complaint, Pauses};
-use slipstream_coordination::session::{Cause, Error, Mode, Node, Operation, Session, existing, make_path};
+use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, existing, make_path};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::process::paths;
 use crate::process::supervise::persist;
 
 /// What an executor says of itself.
@@ -50,58 +49,42 @@ pub struct PassedOver {
     pub until: Timestamp,
 }
 
-/// All executors that are registered, by claimant, in the order in which their sessions began. What does not count is left
-/// out, see [`understood`].
-pub async fn executors(session: &dyn Session) -> Result<Vec<(String, RegisteredExecutor)>, Error> {
-    Ok(look(session).await?.executors)
-}
+/// Most registrations of one folder that are read, and how many in one request.
+const MOST_REGISTERED: usize = 10_000;
+const READ_TOGETHER: usize = 250;
 
-/// What the registry shows of executors.
-#[derive(Debug, Default)]
-pub struct Looked {
-    /// As [`executors`] answers them.
-    pub executors: Vec<(String, RegisteredExecutor)>,
-    /// Paths of the nodes without a session: whoever registered so is gone, and they stay until somebody deletes them.
+/// What the registry shows of one folder.
+#[derive(Debug)]
+pub struct Registered<T> {
+    /// Who is registered, by the name of the node, in the order in which they registered.
+    pub all: Vec<(String, T)>,
+    /// Paths of the nodes without a session, as a backup tool restores them: whoever registered so is gone, and they stay
+    /// until somebody deletes them.
     pub strays: Vec<String>,
 }
 
-/// As [`executors`], and what a person should know beside.
-pub async fn look(session: &dyn Session) -> Result<Looked, Error> {
-    let names = existing(session.children(paths::EXECUTORS).await)?.unwrap_or_default();
-    let path = |name: &String| format!("{}/{name}", paths::EXECUTORS);
-    let found = session.nodes(names.iter().map(path).collect()).await?;
-    let (mut executors, mut strays) = (Vec::new(), Vec::new());
-    for (name, found) in names.into_iter().zip(found) {
-        let Some(found) = found.transpose() else { continue };
-        let created = found.as_ref().map_or(0, |node| node.created);
-        match understood(found) {
-            Ok(executor) => executors.push((created, name, executor)),
-            Err(Unregistered::Stray) => strays.push(path(&name)),
-            Err(Unregistered::Unreadable(_)) => {}
+/// Who is registered below `folder`. What may not be read, or was written otherwise by a newer version, does not count.
+pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str) -> Result<Registered<T>, Error> {
+    let mut names = existing(session.children(folder).await)?.unwrap_or_default();
+    names.truncate(MOST_REGISTERED);
+    let (mut all, mut strays) = (Vec::new(), Vec::new());
+    for names in names.chunks(READ_TOGETHER) {
+        let paths: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+        let found = session.nodes(paths.clone()).await?;
+        for ((name, path), found) in names.iter().zip(paths).zip(found) {
+            match found {
+                Ok(Some(node)) if !node.is_ephemeral => strays.push(path),
+                Ok(Some(node)) => match serde_json::from_slice(&node.data) {
+                    Ok(registered) => all.push((node.created, name.clone(), registered)),
+                    Err(error) => tracing::debug!(path, %error, "a registration that does not count"),
+                },
+                Ok(None) => {}
+                Err(error) => tracing::debug!(path, %error, "a registration that does not count"),
+            }
         }
     }
-    executors.sort_unstable_by_key(|(created, ..)| *created);
-    Ok(Looked { executors: executors.into_iter().map(|(_, name, executor)| (name, executor)).collect(), strays })
-}
-
-/// Why a node among the registrations does not count.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unregistered {
-    /// A backup tool has restored it: whoever registered so is gone.
-    #[error("it has no session and never goes by itself, delete it")]
-    Stray,
-    /// It may not be read, or a newer version has written it otherwise.
-    #[error("{0}")]
-    Unreadable(String),
-}
-
-/// What a node of the registry says.
-pub fn understood<T: DeserializeOwned>(found: Result<Node, Cause>) -> Result<T, Unregistered> {
-    let node = found.map_err(|cause| Unregistered::Unreadable(cause.to_string()))?;
-    if !node.is_ephemeral {
-        return Err(Unregistered::Stray);
-    }
-    serde_json::from_slice(&node.data).map_err(|error| Unregistered::Unreadable(error.to_string()))
+    all.sort_unstable_by_key(|(created, ..)| *created);
+    Ok(Registered { all: all.into_iter().map(|(_, name, registered)| (name, registered)).collect(), strays })
 }
 
 /// What a candidate for the leadership of a distributor says of itself.
@@ -155,8 +138,9 @@ impl Process {
 /// Name of this machine; `localhost` if it has none.
 #[must_use]
 pub fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    if name.is_empty() { "localhost".to_owned() } else { name.into_owned() }
 }
 
 /// Keeps a node that says this, as long as it lives itself; the node goes with the session. What cannot be written now

@@ -3,13 +3,13 @@
 
 pub mod generation;
 mod puts;
-mod registrations;
 mod session_keeper;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::de::DeserializeOwned;
 use slipstream_coordination::queue::{EntryName, Moved};
 use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
@@ -19,7 +19,7 @@ use self::puts::Puts;
 use self::session_keeper::{Connection, SessionKeeper};
 use crate::api::ledger::Holder;
 use crate::process::paths;
-use crate::process::registry::RegisteredExecutor;
+use crate::process::registry::{self, RegisteredExecutor};
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -154,6 +154,15 @@ impl QueueClient {
             nodes.first().and_then(|(_, node)| serde_json::from_slice(&node.as_ref().ok()?.data).ok());
         let (executor, host) = registered.map(|registered| (registered.name, registered.process.host)).unzip();
         Ok(Some(Holder { claimant, zxid: claim.created, executor, host }))
+    }
+
+    /// Who is registered below `folder`, each with the name of its node.
+    pub async fn registered<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(String, T)>, QueueError> {
+        let registered = async |connection: Connection| {
+            connection.session.sync(folder).await?;
+            Ok(registry::registered(&*connection.session, folder).await?.all)
+        };
+        self.within(LISTING_LIMIT, registered).await
     }
 
     /// Names of the nodes below `folder`, from a fresh listing, in no order; none if there is no such folder.

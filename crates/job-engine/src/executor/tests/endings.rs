@@ -15,7 +15,7 @@ use super::harness::{Closure, Harness, Runs, until};
 use crate::executor::{Then, run};
 use crate::process::clock::Clock;
 use crate::process::paths;
-use crate::process::registry::{PassedOver, Process, RegisteredExecutor};
+use crate::process::registry::{Process, RegisteredExecutor};
 use crate::process::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -293,16 +293,10 @@ async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_sh
     harness.start();
     sleep(10 * AFTER).await;
     assert_eq!(harness.server.state("job/1"), "QUEUED");
-    let passed_over = only_passed_over(&harness).await;
+    let passed_over = harness.only_passed_over().await;
     assert_eq!(passed_over.reason, "no executor has its action, it waits for one that has it");
     assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
     harness.finish().await;
-}
-
-async fn only_passed_over(harness: &Harness) -> PassedOver {
-    let registered = crate::process::registry::executors(&*harness.session).await.unwrap();
-    let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
-    passed_over.clone()
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +310,7 @@ async fn until_when_an_unknown_action_is_waited_for_is_shown_and_that_its_job_is
         sleep(PAUSE).await;
         let expected =
             "no executor has its action, and the job becomes FAILED unless one has it by 2026-11-28T00:15:00Z";
-        assert_eq!(only_passed_over(&harness).await.reason, expected);
+        assert_eq!(harness.only_passed_over().await.reason, expected);
     }
     harness.until_empty().await;
     assert_eq!(harness.server.state("job/1"), "FAILED");

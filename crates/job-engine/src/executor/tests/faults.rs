@@ -151,8 +151,7 @@ async fn a_job_that_is_always_refused_or_never_answered_keeps_no_slot_from_the_o
         tokio::time::sleep(100 * SECOND).await;
         // three times after 0, 4, 9, 16, 27, 46 and 81 seconds
         assert!((15..=24).contains(&harness.server.injected()), "{} for {fault:?}", harness.server.injected());
-        let registered = crate::process::registry::executors(&*harness.session).await.unwrap();
-        let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
+        let passed_over = harness.only_passed_over().await;
         assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
         assert!(passed_over.reason.starts_with("the server does not answer about this job: "), "{passed_over:?}");
         harness.server.heal();

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::fake_server::FakeServer;
 use crate::executor::{ActionRuntime, Options, run};
 use crate::process::paths;
+use crate::process::registry::{PassedOver, RegisteredExecutor, registered};
 use crate::process::stop::Stop;
 
 /// In tokio's paused time; no test waits that long.
@@ -228,6 +229,13 @@ impl Harness {
 
     pub(super) async fn children(&self, path: &str) -> Vec<String> {
         self.session.children(path).await.unwrap()
+    }
+
+    /// The one entry that the one executor leaves alone, as it says itself.
+    pub(super) async fn only_passed_over(&self) -> PassedOver {
+        let registered = registered::<RegisteredExecutor>(&*self.session, paths::EXECUTORS).await.unwrap().all;
+        let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
+        passed_over.clone()
     }
 
     pub(super) async fn delete_node(&self, path: &str) {

@@ -67,8 +67,7 @@ async fn a_job_of_which_nothing_may_be_written_waits_is_shown_by_name_and_tried_
     assert!(refused > 10 && harness.server.injected() > refused, "{refused}");
     // a begin and the edits that would fail it, each time
     assert!(harness.server.injected() - refused <= 11 * 4, "{} and {refused}", harness.server.injected());
-    let registered = crate::process::registry::executors(&*harness.session).await.unwrap();
-    let [passed_over] = &*registered[0].1.passed_over else { panic!("{registered:?}") };
+    let passed_over = harness.only_passed_over().await;
     assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
     assert!(passed_over.reason.starts_with("the server refuses what is reported of it: "), "{passed_over:?}");
     harness.server.heal();

@@ -25,10 +25,9 @@ async fn who_registered_without_a_session_is_gone() {
     let data = serde_json::to_vec(&executor).expect("texts and numbers");
     let node = |name: &str, mode| Operation::create(format!("{FOLDER}/{name}"), data.clone(), mode);
     session.commit(vec![node("a", Mode::Ephemeral), node("b", Mode::Persistent)]).await.expect("made");
-    let claimants: Vec<_> =
-        executors(&session).await.expect("read").into_iter().map(|(claimant, _)| claimant).collect();
-    assert_eq!(claimants, ["a"]);
-    assert_eq!(look(&session).await.expect("read").strays, [format!("{FOLDER}/b")]);
+    let Registered { all, strays } = registered::<RegisteredExecutor>(&session, FOLDER).await.expect("read");
+    assert_eq!(all, [("a".to_owned(), executor)]);
+    assert_eq!(strays, [format!("{FOLDER}/b")]);
 }
 
 /// Loses the answers to the first transactions: half of them are carried out all the same.
