@@ -4,7 +4,6 @@
 pub(crate) mod data_dir;
 pub(crate) mod endpoint;
 pub(crate) mod error;
-mod listener;
 pub(crate) mod password;
 
 use std::net::SocketAddr;
@@ -14,12 +13,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use slipstream_store::Store;
 use slipstream_store::sqlite::SqliteStore;
+use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use self::data_dir::DataDir;
 use self::endpoint::EndpointFile;
 use self::error::InstanceError;
-use self::listener::Listener;
 use self::password::Password;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
@@ -30,7 +29,7 @@ use crate::server::Server;
 pub(crate) struct Instance {
     data_dir: DataDir,
     password: Password,
-    listener: Option<Listener>,
+    listener: Option<TcpListener>,
     endpoint: Option<EndpointFile>,
     store: Arc<SqliteStore>,
 }
@@ -44,7 +43,10 @@ impl Instance {
     ) -> Result<Self, InstanceError> {
         let password = Password::load(data_dir.path())?;
         let listener = match listen {
-            Some(address) => Some(Listener::bind(address).await?),
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                Some(bound.map_err(|source| InstanceError::Listen { address, source })?)
+            }
             None => None,
         };
         let store = Arc::new(SqliteStore::open(&data_dir.path().join(database))?);
@@ -61,7 +63,7 @@ impl Instance {
 
     /// Where the API listens, if it does and [`work`](Self::work) has not begun.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().map(|listener| listener.address)
+        self.listener.as_ref()?.local_addr().ok()
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {
@@ -85,9 +87,9 @@ impl Instance {
         stop: &Stop,
     ) -> Result<(), InstanceError> {
         let (serving, mut api) = (Stop::new(), JoinSet::new());
-        if let Some(Listener { socket, .. }) = self.listener.take() {
+        if let Some(listener) = self.listener.take() {
             let (server, serving) = (server.clone(), serving.clone());
-            api.spawn(async move { server.serve_behind(socket, proxies, serving).await });
+            api.spawn(async move { server.serve_behind(listener, proxies, serving).await });
         }
         let (reconciled, asked) = (server.clone(), stop.clone());
         work.spawn(supervise("reconciler", stop.clone(), move || {
