@@ -49,7 +49,7 @@ pub enum EndpointError {
         reason: String,
     },
     /// The client does not start, for instance because the machine has no root certificates.
-    #[error("cannot prepare to talk to {endpoint}")]
+    #[error("cannot set up connections to {endpoint}")]
     Client {
         /// As given.
         endpoint: String,

@@ -115,7 +115,7 @@ impl Election {
 
 /// The right to lead; ends as soon as the session is suspended, before anybody else can be elected.
 /// Dropped leadership is resigned in the background.
-#[must_use = "leadership that is dropped is resigned"]
+#[must_use = "dropped leadership is resigned"]
 pub struct Leadership {
     /// Unchanged since before the leadership was proved.
     state: watch::Receiver<State>,
@@ -205,7 +205,7 @@ impl Candidate {
         };
         let outcome = self.withdraw().await;
         if let Err(error) = &outcome {
-            tracing::debug!(election = self.path, %error, "a candidate is left to the end of its session");
+            tracing::debug!(election = self.path, %error, "candidate node not deleted, it goes with its session");
         }
         if let Some(withdrawn) = withdrawn {
             // nobody waits for a leadership that was dropped
@@ -296,13 +296,13 @@ impl Candidate {
         let before = self.strays.send_replace(strays.to_owned());
         for node in strays.iter().filter(|node| !before.contains(node)) {
             if self.passes_over_strays {
-                tracing::warn!(node, "a candidate without a session is nobody's and is passed over, delete its node");
+                tracing::warn!(node, "ignoring a candidate without a session, delete its node");
             } else {
                 tracing::error!(
                     node,
                     election = self.path,
-                    "behind this candidate without a session, which never goes by itself, nobody ever leads; delete its \
-                     node, e.g. by zkCli.sh: delete {node}"
+                    "this candidate has no session, so it never goes away and blocks the election; delete its node, \
+                     e.g. by zkCli.sh: delete {node}"
                 );
             }
         }
@@ -346,14 +346,14 @@ impl Candidate {
         ];
         match self.session.commit(operations).await {
             Ok(mut paths) => {
-                tracing::info!(election = self.path, "the counter of candidates was near its end and begins again");
+                tracing::info!(election = self.path, "candidate counter was near its limit and is reset");
                 Ok(paths.pop().unwrap_or(node))
             }
             Err(Error::Refused { cause, .. }) => {
                 tracing::warn!(
                     election = self.path,
                     %cause,
-                    "the counter of candidates ends at 2147483647, which is near: it begins again with one who is alone"
+                    "candidate counter is near its limit of 2147483647: it is reset once a single candidate is left"
                 );
                 Ok(node)
             }

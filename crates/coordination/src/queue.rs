@@ -286,7 +286,7 @@ impl Shared {
     /// Without effect once the actor has ended: then the session is over, and with it all that could be sent.
     fn send(&self, command: Command) {
         if self.commands.send(command).is_err() {
-            tracing::debug!(queue = self.requests.root, "the queue has ended with its session");
+            tracing::debug!(queue = self.requests.root, "the queue closed with its session");
         }
     }
 
@@ -297,7 +297,7 @@ impl Shared {
 }
 
 /// The right to one entry. Consume or release it; a claim that is dropped is released in the background.
-#[must_use = "a claim that is dropped is released"]
+#[must_use = "a dropped claim is released"]
 pub struct Claim {
     queue: LockingQueue,
     name: EntryName,
@@ -360,7 +360,7 @@ impl Claim {
     pub async fn lost(&self) {
         // an error says that the actor has ended, which it does under a claim only with the session, or ends that
         if self.standing.clone().wait_for(|standing| standing.lost).await.is_err() {
-            tracing::debug!(entry = self.path, "a claim was lost with its session");
+            tracing::debug!(entry = self.path, "claim lost with its session");
         }
     }
 

@@ -140,16 +140,16 @@ pub enum Cause {
     #[error("more than 512 KiB of data")]
     TooLarge,
     /// The node's access control list does not allow it to this login.
-    #[error("not allowed to this login")]
+    #[error("not allowed for this login")]
     NotAllowed,
     /// More nodes or bytes than a quota of the coordinator allows.
-    #[error("a quota of the coordinator does not allow more, raise it or remove what is not needed")]
+    #[error("quota of the coordinator exceeded, raise it or delete what is not needed")]
     Quota,
     /// A server whose sessions are local and stay so keeps no ephemeral nodes.
-    #[error("no ephemeral nodes in a local session, set localSessionsUpgradingEnabled=true on the servers")]
+    #[error("a local session has no ephemeral nodes, set localSessionsUpgradingEnabled=true on the servers")]
     LocalSession,
     /// Something that only the coordinator's own log explains.
-    #[error("the coordinator refuses it, its log says why")]
+    #[error("refused by the coordinator, see its log")]
     Other,
 }
 
@@ -181,7 +181,7 @@ pub enum Error {
         reason: String,
     },
     /// No session can be had before somebody mends what is wrong. Only of [`Coordinator::connect`].
-    #[error("the coordinator at {hosts} is of no use: {reason}")]
+    #[error("cannot use the coordinator at {hosts}: {reason}")]
     Unusable {
         /// Where it was looked for.
         hosts: String,

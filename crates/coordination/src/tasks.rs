@@ -22,7 +22,7 @@ pub(crate) fn spawn<C>(
         let ended = AssertUnwindSafe(work).catch_unwind().await;
         if let Err(panic) = ended {
             let cause = message(&*panic);
-            tracing::error!(part, cause, "crashed: its session is ended, and whoever needs one begins a new one");
+            tracing::error!(part, cause, "crashed: its session ends, a new one follows");
             close().await;
         }
     });

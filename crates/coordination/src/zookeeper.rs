@@ -41,7 +41,7 @@ const MOST_UNDER_WAY: usize = 1024;
 /// `ZooKeeper`'s code for an ephemeral node that a local session may not have, which the library has no name for.
 const EPHEMERAL_ON_LOCAL_SESSION: i32 = -120;
 /// Said of a server that does not know reads of several nodes, and so has no recursive watches either.
-const TOO_OLD: &str = "ZooKeeper there is older than 3.6, upgrade it to a version from 3.6 to 3.9";
+const TOO_OLD: &str = "its ZooKeeper is older than 3.6, upgrade it to a version from 3.6 to 3.9";
 /// Longest wait for a server that accepts a connection and says nothing, and for a session to close.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -68,7 +68,8 @@ impl ZooKeeper {
             tracing::warn!(
                 asked_s = asked.as_secs_f64(),
                 chosen_s = chosen.as_secs_f64(),
-                "the ensemble chooses another time-out of sessions (minSessionTimeout, maxSessionTimeout of its servers)"
+                "the ensemble chose another session time-out (see minSessionTimeout and maxSessionTimeout of its \
+                     servers)"
             );
         }
     }
@@ -82,12 +83,12 @@ impl ZooKeeper {
         let client = match timeout(limit, self.connector.connect(None)).await {
             Ok(Ok(client)) => client,
             Ok(Err(library::Error::AuthFailed)) => {
-                return Err(unusable("it refuses the login, check user and password"));
+                return Err(unusable("login refused, check user and password"));
             }
             Ok(Err(library::Error::NoHosts)) if self.settings.tls.is_some() => {
-                return Err(unreachable("none of the servers answers, or we do not accept each other's certificates"));
+                return Err(unreachable("no server answers, or a certificate is not accepted"));
             }
-            Ok(Err(library::Error::NoHosts)) => return Err(unreachable("none of the servers answers")),
+            Ok(Err(library::Error::NoHosts)) => return Err(unreachable("no server answers")),
             Ok(Err(error)) => return Err(unreachable(&error.to_string())),
             Err(_) => return Err(unreachable("no answer in time")),
         };
@@ -100,9 +101,9 @@ impl ZooKeeper {
         }
         match root.and_then(|answer| each_found(answer, &["/"])).as_deref() {
             Ok([Ok(Some(_))]) => Ok(session),
-            Ok([Err(Cause::NotAllowed)]) => Err(unusable("this login may not read there")),
+            Ok([Err(Cause::NotAllowed)]) => Err(unusable("this login may not read that folder")),
             Ok([Err(cause)]) => Err(unusable(&cause.to_string())),
-            Ok(_) => Err(unusable("the folder behind the last host does not exist there, make it or leave it out")),
+            Ok(_) => Err(unusable("the folder after the last host does not exist, create it or leave it out")),
             Err(error) => Err(unreachable(&error.to_string())),
         }
     }
@@ -313,7 +314,7 @@ impl Session for ZooKeeperSession {
             drop(state.wait_for(|state| *state == State::Expired).await);
         };
         if timeout(ANSWER_LIMIT, closed).await.is_err() {
-            tracing::debug!("a session is left to its time-out, as no server takes its close");
+            tracing::debug!("session not closed as no server answers, it ends by time-out");
         }
     }
 }
@@ -422,7 +423,7 @@ fn classify(error: &library::Error, path: &str, index: usize) -> Error {
         | library::Error::Custom(_)
         | library::Error::UnexpectedError(_) => return Error::ConnectionLoss,
         other => {
-            tracing::warn!(path, error = %other, "ZooKeeper answers an error that is none of the usual");
+            tracing::warn!(path, error = %other, "unexpected ZooKeeper error");
             Cause::Other
         }
     };

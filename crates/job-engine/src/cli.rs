@@ -39,7 +39,7 @@ pub const JOB_NOT_DONE: u8 = 1;
 /// The command could not do what it was asked for; wrong arguments end with this too.
 pub const COMMAND_FAILED: u8 = 2;
 
-/// A distributed job engine: jobs are documents behind a REST API, executors do them, distributors make them.
+/// A distributed job engine: jobs are documents behind a REST API, executors run them, distributors add them.
 #[derive(Debug, Parser)]
 #[command(
     name = "slipstream-job",
@@ -47,7 +47,7 @@ pub const COMMAND_FAILED: u8 = 2;
     arg_required_else_help = true,
     max_term_width = 80,
     after_help = ends_with_the_job!(
-        "Every command has --help. Beside a running `up`, in another terminal, the others need nothing else.",
+        "Every command has --help. The others find a running `up` of this machine by themselves.",
         "slipstream-job up --demo"
     )
 )]
@@ -62,7 +62,7 @@ enum Command {
     Up(UpArguments),
     /// Run a server, for executors and distributors on other machines
     Server(services::ServerArguments),
-    /// Run an executor: do jobs of a server
+    /// Run an executor: run the jobs of a server
     Executor(services::ExecutorArguments),
     /// Run a distributor: add jobs to a server on a schedule
     Distributor(services::DistributorArguments),
@@ -70,19 +70,19 @@ enum Command {
     Submit(submit::SubmitArguments),
     /// List, show, watch, stop and delete jobs
     Jobs(jobs::JobsArguments),
-    /// Show what waits, by priority, and who holds what since when
+    /// Show waiting jobs by priority, and claims
     Queue(queue::QueueArguments),
     /// List executors
     Executors(executors::ExecutorsArguments),
     /// List the actions that executors know
     Actions(executors::ActionsArguments),
-    /// List distributors: when they add jobs, and who leads
+    /// List distributors, their schedules and leaders
     Distributors(distributors::DistributorsArguments),
     /// List, add, change and delete users
     Users(users::UsersArguments),
-    /// Copy the store into a file, while a server uses it or not
+    /// Back up the store to a file, with or without a running server
     Backup(backup::BackupArguments),
-    /// Print what makes a shell complete commands and flags
+    /// Print shell completions
     Completions(CompletionsArguments),
 }
 
@@ -101,7 +101,7 @@ struct CompletionsArguments {
 #[command(
     mut_arg("threads", |threads| threads.default_value("8")),
     after_help = example!(
-        "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else made once and kept in DIR/super.password.\n\
+        "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else generated once and kept in DIR/super.password.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
         "slipstream-job up --demo"
     )
@@ -112,14 +112,14 @@ struct UpArguments {
     #[arg(
         long,
         value_name = "DIR",
-        help = "Where everything is kept [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
+        help = "Data directory [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
     )]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     running: RunningOptions,
     #[command(flatten)]
     unknown_action: UnknownActionOptions,
-    /// Which distributors run, by name [default: all configured ones]
+    /// Names of the distributors to run [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     distributors: Option<Vec<String>>,
     /// Configuration file [default: DIR/config.toml if it is there]
@@ -202,7 +202,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     let stop = services::begin()?;
     let data_dir = match arguments.data_dir {
         Some(path) => path,
-        None => data_dir::default_path().context("no home directory: say where everything is kept with --data-dir")?,
+        None => data_dir::default_path().context("no home directory: name a data directory with --data-dir")?,
     };
     let options = up::Options {
         listen: arguments.serving.listen,

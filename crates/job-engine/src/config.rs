@@ -49,7 +49,7 @@ pub enum ConfigError {
         message: String,
     },
     /// There is no distributor of this name.
-    #[error("there is no distributor {name}, known are {}", known.join(", "))]
+    #[error("there is no distributor {name}, only {}", known.join(", "))]
     Unknown {
         /// As asked for.
         name: String,
@@ -67,7 +67,7 @@ impl Config {
             ConfigError::Invalid { path: path.to_owned(), line, message }
         };
         let text = std::str::from_utf8(&bytes)
-            .map_err(|error| invalid(error.valid_up_to(), "this is not UTF-8: save the file as such".to_owned()))?;
+            .map_err(|error| invalid(error.valid_up_to(), "not UTF-8: save the file as UTF-8".to_owned()))?;
         Self::parse(text).map_err(|Wrong { place, message }| invalid(place.start, message))
     }
 
@@ -133,8 +133,8 @@ fn check_unique(written: &[Spanned<Configured>], built_in: &[Configured]) -> Res
             if other.election == *election {
                 let other = &other.name;
                 return wrong(format!(
-                    "`{name}` and `{other}` stand in one election, `{election}`, so that only one of them would ever \
-                     work; give one of them another `election`"
+                    "`{name}` and `{other}` share the election `{election}`, so that only one of them would ever \
+                     lead; give one of them another `election`"
                 ));
             }
         }
@@ -142,7 +142,7 @@ fn check_unique(written: &[Spanned<Configured>], built_in: &[Configured]) -> Res
         if let Some(other) = built_in.iter().find(|other| other.election == *election && !replaced(other)) {
             let other = &other.name;
             return wrong(format!(
-                "`{name}` stands in the election of the built-in `{other}`, so that only one of them would ever work; \
+                "`{name}` shares the election of the built-in `{other}`, so that only one of them would ever lead; \
                  call it `{other}` to replace that one, or give it another `election`"
             ));
         }
@@ -261,7 +261,7 @@ impl TryFrom<String> for Text {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(text))
         } else {
-            Err(format!("`{text}` cannot be, use ASCII characters without blanks"))
+            Err(format!("invalid `{text}`, use ASCII characters without blanks"))
         }
     }
 }

@@ -63,9 +63,7 @@ pub enum MarkError {
     #[error("the high-water mark of {0} was changed meanwhile")]
     Changed(String),
     /// What lies where it is kept is none.
-    #[error(
-        "the high-water mark of {name} cannot be understood: `slipstream-job distributors reset {name}` makes it anew"
-    )]
+    #[error("the high-water mark of {name} is damaged: reset it with `slipstream-job distributors reset {name}`")]
     Unreadable {
         /// Name of the distributor.
         name: String,
@@ -74,7 +72,9 @@ pub enum MarkError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The keeper refuses it, and can be reached.
-    #[error("the coordinator refuses the high-water mark of {name}: see to its node's access and quota, or delete it")]
+    #[error(
+        "the coordinator refuses the high-water mark of {name}: check its node's access list and quota, or delete it"
+    )]
     Refused {
         /// Name of the distributor.
         name: String,
@@ -185,9 +185,13 @@ impl Candidate<'_> {
                     self.serve(leadership, &registration).await;
                     registration.update(|distributor| distributor.term = None);
                 }
-                Err(session::Error::Expired) => return self.complain("cannot stand", &session::Error::Expired),
-                Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot stand", &error),
-                Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "cannot stand"),
+                Err(session::Error::Expired) => {
+                    return self.complain("cannot join the election", &session::Error::Expired);
+                }
+                Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot join the election", &error),
+                Err(error) => {
+                    tracing::debug!(distributor = self.distributor.name(), %error, "cannot join the election");
+                }
             }
             self.stop.pause(pauses.take()).await;
         }
@@ -200,7 +204,7 @@ impl Candidate<'_> {
                 tracing::debug!(
                     distributor = self.distributor.name(),
                     error = with_causes(&error),
-                    "no look at the mark"
+                    "cannot read the high-water mark"
                 );
             }
             sleep(LOOK).await;
@@ -224,7 +228,7 @@ impl Candidate<'_> {
 
     async fn serve(&self, leadership: Leadership, registration: &Registration<RegisteredDistributor>) {
         let name = self.distributor.name();
-        tracing::info!(distributor = name, "leads");
+        tracing::info!(distributor = name, "elected leader");
         let term = Term {
             distributor: self.distributor,
             deps: self.deps,
@@ -235,14 +239,14 @@ impl Candidate<'_> {
         tokio::select! {
             biased;
             // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
-            () = leadership.lost() => return tracing::warn!(distributor = name, "leadership is lost"),
+            () = leadership.lost() => return tracing::warn!(distributor = name, "lost leadership"),
             () = term.serve() => {}
-            () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped within a round"),
+            () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped during a round"),
         }
         match tokio::time::timeout(GRACE, leadership.resign()).await {
-            Ok(Ok(())) => tracing::info!(distributor = name, "does not lead any more"),
-            Ok(Err(error)) => self.complain("cannot hand over leadership, it ends with the session", &error),
-            Err(error) => self.complain("cannot hand over leadership, it ends with the session", &error),
+            Ok(Ok(())) => tracing::info!(distributor = name, "resigned leadership"),
+            Ok(Err(error)) => self.complain("cannot resign leadership, it ends with the session", &error),
+            Err(error) => self.complain("cannot resign leadership, it ends with the session", &error),
         }
     }
 

@@ -31,12 +31,12 @@ async fn until_stopped(
         biased;
         () = stop.asked() => {}
         ended = &mut work => {
-            ended.context("it has crashed")?;
-            bail!("it has ended before it was asked to");
+            ended.context("it crashed")?;
+            bail!("it ended unexpectedly");
         }
     }
     say_stopping(what, grace);
-    stop.in_time(grace, work).await?.context("it has crashed")?;
+    stop.in_time(grace, work).await?.context("it crashed")?;
     say("stopped");
     Ok(())
 }

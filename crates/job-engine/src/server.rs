@@ -169,7 +169,7 @@ impl Server {
         if let Ok(session) = shared.queue.session().await
             && let Err(error) = shared.generation.agree(&*session).await
         {
-            tracing::debug!(error = with_causes(&error), "the generation is not shown yet");
+            tracing::debug!(error = with_causes(&error), "generation not published yet");
         }
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -129,7 +129,7 @@ pub enum StoreError {
         path: String,
     },
     /// Somebody reads the database for so long that its log has grown too long; nothing was changed.
-    #[error("the log of {path} is too long: end whoever reads the database for so long, and try again")]
+    #[error("the write-ahead log of {path} is too long: stop what reads the database for so long, and try again")]
     LogTooLong {
         /// The database file.
         path: String,

@@ -377,7 +377,7 @@ impl Actor {
         self.mirror.avoid(name, until);
         if is_new {
             let entry = self.requests.entry_path(name);
-            tracing::error!(entry, %cause, "an entry of no use is left alone, delete it or mend what is wrong with it");
+            tracing::error!(entry, %cause, "ignoring an unusable entry, delete or repair it");
         }
         self.publish_refusals();
         until

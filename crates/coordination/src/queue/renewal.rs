@@ -61,7 +61,7 @@ impl Renewal {
         if is_worn && self.wear() == Wear::New && self.set(Wear::Worn) {
             tracing::warn!(
                 queue,
-                "the counter of entries ends at 2147483647, which is near: once no entry waits their folder is made anew"
+                "entry counter is near its limit of 2147483647: the folder of entries is recreated once it is empty"
             );
         }
     }
@@ -75,16 +75,16 @@ impl Renewal {
         match renew(requests).await {
             Ok(()) => {
                 self.set(Wear::New);
-                tracing::info!(queue = requests.root, "the folder of entries was empty and is made anew");
+                tracing::info!(queue = requests.root, "empty folder of entries recreated");
             }
             // entries wait, or the folder is being made
             Err(Error::Refused { cause: Cause::NotEmpty | Cause::NoNode | Cause::BadVersion, .. }) => {}
             Err(Error::Refused { path, cause, .. }) => {
                 if self.set(Wear::Kept(cause)) {
-                    tracing::error!(path, %cause, "the folder of entries cannot be made anew, which is soon needed");
+                    tracing::error!(path, %cause, "cannot recreate the folder of entries, which is needed soon");
                 }
             }
-            Err(error) => tracing::debug!(%error, "the folder of entries is not made anew yet"),
+            Err(error) => tracing::debug!(%error, "folder of entries not recreated yet"),
         }
     }
 }

@@ -325,7 +325,7 @@ impl Requests {
     /// somebody to mend what the whole queue is refused.
     async fn mend(&self, error: Error, pauses: &mut Pauses) -> Result<(), Error> {
         let error = if error.is(Cause::NoNode) {
-            tracing::warn!(queue = self.root, "making the folders of the queue again");
+            tracing::warn!(queue = self.root, "recreating the folders of the queue");
             self.make_folders().await.err()
         } else {
             Some(error)
@@ -344,7 +344,7 @@ impl Requests {
     /// The coordinator refuses something without which the whole queue stands still.
     pub(super) fn complain(&self, node: &str, cause: Cause) {
         if self.complaint().is_new(format!("{node}: {cause}")) {
-            tracing::error!(queue = self.root, node, %cause, "nothing can be taken from the queue until this is mended");
+            tracing::error!(queue = self.root, node, %cause, "cannot take jobs from the queue until this is fixed");
         }
     }
 

@@ -77,7 +77,7 @@ impl Reconnector {
             }
             self.set_state(State::Suspended);
             let Some(client) = self.reconnect().await else { break };
-            tracing::debug!("a session that the library had given up lives on");
+            tracing::debug!("session continues with a new connection");
             let next = Some(Arc::new(client));
             // unless it was closed meanwhile
             self.client.send_if_modified(|client| client.is_some() && std::mem::replace(client, next).is_some());
@@ -116,8 +116,8 @@ impl Reconnector {
             match tried {
                 Ok(Ok(client)) => return Some(client),
                 Ok(Err(library::Error::SessionExpired | library::Error::AuthFailed)) => return None,
-                Ok(Err(error)) => tracing::debug!(%error, "a session is still out of reach"),
-                Err(_) => tracing::debug!("no answer to a session that wants to be let in again"),
+                Ok(Err(error)) => tracing::debug!(%error, "session not reconnected yet"),
+                Err(_) => tracing::debug!("no answer to a reconnecting session"),
             }
         }
     }

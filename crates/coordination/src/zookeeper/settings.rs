@@ -64,14 +64,15 @@ impl fmt::Debug for Tls {
 pub enum SettingsError {
     /// Something among the hosts that is none.
     #[error(
-        "`{0}` cannot be where ZooKeeper is: give host:port,host:port and at most one /folder at the end, IPv6 as [::1]:2181"
+        "`{0}` is not an address of ZooKeeper: give host:port,host:port and at most one /folder at the end, IPv6 as \
+             [::1]:2181"
     )]
     Hosts(String),
     /// Certificates or key.
-    #[error("the certificates for ZooKeeper cannot be used")]
+    #[error("cannot use the certificates for ZooKeeper")]
     Certificates(#[source] zookeeper_client::Error),
     /// A session that is too short or too long to be.
-    #[error("a session lasts from 100 ms to 1 hour without being heard of")]
+    #[error("a session time-out is from 100 ms to 1 hour")]
     SessionTimeout,
 }
 

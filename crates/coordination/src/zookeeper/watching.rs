@@ -100,8 +100,8 @@ impl Watching {
     async fn set(&self, client: &Client) -> Option<PersistentWatcher> {
         match timeout(self.limit, client.watch(&self.path, AddWatchMode::PersistentRecursive)).await {
             Ok(Ok(watcher)) => return Some(watcher),
-            Ok(Err(error)) => tracing::debug!(path = self.path, %error, "a watch is not set again yet"),
-            Err(_) => tracing::debug!(path = self.path, "no answer to a watch that is set again"),
+            Ok(Err(error)) => tracing::debug!(path = self.path, %error, "watch not set again yet"),
+            Err(_) => tracing::debug!(path = self.path, "no answer to a watch"),
         }
         None
     }

@@ -224,7 +224,7 @@ async fn a_server_before_3_6_is_of_no_use_and_the_reason_says_what_to_do() {
     let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hosts = old.local_addr().unwrap().to_string();
     let server = tokio::spawn(serve_as_before_3_6(old));
-    let reason = "ZooKeeper there is older than 3.6, upgrade it to a version from 3.6 to 3.9".to_owned();
+    let reason = "its ZooKeeper is older than 3.6, upgrade it to a version from 3.6 to 3.9".to_owned();
     assert_eq!(open(Settings::new(&hosts)).await.err(), Some(Error::Unusable { hosts, reason }));
     server.abort();
 }

@@ -15,16 +15,15 @@ use crate::process::{owner, paths};
 /// To which store, and where.
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "For a store that was made anew and is to have the folder of one that is gone for good. Executors drop the entries \
-     of jobs that the new store does not know. A store that was copied or restored does not need this: it has the \
-     identity of the one before.",
+    "For a new store that takes over the folder of one that is gone for good. Executors drop the entries of jobs that \
+     the new store does not know. A copied or restored store does not need this: it keeps its identity.",
     "slipstream-job queue adopt 6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 ))]
 pub struct AdoptArguments {
-    /// Identity of the store, as its server says it when it is refused
+    /// Identity of the store, as in its server's error
     #[arg(value_name = "STORE")]
     store: Uuid,
-    /// Do it; without this it is only said what would be done
+    /// Do it; without this, only print what would be done
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -35,23 +34,23 @@ pub struct AdoptArguments {
 pub async fn run(arguments: AdoptArguments) -> anyhow::Result<()> {
     let settings = arguments.zookeeper.settings()?;
     let (hosts, store) = (settings.hosts.clone(), arguments.store.to_string());
-    let zookeeper = ZooKeeper::new(settings).context("there can be no such ZooKeeper")?;
+    let zookeeper = ZooKeeper::new(settings).context("invalid ZooKeeper options")?;
     let session = Spinner::on("asking ZooKeeper").during(zookeeper.connect()).await?;
     let before = owner::carried(&*session).await?;
     let was = before.as_deref().map_or_else(|| "of no store".to_owned(), |before| format!("of the store {before}"));
     if before.as_deref() == Some(&*store) {
         session.close().await;
-        return terminal::print(&format!("the folder at {} is the queue of this store already", one_line(&hosts)));
+        return terminal::print(&format!("the folder at {} already is the queue of this store", one_line(&hosts)));
     }
     let entries = existing(session.children(paths::ENTRIES).await)?.unwrap_or_default().len();
     if !arguments.yes {
         session.close().await;
         bail!(
-            "nothing is changed yet: the folder at {hosts} is the queue {was}, with {entries} entries; its servers and \
-             executors would stop working with it. Add --yes to give it to the store {store}"
+            "nothing changed yet: the folder at {hosts} is the queue {was}, with {entries} entries; its servers and \
+             executors would stop working with it. Add --yes to assign it to the store {store}"
         );
     }
-    owner::adopt(&*session, &store).await.context("cannot change whose queue it is")?;
+    owner::adopt(&*session, &store).await.context("cannot assign the folder")?;
     session.close().await;
     terminal::print(&format!(
         "the folder at {} was the queue {was}, and is that of the store {store} now: start its server",

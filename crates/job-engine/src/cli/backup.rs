@@ -13,25 +13,25 @@ use crate::instance::data_dir::DATABASE;
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "The copy is one file, checked, and readable by its owner alone: it holds the hashes\n\
-     of passwords. To go back to it, stop the server and put it in place of jobs.db;\n\
-     remove jobs.db-wal and jobs.db-shm.",
+    "The copy is one checked file that only its owner can read: it holds password\n\
+     hashes. To restore it, stop the server, replace jobs.db with it, and remove\n\
+     jobs.db-wal and jobs.db-shm.",
     "slipstream-job backup jobs-2026-11-24.db"
 ))]
 pub struct BackupArguments {
-    /// Where the copy goes
+    /// File to write
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[arg(
         long,
         value_name = "DIR",
-        help = "Where `up` keeps everything [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
+        help = "Data directory of `up` [env: SLIPSTREAM_DATA_DIR] [default: ~/.local/share/slipstream-job]"
     )]
     data_dir: Option<PathBuf>,
     /// Where `server` keeps documents: sqlite:PATH
     #[arg(long, value_name = "STORE", value_parser = parse_store, conflicts_with = "data_dir")]
     store: Option<PathBuf>,
-    /// Replace FILE if it is there
+    /// Replace FILE if it exists
     #[arg(long)]
     overwrite: bool,
 }
@@ -42,19 +42,19 @@ pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
     let store = match (store, data_dir.or_else(data_dir::default_path)) {
         (Some(store), _) => store,
         (None, Some(folder)) => folder.join(DATABASE),
-        (None, None) => bail!("no home directory: say where everything is kept with --data-dir"),
+        (None, None) => bail!("no home directory: name a data directory with --data-dir"),
     };
     let (from, to) = (store.clone(), file.clone());
-    let copied = tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("it has crashed")?;
+    let copied = tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("it crashed")?;
     let copied = match copied {
         Err(BackupError::Exists { path }) => {
             bail!("{} exists: choose another file, or replace a backup with --overwrite", path.display())
         }
         Err(BackupError::Missing { path }) => {
-            bail!("there is no database {}: say where it is with --data-dir or --store", path.display())
+            bail!("there is no database {}: name it with --data-dir or --store", path.display())
         }
         copied => copied?,
     };
     let (store, file) = (store.display(), file.display());
-    terminal::print(&format!("{store} is in {file}: {} jobs, {} bytes, checked", copied.jobs, copied.bytes))
+    terminal::print(&format!("backed up {store} to {file}: {} jobs, {} bytes, checked", copied.jobs, copied.bytes))
 }

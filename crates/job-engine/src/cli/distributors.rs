@@ -22,14 +22,13 @@ pub struct DistributorsArguments {
 
 #[derive(Debug, Subcommand)]
 enum DistributorsCommand {
-    /// Let a distributor's rounds count from now on, whatever its high-water mark says
+    /// Reset a distributor's high-water mark: its rounds count from now on
     Reset(ResetArguments),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "For a mark that cannot be understood, or that a clock wrote which was ahead. Rounds that were missed until now are \
-     not made up for; those that were done are not doubled.",
+    "For a mark that is damaged or in the future. Rounds missed until now are skipped, and none is repeated.",
     "slipstream-job distributors reset jobs_cleanup"
 ))]
 struct ResetArguments {

@@ -24,14 +24,14 @@ pub fn explain(error: &anyhow::Error) -> String {
     }
 }
 
-const UNREACHABLE_HINT: &str = "`slipstream-job up` starts an engine, --ss-url names another one";
-const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; `up` says where the password of super is";
+const UNREACHABLE_HINT: &str = "start an engine with `slipstream-job up`, or name one with --ss-url";
+const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; `up` prints where the password of super is";
 const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
-const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists the jobs that are there";
-const UNKNOWN_USER_HINT: &str = "`slipstream-job users` lists the users that are there";
-const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` gives a user that exists a new password";
-const FORBIDDEN_HINT: &str = "only administrators may do that: name one with --ss-user and --ss-pass";
-const HIDDEN_HINT: &str = "there is no such job for you, or you may only see it: ask an administrator";
+const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists all jobs";
+const UNKNOWN_USER_HINT: &str = "`slipstream-job users` lists all users";
+const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` changes its password";
+const FORBIDDEN_HINT: &str = "only administrators may do that: log in with --ss-user and --ss-pass";
+const HIDDEN_HINT: &str = "you may not see or change this job: ask an administrator";
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {

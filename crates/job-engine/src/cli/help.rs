@@ -15,7 +15,7 @@ macro_rules! ends_with_the_job {
     ($about:expr, $example:expr) => {
         concat!(
             $about,
-            "\n\nExit codes: 0 done, 1 the job that was waited for has not succeeded, 2 the command failed.\n\nExample: ",
+            "\n\nExit codes: 0 done, 1 the job did not succeed, 2 the command failed.\n\nExample: ",
             $example
         )
     };

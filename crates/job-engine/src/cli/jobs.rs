@@ -22,7 +22,7 @@ use crate::process::output;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = example!("Without a command, lists.", "slipstream-job jobs --filter \"state='FAILED'\"")
+    after_help = example!("Without a command, lists jobs.", "slipstream-job jobs --filter \"state='FAILED'\"")
 )]
 pub struct JobsArguments {
     #[command(subcommand)]
@@ -35,11 +35,11 @@ pub struct JobsArguments {
 enum JobsCommand {
     /// List jobs, newest first
     List(list::ListArguments),
-    /// Show a job: its attributes, who holds it, its attempts and the writes that were refused
+    /// Show a job: its attributes, claim, attempts and refused writes
     Show(show::ShowArguments),
-    /// Stop jobs: what waits is not run, what runs is cancelled
+    /// Stop jobs: waiting ones are not run, running ones are cancelled
     #[command(after_help = example!(
-        "Prints each job's state afterwards; one that has ended stays as it is.",
+        "Prints each job's state afterwards; a final state does not change.",
         "slipstream-job jobs stop 01991d3c-7c1e-7a3b-8f3c-0123456789ab"
     ))]
     Stop(ChosenJobs),

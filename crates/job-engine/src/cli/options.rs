@@ -26,7 +26,7 @@ pub struct ServingOptions {
     /// there must blank it in what they are sent
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = parse_network)]
     pub trust_authn_header_from: Vec<IpNet>,
-    /// How often a job may be claimed and lost before it is given up
+    /// How many attempts of a job may be lost before it fails
     #[arg(
         long,
         value_name = "N",
@@ -40,10 +40,10 @@ pub struct ServingOptions {
 /// How jobs are run. Each command has its own default of `--threads`.
 #[derive(Debug, Args)]
 pub struct RunningOptions {
-    /// How many jobs at once
+    /// How many jobs run at once
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads, env = "SLIPSTREAM_THREADS")]
     pub threads: usize,
-    /// How long running jobs may go on after a stop was asked for
+    /// How long running jobs may go on after a stop
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, env = "SLIPSTREAM_GRACE")]
     pub grace: Duration,
 }
@@ -55,7 +55,7 @@ pub struct UnknownActionOptions {
     /// 0s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, env = "SLIPSTREAM_UNKNOWN_ACTION_AFTER")]
     unknown_action_after: Option<Duration>,
-    /// What happens to it then: it is FAILED, or waits on for as long as it takes
+    /// What happens then: the job fails, or keeps waiting
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Then::Fail, env = "SLIPSTREAM_UNKNOWN_ACTION")]
     unknown_action: Then,
 }

@@ -32,16 +32,16 @@ pub struct QueueArguments {
 
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
-    /// Queue every job that is not final and has no entry
+    /// Queue every unfinished job that has no entry
     Restore(RestoreArguments),
-    #[command(about = "Give a folder of ZooKeeper to another store")]
+    #[command(about = "Assign a folder of ZooKeeper to another store")]
     Adopt(Box<AdoptArguments>),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "For a ZooKeeper that has lost its nodes. The server would do it by itself, ten thousand jobs in half a minute. \
-     Doing it twice queues nothing twice.",
+    "For a ZooKeeper that has lost its nodes. The server also does it by itself, ten thousand jobs in half a minute. \
+     Running it twice queues nothing twice.",
     "slipstream-job queue restore"
 ))]
 struct RestoreArguments {
@@ -54,7 +54,7 @@ struct RestoreArguments {
 
 #[derive(Debug, Args)]
 struct ShowArguments {
-    /// Print JSON: what waits by priority, who holds what, what was released
+    /// Print JSON: waiting jobs by priority, claims, released jobs
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -77,12 +77,14 @@ async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
         return terminal::print(&serde_json::to_string_pretty(&answer)?);
     }
     let restored = serde_json::from_value(Value::Object(answer));
-    terminal::print(&render_restored(&restored.context("the server's answer is none that this version knows")?))
+    terminal::print(&render_restored(
+        &restored.context("cannot understand the server's answer; is it a newer version?")?,
+    ))
 }
 
 fn render_restored(restored: &Restored) -> String {
     let queued = match restored.queued {
-        0 if restored.left_out.is_empty() => "nothing to queue: every job that is not final has its entry".to_owned(),
+        0 if restored.left_out.is_empty() => "nothing to queue: every unfinished job has its entry".to_owned(),
         0 => "nothing queued".to_owned(),
         1 => "1 job queued".to_owned(),
         queued => format!("{queued} jobs queued"),
@@ -119,9 +121,9 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
     }
     let told = claimed.claims.len();
     parts.push(screen.dimmed(&match claimed.count {
-        0 => "nobody holds any job".to_owned(),
+        0 => "no job is claimed".to_owned(),
         count if count == told => format!("{count} held"),
-        count => format!("{told} of {count} held, the oldest ones"),
+        count => format!("{told} of {count} held, oldest first"),
     }));
     parts.extend(left_alone);
     parts.extend(released);
@@ -145,13 +147,13 @@ fn render_released(released: &Released, now: Timestamp, screen: Screen) -> Strin
 fn told(left_alone: &LeftAlone, screen: Screen) -> Vec<String> {
     let LeftAlone { entries, claims, without_session, refused } = left_alone;
     let kinds = [
-        (entries, "of jobs that this store never knew, left alone:".to_owned()),
-        (claims, "claimed without an entry, left alone:".to_owned()),
-        (without_session, "held by nobody who is there, until somebody deletes these nodes:".to_owned()),
+        (entries, "ignored, of jobs unknown to this store:".to_owned()),
+        (claims, "ignored, claimed without an entry:".to_owned()),
+        (without_session, "claimed without a session, delete these nodes:".to_owned()),
     ];
     let refused = refused
         .iter()
-        .map(|Refused { told, reason }| (told, format!("that cannot be read or changed, {}:", one_line(reason))));
+        .map(|Refused { told, reason }| (told, format!("ignored, cannot be read or changed, {}:", one_line(reason))));
     let kind = |(told, what): (&Told, String)| {
         let mut lines = vec![screen.dimmed(&format!("{} {what}", told.count))];
         lines.extend(told.names.iter().map(|name| format!("  {}", one_line(name))));
@@ -240,7 +242,7 @@ JOB                                   HELD  ACTION             EXECUTOR
 01991d3c-7c1e-7a3b-8f3c-000000000002  3s    dummy_test_action  foreign 01234567…
 /job/entries/entry-999-0000000003                              node-1
 
-3 of 5 held, the oldest ones";
+3 of 5 held, oldest first";
         assert_eq!(render(&queue, "2026-11-24T12:00:00Z".parse().unwrap(), SCREEN), expected);
     }
 
@@ -258,17 +260,17 @@ JOB                                   HELD  ACTION             EXECUTOR
         let expected = "\
 the queue is empty
 
-1000 of jobs that this store never knew, left alone:
+1000 ignored, of jobs unknown to this store:
   entry-999-0000000001
   entry-999-0000000002
 
-1 claimed without an entry, left alone:
+1 ignored, claimed without an entry:
   a b
 
-1 held by nobody who is there, until somebody deletes these nodes:
+1 claimed without a session, delete these nodes:
   /job/taken/entry-999-0000000003
 
-1 that cannot be read or changed, not allowed:
+1 ignored, cannot be read or changed, not allowed:
   job/0a";
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), expected);
     }
@@ -299,7 +301,7 @@ the queue is empty
 
 JOB                                   RELEASED  WHY                   EXECUTOR
 01991d3c-7c1e-7a3b-8f3c-000000000009  1m ago    its entry was gone
-01991d3c-7c1e-7a3b-8f3c-000000000009  2m ago    it was given back     node-1
+01991d3c-7c1e-7a3b-8f3c-000000000009  2m ago    it was released       node-1
 01991d3c-7c1e-7a3b-8f3c-000000000009  3m ago    its attempt was lost  node-1
 
 3 released since the server began at 2026-11-24T11:00:00Z";
@@ -314,7 +316,7 @@ JOB                                   RELEASED  WHY                   EXECUTOR
     #[test]
     fn a_restore_says_what_it_has_left_out_and_why() {
         let restored = |queued, left_out| render_restored(&Restored { queued, generation: 2, left_out });
-        assert_eq!(restored(0, vec![]), "nothing to queue: every job that is not final has its entry");
+        assert_eq!(restored(0, vec![]), "nothing to queue: every unfinished job has its entry");
         assert_eq!(restored(2, vec![]), "2 jobs queued");
         let left = Refused {
             told: Told { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },

@@ -25,9 +25,9 @@ use crate::roles::{distributor, executor, server};
 /// How `server` runs.
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "Adds are answered also while ZooKeeper is out of reach. The store's folder is\n\
-     this server's alone. Password of the user super: SLIPSTREAM_SUPER_PASSWORD,\n\
-     else made once and kept in super.password beside the store.\n\
+    "Adds jobs even while ZooKeeper is unreachable. The store's folder belongs to\n\
+     this server alone. Password of the user super: SLIPSTREAM_SUPER_PASSWORD,\n\
+     else generated once and kept in super.password beside the store.\n\
      Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
     "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
 ))]
@@ -48,19 +48,19 @@ pub struct ServerArguments {
     infer_long_args = true,
     args_override_self = true,
     after_help = example!(
-        "The first SIGTERM or SIGINT lets running jobs end within the grace, the second\n\
-         ends at once; the jobs are done again by others.\n\
+        "The first SIGTERM or SIGINT lets running jobs end within the grace period, the\n\
+         second stops at once; other executors run these jobs again.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
         "slipstream-job executor --ss-url http://server:8201 --ss-user super"
     )
 )]
 pub struct ExecutorArguments {
-    /// What it is called in queue and ledgers [default: host name and process id]
+    /// Name of this executor in queue and ledgers [default: host name and process id]
     #[arg(long, value_name = "NAME", env = "SLIPSTREAM_NAME")]
     name: Option<String>,
     #[command(flatten)]
     running: RunningOptions,
-    /// How long the server may be out of reach before a job is given back
+    /// How long the server may be unreachable before a job is released
     #[arg(
         long,
         value_name = "DURATION",
@@ -71,7 +71,7 @@ pub struct ExecutorArguments {
     cimi_grace: Duration,
     #[command(flatten)]
     unknown_action: UnknownActionOptions,
-    /// Servers of Elasticsearch: taken, as the original takes them, and not used by any built-in action
+    /// Elasticsearch servers: accepted for compatibility, not used by any built-in action
     #[arg(long = "es-hosts-list", value_name = "HOST", num_args = 1.., action = ArgAction::Set, default_value = "localhost")]
     elasticsearch: Vec<String>,
     #[command(flatten)]
@@ -99,20 +99,20 @@ impl PeersArguments {
     infer_long_args = true,
     args_override_self = true,
     after_help = example!(
-        "Of several processes for one distributor one is elected to add jobs. All log in\n\
-         as the same user, by whom and by its time a round is known that is repeated.\n\
+        "If several processes run the same distributor, one is elected leader and adds\n\
+         the jobs. All log in as the same user, so that no round is added twice.\n\
          Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
         "slipstream-job distributor jobs_cleanup --ss-url URL --ss-user super"
     )
 )]
 pub struct DistributorArguments {
-    /// Which one of the configured distributors
+    /// Name of a configured distributor
     #[arg(value_name = "DISTRIBUTOR")]
     distributor: String,
     /// Configuration file [default: the built-in configuration]
     #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
     config: Option<PathBuf>,
-    /// What it is called in the election [default: host name and process id]
+    /// Name of this candidate in the election [default: host name and process id]
     #[arg(long, value_name = "NAME", env = "SLIPSTREAM_NAME")]
     name: Option<String>,
     #[command(flatten)]

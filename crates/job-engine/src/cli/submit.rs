@@ -26,7 +26,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis
     "slipstream-job submit dummy_test_action --wait"
 ))]
 pub struct SubmitArguments {
-    /// Name of the action that does the job
+    /// Name of the action to run
     #[arg(value_name = "ACTION")]
     action: String,
     /// What the action works on, e.g. credential/abc
@@ -35,7 +35,7 @@ pub struct SubmitArguments {
     /// From 0 (first) to 999 (last) [default: 999]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(job::LOWEST_PRIORITY)))]
     priority: Option<u16>,
-    /// Adds one job only, however often it is submitted under this key
+    /// Idempotency key: submitting again under it adds no second job
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Watch the job to its end

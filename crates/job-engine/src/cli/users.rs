@@ -26,8 +26,8 @@ use crate::process::clock::Clock;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = example!(
-        "Without a command, lists. A password is asked for, or read from standard input or a file; it is never an \
-         argument.",
+        "Without a command, lists users. Passwords are prompted for, or read from standard input or a file; they are \
+         never arguments.",
         "slipstream-job users add jane"
     )
 )]
@@ -44,9 +44,9 @@ enum UsersCommand {
     List(ListArguments),
     /// Add a user
     Add(AddArguments),
-    /// Give a user a new password, which ends all of its sessions
+    /// Change a user's password, and end all of its sessions
     Passwd(PasswdArguments),
-    /// Keep a user from logging in, and end all of its sessions
+    /// Disable a user's login, and end all of its sessions
     #[command(after_help = example!("slipstream-job users disable jane"))]
     Disable(ChosenUser),
     /// Let a user log in again
@@ -183,7 +183,7 @@ async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
     let id = user::id(&arguments.name);
     let changes = document([("password", json!(password.expose_secret()))]);
     asking(client.edit(&id, &changes, &[])).await?;
-    arguments.output.tell(&id, "password changed", ", its sessions are over")
+    arguments.output.tell(&id, "password changed", ", its sessions ended")
 }
 
 async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
@@ -223,20 +223,20 @@ impl PasswordSource {
 fn ask(name: &str) -> anyhow::Result<SecretString> {
     let terminal = Term::stderr();
     if !terminal.is_term() {
-        bail!("a password cannot be asked for while standard error is no terminal: use --password-file");
+        bail!("cannot prompt for a password, standard error is not a terminal: use --password-file");
     }
     let prompt = |text: &str| -> anyhow::Result<SecretString> {
         let read = terminal.write_str(text).and_then(|()| terminal.read_secure_line()).context("no password")?;
         // Ctrl-D ends the line before it has begun.
         if read.is_empty() {
-            bail!("no password was given, nothing was changed");
+            bail!("no password given, nothing changed");
         }
         Ok(SecretString::from(read))
     };
     let first = prompt(&format!("New password of the user {name}: "))?;
-    let second = prompt("The same again: ")?;
+    let second = prompt("Repeat it: ")?;
     if first.expose_secret() != second.expose_secret() {
-        bail!("the two passwords differ, nothing was changed");
+        bail!("the two passwords differ, nothing changed");
     }
     Ok(first)
 }

@@ -104,7 +104,8 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
         match reading {
             Ok(document) => {
                 trouble.is_over();
-                let job = Job::from_document(document.clone()).context("the job is none that this version knows")?;
+                let job = Job::from_document(document.clone())
+                    .context("cannot understand the job; is the server a newer version?")?;
                 let is_read = view.show(&job, &document)?;
                 if job.state.is_final() {
                     return Ok(Ending::Final(job.state, document));
@@ -130,7 +131,7 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
 pub async fn in_time<T>(request: &str, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = || Error::Unreachable {
         request: request.to_owned(),
-        source: format!("nothing within {} seconds", READING.as_secs()).into(),
+        source: format!("no answer within {} seconds", READING.as_secs()).into(),
     };
     tokio::time::timeout(READING, reading).await.unwrap_or_else(|_| Err(late()))
 }
@@ -166,7 +167,7 @@ impl Trouble {
 pub fn note(trouble: &Error) -> String {
     let causes = std::iter::successors(Some(trouble as &dyn std::error::Error), |cause| cause.source());
     let root = causes.last().map(ToString::to_string).unwrap_or_default();
-    format!("note: trying again for {} seconds: {root}", PATIENCE.as_secs())
+    format!("note: retrying for {} seconds: {root}", PATIENCE.as_secs())
 }
 
 /// Prints a line for each change of a job on standard output: for people, or the document for programs.

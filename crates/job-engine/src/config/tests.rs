@@ -101,7 +101,7 @@ fn what_is_wrong_is_named_with_its_line() {
         ("name = \"one\"\n", "", 1, "missing field `name`"),
         ("action = \"count\"\n", "", 1, "missing field `action`"),
         ("every = \"1 h\"", "target = \"Bad.Target\"\nevery = \"1 h\"", 4, "`Bad.Target` is not the id of a resource"),
-        ("action = \"count\"", "action = \"two words\"", 3, "`two words` cannot be"),
+        ("action = \"count\"", "action = \"two words\"", 3, "invalid `two words`"),
         ("action = \"count\"", "action = 7", 3, "invalid type: integer `7`"),
         ("every = \"1 h\"", "evry = \"1 h\"", 4, "unknown field `evry`, expected one of `name`"),
         ("every = \"1 h\"", "every = \"0.5s\"", 4, "shorter than a second"),
@@ -145,9 +145,9 @@ fn names_and_elections_are_not_shared() {
     let again = refusal(&format!("{ONE}{}", ONE.replace("count", "other")));
     assert_eq!(again, "5: there are two distributors `one`, rename one");
     let election = refusal(&format!("{ONE}{}", ONE.replace("one", "two")));
-    assert!(election.starts_with("5: `two` and `one` stand in one election, `count`"), "{election}");
+    assert!(election.starts_with("5: `two` and `one` share the election `count`"), "{election}");
     let built_in = refusal(&ONE.replace("count", "cleanup_jobs"));
-    assert!(built_in.starts_with("1: `one` stands in the election of the built-in `jobs_cleanup`"), "{built_in}");
+    assert!(built_in.starts_with("1: `one` shares the election of the built-in `jobs_cleanup`"), "{built_in}");
     let freed = ONE.replace("one", "jobs_cleanup");
     assert_eq!(
         parsed(&format!("{freed}{}", ONE.replace("count", "cleanup_jobs"))).len(),
@@ -168,5 +168,5 @@ fn a_file_of_another_encoding_says_so_with_its_place() {
     let path = folder.path().join("engine.toml");
     std::fs::write(&path, b"# one\n# gr\xfc\xdfe\n").unwrap();
     let message = Config::load(&path).unwrap_err().to_string();
-    assert_eq!(message, format!("{}:2: this is not UTF-8: save the file as such", path.display()));
+    assert_eq!(message, format!("{}:2: not UTF-8: save the file as UTF-8", path.display()));
 }

@@ -71,7 +71,7 @@ impl Term<'_> {
         let (mark, revision) = self.insist("cannot load the high-water mark", load).await?;
         let mut stored = Stored { mark, revision };
         if stored.revision == MarkRevision::None && stored.mark != HighWaterMark::default() {
-            tracing::warn!(distributor = name, "the high-water mark is gone, going on from the one that is known here");
+            tracing::warn!(distributor = name, "high-water mark is gone, continuing from the last known one");
         }
         let schedule = self.distributor.schedule().to_string();
         let mut said = Said::default();
@@ -124,7 +124,7 @@ impl Term<'_> {
             Ok(_) => Ok(()),
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 400) => {
                 let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(distributor = name, key, error, "the job is malformed and left out");
+                tracing::error!(distributor = name, key, error, "skipping a malformed job");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -217,8 +217,8 @@ impl Term<'_> {
         let term = RegisteredTerm { last: mark.done, next };
         let problem = mark.ahead.map(|ahead| {
             format!(
-                "its mark said {ahead}, further ahead than clocks may differ, and is not believed: if this clock is right, \
-                 `slipstream-job distributors reset {}` forgets it",
+                "ignoring its high-water mark of {ahead}, too far in the future: if this clock is right, reset it \
+                 with `slipstream-job distributors reset {}`",
                 self.distributor.name()
             )
         });
@@ -230,26 +230,26 @@ impl Term<'_> {
         if let Some(ahead) = counts.ahead.filter(|ahead| said.ahead != Some(*ahead)) {
             tracing::error!(
                 distributor = name, %ahead,
-                "the high-water mark is further ahead than clocks may differ and is not believed, rounds go on from now: \
-                 was a clock set back? if this one is right, `slipstream-job distributors reset {name}` forgets the mark"
+                "ignoring a high-water mark too far in the future, rounds count from now on: was a clock set back? if \
+                 this one is right, reset it with `slipstream-job distributors reset {name}`"
             );
         }
         said.ahead = counts.ahead;
         if stored.done.is_some() && stored.schedule != counts.schedule {
             let (before, schedule) = (stored.schedule.as_deref().unwrap_or("not known"), &counts.schedule);
-            tracing::info!(distributor = name, before, schedule, "another schedule: its rounds count from now on");
+            tracing::info!(distributor = name, before, schedule, "schedule changed, rounds count from now on");
         }
     }
 
     fn say_what_is_missed(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp, said: &mut Said) {
         let name = self.distributor.name();
         if let Some(first) = plan.given_up.filter(|first| said.given_up != Some(*first)) {
-            tracing::warn!(distributor = name, %first, policy = ?self.distributor.missed(), "rounds were missed");
+            tracing::warn!(distributor = name, %first, policy = ?self.distributor.missed(), "missed rounds");
         }
         said.given_up = plan.given_up;
         let is_ahead = |done: &Timestamp| !matches!(Age::of(*done, now), Age::Past(_));
         if let Some(done) = mark.done.filter(|done| is_ahead(done) && said.later != Some(*done)) {
-            tracing::warn!(distributor = name, %done, "already distributed beyond now: was the clock set back?");
+            tracing::warn!(distributor = name, %done, "last round is in the future: was the clock set back?");
             said.later = Some(done);
         }
     }

@@ -24,13 +24,13 @@ pub enum EngineError {
     #[error(transparent)]
     Queue(#[from] RestoreError),
     /// Those that had no entry cannot be queued.
-    #[error("cannot queue the jobs that wait")]
+    #[error("cannot queue the waiting jobs")]
     Reconcile(#[source] ReconcileError),
     /// The server does not start.
     #[error(transparent)]
     Server(#[from] StartError),
     /// Somebody asked to stop before everything had started.
-    #[error("asked to stop before it had started")]
+    #[error("stopped before it had started")]
     Stopped,
     /// A request to the engine has no good answer.
     #[error(transparent)]

@@ -66,7 +66,7 @@ impl<'a> Attempt<'a> {
             Ok(followed) => followed.unwrap_or_else(|end| end),
             Err(panic) => {
                 let cause = panic_message(&*panic);
-                span(&identity).in_scope(|| error!(cause, "the attempt crashed, its claim is released"));
+                span(&identity).in_scope(|| error!(cause, "attempt crashed, claim released"));
                 EndKind::Crashed.into()
             }
         };
@@ -259,10 +259,10 @@ impl<'a> Attempt<'a> {
             Verdict::Consume if *kind == EndKind::Ended => info!(job, action, state, seconds, "attempt ends"),
             Verdict::Consume => info!(job, action, state, seconds, end = ?kind, cause, "attempt ends"),
             Verdict::Release => {
-                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, the job is released");
+                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, job released");
             }
             Verdict::Abandon => {
-                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, the claim is abandoned");
+                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, claim abandoned");
             }
         }
     }
@@ -298,9 +298,9 @@ async fn settle(
         Ok(Settled::Done) => {}
         // the queue says so itself where that is new
         Ok(Settled::Refused(cause)) => {
-            span(attempt).in_scope(|| debug!(entry, %cause, "the entry stays, and is left alone"));
+            span(attempt).in_scope(|| debug!(entry, %cause, "entry not removed, ignoring it"));
         }
-        Ok(Settled::Lost) => span(attempt).in_scope(|| warn!(entry, "the claim was lost before it was settled")),
+        Ok(Settled::Lost) => span(attempt).in_scope(|| warn!(entry, "claim lost before it was settled")),
         Err(error) => {
             let cause = with_causes(&error);
             span(attempt).in_scope(|| warn!(entry, cause, "cannot settle the claim"));

@@ -143,7 +143,7 @@ impl<'a> AttemptClient<'a> {
             return Err(self.ended_by(Failed { class, error }, Phase::Begun));
         }
         let cause = with_causes(&error);
-        span(&self.identity).in_scope(|| warn!(cause, "cannot set the job QUEUED before its release"));
+        span(&self.identity).in_scope(|| warn!(cause, "cannot set the job to QUEUED before releasing it"));
         Ok(false)
     }
 

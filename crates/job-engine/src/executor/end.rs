@@ -196,21 +196,21 @@ impl EndKind {
     fn reason(self) -> Cow<'static, str> {
         let reason = match self {
             Self::ActionNowhere(Some(until)) => {
-                let failed = "no executor has its action, and the job becomes FAILED unless one has it by";
+                let failed = "no executor has its action, the job fails unless one has it by";
                 return format!("{failed} {until:.0}").into();
             }
-            Self::ActionNowhere(None) => "no executor has its action, it waits for one that has it",
+            Self::ActionNowhere(None) => "no executor has its action, waiting for one",
             Self::ActionElsewhere => "another executor has its action",
-            Self::Interrupted => "it was interrupted by a stop",
-            Self::OutOfReach => "the server was out of reach",
-            Self::Unanswered => "the server does not answer about this job",
-            Self::NotUnderstood => "the job is not understood by this version",
+            Self::Interrupted => "interrupted by a stop",
+            Self::OutOfReach => "the server was unreachable",
+            Self::Unanswered => "the server does not answer for this job",
+            Self::NotUnderstood => "this version does not understand the job",
             Self::Undelivered => "its end could not be reported",
-            Self::Refused => "the server refuses what is reported of it",
-            Self::Crashed => "its attempt crashed, which is in the executor's log",
+            Self::Refused => "the server refuses its reports",
+            Self::Crashed => "its attempt crashed, see the executor's log",
             Self::Late => "its lease was late",
-            Self::Unproven => "coordinator and server were out of reach",
-            _ => "it was given back",
+            Self::Unproven => "coordinator and server were unreachable",
+            _ => "it was released",
         };
         reason.into()
     }

@@ -107,7 +107,7 @@ pub(super) async fn run_action(
 async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
     let entry = attempt.claim.entry();
     span(&attempt.identity).in_scope(
-        || warn!(entry, end = ?end.kind, "the action does not end: it keeps its slot and its job until it does"),
+        || warn!(entry, end = ?end.kind, "the action does not stop: it keeps its slot and job until it does"),
     );
     tokio::select! {
         biased;
@@ -372,8 +372,8 @@ fn warn_of_slow_poll(attempt: &AttemptClient<'_>, action: String) -> impl Fn(Dur
                 job,
                 action,
                 milliseconds,
-                "the action blocks its thread, so that it cannot be cancelled: let it \
-                 await, or leave the work to spawn_blocking; said once for each action"
+                "the action blocks its thread and cannot be cancelled: let it await, or use spawn_blocking; logged \
+                 once per action"
             );
         }
     }

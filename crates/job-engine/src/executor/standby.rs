@@ -285,7 +285,7 @@ impl Keeper {
         while watch.try_recv().is_ok() {}
         let Registered { all, strays } = registered::<RegisteredExecutor>(&*self.session, paths::EXECUTORS).await?;
         for node in strays.iter().filter(|node| !self.strays.contains(*node)) {
-            warn!(node, "a registration without a session is nobody's and is passed over, delete its node");
+            warn!(node, "ignoring a registration without a session, delete its node");
         }
         self.strays = strays;
         self.known.executors = all.into_iter().map(|(claimant, _)| claimant).collect();

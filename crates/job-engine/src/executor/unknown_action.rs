@@ -64,7 +64,7 @@ impl UnknownActions {
             Ok(Some(ages)) => ages,
             Ok(None) => return Absence::Elsewhere,
             Err(error) => {
-                debug!(action, %error, "cannot read who has the action");
+                debug!(action, %error, "cannot read which executors have the action");
                 return Absence::Elsewhere;
             }
         };
@@ -132,7 +132,7 @@ pub(super) async fn keep_listed(session: &dyn Session, actions: &[String], clock
         match list(session, actions, clock).await {
             Ok(()) => {}
             Err(Error::Expired) => return std::future::pending().await,
-            Err(error) => debug!(%error, "cannot write down which actions are here"),
+            Err(error) => debug!(%error, "cannot publish this executor's actions"),
         }
         sleep(WRITTEN_AGAIN).await;
     }
@@ -176,7 +176,7 @@ async fn write(session: &dyn Session, operations: &[Operation]) -> Result<(), Er
                 Box::pin(write(session, std::slice::from_ref(operation))).await?;
             }
         }
-        Err(error) if error.refusal().is_some() => debug!(%error, "cannot write down that the action is here"),
+        Err(error) if error.refusal().is_some() => debug!(%error, "cannot publish that this executor has the action"),
         answer => drop(answer?),
     }
     Ok(())

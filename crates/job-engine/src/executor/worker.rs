@@ -83,7 +83,7 @@ impl Worker {
         tokio::select! {
             biased;
             () = async { while slots.join_next().await.is_some() {} } => {}
-            () = overdue => warn!(slots = slots.len(), "attempts that do not end are left to the session's close"),
+            () = overdue => warn!(slots = slots.len(), "attempts do not end, closing the session"),
         }
         slots.shutdown().await;
     }
@@ -116,7 +116,7 @@ impl Worker {
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.api_health.until_down() => {}
                 () = self.slots.on_standby() => {}
-                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "the queue ends")).ok(),
+                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "queue closed")).ok(),
             }
         }
     }
@@ -173,7 +173,7 @@ impl Worker {
         let refused = refused.iter().map(|refused| PassedOver {
             entry: refused.entry.clone(),
             job: None,
-            reason: format!("the coordinator refuses it: {}", refused.cause),
+            reason: format!("refused by the coordinator: {}", refused.cause),
             until: time(refused.until),
         });
         let backoff = self.executor.release_backoff();

@@ -35,7 +35,8 @@ impl EndpointFile {
         let lock = match written {
             Err(error) if files::is_full(&error) => {
                 let path = path.display();
-                tracing::warn!(%path, endpoint = url, %error, "address not written down: give commands --ss-url");
+                tracing::warn!(%path, endpoint = url, %error, "cannot write the address file: other commands need \
+                     --ss-url");
                 None
             }
             written => Some(written.map_err(refused("write", &path))?),

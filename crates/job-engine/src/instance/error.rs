@@ -13,7 +13,7 @@ use tokio::task::JoinError;
 #[non_exhaustive]
 pub enum InstanceError {
     /// There is no place for a temporary folder.
-    #[error("cannot make a temporary folder")]
+    #[error("cannot create a temporary folder")]
     Temporary(#[source] io::Error),
     /// Another instance uses the data directory.
     #[error("another engine uses the data directory {}", path.display())]
@@ -22,7 +22,7 @@ pub enum InstanceError {
         path: PathBuf,
     },
     /// The data directory cannot be made.
-    #[error("cannot make the data directory {}", path.display())]
+    #[error("cannot create the data directory {}", path.display())]
     Make {
         /// The data directory.
         path: PathBuf,
@@ -31,13 +31,13 @@ pub enum InstanceError {
         source: io::Error,
     },
     /// The file of the password is there, without one.
-    #[error("{} is empty: write a password into it, or remove it and a new one is made", path.display())]
+    #[error("{} is empty: write a password into it, or remove it to generate one", path.display())]
     EmptyPassword {
         /// The file.
         path: PathBuf,
     },
     /// The file that is to have the password has none.
-    #[error("the first line of {} is empty, and has to be the password of the user super", path.display())]
+    #[error("the first line of {} is empty: it must be the password of the user super", path.display())]
     NoPassword {
         /// The file.
         path: PathBuf,
@@ -72,13 +72,13 @@ pub enum InstanceError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A part of the engine has ended while it was needed.
-    #[error("a part of the engine has ended before it was asked to")]
+    #[error("a part of the engine ended unexpectedly")]
     EndedEarly(#[source] Option<JoinError>),
     /// A part of the engine has panicked.
-    #[error("a part of the engine has crashed")]
+    #[error("a part of the engine crashed")]
     Crashed(#[source] JoinError),
     /// Nothing can be stored any more. What was answered is on disk.
-    #[error("the store has crashed, its log says why: start again")]
+    #[error("the store crashed: see the log, and start again")]
     Broken,
     /// The store cannot be closed. What was answered is on disk all the same.
     #[error("cannot close the store")]

@@ -14,7 +14,7 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let (host, port) = text.rsplit_once(':').ok_or(expected)?;
-    let port: u16 = port.parse().map_err(|_| format!("`{port}` is no port: {expected}"))?;
+    let port: u16 = port.parse().map_err(|_| format!("invalid port `{port}`: {expected}"))?;
     if host.is_empty() {
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
     }
@@ -60,9 +60,9 @@ mod tests {
         for (text, said) in [
             ("localhost", "expected HOST:PORT"),
             ("8201", "expected HOST:PORT"),
-            ("localhost:http", "`http` is no port"),
-            ("localhost:99999", "`99999` is no port"),
-            ("::1:8201x", "is no port"),
+            ("localhost:http", "invalid port `http`"),
+            ("localhost:99999", "invalid port `99999`"),
+            ("::1:8201x", "invalid port"),
             ("2001:db8::z:8201", "needs brackets"),
             ("no such host:1", "cannot find the host `no such host`"),
         ] {

@@ -84,13 +84,13 @@ impl Whose {
     fn advice(&self, own: &str, carried: &str, hosts: &str) -> String {
         match self {
             Self::Server(_) => format!(
-                "the folder is the queue of another store, {carried}, and this server's is {own}: give each server a \
-                 folder of its own with --zk-hosts HOST/FOLDER, or, if that store is gone for good, this one by \
+                "the folder is the queue of another store, {carried}, and this server's is {own}: give each server \
+                 its own folder with --zk-hosts HOST/FOLDER, or, if that store is gone for good, assign this one with \
                  slipstream-job queue adopt {own} --zk-hosts {hosts}"
             ),
             Self::Told(..) => format!(
-                "the folder is the queue of another store, {carried}, than that of the server, {own}: check --zk-hosts \
-                 and --ss-url"
+                "the folder is the queue of another store, {carried}, and the server's is {own}: check --zk-hosts and \
+                 --ss-url"
             ),
         }
     }
@@ -158,7 +158,7 @@ impl Folder {
             }
             match write(session, &self.own, node.map(|node| node.version)).await {
                 Ok(()) => {
-                    tracing::info!(store = self.own, "the folder at {} carries this store's identity now", self.hosts);
+                    tracing::info!(store = self.own, "the folder at {} is the queue of this store now", self.hosts);
                     return Ok(());
                 }
                 // another server was faster
@@ -174,7 +174,7 @@ impl Folder {
     async fn follow(self, session: Weak<dyn Session>, mut changes: Watch) {
         while let Some(change) = changes.recv().await {
             let Some(session) = session.upgrade() else { return };
-            tracing::trace!(?change, "looking again whose folder it is");
+            tracing::trace!(?change, "checking which store the folder belongs to");
             if let Err(error @ Error::Unusable { .. }) = self.check(&*session).await {
                 tracing::debug!(%error, "the session ends");
                 return session.close().await;

@@ -76,10 +76,10 @@ pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str
                 Ok(Some(node)) if !node.is_ephemeral => strays.push(path),
                 Ok(Some(node)) => match serde_json::from_slice(&node.data) {
                     Ok(registered) => all.push((node.created, name.clone(), registered)),
-                    Err(error) => tracing::debug!(path, %error, "a registration that does not count"),
+                    Err(error) => tracing::debug!(path, %error, "ignoring a registration"),
                 },
                 Ok(None) => {}
-                Err(error) => tracing::debug!(path, %error, "a registration that does not count"),
+                Err(error) => tracing::debug!(path, %error, "ignoring a registration"),
             }
         }
     }
@@ -197,7 +197,7 @@ async fn keep<T: Serialize>(
             Err(Error::ConnectionLoss) => sleep(pauses.take()).await,
             Err(error) => {
                 if complaint.is_new(error.to_string()) {
-                    tracing::warn!(node = path, %error, "cannot register, which is tried again");
+                    tracing::warn!(node = path, %error, "cannot register, retrying");
                 }
                 sleep(pauses.take()).await;
             }

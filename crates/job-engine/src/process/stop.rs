@@ -86,7 +86,7 @@ impl Stop {
 
 /// Something did not end, and is left behind.
 #[derive(Debug, thiserror::Error)]
-#[error("it does not end, and is left behind; what was answered is on disk")]
+#[error("it did not end in time; what was answered is on disk")]
 pub struct Overdue;
 
 /// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
@@ -116,7 +116,7 @@ pub fn on_signals_of_a_service(stop: &Stop) -> io::Result<()> {
         let mut signal = signal(SignalKind::from_raw(number))?;
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
-                tracing::info!("{name} is ignored: it has no meaning yet");
+                tracing::info!("ignoring {name}");
             }
         });
     }

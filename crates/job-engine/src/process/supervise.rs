@@ -34,8 +34,8 @@ where
         match panic {
             None if stop.is_asked() => return,
             Some(panic) if stop.is_asked() => resume_unwind(panic),
-            None => error!(part, "ended before it was asked to, it is started again"),
-            Some(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
+            None => error!(part, "ended unexpectedly, restarting"),
+            Some(panic) => error!(part, cause = panic_message(&*panic), "crashed, restarting"),
         }
         pauses.reset_after(since.elapsed());
         stop.pause(pauses.take()).await;
@@ -53,7 +53,7 @@ pub(crate) async fn persist<W: Future>(part: &str, mut start: impl FnMut() -> W)
         let since = Instant::now();
         match AssertUnwindSafe(async { start().await }).catch_unwind().await {
             Ok(ended) => return ended,
-            Err(panic) => error!(part, cause = panic_message(&*panic), "crashed, it is started again"),
+            Err(panic) => error!(part, cause = panic_message(&*panic), "crashed, restarting"),
         }
         pauses.reset_after(since.elapsed());
         sleep(pauses.take()).await;

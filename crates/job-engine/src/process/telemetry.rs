@@ -24,11 +24,11 @@ const QUIET: &str = "zookeeper_client=error";
 pub fn start(default: &str) -> anyhow::Result<()> {
     let asked_for = match std::env::var(LOG_VARIABLE) {
         Err(VarError::NotPresent) => String::new(),
-        found => found.with_context(|| format!("{LOG_VARIABLE} is no text"))?,
+        found => found.with_context(|| format!("{LOG_VARIABLE} is not UTF-8"))?,
     };
     let wanted = if asked_for.is_empty() { default } else { &asked_for };
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).with_context(|| {
-        format!("{LOG_VARIABLE} is no filter: write a level such as debug, or warn,slipstream_job_engine=debug")
+        format!("{LOG_VARIABLE} is not a filter: give a level such as debug, or warn,slipstream_job_engine=debug")
     })?;
     let colours = console::Term::stderr().features().colors_supported();
     tracing_subscriber::fmt()

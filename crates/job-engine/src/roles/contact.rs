@@ -50,25 +50,25 @@ impl Contact {
 
     fn good(&self) {
         if self.is_news(Standing::Good) {
-            info!("{} is reached", self.peer);
+            info!("connected to {}", self.peer);
         }
     }
 
     fn out_of_reach(&self, cause: &str) {
         if self.is_news(Standing::OutOfReach) {
-            warn!(cause, "cannot reach {}, trying again", self.peer);
+            warn!(cause, "cannot reach {}, retrying", self.peer);
         }
     }
 
     fn refused(&self, cause: &str) {
         if self.is_news(Standing::Refused) {
-            warn!(cause, "refused by {}, trying again", self.peer);
+            warn!(cause, "refused by {}, retrying", self.peer);
         }
     }
 
     fn delayed(&self) {
         if self.is_news(Standing::Delayed) {
-            warn!("{} makes logins wait, trying again", self.peer);
+            warn!("{} delays logins, retrying", self.peer);
         }
     }
 

@@ -33,5 +33,5 @@ pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clo
     let work = supervise(format!("distributor {}", distributor.name), stop.clone(), move || {
         distributor::lead_and_distribute(distributor.clone(), deps.clone(), asked.clone())
     });
-    until_stopped(work, "a round that is under way", distributor::GRACE, &stop).await
+    until_stopped(work, "the current round", distributor::GRACE, &stop).await
 }

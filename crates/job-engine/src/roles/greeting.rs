@@ -18,7 +18,7 @@ pub(super) fn notes(listen: SocketAddr, proxies: &[IpNet]) -> Vec<String> {
     }
     if !proxies.is_empty() {
         let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
-        notes.push(format!("  note          whoever connects from {} is believed to be anybody", proxies.join(", ")));
+        notes.push(format!("  note          clients at {} are trusted to act as any user", proxies.join(", ")));
     }
     notes
 }
@@ -41,11 +41,11 @@ pub(super) fn start_error(error: InstanceError, advice: &str) -> anyhow::Error {
             anyhow!("another slipstream-job up or server uses the folder {}: stop it, or {advice}", path.display())
         }
         InstanceError::Make { path, source } => {
-            anyhow!(source).context(format!("cannot make the folder {}: {advice}", path.display()))
+            anyhow!(source).context(format!("cannot create the folder {}: {advice}", path.display()))
         }
         InstanceError::Listen { address, source } => {
             let advice = match source.kind() {
-                ErrorKind::AddrInUse => "end what listens there, or choose",
+                ErrorKind::AddrInUse => "stop what listens there, or choose",
                 ErrorKind::AddrNotAvailable => "this machine has no such address, choose",
                 ErrorKind::PermissionDenied => "ports below 1024 are for administrators, choose",
                 _ => "choose",

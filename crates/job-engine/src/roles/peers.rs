@@ -26,7 +26,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Longest wait, at the beginning of each session, for what the server tells of its store.
 const WHOSE_LIMIT: Duration = Duration::from_secs(5);
 
-const OTHER_LOGIN: &str = "ZooKeeper keeps its nodes for another login: check --zk-user";
+const OTHER_LOGIN: &str = "the nodes in ZooKeeper belong to another login: check --zk-user";
 
 /// Where a server is, and who asks it.
 #[derive(Clone, Debug)]
@@ -55,9 +55,7 @@ impl Peers {
         let ensemble = ensemble(zookeeper)?;
         let Account { endpoint, credentials, is_insecure } = account;
         let user = credentials.username.clone();
-        let transport = |limit| {
-            HttpTransport::new(&endpoint, is_insecure, limit).context("there can be no such server: check --ss-url")
-        };
+        let transport = |limit| HttpTransport::new(&endpoint, is_insecure, limit).context("invalid --ss-url");
         let inner = transport(TIME_LIMIT)?;
         let whose = Whose::told_by(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
         let coordinator = coordinator(ensemble, &hosts, whose);
@@ -90,11 +88,11 @@ impl Peers {
             match self.client.login().await {
                 Err(error) if error.is_transient() => sleep(pauses.take()).await,
                 Ok(()) => break,
-                Err(error) => return Err(error).with_context(|| format!("no login at {}", self.endpoint)),
+                Err(error) => return Err(error).with_context(|| format!("cannot log in at {}", self.endpoint)),
             }
         }
         if self.lacks_rights().await {
-            bail!("the user {} is no administrator at {}: name one with --ss-user", self.user, self.endpoint);
+            bail!("the user {} is not an administrator at {}: name one with --ss-user", self.user, self.endpoint);
         }
         Ok(())
     }
@@ -130,7 +128,7 @@ impl Peers {
 
 /// An ensemble that is not asked anything yet.
 pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
-    ZooKeeper::new(settings).context("there can be no such ZooKeeper")
+    ZooKeeper::new(settings).context("invalid ZooKeeper options")
 }
 
 /// The ensemble as what works with the own store's queue only, and as what is told about in the log when it comes or goes.

@@ -137,7 +137,7 @@ fn with_advice(error: InstanceError) -> anyhow::Error {
 
 fn greeting(instance: &Instance, options: &Options, endpoint: &str, is_reached: bool) -> String {
     let hosts = &options.zookeeper.hosts;
-    let reached = if is_reached { "" } else { " (out of reach: jobs are kept, and queued once it answers)" };
+    let reached = if is_reached { "" } else { " (unreachable: jobs are stored, and queued once it answers)" };
     let mut lines = vec![format!(
         "slipstream-job {} server is up
   API           {endpoint}/api/cloud-entry-point

@@ -135,16 +135,15 @@ impl ApiError {
     /// The body is compressed.
     #[must_use]
     pub fn unsupported_encoding() -> Self {
-        let message = "a request body is taken as it is: send it without Content-Encoding";
+        let message = "compressed request bodies are not supported: send it without Content-Encoding";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, None)
     }
 
     /// A browser asks for a page of another site.
     #[must_use]
     pub fn cross_site() -> Self {
-        let message = "a page of another site asks for this, by Sec-Fetch-Site or Origin; if it is a page of this one behind \
-                       a proxy that changes Host, name the proxy by --trust-authn-header-from and have it send \
-                       X-Forwarded-Host";
+        let message = "request from a page of another site (Sec-Fetch-Site or Origin); behind a proxy that changes \
+                       Host, name the proxy with --trust-authn-header-from and let it send X-Forwarded-Host";
         Self::new(StatusCode::FORBIDDEN, message, None)
     }
 
@@ -179,7 +178,7 @@ impl ApiError {
     /// The answers or the bodies under way have all the memory that there is for them, or for those of this user.
     #[must_use]
     pub fn too_much_at_once() -> Self {
-        let message = "too many large requests or answers at once, end those that are under way and try again";
+        let message = "too many large requests or responses at once, wait for some to end and try again";
         Self { retry_after: Some(BUSY), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, None) }
     }
 }
@@ -192,11 +191,11 @@ impl From<QueueError> for ApiError {
             // where it is, and whose, is for the log
             QueueError::Unreachable(slipstream_coordination::Error::Unusable { .. }) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the coordinator is of no use until somebody mends what is wrong, the server's log says what",
+                "the coordinator is unusable until it is fixed, see the server's log",
                 None,
             ),
             QueueError::Slow(_) | QueueError::Unreachable(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator cannot be reached, try again", None)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "cannot reach the coordinator, try again", None)
             }
             QueueError::Refused { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), None),
         };
@@ -227,7 +226,7 @@ impl From<StoreError> for ApiError {
             // Names and paths of this machine are for the log.
             StoreError::Failed { .. } | StoreError::Damaged { .. } | StoreError::Gone { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "unexpected error occurred: the store failed, its log says more under this request id",
+                "unexpected error occurred: the store failed, see this request id in the server's log",
                 None,
             ),
         };

@@ -107,7 +107,7 @@ pub async fn put_entries(shared: &Shared, stored: &[Stored]) -> Vec<Option<Strin
                 job,
                 error,
                 count,
-                "entries not put yet, the reconciler will, as all until some are put again"
+                "entries not put yet, the reconciler will; logged once until it works again"
             );
         } else {
             tracing::debug!(job, error, count, "entries not put yet");

@@ -95,7 +95,7 @@ impl From<ReconcileError> for ApiError {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The jobs that are to be queued again cannot be read.
-    #[error("cannot read the jobs that wait")]
+    #[error("cannot read the waiting jobs")]
     Store(#[from] StoreError),
     /// They cannot be queued.
     #[error("cannot rebuild the queue")]
@@ -113,7 +113,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
         };
         match ended {
             Err(error) if complaint.is_new(with_causes(&error)) => {
-                tracing::warn!(error = with_causes(&error), "reconciler cannot be elected");
+                tracing::warn!(error = with_causes(&error), "reconciler cannot join the election");
             }
             Err(_) => {}
             Ok(()) => {
@@ -185,22 +185,18 @@ fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
     let LeftAlone { entries, claims, without_session, refused } = left_alone;
     if *entries != before.entries {
         let names = entries.names.join(" ");
-        tracing::warn!(entries.count, names, "entries of jobs that this store never knew, left alone");
+        tracing::warn!(entries.count, names, "ignoring entries of jobs unknown to this store");
     }
     if *claims != before.claims {
         let names = claims.names.join(" ");
-        tracing::warn!(claims.count, names, "claims without an entry, left alone");
+        tracing::warn!(claims.count, names, "ignoring claims without an entry");
     }
     if *without_session != before.without_session {
         let (count, names) = (without_session.count, without_session.names.join(" "));
-        tracing::error!(
-            count,
-            names,
-            "claims that no session holds: their jobs wait until somebody deletes these nodes"
-        );
+        tracing::error!(count, names, "claims without a session: their jobs wait until these nodes are deleted");
     }
     for Refused { told, reason } in refused.iter().filter(|refused| !before.refused.contains(refused)) {
-        tracing::warn!(told.count, names = told.names.join(" "), reason, "cannot be read or changed, left alone");
+        tracing::warn!(told.count, names = told.names.join(" "), reason, "ignoring what cannot be read or changed");
     }
 }
 

@@ -78,7 +78,7 @@ async fn assert_taken_over(site: &Site, id: &str) {
     let line = |start: &str| shown.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned);
     let count = line("refused writes").unwrap_or_else(|| panic!("no count of refused writes: {shown}"));
     assert!(count.ends_with(&refused_total.to_string()), "{shown}");
-    let table = shown.split("last writes that were refused").nth(1).unwrap_or_else(|| panic!("no table: {shown}"));
+    let table = shown.split("latest writes refused").nth(1).unwrap_or_else(|| panic!("no table: {shown}"));
     assert!(table.contains("executor-1") && !table.contains("executor-2"), "{shown}");
 }
 

@@ -39,11 +39,11 @@ fn parse(distributor: &str, line: &str) -> Option<Said> {
     let time = time.parse().ok()?;
     let message = rest.trim_start().split_once(' ')?.1;
     let what = match () {
-        () if message.starts_with("leads distributor=") => What::Leads,
+        () if message.starts_with("elected leader distributor=") => What::Leads,
         () if message.starts_with("distributed distributor=") => {
             What::Added { round: message.split_once("round=")?.1.split(' ').next()?.parse().ok()? }
         }
-        () if message.starts_with("leadership is lost") || message.starts_with("does not lead any more") => What::Ended,
+        () if message.starts_with("lost leadership") || message.starts_with("resigned leadership") => What::Ended,
         () => return None,
     };
     Some(Said { time, distributor: distributor.to_owned(), what })
@@ -80,12 +80,12 @@ pub fn handed_over(said: &[Said], before: &str, from: Timestamp) -> Option<std::
 fn lines_of_logs_are_understood() {
     let line = |text: &str| parse("d", text).map(|said| said.what);
     let time = "2026-10-05T17:00:01.500000Z";
-    assert_eq!(line(&format!(r#"{time}  INFO leads distributor="tick""#)), Some(What::Leads));
+    assert_eq!(line(&format!(r#"{time}  INFO elected leader distributor="tick""#)), Some(What::Leads));
     let added = format!(r#"{time} DEBUG distributed distributor="tick" round=2026-10-05T17:00:01Z jobs=1"#);
     let round = "2026-10-05T17:00:01Z".parse().expect("a time");
     assert_eq!(line(&added), Some(What::Added { round }));
-    assert_eq!(line(&format!(r#"{time}  WARN leadership is lost distributor="tick""#)), Some(What::Ended));
-    assert_eq!(line(&format!(r#"{time}  INFO does not lead any more distributor="tick""#)), Some(What::Ended));
+    assert_eq!(line(&format!(r#"{time}  WARN lost leadership distributor="tick""#)), Some(What::Ended));
+    assert_eq!(line(&format!(r#"{time}  INFO resigned leadership distributor="tick""#)), Some(What::Ended));
     assert_eq!(line(&format!("{time}  INFO something else")), None);
     assert_eq!(line("stopped"), None);
 }

@@ -195,10 +195,7 @@ async fn jobs_are_stopped_and_deleted_also_many_and_one_that_fails_holds_up_no_o
     assert_eq!(stopped.code, 2);
     let expected = [first, second, &busy.running].map(|id| format!("{id} STOPPED"));
     assert_lines(&stopped.said, &expected.each_ref().map(String::as_str));
-    assert_eq!(
-        stopped.complained,
-        "error: there is no job/0a\nhint: `slipstream-job jobs` lists the jobs that are there\n"
-    );
+    assert_eq!(stopped.complained, "error: there is no job/0a\nhint: `slipstream-job jobs` lists all jobs\n");
     assert_lines(&busy.run(&["jobs", "stop", first]).good(), &[&format!("{first} STOPPED")]);
     let deleted = busy.run(&["jobs", "delete", third, first]).good();
     assert_lines(&deleted, &[&format!("{third} deleted"), &format!("{first} deleted")]);

@@ -59,7 +59,7 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
 #[tokio::test]
 async fn the_queue_is_restored_and_nothing_is_queued_twice() {
     let busy = Busy::new().await;
-    let nothing = "nothing to queue: every job that is not final has its entry\n";
+    let nothing = "nothing to queue: every unfinished job has its entry\n";
     assert_eq!(busy.run(&["queue", "restore"]).good(), nothing);
     assert_eq!(busy.run(&["queue", "restore", "--json"]).json()["queued"], 0);
     assert_eq!(busy.run(&["queue", "--json"]).json()["waiting"]["count"], 3);
@@ -151,7 +151,7 @@ fn completions_know_every_command_and_flag() {
 fn help_goes_to_standard_output_and_mistakes_to_standard_error() {
     let run = |arguments: &[&str]| Ran::of(&program().args(arguments).output().expect("the binary starts"));
     let help = run(&["--help"]).good();
-    assert!(help.contains("\nExit codes: 0 done, 1 the job that was waited for has not succeeded"), "{help}");
+    assert!(help.contains("\nExit codes: 0 done, 1 the job did not succeed"), "{help}");
     assert_eq!(run(&["help", "queue"]).good(), run(&["queue", "--help"]).good());
     assert!(run(&["--version"]).good().starts_with("slipstream-job "));
     assert!(run(&[]).failed().contains("Usage: slipstream-job <COMMAND>"));

@@ -217,12 +217,12 @@ async fn ctrl_d_at_the_prompt_for_a_password_is_no_password() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &["--distributors", ""]);
     let ask = |steps: Value| in_terminal(&up, &steps, &["users", "add", "jane"]);
-    let (first, again) = ("New password of the user jane: ", "The same again: ");
+    let (first, again) = ("New password of the user jane: ", "Repeat it: ");
     for (steps, complaint) in [
-        (json!([[first, "\u{4}"]]), "no password was given, nothing was changed"),
-        (json!([[first, "\n"]]), "no password was given, nothing was changed"),
-        (json!([[first, "a secret\n"], [again, "\u{4}"]]), "no password was given, nothing was changed"),
-        (json!([[first, "a secret\n"], [again, "another\n"]]), "the two passwords differ, nothing was changed"),
+        (json!([[first, "\u{4}"]]), "no password given, nothing changed"),
+        (json!([[first, "\n"]]), "no password given, nothing changed"),
+        (json!([[first, "a secret\n"], [again, "\u{4}"]]), "no password given, nothing changed"),
+        (json!([[first, "a secret\n"], [again, "another\n"]]), "the two passwords differ, nothing changed"),
     ] {
         let (code, said) = ask(steps);
         assert_eq!((code, said.contains(complaint)), (2, true), "{said}");

@@ -126,7 +126,7 @@ async fn a_server_whose_session_keeper_crashes_queues_again() {
     let (stop, running) = reconciler(&server);
     site.bugs.store(3, Ordering::SeqCst);
     site.end_sessions();
-    until("it has crashed three times", async || site.bugs.load(Ordering::SeqCst) == 0).await;
+    until("it crashed three times", async || site.bugs.load(Ordering::SeqCst) == 0).await;
     let id = client.add("job", &job("noop"), None).await.expect("answered 201");
     until("the job has its entry", async || site.queued().await == [id.clone()]).await;
     let second = client.add("job", &job("noop"), None).await.expect("answered 201");

@@ -193,7 +193,7 @@ async fn what_was_given_back_lost_or_queued_again_is_told_since_the_server_began
     let expected = [
         [&*wiped, "", "its entry was gone"],
         [&*lost, "executor-30", "its attempt was lost"],
-        [&*given_back, "executor-20", "it was given back"],
+        [&*given_back, "executor-20", "it was released"],
     ];
     assert_eq!(told, expected, "the latest first");
     let time: Timestamp = released["latest"][0]["time"].as_str().expect("a time").parse().expect("a time");

@@ -52,7 +52,7 @@ async fn an_entry_that_may_not_be_read_keeps_no_other_job_from_its_entry() {
     let path = put(&site, "entry-000-0000000000", "not ours").await;
     site.faults().forbid(&path);
     let restored = client.operation("queue", "restore").await.expect("restored");
-    let left_out = json!([{"count": 1, "names": [path], "reason": "not allowed to this login"}]);
+    let left_out = json!([{"count": 1, "names": [path], "reason": "not allowed for this login"}]);
     assert_eq!((&restored["queued"], &restored["left_out"]), (&json!(5), &left_out));
     let mut queued = site.queued().await;
     assert_eq!(queued.remove(0), "not ours");
@@ -163,7 +163,7 @@ async fn what_is_left_alone_is_told_by_name() {
     })
     .await;
     assert_eq!(told["without_session"]["names"], json!([format!("{}/{name}", paths::TAKEN)]));
-    assert_eq!(told["refused"], json!([{"count": 1, "names": [path], "reason": "not allowed to this login"}]));
+    assert_eq!(told["refused"], json!([{"count": 1, "names": [path], "reason": "not allowed for this login"}]));
     let why = client.operation(&id, "ledger").await.expect("there")["waits"].clone();
     assert_ne!(why, Value::Null, "and the job says why it waits");
     stop.ask();

@@ -463,13 +463,13 @@ async fn the_command_manages_users_who_then_log_in() {
     let jane = ("jane", "from standard input");
     bad(jane, &["users"], "", "only administrators");
     bad(jane, &["users", "passwd", "super"], "from standard input\n", "only administrators");
-    good(administrator, &["users", "passwd", "jane", "--password-file", file], "", "sessions are over");
+    good(administrator, &["users", "passwd", "jane", "--password-file", file], "", "sessions ended");
     bad(jane, &["users"], "", "invalid credentials for 'jane'");
     // two passwords from two files
     let own = folder.path().join("super.password");
     std::fs::write(&own, PASSWORD).expect("written");
     let both = ["users", "passwd", "jane", "--password-file", file, "--ss-pass-file", own.to_str().expect("UTF-8")];
-    good(("super", ""), &both, "", "sessions are over");
+    good(("super", ""), &both, "", "sessions ended");
     let jane = ("jane", "from a file");
     bad(jane, &["users"], "", "only administrators");
     good(administrator, &["users", "disable", "jane"], "", "user/jane disabled");
@@ -485,7 +485,7 @@ async fn the_command_manages_users_who_then_log_in() {
     assert_eq!(flags, [json!(["jane", false]), json!(["root", true]), json!(["super", true])]);
     let id = good(root, &["submit", "noop", "--wait"], "", "job/");
     good(root, &["jobs", "show", id.trim()], "", "SUCCESS");
-    bad(root, &["users", "disable", "super"], "", "always there");
+    bad(root, &["users", "disable", "super"], "", "always exists");
     good(administrator, &["users", "delete", "jane"], "", "user/jane deleted");
     for (arguments, input, done) in [
         (&["users", "add", "jane", "--json"], "from standard input\n", "added"),
@@ -513,7 +513,7 @@ async fn up_trusts_a_header_only_when_it_is_told_to() {
         let request = Raw::new("GET", "/api/job").header(AUTHN, "super ADMIN USER ANON");
         assert_eq!(request.send(&up.transport()).await.status, status, "{arguments:?}");
         if !arguments.is_empty() {
-            assert!(up.line_with("believed").contains("192.0.2.0/24"));
+            assert!(up.line_with("are trusted").contains("192.0.2.0/24"));
         }
     }
     let folder = tempfile::tempdir().expect("a folder");

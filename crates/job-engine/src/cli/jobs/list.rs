@@ -24,13 +24,13 @@ const WIDE: usize = 120;
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job jobs list --filter \"action='noop'\" --limit 5"))]
 pub struct ListArguments {
-    /// Only jobs that fit, e.g. state='FAILED'
+    /// Only jobs that match, e.g. state='FAILED'
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
-    /// By which attributes to order; may be repeated
+    /// Attributes to order by; may be repeated
     #[arg(long, value_name = "ATTRIBUTE[:desc]", value_delimiter = ',', value_parser = parse_order, default_value = "created:desc")]
     order: Vec<Order>,
-    /// How many jobs at most
+    /// Most jobs to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=LARGEST_PAGE))]
     limit: u64,
     /// Print the jobs' documents as a JSON array

@@ -32,7 +32,7 @@ const FIRST_ATTRIBUTES: [&str; 10] = [
 ];
 
 const NO_LEDGER: &str = "this server keeps no ledger";
-const NOT_SHOWN: &str = "only administrators see the ledger: who holds the job, its attempts and refused writes";
+const NOT_SHOWN: &str = "only administrators see the ledger: claim, attempts and refused writes";
 
 /// What `jobs show` is asked for.
 #[derive(Debug, Args)]
@@ -181,7 +181,7 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
         parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
     }
     if !ledger.refused.is_empty() {
-        let title = "last writes that were refused because a later claim has the job";
+        let title = "latest writes refused because a later claim has the job";
         parts.extend([String::new(), screen.bold(title), refused_table(ledger, screen)]);
     }
     parts.join("\n")

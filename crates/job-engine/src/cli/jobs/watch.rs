@@ -30,9 +30,9 @@ const MOST: usize = 1_000;
 /// What `jobs watch` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = ends_with_the_job!(
-    "With an ID, ends when the job does. Without one, shows jobs that run, wait or have ended within the last ten \
-     seconds, until Ctrl-C, which ends it with 0; where the output is no terminal a line for each change, of the 1000 \
-     that have run or waited for longest and the 1000 that ended last.",
+    "With an ID, ends when the job does. Without one, shows jobs that run, wait or ended within the last ten seconds, \
+     until Ctrl-C (exit code 0). If the output is not a terminal, prints a line for each change instead, of the 1000 \
+     jobs that have run or waited longest and the 1000 that ended last.",
     "slipstream-job jobs watch"
 ))]
 pub struct WatchArguments {

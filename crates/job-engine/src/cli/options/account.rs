@@ -12,9 +12,9 @@ use crate::roles::peers::Account;
 #[derive(Debug, Args)]
 #[command(
     next_help_heading = "Server",
-    mut_arg("ss-url", |url| url.help("Where the server is")),
+    mut_arg("ss-url", |url| url.help("Address of the server")),
     mut_arg("ss-user", |user| {
-        user.help("User name; an administrator's").required(true).value_parser(NonEmptyStringValueParser::new())
+        user.help("User name of an administrator").required(true).value_parser(NonEmptyStringValueParser::new())
     })
 )]
 pub struct AccountArguments {
@@ -29,10 +29,10 @@ impl AccountArguments {
         let LoginOptions { url, user, is_insecure, .. } = self.login;
         // a site of somebody else would be told the password
         let Some(endpoint) = url.filter(|url| !url.is_empty()) else {
-            bail!("there is no server named: give its address with --ss-url or SLIPSTREAM_URL")
+            bail!("no server given: name it with --ss-url or SLIPSTREAM_URL")
         };
         if endpoint.contains('@') {
-            bail!("an address holds no user and no password: use --ss-user and --ss-pass-file");
+            bail!("the address must not have a user or password: use --ss-user and --ss-pass-file");
         }
         let username = user.expect("the option is required");
         let password = password?.with_context(|| {

@@ -49,7 +49,8 @@ impl Connection {
     pub async fn view<T: DeserializeOwned>(&self, place: &str) -> anyhow::Result<T> {
         let client = self.client()?;
         let document = asking(client.get(place)).await?;
-        serde_json::from_value(Value::Object(document)).context("the server's answer is none that this version knows")
+        serde_json::from_value(Value::Object(document))
+            .context("cannot understand the server's answer; is it a newer version?")
     }
 
     fn user_name(&self) -> &str {

@@ -11,7 +11,7 @@ use crate::cli::secrets;
 /// Which server, and as whom. An id is one for all that a command is made of.
 #[derive(Debug, Args)]
 pub struct LoginOptions {
-    /// Where the API is
+    /// Address of the API
     #[arg(id = "ss-url", long = "ss-url", value_name = "URL", env = "SLIPSTREAM_URL")]
     pub url: Option<String>,
     /// User name

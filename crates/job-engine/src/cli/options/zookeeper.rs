@@ -22,7 +22,7 @@ const DEFAULT_HOSTS: &str = "127.0.0.1:2181";
 #[command(next_help_heading = "ZooKeeper")]
 pub struct ZooKeeperArguments {
     // an id is one for all that a command is made of; what was no other option's prefix in the original engines stays one of this
-    /// Its servers, host:port,host:port; a /folder after the last one if all lies in that
+    /// Servers, host:port,host:port, with an optional /folder after the last one
     #[arg(
         id = "zk-hosts",
         long = "zk-hosts",
@@ -34,7 +34,7 @@ pub struct ZooKeeperArguments {
         env = "SLIPSTREAM_ZK_HOSTS"
     )]
     hosts: Vec<String>,
-    /// When others may have what a process held that is not heard of; longer than elections of the ensemble last
+    /// Session time-out, after which a lost process's claims are free; longer than the ensemble's own elections take
     #[arg(
         id = "zk-session-timeout",
         long = "zk-session-timeout",
@@ -58,7 +58,7 @@ pub struct ZooKeeperArguments {
     /// Not an option: it would be taken for a prefix, and the password for the name of a file, which errors show.
     #[arg(id = "zk-pass", long = "zk-pass", hide = true, value_parser = secrets::parser())]
     password: Option<SecretString>,
-    /// How the password is shown
+    /// How to log in
     #[arg(
         id = "zk-scheme",
         long = "zk-scheme",
@@ -68,7 +68,7 @@ pub struct ZooKeeperArguments {
         env = "SLIPSTREAM_ZK_SCHEME"
     )]
     scheme: LoginScheme,
-    /// Make nodes that this user alone may read and change; for all processes or for none
+    /// Create nodes that only this user may read and change; for all processes or for none
     #[arg(id = "zk-protect", long = "zk-protect", env = "SLIPSTREAM_ZK_PROTECT", value_parser = FalseyValueParser::new())]
     protect: bool,
     /// Use TLS; the servers' certificates are signed by one of these (PEM)
@@ -100,7 +100,8 @@ impl ZooKeeperArguments {
     fn settings_with(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
         if self.password.is_some() {
             bail!(
-                "everybody can read arguments: give ZooKeeper's password with --zk-pass-file or {ZK_PASSWORD_VARIABLE}"
+                "arguments are visible to all users: give ZooKeeper's password with --zk-pass-file or \
+                     {ZK_PASSWORD_VARIABLE}"
             );
         }
         // each may come with the comma that people set between them
@@ -136,8 +137,8 @@ fn login(
         (Some(user), None) => {
             bail!("no password of ZooKeeper's user {user}: give it with --zk-pass-file or {ZK_PASSWORD_VARIABLE}")
         }
-        (None, Some(_)) => bail!("there is a password for ZooKeeper and no user: give one with --zk-user"),
-        (None, None) if protects => bail!("nodes are protected for somebody: give a user with --zk-user"),
+        (None, Some(_)) => bail!("a password for ZooKeeper needs a user: give one with --zk-user"),
+        (None, None) if protects => bail!("protected nodes need a user: give one with --zk-user"),
         (None, None) => Ok(None),
     }
 }

@@ -164,12 +164,12 @@ fn what_cannot_be_is_a_message_about_usage() {
 #[test]
 fn no_server_no_password_or_one_in_the_address_is_refused() {
     for (words, expected) in [
-        (LOGIN, "there is no server named: give its address with --ss-url or SLIPSTREAM_URL"),
-        (&["--ss-user", "u", "--ss-pass", "p", "--ss-url", ""], "there is no server named"),
+        (LOGIN, "no server given: name it with --ss-url or SLIPSTREAM_URL"),
+        (&["--ss-user", "u", "--ss-pass", "p", "--ss-url", ""], "no server given"),
         (&["--ss-user", "u", "--ss-url", "http://a"], "no password of the user u"),
         (&["--ss-user", "u", "--ss-url", "http://a", "--ss-pass", ""], "no password of the user u"),
         (&["--ss-user", "u", "--ss-url", "http://a", "--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
-        (&["--ss-user", "u", "--ss-url", "https://u:secret@example.org"], "an address holds no user"),
+        (&["--ss-user", "u", "--ss-url", "https://u:secret@example.org"], "the address must not have a user"),
     ] {
         let refused = executor(words).unwrap().peers.account.account().unwrap_err().to_string();
         assert!(refused.contains(expected) && !refused.contains("secret"), "{refused}");

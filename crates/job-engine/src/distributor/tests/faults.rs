@@ -361,7 +361,7 @@ async fn a_reset_is_noticed_before_the_next_round() {
     let running = world.start("one", configured("each", 3600, Missed::Coalesce));
     world.pass("12:10:00").await;
     let told = problem().await.expect("the fault is told");
-    assert!(told.contains("its mark said 2026-11-24T23:00:00Z"), "{told}");
+    assert!(told.contains("its high-water mark of 2026-11-24T23:00:00Z"), "{told}");
     let (mark, revision) = world.marks.load("each").await.unwrap();
     assert_eq!(mark.ahead, Some(time("23:00:00")));
     world.marks.save("each", &HighWaterMark::from_now_on(time("12:10:00")), revision).await.unwrap();

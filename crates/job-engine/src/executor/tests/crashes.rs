@@ -182,7 +182,7 @@ async fn a_job_whose_attempts_crash_fails_with_that_and_holds_up_no_other() {
     assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("FAILED", 3));
     assert_eq!(harness.server.injected(), 10);
     let message = harness.server.attribute("job/1", "statusMessage");
-    assert_eq!(message, "its attempt crashed, which is in the executor's log");
+    assert_eq!(message, "its attempt crashed, see the executor's log");
     harness.finish().await;
 }
 

@@ -294,7 +294,7 @@ async fn an_action_that_is_to_be_released_is_never_failed_and_why_it_waits_is_sh
     sleep(10 * AFTER).await;
     assert_eq!(harness.server.state("job/1"), "QUEUED");
     let passed_over = harness.only_passed_over().await;
-    assert_eq!(passed_over.reason, "no executor has its action, it waits for one that has it");
+    assert_eq!(passed_over.reason, "no executor has its action, waiting for one");
     assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
     harness.finish().await;
 }
@@ -308,8 +308,7 @@ async fn until_when_an_unknown_action_is_waited_for_is_shown_and_that_its_job_is
     harness.start();
     for _ in 0..2 {
         sleep(PAUSE).await;
-        let expected =
-            "no executor has its action, and the job becomes FAILED unless one has it by 2026-11-28T00:15:00Z";
+        let expected = "no executor has its action, the job fails unless one has it by 2026-11-28T00:15:00Z";
         assert_eq!(harness.only_passed_over().await.reason, expected);
     }
     harness.until_empty().await;

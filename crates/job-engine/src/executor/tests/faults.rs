@@ -153,7 +153,7 @@ async fn a_job_that_is_always_refused_or_never_answered_keeps_no_slot_from_the_o
         assert!((15..=24).contains(&harness.server.injected()), "{} for {fault:?}", harness.server.injected());
         let passed_over = harness.only_passed_over().await;
         assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
-        assert!(passed_over.reason.starts_with("the server does not answer about this job: "), "{passed_over:?}");
+        assert!(passed_over.reason.starts_with("the server does not answer for this job: "), "{passed_over:?}");
         harness.server.heal();
         harness.until_empty().await;
         assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("SUCCESS", 9));

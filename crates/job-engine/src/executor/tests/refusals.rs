@@ -35,7 +35,7 @@ async fn a_job_whose_begin_is_always_refused_for_what_it_holds_fails_with_the_re
     assert_eq!((harness.server.injected(), runs.begun()), (10, 1));
     let message = harness.server.attribute("job/1", "statusMessage");
     let message = message.as_str().unwrap();
-    assert!(message.starts_with("the server refuses what is reported of it: "), "{message}");
+    assert!(message.starts_with("the server refuses its reports: "), "{message}");
     assert!(message.contains("job/1 was refused"), "{message}");
     harness.finish().await;
 }
@@ -69,7 +69,7 @@ async fn a_job_of_which_nothing_may_be_written_waits_is_shown_by_name_and_tried_
     assert!(harness.server.injected() - refused <= 11 * 4, "{} and {refused}", harness.server.injected());
     let passed_over = harness.only_passed_over().await;
     assert_eq!((&passed_over.entry, passed_over.job.as_deref()), (&entry, Some("job/1")));
-    assert!(passed_over.reason.starts_with("the server refuses what is reported of it: "), "{passed_over:?}");
+    assert!(passed_over.reason.starts_with("the server refuses its reports: "), "{passed_over:?}");
     harness.server.heal();
     harness.until_empty().await;
     assert_eq!((harness.server.state("job/1").as_str(), runs.begun()), ("SUCCESS", 1));
@@ -89,7 +89,7 @@ async fn a_job_that_no_version_here_understands_fails_with_the_reason() {
     let message = harness.server.attribute("job/1", "statusMessage");
     let message = message.as_str().unwrap();
     assert_eq!(harness.server.state("job/1"), "FAILED");
-    assert!(message.starts_with("the job is not understood by this version: "), "{message}");
+    assert!(message.starts_with("this version does not understand the job: "), "{message}");
     harness.finish().await;
 }
 

@@ -47,9 +47,8 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
     }
     let candidates: Vec<String> = identifiers(contenders).collect();
     let blocking = contenders.iter().find(|contender| contender.is_stray).map(|contender| &contender.node);
-    let blocked = blocking.map(|node| {
-        format!("{node} has no session and never goes by itself: nobody who stands behind it ever leads, delete it")
-    });
+    let blocked =
+        blocking.map(|node| format!("{node} has no session, so it never goes away and blocks the election: delete it"));
     // one without a session leads nothing, and nobody else does while it is first
     let leader = candidates.first().cloned().filter(|_| !contenders[0].is_stray);
     let told = |name: &str| {

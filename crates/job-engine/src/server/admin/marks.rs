@@ -28,11 +28,7 @@ pub async fn reset(shared: &Shared, request: &ApiRequest, distributor: &str) -> 
     if !reset_node(shared, distributor, &mark).await? && !was_stored {
         return Err(ApiError::not_found(&format!("the high-water mark of a distributor {distributor}")));
     }
-    tracing::warn!(
-        distributor,
-        user = request.caller.name(),
-        "the high-water mark is made anew: rounds count from now on"
-    );
+    tracing::warn!(distributor, user = request.caller.name(), "high-water mark reset, rounds count from now on");
     Ok(Answer::ok(&json!({"distributor": distributor, "last": now})))
 }
 
@@ -64,7 +60,7 @@ async fn reset_node(shared: &Shared, distributor: &str, mark: &HighWaterMark) ->
     shared.queue.replace(&path, data).await.map_err(|error| match error {
         QueueError::Refused { cause: Cause::NotAllowed, path } => {
             let message =
-                format!("the server's ZooKeeper login may not change {path}: see to its access, or delete it");
+                format!("the server's ZooKeeper login may not change {path}: check its access list, or delete it");
             ApiError::contradiction(&path, Code::Conflict, message)
         }
         error => error.into(),

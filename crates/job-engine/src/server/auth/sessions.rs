@@ -229,7 +229,7 @@ impl Sessions {
             memory.sessions.retain(|_, remembered| remembered.caller.name() != Some(username));
         }
         if let Err(error) = store.remove_matching(dialect::SESSION.name, &of_user(username)).await {
-            tracing::warn!(%error, username, "the documents of sessions that are over stay until they expire");
+            tracing::warn!(%error, username, "documents of ended sessions stay until they expire");
         }
     }
 

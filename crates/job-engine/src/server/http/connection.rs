@@ -100,7 +100,7 @@ impl Watched {
             return written;
         }
         ready!(self.take.poll_over(TAKE_TIME, context));
-        Poll::Ready(Err(timed_out("the client takes nothing")))
+        Poll::Ready(Err(timed_out("the client does not read")))
     }
 
     /// Reads and forgets, within the limits, until the client ends too.
@@ -137,7 +137,7 @@ impl AsyncRead for Watched {
             self.head.clear();
         } else if read.is_pending() {
             ready!(self.head.poll_over(HEAD_TIME, context));
-            return Poll::Ready(Err(timed_out("the head of the request does not arrive")));
+            return Poll::Ready(Err(timed_out("the request head did not arrive in time")));
         }
         read
     }

@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, service: Service, proxies: Vec<IpNet>,
         tracing::warn!(
             files,
             connections = everybody,
-            "few files may be open, so few connections may be: raise the limit, by ulimit -n or LimitNOFILE, to {}",
+            "few open files are allowed, so few connections are: raise the limit, with ulimit -n or LimitNOFILE, to {}",
             MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING + OTHER_FILES
         );
     }
@@ -102,7 +102,7 @@ async fn serve_in(places: Places, listener: TcpListener, service: Service, proxi
                 () = stop.asked() => None,
             };
             if place.is_none() {
-                return tracing::debug!(%address, "no place in time, the connection is closed");
+                return tracing::debug!(%address, "too many connections, waited too long, closed");
             }
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
@@ -164,7 +164,7 @@ fn open_files() -> u64 {
             match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }) {
                 Ok(()) => wanted,
                 Err(error) => {
-                    tracing::debug!(%error, "no more files may be open");
+                    tracing::debug!(%error, "too many open files");
                     current
                 }
             }

@@ -202,7 +202,7 @@ impl WriteBehind {
         self.closing.cancel();
         let writer = self.writer.lock().expect("nothing panics while it holds this").take();
         if let Some(Err(error)) = async { Some(writer?.await) }.await {
-            tracing::error!(%error, "the task that writes jobs has crashed");
+            tracing::error!(%error, "the task that writes jobs crashed");
         }
     }
 }
@@ -288,7 +288,7 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
             tracing::warn!(
                 id = &*id,
                 error = error as &dyn std::error::Error,
-                "not written, and what nobody waited for is lost"
+                "write failed, unacknowledged changes are lost"
             );
             lost.notify_one();
         }

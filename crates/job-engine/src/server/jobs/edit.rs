@@ -18,7 +18,7 @@ use crate::server::error::ApiError;
 use crate::server::queue::QueueError;
 
 const INVALID_LEASE: &str = "a lease has a zxid and a generation above zero";
-const UNKNOWN_GENERATION: &str = "this server has not had the generation of that lease: read it again";
+const UNKNOWN_GENERATION: &str = "this server does not know the generation of that lease: read it again";
 
 /// What a client asks of a job by PUT.
 #[derive(Debug)]
@@ -277,7 +277,7 @@ async fn check_generation(shared: &Shared, attempt: Option<&AttemptIdentity>) ->
 
 fn refusal(code: Code, stored: State, id: &str) -> ApiError {
     let message = match code {
-        Code::LateLease => format!("{id} was given back, or has been taken over by a later claim"),
+        Code::LateLease => format!("{id} was released, or taken over by a later claim"),
         Code::Superseded => format!("{id} is queued under another entry"),
         Code::Final => "edit is not allowed in final state".to_owned(),
         Code::Conflict => format!("{id} is {stored} under a live claim"),

@@ -27,7 +27,7 @@ pub async fn move_entry(
         |message: &str| Err(ApiError::contradiction(&record.id, Code::Conflict, format!("{} {message}", record.id)));
     let Some(entry) = record.entry() else {
         return if is_written_within(&record.document, UNTOUCHED, shared.clock.now()) {
-            refused("is just being queued with the priority that it had, try again")
+            refused("is being queued with its old priority, try again")
         } else {
             Ok(())
         };
@@ -37,7 +37,7 @@ pub async fn move_entry(
             *moved = Some(path);
             Ok(())
         }
-        Ok(Moved::Held) => refused("is held by an executor, so that its priority counts no more"),
+        Ok(Moved::Held) => refused("is claimed by an executor, so its priority no longer counts"),
         // it gets one with the priority that it has then
         Ok(Moved::Gone) => {
             shared.nudge.notify_one();

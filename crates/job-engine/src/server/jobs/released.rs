@@ -21,7 +21,7 @@ impl Released {
     /// The attempt at this job was given back, or is known to be lost as another one begins.
     pub fn note_attempt(&mut self, job: &str, attempt: Attempt, now: Timestamp) {
         let is_lost = attempt.outcome == Some(Outcome::Lost);
-        let reason = if is_lost { "its attempt was lost" } else { "it was given back" };
+        let reason = if is_lost { "its attempt was lost" } else { "it was released" };
         self.note(job, Some(attempt.executor), reason, now);
     }
 

@@ -80,16 +80,18 @@ impl Facts<'_> {
         }
         reasons.extend(self.refused.iter().map(|refused| plain(refused.clone())));
         match (self.entry, self.claim) {
-            (None, _) => reasons.push(plain("it has no entry in the queue yet, the reconciler puts one".to_owned())),
+            (None, _) => {
+                reasons.push(plain("it has no entry in the queue yet, the reconciler will put one".to_owned()));
+            }
             (Some(entry), Claim::WithoutSession) => {
                 let claim = entry.replacen(paths::ENTRIES, paths::TAKEN, 1);
-                reasons.push(plain(format!("held by nobody who is there: delete the node {claim}")));
+                reasons.push(plain(format!("its claim has no session: delete the node {claim}")));
             }
             (Some(_), Claim::Nobody) if self.state == State::Queued => {
                 let is_known = self.executors.iter().any(|it| it.actions.iter().any(|action| action == self.action));
                 if !is_known {
                     let action = self.action;
-                    reasons.push(plain(format!("no executor that says what it can do has the action {action}")));
+                    reasons.push(plain(format!("no registered executor has the action {action}")));
                 }
             }
             (Some(_), _) => {}

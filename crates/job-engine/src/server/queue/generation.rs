@@ -40,7 +40,7 @@ pub enum GenerationError {
     #[error("cannot read or raise the generation")]
     Store(#[from] StoreError),
     /// The coordinator.
-    #[error("cannot show the generation to executors")]
+    #[error("cannot publish the generation")]
     Coordinator(#[from] Error),
 }
 
@@ -139,20 +139,20 @@ impl Generation {
                         shown,
                         stored,
                         generation = raised,
-                        "the coordinator shows a generation that nobody has raised this one to: it is not taken over"
+                        "ignoring the coordinator's generation, which is too far ahead of the store's"
                     );
                     raised
                 }
                 Some(shown) if shown > stored => {
                     let lifted = self.write(|stored| (stored < shown).then_some(shown)).await?;
-                    tracing::warn!(generation = lifted, "the coordinator shows a later generation than the store has");
+                    tracing::warn!(generation = lifted, "the coordinator has a later generation than the store");
                     continue;
                 }
                 Some(_) => stored,
                 None if self.is_new.load(Ordering::Relaxed) => stored,
                 None => {
                     let raised = self.raise().await?;
-                    tracing::warn!(generation = raised, "the coordinator has forgotten the generation, it is raised");
+                    tracing::warn!(generation = raised, "the coordinator lost the generation, raising it");
                     raised
                 }
             };
@@ -196,7 +196,7 @@ impl Generation {
             generation,
             %highest,
             newest,
-            "the newest transaction of the coordinator is older than the highest lease, the generation is raised"
+            "the newest transaction of the coordinator is older than the highest lease, raising the generation"
         );
         self.agree(session).await.map(drop)
     }
@@ -228,7 +228,7 @@ pub async fn watch(generation: Arc<Generation>, queue: Arc<QueueClient>) {
         match generation.check(&*session).await {
             Ok(()) => {
                 if complaint.settle() {
-                    tracing::info!("the generation is shown to executors");
+                    tracing::info!("generation published");
                 }
                 pauses.reset();
                 let mut state = session.state();

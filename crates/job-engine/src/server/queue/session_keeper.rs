@@ -131,7 +131,7 @@ async fn keep(
                 // an error says the same: nobody changes the state any more
                 drop(state.wait_for(|state| *state == State::Expired).await);
                 standing.send_replace(Standing::Connecting);
-                tracing::debug!("the session with the coordinator is over, another one follows");
+                tracing::debug!("session with the coordinator lost, reconnecting");
                 if begun.elapsed() >= SHORTEST_PAUSE {
                     pauses.reset();
                     continue;
@@ -145,7 +145,7 @@ async fn keep(
                 if complaint.is_first() {
                     tracing::warn!(
                         error = with_causes(&error),
-                        "cannot queue; jobs are stored all the same and queued once the coordinator allows it"
+                        "cannot queue jobs; they are stored, and queued once the coordinator allows it"
                     );
                 }
             }

@@ -23,7 +23,7 @@ const READS_AT_ONCE: usize = 64;
 const ENTRIES_AT_ONCE: usize = 10_000;
 
 /// Jobs that others write to may be queued by them.
-const WRITTEN_MEANWHILE: &str = "written to while this went on, the reconciler queues those that nobody else does";
+const WRITTEN_MEANWHILE: &str = "changed meanwhile, the reconciler queues them if need be";
 
 /// Queues every job that is not final and whose id no entry holds, those of one priority in the order in which they were
 /// added, and answers what was done as `Restored`. The generation rises first. May be repeated, also after it was cut
@@ -62,7 +62,7 @@ async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
     for Refused { told, reason } in &left_out {
         tracing::warn!(told.count, first = told.names.first(), reason, "left out");
     }
-    tracing::info!(jobs = queued, "all other jobs without an entry are queued");
+    tracing::info!(jobs = queued, "queued all other jobs without an entry");
     Ok(Restored { queued, generation, left_out })
 }
 

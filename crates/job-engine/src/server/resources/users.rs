@@ -123,7 +123,7 @@ fn is_administrator(id: &str) -> bool {
 
 fn unchangeable(id: &str) -> ApiError {
     let message = format!(
-        "{id} is always there, active and an administrator, with the password that the server was started with: \
+        "{id} always exists, active and an administrator, with the password that the server was started with: \
          SLIPSTREAM_SUPER_PASSWORD or the file super.password in its data directory"
     );
     ApiError::contradiction(id, Code::Conflict, message)
@@ -172,7 +172,7 @@ fn violations(sent: &mut Document) -> Vec<String> {
             "isSuperUser" => "expected true or false".to_owned(),
             "state" if matches!(value.as_str(), Some(ACTIVE | SUSPENDED)) => continue,
             "state" => format!("expected {ACTIVE} or {SUSPENDED}"),
-            "acl" => "cannot be set: users are the administrators' affair".to_owned(),
+            "acl" => "cannot be set: only administrators manage users".to_owned(),
             _ => "unknown attribute".to_owned(),
         };
         violations.push(format!("{name}: {wrong}"));

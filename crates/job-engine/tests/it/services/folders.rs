@@ -27,14 +27,12 @@ fn adopt(hosts: &str, arguments: &[&str]) -> Command {
 async fn a_server_of_another_store_is_refused_until_the_folder_is_given_to_it() {
     let mut site = Site::new().await;
     let hosts = site.ensemble.hosts();
-    site.server.says("carries this store's identity now").await;
+    site.server.says("is the queue of this store now").await;
     let mut kenny = site.service(&["executor", "--name", "Kenny"]).await;
     let other = tempfile::tempdir().expect("a folder");
     let second = || server(&other.path().join("jobs.db"), &hosts, "127.0.0.1:0");
     let complained = refusal(second()).await;
-    assert!(
-        complained.contains(&format!("the coordinator at {hosts} is of no use: the folder is the queue of another"))
-    );
+    assert!(complained.contains(&format!("cannot use the coordinator at {hosts}: the folder is the queue of another")));
     let identity = between(&complained, "slipstream-job queue adopt ", " --zk-hosts ").to_owned();
     let mut ids = Vec::new();
     for _ in 0..20 {
@@ -45,7 +43,7 @@ async fn a_server_of_another_store_is_refused_until_the_folder_is_given_to_it() 
         eventually("all are done", async || (state(&client.get(id).await.ok()?) == "SUCCESS").then_some(())).await;
     }
     let unsure = refusal(adopt(&hosts, &[&identity])).await;
-    assert!(unsure.contains("nothing is changed yet") && unsure.contains("Add --yes"), "{unsure}");
+    assert!(unsure.contains("nothing changed yet") && unsure.contains("Add --yes"), "{unsure}");
     assert!(refusal(second()).await.contains("another store"), "nothing was changed");
 
     let given = adopt(&hosts, &[&identity, "--yes"]).output().expect("the binary starts");
@@ -60,7 +58,7 @@ async fn a_server_of_another_store_is_refused_until_the_folder_is_given_to_it() 
     let id = site.run(&["submit", "noop"]).good().trim().to_owned();
     assert_eq!(state(&client.get(&id).await.expect("kept")), "QUEUED");
     let shown = site.run(&["queue"]);
-    assert!(shown.code == 2 && shown.complained.contains("is of no use until"), "{shown:?}");
+    assert!(shown.code == 2 && shown.complained.contains("is unusable until"), "{shown:?}");
     kenny.stop().await;
     site.server.stop().await;
 }
@@ -77,10 +75,10 @@ async fn an_executor_is_refused_where_the_folder_is_not_that_of_its_servers_stor
     let hosts = format!("{}/second", site.ensemble.hosts());
     let second = Service::start(server(&other.path().join("jobs.db"), &hosts, "127.0.0.1:0"));
     let second_endpoint = endpoint(&second).await;
-    second.says("carries this store's identity now").await;
+    second.says("is the queue of this store now").await;
     for arguments in [&["executor"][..], &["distributor", "jobs_cleanup"]] {
         let complained = refusal(beside(&second_endpoint, &site.ensemble.hosts(), arguments)).await;
-        assert!(complained.contains("than that of the server"), "{complained}");
+        assert!(complained.contains("and the server's is"), "{complained}");
         assert!(complained.contains("check --zk-hosts and --ss-url"), "{complained}");
         let mut taken = Service::start(beside(&second_endpoint, &hosts, arguments));
         taken.says(" is up").await;

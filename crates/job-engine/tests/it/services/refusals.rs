@@ -51,18 +51,18 @@ async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
     for (arguments, expected) in [
         (&["--colour", "red"][..], "unexpected argument '--colour'"),
         (&["--threads", "many"], "expected a number from 1 to 10000"),
-        (&["--zk-hosts", "nowhere:at:all"], "`nowhere:at:all` cannot be where ZooKeeper is"),
-        (&["--zk-hosts", "zk:70000"], "`zk:70000` cannot be where ZooKeeper is"),
-        (&["--zk-session-timeout", "1ms"], "a session lasts from 100 ms"),
+        (&["--zk-hosts", "nowhere:at:all"], "`nowhere:at:all` is not an address of ZooKeeper"),
+        (&["--zk-hosts", "zk:70000"], "`zk:70000` is not an address of ZooKeeper"),
+        (&["--zk-session-timeout", "1ms"], "a session time-out is from 100 ms"),
         (&["--zk-ca", "/nowhere/ca.pem"], "cannot read /nowhere/ca.pem, check its name"),
-        (&["--zk-ca", "/dev/null"], "the certificates for ZooKeeper cannot be used"),
+        (&["--zk-ca", "/dev/null"], "cannot use the certificates for ZooKeeper"),
         (&["--zk-user", "jane"], "no password of ZooKeeper's user jane: give it with --zk-pass-file"),
-        (&["--zk-user", "jane", "--zk-pass", "secret"], "everybody can read arguments"),
-        (&["--zk-protect"], "give a user with --zk-user"),
-        (&["--ss-url", "example.org"], "check --ss-url: `example.org` does not begin with http://"),
-        (&["--ss-url", "https://jane:secret@example.org"], "an address holds no user and no password"),
+        (&["--zk-user", "jane", "--zk-pass", "secret"], "arguments are visible to all users"),
+        (&["--zk-protect"], "protected nodes need a user"),
+        (&["--ss-url", "example.org"], "invalid --ss-url: `example.org` does not begin with http://"),
+        (&["--ss-url", "https://jane:secret@example.org"], "the address must not have a user or password"),
         (&["--ss-pass-file", "/nowhere/p"], "cannot read /nowhere/p"),
-        (&["--ss-url", ""], "there is no server named: give its address with --ss-url or SLIPSTREAM_URL"),
+        (&["--ss-url", ""], "no server given: name it with --ss-url or SLIPSTREAM_URL"),
     ] {
         let complained = refusal(executor(arguments)).await;
         assert!(complained.contains(expected), "{arguments:?}: {complained}");
@@ -85,10 +85,10 @@ async fn a_distributor_that_is_not_configured_is_refused_with_those_that_are() {
     let distributor =
         |arguments: &[&str]| beside("http://127.0.0.1:1", NOWHERE, &[&["distributor"], arguments].concat());
     for (arguments, expected) in [
-        (&["vms"][..], "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup"),
+        (&["vms"][..], "error: there is no distributor vms, only dummy_test_action, jobs_cleanup"),
         (
             &["vms", "--config", config],
-            "error: there is no distributor vms, known are dummy_test_action, jobs_cleanup, nightly",
+            "error: there is no distributor vms, only dummy_test_action, jobs_cleanup, nightly",
         ),
         (&["nightly", "--config", "/nowhere/c"], "cannot read the configuration file /nowhere/c"),
         (&[], "<DISTRIBUTOR>"),
@@ -106,12 +106,12 @@ async fn a_server_that_cannot_run_is_refused_and_touches_nothing() {
     elsewhere.args(["server", "--store", "elasticsearch:http://es"]);
     assert!(refusal(elsewhere).await.contains("expected sqlite:PATH"));
     let complained = refusal(server(&store, "nowhere:at:all", "127.0.0.1:0")).await;
-    assert!(complained.contains("cannot be where ZooKeeper is"), "{complained}");
+    assert!(complained.contains("is not an address of ZooKeeper"), "{complained}");
     assert!(!store.exists());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are free ports");
     let address = listener.local_addr().expect("it listens").to_string();
     let complained = refusal(server(&store, NOWHERE, &address)).await;
-    assert!(complained.contains(&format!("cannot listen on {address}: end what listens there")), "{complained}");
+    assert!(complained.contains(&format!("cannot listen on {address}: stop what listens there")), "{complained}");
     std::fs::write(&store, "this is no database, but somebody's letter\n".repeat(200)).expect("written");
     let complained = refusal(server(&store, NOWHERE, "127.0.0.1:0")).await;
     assert!(complained.contains("not a database"), "{complained}");
@@ -126,7 +126,7 @@ async fn a_wrong_password_ends_a_service_although_zookeeper_is_out_of_reach() {
         command.env("SLIPSTREAM_PASS", "a secret that is none");
         let service = ended(command).await;
         let expected = format!(
-            "error: no login at {}: POST /api/session was refused: invalid credentials for 'super' (status 403)",
+            "error: cannot log in at {}: POST /api/session was refused: invalid credentials for 'super' (status 403)",
             up.endpoint
         );
         assert_eq!(service.says("error: ").await, expected);
@@ -145,7 +145,7 @@ async fn a_user_who_is_no_administrator_neither_executes_nor_distributes() {
         command.args(["--ss-user", "jane"]).env("SLIPSTREAM_PASS", "a secret of hers");
         let complained = ended(command).await.says("error: ").await;
         let expected =
-            format!("error: the user jane is no administrator at {}: name one with --ss-user", site.endpoint);
+            format!("error: the user jane is not an administrator at {}: name one with --ss-user", site.endpoint);
         assert_eq!(complained, expected);
     }
 }
@@ -155,7 +155,7 @@ async fn a_zookeeper_that_will_have_nothing_to_do_with_a_service_ends_it() {
     let site = Site::new().await;
     let hosts = format!("{}/nowhere", site.ensemble.hosts());
     let expected =
-        format!("error: the coordinator at {hosts} is of no use: the folder behind the last host does not exist");
+        format!("error: cannot use the coordinator at {hosts}: the folder after the last host does not exist");
     for arguments in [&["executor"][..], &["distributor", "jobs_cleanup"]] {
         let complained = refusal(beside(&site.endpoint, &hosts, arguments)).await;
         assert!(complained.contains(&expected), "{complained}");
@@ -182,7 +182,7 @@ async fn a_login_that_zookeeper_refuses_ends_a_service() {
         command
     };
     let complained = refusal(command("a secret that is none")).await;
-    assert!(complained.contains("is of no use: it refuses the login, check user and password"), "{complained}");
+    assert!(complained.contains("login refused, check user and password"), "{complained}");
     let mut taken = Service::start(command("hers"));
     taken.says(" is up").await;
     taken.stop().await;
@@ -207,7 +207,7 @@ async fn nodes_that_are_protected_keep_everybody_else_out() {
     let second = server(&folder.path().join("second/jobs.db"), &ensemble.hosts(), "127.0.0.1:0");
     for nobody in [executor(), with_another, second] {
         let complained = ended(nobody).await.says("error: ").await;
-        assert!(complained.contains("ZooKeeper keeps its nodes for another login: check --zk-user"), "{complained}");
+        assert!(complained.contains("the nodes in ZooKeeper belong to another login: check --zk-user"), "{complained}");
     }
     let mut submit = program();
     submit.args(["submit", "noop", "--wait", "--ss-url", &endpoint]).env("SLIPSTREAM_PASS", PASSWORD);

@@ -91,7 +91,7 @@ async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
         site.service(&arguments).await
     };
     let leader = start("Kenny").await;
-    leader.says("leads").await;
+    leader.says("elected leader").await;
     let mut next = start("Stan").await;
     let session = ZooKeeper::new(Settings::new(&site.ensemble.hosts())).expect("good hosts").connect().await;
     let session = session.expect("connected");
@@ -114,7 +114,7 @@ async fn a_leader_that_is_asked_to_stop_hands_over_at_once() {
     };
     // by its own word, long before the end of its session
     let taken = timeout(LIMIT / 2, gone).await.expect("its node goes");
-    next.says("leads").await;
+    next.says("elected leader").await;
     println!("the leader's node was gone after {taken:?}, and the next one led after {:?}", begun.elapsed());
     let distributors = site.run(&["distributors", "--json"]).json();
     assert_eq!(distributors[0]["leader"], "Stan", "{distributors}");

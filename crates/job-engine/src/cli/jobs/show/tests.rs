@@ -144,7 +144,7 @@ attempts, oldest first
             without leases
   3  1.99   host-b          2026-11-24T11:59:48Z                        running
 
-last writes that were refused because a later claim has the job
+latest writes refused because a later claim has the job
   TIME                  LEASE  EXECUTOR  WISH
   2026-11-24T11:59:50Z  1.7    host-a    no change of state
   2026-11-24T11:59:50Z  1.7    host-a    SUCCESS";
@@ -187,8 +187,7 @@ fn a_job_says_why_it_waits() {
     let until = Some("2026-11-24T12:00:00Z".parse().unwrap());
     let waits = [
         Reason {
-            reason: "no executor has its action, and the job becomes FAILED unless one has it by 2026-11-24T12:15:00Z"
-                .to_owned(),
+            reason: "no executor has its action, the job fails unless one has it by 2026-11-24T12:15:00Z".to_owned(),
             executor: Some("Kenny".to_owned()),
             until,
         },
@@ -196,9 +195,8 @@ fn a_job_says_why_it_waits() {
     ];
     let expected = "\
 waits because
-  Kenny       no executor has its action, and the job becomes FAILED unless one
-              has it by 2026-11-24T12:15:00Z (looks again at
-              2026-11-24T12:00:00Z)
+  Kenny       no executor has its action, the job fails unless one has it by
+              2026-11-24T12:15:00Z (looks again at 2026-11-24T12:00:00Z)
   the server  held by nobody\\u001b";
     assert_eq!(render_waits(&waits, PLAIN_80), expected, "in whole, however narrow the screen");
 }

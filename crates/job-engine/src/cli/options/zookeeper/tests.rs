@@ -71,9 +71,9 @@ fn what_does_not_go_together_is_refused_with_what_to_do() {
     let this = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
     for (line, password, expected) in [
         ("--zk-user jane", None, "no password of ZooKeeper's user jane: give it with --zk-pass-file"),
-        ("", Some("secret"), "there is a password for ZooKeeper and no user"),
-        ("--zk-protect", None, "give a user with --zk-user"),
-        ("--zk-user jane --zk-pass secret", None, "everybody can read arguments"),
+        ("", Some("secret"), "a password for ZooKeeper needs a user"),
+        ("--zk-protect", None, "protected nodes need a user"),
+        ("--zk-user jane --zk-pass secret", None, "arguments are visible to all users"),
         ("--zk-user jane --zk-pass-file /nowhere/p", None, "cannot read /nowhere/p"),
         ("--zk-ca /nowhere/ca", None, "cannot read /nowhere/ca, check its name and permissions"),
         (&format!("--zk-certificate {this}"), None, "needs its key"),

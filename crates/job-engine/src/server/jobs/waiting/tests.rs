@@ -52,17 +52,14 @@ fn each_reason_has_its_words() {
     let able = [executor("Kenny", &["noop"], vec![])];
     assert_eq!(
         waits(None, Claim::Nobody, None, &able),
-        [": it has no entry in the queue yet, the reconciler puts one"]
+        [": it has no entry in the queue yet, the reconciler will put one"]
     );
     assert_eq!(
         waits(Some(ENTRY), Claim::WithoutSession, None, &able),
-        [": held by nobody who is there: delete the node /job/taken/entry-999-0000000007"]
+        [": its claim has no session: delete the node /job/taken/entry-999-0000000007"]
     );
     let unable = [executor("Stan", &["other"], vec![])];
-    assert_eq!(
-        waits(Some(ENTRY), Claim::Nobody, None, &unable),
-        [": no executor that says what it can do has the action noop"]
-    );
+    assert_eq!(waits(Some(ENTRY), Claim::Nobody, None, &unable), [": no registered executor has the action noop"]);
     assert_eq!(waits(Some(ENTRY), Claim::Nobody, Some("not allowed"), &able), [": not allowed"]);
     for passed in [passed_over(ENTRY, None), passed_over("/job/entries/x", Some("job/0a"))] {
         assert_eq!(
