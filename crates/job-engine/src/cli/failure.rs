@@ -35,7 +35,7 @@ const HIDDEN_HINT: &str = "you may not see or change this job: ask an administra
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
-    match std::iter::successors(source.source(), |cause| cause.source()).last() {
+    match anyhow::Chain::new(source).skip(1).last() {
         Some(last) => format!("no answer to {request}: {source}: {last}"),
         None => format!("no answer to {request}: {source}"),
     }

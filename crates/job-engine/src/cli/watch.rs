@@ -165,8 +165,7 @@ impl Trouble {
 /// What is said of trouble that is sat out.
 #[must_use]
 pub fn note(trouble: &Error) -> String {
-    let causes = std::iter::successors(Some(trouble as &dyn std::error::Error), |cause| cause.source());
-    let root = causes.last().map(ToString::to_string).unwrap_or_default();
+    let root = anyhow::Chain::new(trouble).last().map(ToString::to_string).unwrap_or_default();
     format!("note: retrying for {} seconds: {root}", PATIENCE.as_secs())
 }
 

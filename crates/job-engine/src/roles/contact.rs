@@ -168,8 +168,7 @@ impl<T: Transport> Transport for WatchedTransport<T> {
 
 /// What is at the bottom of an error: what is above names the server, which the contact does too.
 fn first_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
+    anyhow::Chain::new(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// What an answer says of how one stands with the server, if anything: a session that has ended says nothing, as the
