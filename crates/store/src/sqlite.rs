@@ -293,10 +293,6 @@ impl SqliteStore {
             crate::Write::Replace(record) => Change::Replace(self.row(record)?),
             crate::Write::Remove(id, revision) => Change::Remove { id, revision },
         };
-        self.change(change).await.map(Revision)
-    }
-
-    async fn change(&self, change: Change) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
         let writes = self.sender(|channels| &channels.writes, "write documents")?;
         writes.send(Request::Write(Write { change, answer })).await.map_err(|_| self.gone("write documents"))?;
@@ -381,7 +377,7 @@ impl Store for SqliteStore {
         let aggregated =
             query.aggregations.iter().map(|asked| Order { attribute: asked.attribute.clone(), descending: false });
         let order = || query.order.iter().cloned().chain(aggregated).collect();
-        Ok(found.map_err(|error| explained(error, &Query { order: order(), ..query.clone() }))??)
+        Ok(found.map_err(|error| explained(error, &Query { order: order(), ..query.clone() }))?)
     }
 
     async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
@@ -399,7 +395,14 @@ impl Store for SqliteStore {
             let Some((last, _)) = found.last() else { return Ok(removed) };
             query.after = Some(last.clone());
             let is_last = (found.len() as u64) < REMOVED_AT_ONCE;
-            removed += self.change(Change::RemoveUnchanged(found)).await?;
+            let removals = found.into_iter().map(|(id, revision)| crate::Write::Remove(id, revision));
+            for answer in self.write(removals.collect()).await {
+                match answer {
+                    Ok(_) => removed += 1,
+                    Err(StoreError::Changed(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             if is_last {
                 return Ok(removed);
             }

@@ -50,16 +50,10 @@ impl Column {
     ];
 
     /// Those that the table has beside the key, in the order of the table.
-    pub const STORED: [Self; 8] = [
-        Self::State,
-        Self::Action,
-        Self::Target,
-        Self::Parent,
-        Self::Created,
-        Self::Updated,
-        Self::Priority,
-        Self::Owner,
-    ];
+    pub const STORED: [Self; 8] = {
+        let [_id, stored @ ..] = Self::ALL;
+        stored
+    };
 
     /// Its name in SQL.
     pub fn name(self) -> &'static str {

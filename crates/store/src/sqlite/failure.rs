@@ -15,9 +15,9 @@ pub(super) const DAMAGED: &str = "restore it from a backup, or move it away to s
 /// An error while the store is in use.
 pub(super) fn failure(what: &str, path: &Path, error: Arc<rusqlite::Error>) -> StoreError {
     if let rusqlite::Error::UserFunctionError(inner) = &*error
-        && let Some(damaged @ StoreError::Damaged { .. }) = inner.downcast_ref()
+        && let Some(error) = inner.downcast_ref::<StoreError>()
     {
-        return damaged.clone();
+        return error.clone();
     }
     let path = path.display();
     let what = match error.sqlite_error_code() {

@@ -1,26 +1,27 @@
 //! The connections that read, each on its own thread.
 
 mod aggregate;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{c_int, c_void};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter};
 use slipstream_cimi::{Document, State};
 
-use self::aggregate::Stopped;
 use super::audience;
 use super::audience::Visible;
 use super::gather::gathered;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
-use crate::aggregate::AggregationError;
 use crate::sort::sort_key;
 use crate::{Found, IndexRow, Query, Record, Revision, StoreError, kind_of};
 
@@ -63,17 +64,13 @@ impl Reader {
     }
 
     /// A page, the count of all matches and what is asked about them, all of one moment.
-    pub fn search(&self, kind: &str, query: &Query) -> rusqlite::Result<Result<Found, AggregationError>> {
+    pub fn search(&self, kind: &str, query: &Query) -> rusqlite::Result<Found> {
         self.within_limit(kind, query, |translator, query| {
             let all = &Query { after: None, ..query.clone() };
             let count = self.count(translator.count(all))?;
             let mut found = self.page(translator, query, count)?;
-            match self.aggregate(translator, all) {
-                Ok(answers) => found.aggregations = answers,
-                Err(Stopped::Aggregation(error)) => return Ok(Err(error)),
-                Err(Stopped::Read(error)) => return Err(error),
-            }
-            Ok(Ok(found))
+            found.aggregations = self.aggregate(translator, all)?;
+            Ok(found)
         })
     }
 
@@ -132,27 +129,6 @@ impl Reader {
         let all = self.count(everything.count(&Query::default()))?;
         let walked = u128::from(query.offset.saturating_add(query.limit)) * u128::from(all);
         Ok(u128::from(count) * u128::from(count) < walked.saturating_mul(SORTED_WHILE_WALKING))
-    }
-
-    /// How `SQLite` would go about a search, one line per step.
-    #[cfg(test)]
-    pub fn plan(&self, kind: &str, query: &Query, count: bool, few: bool) -> rusqlite::Result<Vec<String>> {
-        self.within_limit(kind, query, |translator, query| {
-            let select = match (count, query.after.is_some()) {
-                (true, _) => translator.count(query),
-                (false, true) => translator.page(query, false),
-                (false, false) => translator.page(query, few),
-            };
-            let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
-            let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
-            lines.collect()
-        })
-    }
-
-    /// Whether so many matches would be sorted.
-    #[cfg(test)]
-    pub fn sorts(&self, kind: &str, query: &Query, count: u64) -> rusqlite::Result<bool> {
-        self.within_limit(kind, query, |translator, query| self.are_few(translator, query, count))
     }
 
     /// The statements of one search see one state of the database and share its time.
@@ -217,13 +193,10 @@ pub(super) fn unfinished() -> String {
     format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))
 }
 
-/// A [`StoreError::Damaged`] passes through the functions of this module as an error of `SQLite`.
 fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
     let revision = Revision(unsigned(row, 0)?);
-    let damaged = |part, source| {
-        let damage = StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) };
-        rusqlite::Error::UserFunctionError(Box::new(damage))
-    };
+    let damaged =
+        |part, source| of_store(StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) });
     let ledger = match row.get_ref(2)?.as_str_or_null()? {
         Some(text) => serde_json::from_str(text).map_err(|source| damaged("ledger", source))?,
         None => Value::Null,
@@ -238,8 +211,9 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-fn not_json(error: serde_json::Error) -> rusqlite::Error {
-    rusqlite::Error::UserFunctionError(Box::new(error))
+/// A [`StoreError`] passes through the functions of this module as an error of `SQLite`.
+fn of_store(error: impl Into<StoreError>) -> rusqlite::Error {
+    rusqlite::Error::UserFunctionError(Box::new(error.into()))
 }
 
 /// The functions that [`Select`] calls.
@@ -250,15 +224,15 @@ fn add_functions(connection: &Connection, filters: &Arc<Mutex<Vec<Filter>>>) -> 
         let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
         let number = usize::from(context.get::<u16>(1)?);
         let filter = filters.get(number).ok_or(rusqlite::Error::InvalidQuery)?;
-        Ok(filter.matches(&document(context)?))
+        Ok(filter.matches(&document(context.get_raw(0))?))
     })?;
     connection.create_scalar_function("sort_key", 3, flags, |context| {
-        Ok(sort_key(&document(context)?, &Attribute(context.get(1)?), context.get(2)?))
+        Ok(sort_key(&document(context.get_raw(0))?, &Attribute(context.get(1)?), context.get(2)?))
     })
 }
 
-fn document(context: &Context<'_>) -> rusqlite::Result<Document> {
-    serde_json::from_str(context.get_raw(0).as_str()?).map_err(not_json)
+fn document(stored: ValueRef<'_>) -> rusqlite::Result<Document> {
+    serde_json::from_str(stored.as_str()?).map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))
 }
 
 /// Until when the search under way may take.

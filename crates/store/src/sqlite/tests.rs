@@ -47,7 +47,7 @@ async fn inspect<T: Send + 'static>(store: &SqliteStore, look: impl FnOnce(&Conn
 }
 
 /// Holds up the writer, hands it all these changes at once, and gives their answers.
-async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Result<u64, StoreError>> {
+async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<crate::Write>) -> Vec<Result<Revision, StoreError>> {
     let (release, released) = blocking::channel::<()>();
     let (entered, held) = oneshot::channel();
     let stall = Box::new(move |_: &Connection| {
@@ -61,7 +61,7 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
         .into_iter()
         .map(|change| {
             let store = Arc::clone(store);
-            tokio::spawn(async move { store.change(change).await })
+            tokio::spawn(async move { store.carry_out(change).await })
         })
         .collect();
     for _ in 0..1_000 {
@@ -77,8 +77,8 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<Change>) -> Vec<Res
     answers
 }
 
-fn insert(id: &str, document: &Value) -> Change {
-    Change::Insert(Box::new(Row::of(record(id, document)).unwrap()))
+fn insert(id: &str, document: &Value) -> crate::Write {
+    crate::Write::Create(record(id, document))
 }
 
 /// The frames of the log that end a transaction: those with a size of the database (`SQLite`'s file format, 4.1).
@@ -113,7 +113,8 @@ async fn what_was_accepted_is_written_before_the_store_is_dropped() {
     let (_folder, path, store) = new_store();
     for number in 0..50 {
         let (answer, _) = oneshot::channel();
-        let write = Write { change: insert(&format!("job/{number}"), &json!({})), answer };
+        let row = Row::of(record(&format!("job/{number}"), &json!({}))).unwrap();
+        let write = Write { change: Change::Insert(Box::new(row)), answer };
         assert!(writer(&store).send(Request::Write(write)).await.is_ok());
     }
     drop(store);
@@ -189,9 +190,8 @@ async fn a_conflict_does_not_fail_its_group() {
     let store = Arc::new(store);
     store.insert(record("job/1", &json!({"n": 1}))).await.unwrap();
     let before = transactions_in_log(&path);
-    let replace =
-        |revision| Change::Replace(Box::new(Row::of(Record { revision, ..record("job/1", &json!({})) }).unwrap()));
-    let remove = |id: &str| Change::Remove { id: id.to_owned(), revision: Revision(1) };
+    let replace = |revision| crate::Write::Replace(Record { revision, ..record("job/1", &json!({})) });
+    let remove = |id: &str| crate::Write::Remove(id.to_owned(), Revision(1));
     let changes = vec![
         insert("job/2", &json!({})),
         insert("job/1", &json!({})),
@@ -204,8 +204,10 @@ async fn a_conflict_does_not_fail_its_group() {
     ];
     let answers = in_one_group(&store, changes).await;
     assert_eq!(transactions_in_log(&path) - before, 1);
-    let shown: Vec<String> =
-        answers.iter().map(|answer| answer.as_ref().map_or_else(ToString::to_string, ToString::to_string)).collect();
+    let shown: Vec<String> = answers
+        .iter()
+        .map(|answer| answer.as_ref().map_or_else(ToString::to_string, |revision| revision.0.to_string()))
+        .collect();
     let expected =
         ["1", "job/1 exists", "2", "job/1 was changed meanwhile", "3", "job/3 was changed meanwhile", "1", "1"];
     assert_eq!(shown, expected);
@@ -364,7 +366,7 @@ fn a_missing_folder_is_an_error() {
 fn a_stopped_search_does_not_stop_what_comes_next() {
     let (_folder, path, _store) = new_store();
     let reader = Reader::open(&path, Duration::ZERO).unwrap();
-    assert_eq!(reader.search("job", &Query::default()).unwrap().unwrap().count, 0);
+    assert_eq!(reader.search("job", &Query::default()).unwrap().count, 0);
     for _ in 0..1_000 {
         assert!(reader.get("job/1").unwrap().is_none());
     }

@@ -91,18 +91,13 @@ impl Row {
 pub(super) enum Change {
     Insert(Box<Row>),
     Replace(Box<Row>),
-    Remove {
-        id: String,
-        revision: Revision,
-    },
-    /// Removes those of these ids that still have these revisions.
-    RemoveUnchanged(Vec<(String, Revision)>),
+    Remove { id: String, revision: Revision },
 }
 
-/// A change and whom to tell: the new revision, or how many were removed.
+/// A change and whom to tell the new revision.
 pub(super) struct Write {
     pub change: Change,
-    pub answer: oneshot::Sender<Result<u64, StoreError>>,
+    pub answer: oneshot::Sender<Result<Revision, StoreError>>,
 }
 
 /// What the writer is asked to do.
@@ -219,7 +214,11 @@ impl Writer {
     }
 
     /// Does the changes in one transaction; where the disk is full, once more after making room, if that is to be tried.
-    fn carry_out(&mut self, changes: &[Change], makes_room: bool) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+    fn carry_out(
+        &mut self,
+        changes: &[Change],
+        makes_room: bool,
+    ) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
         let mut done = commit(&mut self.connection, changes);
         if makes_room && done.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) {
             self.make_room();
@@ -283,7 +282,7 @@ impl Change {
         match self {
             Self::Insert(row) => !matches!(kind_of(&row.id), "job" | "user"),
             Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
-            Self::Remove { .. } | Self::RemoveUnchanged(_) => true,
+            Self::Remove { .. } => true,
         }
     }
 }
@@ -301,7 +300,7 @@ fn finish(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Does the changes in one transaction. After an error nothing is changed: whatever `SQLite` has not rolled back already
 /// is rolled back as the transaction is dropped.
-fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Result<u64, StoreError>>> {
+fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Result<Revision, StoreError>>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tally = Tally::default();
     let apply = |change| apply(&transaction, change, &mut tally);
@@ -311,25 +310,22 @@ fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<V
     Ok(answers)
 }
 
-fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Result<u64, StoreError>> {
+fn apply(
+    connection: &Connection,
+    change: &Change,
+    tally: &mut Tally,
+) -> rusqlite::Result<Result<Revision, StoreError>> {
     Ok(match change {
         Change::Insert(row) => {
-            insert(connection, row, tally)?.then_some(1).ok_or_else(|| StoreError::Exists(row.id.clone()))
+            insert(connection, row, tally)?.then_some(Revision(1)).ok_or_else(|| StoreError::Exists(row.id.clone()))
         }
         Change::Replace(row) => {
             let changed = || StoreError::Changed(row.id.clone());
-            replace(connection, row, tally)?.then_some(row.revision.0 + 1).ok_or_else(changed)
+            replace(connection, row, tally)?.then_some(Revision(row.revision.0 + 1)).ok_or_else(changed)
         }
-        Change::Remove { id, revision } => {
-            remove(connection, id, *revision, tally)?.then_some(1).ok_or_else(|| StoreError::Changed(id.clone()))
-        }
-        Change::RemoveUnchanged(records) => {
-            let mut removed = 0;
-            for (id, revision) in records {
-                removed += u64::from(remove(connection, id, *revision, tally)?);
-            }
-            Ok(removed)
-        }
+        Change::Remove { id, revision } => remove(connection, id, *revision, tally)?
+            .then_some(*revision)
+            .ok_or_else(|| StoreError::Changed(id.clone())),
     })
 }
 

@@ -1,30 +1,20 @@
 //! Aggregations: an attribute with a column that can be relied on is answered from groups of equal values, which takes
 //! one row for each; all others from the documents.
 
+use rusqlite::params_from_iter;
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Row, params_from_iter};
 use serde_json::Value;
-use slipstream_cimi::Document;
 use slipstream_cimi::filter::Attribute;
 
-use super::{Reader, not_json, unsigned};
+use super::{Reader, document, of_store, unsigned};
 use crate::Query;
-use crate::aggregate::{AggregationError, Aggregators};
+use crate::aggregate::Aggregators;
 use crate::sqlite::column::Column;
 use crate::sqlite::select::Translator;
 
-/// Why there are no answers.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Stopped {
-    #[error(transparent)]
-    Read(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Aggregation(#[from] AggregationError),
-}
-
 impl Reader {
     /// Answers about all the documents that a query selects.
-    pub(super) fn aggregate(&self, translator: &Translator<'_>, query: &Query) -> Result<Vec<Value>, Stopped> {
+    pub(super) fn aggregate(&self, translator: &Translator<'_>, query: &Query) -> rusqlite::Result<Vec<Value>> {
         let mut aggregators = Aggregators::new(&query.aggregations);
         let mut others = Vec::new();
         for attribute in aggregators.attributes() {
@@ -45,7 +35,7 @@ impl Reader {
         query: &Query,
         (column, attribute): (Column, &Attribute),
         aggregators: &mut Aggregators,
-    ) -> Result<(), Stopped> {
+    ) -> rusqlite::Result<()> {
         let select = translator.groups(query, column);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(select.filters);
@@ -57,7 +47,7 @@ impl Reader {
                 SqlValue::Integer(number) => Some(Value::from(number)),
                 SqlValue::Null | SqlValue::Real(_) | SqlValue::Blob(_) => None,
             };
-            aggregators.add(attribute, value.as_ref().as_slice(), unsigned(row, 1)?)?;
+            aggregators.add(attribute, value.as_ref().as_slice(), unsigned(row, 1)?).map_err(of_store)?;
         }
         Ok(())
     }
@@ -68,18 +58,14 @@ impl Reader {
         query: &Query,
         attributes: &[Attribute],
         aggregators: &mut Aggregators,
-    ) -> Result<(), Stopped> {
+    ) -> rusqlite::Result<()> {
         let select = translator.documents(query);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;
         while let Some(row) = rows.next()? {
-            aggregators.add_document(&document(row)?, attributes)?;
+            aggregators.add_document(&document(row.get_ref(0)?)?, attributes).map_err(of_store)?;
         }
         Ok(())
     }
-}
-
-fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
-    serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(not_json)
 }
