@@ -98,15 +98,8 @@ impl WriteBehind {
             record.revision = self.shared.store.insert(record.stored(Revision::default())).await?;
             return Ok(Arc::new(record));
         }
-        loop {
-            let looked = self.shared.records().look(&id);
-            match looked {
-                Look::Found(_) => return Err(StoreError::Exists((*id).to_owned())),
-                // however that ended, what there is now is looked at again
-                Look::Wait(waiting) => drop(waiting.await),
-                Look::Settle(waiting) => drop(waiting.await),
-                Look::Load => break,
-            }
+        if self.look(&id).await.is_some() {
+            return Err(StoreError::Exists((*id).to_owned()));
         }
         // whoever finds it in the store before it is known here waits
         let _loading = Loading { shared: &self.shared, id: &id };
@@ -122,21 +115,26 @@ impl WriteBehind {
             let found = self.shared.store.get(id).await?;
             return Ok(found.map(|record| Arc::new(record.into())));
         }
+        if let Some(record) = self.look(id).await {
+            return Ok(Some(record));
+        }
+        let _loading = Loading { shared: &self.shared, id };
+        let Some(found) = self.shared.store.get(id).await? else { return Ok(None) };
+        let revision = found.revision;
+        let record = Arc::new(JobRecord::from(found));
+        self.shared.records().load(record.clone(), revision);
+        Ok(Some(record))
+    }
+
+    /// The job once nobody waits for it; none if nobody knows it, so that the caller is to load it.
+    async fn look(&self, id: &str) -> Option<Arc<JobRecord>> {
         loop {
             let looked = self.shared.records().look(id);
             match looked {
-                Look::Found(record) => return Ok(Some(record)),
+                Look::Found(record) => return Some(record),
                 // however that ended, what there is now is looked at again
                 Look::Wait(waiting) => drop(waiting.await),
-                Look::Settle(waiting) => drop(waiting.await),
-                Look::Load => {
-                    let _loading = Loading { shared: &self.shared, id };
-                    let Some(found) = self.shared.store.get(id).await? else { return Ok(None) };
-                    let revision = found.revision;
-                    let record = Arc::new(JobRecord::from(found));
-                    self.shared.records().load(record.clone(), revision);
-                    return Ok(Some(record));
-                }
+                Look::Load => return None,
             }
         }
     }

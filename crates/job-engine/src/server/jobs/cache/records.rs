@@ -43,7 +43,7 @@ pub(super) struct Records {
 
 enum Known {
     /// Somebody reads it; whoever else wants it waits.
-    Loading(Vec<oneshot::Sender<()>>),
+    Loading(Vec<Waiter>),
     Loaded(Loaded),
 }
 
@@ -83,10 +83,8 @@ pub(super) struct Task {
 /// What somebody who wants a record finds.
 pub(super) enum Look {
     Found(Arc<JobRecord>),
-    /// Somebody else reads it.
-    Wait(oneshot::Receiver<()>),
-    /// It has changes that their callers wait for.
-    Settle(Waiting),
+    /// Somebody else reads it, or it has changes that their callers wait for.
+    Wait(Waiting),
     /// Nobody knows it: it is to be read.
     Load,
 }
@@ -98,14 +96,10 @@ impl Records {
                 self.known.insert(id.into(), Known::Loading(Vec::new()));
                 Look::Load
             }
-            Some(Known::Loading(waiters)) => {
-                let (told, waiting) = oneshot::channel();
-                waiters.push(told);
-                Look::Wait(waiting)
-            }
+            Some(Known::Loading(waiters)) => Look::Wait(told_by(waiters)),
             Some(Known::Loaded(loaded)) => match &loaded.current {
                 Some(current) if loaded.writing.is_empty() && loaded.waiting.is_empty() => Look::Found(current.clone()),
-                _ => Look::Settle(loaded.wait()),
+                _ => Look::Wait(loaded.wait()),
             },
         }
     }
