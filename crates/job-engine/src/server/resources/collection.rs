@@ -22,9 +22,9 @@ pub async fn search(
     present: impl Fn(Record) -> Document + Send + 'static,
 ) -> Result<Answer, ApiError> {
     let mut found = search::search(shared, kind, caller, parameters).await?;
-    let head = head(kind, found.count, caller.is_administrator());
+    let head = head(kind, found.stored.count, caller.is_administrator());
     let mut tail = Document::new();
-    add_aggregations(&mut tail, &parameters.aggregations, std::mem::take(&mut found.aggregations));
+    add_aggregations(&mut tail, &parameters.aggregations, std::mem::take(&mut found.stored.aggregations));
     Ok(Answer::page(pages::body(shared.store.clone(), kind, (&head, tail), found, present)))
 }
 

@@ -28,7 +28,7 @@ pub fn body(
     found: Found,
     present: impl Fn(Record) -> Document + Send + 'static,
 ) -> Body {
-    let Found { records, rest, query, more, mut share, .. } = found;
+    let Found { stored: slipstream_store::Found { records, rest, more, .. }, query, mut share } = found;
     let mut text = serde_json::to_vec(head).expect("a document has texts as keys");
     text.pop().expect("an object ends with a brace");
     text.extend(format!(",\"{}\":[", kind.plural).into_bytes());

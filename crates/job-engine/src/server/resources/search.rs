@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 use slipstream_cimi::dialect::{JOB, Kind};
 use slipstream_cimi::query::{Parameters, window};
-use slipstream_store::{Query, Record};
+use slipstream_store::Query;
 use tokio::sync::SemaphorePermit;
 
 use crate::server::Shared;
@@ -25,18 +24,10 @@ const MEMORY: usize = 4 * 1024 * 1024;
 /// What a search found.
 #[derive(Debug)]
 pub struct Found {
-    /// How many match, on whatever page.
-    pub count: u64,
-    /// The page that was asked for, or its beginning.
-    pub records: Vec<Record>,
-    /// Ids of the page's other documents.
-    pub rest: Vec<String>,
-    /// What they were found by.
+    /// What the store found.
+    pub stored: slipstream_store::Found,
+    /// What it was found by.
     pub query: Query,
-    /// The answers to the aggregations about all matches, in their order.
-    pub aggregations: Vec<Value>,
-    /// Whether more documents follow.
-    pub more: bool,
     /// Memory for the answer.
     pub share: Share,
 }
@@ -51,9 +42,8 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
     if kind == JOB {
         shared.jobs.settled().await;
     }
-    let found = shared.store.search(kind.name, &query).await?;
-    let slipstream_store::Found { count, records, rest, more, aggregations } = found;
-    Ok(Found { count, records, rest, query, aggregations, more, share })
+    let stored = shared.store.search(kind.name, &query).await?;
+    Ok(Found { stored, query, share })
 }
 
 /// Waits until no other search of somebody who is no administrator is under way.
@@ -103,9 +93,9 @@ mod tests {
         let refused = search(&shared, JOB, &jane, &asked).await.expect_err("it is not its turn");
         assert_eq!(refused.refusal.status, 503);
         let whole = tokio::time::timeout(TURN_LIMIT / 2, search(&shared, JOB, &administrator, &asked)).await;
-        assert_eq!(whole.expect("administrators do not wait").expect("found").count, 0);
+        assert_eq!(whole.expect("administrators do not wait").expect("found").stored.count, 0);
         drop(under_way);
-        assert_eq!(search(&shared, JOB, &jane, &asked).await.expect("it is its turn").count, 0);
+        assert_eq!(search(&shared, JOB, &jane, &asked).await.expect("it is its turn").stored.count, 0);
     }
 
     /// A client that leaves is not seen to do so: what it asked goes on.
