@@ -80,13 +80,6 @@ impl QueueClient {
         self.puts.put_all(jobs).await
     }
 
-    /// The same for one.
-    #[cfg(test)]
-    pub async fn put(&self, id: &str, priority: u16) -> Result<String, QueueError> {
-        let put = self.put_all(vec![(id.to_owned(), priority)]).await.pop();
-        put.expect("one that is put has one answer")
-    }
-
     /// What was said of entries that could not be put.
     pub fn complaint(&self) -> MutexGuard<'_, Complaint> {
         self.complaint.lock().expect("nothing panics while it holds this")

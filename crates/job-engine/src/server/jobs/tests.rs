@@ -9,6 +9,7 @@ use slipstream_store::memory::MemoryStore;
 use super::ledger::Ledger;
 use super::*;
 use crate::process::clock::Clock;
+use crate::server::queue::QueueClient;
 use crate::server::queue::generation::Generation;
 use crate::server::{Options, Writers};
 
@@ -88,4 +89,11 @@ async fn a_key_is_its_users_alone() {
     assert_ne!(first, other);
     let again = add(&shared, &administrator("jane"), sent(), Some("key")).await.expect_err("known");
     assert_eq!((again.refusal.status, again.refusal.resource_id), (409, Some(first)));
+}
+
+impl QueueClient {
+    async fn put(&self, id: &str, priority: u16) -> Result<String, QueueError> {
+        let put = self.put_all(vec![(id.to_owned(), priority)]).await.pop();
+        put.expect("one that is put has one answer")
+    }
 }

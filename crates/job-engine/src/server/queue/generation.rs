@@ -207,14 +207,9 @@ impl Generation {
         if self.coordinator_forgets {
             return Ok(());
         }
-        let highest = self.highest_lease().await?;
-        self.compare(session, highest).await
-    }
-
-    async fn highest_lease(&self) -> Result<Option<Lease>, StoreError> {
         let mut highest = None;
         each_unfinished(&*self.store, |job| highest = highest.max(job.lease)).await?;
-        Ok(highest)
+        self.compare(session, highest).await
     }
 }
 
