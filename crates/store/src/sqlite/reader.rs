@@ -83,7 +83,7 @@ impl Reader {
         }
         let few = !walks && self.are_few(translator, query, count)?;
         // the count does not tell a walk whether more follow, but one document more does
-        let select = translator.page(&Query { limit: query.limit + u64::from(walks), ..query.clone() }, few);
+        let select = translator.page(&Query { limit: query.limit + u64::from(walks), ..query.clone() }, "id", few);
         let mut ids: Vec<String> = self.found(select, |row| row.get(0))?;
         let seen = ids.len() as u64;
         found.more = if walks { seen > query.limit } else { query.offset + seen < count };
@@ -106,7 +106,9 @@ impl Reader {
     /// Id and revision of what a query finds, without its count.
     pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, Revision)>> {
         self.within_limit(kind, query, |translator, query| {
-            self.found(translator.revisions(query), |row| Ok((row.get(0)?, Revision(unsigned(row, 1)?))))
+            self.found(translator.page(query, "id, revision", false), |row| {
+                Ok((row.get(0)?, Revision(unsigned(row, 1)?)))
+            })
         })
     }
 

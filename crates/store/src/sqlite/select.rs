@@ -58,18 +58,9 @@ struct Part {
 }
 
 impl Translator<'_> {
-    /// Selects the ids of the page. `few` says that sorting all that match takes less than walking in the order wanted
-    /// until the page is full.
-    pub fn page(&self, query: &Query, few: bool) -> Select {
-        self.select(query, "id", few)
-    }
-
-    /// The same with the revision of each as the second column.
-    pub fn revisions(&self, query: &Query) -> Select {
-        self.select(query, "id, revision", false)
-    }
-
-    fn select(&self, query: &Query, columns: &str, few: bool) -> Select {
+    /// Selects these columns, the first of which is the id, of the page. `few` says that sorting all that match takes less
+    /// than walking in the order wanted until the page is full.
+    pub fn page(&self, query: &Query, columns: &str, few: bool) -> Select {
         let parts = self.parts(query);
         // the sign keeps SQLite from walking in the order wanted
         let sign = if few && parts.is_none() { "+" } else { "" };
@@ -104,12 +95,8 @@ impl Translator<'_> {
         select
     }
 
-    /// Selects the documents of all matches.
-    pub fn documents(&self, query: &Query) -> Select {
-        self.all(query, "document")
-    }
-
-    fn all(&self, query: &Query, wanted: &str) -> Select {
+    /// Selects this of all matches.
+    pub fn all(&self, query: &Query, wanted: &str) -> Select {
         let mut select = Select::default();
         select.push(&["SELECT ", wanted, " FROM resource"]);
         self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });

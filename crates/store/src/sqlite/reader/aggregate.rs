@@ -59,7 +59,7 @@ impl Reader {
         attributes: &[Attribute],
         aggregators: &mut Aggregators,
     ) -> rusqlite::Result<()> {
-        let select = translator.documents(query);
+        let select = translator.all(query, "document");
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;

@@ -11,8 +11,8 @@ impl Reader {
         self.within_limit(kind, query, |translator, query| {
             let select = match (count, query.after.is_some()) {
                 (true, _) => translator.count(query),
-                (false, true) => translator.page(query, false),
-                (false, false) => translator.page(query, few),
+                (false, true) => translator.page(query, "id", false),
+                (false, false) => translator.page(query, "id", few),
             };
             let mut statement = self.connection.prepare(&format!("EXPLAIN QUERY PLAN {}", select.sql))?;
             let lines = statement.query_map(params_from_iter(select.values), |row| row.get("detail"))?;
