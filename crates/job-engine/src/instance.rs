@@ -89,7 +89,7 @@ impl Instance {
         let (serving, mut api) = (Stop::new(), JoinSet::new());
         if let Some(listener) = self.listener.take() {
             let (server, serving) = (server.clone(), serving.clone());
-            api.spawn(async move { server.serve_behind(listener, proxies, serving).await });
+            api.spawn(async move { server.serve(listener, proxies, serving).await });
         }
         let (reconciled, asked) = (server.clone(), stop.clone());
         work.spawn(supervise("reconciler", stop.clone(), move || {

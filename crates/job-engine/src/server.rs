@@ -177,7 +177,7 @@ impl Server {
     /// A transport that calls the routes as a function: the same answers, without a socket.
     #[must_use]
     pub fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(InProcess::new(routes::service(self.shared.clone())))
+        Arc::new(InProcess(routes::service(self.shared.clone())))
     }
 
     /// Tells of each change of a job that this server makes. Those of other servers of the same store are not seen.
@@ -186,14 +186,9 @@ impl Server {
         self.shared.jobs.feed().clone()
     }
 
-    /// Answers requests until `stop`, then lets open requests end.
-    pub async fn serve(&self, listener: TcpListener, stop: Stop) {
-        self.serve_behind(listener, Vec::new(), stop).await;
-    }
-
-    /// As [`serve`](Self::serve), but a peer within one of the networks `proxies` is believed when it says who asks
-    /// (specification 2.4).
-    pub async fn serve_behind(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
+    /// Answers requests until `stop`, then lets open requests end. A peer within one of the networks `proxies` is believed
+    /// when it says who asks (specification 2.4).
+    pub async fn serve(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
         listen::serve(listener, routes::service(self.shared.clone()), proxies, stop).await;
     }
 

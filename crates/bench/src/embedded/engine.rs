@@ -115,7 +115,11 @@ impl Engine {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let stop = Stop::new();
         let (server, asked) = (self.server.clone(), stop.clone());
-        Ok(Listening { endpoint, stop, task: tokio::spawn(async move { server.serve(listener, asked).await }) })
+        Ok(Listening {
+            endpoint,
+            stop,
+            task: tokio::spawn(async move { server.serve(listener, Vec::new(), asked).await }),
+        })
     }
 
     /// How requests of this process get to the server.

@@ -47,7 +47,8 @@ pub async fn serve(hosts: &str, path: &Path) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
     let stop = Stop::new();
-    let (serving, reconciling) = (server.serve(listener, stop.clone()), server.reconcile("benchmark", stop.clone()));
+    let (serving, reconciling) =
+        (server.serve(listener, Vec::new(), stop.clone()), server.reconcile("benchmark", stop.clone()));
     tokio::select! {
         () = serving => {}
         () = reconciling => {}

@@ -32,7 +32,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, stop) = (listener.local_addr().expect("bound"), Stop::new());
         let (server, asked) = (engine.server.clone(), stop.clone());
-        let serving = tokio::spawn(async move { server.serve_behind(listener, proxies, asked).await });
+        let serving = tokio::spawn(async move { server.serve(listener, proxies, asked).await });
         Self { engine, cookie, address, stop, serving }
     }
 

@@ -51,7 +51,7 @@ async fn run(script: &str, engine: &InProcess, cases: Option<PathBuf>) -> String
     let stop = Stop::new();
     let serving = tokio::spawn({
         let (server, stop) = (engine.server.clone(), stop.clone());
-        async move { server.serve(listener, stop).await }
+        async move { server.serve(listener, Vec::new(), stop).await }
     });
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
     let client = tokio::task::spawn_blocking(move || {

@@ -285,7 +285,7 @@ impl Listening {
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let (stop, server) = (Stop::new(), engine.server.clone());
         let stopping = stop.clone();
-        let serving = tokio::spawn(async move { server.serve_behind(listener, networks, stopping).await });
+        let serving = tokio::spawn(async move { server.serve(listener, networks, stopping).await });
         let transport = HttpTransport::new(&endpoint, false, Duration::from_secs(30)).expect("a good address");
         Self { engine, transport, stop, serving }
     }

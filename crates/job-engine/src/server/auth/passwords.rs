@@ -39,9 +39,6 @@ pub struct Passwords {
     pub checked: std::sync::atomic::AtomicUsize,
 }
 
-/// The right to one check or hash.
-pub struct Turn<'passwords>(#[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'passwords>);
-
 impl Default for Passwords {
     fn default() -> Self {
         Self {
@@ -55,19 +52,24 @@ impl Default for Passwords {
 
 impl Passwords {
     /// Waits for a turn, within a limit.
-    pub async fn turn(&self, queue: Queue) -> Result<Turn<'_>, ApiError> {
+    pub async fn turn(&self, queue: Queue) -> Result<SemaphorePermit<'_>, ApiError> {
         let turns = match queue {
             Queue::Anybody => &self.anybody,
             Queue::Administrator => &self.administrator,
         };
         match tokio::time::timeout(TURN_LIMIT, turns.acquire()).await {
-            Ok(Ok(permit)) => Ok(Turn(permit)),
+            Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(ApiError::too_many_logins()),
         }
     }
 
     /// Whether this is the password of the hash. Without a hash it is not, after as long a time.
-    pub async fn is(&self, turn: Turn<'_>, password: SecretString, hash: Option<String>) -> Result<bool, ApiError> {
+    pub async fn is(
+        &self,
+        turn: SemaphorePermit<'_>,
+        password: SecretString,
+        hash: Option<String>,
+    ) -> Result<bool, ApiError> {
         #[cfg(test)]
         self.checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let is_known = hash.is_some();

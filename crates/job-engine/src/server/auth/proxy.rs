@@ -41,9 +41,13 @@ impl Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
     peer: Option<Peer>,
-    client: Option<IpAddr>,
-    is_local: bool,
-    is_https: bool,
+    /// The address of whoever asks, before a trusted proxy; none in this process.
+    pub client: Option<IpAddr>,
+    /// Whether somebody on this machine asks. Never a proxy's client, whatever its address is said to be: the proxy may
+    /// be on another machine, or hand on what its client wrote.
+    pub is_local: bool,
+    /// Whether a trusted proxy says that its client speaks HTTPS.
+    pub is_https: bool,
 }
 
 impl Origin {
@@ -65,25 +69,6 @@ impl Origin {
             .is_none_or(|peer| peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER)));
         let is_trusted = peer.is_some_and(|peer| peer.is_trusted);
         Self { peer, client, is_local, is_https: is_trusted && forwarded_scheme(headers) == Some("https") }
-    }
-
-    /// The address of whoever asks, before a trusted proxy; none in this process.
-    #[must_use]
-    pub fn client(&self) -> Option<IpAddr> {
-        self.client
-    }
-
-    /// Whether somebody on this machine asks. Never a proxy's client, whatever its address is said to be: the proxy may
-    /// be on another machine, or hand on what its client wrote.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.is_local
-    }
-
-    /// Whether a trusted proxy says that its client speaks HTTPS.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.is_https
     }
 
     /// By what names the server was asked: that of the request, and what a trusted proxy says that it was.

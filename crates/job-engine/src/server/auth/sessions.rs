@@ -52,7 +52,7 @@ pub enum PasswordError {
 pub struct Sessions {
     remembered: Mutex<Memory>,
     throttle: Mutex<Throttle>,
-    passwords: Passwords,
+    pub(in crate::server) passwords: Passwords,
 }
 
 #[derive(Default)]
@@ -107,7 +107,7 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Login, ApiError> {
         let (username, password) = credentials(body)?;
-        let is_local_administrator = username == ADMINISTRATOR && origin.is_local();
+        let is_local_administrator = username == ADMINISTRATOR && origin.is_local;
         let queue = if is_local_administrator { Queue::Administrator } else { Queue::Anybody };
         // the administrator on this machine counts for nothing, and clears nothing either
         let attempt = (!is_local_administrator).then(|| attempt(&username, origin));
@@ -151,7 +151,7 @@ impl Sessions {
             "sessionTemplate": {"href": dialect::INTERNAL_TEMPLATE}, "expiry": format_time(expiry),
         });
         let Value::Object(mut document) = document else { unreachable!("written as an object above") };
-        if let Some(client) = origin.client() {
+        if let Some(client) = origin.client {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
         let ledger = json!({"token": hex::encode(digest), "stamp": accounts::security_stamp(user)});
@@ -167,7 +167,7 @@ impl Sessions {
             Err(error) => return Err(error.into()),
         }
         let expires = expiry.strftime("%a, %d %b %Y %H:%M:%S +0000");
-        let secure = if origin.is_https() { ";Secure" } else { "" };
+        let secure = if origin.is_https { ";Secure" } else { "" };
         let token = hex::encode(token);
         let cookie =
             format!("{}=token={token};SameSite=Lax{secure};Path=/;HttpOnly;Expires={expires}", dialect::COOKIE_NAME);
@@ -233,11 +233,6 @@ impl Sessions {
         }
     }
 
-    /// Hashes a new password of a user.
-    pub async fn hash(&self, password: SecretString) -> Result<String, ApiError> {
-        self.passwords.hash(password).await
-    }
-
     /// Removes the documents of sessions that are over.
     pub async fn purge(&self, store: &dyn Store, now: Timestamp) -> Result<u64, StoreError> {
         self.lock().sessions.retain(|_, remembered| lives(remembered.expiry, now));
@@ -286,7 +281,7 @@ pub async fn ensure_administrator(
 
 /// Whom and what a failed login counts against. A name that no user can have is nobody's.
 fn attempt(username: &str, origin: &Origin) -> Attempt {
-    Attempt::new(user::is_name(username).then(|| username.to_owned()), origin.client())
+    Attempt::new(user::is_name(username).then(|| username.to_owned()), origin.client)
 }
 
 /// All sessions of a user.

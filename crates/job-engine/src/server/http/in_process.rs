@@ -15,23 +15,13 @@ use super::{Service, body};
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A transport that never leaves the process.
-pub struct InProcess {
-    service: Service,
-}
-
-impl InProcess {
-    /// Sends everything to this service.
-    #[must_use]
-    pub fn new(service: Service) -> Self {
-        Self { service }
-    }
-}
+pub struct InProcess(pub Service);
 
 #[async_trait]
 impl Transport for InProcess {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let answer = async {
-            let (head, body) = (self.service)(request.map(body::full)).await.into_parts();
+            let (head, body) = (self.0)(request.map(body::full)).await.into_parts();
             Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
         };
         tokio::time::timeout(LIMIT, answer).await?

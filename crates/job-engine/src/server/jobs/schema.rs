@@ -29,12 +29,6 @@ pub fn edit_violations(stored: &Document, patch: &Patch) -> Vec<String> {
     violations(patch.asked(), |required| patch.leaves(stored, required))
 }
 
-/// Everything that is wrong with attributes that every resource may have.
-#[must_use]
-pub fn common_violations(document: &Document) -> Vec<String> {
-    attribute_violations(document.iter()).collect()
-}
-
 /// What is wrong with these attributes, and those that a job needs and that are not there.
 fn violations<'a>(
     attributes: impl Iterator<Item = (&'a String, &'a Value)> + Clone,
@@ -47,7 +41,10 @@ fn violations<'a>(
     violations
 }
 
-fn attribute_violations<'a>(attributes: impl Iterator<Item = (&'a String, &'a Value)>) -> impl Iterator<Item = String> {
+/// Everything that is wrong with these attributes by themselves, whichever resource has them.
+pub fn attribute_violations<'a>(
+    attributes: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> impl Iterator<Item = String> {
     attributes
         .filter_map(|(name, value)| attribute_violation(name, value).err().map(|reason| format!("{name}: {reason}")))
 }

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use slipstream_cimi::Document;
 use slipstream_store::{StoreError, each_unfinished};
 
 use super::ReconcileError;
@@ -26,13 +25,11 @@ const ENTRIES_AT_ONCE: usize = 10_000;
 const WRITTEN_MEANWHILE: &str = "changed meanwhile, the reconciler queues them if need be";
 
 /// Queues every job that is not final and whose id no entry holds, those of one priority in the order in which they were
-/// added, and answers what was done as `Restored`. The generation rises first. May be repeated, also after it was cut
+/// added, and answers what was done. The generation rises first. May be repeated, also after it was cut
 /// short: what is queued stays so.
-pub async fn all(shared: &Shared, caller: &Caller) -> Result<Document, ApiError> {
+pub async fn all(shared: &Shared, caller: &Caller) -> Result<Restored, ApiError> {
     caller.require_administrator()?;
-    let restored = serde_json::to_value(restore(shared).await?);
-    let Ok(serde_json::Value::Object(restored)) = restored else { unreachable!("an object with texts as keys") };
-    Ok(restored)
+    Ok(restore(shared).await?)
 }
 
 async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {

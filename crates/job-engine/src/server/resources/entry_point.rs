@@ -29,7 +29,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest) -> Result<Answer, Ap
     request.caller.require_administrator()?;
     let mut changes = request.document();
     changes.retain(|name, _| MEMBERS.contains(&name.as_str()));
-    let violations = schema::common_violations(&changes);
+    let violations: Vec<String> = schema::attribute_violations(changes.iter()).collect();
     if !violations.is_empty() {
         return Err(ApiError::schema(&violations));
     }

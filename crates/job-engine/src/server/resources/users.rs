@@ -41,7 +41,7 @@ pub async fn add(shared: &Shared, mut request: ApiRequest) -> Result<Answer, Api
     if shared.store.get(&id).await?.is_some() {
         return Err(ApiError::exists(&id));
     }
-    let hash = shared.sessions.hash(SecretString::from(password)).await?;
+    let hash = shared.sessions.passwords.hash(SecretString::from(password)).await?;
     let user = record(&username, sent, ledger(&hash), shared.clock.now());
     shared.store.insert(user).await?;
     Ok(Answer::created(&id))
@@ -85,7 +85,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<
     }
     let is_over = loses || password.is_some();
     if let Some(password) = password {
-        user.ledger = ledger(&shared.sessions.hash(SecretString::from(password)).await?);
+        user.ledger = ledger(&shared.sessions.passwords.hash(SecretString::from(password)).await?);
     } else if is_over {
         user.ledger = ledger(password_hash(&was).unwrap_or_default());
     }
@@ -155,8 +155,8 @@ fn presented(mut user: Document, select: &[String]) -> Document {
 /// Takes out what only the server sets, and names everything that is wrong with the rest, but never a password.
 fn violations(sent: &mut Document) -> Vec<String> {
     sent.retain(|name, _| !SERVICE_ATTRIBUTES.contains(&name.as_str()));
-    let common: Document = sent.iter().filter(|(name, _)| OPTIONAL.contains(&name.as_str())).map(owned).collect();
-    let mut violations = schema::common_violations(&common);
+    let common = sent.iter().filter(|(name, _)| OPTIONAL.contains(&name.as_str()));
+    let mut violations: Vec<String> = schema::attribute_violations(common).collect();
     for (name, value) in sent.iter().filter(|(name, _)| !OPTIONAL.contains(&name.as_str())) {
         let wrong = match name.as_str() {
             "username" if value.as_str().is_some_and(is_name) => continue,
@@ -178,10 +178,6 @@ fn violations(sent: &mut Document) -> Vec<String> {
         violations.push(format!("{name}: {wrong}"));
     }
     violations
-}
-
-fn owned((name, value): (&String, &Value)) -> (String, Value) {
-    (name.clone(), value.clone())
 }
 
 #[cfg(test)]

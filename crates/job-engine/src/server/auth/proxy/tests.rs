@@ -48,7 +48,7 @@ fn a_peer_is_believed_within_a_trusted_network_only() {
         let origin = origin(Some(Peer::new(address(peer), &trusted)), &headers);
         assert_eq!(origin.vouched(&headers).is_some(), is_trusted, "{peer} in {networks:?}");
         let client = if is_trusted { address("192.0.2.7") } else { address(peer).to_canonical() };
-        assert_eq!(origin.client(), Some(client), "{peer} in {networks:?}");
+        assert_eq!(origin.client, Some(client), "{peer} in {networks:?}");
     }
 }
 
@@ -56,7 +56,7 @@ fn a_peer_is_believed_within_a_trusted_network_only() {
 fn nobody_in_this_process_is_believed() {
     let headers = headers(&[(AUTHN_HEADER, b"super ADMIN"), (CLIENT_HEADER, b"192.0.2.7")]);
     let origin = origin(None, &headers);
-    assert_eq!((origin.vouched(&headers), origin.client(), origin.is_local()), (None, None, true));
+    assert_eq!((origin.vouched(&headers), origin.client, origin.is_local), (None, None, true));
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn a_trusted_proxy_without_a_good_address_of_its_client_is_the_client() {
     ] {
         let headers = headers(&values.iter().map(|value| (CLIENT_HEADER, *value)).collect::<Vec<_>>());
         let origin = origin(trusted, &headers);
-        assert_eq!((origin.client(), origin.is_local()), (Some(address(client)), is_local), "{values:?}");
+        assert_eq!((origin.client, origin.is_local), (Some(address(client)), is_local), "{values:?}");
     }
-    let local = |text: &str| origin(Some(Peer::new(address(text), &[])), &HeaderMap::new()).is_local();
+    let local = |text: &str| origin(Some(Peer::new(address(text), &[])), &HeaderMap::new()).is_local;
     for (text, is_local) in [("::1", true), ("127.9.9.9", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)] {
         assert_eq!(local(text), is_local, "{text}");
     }
@@ -107,9 +107,9 @@ fn nobody_is_on_this_machine_because_a_proxy_says_so() {
         for said in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "", "127.0.0.1, 127.0.0.1"] {
             let headers = headers(&[(CLIENT_HEADER, said.as_bytes())]);
             let trusted = Peer::new(address(peer), &[parse_network(peer).unwrap()]);
-            assert!(!origin(Some(trusted), &headers).is_local(), "{said:?} by {peer}");
+            assert!(!origin(Some(trusted), &headers).is_local, "{said:?} by {peer}");
         }
     }
     let headers = headers(&[(CLIENT_HEADER, b"192.0.2.7")]);
-    assert!(origin(Some(Peer::new(address("127.0.0.1"), &[])), &headers).is_local(), "nobody's word counts");
+    assert!(origin(Some(Peer::new(address("127.0.0.1"), &[])), &headers).is_local, "nobody's word counts");
 }
