@@ -6,7 +6,7 @@
 //!
 //! * **No listing per take.** One task per queue mirrors both folders by watch events and lists them again only after
 //!   a `Reset`, so a take costs the same whatever the backlog. It starts with the first take: a process that only puts
-//!   keeps no mirror, nor does one that [rests](LockingQueue::rest).
+//!   keeps no mirror.
 //! * **The mirror proposes, the create decides.** A mirror is always a little late. If somebody was faster the next
 //!   entry follows at once; a claim on an entry that is gone is deleted.
 //! * **A claim always has an owner.** Takes wait in line and the task claims for them; a taker that goes at any moment
@@ -178,12 +178,6 @@ impl LockingQueue {
     #[must_use]
     pub fn refused(&self) -> watch::Receiver<Vec<RefusedEntry>> {
         self.shared.refused.subscribe()
-    }
-
-    /// Keeps no mirror until the next take, so that this queue costs the coordinator nothing; without effect while
-    /// anybody takes or holds a claim.
-    pub fn rest(&self) {
-        self.shared.send(Command::Rest);
     }
 
     /// Whether no entry waits, as the mirror knows.

@@ -13,7 +13,7 @@ mod end;
 mod release_backoff;
 mod run_action;
 mod runtime;
-mod standby;
+mod sharing;
 mod threads;
 mod unknown_action;
 mod worker;

@@ -54,8 +54,8 @@ pub mod process {
     }
     pub mod paths {
         pub use crate::process::paths::{
-            DISTRIBUTORS, ELECTION, ENTRIES, EXECUTORS, GENERATION, JOB, MARKS, OWN, RECONCILED, RECONCILER, STANDBY,
-            TAKEN, is_entry,
+            DISTRIBUTORS, ELECTION, ENTRIES, EXECUTORS, GENERATION, JOB, MARKS, OWN, RECONCILED, RECONCILER, TAKEN,
+            is_entry,
         };
     }
     pub mod registry {

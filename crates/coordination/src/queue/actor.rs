@@ -33,8 +33,6 @@ pub(super) enum Command {
     Abandon { name: EntryName },
     /// A claim that was lost is not needed any more.
     Forget { name: EntryName },
-    /// Nobody will take anything for a while.
-    Rest,
 }
 
 /// What is known to have become of a claim.
@@ -92,8 +90,6 @@ pub(super) struct Actor {
     ending: usize,
     /// Meanwhile no change is read, so that each is applied to a listing that is not newer.
     listing: bool,
-    /// The mirror is to be forgotten, unless somebody needs it.
-    rest_asked: bool,
     refusals: Refusals,
     /// Claims that the coordinator refused to end, until when nobody tries again.
     stuck: BTreeMap<EntryName, (i64, Instant)>,
@@ -115,7 +111,6 @@ impl Actor {
             ends: VecDeque::new(),
             ending: 0,
             listing: false,
-            rest_asked: false,
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
             forbidden: None,
@@ -146,11 +141,6 @@ impl Actor {
                     closed = command.is_none();
                     let waiting = std::iter::from_fn(|| commands.try_recv().ok()).take(AT_ONCE);
                     command.into_iter().chain(waiting).for_each(|command| self.obey(command));
-                    let can_rest = self.held.is_empty() && !self.is_busy() && !self.listing;
-                    if std::mem::take(&mut self.rest_asked) && can_rest {
-                        self.mirror.forget();
-                        changes = None;
-                    }
                     false
                 }
                 change = next(&mut changes), if !self.listing => self.see_all(change, &mut changes).is_err(),
@@ -233,10 +223,6 @@ impl Actor {
             Command::Forget { name } => {
                 self.held.remove(&name);
                 self.mirror.put_down(name);
-            }
-            Command::Rest => {
-                self.waiting.retain(|taker| !taker.is_closed());
-                self.rest_asked = self.waiting.is_empty();
             }
         }
     }

@@ -91,13 +91,6 @@ impl Mirror {
         self.free.len()
     }
 
-    /// Knows nothing any more but what is avoided.
-    pub(super) fn forget(&mut self) {
-        self.relist(Vec::new(), Vec::new());
-        self.passed.clear();
-        self.overdue.clear();
-    }
-
     /// Whether the entry exists.
     pub(super) fn has_entry(&self, name: EntryName) -> bool {
         self.free.contains(&name) || self.others.get(&name).is_some_and(|facts| facts.entry)

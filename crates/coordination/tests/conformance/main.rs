@@ -60,7 +60,7 @@ macro_rules! all_cases {
                 takers_are_served_in_turn, a_taker_that_has_gone_claims_nothing,
                 missing_folders_are_made_again, an_abandoned_claim_stays, the_queue_ends_with_its_users,
                 a_queue_that_only_puts_reads_nothing, the_length_counts_all_entries,
-                a_take_costs_the_same_whatever_waits, a_queue_at_rest_watches_nothing;
+                a_take_costs_the_same_whatever_waits;
             queue_batches:
                 what_waits_shares_requests, the_folder_is_made_anew_before_its_counter_ends, a_failed_transaction_is_settled_item_by_item,
                 what_others_do_not_have_is_claimed_by_one_more_transaction;

@@ -531,23 +531,3 @@ pub async fn a_take_costs_the_same_whatever_waits(harness: &dyn Harness) {
         assert_eq!(faults.asked("children"), 2);
     }
 }
-
-pub async fn a_queue_at_rest_watches_nothing(harness: &dyn Harness) {
-    let operator = Operator::new(harness).await;
-    let (client, faults) = harness.connect().await.with(Plan::None);
-    let queue = open(&client).await;
-    operator.put("a", 1).await;
-    let claim = take(&queue).await;
-    // held, and so without effect
-    queue.rest();
-    operator.put("b", 1).await;
-    eventually("it still follows", || async { queue.len() == 2 }).await;
-    claim.consume().await.unwrap();
-    queue.rest();
-    eventually("it knows nothing", || async { queue.is_empty() && queue.free() == 0 }).await;
-    operator.put("c", 1).await;
-    settle().await;
-    assert_eq!((queue.len(), faults.asked("watch"), faults.asked("children")), (0, 1, 2));
-    assert_eq!(value(&take(&queue).await), "b");
-    assert_eq!((faults.asked("watch"), faults.asked("children")), (2, 4));
-}

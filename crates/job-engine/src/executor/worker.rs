@@ -14,7 +14,7 @@ use tracing::{Instrument as _, debug, error_span, warn};
 use super::Executor;
 use super::api_health::ApiHealth;
 use super::attempt::Attempt;
-use super::standby::{self, Slots};
+use super::sharing;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
@@ -42,7 +42,7 @@ pub(super) async fn work(
     };
     let ended = match opened {
         Ok(Some(opened)) => {
-            let worker = Arc::new(Worker::new(executor.clone(), opened));
+            let worker = Arc::new(Worker { executor: executor.clone(), session: opened });
             let registration = worker.register();
             tokio::select! {
                 biased;
@@ -61,15 +61,9 @@ pub(super) async fn work(
 struct Worker {
     executor: Arc<Executor>,
     session: WorkerSession,
-    slots: Arc<Slots>,
 }
 
 impl Worker {
-    fn new(executor: Arc<Executor>, session: WorkerSession) -> Self {
-        let slots = Arc::new(Slots::new(executor.options.threads.max(1)));
-        Self { executor, session, slots }
-    }
-
     async fn fill_slots(self: Arc<Self>) {
         let mut slots = JoinSet::new();
         for _ in 0..self.executor.options.threads.max(1) {
@@ -108,15 +102,9 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
-                () = self.slots.active() => {}
-            }
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.api_health.until_down() => {}
-                () = self.slots.on_standby() => {}
-                taken = self.slots.free_while(self.session.queue.take()) => return taken.inspect_err(|error| debug!(%error, "queue closed")).ok(),
+                taken = self.session.queue.take() => return taken.inspect_err(|error| debug!(%error, "queue closed")).ok(),
             }
         }
     }
@@ -136,15 +124,13 @@ impl Worker {
         Registration::begin(session.clone(), paths::EXECUTORS, claimant, executor)
     }
 
-    /// Keeps this executor's place in the standby list, and shows what it does and leaves alone. Never ends.
+    /// Shares the queue with other executors, and shows what this one does and leaves alone. Never ends.
     async fn show_others(&self, registration: &Registration<RegisteredExecutor>) {
         let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
         let clock = &self.executor.options.clock;
         let WorkerSession { session, queue, claimant, .. } = &self.session;
-        let standby = || standby::keep(session.clone(), queue.clone(), claimant.clone(), self.slots.clone());
         tokio::join!(
-            // without its place an executor is active as if it were alone
-            persist("standby list", standby),
+            persist("sharing of the queue", || sharing::keep(&**session, queue, claimant)),
             persist("list of actions", || unknown_action::keep_listed(&**session, &actions, clock)),
             persist("list of what is passed over", || self.show_passed_over(registration)),
         );

@@ -26,9 +26,6 @@ pub const MARKS: &str = "/slipstream/marks";
 pub const EXECUTORS: &str = "/slipstream/executors";
 /// When actions were last somebody's: a persistent node for each, with that time as text.
 pub const ACTIONS: &str = "/slipstream/actions";
-/// The standby list of executors that have nothing to do: an ephemeral sequential node each, `<claimant>-<sequence>`. Its name
-/// is from when the list was called so, and every executor of a queue has to use the same.
-pub const STANDBY: &str = "/slipstream/line";
 /// Registered distributors: an ephemeral node for each session of each process that stands as a candidate.
 pub const DISTRIBUTORS: &str = "/slipstream/distributors";
 

@@ -1,5 +1,5 @@
 //! The registry (decision 17): whoever works for the engine says so in an ephemeral node outside `/job`, which goes with
-//! its session. People are shown it, and executors share by it (`executor/standby.rs`); no job depends on it, so
+//! its session. People are shown it, and executors share by it (`executor/sharing.rs`); no job depends on it, so
 //! an entry that cannot be written holds up no work.
 
 use std::sync::Arc;

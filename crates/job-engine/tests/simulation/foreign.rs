@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use slipstream_coordination::Session as _;
 use slipstream_coordination::session::{Mode, Operation, make_path};
-use slipstream_job_engine::internals::process::paths::{ELECTION, ENTRIES, RECONCILER, STANDBY, TAKEN};
+use slipstream_job_engine::internals::process::paths::{ELECTION, ENTRIES, EXECUTORS, RECONCILER, TAKEN};
 
 use crate::plan::{Fault, Meddling};
 use crate::process::DISTRIBUTOR;
@@ -16,7 +16,7 @@ use crate::world::World;
 pub const FOREIGN: &str = "foreign";
 /// Between two looks at the queue: everybody's turn, so that it is always the world's.
 const LOOK: Duration = Duration::from_millis(10);
-/// A candidate and a place in line before all others.
+/// A candidate before all others, and an executor.
 const FIRST: &str = "00000000000000000000000000000000";
 
 impl World {
@@ -37,7 +37,7 @@ impl World {
                 world.create(Fault::StrayClaim, format!("{TAKEN}/{name}"), Some(length));
             }),
             Meddling::StrayPlaces => {
-                self.create(Fault::StrayPlaces, format!("{STANDBY}/{FIRST}-0000000000"), None);
+                self.create(Fault::StrayPlaces, format!("{EXECUTORS}/{FIRST}"), None);
                 self.create(Fault::StrayPlaces, format!("{RECONCILER}/{FIRST}__lock__0000000000"), None);
             }
         }

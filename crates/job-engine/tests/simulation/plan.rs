@@ -69,7 +69,7 @@ pub enum Fault {
     StrayCandidate,
     /// A claim without a session was on an entry, until somebody deleted it.
     StrayClaim,
-    /// Nodes without a session are first in line and in the reconciler's election, for ever.
+    /// Nodes without a session are among the executors and first in the reconciler's election, for ever.
     StrayPlaces,
     /// An action went on after it was asked to end, until it was aborted.
     Unstoppable,
@@ -152,7 +152,7 @@ pub enum Meddling {
     StrayCandidate(Duration),
     /// Claims an entry without a session, until that is deleted after so long.
     StrayClaim(Duration),
-    /// Stands in line and for reconciler without a session, before all others.
+    /// Registers as an executor and stands for reconciler without a session, before all others.
     StrayPlaces,
 }
 

@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Cause, Change, Error, Found, Node, Operation, SESSION_TIMEOUT, State, Watch};
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::internals::process::paths::{
-    DISTRIBUTORS, ENTRIES, EXECUTORS, MARKS, RECONCILED, STANDBY, TAKEN,
-};
+use slipstream_job_engine::internals::process::paths::{DISTRIBUTORS, ENTRIES, EXECUTORS, MARKS, RECONCILED, TAKEN};
 use tokio::sync::{mpsc, watch};
 
 use crate::broken::Broken;
@@ -178,7 +176,7 @@ fn describe(operation: &Operation) -> String {
 /// The same text for the same request in every run: the names of candidates begin at random, those of registrations are
 /// drawn.
 fn tidy(verb: &str, path: &str) -> String {
-    let registrations = [EXECUTORS, DISTRIBUTORS, STANDBY, RECONCILED];
+    let registrations = [EXECUTORS, DISTRIBUTORS, RECONCILED];
     if let Some(parent) = registrations.into_iter().find(|parent| child(path, parent).is_some()) {
         return format!("{verb} {parent}/registration");
     }
