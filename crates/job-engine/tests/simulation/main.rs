@@ -38,7 +38,7 @@ use run::{Outcome, simulate};
 /// Seeds unless `SIMULATION_SEEDS` says otherwise.
 const SEEDS: u64 = if cfg!(debug_assertions) { 100 } else { 2000 };
 /// Seeds that a broken engine may take to be noticed.
-const SEEDS_TO_NOTICE: u64 = 200;
+const SEEDS_TO_NOTICE: u64 = 1000;
 /// Seeds whose trace is compared with itself.
 const SEEDS_RUN_TWICE: u64 = 40;
 /// Threads, each with a runtime of its own.
