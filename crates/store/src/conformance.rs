@@ -325,6 +325,11 @@ async fn limit_0_counts(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({"n": 1})), ("job/2", json!({"n": 2})), ("job/3", json!({"n": 2}))]).await;
     let query = Query { filter: Some(filter("n=2")), ..Query::default() };
     assert_eq!(store.search("job", &query).await.unwrap(), Found { count: 2, more: true, ..Found::default() });
+    for (after, more) in [("job/1", true), ("job/3", false)] {
+        let query = Query { after: Some(after.to_owned()), ..query.clone() };
+        let expected = Found { count: 2, more, ..Found::default() };
+        assert_eq!(store.search("job", &query).await.unwrap(), expected, "after {after}");
+    }
 }
 
 async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {

@@ -218,7 +218,7 @@ impl<'a> Monitor<'a> {
                     }
                 }
                 () = report_due(attempt, &self.reports, self.report_after), if self.reporting.is_none() => {
-                    self.sendreport();
+                    self.send_report();
                 }
                 answer = answer_of_report(&mut self.reporting) => {
                     if let Err(end) = self.reported(answer) {
@@ -255,7 +255,7 @@ impl<'a> Monitor<'a> {
         None
     }
 
-    fn sendreport(&mut self) {
+    fn send_report(&mut self) {
         let attempt = self.attempt;
         let report = self.reports.take();
         let changes = edits::of_report(&report, &self.known);

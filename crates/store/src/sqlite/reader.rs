@@ -78,7 +78,7 @@ impl Reader {
     fn page(&self, translator: &Translator<'_>, query: &Query, count: u64) -> rusqlite::Result<Found> {
         let walks = query.after.is_some();
         let mut found = Found { count, more: !walks && count > query.offset, ..Found::default() };
-        if query.limit == 0 || (!walks && count <= query.offset) {
+        if !walks && (query.limit == 0 || count <= query.offset) {
             return Ok(found);
         }
         let few = !walks && self.are_few(translator, query, count)?;
