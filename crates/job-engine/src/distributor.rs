@@ -15,6 +15,7 @@ use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
 use slipstream_store::Revision;
 use tokio::time::sleep;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::marks::HighWaterMark;
@@ -140,23 +141,7 @@ pub struct Deps {
 /// repeats the pending round.
 pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, deps: Deps, stop: Stop) {
     let candidate = Candidate { distributor: distributor.as_ref(), deps: &deps, stop: &stop };
-    let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
-    while !stop.is_asked() {
-        let connected = tokio::select! {
-            biased;
-            () = stop.asked() => return,
-            connected = deps.coordinator.connect() => connected,
-        };
-        match connected {
-            Ok(session) => {
-                candidate.stand(&session, &mut pauses, &mut complaint).await;
-                session.close().await;
-            }
-            // whether it can be reached is said by whoever made it, for all who use it at once
-            Err(error) => tracing::debug!(distributor = distributor.name(), %error, "no session with the coordinator"),
-        }
-        stop.pause(pauses.take()).await;
-    }
+    candidate.run().instrument(tracing::error_span!("distributor", name = distributor.name())).await;
 }
 
 struct Candidate<'a> {
@@ -166,6 +151,27 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    async fn run(&self) {
+        let Self { deps, stop, .. } = self;
+        let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
+        while !stop.is_asked() {
+            let connected = tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                connected = deps.coordinator.connect() => connected,
+            };
+            match connected {
+                Ok(session) => {
+                    self.stand(&session, &mut pauses, &mut complaint).await;
+                    session.close().await;
+                }
+                // whether it can be reached is said by whoever made it, for all who use it at once
+                Err(error) => tracing::debug!(%error, "no session with the coordinator"),
+            }
+            stop.pause(pauses.take()).await;
+        }
+    }
+
     /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
     async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
         let path = format!("{ELECTION}/{}", self.distributor.election());
@@ -185,13 +191,9 @@ impl Candidate<'_> {
                     self.serve(leadership, &registration).await;
                     registration.update(|distributor| distributor.term = None);
                 }
-                Err(session::Error::Expired) => {
-                    return self.complain("cannot join the election", &session::Error::Expired);
-                }
-                Err(error) if complaint.is_new(error.to_string()) => self.complain("cannot join the election", &error),
-                Err(error) => {
-                    tracing::debug!(distributor = self.distributor.name(), %error, "cannot join the election");
-                }
+                Err(session::Error::Expired) => return complain("cannot join the election", &session::Error::Expired),
+                Err(error) if complaint.is_new(error.to_string()) => complain("cannot join the election", &error),
+                Err(error) => tracing::debug!(%error, "cannot join the election"),
             }
             self.stop.pause(pauses.take()).await;
         }
@@ -201,11 +203,7 @@ impl Candidate<'_> {
     async fn look_at_mark(&self) {
         loop {
             if let Err(error) = self.deps.marks.load(self.distributor.name()).await {
-                tracing::debug!(
-                    distributor = self.distributor.name(),
-                    error = with_causes(&error),
-                    "cannot read the high-water mark"
-                );
+                tracing::debug!(error = with_causes(&error), "cannot read the high-water mark");
             }
             sleep(LOOK).await;
         }
@@ -227,8 +225,7 @@ impl Candidate<'_> {
     }
 
     async fn serve(&self, leadership: Leadership, registration: &Registration<RegisteredDistributor>) {
-        let name = self.distributor.name();
-        tracing::info!(distributor = name, "elected leader");
+        tracing::info!("elected leader");
         let term = Term {
             distributor: self.distributor,
             deps: self.deps,
@@ -239,24 +236,20 @@ impl Candidate<'_> {
         tokio::select! {
             biased;
             // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
-            () = leadership.lost() => return tracing::warn!(distributor = name, "lost leadership"),
+            () = leadership.lost() => return tracing::warn!("lost leadership"),
             () = term.serve() => {}
-            () = self.stop.grace_over(GRACE) => tracing::warn!(distributor = name, "stopped during a round"),
+            () = self.stop.grace_over(GRACE) => tracing::warn!("stopped during a round"),
         }
         match tokio::time::timeout(GRACE, leadership.resign()).await {
-            Ok(Ok(())) => tracing::info!(distributor = name, "resigned leadership"),
-            Ok(Err(error)) => self.complain("cannot resign leadership, it ends with the session", &error),
-            Err(error) => self.complain("cannot resign leadership, it ends with the session", &error),
+            Ok(Ok(())) => tracing::info!("resigned leadership"),
+            Ok(Err(error)) => complain("cannot resign leadership, it ends with the session", &error),
+            Err(error) => complain("cannot resign leadership, it ends with the session", &error),
         }
-    }
-
-    fn complain(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
-        complain(self.distributor.name(), what, error);
     }
 }
 
-fn complain(distributor: &str, what: &str, error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(distributor, error, "{what}");
+fn complain(what: &str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error, "{what}");
 }
 
 #[cfg(test)]

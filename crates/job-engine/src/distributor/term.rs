@@ -42,9 +42,9 @@ struct Stored {
     revision: MarkRevision,
 }
 
-/// What was said in the log already: each thing is said once.
+/// What was logged already: each is logged once.
 #[derive(Default)]
-struct Said {
+struct Logged {
     ahead: Option<Timestamp>,
     given_up: Option<Timestamp>,
     later: Option<Timestamp>,
@@ -57,7 +57,7 @@ impl Term<'_> {
             match self.serve_from_stored_mark().await {
                 Err(Interruption::Over) => return,
                 Err(Interruption::MarkChanged) => {
-                    tracing::warn!(distributor = self.distributor.name(), "the high-water mark was changed meanwhile");
+                    tracing::warn!("the high-water mark was changed meanwhile");
                     // So that leaders who do not know of each other's end do not fight at full speed.
                     self.stop.pause(Pauses::default().take()).await;
                 }
@@ -71,19 +71,19 @@ impl Term<'_> {
         let (mark, revision) = self.insist("cannot load the high-water mark", load).await?;
         let mut stored = Stored { mark, revision };
         if stored.revision == MarkRevision::None && stored.mark != HighWaterMark::default() {
-            tracing::warn!(distributor = name, "high-water mark is gone, continuing from the last known one");
+            tracing::warn!("high-water mark is gone, continuing from the last known one");
         }
         let schedule = self.distributor.schedule().to_string();
-        let mut said = Said::default();
+        let mut logged = Logged::default();
         loop {
             let now = self.deps.clock.now();
             let counts = settled(&stored.mark, &schedule, now);
-            self.say_how_it_counts(&stored.mark, &counts, &mut said);
+            self.log_how_it_counts(&stored.mark, &counts, &mut logged);
             // also so that the time from which rounds count is known if the first one falls into a time when nobody leads
             self.save(&mut stored, counts).await?;
             let plan = rounds(&stored.mark, self.distributor.schedule(), self.distributor.missed(), now);
-            self.say_what_is_missed(&stored.mark, &plan, now, &mut said);
-            self.tell(&stored.mark, plan.due.first().copied().or(plan.next));
+            self.log_what_is_missed(&stored.mark, &plan, now, &mut logged);
+            self.report(&stored.mark, plan.due.first().copied().or(plan.next));
             for time in plan.due {
                 if self.stop.is_asked() {
                     return Err(Interruption::Over);
@@ -99,32 +99,30 @@ impl Term<'_> {
                 let ended = HighWaterMark { pending: None, done, ..stored.mark.clone() };
                 self.save(&mut stored, ended).await?;
             }
-            self.tell(&stored.mark, plan.next);
+            self.report(&stored.mark, plan.next);
             self.wait_until(plan.next, now, &stored).await?;
         }
     }
 
     /// Adds the jobs of one round.
     async fn distribute(&self, round: Timestamp) -> Result<(), Interruption> {
-        let name = self.distributor.name();
         let client = &self.deps.client;
         let jobs = self.insist("cannot find out which jobs to add", || self.distributor.jobs(client)).await?;
         for job in &jobs {
             self.insist("cannot add a job", || self.add(job, round)).await?;
         }
-        tracing::debug!(distributor = name, %round, jobs = jobs.len(), "distributed");
+        tracing::debug!(%round, jobs = jobs.len(), "distributed");
         Ok(())
     }
 
     /// A job that the server calls malformed (400) is passed over: repeating it would hold up all rounds to come.
     async fn add(&self, job: &NewJob, round: Timestamp) -> Result<(), slipstream_cimi::Error> {
-        let name = self.distributor.name();
-        let key = key(name, round, job);
+        let key = key(self.distributor.name(), round, job);
         match self.deps.client.add("job", &job.document(), Some(&key)).await {
             Ok(_) => Ok(()),
             Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 400) => {
                 let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(distributor = name, key, error, "skipping a malformed job");
+                tracing::error!(key, error, "skipping a malformed job");
                 Ok(())
             }
             Err(error) => Err(error),
@@ -166,11 +164,11 @@ impl Term<'_> {
             match attempt().await {
                 Ok(result) => return Ok(result),
                 Err(error) if complaint.is_new(with_causes(&error)) => {
-                    complain(self.distributor.name(), what, &error);
+                    complain(what, &error);
                     let problem = format!("{what}: {}", with_causes(&error));
                     self.registration.update(|distributor| distributor.problem = Some(problem));
                 }
-                Err(error) => tracing::debug!(distributor = self.distributor.name(), %error, "{what}"),
+                Err(error) => tracing::debug!(%error, "{what}"),
             }
             if self.stop.is_asked() {
                 return Err(Interruption::Over);
@@ -212,8 +210,8 @@ impl Term<'_> {
         if revision == stored.revision { Ok(()) } else { Err(Interruption::MarkChanged) }
     }
 
-    /// Tells the registry how far this leader is.
-    fn tell(&self, mark: &HighWaterMark, next: Option<Timestamp>) {
+    /// Writes into the registry how far this leader is.
+    fn report(&self, mark: &HighWaterMark, next: Option<Timestamp>) {
         let term = RegisteredTerm { last: mark.done, next };
         let problem = mark.ahead.map(|ahead| {
             format!(
@@ -225,32 +223,31 @@ impl Term<'_> {
         self.registration.update(|distributor| (distributor.term, distributor.problem) = (Some(term), problem));
     }
 
-    fn say_how_it_counts(&self, stored: &HighWaterMark, counts: &HighWaterMark, said: &mut Said) {
-        let name = self.distributor.name();
-        if let Some(ahead) = counts.ahead.filter(|ahead| said.ahead != Some(*ahead)) {
+    fn log_how_it_counts(&self, stored: &HighWaterMark, counts: &HighWaterMark, logged: &mut Logged) {
+        if let Some(ahead) = counts.ahead.filter(|ahead| logged.ahead != Some(*ahead)) {
             tracing::error!(
-                distributor = name, %ahead,
+                %ahead,
                 "ignoring a high-water mark too far in the future, rounds count from now on: was a clock set back? if \
-                 this one is right, reset it with `slipstream-job distributors reset {name}`"
+                 this one is right, reset it with `slipstream-job distributors reset {}`",
+                self.distributor.name()
             );
         }
-        said.ahead = counts.ahead;
+        logged.ahead = counts.ahead;
         if stored.done.is_some() && stored.schedule != counts.schedule {
             let (before, schedule) = (stored.schedule.as_deref().unwrap_or("not known"), &counts.schedule);
-            tracing::info!(distributor = name, before, schedule, "schedule changed, rounds count from now on");
+            tracing::info!(before, schedule, "schedule changed, rounds count from now on");
         }
     }
 
-    fn say_what_is_missed(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp, said: &mut Said) {
-        let name = self.distributor.name();
-        if let Some(first) = plan.given_up.filter(|first| said.given_up != Some(*first)) {
-            tracing::warn!(distributor = name, %first, policy = ?self.distributor.missed(), "missed rounds");
+    fn log_what_is_missed(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp, logged: &mut Logged) {
+        if let Some(first) = plan.given_up.filter(|first| logged.given_up != Some(*first)) {
+            tracing::warn!(%first, policy = ?self.distributor.missed(), "missed rounds");
         }
-        said.given_up = plan.given_up;
+        logged.given_up = plan.given_up;
         let is_ahead = |done: &Timestamp| !matches!(Age::of(*done, now), Age::Past(_));
-        if let Some(done) = mark.done.filter(|done| is_ahead(done) && said.later != Some(*done)) {
-            tracing::warn!(distributor = name, %done, "last round is in the future: was the clock set back?");
-            said.later = Some(done);
+        if let Some(done) = mark.done.filter(|done| is_ahead(done) && logged.later != Some(*done)) {
+            tracing::warn!(%done, "last round is in the future: was the clock set back?");
+            logged.later = Some(done);
         }
     }
 }

@@ -33,17 +33,17 @@ pub fn said(distributors: &[Part]) -> Vec<Said> {
     said
 }
 
-/// A line is `<time> <level> <message> <name>=<value> …`.
+/// A line is `<time> <level> distributor{name=…}: <message> <name>=<value> …`.
 fn parse(distributor: &str, line: &str) -> Option<Said> {
     let (time, rest) = line.split_once(' ')?;
     let time = time.parse().ok()?;
-    let message = rest.trim_start().split_once(' ')?.1;
+    let (_, message) = rest.split_once(" distributor{name=")?.1.split_once("}: ")?;
     let what = match () {
-        () if message.starts_with("elected leader distributor=") => What::Leads,
-        () if message.starts_with("distributed distributor=") => {
+        () if message == "elected leader" => What::Leads,
+        () if message.starts_with("distributed ") => {
             What::Added { round: message.split_once("round=")?.1.split(' ').next()?.parse().ok()? }
         }
-        () if message.starts_with("lost leadership") || message.starts_with("resigned leadership") => What::Ended,
+        () if message == "lost leadership" || message == "resigned leadership" => What::Ended,
         () => return None,
     };
     Some(Said { time, distributor: distributor.to_owned(), what })
@@ -80,12 +80,12 @@ pub fn handed_over(said: &[Said], before: &str, from: Timestamp) -> Option<std::
 fn lines_of_logs_are_understood() {
     let line = |text: &str| parse("d", text).map(|said| said.what);
     let time = "2026-10-05T17:00:01.500000Z";
-    assert_eq!(line(&format!(r#"{time}  INFO elected leader distributor="tick""#)), Some(What::Leads));
-    let added = format!(r#"{time} DEBUG distributed distributor="tick" round=2026-10-05T17:00:01Z jobs=1"#);
+    assert_eq!(line(&format!(r#"{time}  INFO distributor{{name="tick"}}: elected leader"#)), Some(What::Leads));
+    let added = format!(r#"{time} DEBUG distributor{{name="tick"}}: distributed round=2026-10-05T17:00:01Z jobs=1"#);
     let round = "2026-10-05T17:00:01Z".parse().expect("a time");
     assert_eq!(line(&added), Some(What::Added { round }));
-    assert_eq!(line(&format!(r#"{time}  WARN lost leadership distributor="tick""#)), Some(What::Ended));
-    assert_eq!(line(&format!(r#"{time}  INFO resigned leadership distributor="tick""#)), Some(What::Ended));
+    assert_eq!(line(&format!(r#"{time}  WARN distributor{{name="tick"}}: lost leadership"#)), Some(What::Ended));
+    assert_eq!(line(&format!(r#"{time}  INFO distributor{{name="tick"}}: resigned leadership"#)), Some(What::Ended));
     assert_eq!(line(&format!("{time}  INFO something else")), None);
     assert_eq!(line("stopped"), None);
 }
