@@ -27,7 +27,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether there is nothing to tell.
+    /// Whether there is nothing to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -94,7 +94,7 @@ impl Reports {
     }
 
     /// Takes out what was reported since it was last taken out.
-    #[must_use = "what is taken out is told by nobody else"]
+    #[must_use = "what is taken out is reported by nobody else"]
     pub fn take(&self) -> Report {
         let mut taken = Report::default();
         self.0.report.send_if_modified(|report| {
@@ -127,7 +127,7 @@ impl Reports {
         self.0.report.send_modify(|report| report.status_message = Some(message));
     }
 
-    /// Each id once; answers whether it is among those that are told.
+    /// Each id once; answers whether it is among those that are reported.
     pub(crate) fn add_affected_resource(&self, id: String) -> bool {
         let mut named = self.0.named.lock().expect("no holder of this lock panics");
         if named.ids.contains(&id) {

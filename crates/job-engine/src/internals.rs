@@ -9,7 +9,7 @@ pub mod api {
         pub use crate::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
     }
     pub mod queue {
-        pub use crate::api::queue::MOST_TOLD;
+        pub use crate::api::queue::MOST_LISTED;
     }
     pub mod user {
         pub use crate::api::user::ADMINISTRATOR;

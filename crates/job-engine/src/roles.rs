@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::process::stop::Stop;
-use crate::process::telemetry::{say, say_stopping};
+use crate::process::telemetry::{announce, announce_stopping};
 
 /// Lets `work` go on until the stop, and then to its end; `what` of it may take as long as `grace`.
 async fn until_stopped(
@@ -35,8 +35,8 @@ async fn until_stopped(
             bail!("it ended unexpectedly");
         }
     }
-    say_stopping(what, grace);
+    announce_stopping(what, grace);
     stop.in_time(grace, work).await?.context("it crashed")?;
-    say("stopped");
+    announce("stopped");
     Ok(())
 }

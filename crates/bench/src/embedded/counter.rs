@@ -36,7 +36,7 @@ impl Counter {
     pub fn add(&self, more: u64) {
         let number = self.number.fetch_add(more, Ordering::SeqCst) + more;
         if number >= self.next.load(Ordering::SeqCst) {
-            self.tell(&mut self.waiting());
+            self.notify(&mut self.waiting());
         }
     }
 
@@ -51,11 +51,11 @@ impl Counter {
         waiting.push((number, sender));
         self.next.fetch_min(number, Ordering::SeqCst);
         // who counted just before saw nobody waiting
-        self.tell(&mut waiting);
+        self.notify(&mut waiting);
         Mark { number, moment }
     }
 
-    fn tell(&self, waiting: &mut Vec<(u64, oneshot::Sender<Moment>)>) {
+    fn notify(&self, waiting: &mut Vec<(u64, oneshot::Sender<Moment>)>) {
         let number = self.number();
         for (wanted, sender) in waiting.extract_if(.., |(wanted, _)| *wanted <= number) {
             if sender.send(Moment::now()).is_err() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Below `/api/`.
 pub const PLACE: &str = "queue";
 /// How many claims are shown one by one, the oldest ones.
-pub const MOST_TOLD: usize = 1_000;
+pub const MOST_LISTED: usize = 1_000;
 
 /// What waits, and who holds what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct WaitingJob {
 pub struct Claimed {
     /// How many there are.
     pub count: usize,
-    /// The oldest [`MOST_TOLD`] of them, the oldest first.
+    /// The oldest [`MOST_LISTED`] of them, the oldest first.
     pub claims: Vec<Claim>,
 }
 
@@ -90,13 +90,13 @@ pub struct Claim {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
     /// Entries that hold no id of a job that this store ever knew, of those that it has looked at.
-    pub entries: Told,
+    pub entries: Sample,
     /// Nodes among the claims without an entry, for longer than a round.
-    pub claims: Told,
+    pub claims: Sample,
     /// Paths of claims that no session holds, as backup tools restore them: nobody ends them, and their jobs wait for
     /// ever unless a person deletes them.
     #[serde(default)]
-    pub without_session: Told,
+    pub without_session: Sample,
     /// What could not be read or changed while the rest was, by reason: paths of nodes, and ids of jobs.
     #[serde(default)]
     pub refused: Vec<Refused>,
@@ -107,14 +107,14 @@ pub struct LeftAlone {
 pub struct Refused {
     /// How many, and some of them.
     #[serde(flatten)]
-    pub told: Told,
+    pub sample: Sample,
     /// Why, in words for people.
     pub reason: String,
 }
 
 /// How many there are of a kind, and some of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Sample {
     /// How many.
     pub count: usize,
     /// Names of the first ten.

@@ -13,7 +13,7 @@ pub fn explain(error: &anyhow::Error) -> String {
     let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
     let causes = texts[position..].join(": ");
     let (text, hint) = match cause {
-        Error::Refused { refusal, .. } => told(refusal, causes),
+        Error::Refused { refusal, .. } => explain_refusal(refusal, causes),
         Error::Unreachable { request, source } => (unreachable(request, &**source), Some(UNREACHABLE_HINT)),
         Error::Unintelligible { .. } => (causes, Some(FOREIGN_HINT)),
     };
@@ -41,7 +41,7 @@ fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> Str
     }
 }
 
-fn told(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
+fn explain_refusal(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
         (400, _) => (refusal.message.clone(), None),
         (403, None) => (causes, Some(FORBIDDEN_HINT)),

@@ -86,9 +86,9 @@ async fn each(
     let spinner = Spinner::bar(what, chosen.ids.len());
     for id in &chosen.ids {
         match spinner.during(work(&client, id)).await {
-            Ok(state) => spinner.aside(|| terminal::print(&told(id, state.as_deref(), chosen.json)))?,
+            Ok(state) => spinner.aside(|| terminal::print(&render(id, state.as_deref(), chosen.json)))?,
             Err(error) => {
-                spinner.aside(|| output::tell(&failure::explain(&error)));
+                spinner.aside(|| output::report(&failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
             }
         }
@@ -96,7 +96,7 @@ async fn each(
     Ok(code)
 }
 
-fn told(id: &str, state: Option<&str>, is_json: bool) -> String {
+fn render(id: &str, state: Option<&str>, is_json: bool) -> String {
     match state {
         Some(state) if is_json => json!({ "id": id, "state": state }).to_string(),
         None if is_json => json!({ "id": id }).to_string(),

@@ -13,7 +13,7 @@ use super::options::connection::Connection;
 use super::spinner::Spinner;
 use super::terminal::{self, Screen, age, ago, lasting, one_line};
 use crate::api::queue::{
-    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Told, Waiting,
+    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting,
 };
 use crate::process::clock::Clock;
 
@@ -89,7 +89,7 @@ fn render_restored(restored: &Restored) -> String {
         1 => "1 job queued".to_owned(),
         queued => format!("{queued} jobs queued"),
     };
-    let left_out = restored.left_out.iter().map(|Refused { told: jobs, reason }| {
+    let left_out = restored.left_out.iter().map(|Refused { sample: jobs, reason }| {
         let mut lines = vec![format!("{} left out: {}", jobs.count, one_line(reason))];
         lines.extend(jobs.names.iter().map(|job| format!("  {}", one_line(job))));
         lines.join("\n")
@@ -107,7 +107,7 @@ async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
 
 fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
     let Queue { waiting, claimed, left_alone, released } = queue;
-    let left_alone = left_alone.iter().flat_map(|left| told(left, screen));
+    let left_alone = left_alone.iter().flat_map(|left| render_left_alone(left, screen));
     let released = released.iter().filter(|released| released.count > 0).map(|it| render_released(it, now, screen));
     if waiting.count == 0 && claimed.count == 0 {
         let empty = "the queue is empty".to_owned();
@@ -119,11 +119,11 @@ fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
         let titles = ["JOB", "HELD", "ACTION", "EXECUTOR"];
         parts.push(screen.listing(&titles, &[2, 3], claimed.claims.iter().map(row).collect()));
     }
-    let told = claimed.claims.len();
+    let shown = claimed.claims.len();
     parts.push(screen.dimmed(&match claimed.count {
         0 => "no job is claimed".to_owned(),
-        count if count == told => format!("{count} held"),
-        count => format!("{told} of {count} held, oldest first"),
+        count if count == shown => format!("{count} held"),
+        count => format!("{shown} of {count} held, oldest first"),
     }));
     parts.extend(left_alone);
     parts.extend(released);
@@ -138,28 +138,28 @@ fn render_released(released: &Released, now: Timestamp, screen: Screen) -> Strin
         vec![name, ago(*time, now), one_line(reason), executor.as_deref().map(one_line).unwrap_or_default()]
     };
     let listing = screen.listing(&["JOB", "RELEASED", "WHY", "EXECUTOR"], &[3], latest.iter().map(row).collect());
-    let (told, since) = (latest.len() as u64, format!("since the server began at {since:.0}"));
-    let total = if *count > told { format!(", the latest {told} of them") } else { String::new() };
+    let (shown, since) = (latest.len() as u64, format!("since the server began at {since:.0}"));
+    let total = if *count > shown { format!(", the latest {shown} of them") } else { String::new() };
     format!("{listing}\n\n{}", screen.dimmed(&format!("{count} released {since}{total}")))
 }
 
 /// What the reconciler leaves alone, if there is any.
-fn told(left_alone: &LeftAlone, screen: Screen) -> Vec<String> {
+fn render_left_alone(left_alone: &LeftAlone, screen: Screen) -> Vec<String> {
     let LeftAlone { entries, claims, without_session, refused } = left_alone;
     let kinds = [
         (entries, "ignored, of jobs unknown to this store:".to_owned()),
         (claims, "ignored, claimed without an entry:".to_owned()),
         (without_session, "claimed without a session, delete these nodes:".to_owned()),
     ];
-    let refused = refused
-        .iter()
-        .map(|Refused { told, reason }| (told, format!("ignored, cannot be read or changed, {}:", one_line(reason))));
-    let kind = |(told, what): (&Told, String)| {
-        let mut lines = vec![screen.dimmed(&format!("{} {what}", told.count))];
-        lines.extend(told.names.iter().map(|name| format!("  {}", one_line(name))));
+    let refused = refused.iter().map(|Refused { sample, reason }| {
+        (sample, format!("ignored, cannot be read or changed, {}:", one_line(reason)))
+    });
+    let kind = |(sample, what): (&Sample, String)| {
+        let mut lines = vec![screen.dimmed(&format!("{} {what}", sample.count))];
+        lines.extend(sample.names.iter().map(|name| format!("  {}", one_line(name))));
         lines.join("\n")
     };
-    kinds.into_iter().chain(refused).filter(|(told, _)| told.count > 0).map(kind).collect()
+    kinds.into_iter().chain(refused).filter(|(sample, _)| sample.count > 0).map(kind).collect()
 }
 
 fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
@@ -252,11 +252,12 @@ JOB                                   HELD  ACTION             EXECUTOR
         let claimed = Claimed { count: 0, claims: Vec::new() };
         let mut queue = Queue { waiting, claimed, left_alone: Some(LeftAlone::default()), released: None };
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
-        let told = |count, names: &[&str]| Told { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
-        let entries = told(1_000, &["entry-999-0000000001", "entry-999-0000000002"]);
-        let refused = vec![Refused { told: told(1, &["job/0a"]), reason: "not allowed".to_owned() }];
-        let without_session = told(1, &["/job/taken/entry-999-0000000003"]);
-        queue.left_alone = Some(LeftAlone { entries, claims: told(1, &["a\nb"]), without_session, refused });
+        let sample =
+            |count, names: &[&str]| Sample { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
+        let entries = sample(1_000, &["entry-999-0000000001", "entry-999-0000000002"]);
+        let refused = vec![Refused { sample: sample(1, &["job/0a"]), reason: "not allowed".to_owned() }];
+        let without_session = sample(1, &["/job/taken/entry-999-0000000003"]);
+        queue.left_alone = Some(LeftAlone { entries, claims: sample(1, &["a\nb"]), without_session, refused });
         let expected = "\
 the queue is empty
 
@@ -279,12 +280,12 @@ the queue is empty
     fn what_was_released_is_told_with_its_reason_and_since_when_it_counts() {
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
         let mut released = Released::since("2026-11-24T11:00:00Z".parse().unwrap());
-        let told = |released: &Released| {
+        let shown = |released: &Released| {
             let claimed = Claimed { count: 0, claims: Vec::new() };
             let queue = Queue { waiting: waiting.clone(), claimed, left_alone: None, released: Some(released.clone()) };
             render(&queue, "2026-11-24T12:00:00Z".parse().unwrap(), SCREEN)
         };
-        assert_eq!(told(&released), "the queue is empty");
+        assert_eq!(shown(&released), "the queue is empty");
         let attempt = |outcome| Attempt {
             lease: None,
             executor: "node-1".to_owned(),
@@ -305,10 +306,10 @@ JOB                                   RELEASED  WHY                   EXECUTOR
 01991d3c-7c1e-7a3b-8f3c-000000000009  3m ago    its attempt was lost  node-1
 
 3 released since the server began at 2026-11-24T11:00:00Z";
-        assert_eq!(told(&released), expected);
+        assert_eq!(shown(&released), expected);
         released.count = 31;
         assert!(
-            told(&released)
+            shown(&released)
                 .ends_with("31 released since the server began at 2026-11-24T11:00:00Z, the latest 3 of them")
         );
     }
@@ -319,7 +320,7 @@ JOB                                   RELEASED  WHY                   EXECUTOR
         assert_eq!(restored(0, vec![]), "nothing to queue: every unfinished job has its entry");
         assert_eq!(restored(2, vec![]), "2 jobs queued");
         let left = Refused {
-            told: Told { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },
+            sample: Sample { count: 20, names: vec!["job/0a".to_owned(), "job/0b".to_owned()] },
             reason: "for a reason".to_owned(),
         };
         assert_eq!(restored(0, vec![left]), "nothing queued\n20 left out: for a reason\n  job/0a\n  job/0b");

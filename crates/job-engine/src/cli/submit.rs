@@ -122,7 +122,7 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
         terminal::print(&serde_json::to_string_pretty(&document)?)?;
     }
     if let Some(remark) = ending.remark(id) {
-        output::tell(&remark);
+        output::report(&remark);
     }
     Ok(ExitCode::from(ending.exit_code()))
 }

@@ -136,7 +136,7 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
         Some(UsersCommand::Delete(ChosenUser { name, output, connection })) => {
             let id = user::id(&name);
             asking(connection.client()?.delete(&id)).await?;
-            output.tell(&id, "deleted", "")?;
+            output.print(&id, "deleted", "")?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -174,7 +174,7 @@ async fn add(arguments: AddArguments) -> anyhow::Result<()> {
         ("isSuperUser", json!(arguments.administrator)),
     ];
     let id = asking(client.add(USER.name, &document(user), None)).await?;
-    arguments.output.tell(&id, "added", "")
+    arguments.output.print(&id, "added", "")
 }
 
 async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
@@ -183,14 +183,14 @@ async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
     let id = user::id(&arguments.name);
     let changes = document([("password", json!(password.expose_secret()))]);
     asking(client.edit(&id, &changes, &[])).await?;
-    arguments.output.tell(&id, "password changed", ", its sessions ended")
+    arguments.output.print(&id, "password changed", ", its sessions ended")
 }
 
 async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
     let id = user::id(&chosen.name);
     let client = chosen.connection.client()?;
     asking(client.edit(&id, &document([("state", json!(state))]), &[])).await?;
-    chosen.output.tell(&id, done, "")
+    chosen.output.print(&id, done, "")
 }
 
 fn document<const N: usize>(members: [(&str, Value); N]) -> Document {
@@ -199,7 +199,7 @@ fn document<const N: usize>(members: [(&str, Value); N]) -> Document {
 
 impl Output {
     /// `more` is for people.
-    fn tell(&self, id: &str, done: &str, more: &str) -> anyhow::Result<()> {
+    fn print(&self, id: &str, done: &str, more: &str) -> anyhow::Result<()> {
         if self.json {
             return terminal::print(&json!({ "id": id, "done": done }).to_string());
         }

@@ -76,7 +76,7 @@ pub async fn to_the_end(client: &Client, id: &str) -> anyhow::Result<Ending> {
     shown_to_the_end(client, id, None).await
 }
 
-/// As [`to_the_end`], or tells its changes.
+/// As [`to_the_end`], or prints its changes.
 pub async fn shown_to_the_end(client: &Client, id: &str, changes: Option<Changes>) -> anyhow::Result<Ending> {
     let stop = Stop::new();
     stop::on_signals(&stop).context("cannot listen for signals")?;
@@ -117,8 +117,8 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
             }
             Err(error) if error.is_not_found(id) => return Ok(Ending::Deleted(last)),
             Err(error) => {
-                if let Some(news) = trouble.met(error)? {
-                    view.note(&news);
+                if let Some(error) = trouble.failed(error)? {
+                    view.note(&error);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Trouble {
     }
 
     /// Answers the error if it is the first one in a row; fails with one that does not pass.
-    pub fn met(&mut self, error: Error) -> Result<Option<Error>, Error> {
+    pub fn failed(&mut self, error: Error) -> Result<Option<Error>, Error> {
         match self.since {
             _ if !error.is_transient() => Err(error),
             Some(since) if since.elapsed() >= PATIENCE => Err(error),
@@ -183,15 +183,15 @@ impl Changes {
         Self { is_json, seen: HashMap::new() }
     }
 
-    /// The attributes that are told of a job; all of them if it is empty.
+    /// The attributes that are shown of a job; all of them if it is empty.
     #[must_use]
     pub fn shown(&self) -> Vec<String> {
-        let told: &[&str] = if self.is_json { &[] } else { &TOLD };
-        told.iter().copied().map(str::to_owned).collect()
+        let shown: &[&str] = if self.is_json { &[] } else { &SHOWN };
+        shown.iter().copied().map(str::to_owned).collect()
     }
 
     /// Answers whether anybody still reads it.
-    pub fn tell<'job>(&mut self, jobs: impl IntoIterator<Item = &'job Document>) -> anyhow::Result<bool> {
+    pub fn print<'job>(&mut self, jobs: impl IntoIterator<Item = &'job Document>) -> anyhow::Result<bool> {
         let mut seen = HashMap::new();
         let mut is_read = true;
         for job in jobs {
@@ -207,8 +207,8 @@ impl Changes {
     }
 }
 
-/// What a line tells of a job.
-const TOLD: [&str; 5] = ["id", "state", "progress", "action", "statusMessage"];
+/// What a line shows of a job.
+const SHOWN: [&str; 5] = ["id", "state", "progress", "action", "statusMessage"];
 
 /// `job/0a RUNNING 40% dummy_test_action: slept 4 of 10 seconds`
 fn line(job: &Document) -> String {
@@ -224,7 +224,7 @@ fn text<'job>(job: &'job Document, attribute: &str) -> &'job str {
 }
 
 struct View {
-    /// Hidden unless standard error is a terminal and no changes are told.
+    /// Hidden unless standard error is a terminal and no changes are printed.
     bar: ProgressBar,
     is_terminal: bool,
     last_line: Option<String>,
@@ -248,7 +248,7 @@ impl View {
     /// Answers whether anybody reads it.
     fn show(&mut self, job: &Job, document: &Document) -> anyhow::Result<bool> {
         if let Some(changes) = &mut self.changes {
-            return changes.tell([document]);
+            return changes.print([document]);
         }
         let message = job.status_message.as_deref().map(terminal::one_line).unwrap_or_default();
         let line = format!("{} {message}", job.state).trim_end().to_owned();
@@ -258,7 +258,7 @@ impl View {
         // of a job that ends without success the remark says it
         let is_remarked = job.state.is_final() && job.state != State::Success;
         if !self.is_terminal && !is_remarked && self.last_line.as_ref() != Some(&line) {
-            output::tell(&line);
+            output::report(&line);
             self.last_line = Some(line);
         }
         Ok(true)
@@ -272,7 +272,7 @@ impl View {
 
     fn note(&self, trouble: &Error) {
         let text = terminal::one_line(&note(trouble));
-        if self.is_terminal { self.bar.println(text) } else { output::tell(&text) }
+        if self.is_terminal { self.bar.println(text) } else { output::report(&text) }
     }
 }
 

@@ -26,19 +26,19 @@ const OURS: char = '\u{1b}';
 static ERROR: Queue = Queue::new("log", || io::stderr().as_fd().try_clone_to_owned().map(File::from));
 static OUTPUT: Queue = Queue::new("output", || io::stdout().as_fd().try_clone_to_owned().map(File::from));
 
-/// Says something to whoever started a service, on standard output.
-pub(crate) fn say(text: &str) {
+/// Announces something to whoever started a service, on standard output.
+pub(crate) fn announce(text: &str) {
     OUTPUT.put(format!("{}\n", visible(text, &['\n', OURS])));
 }
 
-/// Tells something on standard error, below all that was written there before, and waits a moment until it is written. It
+/// Reports something on standard error, below all that was written there before, and waits a moment until it is written. It
 /// may hold texts of others, and several lines.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn report(text: &str) {
     append(text);
     ERROR.flush(Instant::now() + FLUSH);
 }
 
-/// As [`tell`], and does not wait.
+/// As [`report`], and does not wait.
 pub(crate) fn append(text: &str) {
     ERROR.put(format!("{}\n", visible(text, &['\n'])));
 }
@@ -165,7 +165,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn write(&mut self, text: &str) {
-        self.tell_lost();
+        self.write_lost();
         // after a gap nothing is written that does not say so
         if self.lost > 0 || self.put(text).is_err() {
             self.lost += lines(text);
@@ -174,10 +174,10 @@ impl<W: Write> Writer<W> {
 
     fn lose(&mut self, lost: u64) {
         self.lost += lost;
-        self.tell_lost();
+        self.write_lost();
     }
 
-    fn tell_lost(&mut self) {
+    fn write_lost(&mut self) {
         let text = match self.lost {
             0 => return,
             1 => "… 1 line was lost\n".to_owned(),

@@ -4,7 +4,7 @@
 //!
 //! A store's identity is made once and kept in the store, so that a copy of it has the same. A server takes over a folder
 //! that carries none, such as one of the original's; executors and distributors hear from their server whose store it
-//! has, and check nothing where the server tells none.
+//! has, and check nothing where the server has none.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -53,23 +53,23 @@ pub async fn known_identity(store: &dyn Store) -> Result<Option<String>, StoreEr
 pub enum Whose {
     /// That of this server.
     Server(String),
-    /// That of the server that this client asks, without a login, at the beginning of each session; with what it told
+    /// That of the server that this client asks, without a login, at the beginning of each session; with what it said
     /// last, for as long as it cannot be asked.
-    Told(Client, Mutex<Option<String>>),
+    Remote(Client, Mutex<Option<String>>),
 }
 
 impl Whose {
     /// That of the server that this client asks.
     #[must_use]
-    pub fn told_by(client: Client) -> Self {
-        Self::Told(client, Mutex::default())
+    pub fn remote(client: Client) -> Self {
+        Self::Remote(client, Mutex::default())
     }
 
-    /// None if nobody tells.
+    /// None if it is not known.
     async fn identity(&self) -> Option<String> {
         match self {
             Self::Server(identity) => Some(identity.clone()),
-            Self::Told(client, last) => {
+            Self::Remote(client, last) => {
                 let answer = client.get(ENTRY_POINT).await;
                 let mut last = last.lock().expect("nothing panics while it holds this");
                 if let Ok(entry_point) = answer {
@@ -88,7 +88,7 @@ impl Whose {
                  its own folder with --zk-hosts HOST/FOLDER, or, if that store is gone for good, assign this one with \
                  slipstream-job queue adopt {own} --zk-hosts {hosts}"
             ),
-            Self::Told(..) => format!(
+            Self::Remote(..) => format!(
                 "the folder is the queue of another store, {carried}, and the server's is {own}: check --zk-hosts and \
                  --ss-url"
             ),
@@ -153,7 +153,7 @@ impl Folder {
                 let foreign = || Error::Unusable { hosts: hosts.clone(), reason: whose.advice(own, &carried, hosts) };
                 return if is_own { Ok(()) } else { Err(foreign()) };
             }
-            if matches!(*self.whose, Whose::Told(..)) {
+            if matches!(*self.whose, Whose::Remote(..)) {
                 return Ok(());
             }
             match write(session, &self.own, node.map(|node| node.version)).await {

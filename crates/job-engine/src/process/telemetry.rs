@@ -11,7 +11,7 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::process::output;
-pub(crate) use crate::process::output::say;
+pub(crate) use crate::process::output::announce;
 use crate::process::supervise::panic_message;
 
 /// Environment variable with the log's filter, e.g. `debug` or `warn,slipstream_job_engine=debug`.
@@ -20,7 +20,7 @@ pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";
 /// What is not logged unless somebody asks for it by name: a library that says of each try what we say once.
 const QUIET: &str = "zookeeper_client=error";
 
-/// Starts the log; `default` is its filter unless the environment has one. Panics are told there too.
+/// Starts the log; `default` is its filter unless the environment has one. Panics are logged too.
 pub fn start(default: &str) -> anyhow::Result<()> {
     let asked_for = match std::env::var(LOG_VARIABLE) {
         Err(VarError::NotPresent) => String::new(),
@@ -55,9 +55,9 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 /// Says that it stops, and what may go on for how long.
-pub(crate) fn say_stopping(what: &str, grace: Duration) {
+pub(crate) fn announce_stopping(what: &str, grace: Duration) {
     match grace.as_secs() {
-        0 => say("stopping"),
-        seconds => say(&format!("stopping: {what} may take up to {seconds} seconds; again to stop at once")),
+        0 => announce("stopping"),
+        seconds => announce(&format!("stopping: {what} may take up to {seconds} seconds; again to stop at once")),
     }
 }

@@ -95,7 +95,7 @@ impl Contact {
     }
 }
 
-/// A coordinator whose contact is told.
+/// A coordinator whose contact is logged.
 pub(super) struct WatchedCoordinator<C> {
     pub(super) inner: C,
     pub(super) contact: Arc<Contact>,
@@ -138,7 +138,7 @@ async fn follow(mut states: watch::Receiver<State>, contact: Arc<Contact>) {
     }
 }
 
-/// A transport whose contact is told.
+/// A transport whose contact is logged.
 pub(super) struct WatchedTransport<T> {
     pub(super) inner: T,
     pub(super) contact: Arc<Contact>,

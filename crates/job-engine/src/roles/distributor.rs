@@ -11,18 +11,18 @@ use crate::distributor::marks::NodeMarks;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
-use crate::process::telemetry::say;
+use crate::process::telemetry::announce;
 
 /// Runs until `stop`; `name` is what this process is called in elections.
 pub async fn run(distributor: Configured, name: String, peers: Peers, clock: Clock, stop: Stop) -> anyhow::Result<()> {
     if !peers.answer(&stop).await? {
         return Ok(());
     }
-    say(&format!(
+    announce(&format!(
         "slipstream-job {} distributor {} is up\n{}\n  stands as     {name}\n  election      {}\n  schedule      {}",
         env!("CARGO_PKG_VERSION"),
         distributor.name,
-        peers.told(),
+        peers.summary(),
         distributor.election,
         distributor.schedule,
     ));

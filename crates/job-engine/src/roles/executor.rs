@@ -8,7 +8,7 @@ use crate::executor;
 use crate::executor::Options;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
-use crate::process::telemetry::say;
+use crate::process::telemetry::announce;
 
 /// Runs until `stop`, with the actions of `catalogue`.
 pub async fn run(options: Options, peers: Peers, catalogue: Catalogue, stop: Stop) -> anyhow::Result<()> {
@@ -19,10 +19,10 @@ pub async fn run(options: Options, peers: Peers, catalogue: Catalogue, stop: Sto
     let grace = *grace;
     let mut actions: Vec<&str> = catalogue.names().collect();
     actions.sort_unstable();
-    say(&format!(
+    announce(&format!(
         "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
         env!("CARGO_PKG_VERSION"),
-        peers.told(),
+        peers.summary(),
         actions.join(", "),
     ));
     let (coordinator, client, asked) = (peers.coordinator(), peers.client(), stop.clone());

@@ -19,7 +19,7 @@ use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
 use crate::process::owner::{Own, Whose};
 use crate::process::paths;
 use crate::process::stop::Stop;
-use crate::process::telemetry::say;
+use crate::process::telemetry::announce;
 
 /// Longest wait for an answer of the server.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ impl Peers {
         let user = credentials.username.clone();
         let transport = |limit| HttpTransport::new(&endpoint, is_insecure, limit).context("invalid --ss-url");
         let inner = transport(TIME_LIMIT)?;
-        let whose = Whose::told_by(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
+        let whose = Whose::remote(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
         let coordinator = coordinator(ensemble, &hosts, whose);
         let contact = Contact::with(format!("the server at {endpoint}"));
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
@@ -75,7 +75,7 @@ impl Peers {
         tokio::select! {
             biased;
             () = stop.asked() => {
-                say("stopped");
+                announce("stopped");
                 Ok(false)
             }
             answered = both => answered.map(|()| true),
@@ -121,7 +121,7 @@ impl Peers {
     }
 
     /// For people: a line for each of the two.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         format!("  server        {}\n  ZooKeeper     {}", self.endpoint, self.hosts)
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
     ZooKeeper::new(settings).context("invalid ZooKeeper options")
 }
 
-/// The ensemble as what works with the own store's queue only, and as what is told about in the log when it comes or goes.
+/// The ensemble as what works with the own store's queue only, logged when it comes or goes.
 pub(super) fn coordinator(ensemble: ZooKeeper, hosts: &str, whose: Whose) -> Arc<dyn Coordinator> {
     let contact = Contact::with(format!("ZooKeeper at {hosts}"));
     Arc::new(WatchedCoordinator { inner: Own::new(ensemble, hosts.to_owned(), whose), contact })

@@ -22,7 +22,7 @@ use crate::instance::error::InstanceError;
 use crate::process::clock::Clock;
 use crate::process::owner::{Whose, identity_of};
 use crate::process::stop::Stop;
-use crate::process::telemetry::{say, say_stopping};
+use crate::process::telemetry::{announce, announce_stopping};
 use crate::server;
 use crate::server::http::listen::LAST_REQUESTS;
 use crate::server::{Server, StartError};
@@ -74,7 +74,7 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
         anyhow::Ok(worked.and(closed)?)
     };
     stop.in_time(Duration::ZERO, work).await??;
-    say("stopped");
+    announce("stopped");
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn introduce(coordinator: &dyn Coordinator, greetings: &[String; 2], stop:
         stop.ask_at_once();
     } else {
         stop.asked().await;
-        say_stopping("open requests", LAST_REQUESTS);
+        announce_stopping("open requests", LAST_REQUESTS);
     }
     contact
 }
@@ -119,9 +119,9 @@ async fn greet(contact: impl Future<Output = anyhow::Result<()>>, greetings: &[S
     let [is_reached, is_out_of_reach] = greetings;
     let mut contact = pin!(contact);
     if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
-        return made.map(|()| say(is_reached));
+        return made.map(|()| announce(is_reached));
     }
-    say(is_out_of_reach);
+    announce(is_out_of_reach);
     contact.await
 }
 

@@ -20,7 +20,7 @@ use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
-use crate::process::telemetry::{say, say_stopping};
+use crate::process::telemetry::{announce, announce_stopping};
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
 const DEMO_DISTRIBUTOR: &str = "dummy_test_action";
@@ -69,7 +69,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     let engine = match engine.start().await {
         Ok(engine) => engine,
         Err(EngineError::Stopped) => {
-            say("stopped");
+            announce("stopped");
             return Ok(());
         }
         Err(EngineError::Instance(error)) => return Err(start_error(error, "choose another with --data-dir")),
@@ -78,9 +78,9 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     greet(&engine, &options, &distributors);
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
-    say_stopping("running jobs", options.grace);
+    announce_stopping("running jobs", options.grace);
     let ran = stop.in_time(options.grace, engine.stop()).await?;
-    say("stopped");
+    announce("stopped");
     demo.and(ran.map_err(Into::into))
 }
 
@@ -129,7 +129,7 @@ fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let place = environment_line(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
-    say(&lines.join("\n"));
+    announce(&lines.join("\n"));
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! What callers are told, and what the log is told, when a request cannot be answered (decision 19).
+//! What callers get, and what the log gets, when a request cannot be answered (decision 19).
 
 use std::error::Error;
 
@@ -40,7 +40,7 @@ impl ApiError {
         Self { refusal, log: None, retry_after: None, is_malformed_json: false }
     }
 
-    /// What the log is told, whatever the caller is.
+    /// What the log gets, whatever the caller gets.
     #[must_use]
     pub fn cause(&self) -> &str {
         self.log.as_ref().unwrap_or(&self.refusal.message)
@@ -49,7 +49,7 @@ impl ApiError {
     /// Logs what is for the log, within the span of the request, and answers what is for the caller; the request id joins
     /// the two.
     #[must_use]
-    pub fn tell(self, request_id: &str) -> Refusal {
+    pub fn respond(self, request_id: &str) -> Refusal {
         if let Some(log) = &self.log {
             tracing::error!(cause = log, "request failed");
         }

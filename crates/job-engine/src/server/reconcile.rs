@@ -31,7 +31,7 @@ use super::error::ApiError;
 use super::jobs::document::UNTOUCHED;
 use super::queue::QueueError;
 use super::queue::generation::GenerationError;
-use crate::api::queue::{LeftAlone, Refused, Told};
+use crate::api::queue::{LeftAlone, Refused, Sample};
 use crate::process::paths;
 use crate::process::registry::{Process, Registration};
 use crate::process::stop::Stop;
@@ -42,14 +42,14 @@ const PERIOD: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(1);
 /// Time between removals of expired sessions.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
-/// Most names of one kind that are told of what is left alone.
-const NAMES_TOLD: usize = 10;
+/// Most names of one kind in what is left alone.
+const MOST_NAMES: usize = 10;
 
-impl Told {
+impl Sample {
     /// All of these, by the first of them.
     pub(super) fn of(mut names: Vec<String>) -> Self {
         let count = names.len();
-        names.truncate(NAMES_TOLD);
+        names.truncate(MOST_NAMES);
         Self { count, names }
     }
 }
@@ -139,7 +139,7 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
             let goes_on = mended.is_some_and(|mended| mended.is_cut && mended.put + mended.consumed > 0);
             if mended.is_some() {
                 let left_alone = shared.last_round().left_alone.clone();
-                tell(&left_alone, &before);
+                log_changes(&left_alone, &before);
                 before = left_alone.clone();
                 registration.update(|registered| registered.left_alone = left_alone);
             }
@@ -180,8 +180,8 @@ async fn one_round(shared: &Shared) -> Option<Mended> {
     }
 }
 
-/// Says what is left alone where that is not what the round before did.
-fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
+/// Logs what is left alone where that is not what the round before did.
+fn log_changes(left_alone: &LeftAlone, before: &LeftAlone) {
     let LeftAlone { entries, claims, without_session, refused } = left_alone;
     if *entries != before.entries {
         let names = entries.names.join(" ");
@@ -195,8 +195,13 @@ fn tell(left_alone: &LeftAlone, before: &LeftAlone) {
         let (count, names) = (without_session.count, without_session.names.join(" "));
         tracing::error!(count, names, "claims without a session: their jobs wait until these nodes are deleted");
     }
-    for Refused { told, reason } in refused.iter().filter(|refused| !before.refused.contains(refused)) {
-        tracing::warn!(told.count, names = told.names.join(" "), reason, "ignoring what cannot be read or changed");
+    for Refused { sample, reason } in refused.iter().filter(|refused| !before.refused.contains(refused)) {
+        tracing::warn!(
+            count = sample.count,
+            names = sample.names.join(" "),
+            reason,
+            "ignoring what cannot be read or changed"
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
-use slipstream_job_engine::internals::api::queue::MOST_TOLD;
+use slipstream_job_engine::internals::api::queue::MOST_LISTED;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 
@@ -136,7 +136,7 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
     site.faults().read.store(0, Ordering::SeqCst);
     let seen = client.get("queue").await.expect("read");
     let read = site.faults().read.load(Ordering::SeqCst);
-    let most = usize::try_from(CLAIMED).expect("a small number") + MOST_TOLD;
+    let most = usize::try_from(CLAIMED).expect("a small number") + MOST_LISTED;
     assert!(read <= most, "{read} nodes were read, claims and the entries that are told are {most}");
     let waiting = &seen["waiting"];
     assert_eq!(waiting["count"], WAITING);
@@ -149,8 +149,10 @@ async fn a_large_queue_is_counted_by_names_and_the_oldest_claims_are_told() {
         .iter()
         .filter_map(|claim| claim["entry"].as_str())
         .collect();
-    let oldest: Vec<String> =
-        newest_first.take(MOST_TOLD).map(|number| format!("{}/{}", paths::ENTRIES, name(number % 4, number))).collect();
+    let oldest: Vec<String> = newest_first
+        .take(MOST_LISTED)
+        .map(|number| format!("{}/{}", paths::ENTRIES, name(number % 4, number)))
+        .collect();
     assert_eq!(told, oldest);
 }
 

@@ -114,8 +114,8 @@ impl Row {
 
     /// Where the message has no column: what a job that has not succeeded says, on a line of its own.
     fn message_below(&self, width: usize) -> Option<String> {
-        let is_told = !self.message.is_empty() && self.state != State::Success.as_str();
-        is_told.then(|| console::truncate_str(&format!("  {}", self.message), width, "…").into_owned())
+        let is_shown = !self.message.is_empty() && self.state != State::Success.as_str();
+        is_shown.then(|| console::truncate_str(&format!("  {}", self.message), width, "…").into_owned())
     }
 }
 

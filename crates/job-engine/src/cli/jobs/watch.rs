@@ -56,7 +56,7 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
         let changes = (!is_live).then(|| Changes::new(arguments.json));
         let ending = watch::shown_to_the_end(&client, id, changes).await?;
         if let Some(remark) = ending.remark(id) {
-            output::tell(&remark);
+            output::report(&remark);
         }
         return Ok(ExitCode::from(ending.exit_code()));
     }
@@ -98,8 +98,8 @@ async fn follow(client: &Client, view: &mut View, stop: &Stop) -> anyhow::Result
                 }
             }
             Err(error) => {
-                if let Some(news) = trouble.met(error)? {
-                    view.note(&news)?;
+                if let Some(error) = trouble.failed(error)? {
+                    view.note(&error)?;
                 }
             }
         }
@@ -180,7 +180,7 @@ impl View {
     /// Answers whether anybody reads it.
     fn show(&mut self, reading: &Reading) -> anyhow::Result<bool> {
         match self {
-            Self::Changes(changes) => changes.tell(reading.documents()),
+            Self::Changes(changes) => changes.print(reading.documents()),
             Self::Table(canvas) => {
                 canvas.shown = reading.lines(Screen::standard_output(), canvas.height());
                 canvas.draw(None)?;
@@ -193,7 +193,7 @@ impl View {
         let text = terminal::one_line(&watch::note(trouble));
         match self {
             Self::Table(canvas) => canvas.draw(Some(&text))?,
-            Self::Changes(_) => output::tell(&text),
+            Self::Changes(_) => output::report(&text),
         }
         Ok(())
     }

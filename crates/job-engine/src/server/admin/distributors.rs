@@ -51,7 +51,7 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
         blocking.map(|node| format!("{node} has no session, so it never goes away and blocks the election: delete it"));
     // one without a session leads nothing, and nobody else does while it is first
     let leader = candidates.first().cloned().filter(|_| !contenders[0].is_stray);
-    let told = |name: &str| {
+    let distributor = |name: &str| {
         let own = || ours.iter().copied().filter(|ours| ours.name == name);
         let leading = own().find(|ours| ours.term.is_some() && Some(&ours.candidate) == leader.as_ref());
         let term = leading.and_then(|leading| leading.term);
@@ -69,7 +69,7 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
             }),
         }
     };
-    names.into_iter().map(told).collect()
+    names.into_iter().map(distributor).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::View;
 use super::claims::Claims;
 use crate::api::executors::{Executor, Executors, Foreign, PLACE};
-use crate::api::queue::MOST_TOLD;
+use crate::api::queue::MOST_LISTED;
 use crate::process::paths;
 use crate::server::Shared;
 use crate::server::error::ApiError;
@@ -37,7 +37,7 @@ async fn executors(shared: &Shared) -> Result<Executors, ApiError> {
     let mut foreign: Vec<Foreign> =
         foreign.map(|(claimant, busy)| Foreign { claimant: claimant.to_owned(), busy }).collect();
     foreign.sort_by(|one, other| (other.busy, &one.claimant).cmp(&(one.busy, &other.claimant)));
-    foreign.truncate(MOST_TOLD);
+    foreign.truncate(MOST_LISTED);
     executors.sort_by(|one, other| {
         let key = |executor: &Executor| (executor.registered.name.clone(), executor.claimant.clone());
         key(one).cmp(&key(other))

@@ -13,7 +13,7 @@ use slipstream_store::{Query, Record, StoreError, StoreExt};
 
 use super::claims::{Claim as Held, Claims};
 use super::{View, identifiers};
-use crate::api::queue::{Claim, Claimed, LeftAlone, MOST_TOLD, PLACE, Priority, Queue, Waiting, WaitingJob};
+use crate::api::queue::{Claim, Claimed, LeftAlone, MOST_LISTED, PLACE, Priority, Queue, Waiting, WaitingJob};
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
@@ -48,7 +48,7 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let count = claims.names.len();
     let mut oldest = claims.seen;
     oldest.sort_unstable_by_key(|claim| claim.zxid);
-    oldest.truncate(MOST_TOLD);
+    oldest.truncate(MOST_LISTED);
     let names: Vec<String> = oldest.iter().map(|claim| claim.name.to_string()).collect();
     let entries = shared.queue.nodes_in(paths::ENTRIES, &names).await?;
     let ids: HashMap<String, String> =

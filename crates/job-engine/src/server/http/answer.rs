@@ -108,7 +108,7 @@ pub fn refused(error: ApiError, request_id: &str) -> Response<Body> {
     let status = StatusCode::from_u16(error.refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = if status == StatusCode::INTERNAL_SERVER_ERROR { JSON_IN_UTF_8 } else { JSON };
     let retry_after = error.retry_after;
-    let mut response = response(status, content_type, body::full(json_text(&error.tell(request_id))));
+    let mut response = response(status, content_type, body::full(json_text(&error.respond(request_id))));
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         // the rest of its body is not read
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -32,8 +32,8 @@ const MOST_WAITING: usize = 128;
 const OTHER_FILES: usize = 128;
 /// So many open files are asked for.
 const WANTED_FILES: u64 = 4_096;
-/// What happens again and again is told so often.
-const TOLD_AGAIN: Duration = Duration::from_mins(1);
+/// What happens again and again is logged so often.
+const LOG_PERIOD: Duration = Duration::from_mins(1);
 /// Longest wait for a place.
 const PLACE_TIME: Duration = Duration::from_secs(30);
 /// How long a connection may be idle between an answer and the end of the next request's head. Clearly longer than a
@@ -72,7 +72,7 @@ async fn serve_in(places: Places, listener: TcpListener, service: Service, proxi
         };
         let peer = Peer::new(address.ip(), &proxies);
         let Some(place) = places.offer(peer.is_on_this_machine()) else {
-            if let Some(times) = closing.tell() {
+            if let Some(times) = closing.count() {
                 tracing::warn!(%address, times, "too many connections, further ones are closed");
             }
             continue;
@@ -127,7 +127,7 @@ async fn accept(listener: &TcpListener, failing: &mut Rarely) -> (TcpStream, Soc
                 return (stream, address);
             }
             Err(error) => {
-                if let Some(times) = failing.tell() {
+                if let Some(times) = failing.count() {
                     tracing::warn!(%error, times, "cannot accept connections");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -139,18 +139,18 @@ async fn accept(listener: &TcpListener, failing: &mut Rarely) -> (TcpStream, Soc
 /// Something that may happen very often.
 #[derive(Default)]
 struct Rarely {
-    told: Option<Instant>,
+    logged: Option<Instant>,
     times: u64,
 }
 
 impl Rarely {
-    /// It has happened; answers how often since it was told last, if it is to be told now.
-    fn tell(&mut self) -> Option<u64> {
+    /// It has happened; answers how often since it was logged last, if it is to be logged now.
+    fn count(&mut self) -> Option<u64> {
         self.times += 1;
-        if self.told.is_some_and(|told| told.elapsed() < TOLD_AGAIN) {
+        if self.logged.is_some_and(|logged| logged.elapsed() < LOG_PERIOD) {
             return None;
         }
-        self.told = Some(Instant::now());
+        self.logged = Some(Instant::now());
         Some(std::mem::take(&mut self.times))
     }
 }

@@ -271,17 +271,17 @@ async fn write_batches(shared: Arc<Shared>, closing: CancellationToken, lost: Ar
 /// Writes one batch and tells whoever waits for it.
 async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
     let answers = join_all(batch.iter().map(|task| carry_out(&*shared.store, task))).await;
-    let mut told = Vec::with_capacity(batch.len());
+    let mut written = Vec::with_capacity(batch.len());
     {
         let mut records = shared.records();
         for (task, answer) in batch.into_iter().zip(answers) {
-            told.push((records.written(&task.id, &answer), answer, task.id));
+            written.push((records.written(&task.id, &answer), answer, task.id));
         }
         records.forget_oldest();
     }
-    for (waiters, answer, id) in told {
+    for (waiters, answer, id) in written {
         // what nobody waits for was published as soon as it was made; lost, it is back as it was
-        let is_news = !waiters.is_empty() || answer.is_err();
+        let is_unpublished = !waiters.is_empty() || answer.is_err();
         if let Err(error) = &answer {
             tracing::warn!(
                 id = &*id,
@@ -294,7 +294,7 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
             // a caller that no longer waits is not told
             drop(waiter.send(answer.as_ref().map(drop).map_err(StoreError::clone)));
         }
-        if is_news {
+        if is_unpublished {
             shared.feed.publish(&id);
         }
     }

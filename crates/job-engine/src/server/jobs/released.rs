@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::api::ledger::{Attempt, Outcome};
 use crate::api::queue::{Released, ReleasedJob};
 
-/// How many are told one by one.
-const MOST_TOLD: usize = 20;
+/// How many are listed one by one.
+const MOST_LISTED: usize = 20;
 
 impl Released {
     /// None since then.
@@ -32,7 +32,7 @@ impl Released {
 
     fn note(&mut self, job: &str, executor: Option<String>, reason: &str, time: Timestamp) {
         self.count += 1;
-        self.latest.truncate(MOST_TOLD - 1);
+        self.latest.truncate(MOST_LISTED - 1);
         self.latest.push_front(ReleasedJob { job: job.to_owned(), time, executor, reason: reason.to_owned() });
     }
 }

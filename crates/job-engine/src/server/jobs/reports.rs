@@ -121,7 +121,7 @@ pub fn check_length(items: &[Value]) -> Result<(), ApiError> {
 /// The answer to an item that was not carried out: the body that a request of its own would have got.
 #[must_use]
 pub fn refused(error: ApiError, request_id: &str) -> Value {
-    serde_json::to_value(error.tell(request_id)).expect("a refusal is made of texts and numbers")
+    serde_json::to_value(error.respond(request_id)).expect("a refusal is made of texts and numbers")
 }
 
 impl Report {

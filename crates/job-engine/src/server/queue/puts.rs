@@ -85,7 +85,7 @@ async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>
                 let puts = std::mem::take(&mut puts);
                 match within(&puts, keeper.connection()).await {
                     Ok(connection) => under_way.push(carry_out(connection, puts)),
-                    Err(error) => puts.into_iter().for_each(|put| put.tell(Err(error.clone()))),
+                    Err(error) => puts.into_iter().for_each(|put| put.complete(Err(error.clone()))),
                 }
             }
         }
@@ -97,15 +97,15 @@ async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>
 async fn carry_out(connection: Connection, puts: Vec<Put>) {
     let values: Vec<(&str, u16)> = puts.iter().map(|put| (put.id.as_str(), put.priority)).collect();
     match within(&puts, connection.queue.put_all(&values)).await {
-        Ok(paths) => puts.into_iter().zip(paths).for_each(|(put, path)| put.tell(Ok(path))),
+        Ok(paths) => puts.into_iter().zip(paths).for_each(|(put, path)| put.complete(Ok(path))),
         Err(QueueError::Refused { .. }) if puts.len() > 1 => {
             for put in puts {
                 let alone = connection.queue.put(put.id.as_bytes(), put.priority);
                 let answer = within(std::slice::from_ref(&put), alone).await;
-                put.tell(answer);
+                put.complete(answer);
             }
         }
-        Err(error) => puts.into_iter().for_each(|put| put.tell(Err(error.clone()))),
+        Err(error) => puts.into_iter().for_each(|put| put.complete(Err(error.clone()))),
     }
 }
 
@@ -116,7 +116,7 @@ async fn within<T>(puts: &[Put], work: impl Future<Output = Result<T, Error>>) -
 }
 
 impl Put {
-    fn tell(self, answer: Result<String, QueueError>) {
+    fn complete(self, answer: Result<String, QueueError>) {
         // who asked may have gone
         drop(self.answer.send(answer));
     }

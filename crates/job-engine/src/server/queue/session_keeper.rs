@@ -49,8 +49,8 @@ impl SessionKeeper {
     /// Connects if that is done within the limit of a request, and goes on trying in any case.
     pub(super) async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
-        let (told, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
-        let keep = move || keep(coordinator.clone(), told.clone(), first.take());
+        let (sender, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
+        let keep = move || keep(coordinator.clone(), sender.clone(), first.take());
         // whoever drops this ends it, nobody asks it to stop
         let keeper = tokio::spawn(supervise("session with the coordinator", Stop::new(), keep));
         Self { standing, _keeper: AbortOnDropHandle::new(keeper) }

@@ -1,4 +1,4 @@
-//! [`Refusals`]: what the coordinator or the store refuses of one node or one job, which is left alone and told.
+//! [`Refusals`]: what the coordinator or the store refuses of one node or one job, which is left alone and shown.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use slipstream_action::with_causes;
 use slipstream_coordination::Error;
 use slipstream_store::StoreError;
 
-use super::{NAMES_TOLD, ReconcileError};
-use crate::api::queue::{Refused, Told};
+use super::{MOST_NAMES, ReconcileError};
+use crate::api::queue::{Refused, Sample};
 use crate::server::queue::QueueError;
 use crate::server::queue::generation::GenerationError;
 
 /// Most nodes and jobs of which something was refused that are remembered until the next round.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// What could not be read or changed, by reason: as many reasons as are told, and all others in one.
+/// What could not be read or changed, by reason: as many reasons as are shown, and all others in one.
 #[derive(Debug, Default)]
 pub struct Refusals(BTreeMap<String, Refusal>);
 
@@ -29,7 +29,7 @@ impl Refusals {
     /// One more, a node's path or a job's id.
     pub fn add(&mut self, what: impl Into<String>, reason: impl Into<String>) {
         let reason = reason.into();
-        let has_room = self.0.len() < NAMES_TOLD || self.0.contains_key(&reason);
+        let has_room = self.0.len() < MOST_NAMES || self.0.contains_key(&reason);
         let refusal = self.0.entry(if has_room { reason } else { "for other reasons".to_owned() }).or_default();
         refusal.count += 1;
         if refusal.names.len() < MOST_REMEMBERED {
@@ -48,13 +48,13 @@ impl Refusals {
         self.0.values().map(|refusal| refusal.count).sum()
     }
 
-    /// All of them, as they are told.
-    pub fn told(&self) -> Vec<Refused> {
-        let told = |(reason, Refusal { count, names }): (&String, &Refusal)| Refused {
-            told: Told { count: *count, names: names.iter().take(NAMES_TOLD).cloned().collect() },
+    /// All of them, with some names of each.
+    pub fn list(&self) -> Vec<Refused> {
+        let refused = |(reason, Refusal { count, names }): (&String, &Refusal)| Refused {
+            sample: Sample { count: *count, names: names.iter().take(MOST_NAMES).cloned().collect() },
             reason: reason.clone(),
         };
-        self.0.iter().map(told).collect()
+        self.0.iter().map(refused).collect()
     }
 }
 
@@ -107,13 +107,13 @@ mod tests {
         for number in 0..20 {
             refusals.add(format!("/node/{number:02}"), format!("reason {number:02}"));
         }
-        let told = refusals.told();
-        assert_eq!((refusals.count(), told.len()), (32, NAMES_TOLD + 1));
-        let first = &told.iter().find(|it| it.reason == "not allowed").unwrap().told;
-        assert_eq!((first.count, first.names.len(), &*first.names[0]), (12, NAMES_TOLD, "job/00"));
-        let others = &told.iter().find(|it| it.reason == "for other reasons").unwrap().told;
+        let listed = refusals.list();
+        assert_eq!((refusals.count(), listed.len()), (32, MOST_NAMES + 1));
+        let first = &listed.iter().find(|it| it.reason == "not allowed").unwrap().sample;
+        assert_eq!((first.count, first.names.len(), &*first.names[0]), (12, MOST_NAMES, "job/00"));
+        let others = &listed.iter().find(|it| it.reason == "for other reasons").unwrap().sample;
         assert_eq!(others.count, 11);
-        assert_eq!(refusals.reason("job/11"), Some("not allowed"), "those that are not told are known");
+        assert_eq!(refusals.reason("job/11"), Some("not allowed"), "those that are not listed are known");
         assert_eq!(refusals.reason("job/12"), None);
     }
 }

@@ -55,9 +55,9 @@ async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
             left_out.add(id, WRITTEN_MEANWHILE);
         }
     }
-    let left_out = left_out.told();
-    for Refused { told, reason } in &left_out {
-        tracing::warn!(told.count, first = told.names.first(), reason, "left out");
+    let left_out = left_out.list();
+    for Refused { sample, reason } in &left_out {
+        tracing::warn!(count = sample.count, first = sample.names.first(), reason, "left out");
     }
     tracing::info!(jobs = queued, "queued all other jobs without an entry");
     Ok(Restored { queued, generation, left_out })

@@ -12,7 +12,7 @@ use super::ReconcileError;
 use super::listing::{Listing, walk};
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation, only_its_own};
-use crate::api::queue::{LeftAlone, Told};
+use crate::api::queue::{LeftAlone, Sample};
 use crate::process::paths;
 use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
@@ -65,7 +65,7 @@ enum Judged {
 }
 
 /// One round over jobs that nobody has written to for `untouched`. What the coordinator or the store refuses of one node
-/// or one job is left alone and told; only what concerns them all ends the round.
+/// or one job is left alone and shown; only what concerns them all ends the round.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
     let _turn = shared.reconcile_lock.lock().await;
     let session = shared.queue.session().await?;
@@ -201,10 +201,10 @@ impl LastRound {
         let count = leftovers.len();
         self.claims = without;
         self.left_alone = LeftAlone {
-            entries: Told::of(unknown),
-            claims: Told::of(leftovers),
-            without_session: Told::of(claims.without_session),
-            refused: refusals.told(),
+            entries: Sample::of(unknown),
+            claims: Sample::of(leftovers),
+            without_session: Sample::of(claims.without_session),
+            refused: refusals.list(),
         };
         self.refusals = refusals;
         count

@@ -32,11 +32,11 @@ fn what_a_leader_says_counts_while_the_election_knows_it_as_such() {
         (&[], "as Stan has it", None),
     ];
     for (candidates, schedule, known) in rows {
-        let [told] = in_election("e", &standing(candidates), &[&stan, &kenny]).try_into().expect("one distributor");
-        assert_eq!((told.name.as_str(), told.leader.as_deref()), ("each", candidates.first().copied()));
-        assert_eq!(told.candidates, texts(candidates));
-        assert_eq!((told.last, told.next), (known.and_then(|term| term.last), known.and_then(|term| term.next)));
-        assert_eq!(told.schedule.as_deref(), Some(schedule), "{candidates:?}");
+        let [shown] = in_election("e", &standing(candidates), &[&stan, &kenny]).try_into().expect("one distributor");
+        assert_eq!((shown.name.as_str(), shown.leader.as_deref()), ("each", candidates.first().copied()));
+        assert_eq!(shown.candidates, texts(candidates));
+        assert_eq!((shown.last, shown.next), (known.and_then(|term| term.last), known.and_then(|term| term.next)));
+        assert_eq!(shown.schedule.as_deref(), Some(schedule), "{candidates:?}");
     }
 }
 
@@ -46,8 +46,8 @@ fn the_leaders_problem_counts_or_else_that_of_who_stands() {
     let (mut kenny, mut stan) = (candidate("each", "Kenny", Some(term)), candidate("each", "Stan", None));
     stan.problem = Some("stands behind".to_owned());
     let problem = |candidates: &[&str], kenny: &RegisteredDistributor| {
-        let [told] = in_election("e", &standing(candidates), &[&stan, kenny]).try_into().expect("one distributor");
-        told.problem
+        let [shown] = in_election("e", &standing(candidates), &[&stan, kenny]).try_into().expect("one distributor");
+        shown.problem
     };
     assert_eq!(problem(&["Kenny", "Stan"], &kenny), None, "a leader at work has none");
     assert_eq!(problem(&["foreign", "Stan"], &kenny).as_deref(), Some("stands behind"));
@@ -66,9 +66,9 @@ fn a_candidate_without_a_session_is_named_with_what_to_do() {
     ];
     for (names, leader, candidates) in rows {
         for ours in [&[&kenny][..], &[]] {
-            let [told] = in_election("e", &standing(names), ours).try_into().expect("one distributor");
-            assert_eq!((told.leader.as_deref(), told.candidates), (leader, texts(candidates)), "{names:?}");
-            let problem = told.problem.expect("a problem");
+            let [shown] = in_election("e", &standing(names), ours).try_into().expect("one distributor");
+            assert_eq!((shown.leader.as_deref(), shown.candidates), (leader, texts(candidates)), "{names:?}");
+            let problem = shown.problem.expect("a problem");
             assert!(
                 problem.starts_with("/election/e/stray has no session") && problem.ends_with("delete it"),
                 "{problem}"
@@ -79,7 +79,7 @@ fn a_candidate_without_a_session_is_named_with_what_to_do() {
 
 #[test]
 fn an_election_of_foreign_candidates_is_a_distributor_of_its_name() {
-    let [told] = in_election("cleanup_jobs", &standing(&["old"]), &[]).try_into().expect("one distributor");
-    assert_eq!((told.name.as_str(), told.leader.as_deref(), told.schedule), ("cleanup_jobs", Some("old"), None));
+    let [shown] = in_election("cleanup_jobs", &standing(&["old"]), &[]).try_into().expect("one distributor");
+    assert_eq!((shown.name.as_str(), shown.leader.as_deref(), shown.schedule), ("cleanup_jobs", Some("old"), None));
     assert!(in_election("cleanup_jobs", &[], &[]).is_empty(), "where nobody stands there is none");
 }

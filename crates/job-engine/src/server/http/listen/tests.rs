@@ -125,12 +125,12 @@ fn connections_fit_into_the_files_that_may_be_open() {
 #[tokio::test(start_paused = true)]
 async fn what_happens_again_and_again_is_told_once_a_minute() {
     let mut rarely = Rarely::default();
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     for _ in 0..1_201 {
-        told.extend(rarely.tell());
+        logged.extend(rarely.count());
         tokio::time::advance(ACCEPT_PAUSE).await;
     }
-    assert_eq!(told, [1, 600, 600]);
+    assert_eq!(logged, [1, 600, 600]);
 }
 
 /// How long it takes until the server ends this connection, in simulated time.

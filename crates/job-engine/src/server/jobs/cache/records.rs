@@ -96,7 +96,7 @@ impl Records {
                 self.known.insert(id.into(), Known::Loading(Vec::new()));
                 Look::Load
             }
-            Some(Known::Loading(waiters)) => Look::Wait(told_by(waiters)),
+            Some(Known::Loading(waiters)) => Look::Wait(wait_among(waiters)),
             Some(Known::Loaded(loaded)) => match &loaded.current {
                 Some(current) if loaded.writing.is_empty() && loaded.waiting.is_empty() => Look::Found(current.clone()),
                 _ => Look::Wait(loaded.wait()),
@@ -194,7 +194,7 @@ impl Records {
     /// A record was changed: it is put into the queue of those that wait, unless it is there.
     fn changed(&mut self, id: Arc<str>, durability: Durability) -> Option<Waiting> {
         let loaded = self.loaded(&id)?;
-        let waiting = (durability == Durability::OnDisk).then(|| told_by(&mut loaded.waiting));
+        let waiting = (durability == Durability::OnDisk).then(|| wait_among(&mut loaded.waiting));
         match &mut loaded.progress {
             Progress::Writing { changed } => *changed = true,
             progress => {
@@ -259,7 +259,7 @@ impl Records {
     /// memory, and is forgotten: whoever has to change the record reads it again.
     pub(super) fn written(&mut self, id: &Arc<str>, written: &Result<Revision, StoreError>) -> Vec<Waiter> {
         let Some(Known::Loaded(loaded)) = self.known.get_mut(id) else { return Vec::new() };
-        let mut told = std::mem::take(&mut loaded.writing);
+        let mut waiters = std::mem::take(&mut loaded.writing);
         match (written, loaded.progress) {
             (Ok(revision), Progress::Writing { changed: true }) => {
                 loaded.revision = *revision;
@@ -280,11 +280,11 @@ impl Records {
                 }
             }
             _ => {
-                told.append(&mut loaded.waiting);
+                waiters.append(&mut loaded.waiting);
                 self.forget(id);
             }
         }
-        told
+        waiters
     }
 
     /// Nothing is written from now on: whoever waits hears it by the end of the channel.
@@ -309,13 +309,13 @@ impl Loaded {
     /// Waits for what has been changed so far.
     fn wait(&mut self) -> Waiting {
         let is_in_batch = self.progress == Progress::Writing { changed: false };
-        told_by(if is_in_batch { &mut self.writing } else { &mut self.waiting })
+        wait_among(if is_in_batch { &mut self.writing } else { &mut self.waiting })
     }
 }
 
-fn told_by(waiters: &mut Vec<Waiter>) -> Waiting {
-    let (told, waiting) = oneshot::channel();
-    waiters.push(told);
+fn wait_among(waiters: &mut Vec<Waiter>) -> Waiting {
+    let (waiter, waiting) = oneshot::channel();
+    waiters.push(waiter);
     waiting
 }
 
