@@ -50,13 +50,6 @@ pub enum Operation {
         /// Only this version, if given.
         version: Option<i32>,
     },
-    /// Fails unless the node exists (in this version, if given).
-    Check {
-        /// Full path.
-        path: String,
-        /// Only this version, if given.
-        version: Option<i32>,
-    },
 }
 
 impl Operation {

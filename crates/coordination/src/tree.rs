@@ -59,7 +59,6 @@ enum Undo {
     Create { next: i32 },
     Delete(Branch),
     Set { data: Box<[u8]>, version: i32 },
-    Check,
 }
 
 impl Tree {
@@ -102,7 +101,7 @@ impl Tree {
             }
         }
         self.zxid += 1;
-        let changes = steps.iter().filter_map(Step::change).collect();
+        let changes = steps.iter().map(Step::change).collect();
         Ok((steps.into_iter().map(|step| step.path).collect(), changes))
     }
 
@@ -166,10 +165,6 @@ impl Tree {
             Operation::Create { path, data, mode } => self.create(session, path, data, mode),
             Operation::Delete { path, version } => self.delete(path, version),
             Operation::Set { path, data, version } => self.set(path, data, version),
-            Operation::Check { path, version } => match self.versioned(&path, version) {
-                Ok(_) => Ok(Step { path, undo: Undo::Check }),
-                Err(cause) => Err((path, cause)),
-            },
         }
     }
 
@@ -238,7 +233,6 @@ impl Tree {
 
     fn take_back(&mut self, Step { path, undo }: Step) {
         match undo {
-            Undo::Check => {}
             Undo::Set { data, version } => {
                 let branch = self.find_mut(&path).expect("what was set is still there");
                 (branch.data, branch.version) = (data, version);
@@ -300,13 +294,12 @@ impl Tree {
 }
 
 impl Step {
-    fn change(&self) -> Option<Change> {
+    fn change(&self) -> Change {
         let path = self.path.clone();
         match self.undo {
-            Undo::Create { .. } => Some(Change::Created(path)),
-            Undo::Delete(_) => Some(Change::Deleted(path)),
-            Undo::Set { .. } => Some(Change::Set(path)),
-            Undo::Check => None,
+            Undo::Create { .. } => Change::Created(path),
+            Undo::Delete(_) => Change::Deleted(path),
+            Undo::Set { .. } => Change::Set(path),
         }
     }
 }

@@ -192,9 +192,6 @@ impl ZooKeeperSession {
             Operation::Set { data, version, .. } => {
                 self.ask(async |client| client.set_data(path, data, *version).await).await?.map(|_| path.to_owned())
             }
-            Operation::Check { .. } => {
-                return self.several(std::slice::from_ref(operation)).await.map(|paths| paths.concat());
-            }
         };
         answer.map_err(|error| classify(&error, path, 0))
     }
@@ -229,7 +226,6 @@ impl ZooKeeperSession {
                         }
                         Operation::Delete { version, .. } => writer.add_delete(path, *version)?,
                         Operation::Set { data, version, .. } => writer.add_set_data(path, data, *version)?,
-                        Operation::Check { version, .. } => writer.add_check_version(path, version.unwrap_or(-1))?,
                     }
                 }
                 writer.commit().await
@@ -321,8 +317,7 @@ impl Session for ZooKeeperSession {
 
 impl Operation {
     fn path(&self) -> &str {
-        let (Self::Create { path, .. } | Self::Delete { path, .. } | Self::Set { path, .. } | Self::Check { path, .. }) =
-            self;
+        let (Self::Create { path, .. } | Self::Delete { path, .. } | Self::Set { path, .. }) = self;
         path
     }
 
@@ -333,7 +328,7 @@ impl Operation {
                 (data.len(), matches!(mode, Mode::PersistentSequential | Mode::EphemeralSequential))
             }
             Self::Set { data, .. } => (data.len(), false),
-            Self::Delete { .. } | Self::Check { .. } => (0, false),
+            Self::Delete { .. } => (0, false),
         };
         // the name of a sequential node may be all digits
         let path = if sequential { Cow::from(format!("{}0", self.path())) } else { Cow::from(self.path()) };

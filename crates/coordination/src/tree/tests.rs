@@ -69,8 +69,6 @@ fn refusals_row_by_row() {
         (Operation::Set { path: "/a".into(), data: vec![0; DATA_LIMIT + 1], version: None }, Cause::TooLarge),
         (Operation::Set { path: "/none".into(), data: vec![], version: None }, Cause::NoNode),
         (Operation::Set { path: "/a".into(), data: vec![], version: Some(7) }, Cause::BadVersion),
-        (Operation::Check { path: "/a".into(), version: Some(7) }, Cause::BadVersion),
-        (Operation::Check { path: "/none".into(), version: None }, Cause::NoNode),
         (Operation::Delete { path: "/a".into(), version: Some(7) }, Cause::BadVersion),
         (Operation::delete("/a"), Cause::NotEmpty),
         (Operation::delete("/none"), Cause::NoNode),
@@ -175,7 +173,6 @@ impl Model {
                 node.version += 1;
                 Ok(path)
             }
-            Operation::Check { path, version } => self.versioned(&path, version).map(|_| path),
         }
     }
 
@@ -206,7 +203,6 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (path(), data(), mode).prop_map(|(path, data, mode)| Operation::Create { path, data, mode }),
         2 => (path(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         1 => (path(), data(), version()).prop_map(|(path, data, version)| Operation::Set { path, data, version }),
-        1 => (path(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
     ];
     prop_oneof![
         15 => (0..3usize, vec(operation, 1..5)).prop_map(|(session, operations)| Act::Apply(session, operations)),

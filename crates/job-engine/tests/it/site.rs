@@ -85,9 +85,7 @@ impl Faults {
                         return Err(Error::Refused { path: path.clone(), index, cause: Cause::Quota });
                     }
                 }
-                Operation::Delete { path, .. } | Operation::Set { path, .. } | Operation::Check { path, .. } => {
-                    self.allow(path, index)?;
-                }
+                Operation::Delete { path, .. } | Operation::Set { path, .. } => self.allow(path, index)?,
             }
         }
         Ok(())

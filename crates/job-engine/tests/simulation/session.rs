@@ -169,7 +169,6 @@ fn describe(operation: &Operation) -> String {
         Operation::Create { path, .. } => tidy("create", path),
         Operation::Delete { path, .. } => tidy("delete", path),
         Operation::Set { path, .. } => tidy("set", path),
-        Operation::Check { path, .. } => tidy("check", path),
     }
 }
 
