@@ -38,6 +38,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const MOST_LOOKED_AT: usize = 250;
 
 /// One of several candidates leads.
+#[derive(Clone)]
 pub struct Election {
     session: Arc<dyn Session>,
     path: String,
@@ -82,14 +83,7 @@ impl Election {
     /// suspended; fails when it has expired, or if the coordinator refuses the path.
     pub async fn lead(&self) -> Result<Leadership, Error> {
         let (elected, leadership) = oneshot::channel();
-        let candidate = Candidate {
-            session: self.session.clone(),
-            path: self.path.clone(),
-            identifier: self.identifier.clone(),
-            prefix: format!("{}{INFIX}", Uuid::new_v4().simple()),
-            passes_over_strays: self.passes_over_strays,
-            strays: self.strays.clone(),
-        };
+        let candidate = Candidate { election: self.clone(), prefix: format!("{}{INFIX}", Uuid::new_v4().simple()) };
         let session = self.session.clone();
         tasks::spawn("election", candidate.run(elected), || async move { session.close().await });
         leadership.await.map_err(|_| Error::Expired)?
@@ -151,12 +145,8 @@ impl Leadership {
 }
 
 struct Candidate {
-    session: Arc<dyn Session>,
-    path: String,
-    identifier: String,
+    election: Election,
     prefix: String,
-    passes_over_strays: bool,
-    strays: watch::Sender<Vec<String>>,
 }
 
 /// Proof of leadership: own node, the state since before it was proved, and the changes of the node.
@@ -205,7 +195,7 @@ impl Candidate {
         };
         let outcome = self.withdraw().await;
         if let Err(error) = &outcome {
-            tracing::debug!(election = self.path, %error, "candidate node not deleted, it goes with its session");
+            tracing::debug!(election = self.election.path, %error, "candidate node not deleted, it goes with its session");
         }
         if let Some(withdrawn) = withdrawn {
             // nobody waits for a leadership that was dropped
@@ -221,10 +211,10 @@ impl Candidate {
             match self.try_to_stand(&mut asked).await {
                 Ok(Some(proof)) => return Ok(proof),
                 Ok(None) => {
-                    connected(&*self.session).await?;
+                    connected(&*self.election.session).await?;
                     pauses.reset();
                 }
-                Err(Error::ConnectionLoss) => pauses.wait(&*self.session).await?,
+                Err(Error::ConnectionLoss) => pauses.wait(&*self.election.session).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -232,14 +222,14 @@ impl Candidate {
 
     /// One look at the candidates, and the wait for what may change it: for the one before to go, or for the state.
     async fn try_to_stand(&self, asked: &mut bool) -> Result<Option<Proof>, Error> {
-        let mut state = self.session.state();
+        let mut state = self.election.session.state();
         if *state.borrow_and_update() != State::Connected {
             return Ok(None);
         }
         let name = self.enter(asked).await?;
-        let node = format!("{}/{name}", self.path);
-        let changes = self.session.watch(&node).await?;
-        let children = self.session.children(&self.path).await?;
+        let node = format!("{}/{name}", self.election.path);
+        let changes = self.election.session.watch(&node).await?;
+        let children = self.election.session.children(&self.election.path).await?;
         // if it was deleted by somebody: enter again
         let Some(before) = self.before(&children, &name).await? else { return Ok(None) };
         let behind = match &before[..] {
@@ -247,13 +237,13 @@ impl Candidate {
                 self.log_strays(&[]);
                 None
             }
-            before if self.passes_over_strays => self.look_at(before).await?.behind,
+            before if self.election.passes_over_strays => self.look_at(before).await?.behind,
             [.., last] => Some(last.clone()),
         };
         let Some(behind) = behind else {
             return Ok(matches!(state.has_changed(), Ok(false)).then_some(Proof { node, state, changes }));
         };
-        let mut changes = self.session.watch(&behind).await?;
+        let mut changes = self.election.session.watch(&behind).await?;
         tokio::select! {
             biased;
             _ = state.changed() => {}
@@ -266,19 +256,19 @@ impl Candidate {
     /// Paths of those that came before this candidate, in their order; none if it is not among them.
     async fn before(&self, children: &[String], own: &str) -> Result<Option<Vec<String>>, Error> {
         let Some(names) = in_question(children, own) else { return Ok(None) };
-        let nodes: Vec<_> = names.iter().map(|name| format!("{}/{name}", self.path)).collect();
+        let nodes: Vec<_> = names.iter().map(|name| format!("{}/{name}", self.election.path)).collect();
         if !names.contains(&own) {
             return Ok(Some(nodes));
         }
-        let found = self.session.nodes(nodes.clone()).await?;
-        let own = format!("{}/{own}", self.path);
+        let found = self.election.session.nodes(nodes.clone()).await?;
+        let own = format!("{}/{own}", self.election.path);
         let came = as_they_came(nodes, found).into_iter().map(|(node, _)| node);
         Ok(Some(came.take_while(|node| *node != own).collect()))
     }
 
     async fn look_at(&self, before: &[String]) -> Result<Place, Error> {
-        let found = self.session.nodes(before.to_vec()).await?;
-        let place = place(before, &found, self.passes_over_strays);
+        let found = self.election.session.nodes(before.to_vec()).await?;
+        let place = place(before, &found, self.election.passes_over_strays);
         self.log_strays(&place.strays);
         Ok(place)
     }
@@ -293,14 +283,14 @@ impl Candidate {
 
     /// Logs each once.
     fn log_strays(&self, strays: &[String]) {
-        let before = self.strays.send_replace(strays.to_owned());
+        let before = self.election.strays.send_replace(strays.to_owned());
         for node in strays.iter().filter(|node| !before.contains(node)) {
-            if self.passes_over_strays {
+            if self.election.passes_over_strays {
                 tracing::warn!(node, "ignoring a candidate without a session, delete its node");
             } else {
                 tracing::error!(
                     node,
-                    election = self.path,
+                    election = self.election.path,
                     "this candidate has no session, so it never goes away and blocks the election; delete its node, \
                      e.g. by zkCli.sh: delete {node}"
                 );
@@ -314,44 +304,48 @@ impl Candidate {
             return Ok(name);
         }
         *asked = true;
-        let path = format!("{}/{}", self.path, self.prefix);
+        let path = format!("{}/{}", self.election.path, self.prefix);
         let create = || {
-            self.session.commit(vec![Operation::create(&path, self.identifier.as_bytes(), Mode::EphemeralSequential)])
+            self.election.session.commit(vec![Operation::create(
+                &path,
+                self.election.identifier.as_bytes(),
+                Mode::EphemeralSequential,
+            )])
         };
         let paths = match create().await {
             Err(error) if error.is(Cause::NoNode) => {
-                make_path(&*self.session, &self.path).await?;
+                make_path(&*self.election.session, &self.election.path).await?;
                 create().await?
             }
             answer => answer?,
         };
         let node = paths.concat();
         let node = if is_worn(&node) { self.renew(node).await? } else { node };
-        Ok(node[self.path.len() + 1..].to_owned())
+        Ok(node[self.election.path.len() + 1..].to_owned())
     }
 
     /// The counter of this election is near its end, where it gives a number twice. A candidate that is alone makes the
     /// folder anew, with itself in it, in one transaction.
     async fn renew(&self, node: String) -> Result<String, Error> {
-        let folder = self.session.data(&self.path).await?;
+        let folder = self.election.session.data(&self.election.path).await?;
         let operations = vec![
             Operation::delete(&node),
-            Operation::Delete { path: self.path.clone(), version: Some(folder.version) },
-            Operation::create(&self.path, folder.data, Mode::PersistentAnew),
+            Operation::Delete { path: self.election.path.clone(), version: Some(folder.version) },
+            Operation::create(&self.election.path, folder.data, Mode::PersistentAnew),
             Operation::create(
-                format!("{}/{}", self.path, self.prefix),
-                self.identifier.as_bytes(),
+                format!("{}/{}", self.election.path, self.prefix),
+                self.election.identifier.as_bytes(),
                 Mode::EphemeralSequential,
             ),
         ];
-        match self.session.commit(operations).await {
+        match self.election.session.commit(operations).await {
             Ok(mut paths) => {
-                tracing::info!(election = self.path, "candidate counter was near its limit and is reset");
+                tracing::info!(election = self.election.path, "candidate counter was near its limit and is reset");
                 Ok(paths.pop().unwrap_or(node))
             }
             Err(Error::Refused { cause, .. }) => {
                 tracing::warn!(
-                    election = self.path,
+                    election = self.election.path,
                     %cause,
                     "candidate counter is near its limit of 2147483647: it is reset once a single candidate is left"
                 );
@@ -362,10 +356,8 @@ impl Candidate {
     }
 
     async fn own_nodes(&self) -> Result<Vec<String>, Error> {
-        match self.session.children(&self.path).await {
-            Err(error) if error.is(Cause::NoNode) => Ok(Vec::new()),
-            names => Ok(names?.into_iter().filter(|name| name.starts_with(&self.prefix)).collect()),
-        }
+        let names = existing(self.election.session.children(&self.election.path).await)?.unwrap_or_default();
+        Ok(names.into_iter().filter(|name| name.starts_with(&self.prefix)).collect())
     }
 
     /// Ends when the leadership is let go, the state changes, or the node vanishes.
@@ -395,10 +387,10 @@ impl Candidate {
     async fn is_gone(&self, node: &str) -> bool {
         let mut pauses = Pauses::short();
         loop {
-            match self.session.nodes(vec![node.to_owned()]).await {
+            match self.election.session.nodes(vec![node.to_owned()]).await {
                 // what may not be read is there
                 Ok(found) => return found.first() == Some(&Ok(None)),
-                Err(Error::ConnectionLoss) if pauses.wait(&*self.session).await.is_ok() => {}
+                Err(Error::ConnectionLoss) if pauses.wait(&*self.election.session).await.is_ok() => {}
                 Err(_) => return true,
             }
         }
@@ -409,7 +401,7 @@ impl Candidate {
         let mut pauses = Pauses::short();
         loop {
             match self.try_to_withdraw().await {
-                Err(Error::ConnectionLoss) => pauses.wait(&*self.session).await?,
+                Err(Error::ConnectionLoss) => pauses.wait(&*self.election.session).await?,
                 outcome => return outcome,
             }
         }
@@ -417,10 +409,9 @@ impl Candidate {
 
     async fn try_to_withdraw(&self) -> Result<(), Error> {
         for name in self.own_nodes().await? {
-            match self.session.commit(vec![Operation::delete(format!("{}/{name}", self.path))]).await {
-                Err(error) if !error.is(Cause::NoNode) => return Err(error),
-                _ => {}
-            }
+            existing(
+                self.election.session.commit(vec![Operation::delete(format!("{}/{name}", self.election.path))]).await,
+            )?;
         }
         Ok(())
     }

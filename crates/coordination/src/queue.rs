@@ -120,13 +120,7 @@ impl LockingQueue {
         };
         let creations = values.iter().enumerate().map(creation).collect::<Result<Vec<_>, _>>()?;
         self.shared.renewal.renew_if_worn(requests).await;
-        let put = match requests.session.commit(creations.clone()).await {
-            Err(error) if error.is(Cause::NoNode) => {
-                requests.make_folders().await?;
-                requests.session.commit(creations).await
-            }
-            answer => answer,
-        };
+        let put = requests.commit(creations).await;
         self.shared.renewal.note(&requests.root, &put);
         put
     }
@@ -189,10 +183,7 @@ impl LockingQueue {
     /// Paths of all entries in the order of the queue, listed afresh.
     pub async fn entries(&self) -> Result<Vec<String>, Error> {
         let requests = &self.shared.requests;
-        let names = match requests.session.children(&requests.entries).await {
-            Err(error) if error.is(Cause::NoNode) => Vec::new(),
-            names => names?,
-        };
+        let names = existing(requests.session.children(&requests.entries).await)?.unwrap_or_default();
         let mut entries: Vec<_> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
         entries.sort_unstable();
         Ok(entries.into_iter().map(|name| requests.entry_path(name)).collect())
@@ -208,56 +199,34 @@ impl LockingQueue {
             Some(node) if node.data == value => Some(node.version),
             _ => return Ok(false),
         };
-        match requests.session.commit(vec![Operation::Delete { path: entry.to_owned(), version }]).await {
-            Err(error) if error.is(Cause::NoNode) => Ok(false),
-            answer => answer.map(|_| true),
-        }
+        let deletion = Operation::Delete { path: entry.to_owned(), version };
+        Ok(existing(requests.session.commit(vec![deletion]).await)?.is_some())
     }
 
     /// Consumes an entry if nobody holds it, in one transaction: for a job that is final. Answers whether the entry is
     /// gone now; if not, somebody holds it. May be repeated after [`Error::ConnectionLoss`].
     pub async fn consume_unclaimed(&self, entry: &str) -> Result<bool, Error> {
-        let requests = &self.shared.requests;
-        let name = self.own_entry(entry)?;
-        let operations =
-            [requests.creation_of_claim(name), Operation::delete(entry), Operation::delete(requests.claim_path(name))];
-        let attempt = async || match requests.session.commit(operations.to_vec()).await {
-            Err(error) if error.is(Cause::NodeExists) => Ok(false),
-            Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(true),
-            answer => answer.map(|_| true),
-        };
-        match attempt().await {
-            Err(error) if error.is(Cause::NoNode) => {
-                requests.make_folders().await?;
-                attempt().await
-            }
-            outcome => outcome,
-        }
+        Ok(self.delete_unclaimed(entry, None).await? != Moved::Held)
     }
 
     /// Puts the value of an entry anew, with another priority and behind all that have it, and deletes the entry, in one
     /// transaction, unless somebody holds it. After [`Error::ConnectionLoss`] that was done or not.
     pub async fn move_unclaimed(&self, entry: &str, value: &[u8], priority: u16) -> Result<Moved, Error> {
+        let creation = self.shared.requests.creation_of_entry(3, value, priority)?;
+        self.delete_unclaimed(entry, Some(creation)).await
+    }
+
+    /// Deletes an entry that nobody holds, and creates the one that takes its place, if any.
+    async fn delete_unclaimed(&self, entry: &str, creation: Option<Operation>) -> Result<Moved, Error> {
         let requests = &self.shared.requests;
         let name = self.own_entry(entry)?;
-        let operations = [
-            requests.creation_of_claim(name),
-            Operation::delete(entry),
-            Operation::delete(requests.claim_path(name)),
-            requests.creation_of_entry(3, value, priority)?,
-        ];
-        let attempt = async || match requests.session.commit(operations.to_vec()).await {
+        let (claim, release) = (requests.creation_of_claim(name), Operation::delete(requests.claim_path(name)));
+        let operations = [claim, Operation::delete(entry), release].into_iter().chain(creation).collect();
+        match requests.commit(operations).await {
             Err(error) if error.is(Cause::NodeExists) => Ok(Moved::Held),
             Err(Error::Refused { index: 1, cause: Cause::NoNode, .. }) => Ok(Moved::Gone),
             // the last of the paths is that of the new entry
             answer => answer.map(|mut paths| paths.pop().map_or(Moved::Gone, Moved::To)),
-        };
-        match attempt().await {
-            Err(error) if error.is(Cause::NoNode) => {
-                requests.make_folders().await?;
-                attempt().await
-            }
-            outcome => outcome,
         }
     }
 
@@ -333,8 +302,8 @@ impl Claim {
     }
 
     /// Deletes entry and claim in one transaction, which claims that end at the same time share; a claim whose entry is
-    /// gone is deleted alone, and so is one whose entry may not be. Repeated until it is answered. Fails when the session has expired; if an answer was lost
-    /// before that, it may have been done.
+    /// gone is deleted alone, and so is one whose entry may not be. Repeated until it is answered. Fails when the session
+    /// has expired; if an answer was lost before that, it may have been done.
     pub async fn consume(self) -> Result<Settled, Error> {
         self.settle(End::Consume).await
     }
@@ -365,6 +334,10 @@ impl Claim {
         }
     }
 
+    fn end(&self, end: End, settled: Option<oneshot::Sender<Result<Settled, Error>>>) -> Command {
+        Command::End((Ending { name: self.name, zxid: self.zxid, end }, settled))
+    }
+
     /// Once it was first polled it is carried out, also if it is dropped then.
     async fn settle(mut self, end: End) -> Result<Settled, Error> {
         let shared = self.queue.shared.clone();
@@ -377,7 +350,7 @@ impl Claim {
             return Ok(Settled::Lost);
         }
         let (settled, outcome) = oneshot::channel();
-        shared.send(Command::End { ending: Ending { name: self.name, zxid: self.zxid, end }, settled });
+        shared.send(self.end(end, Some(settled)));
         outcome.await.unwrap_or(Err(Error::Expired))
     }
 }
@@ -385,7 +358,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.queue.shared.send(Command::Release { name: self.name, zxid: self.zxid });
+            self.queue.shared.send(self.end(End::Release, None));
         }
     }
 }

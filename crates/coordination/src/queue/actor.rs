@@ -26,9 +26,7 @@ pub(super) enum Command {
     /// So many queues reach for entries at the same time, and this is one of them.
     Share(Share),
     /// A claim is to end. Whoever asked may have gone.
-    End { ending: Ending, settled: oneshot::Sender<Result<Settled, Error>> },
-    /// A claim was dropped.
-    Release { name: EntryName, zxid: i64 },
+    End(Waiting),
     /// A claim is left to whoever deletes its node.
     Abandon { name: EntryName },
     /// A claim that was lost is not needed any more.
@@ -56,7 +54,7 @@ enum Done {
 }
 
 /// A claim that is to end, and who asked; nobody if it was dropped.
-type Waiting = (Ending, Option<oneshot::Sender<Result<Settled, Error>>>);
+pub(super) type Waiting = (Ending, Option<oneshot::Sender<Result<Settled, Error>>>);
 
 /// Most commands or changes that are dealt with before anything else is looked at.
 const AT_ONCE: usize = 256;
@@ -207,14 +205,10 @@ impl Actor {
             Command::Take(taker) => self.waiting.push_back(taker),
             Command::Avoid { name, until } => self.mirror.avoid(name, until),
             Command::Share(share) => self.share = share,
-            Command::End { ending, settled } => {
+            Command::End(waiting) => {
                 // nobody listens any more for what becomes of it
-                self.held.remove(&ending.name);
-                self.ends.push_back((ending, Some(settled)));
-            }
-            Command::Release { name, zxid } => {
-                self.held.remove(&name);
-                self.release(name, zxid);
+                self.held.remove(&waiting.0.name);
+                self.ends.push_back(waiting);
             }
             Command::Abandon { name } => {
                 self.mirror.put_down_as_taken(name);

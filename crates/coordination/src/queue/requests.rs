@@ -100,6 +100,17 @@ impl Requests {
         make_path(&*self.session, &self.entries).await
     }
 
+    /// Commits what begins with a creation in a folder of the queue; folders that are missing are made.
+    pub(super) async fn commit(&self, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
+        match self.session.commit(operations.clone()).await {
+            Err(Error::Refused { index: 0, cause: Cause::NoNode, .. }) => {
+                self.make_folders().await?;
+                self.session.commit(operations).await
+            }
+            answer => answer,
+        }
+    }
+
     pub(super) fn creation_of_claim(&self, name: EntryName) -> Operation {
         Operation::create(self.claim_path(name), self.claimant.as_bytes(), Mode::Ephemeral)
     }

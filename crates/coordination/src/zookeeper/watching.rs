@@ -49,40 +49,25 @@ impl Watching {
                 }
                 continue;
             }
-            let next = match event.session_state {
-                state if state.is_terminated() => match self.anew().await {
-                    Some(next) => Some(next),
-                    None => return,
-                },
-                SessionState::SyncConnected => self.again().await,
-                _ => None,
-            };
-            if let Some(next) = next {
-                // the old one goes after the new one is set, so that the server is not asked to forget both
-                watcher = next;
-                self.sender.send(Change::Reset);
+            let is_given_up = event.session_state.is_terminated();
+            if !is_given_up && event.session_state != SessionState::SyncConnected {
+                continue;
+            }
+            match self.again(is_given_up).await {
+                Some(next) => {
+                    // the old one goes after the new one is set, so that the server is not asked to forget both
+                    watcher = next;
+                    self.sender.send(Change::Reset);
+                }
+                None if is_given_up => return,
+                None => {}
             }
         }
     }
 
-    /// The library has lost the watch with the connection. None if nobody listens, or if it is disconnected again or
-    /// over: then the old one has an event that says so.
-    async fn again(&self) -> Option<PersistentWatcher> {
-        loop {
-            let client = self.current.borrow().clone()?;
-            if let Some(watcher) = self.set(&client).await {
-                return Some(watcher);
-            }
-            if self.sender.is_closed() || client.state() != SessionState::SyncConnected {
-                return None;
-            }
-            drop(client);
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// The library has given the session up, and the watch with it. None if nobody listens or the session is over.
-    async fn anew(&mut self) -> Option<PersistentWatcher> {
+    /// The library has lost the watch with the connection, or has given the session up. None if nobody listens, if the
+    /// session is over, or if it is disconnected again: then the old one has an event that says so, unless it was given up.
+    async fn again(&mut self, is_given_up: bool) -> Option<PersistentWatcher> {
         loop {
             let client = tokio::select! {
                 biased;
@@ -91,6 +76,9 @@ impl Watching {
             };
             if let Some(watcher) = self.set(&client).await {
                 return Some(watcher);
+            }
+            if !is_given_up && client.state() != SessionState::SyncConnected {
+                return None;
             }
             drop(client);
             sleep(PAUSE).await;
