@@ -6,7 +6,6 @@ pub mod document;
 mod edit;
 pub mod feed;
 pub mod ledger;
-mod losses;
 mod priority;
 pub mod record;
 pub mod released;

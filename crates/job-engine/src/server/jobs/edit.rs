@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::filter::Filter;
 use slipstream_cimi::{AttemptIdentity, Code, Document, Lease, State};
+use slipstream_store::Query;
 
 use super::cache::Durability;
 use super::document::{Patch, state_of};
@@ -11,7 +14,7 @@ use super::ledger::{Edit, Fact, Facts, Judgement, Ledger, Outcome, judge};
 use super::record::JobRecord;
 use super::schema::edit_violations;
 use super::update::{Change, Decide, Decision, update};
-use super::{losses, priority, refuse, state_alone};
+use super::{priority, refuse, state_alone};
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
@@ -145,7 +148,7 @@ async fn find_out(
 ) -> Result<(), ApiError> {
     let entry = ledger.entry.as_deref();
     match (fact, entry) {
-        (Fact::LostTogether, _) => facts.lost_together = Some(losses::is_lost_together(shared, job, ledger).await?),
+        (Fact::LostTogether, _) => facts.lost_together = Some(is_lost_together(shared, job, ledger).await?),
         (Fact::RecordedEntryExists, Some(entry)) => {
             let holds = match shared.queue.text_at(entry).await {
                 // whoever may read it is none of ours
@@ -165,6 +168,28 @@ async fn find_out(
         (Fact::ClaimLives, None) => facts.claim_lives = Some(false),
     }
     Ok(())
+}
+
+/// Most running jobs that are looked at in the store for [`is_lost_together`], and the bytes of them that are read.
+const MOST_LOOKED_AT: u64 = 200;
+const AT_ONCE: u64 = 1024 * 1024;
+
+/// Whether the open attempt of this job, which is lost, was open together with one of another job that is lost too or may be:
+/// then none of them need have been what ended their process. Those that have ended since are not seen, so that the last of
+/// many may count as alone. What is being worked on is looked at first; the store knows of others after a start of the server.
+async fn is_lost_together(shared: &Shared, job: &JobRecord, ledger: &Ledger) -> Result<bool, ApiError> {
+    let Some(lost) = ledger.open_attempt() else { return Ok(false) };
+    let is_with = |other: &JobRecord| {
+        let is_running = other.id != job.id && state_of(&other.document) == State::Running;
+        is_running && other.ledger().is_ok_and(|ledger| ledger.was_open_with(lost))
+    };
+    if shared.jobs.any(is_with) {
+        return Ok(true);
+    }
+    let filter = Filter::parse("state='RUNNING'").expect("it is a filter");
+    let query = Query { filter: Some(filter), limit: MOST_LOOKED_AT, at_once: Some(AT_ONCE), ..Query::default() };
+    let running = shared.store.search(JOB.name, &query).await?;
+    Ok(running.records.into_iter().map(JobRecord::from).any(|other| is_with(&other)))
 }
 
 /// For an attempt without leases: the lease of the claim that it holds, as far as that can be known.
