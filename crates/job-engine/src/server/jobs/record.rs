@@ -19,30 +19,24 @@ pub struct JobRecord {
     pub id: Arc<str>,
     /// The document, without `operations`.
     pub document: Arc<Document>,
-    ledger: Result<Ledger, Unreadable>,
+    ledger: Result<Ledger, UnreadableLedger>,
     /// Its revision in the store when it was read or written.
     pub(super) revision: Revision,
 }
 
-/// As it is stored: it stays so, and nobody writes into the job.
-#[derive(Clone, Debug)]
-struct Unreadable {
-    stored: Value,
-    error: UnreadableLedger,
-}
-
-/// The ledger of a stored job cannot be read, so that nobody knows who may write into the job.
+/// The ledger of a stored job cannot be read, so that nobody knows who may write into the job. It stays as it is.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the ledger of {id} cannot be read")]
 pub struct UnreadableLedger {
     id: String,
+    stored: Value,
     #[source]
     source: Arc<serde_json::Error>,
 }
 
-impl From<UnreadableLedger> for ApiError {
-    fn from(error: UnreadableLedger) -> Self {
-        Self::unexpected(&error)
+impl From<&UnreadableLedger> for ApiError {
+    fn from(error: &UnreadableLedger) -> Self {
+        Self::unexpected(error)
     }
 }
 
@@ -64,8 +58,8 @@ impl JobRecord {
     }
 
     /// What the server keeps of the job.
-    pub fn ledger(&self) -> Result<&Ledger, UnreadableLedger> {
-        self.ledger.as_ref().map_err(|unreadable| unreadable.error.clone())
+    pub fn ledger(&self) -> Result<&Ledger, &UnreadableLedger> {
+        self.ledger.as_ref()
     }
 
     /// The path of the entry that counts.
@@ -118,7 +112,7 @@ impl JobRecord {
 
 impl From<Record> for JobRecord {
     fn from(record: Record) -> Self {
-        let ledger = ledger_of(&record).map_err(|error| Unreadable { stored: record.ledger, error });
+        let ledger = ledger_of(&record);
         Self { id: record.id.into(), document: record.document, ledger, revision: record.revision }
     }
 }
@@ -128,8 +122,11 @@ pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
     if record.ledger.is_null() {
         return Ok(Ledger::default());
     }
-    let unreadable = |source| UnreadableLedger { id: record.id.clone(), source: Arc::new(source) };
-    Ledger::deserialize(&record.ledger).map_err(unreadable)
+    Ledger::deserialize(&record.ledger).map_err(|source| UnreadableLedger {
+        id: record.id.clone(),
+        stored: record.ledger.clone(),
+        source: Arc::new(source),
+    })
 }
 
 /// Bytes of an attempt in the ledger, or of the rest of it, without texts of any length.

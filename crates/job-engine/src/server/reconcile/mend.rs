@@ -128,7 +128,7 @@ async fn record_entry(shared: &Shared, record: Arc<JobRecord>, entry: &str) -> R
     let ledger = match record.ledger() {
         Ok(ledger) => ledger.with_entry(entry),
         Err(error) => {
-            tracing::error!(entry, error = with_causes(&error), "entry not recorded");
+            tracing::error!(entry, error = with_causes(error), "entry not recorded");
             return Ok(false);
         }
     };
