@@ -14,7 +14,7 @@ pub fn built_in(clock: Clock) -> Catalogue {
     let mut catalogue = Catalogue::new();
     catalogue.register("noop", noop::Noop, None);
     catalogue.register("dummy_test_action", dummy::DummyTestAction, None);
-    catalogue.register("cleanup_jobs", cleanup_jobs::CleanupJobs::new(clock), None);
+    catalogue.register("cleanup_jobs", cleanup_jobs::CleanupJobs { clock }, None);
     catalogue
 }
 

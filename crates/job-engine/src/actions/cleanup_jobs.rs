@@ -23,13 +23,7 @@ const PAGE: u64 = 500;
 const DELETES: usize = 16;
 
 pub(super) struct CleanupJobs {
-    clock: Clock,
-}
-
-impl CleanupJobs {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock }
-    }
+    pub(super) clock: Clock,
 }
 
 /// How far it is.

@@ -24,7 +24,7 @@ async fn clean(server: &FakeServer, reports: &Reports) -> Result<Success, Failur
     server.store("job/self", "cleanup_jobs", State::Running);
     let job = Job::from_document(server.document("job/self")).unwrap();
     let handle = JobHandle::new(job, server.client(), false, reports.clone(), CancellationToken::new());
-    CleanupJobs::new(Clock::starting_at(now())).run(handle).await
+    CleanupJobs { clock: Clock::starting_at(now()) }.run(handle).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn a_cancelled_run_ends_early_with_a_failure() {
     let cancellation = CancellationToken::new();
     cancellation.cancel();
     let handle = JobHandle::new(job, server.client(), false, Reports::new(), cancellation);
-    let failure = CleanupJobs::new(Clock::starting_at(now())).run(handle).await.unwrap_err();
+    let failure = CleanupJobs { clock: Clock::starting_at(now()) }.run(handle).await.unwrap_err();
     assert_eq!(failure.message, "cancelled after 0 jobs were removed");
     assert_eq!(server.count(), 1);
 }
