@@ -104,7 +104,7 @@ pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupE
 }
 
 /// Copies into an empty file, and answers how many jobs are in it. `between` is done between two steps.
-fn copy(from: &Path, to: &Path, first_step: c_int, between: impl FnMut()) -> Result<u64, BackupError> {
+pub(super) fn copy(from: &Path, to: &Path, first_step: c_int, between: impl FnMut()) -> Result<u64, BackupError> {
     let source = open_reader(from).map_err(|error| open_failure(from, error))?;
     check_version(&source, from)?;
     let failed = |source| BackupError::Copy { from: from.to_owned(), to: to.to_owned(), source };
@@ -155,10 +155,4 @@ pub(super) fn in_steps(
         }
         between();
     }
-}
-
-#[cfg(test)]
-pub(super) fn copy_in_small_steps(from: &Path, to: &Path, between: impl FnMut()) -> Result<u64, BackupError> {
-    files::begin(to).unwrap();
-    copy(from, to, 1, between)
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::Connection;
 
 use super::*;
-use crate::sqlite::backup::{BackupError, backup, copy_in_small_steps, in_steps};
+use crate::sqlite::backup::{BackupError, backup, in_steps};
 
 async fn jobs(path: &Path) -> u64 {
     let store = SqliteStore::open(path).unwrap();
@@ -26,7 +26,8 @@ async fn a_backup_beside_a_busy_store_comes_to_an_end_and_holds_all_that_was_ans
     let (from, to, runtime) = (path.clone(), copy.clone(), tokio::runtime::Handle::current());
     let copied = tokio::task::spawn_blocking(move || {
         let mut written = 0;
-        let jobs = copy_in_small_steps(&from, &to, || {
+        crate::files::begin(&to).unwrap();
+        let jobs = crate::sqlite::backup::copy(&from, &to, 1, || {
             runtime.block_on(store.insert(record(&format!("job/more-{written}"), &json!({})))).unwrap();
             written += 1;
             assert!(written < 1_000, "it comes to no end");
