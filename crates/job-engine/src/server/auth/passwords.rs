@@ -57,10 +57,8 @@ impl Passwords {
             Queue::Anybody => &self.anybody,
             Queue::Administrator => &self.administrator,
         };
-        match tokio::time::timeout(TURN_LIMIT, turns.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(ApiError::too_many_logins()),
-        }
+        let turn = tokio::time::timeout(TURN_LIMIT, turns.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(ApiError::too_many_logins)
     }
 
     /// Whether this is the password of the hash. Without a hash it is not, after as long a time.

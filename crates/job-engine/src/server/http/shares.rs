@@ -87,16 +87,10 @@ impl Shares {
         let units = units(bytes);
         let taken = async {
             // first one's own, so that nobody holds what is everybody's while it waits for what is its own
-            let of_member = member.memory.clone().acquire_many_owned(units).await?;
-            Ok::<_, tokio::sync::AcquireError>(Share {
-                of_member,
-                of_all: self.all(caller).acquire_many_owned(units).await?,
-            })
+            let of_member = member.memory.clone().acquire_many_owned(units).await.ok()?;
+            Some(Share { of_member, of_all: self.all(caller).acquire_many_owned(units).await.ok()? })
         };
-        match tokio::time::timeout(WAIT, taken).await {
-            Ok(Ok(share)) => Ok(share),
-            Ok(Err(_)) | Err(_) => Err(ApiError::too_much_at_once()),
-        }
+        tokio::time::timeout(WAIT, taken).await.ok().flatten().ok_or_else(ApiError::too_much_at_once)
     }
 
     /// So many bytes if they are free.
@@ -104,13 +98,6 @@ impl Shares {
         let of_member = self.member(caller).memory.clone().try_acquire_many_owned(units(bytes)).ok()?;
         let of_all = self.all(caller).try_acquire_many_owned(units(bytes)).ok()?;
         Some(Share { of_member, of_all })
-    }
-
-    /// How many bytes are held now.
-    #[cfg(test)]
-    pub fn held(&self) -> usize {
-        let free = self.users.available_permits() + self.administrators.available_permits();
-        OF_USERS + OF_ADMINISTRATORS - free * UNIT
     }
 
     fn all(&self, caller: &Caller) -> Arc<Semaphore> {
@@ -147,6 +134,14 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1024 * 1024;
+
+    impl Shares {
+        /// How many bytes are held now.
+        pub fn held(&self) -> usize {
+            let free = self.users.available_permits() + self.administrators.available_permits();
+            OF_USERS + OF_ADMINISTRATORS - free * UNIT
+        }
+    }
 
     fn user(name: &str, role: &str) -> Caller {
         Caller::User { name: name.to_owned(), roles: vec![role.to_owned()], session: None }

@@ -48,10 +48,8 @@ pub async fn search(shared: &Shared, kind: Kind, caller: &Caller, parameters: &P
 
 /// Waits until no other search of somebody who is no administrator is under way.
 async fn turn(shared: &Shared) -> Result<SemaphorePermit<'_>, ApiError> {
-    match tokio::time::timeout(TURN_LIMIT, shared.user_search_permit.acquire()).await {
-        Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(_)) | Err(_) => Err(ApiError::too_many_searches()),
-    }
+    let turn = tokio::time::timeout(TURN_LIMIT, shared.user_search_permit.acquire()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(ApiError::too_many_searches)
 }
 
 /// The page that is asked for.
