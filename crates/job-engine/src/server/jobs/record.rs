@@ -7,7 +7,6 @@ use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_store::{Record, Revision};
 
-use super::document;
 use super::document::{Patch, Shown};
 use super::ledger::Ledger;
 use crate::server::error::ApiError;
@@ -97,13 +96,7 @@ impl JobRecord {
         LEDGER_ITEM + ledger + self.document.values().map(weight).sum::<usize>()
     }
 
-    /// The job as its readers see it.
-    #[must_use]
-    pub fn shown(&self) -> Document {
-        document::shown(Document::clone(&self.document), self.entry())
-    }
-
-    /// The same, to be written down.
+    /// The job as its readers see it, to be written down.
     #[must_use]
     pub fn to_show(&self) -> Shown<'_> {
         Shown { document: &self.document, entry: self.entry() }

@@ -44,7 +44,7 @@ pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, Api
 pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let select = request.parameters()?.select;
     let job = jobs::read(shared, &request.caller, id).await?;
-    Ok(Answer::ok(&presented(&request.caller, job.shown(), &select)))
+    Ok(Answer::ok(&presented(&request.caller, document::shown(Document::clone(&job.document), job.entry()), &select)))
 }
 
 /// Edits a job, as one of its attempts if the request says so.
