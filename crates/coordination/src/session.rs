@@ -190,6 +190,12 @@ impl Error {
         matches!(self, Self::Refused { cause: found, .. } if *found == cause)
     }
 
+    /// Whether what was to be written was written, made or deleted by somebody else since it was read.
+    #[must_use]
+    pub fn is_of_a_change(&self) -> bool {
+        self.is(Cause::BadVersion) || self.is(Cause::NodeExists) || self.is(Cause::NoNode)
+    }
+
     /// Why the coordinator refused, if it did. Whatever else an error says, it says of the connection.
     #[must_use]
     pub fn refusal(&self) -> Option<Cause> {
@@ -275,6 +281,18 @@ pub async fn make_path(session: &dyn Session, path: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Replaces what a node holds that was read in this version, or creates the one that was not there, and what is missing
+/// above it. Fails with an error that [is of a change](Error::is_of_a_change) if somebody else was faster.
+pub async fn write_over(session: &dyn Session, path: &str, data: Vec<u8>, version: Option<i32>) -> Result<(), Error> {
+    let operation = if version.is_some() {
+        Operation::Set { path: path.to_owned(), data, version }
+    } else {
+        make_path(session, path.rsplit_once('/').map_or("", |(parent, _)| parent)).await?;
+        Operation::create(path, data, Mode::Persistent)
+    };
+    session.commit(vec![operation]).await.map(drop)
 }
 
 /// One of several reads: what the coordinator refuses is the fault of this one, anything else that of the connection.

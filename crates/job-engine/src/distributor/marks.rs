@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use slipstream_coordination::Coordinator;
-use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, State, make_path};
+use slipstream_coordination::session::{Error, Session, State, existing, write_over};
 use tokio::sync::Mutex;
 
 use super::{MarkError, MarkRevision, Marks};
 use crate::marks::{HighWaterMark, path};
-use crate::process::paths::MARKS;
 
-/// Marks as JSON in nodes below [`MARKS`]: what a site with `ZooKeeper` uses. A node's version is the mark's
+/// Marks as JSON in nodes below [`paths::MARKS`](crate::process::paths::MARKS): what a site with `ZooKeeper` uses. A node's version is the mark's
 /// revision.
 pub struct NodeMarks {
     coordinator: Arc<dyn Coordinator>,
@@ -41,23 +40,16 @@ impl NodeMarks {
     async fn read(&self, path: &str) -> Result<(Vec<u8>, MarkRevision), Error> {
         let session = self.session().await?;
         session.sync(path).await?;
-        match session.data(path).await {
-            Ok(node) => Ok((node.data, MarkRevision::Node(node.version))),
-            Err(error) if error.is(Cause::NoNode) => Ok((Vec::new(), MarkRevision::None)),
-            Err(error) => Err(error),
-        }
+        let node = existing(session.data(path).await)?;
+        Ok(node.map_or((Vec::new(), MarkRevision::None), |node| (node.data, MarkRevision::Node(node.version))))
     }
 
     async fn write(&self, path: &str, data: Vec<u8>, revision: MarkRevision) -> Result<MarkRevision, Error> {
         let session = self.session().await?;
-        if let MarkRevision::Node(version) = revision {
-            session.commit(vec![Operation::Set { path: path.to_owned(), data, version: Some(version) }]).await?;
-            // versions are 32 bits and start again after 2^31 writes: more than a mark ever sees
-            return Ok(MarkRevision::Node(version.wrapping_add(1)));
-        }
-        make_path(&*session, MARKS).await?;
-        session.commit(vec![Operation::create(path, data, Mode::Persistent)]).await?;
-        Ok(MarkRevision::Node(0))
+        let version = if let MarkRevision::Node(version) = revision { Some(version) } else { None };
+        write_over(&*session, path, data, version).await?;
+        // versions are 32 bits and start again after 2^31 writes: more than a mark ever sees
+        Ok(MarkRevision::Node(version.map_or(0, |version| version.wrapping_add(1))))
     }
 }
 
@@ -92,8 +84,7 @@ impl Marks for NodeMarks {
     ) -> Result<MarkRevision, MarkError> {
         let data = serde_json::to_vec(mark).expect("a mark is texts and times");
         let revision = self.write(&path(distributor), data, revision).await.map_err(|error| {
-            let changed = [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|cause| error.is(*cause));
-            if changed { MarkError::Changed(distributor.to_owned()) } else { failed(distributor, error) }
+            if error.is_of_a_change() { MarkError::Changed(distributor.to_owned()) } else { failed(distributor, error) }
         })?;
         self.known.lock().await.insert(distributor.to_owned(), mark.clone());
         Ok(revision)

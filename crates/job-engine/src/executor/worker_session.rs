@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slipstream_cimi::Lease;
 use slipstream_coordination::retry::{Complaint, Pauses};
-use slipstream_coordination::session::{Cause, Error, Session, State};
+use slipstream_coordination::session::{Error, Session, State, existing};
 use slipstream_coordination::{Claim, LockingQueue};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -75,9 +75,6 @@ async fn wait_for_generation(session: &dyn Session) -> Result<i64, Error> {
 
 /// The generation, if there is one above zero.
 async fn read_generation(session: &dyn Session) -> Result<Option<i64>, Error> {
-    match session.data(paths::GENERATION).await {
-        Ok(node) => Ok(paths::shown_generation(&node.data)),
-        Err(error) if error.is(Cause::NoNode) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let node = existing(session.data(paths::GENERATION).await)?;
+    Ok(node.and_then(|node| paths::shown_generation(&node.data)))
 }

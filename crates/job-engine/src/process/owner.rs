@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::{ENTRY_POINT, STORE};
 use slipstream_cimi::{Client, Document};
-use slipstream_coordination::session::{Cause, Mode, Operation, Watch, existing, make_path};
+use slipstream_coordination::session::{Node, Watch, existing, write_over};
 use slipstream_coordination::{Coordinator, Error, Session};
 use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use uuid::Uuid;
@@ -156,13 +156,13 @@ impl Folder {
             if matches!(*self.whose, Whose::Remote(..)) {
                 return Ok(());
             }
-            match write(session, &self.own, node.map(|node| node.version)).await {
+            match adopt_over(session, &self.own, node).await {
                 Ok(()) => {
                     tracing::info!(store = self.own, "the folder at {} is the queue of this store now", self.hosts);
                     return Ok(());
                 }
                 // another server was faster
-                Err(error) if [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|it| error.is(*it)) => {}
+                Err(error) if error.is_of_a_change() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -191,8 +191,7 @@ pub async fn carried(session: &dyn Session) -> Result<Option<String>, Error> {
 
 /// Gives the folder to the store of this identity, whosever queue it is.
 pub async fn adopt(session: &dyn Session, identity: &str) -> Result<(), Error> {
-    let node = existing(session.data(paths::STORE).await)?;
-    write(session, identity, node.map(|node| node.version)).await
+    adopt_over(session, identity, existing(session.data(paths::STORE).await)?).await
 }
 
 /// What this text says, if it is an identity.
@@ -201,14 +200,7 @@ fn identity_in(data: &[u8]) -> Option<String> {
     Uuid::try_parse(text).ok().map(|identity| identity.to_string())
 }
 
-/// Makes the folder carry this; `version` is that of the node, if there is one.
-async fn write(session: &dyn Session, identity: &str, version: Option<i32>) -> Result<(), Error> {
-    let (path, data) = (paths::STORE.to_owned(), identity.as_bytes().to_vec());
-    let operation = if let Some(version) = version {
-        Operation::Set { path, data, version: Some(version) }
-    } else {
-        make_path(session, paths::OWN).await?;
-        Operation::create(path, data, Mode::Persistent)
-    };
-    session.commit(vec![operation]).await.map(drop)
+/// The same, where this node was found.
+async fn adopt_over(session: &dyn Session, identity: &str, node: Option<Node>) -> Result<(), Error> {
+    write_over(session, paths::STORE, identity.as_bytes().to_vec(), node.map(|node| node.version)).await
 }

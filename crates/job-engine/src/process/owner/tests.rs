@@ -1,5 +1,5 @@
 use slipstream_coordination::Embedded;
-use slipstream_coordination::session::State;
+use slipstream_coordination::session::{Operation, State, make_path};
 use slipstream_store::memory::MemoryStore;
 
 use super::*;

@@ -15,7 +15,7 @@ use slipstream_action::with_causes;
 use slipstream_cimi::{Document, Lease};
 use slipstream_coordination::Error;
 use slipstream_coordination::retry::{Complaint, Pauses};
-use slipstream_coordination::session::{Cause, Mode, Operation, Session, State, existing, make_path};
+use slipstream_coordination::session::{Mode, Operation, Session, State, existing, write_over};
 use slipstream_store::each_unfinished;
 use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
 use tokio::sync::Mutex;
@@ -156,20 +156,14 @@ impl Generation {
                     raised
                 }
             };
-            let (path, data) = (paths::GENERATION.to_owned(), next.to_string().into_bytes());
-            let show = if let Some(node) = node {
-                Operation::Set { path, data, version: Some(node.version) }
-            } else {
-                make_path(session, paths::OWN).await?;
-                Operation::create(path, data, Mode::Persistent)
-            };
-            match session.commit(vec![show]).await {
-                Ok(_) => {
+            let data = next.to_string().into_bytes();
+            match write_over(session, paths::GENERATION, data, node.map(|node| node.version)).await {
+                Ok(()) => {
                     self.is_new.store(false, Ordering::Relaxed);
                     return Ok(next);
                 }
                 // another server was faster
-                Err(error) if [Cause::BadVersion, Cause::NodeExists, Cause::NoNode].iter().any(|it| error.is(*it)) => {}
+                Err(error) if error.is_of_a_change() => {}
                 Err(error) => return Err(error.into()),
             }
         }

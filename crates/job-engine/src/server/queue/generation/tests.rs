@@ -1,4 +1,5 @@
 use slipstream_coordination::embedded::EmbeddedSession;
+use slipstream_coordination::session::Operation;
 use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_store::Revision;
 use slipstream_store::memory::MemoryStore;
