@@ -8,61 +8,61 @@ use crate::python;
 use crate::zookeeper;
 
 const USAGE: &str = "cargo xtask faults [--seeds N] [--first N]";
-/// Seeds unless somebody says otherwise.
+/// The default number of seeds.
 const SEEDS: u64 = 160;
-/// The page that is written.
+/// The page to write.
 const PAGE: &str = "docs/faults.md";
 
 /// Above the table.
 const ABOVE: &str = "\
 # Faults
 
-What the engine does while real processes are killed, paused and cut off, threads do not yield, logs are not read, clocks are \
-wrong and others write into its queue. Each seed has a site on one machine: a ZooKeeper ensemble, a server on SQLite, three \
-executors of six slots each and two candidates for one distributor, each a process of its own, each behind proxies of its own to \
-ZooKeeper and to the API. Jobs are added all the while, the distributor has a round every second, and one fault happens. \
-Sessions last two seconds without being heard of. Server and ZooKeeper are away together for 45 seconds, and slots are blocked \
-for 25: many sessions. This page is written by `cargo xtask faults`.
+How the engine behaves while real processes are killed, paused and cut off, actions block their threads, logs are not read, \
+clocks are wrong, and other programs write into its queue. Each seed is one site on one machine: a ZooKeeper ensemble, a \
+server on SQLite, three executors with six slots each, and two candidates for one distributor. Each is a process of its own, \
+and reaches ZooKeeper and the API through proxies of its own. Jobs are added throughout, the distributor has a round every \
+second, and one fault is injected. The session timeout is two seconds. Server and ZooKeeper are away together for 45 \
+seconds, and slots are blocked for 25, both many times the session timeout. This page is written by `cargo xtask faults`.
 ";
 
 /// Below the table.
 const BELOW: &str = "\
-**Injected**: processes killed or paused, ensembles wiped, connections reset, chunks of data that were lost or late, slots blocked \
-at the same time, logs without room for the next line, entries that were lost, that could not be read or that were put again, \
-and servers with another store. \
-**Lost**: jobs whose add was answered 201 and that did not become SUCCESS. **Extra attempts**: those after a job's first; \
-for each of them ZooKeeper itself showed that the session of the one before had ended, and the fault was one that may end \
-it; or the attempt gave the job back, because its executor was asked to stop, or server and ZooKeeper were both away for \
-longer than a session. **Late writes refused**: by 409 `late-lease`, as a later claim had the job. **Worst recovery**: the longest of all \
-times from the end of a fault to the next end of a job, from the end of a fault to the first attempt of a job that waited \
-then, and from the beginning of a fault to the next attempt of a job that lost its attempt by it.
+**Injected**: processes killed or paused, ensembles wiped, connections reset, chunks of data lost or delayed, slots blocked \
+at the same time, logs without room for the next line, entries lost, made unreadable or put again, and servers with another \
+store. **Lost**: jobs whose add was answered 201 and that did not become SUCCESS. **Extra attempts**: those after a job's \
+first. For each of them, either ZooKeeper itself showed that the session of the previous attempt had ended, and the fault \
+was one that can end it; or the previous attempt released the job, because its executor was asked to stop, or because server \
+and ZooKeeper were both away for longer than a session. **Late writes refused**: by 409 `late-lease`, because a later claim \
+had the job. **Worst recovery**: the longest time from the end of a fault until the next job ended, from the end of a fault \
+until the first attempt of a job that was waiting then, or from the beginning of a fault until the next attempt of a job \
+that lost its attempt to it.
 
-Besides, for each seed: each job was ended by one attempt, the last one, whose action ran to its end and whose word is in \
-the document; no action was run more often than there are attempts; no distributor added anything after another one was \
-elected; no round was missed and none doubled; nothing was left in the queue. A server with another store ended and said why. \
-What goes on while logs or entries cannot be read was seen to go on. A seed that breaks a promise fails \
-the command: `FAULTS_SEED=n cargo test --release --test faults every_promise` runs it once more. The fault is the same each \
-time, its moment only roughly: processes are real.
+Also checked for each seed: each job was ended by exactly one attempt, its last, whose action ran to its end and whose \
+result is in the document; no action ran more often than there are attempts; no distributor added anything after another one \
+was elected; no round was missed or duplicated; nothing was left in the queue. A server with another store exited and said \
+why. Whatever should go on while logs or entries cannot be read did go on. A seed that breaks a promise fails the command: \
+`FAULTS_SEED=n cargo test --release --test faults every_promise` runs it once more. A seed always injects the same fault, \
+but only at roughly the same moment, because the processes are real.
 ";
 
-/// Above what the leaders' changes came to.
+/// Above the table of leader changes.
 const LEADERS: &str = "\
 ## Leaders of a distributor
 
-Three candidates, sessions of two seconds, a round every second; the leader is made to go 20 times. How long it took until \
-another one said that it leads:
+Three candidates, a session timeout of two seconds, a round every second; the leader is made to leave 20 times. How long it \
+took until another candidate reported that it leads:
 ";
 
 /// What the test of an ensemble without a quorum asserts.
 const QUORUM: &str = "\
 ## A minute without quorum
 
-Two of three members are paused for 60 seconds, and then killed for 60 seconds and started again; sessions last two seconds, \
-and four jobs run all the while. Their progress is written, none is cancelled, each ends by its first attempt, and a job that \
-is added meanwhile is done afterwards.
+Two of three members are paused for 60 seconds, then killed for 60 seconds and started again. The session timeout is two \
+seconds, and four jobs run throughout. Their progress is written, none is cancelled, each ends in its first attempt, and a \
+job added meanwhile is done afterwards.
 ";
 
-/// What is run.
+/// The tests to run.
 const TESTS: [&str; 3] =
     ["every_promise_holds_whatever_fails", "the_schedule_survives_leader_changes", "a_minute_without_quorum"];
 
