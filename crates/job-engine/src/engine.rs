@@ -3,7 +3,6 @@
 //! `slipstream-job up` is an engine with an address, with distributors and with somebody to talk to.
 
 mod builder;
-mod closable_transport;
 mod error;
 mod parts;
 mod submit;

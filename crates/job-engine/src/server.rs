@@ -19,7 +19,6 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_action::with_causes;
-use slipstream_cimi::Transport;
 use slipstream_coordination::Coordinator;
 use slipstream_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -176,8 +175,8 @@ impl Server {
 
     /// A transport that calls the routes as a function: the same answers, without a socket.
     #[must_use]
-    pub fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(InProcess(routes::service(self.shared.clone())))
+    pub fn transport(&self) -> Arc<InProcess> {
+        Arc::new(InProcess::new(routes::service(self.shared.clone())))
     }
 
     /// Tells of each change of a job that this server makes. Those of other servers of the same store are not seen.

@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Engine;
-use super::closable_transport::ClosableTransport;
 use super::error::EngineError;
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::user::ADMINISTRATOR;
@@ -30,6 +29,7 @@ use crate::process::clock::Clock;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
+use crate::server::http::in_process::InProcess;
 use crate::server::{self, Server, reconcile};
 
 /// How long CIMI, which is in this very process, may be out of reach before a claim is released.
@@ -109,7 +109,7 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
 struct Parts {
     server: Server,
     coordinator: Arc<Embedded>,
-    transport: Arc<ClosableTransport>,
+    transport: Arc<InProcess>,
     client: Client,
 }
 
@@ -131,7 +131,7 @@ impl Parts {
             server.reconcile_once(SignedDuration::ZERO).await.map_err(EngineError::Reconcile)?;
         }
         let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.clone() };
-        let transport = Arc::new(ClosableTransport::new(server.transport()));
+        let transport = server.transport();
         let client = Client::new(transport.clone(), Some(credentials));
         Ok(Self { server, coordinator, transport, client })
     }
