@@ -1,5 +1,6 @@
 //! [`Contact`]: says in the log when a peer comes or goes, once each, however many ask it and however often.
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,27 +49,18 @@ impl Contact {
         Arc::new(Self { peer, known: Mutex::new(Known { standing: Standing::Unknown, is_made: false }) })
     }
 
-    fn good(&self) {
-        if self.is_news(Standing::Good) {
-            info!("connected to {}", self.peer);
+    /// One stands so with it, because of this.
+    fn note(&self, standing: Standing, cause: impl Display) {
+        if !self.is_news(standing) {
+            return;
         }
-    }
-
-    fn out_of_reach(&self, cause: &str) {
-        if self.is_news(Standing::OutOfReach) {
-            warn!(cause, "cannot reach {}, retrying", self.peer);
-        }
-    }
-
-    fn refused(&self, cause: &str) {
-        if self.is_news(Standing::Refused) {
-            warn!(cause, "refused by {}, retrying", self.peer);
-        }
-    }
-
-    fn delayed(&self) {
-        if self.is_news(Standing::Delayed) {
-            warn!("{} delays logins, retrying", self.peer);
+        let cause = cause.to_string();
+        match standing {
+            Standing::Unknown => {}
+            Standing::Good => info!("connected to {}", self.peer),
+            Standing::OutOfReach => warn!(cause, "cannot reach {}, retrying", self.peer),
+            Standing::Delayed => warn!("{} delays logins, retrying", self.peer),
+            Standing::Refused => warn!(cause, "refused by {}, retrying", self.peer),
         }
     }
 
@@ -107,13 +99,13 @@ impl<C: Coordinator> Coordinator for WatchedCoordinator<C> {
         let connected = self.inner.connect().await;
         match &connected {
             Ok(session) => {
-                self.contact.good();
+                self.contact.note(Standing::Good, "");
                 tokio::spawn(follow(session.state(), self.contact.clone()));
             }
-            Err(Error::Unreachable { reason, .. }) => self.contact.out_of_reach(reason),
-            Err(Error::Unusable { reason, .. }) => self.contact.refused(reason),
-            Err(error @ Error::Refused { .. }) => self.contact.refused(&with_causes(error)),
-            Err(error) => self.contact.out_of_reach(&with_causes(error)),
+            Err(Error::Unreachable { reason, .. }) => self.contact.note(Standing::OutOfReach, reason),
+            Err(Error::Unusable { reason, .. }) => self.contact.note(Standing::Refused, reason),
+            Err(error @ Error::Refused { .. }) => self.contact.note(Standing::Refused, with_causes(error)),
+            Err(error) => self.contact.note(Standing::OutOfReach, with_causes(error)),
         }
         connected
     }
@@ -128,8 +120,8 @@ async fn follow(mut states: watch::Receiver<State>, contact: Arc<Contact>) {
     loop {
         let state = *states.borrow_and_update();
         match state {
-            State::Connected => contact.good(),
-            State::Suspended => contact.out_of_reach("the connection is lost"),
+            State::Connected => contact.note(Standing::Good, ""),
+            State::Suspended => contact.note(Standing::OutOfReach, "the connection is lost"),
             State::Expired => return,
         }
         if states.changed().await.is_err() {
@@ -151,16 +143,11 @@ impl<T: Transport> Transport for WatchedTransport<T> {
         let answer = self.inner.send(request).await;
         match &answer {
             Ok(answer) => {
-                let cause = || answer.status().to_string();
-                match standing(is_login, answer.status()) {
-                    Some(Standing::Good) => self.contact.good(),
-                    Some(Standing::OutOfReach) => self.contact.out_of_reach(&cause()),
-                    Some(Standing::Refused) => self.contact.refused(&cause()),
-                    Some(Standing::Delayed) => self.contact.delayed(),
-                    Some(Standing::Unknown) | None => {}
+                if let Some(standing) = standing(is_login, answer.status()) {
+                    self.contact.note(standing, answer.status());
                 }
             }
-            Err(error) => self.contact.out_of_reach(&first_cause(&**error)),
+            Err(error) => self.contact.note(Standing::OutOfReach, first_cause(&**error)),
         }
         answer
     }
