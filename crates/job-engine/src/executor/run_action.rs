@@ -211,7 +211,7 @@ impl<'a> Monitor<'a> {
                 () = sleep_until(self.read_at), if self.reading.is_none() => {
                     self.reading = Some(Box::pin(attempt.read()));
                 }
-                answer = answer_of(&mut self.reading) => {
+                answer = or_never(self.reading.as_mut()) => {
                     self.reading = None;
                     if let Some(interruption) = self.read(answer) {
                         return interruption;
@@ -321,10 +321,6 @@ async fn or_never<T>(future: Option<impl Future<Output = T>>) -> T {
         Some(future) => future.await,
         None => std::future::pending().await,
     }
-}
-
-async fn answer_of(request: &mut Option<Answer<'_>>) -> Result<Document, Failed> {
-    or_never(request.as_mut()).await
 }
 
 async fn answer_of_report(request: &mut Option<(Report, Answer<'_>)>) -> Result<Document, Failed> {
