@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::INTERNAL_TEMPLATE;
 use slipstream_cimi::{Document, Transport};
-use slipstream_job_engine::internals::api::user::ADMINISTRATOR;
+use slipstream_job_engine::internals::api::ADMINISTRATOR;
 use tokio::task::JoinSet;
 
 /// A way to add many jobs at once.

@@ -9,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    slipstream_job_engine::internals::cli::run()
+    slipstream_job_engine::internals::run()
 }

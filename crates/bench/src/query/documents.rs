@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::server::jobs::document::{Patch, new_document};
+use slipstream_job_engine::internals::server::{Patch, new_document};
 use slipstream_store::{Record, Revision};
 use uuid::Uuid;
 

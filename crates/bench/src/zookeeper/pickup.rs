@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use slipstream_cimi::dialect::JOB;
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 
 use super::roles::PICKUP;
 use super::site::{Site, job};

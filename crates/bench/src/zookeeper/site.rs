@@ -16,7 +16,7 @@ use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials, Document};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
-use slipstream_job_engine::internals::api::user::ADMINISTRATOR;
+use slipstream_job_engine::internals::api::ADMINISTRATOR;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_test_ensemble::Ensemble;
 use tempfile::TempDir;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::api::{Attempt, Ledger, Outcome, RefusedWrite};
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 use tokio::time::Instant;
 

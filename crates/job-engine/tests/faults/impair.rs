@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Mode, Operation};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 
 use crate::load::step;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::session::existing;
-use slipstream_job_engine::internals::api::ledger::Outcome;
+use slipstream_job_engine::internals::api::Outcome;
 use slipstream_job_engine::internals::process::paths;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 
 /// Something that happened to a run of an action.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::internals::actions;
 use slipstream_job_engine::internals::executor::{ActionRuntime, Options};
-use slipstream_job_engine::internals::process::clock::Clock;
-use slipstream_job_engine::internals::process::stop;
-use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::Clock;
+use slipstream_job_engine::internals::process::Stop;
+use slipstream_job_engine::internals::process::on_signals;
 use slipstream_job_engine::internals::process::telemetry;
 use slipstream_job_engine::internals::roles::executor;
-use slipstream_job_engine::internals::roles::peers::{Account, Peers};
+use slipstream_job_engine::internals::roles::{Account, Peers};
 use slipstream_job_engine::{Action, Failure, JobHandle, Success, async_trait};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -61,7 +61,7 @@ impl Role {
     async fn work(self) {
         telemetry::start("info").expect("the log begins");
         let stop = Stop::new();
-        stop::on_signals(&stop).expect("signals can be listened for");
+        on_signals(&stop).expect("signals can be listened for");
         let account = Account { endpoint: self.endpoint, credentials: credentials(), is_insecure: false };
         let zookeeper = Settings { session_timeout: self.session_timeout, ..Settings::new(&self.hosts) };
         let peers = Peers::new(account, zookeeper).expect("good addresses");

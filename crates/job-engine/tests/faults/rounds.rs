@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use slipstream_cimi::Client;
 use slipstream_cimi::query::Search;
-use slipstream_job_engine::internals::server::jobs::id_of_key;
+use slipstream_job_engine::internals::server::id_of_key;
 
 use crate::site::{TICK, TICK_TARGET};
 use crate::support::{credentials, text};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 
 use crate::audit::{self, Figures, Promise, Worked};
 use crate::inject::{Injected, inject};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_coordination::session::{Operation, Session};
-use slipstream_job_engine::internals::marks::HighWaterMark;
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::distributor::HighWaterMark;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_test_ensemble::Fault;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use slipstream_coordination::{Coordinator, ZooKeeper};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
+use slipstream_job_engine::internals::process::RegisteredExecutor;
 use slipstream_job_engine::internals::process::paths;
-use slipstream_job_engine::internals::process::registry::RegisteredExecutor;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::site::registered;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use slipstream_cimi::acl::default_acl;
 use slipstream_cimi::resource::format_time;
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Record, Revision, Store, StoreExt};

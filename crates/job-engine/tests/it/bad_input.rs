@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 
 use serde_json::json;
 use slipstream_cimi::filter::MAXIMUM_LENGTH;
-use slipstream_job_engine::internals::server::http::body::BODY_LIMIT;
+use slipstream_job_engine::internals::server::BODY_LIMIT;
 
 use crate::support::{InProcess, LIMIT, Raw, Up, cookie, program, up_command};
 

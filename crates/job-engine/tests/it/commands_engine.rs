@@ -6,7 +6,7 @@ use crate::commands::{Busy, Ran, assert_lines, run};
 use crate::support::{Up, document, eventually, program};
 
 fn host() -> String {
-    slipstream_job_engine::internals::process::registry::host_name()
+    slipstream_job_engine::internals::process::host_name()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! keep, odd hosts, and requests that browsers send for other sites.
 
 use serde_json::{Value, json};
-use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

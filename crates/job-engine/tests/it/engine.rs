@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slipstream_cimi::query::Search;
-use slipstream_job_engine::internals::config::Config;
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::Config;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::{
     Action, Engine, EngineError, Failure, InstanceError, JobHandle, State, Success, async_trait,
 };
@@ -301,7 +301,7 @@ async fn what_cannot_be_started_says_why_and_leaves_the_folder_free() {
     let twice = Engine::builder().action("a", succeed).action("a", succeed).start().await;
     assert!(matches!(&twice, Err(EngineError::SameName { name }) if name == "a"), "{twice:?}");
     let folder = tempfile::tempdir().expect("a folder");
-    let stop = slipstream_job_engine::internals::process::stop::Stop::new();
+    let stop = slipstream_job_engine::internals::process::Stop::new();
     stop.ask();
     let stopped = Engine::builder().folder(folder.path()).stopped_by(stop).start().await;
     assert!(matches!(stopped, Err(EngineError::Stopped)), "{stopped:?}");
@@ -313,7 +313,7 @@ async fn what_cannot_be_started_says_why_and_leaves_the_folder_free() {
 
 #[tokio::test]
 async fn waits_end_with_the_engine() {
-    let stop = slipstream_job_engine::internals::process::stop::Stop::new();
+    let stop = slipstream_job_engine::internals::process::Stop::new();
     let engine = Engine::builder()
         .grace(Duration::ZERO)
         .action("held", Held::new())

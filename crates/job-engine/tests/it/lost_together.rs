@@ -7,7 +7,7 @@ use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::{AttemptIdentity, Document, Lease, State};
 use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
-use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::Stop;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 

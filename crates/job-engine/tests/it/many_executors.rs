@@ -7,8 +7,8 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success, async_tr
 use slipstream_coordination::ZooKeeper;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::internals::executor;
+use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
-use slipstream_job_engine::internals::process::stop::Stop;
 use slipstream_store::memory::MemoryStore;
 use slipstream_test_ensemble::Ensemble;
 use tokio::sync::{Semaphore, watch};

@@ -8,7 +8,7 @@ use serde_json::json;
 use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::server::reconcile::Mended;
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};

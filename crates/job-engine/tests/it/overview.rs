@@ -9,7 +9,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
-use slipstream_job_engine::internals::api::queue::MOST_LISTED;
+use slipstream_job_engine::internals::api::MOST_LISTED;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 

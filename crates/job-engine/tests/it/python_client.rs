@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::filter::Filter;
-use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::Stop;
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Record, Revision, StoreExt};
 use tokio::net::TcpListener;

@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
-use slipstream_job_engine::internals::server::jobs::document::state_of;
-use slipstream_job_engine::internals::server::jobs::record::ledger_of;
-use slipstream_job_engine::internals::server::jobs::schema;
+use slipstream_job_engine::internals::server::job_violations;
+use slipstream_job_engine::internals::server::ledger_of;
+use slipstream_job_engine::internals::server::state_of;
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::{Record, Revision, StoreExt};
@@ -308,7 +308,7 @@ impl World {
                 assert_eq!(&after, before, "a refused request changed {id}");
             }
             if let Some(after) = &after {
-                assert_eq!(schema::job_violations(&after.document), Vec::<String>::new());
+                assert_eq!(job_violations(&after.document), Vec::<String>::new());
                 ledger_of(after).expect("a readable ledger");
             }
             if let (Some(before), Some(after)) = (&before, &after) {

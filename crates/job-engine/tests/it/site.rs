@@ -11,7 +11,7 @@ use slipstream_cimi::Client;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Error, Session};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;

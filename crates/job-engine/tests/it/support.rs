@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::internals::process::clock::Clock;
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use slipstream_job_engine::internals::process::stop::Stop;
+use slipstream_job_engine::internals::process::Stop;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

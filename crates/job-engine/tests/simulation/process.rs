@@ -10,17 +10,17 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
-use slipstream_job_engine::internals::distributor::marks::NodeMarks;
-use slipstream_job_engine::internals::distributor::rounds::Missed;
-use slipstream_job_engine::internals::distributor::schedule::Schedule;
-use slipstream_job_engine::internals::distributor::store_marks::StoreMarks;
+use slipstream_job_engine::internals::distributor::HighWaterMark;
+use slipstream_job_engine::internals::distributor::Missed;
+use slipstream_job_engine::internals::distributor::NodeMarks;
+use slipstream_job_engine::internals::distributor::Schedule;
+use slipstream_job_engine::internals::distributor::StoreMarks;
 use slipstream_job_engine::internals::distributor::{
     Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute,
 };
 use slipstream_job_engine::internals::executor;
-use slipstream_job_engine::internals::marks::HighWaterMark;
-use slipstream_job_engine::internals::process::clock::{Age, Clock};
 use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::{Age, Clock};
 use slipstream_job_engine::internals::server::{self, Server, Writers, reconcile};
 use slipstream_store::Store;
 use tokio::task::JoinSet;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use slipstream_cimi::filter::Filter;
-use slipstream_job_engine::internals::server::jobs::record::ledger_of;
+use slipstream_job_engine::internals::server::ledger_of;
 use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 
 use crate::board;

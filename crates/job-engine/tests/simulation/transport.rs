@@ -15,7 +15,7 @@ use slipstream_cimi::lease::{ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, 
 use slipstream_cimi::{Document, Lease, Transport};
 use slipstream_coordination::Session as _;
 use slipstream_job_engine::internals::process::paths::ELECTION;
-use slipstream_job_engine::internals::server::jobs::record::ledger_of;
+use slipstream_job_engine::internals::server::ledger_of;
 use tokio::sync::oneshot;
 
 use crate::board::{self, Promise};
