@@ -94,7 +94,7 @@ impl EmbeddedSession {
 
     /// Cuts the connection: requests fail with [`Error::ConnectionLoss`] and are not carried out, changes are missed.
     pub fn suspend(&self) {
-        self.embedded.lock().suspend(self.id);
+        self.embedded.lock().enter(self.id, State::Suspended);
     }
 
     /// Connects again; every watch yields a [`Change::Reset`].
@@ -217,10 +217,6 @@ impl Inner {
             let changes = self.tree.expire(session);
             self.publish(&changes);
         }
-    }
-
-    fn suspend(&mut self, session: SessionId) {
-        self.enter(session, State::Suspended);
     }
 
     fn resume(&mut self, session: SessionId) {

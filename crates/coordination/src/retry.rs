@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use crate::session::{Error, Session, State};
 
-/// Longest pause between repeats of a request that somebody has to mend something for.
-const LONGEST_REFUSED: Duration = Duration::from_secs(30);
-
 /// Pauses of which each is twice as long as the one before. There is no last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pauses {
@@ -37,11 +34,6 @@ impl Pauses {
     /// From now on no pause is longer than this.
     pub fn limit(&mut self, longest: Duration) {
         self.longest = longest;
-    }
-
-    /// The request was refused, and a person has to mend that: pauses grow up to 30 s.
-    pub(crate) fn lengthen(&mut self) {
-        self.limit(LONGEST_REFUSED);
     }
 
     /// How long to pause now.

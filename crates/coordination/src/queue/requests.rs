@@ -1,6 +1,7 @@
 //! [`Requests`]: what a queue asks of its session, each repeated until it is answered or the session has expired.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tokio::sync::watch;
@@ -9,6 +10,9 @@ use super::Settled;
 use super::entry_name::EntryName;
 use crate::retry::{Complaint, Pauses, connected};
 use crate::session::{Cause, Error, Found, Mode, Node, Operation, Session, State, Watch, found, make_path};
+
+/// Longest pause between repeats of a request that a person has to mend something for.
+const LONGEST_REFUSED: Duration = Duration::from_secs(30);
 
 /// The folders of one queue, and who asks.
 pub(super) struct Requests {
@@ -345,7 +349,7 @@ impl Requests {
             None | Some(Error::ConnectionLoss) => {}
             Some(Error::Refused { path, cause, .. }) => {
                 self.complain(&path, cause);
-                pauses.lengthen();
+                pauses.limit(LONGEST_REFUSED);
             }
             Some(over) => return Err(over),
         }
