@@ -62,7 +62,7 @@ async fn a_mark_from_a_clock_that_was_years_ahead_silences_nobody() {
     let up = Up::start(folder.path(), &["--distributors", "each"]);
     further_rounds(&up).await;
     let problem = told(&up)["problem"].as_str().expect("a problem").to_owned();
-    assert!(problem.contains("its mark said 2126-01-01T00:00:00Z"), "{problem}");
+    assert!(problem.contains("ignoring its high-water mark of 2126-01-01T00:00:00Z"), "{problem}");
     assert!(problem.contains("`slipstream-job distributors reset each`"), "{problem}");
     let table = run(&up, &["distributors"]).good();
     assert!(table.contains(&format!("\n\neach: {problem}")), "{table}");
@@ -82,7 +82,7 @@ async fn a_mark_that_is_none_is_told_and_made_anew_by_command() {
     write_mark(folder.path(), &json!({"done": 7})).await;
     let up = Up::start(folder.path(), &["--distributors", "each,other"]);
     let problem = eventually("it is told", async || told(&up)["problem"].as_str().map(str::to_owned)).await;
-    assert!(problem.contains("the high-water mark of each cannot be understood"), "{problem}");
+    assert!(problem.contains("the high-water mark of each is damaged"), "{problem}");
     assert!(!problem.contains("cannot reach"), "{problem}");
     further_rounds(&up).await;
     assert!(told(&up)["last"].is_null(), "the rounds are those of the other one");
@@ -107,7 +107,7 @@ async fn a_mark_that_is_no_json_is_told_and_made_anew_by_command() {
         drop(database);
         let up = Up::start(folder.path(), &["--distributors", "each"]);
         let problem = eventually("it is told", async || told(&up)["problem"].as_str().map(str::to_owned)).await;
-        assert!(problem.contains("the high-water mark of each cannot be understood"), "{column} {text}: {problem}");
+        assert!(problem.contains("the high-water mark of each is damaged"), "{column} {text}: {problem}");
         assert!(problem.contains("`slipstream-job distributors reset each`"), "{column} {text}: {problem}");
         assert_eq!(run(&up, &["distributors", "reset", "each"]).good(), "each: rounds count from now on\n");
         further_rounds(&up).await;
