@@ -26,10 +26,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use help::{ends_with_the_job, example};
+use options::connection::ShowOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::actions;
-use crate::instance::data_dir;
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
@@ -73,9 +73,17 @@ enum Command {
     /// Show waiting jobs by priority, and claims
     Queue(queue::QueueArguments),
     /// List executors
-    Executors(executors::ExecutorsArguments),
+    #[command(
+        mut_arg("json", |json| json.help("Print the executors as a JSON array")),
+        after_help = example!("slipstream-job executors --json")
+    )]
+    Executors(ShowOptions),
     /// List the actions that executors know
-    Actions(executors::ActionsArguments),
+    #[command(
+        mut_arg("json", |json| json.help("Print the actions as a JSON array")),
+        after_help = example!("slipstream-job actions")
+    )]
+    Actions(ShowOptions),
     /// List distributors, their schedules and leaders
     Distributors(distributors::DistributorsArguments),
     /// List, add, change and delete users
@@ -169,17 +177,17 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     let code = runtime.block_on(async {
         match command {
-            Command::Up(arguments) => run_up(arguments).await,
-            Command::Server(arguments) => services::server(arguments).await,
-            Command::Executor(arguments) => services::executor(arguments).await,
-            Command::Distributor(arguments) => services::distributor(arguments).await,
+            Command::Up(arguments) => run_up(arguments).await.map(done),
+            Command::Server(arguments) => services::server(arguments).await.map(done),
+            Command::Executor(arguments) => services::executor(arguments).await.map(done),
+            Command::Distributor(arguments) => services::distributor(arguments).await.map(done),
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Queue(arguments) => queue::run(arguments).await.map(done),
-            Command::Executors(arguments) => executors::executors(arguments).await.map(done),
-            Command::Actions(arguments) => executors::actions(arguments).await.map(done),
+            Command::Executors(options) => executors::executors(options).await.map(done),
+            Command::Actions(options) => executors::actions(options).await.map(done),
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
-            Command::Users(arguments) => users::run(arguments).await,
+            Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
@@ -198,15 +206,11 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
     terminal::print(String::from_utf8_lossy(&script).trim_end())
 }
 
-async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
+async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     let stop = services::begin()?;
-    let data_dir = match arguments.data_dir {
-        Some(path) => path,
-        None => data_dir::default_path().context("no home directory: name a data directory with --data-dir")?,
-    };
     let options = up::Options {
         listen: arguments.serving.listen,
-        data_dir,
+        data_dir: options::data_dir(arguments.data_dir)?,
         proxies: arguments.serving.trust_authn_header_from,
         threads: arguments.running.threads,
         grace: arguments.running.grace,
@@ -218,8 +222,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<ExitCode> {
     };
     let clock = Clock::system();
     let catalogue = actions::built_in(clock.clone());
-    up::up(options, catalogue, clock, stop).await?;
-    Ok(ExitCode::SUCCESS)
+    up::up(options, catalogue, clock, stop).await
 }
 
 #[cfg(test)]

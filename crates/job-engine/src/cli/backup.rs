@@ -6,9 +6,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use slipstream_store::sqlite::{BackupError, backup};
 
-use super::options::parse_store;
+use super::options::{self, parse_store};
 use super::{example, terminal};
-use crate::instance::data_dir;
 use crate::instance::data_dir::DATABASE;
 
 #[derive(Debug, Args)]
@@ -39,10 +38,9 @@ pub struct BackupArguments {
 /// Copies the store, and says what is in the copy.
 pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
     let BackupArguments { file, data_dir, store, overwrite } = arguments;
-    let store = match (store, data_dir.or_else(data_dir::default_path)) {
-        (Some(store), _) => store,
-        (None, Some(folder)) => folder.join(DATABASE),
-        (None, None) => bail!("no home directory: name a data directory with --data-dir"),
+    let store = match store {
+        Some(store) => store,
+        None => options::data_dir(data_dir)?.join(DATABASE),
     };
     let (from, to) = (store.clone(), file.clone());
     let copied = tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("it crashed")?;

@@ -4,20 +4,24 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use super::example;
-use super::options::connection::Connection;
+use super::options::connection::ShowOptions;
 use super::spinner::Spinner;
-use super::terminal::{self, Screen, ago, one_line};
+use super::terminal::{Screen, ago, one_line};
 use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::clock::Clock;
 
 /// What `distributors` is asked for.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = example!("slipstream-job distributors"))]
+#[command(
+    mut_arg("json", |json| json.help("Print the distributors as a JSON array")),
+    args_conflicts_with_subcommands = true,
+    after_help = example!("slipstream-job distributors")
+)]
 pub struct DistributorsArguments {
     #[command(subcommand)]
     command: Option<DistributorsCommand>,
     #[command(flatten)]
-    show: ShowArguments,
+    show: ShowOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +31,7 @@ enum DistributorsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("json", |json| json.help("Print the distributor and the time from which rounds count as JSON")))]
 #[command(after_help = example!(
     "For a mark that is damaged or in the future. Rounds missed until now are skipped, and none is repeated.",
     "slipstream-job distributors reset jobs_cleanup"
@@ -34,20 +39,8 @@ enum DistributorsCommand {
 struct ResetArguments {
     /// The distributor's name
     name: String,
-    /// Print the distributor and the time from which rounds count as JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, Args)]
-struct ShowArguments {
-    /// Print the distributors as a JSON array
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
+    options: ShowOptions,
 }
 
 /// Lists distributors, or resets one.
@@ -60,20 +53,14 @@ pub async fn run(arguments: DistributorsArguments) -> anyhow::Result<()> {
 
 async fn reset(arguments: ResetArguments) -> anyhow::Result<()> {
     let id = format!("{}/{}", PLACE, arguments.name);
-    let client = arguments.connection.client()?;
+    let client = arguments.options.connection.client()?;
     let answer = Spinner::on("asking").during(client.operation(&id, "reset")).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&answer)?);
-    }
-    terminal::print(&format!("{}: rounds count from now on", one_line(&arguments.name)))
+    arguments.options.print(&answer, |_| format!("{}: rounds count from now on", one_line(&arguments.name)))
 }
 
-async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
-    let Distributors { distributors, .. } = arguments.connection.view(PLACE).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&distributors)?);
-    }
-    terminal::print(&render(&distributors, Clock::system().now(), Screen::standard_output()))
+async fn show(options: ShowOptions) -> anyhow::Result<()> {
+    let Distributors { distributors, .. } = options.connection.view(PLACE).await?;
+    options.print(&distributors, |screen| render(&distributors, Clock::system().now(), screen))
 }
 
 fn render(distributors: &[Distributor], now: Timestamp, screen: Screen) -> String {

@@ -2,56 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
 use serde::Serialize;
 
-use super::example;
-use super::options::connection::Connection;
-use super::terminal::{self, Screen, one_line};
+use super::options::connection::ShowOptions;
+use super::terminal::{Screen, one_line};
 use crate::api::executors::{Executor, Executors, PLACE};
 
 /// Most lines of an executor: the names of its actions may be many.
 const MOST_LINES: usize = 3;
 
-/// What `executors` is asked for.
-#[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job executors --json"))]
-pub struct ExecutorsArguments {
-    /// Print the executors as a JSON array
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-/// What `actions` is asked for.
-#[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job actions"))]
-pub struct ActionsArguments {
-    /// Print the actions as a JSON array
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
 /// Lists executors.
-pub async fn executors(arguments: ExecutorsArguments) -> anyhow::Result<()> {
-    let Executors { executors, .. } = arguments.connection.view(PLACE).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&executors)?);
-    }
-    terminal::print(&render_executors(&executors, Screen::standard_output()))
+pub async fn executors(options: ShowOptions) -> anyhow::Result<()> {
+    let Executors { executors, .. } = options.connection.view(PLACE).await?;
+    options.print(&executors, |screen| render_executors(&executors, screen))
 }
 
 /// Lists the actions that executors know.
-pub async fn actions(arguments: ActionsArguments) -> anyhow::Result<()> {
-    let Executors { executors, .. } = arguments.connection.view(PLACE).await?;
+pub async fn actions(options: ShowOptions) -> anyhow::Result<()> {
+    let Executors { executors, .. } = options.connection.view(PLACE).await?;
     let actions = by_action(&executors);
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&actions)?);
-    }
-    terminal::print(&render_actions(&actions, Screen::standard_output()))
+    options.print(&actions, |screen| render_actions(&actions, screen))
 }
 
 /// An action, and who can do it.

@@ -13,7 +13,7 @@ pub fn explain(error: &anyhow::Error) -> String {
     let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
     let causes = texts[position..].join(": ");
     let (text, hint) = match cause {
-        Error::Refused { refusal, .. } => explain_refusal(refusal, causes),
+        Error::Refused { request, refusal } => explain_refusal(request, refusal, causes),
         Error::Unreachable { request, source } => (unreachable(request, &**source), Some(UNREACHABLE_HINT)),
         Error::Unintelligible { .. } => (causes, Some(FOREIGN_HINT)),
     };
@@ -33,6 +33,9 @@ const KNOWN_USER_HINT: &str = "`slipstream-job users passwd` changes its passwor
 const FORBIDDEN_HINT: &str = "only administrators may do that: log in with --ss-user and --ss-pass";
 const HIDDEN_HINT: &str = "you may not see or change this job: ask an administrator";
 
+/// Adding a user, in which nothing but a user of that name is in conflict.
+const ADD_USER: &str = "POST /api/user";
+
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
     match anyhow::Chain::new(source).skip(1).last() {
@@ -41,7 +44,7 @@ fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> Str
     }
 }
 
-fn explain_refusal(refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
+fn explain_refusal(request: &str, refusal: &Refusal, causes: String) -> (String, Option<&'static str>) {
     match (refusal.status, &refusal.resource_id) {
         (400, _) => (refusal.message.clone(), None),
         (403, None) => (causes, Some(FORBIDDEN_HINT)),
@@ -49,9 +52,7 @@ fn explain_refusal(refusal: &Refusal, causes: String) -> (String, Option<&'stati
         (401 | 403, _) => (causes, Some(CREDENTIALS_HINT)),
         (404, Some(id)) if id.starts_with("job/") => (format!("there is no {id}"), Some(UNKNOWN_HINT)),
         (404, Some(id)) if id.starts_with("user/") => (format!("there is no {id}"), Some(UNKNOWN_USER_HINT)),
-        (409, Some(id)) if refusal.message == format!("conflict with {id}") && id.starts_with("user/") => {
-            (format!("{id} exists"), Some(KNOWN_USER_HINT))
-        }
+        (409, Some(id)) if request == ADD_USER => (format!("{id} exists"), Some(KNOWN_USER_HINT)),
         (404, None) => (causes, Some(FOREIGN_HINT)),
         (500.., _) => match &refusal.request_id {
             Some(request_id) => (format!("{causes}, request {request_id} in the server's log"), None),
@@ -68,10 +69,14 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, message: &str, resource_id: Option<&str>) -> anyhow::Error {
+        refused_to("PUT /api/job", status, message, resource_id)
+    }
+
+    fn refused_to(request: &str, status: u16, message: &str, resource_id: Option<&str>) -> anyhow::Error {
         let resource_id = resource_id.map(str::to_owned);
         let request_id = Some("r1".to_owned());
         let refusal = Refusal { status, message: message.to_owned(), resource_id, code: None, request_id };
-        Error::Refused { request: "PUT /api/job".to_owned(), refusal }.into()
+        Error::Refused { request: request.to_owned(), refusal }.into()
     }
 
     fn in_layers() -> anyhow::Error {
@@ -100,7 +105,7 @@ mod tests {
                 format!("error: there is no user/jane\nhint: {UNKNOWN_USER_HINT}"),
             ),
             (
-                refused(409, "conflict with user/jane", Some("user/jane")),
+                refused_to("POST /api/user", 409, "taken", Some("user/jane")),
                 format!("error: user/jane exists\nhint: {KNOWN_USER_HINT}"),
             ),
             (

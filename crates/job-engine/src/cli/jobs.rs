@@ -7,14 +7,15 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
+use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::job::is_job_id;
-use slipstream_cimi::{Client, Document};
 use uuid::Uuid;
 
 use super::options::connection::Connection;
 use super::spinner::Spinner;
+use super::terminal::text;
 use super::{COMMAND_FAILED, example, failure, terminal};
 use crate::process::output;
 
@@ -64,10 +65,11 @@ struct ChosenJobs {
 
 /// Does what `jobs` is asked for.
 pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
     match arguments.command {
-        None => list::run(arguments.list).await,
-        Some(JobsCommand::List(arguments)) => list::run(arguments).await,
-        Some(JobsCommand::Show(arguments)) => show::run(arguments).await,
+        None => list::run(arguments.list).await.map(done),
+        Some(JobsCommand::List(arguments)) => list::run(arguments).await.map(done),
+        Some(JobsCommand::Show(arguments)) => show::run(arguments).await.map(done),
         Some(JobsCommand::Stop(chosen)) => each("stopping", &chosen, stop).await,
         Some(JobsCommand::Delete(chosen)) => each("deleting", &chosen, delete).await,
         Some(JobsCommand::Watch(arguments)) => watch::run(arguments).await,
@@ -129,11 +131,6 @@ fn parse_id(text: &str) -> Result<String, String> {
     } else {
         Err("expected the id of a job, such as job/01991d3c-7c1e-7a3b-8f3c-0123456789ab".to_owned())
     }
-}
-
-/// An attribute of a document that is a text; empty if it is missing or something else.
-fn text<'document>(document: &'document Document, attribute: &str) -> &'document str {
-    document.get(attribute).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use ipnet::IpNet;
 
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::executor::{Then, UnknownAction};
+use crate::instance::data_dir;
 use crate::process::address::{parse_address, parse_network};
 
 /// How an API is served. `display_order` puts each option in its place among those of the command.
@@ -65,6 +67,11 @@ impl UnknownActionOptions {
     pub fn wanted(&self, after: Duration) -> UnknownAction {
         UnknownAction { after: self.unknown_action_after.unwrap_or(after), then: self.unknown_action }
     }
+}
+
+/// The data directory that is given, or the default one.
+pub fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    given.or_else(data_dir::default_path).context("no home directory: name a data directory with --data-dir")
 }
 
 pub fn parse_threads(text: &str) -> Result<usize, String> {

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::adopt::{self, AdoptArguments};
 use super::example;
-use super::options::connection::Connection;
+use super::options::connection::{ShowOptions, understood};
 use super::spinner::Spinner;
-use super::terminal::{self, Screen, age, ago, lasting, one_line};
+use super::terminal::{Screen, age, ago, lasting, one_line};
 use crate::api::queue::{
     Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting,
 };
@@ -22,64 +20,48 @@ const RESTORE_LIMIT: Duration = Duration::from_hours(1);
 
 /// What `queue` is asked for.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = example!("slipstream-job queue --json"))]
+#[command(
+    mut_arg("json", |json| json.help("Print JSON: waiting jobs by priority, claims, released jobs")),
+    args_conflicts_with_subcommands = true,
+    after_help = example!("slipstream-job queue --json")
+)]
 pub struct QueueArguments {
     #[command(subcommand)]
     command: Option<QueueCommand>,
     #[command(flatten)]
-    show: ShowArguments,
+    show: ShowOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
     /// Queue every unfinished job that has no entry
-    Restore(RestoreArguments),
+    #[command(
+        mut_arg("json", |json| json.help("Print how many were queued as JSON, and which were not and why")),
+        after_help = example!(
+            "For a ZooKeeper that has lost its nodes. The server also does it by itself, ten thousand jobs in half a \
+             minute. Running it twice queues nothing twice.",
+            "slipstream-job queue restore"
+        )
+    )]
+    Restore(ShowOptions),
     #[command(about = "Assign a folder of ZooKeeper to another store")]
     Adopt(Box<AdoptArguments>),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = example!(
-    "For a ZooKeeper that has lost its nodes. The server also does it by itself, ten thousand jobs in half a minute. \
-     Running it twice queues nothing twice.",
-    "slipstream-job queue restore"
-))]
-struct RestoreArguments {
-    /// Print how many were queued as JSON, and which were not and why
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, Args)]
-struct ShowArguments {
-    /// Print JSON: waiting jobs by priority, claims, released jobs
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 /// Shows the queue, or restores it.
 pub async fn run(arguments: QueueArguments) -> anyhow::Result<()> {
     match arguments.command {
         None => show(arguments.show).await,
-        Some(QueueCommand::Restore(arguments)) => restore(arguments).await,
+        Some(QueueCommand::Restore(options)) => restore(options).await,
         Some(QueueCommand::Adopt(arguments)) => adopt::run(*arguments).await,
     }
 }
 
-async fn restore(arguments: RestoreArguments) -> anyhow::Result<()> {
-    let client = arguments.connection.client_within(RESTORE_LIMIT)?;
+async fn restore(options: ShowOptions) -> anyhow::Result<()> {
+    let client = options.connection.client_within(RESTORE_LIMIT)?;
     let answer = Spinner::on("queueing").during(client.operation(PLACE, "restore")).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&answer)?);
-    }
-    let restored = serde_json::from_value(Value::Object(answer));
-    terminal::print(&render_restored(
-        &restored.context("cannot understand the server's answer; is it a newer version?")?,
-    ))
+    let restored: Restored = understood(answer)?;
+    options.print(&restored, |_| render_restored(&restored))
 }
 
 fn render_restored(restored: &Restored) -> String {
@@ -97,12 +79,9 @@ fn render_restored(restored: &Restored) -> String {
     std::iter::once(queued).chain(left_out).collect::<Vec<_>>().join("\n")
 }
 
-async fn show(arguments: ShowArguments) -> anyhow::Result<()> {
-    let queue: Queue = arguments.connection.view(PLACE).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&queue)?);
-    }
-    terminal::print(&render(&queue, Clock::system().now(), Screen::standard_output()))
+async fn show(options: ShowOptions) -> anyhow::Result<()> {
+    let queue: Queue = options.connection.view(PLACE).await?;
+    options.print(&queue, |screen| render(&queue, Clock::system().now(), screen))
 }
 
 fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {

@@ -1,7 +1,6 @@
 //! `slipstream-job server`, `executor` and `distributor`: the parts of the engine as processes of their own.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -120,7 +119,7 @@ pub struct DistributorArguments {
 }
 
 /// Serves until it is stopped.
-pub async fn server(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
+pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
     let options = server::Options {
         listen: arguments.serving.listen,
         store: arguments.store,
@@ -128,12 +127,11 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<ExitCode> {
         max_attempts: arguments.serving.max_attempts,
         zookeeper: arguments.zookeeper.settings()?,
     };
-    server::run(options, Clock::system(), begin()?).await?;
-    Ok(ExitCode::SUCCESS)
+    server::run(options, Clock::system(), begin()?).await
 }
 
 /// Does jobs until it is stopped.
-pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> {
+pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     let peers = arguments.peers.peers()?;
     let clock = Clock::system();
     let options = Options {
@@ -145,20 +143,18 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<ExitCode> 
         runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
         unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
     };
-    executor::run(options, peers, actions::built_in(clock), begin()?).await?;
-    Ok(ExitCode::SUCCESS)
+    executor::run(options, peers, actions::built_in(clock), begin()?).await
 }
 
 /// Adds jobs until it is stopped.
-pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<ExitCode> {
+pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> {
     let config = match arguments.config.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => Config::load(&path)?,
         None => Config::default(),
     };
     let chosen = config.distributor(&arguments.distributor)?.clone();
     let peers = arguments.peers.peers()?;
-    distributor::run(chosen, name(arguments.name), peers, Clock::system(), begin()?).await?;
-    Ok(ExitCode::SUCCESS)
+    distributor::run(chosen, name(arguments.name), peers, Clock::system(), begin()?).await
 }
 
 /// Starts the log and listens for signals.

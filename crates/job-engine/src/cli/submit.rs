@@ -78,7 +78,7 @@ fn check_same(job: &Document, arguments: &SubmitArguments, key: &str) -> anyhow:
     let differs = |name: &&str| wanted.get(*name).is_some() && wanted.get(*name) != job.get(*name);
     match ["action", "targetResource", "priority"].iter().find(|name| differs(name)) {
         Some(name) => {
-            let id = job.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+            let id = terminal::text(job, "id");
             bail!("the key {key} belongs to {id}, which has another {name}: nothing was added, choose another key")
         }
         None => Ok(()),
@@ -115,7 +115,7 @@ async fn wait(client: &Client, id: &str, is_json: bool) -> anyhow::Result<ExitCo
     if !is_json {
         terminal::print(id)?;
     }
-    let ending = watch::to_the_end(client, id).await?;
+    let ending = watch::to_the_end(client, id, None).await?;
     if is_json {
         let document =
             ending.document().cloned().unwrap_or_else(|| [("id".to_owned(), json!(id))].into_iter().collect());

@@ -6,7 +6,8 @@ use anyhow::Context;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 use console::{Style, Term};
 use jiff::{SignedDuration, Timestamp};
-use slipstream_cimi::State;
+use serde_json::Value;
+use slipstream_cimi::{Document, State};
 
 use crate::process::clock::Age;
 use crate::process::visible::visible;
@@ -85,11 +86,7 @@ impl Screen {
             row.max_height(most_lines);
             table.add_row(row);
         }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            if !flexible.contains(&index) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
+        keep_widths(&mut table, flexible);
         let text = table.to_string();
         let lines = text.lines().map(str::trim_end).enumerate();
         lines
@@ -114,6 +111,20 @@ impl Screen {
         }
         table
     }
+}
+
+/// Keeps all columns but the `flexible` ones as wide as their content.
+pub fn keep_widths(table: &mut Table, flexible: &[usize]) {
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if !flexible.contains(&index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+/// An attribute of a document that is a text; empty if it is missing or something else.
+pub fn text<'document>(document: &'document Document, attribute: &str) -> &'document str {
+    document.get(attribute).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Prints to standard output. A reader that has gone, such as `head`, is no error.

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -14,7 +13,7 @@ use slipstream_cimi::Document;
 use slipstream_cimi::dialect::USER;
 use slipstream_cimi::query::{Order, Search};
 
-use super::options::connection::Connection;
+use super::options::connection::{Connection, ShowOptions};
 use super::spinner::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
@@ -24,6 +23,7 @@ use crate::process::clock::Clock;
 /// What `users` is asked for.
 #[derive(Debug, Args)]
 #[command(
+    mut_arg("json", |json| json.help(LIST_AS_JSON)),
     args_conflicts_with_subcommands = true,
     after_help = example!(
         "Without a command, lists users. Passwords are prompted for, or read from standard input or a file; they are \
@@ -35,13 +35,17 @@ pub struct UsersArguments {
     #[command(subcommand)]
     command: Option<UsersCommand>,
     #[command(flatten)]
-    list: ListArguments,
+    list: ShowOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum UsersCommand {
     /// List users
-    List(ListArguments),
+    #[command(
+        mut_arg("json", |json| json.help(LIST_AS_JSON)),
+        after_help = example!("slipstream-job users list --json")
+    )]
+    List(ShowOptions),
     /// Add a user
     Add(AddArguments),
     /// Change a user's password, and end all of its sessions
@@ -57,45 +61,27 @@ enum UsersCommand {
     Delete(ChosenUser),
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job users list --json"))]
-struct ListArguments {
-    /// Print the users' documents as a JSON array
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
+const LIST_AS_JSON: &str = "Print the users' documents as a JSON array";
 
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job users add jane --password-file jane.password"))]
 struct AddArguments {
-    /// The user's name
-    #[arg(value_name = "NAME", value_parser = parse_name)]
-    name: String,
     /// Give the user the role ADMIN, which may do everything
     #[arg(long)]
     administrator: bool,
     #[command(flatten)]
     password: PasswordSource,
     #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    connection: Connection,
+    user: ChosenUser,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job users passwd jane < jane.password"))]
 struct PasswdArguments {
-    /// The user's name
-    #[arg(value_name = "NAME", value_parser = parse_name)]
-    name: String,
     #[command(flatten)]
     password: PasswordSource,
     #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    connection: Connection,
+    user: ChosenUser,
 }
 
 #[derive(Debug, Args)]
@@ -103,17 +89,11 @@ struct ChosenUser {
     /// The user's name
     #[arg(value_name = "NAME", value_parser = parse_name)]
     name: String,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, Args)]
-struct Output {
     /// Print the user's id and what was done as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Debug, Args)]
@@ -125,32 +105,27 @@ struct PasswordSource {
 }
 
 /// Does what `users` is asked for.
-pub async fn run(arguments: UsersArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: UsersArguments) -> anyhow::Result<()> {
     match arguments.command {
-        None => list(arguments.list).await?,
-        Some(UsersCommand::List(arguments)) => list(arguments).await?,
-        Some(UsersCommand::Add(arguments)) => add(arguments).await?,
-        Some(UsersCommand::Passwd(arguments)) => passwd(arguments).await?,
-        Some(UsersCommand::Disable(chosen)) => set_state(chosen, "SUSPENDED", "disabled").await?,
-        Some(UsersCommand::Enable(chosen)) => set_state(chosen, "ACTIVE", "enabled").await?,
-        Some(UsersCommand::Delete(ChosenUser { name, output, connection })) => {
-            let id = user::id(&name);
-            asking(connection.client()?.delete(&id)).await?;
-            output.print(&id, "deleted", "")?;
+        None => list(arguments.list).await,
+        Some(UsersCommand::List(options)) => list(options).await,
+        Some(UsersCommand::Add(arguments)) => add(arguments).await,
+        Some(UsersCommand::Passwd(arguments)) => passwd(arguments).await,
+        Some(UsersCommand::Disable(user)) => set_state(user, "SUSPENDED", "disabled").await,
+        Some(UsersCommand::Enable(user)) => set_state(user, "ACTIVE", "enabled").await,
+        Some(UsersCommand::Delete(user)) => {
+            asking(user.connection.client()?.delete(&user.id())).await?;
+            user.print(&user.id(), "deleted", "")
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-async fn list(arguments: ListArguments) -> anyhow::Result<()> {
+async fn list(options: ShowOptions) -> anyhow::Result<()> {
     let by_name = Order { attribute: "username".to_owned(), descending: false };
     let search = Search { order: vec![by_name], ..Search::default() };
-    let client = arguments.connection.client()?;
-    let found = asking(client.search(USER.name, &search)).await?;
-    if arguments.json {
-        return terminal::print(&serde_json::to_string_pretty(&found.documents)?);
-    }
-    terminal::print(&render(&found.documents, Clock::system().now(), Screen::standard_output()))
+    let client = options.connection.client()?;
+    let users = asking(client.search(USER.name, &search)).await?.documents;
+    options.print(&users, |screen| render(&users, Clock::system().now(), screen))
 }
 
 fn render(users: &[Document], now: Timestamp, screen: Screen) -> String {
@@ -165,45 +140,48 @@ fn render(users: &[Document], now: Timestamp, screen: Screen) -> String {
     screen.listing(&["USER", "STATE", "ADMINISTRATOR", "AGE"], &[0], users.iter().map(row).collect())
 }
 
-async fn add(arguments: AddArguments) -> anyhow::Result<()> {
-    let client = arguments.connection.client()?;
-    let password = arguments.password.read(&arguments.name)?;
-    let user = [
-        ("username", json!(arguments.name)),
+async fn add(AddArguments { administrator, password, user }: AddArguments) -> anyhow::Result<()> {
+    let client = user.connection.client()?;
+    let password = password.read(&user.name)?;
+    let members = [
+        ("username", json!(user.name)),
         ("password", json!(password.expose_secret())),
-        ("isSuperUser", json!(arguments.administrator)),
+        ("isSuperUser", json!(administrator)),
     ];
-    let id = asking(client.add(USER.name, &document(user), None)).await?;
-    arguments.output.print(&id, "added", "")
+    let id = asking(client.add(USER.name, &document(members), None)).await?;
+    user.print(&id, "added", "")
 }
 
-async fn passwd(arguments: PasswdArguments) -> anyhow::Result<()> {
-    let client = arguments.connection.client()?;
-    let password = arguments.password.read(&arguments.name)?;
-    let id = user::id(&arguments.name);
+async fn passwd(PasswdArguments { password, user }: PasswdArguments) -> anyhow::Result<()> {
+    let client = user.connection.client()?;
+    let password = password.read(&user.name)?;
     let changes = document([("password", json!(password.expose_secret()))]);
-    asking(client.edit(&id, &changes, &[])).await?;
-    arguments.output.print(&id, "password changed", ", its sessions ended")
+    asking(client.edit(&user.id(), &changes, &[])).await?;
+    user.print(&user.id(), "password changed", ", its sessions ended")
 }
 
-async fn set_state(chosen: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
-    let id = user::id(&chosen.name);
-    let client = chosen.connection.client()?;
-    asking(client.edit(&id, &document([("state", json!(state))]), &[])).await?;
-    chosen.output.print(&id, done, "")
+async fn set_state(user: ChosenUser, state: &str, done: &str) -> anyhow::Result<()> {
+    let client = user.connection.client()?;
+    asking(client.edit(&user.id(), &document([("state", json!(state))]), &[])).await?;
+    user.print(&user.id(), done, "")
 }
 
 fn document<const N: usize>(members: [(&str, Value); N]) -> Document {
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-impl Output {
+impl ChosenUser {
+    fn id(&self) -> String {
+        user::id(&self.name)
+    }
+
     /// `more` is for people.
     fn print(&self, id: &str, done: &str, more: &str) -> anyhow::Result<()> {
-        if self.json {
-            return terminal::print(&json!({ "id": id, "done": done }).to_string());
-        }
-        terminal::print(&format!("{id} {done}{more}"))
+        terminal::print(&if self.json {
+            json!({ "id": id, "done": done }).to_string()
+        } else {
+            format!("{id} {done}{more}")
+        })
     }
 }
 

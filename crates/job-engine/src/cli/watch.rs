@@ -11,6 +11,7 @@ use slipstream_cimi::{Client, Document, Error, Job, State};
 use slipstream_coordination::retry::Pauses;
 use tokio::time::Instant;
 
+use super::terminal::text;
 use super::{JOB_NOT_DONE, terminal};
 use crate::process::output;
 use crate::process::stop;
@@ -71,15 +72,9 @@ impl Ending {
     }
 }
 
-/// Shows a job on standard error until it ends, or until Ctrl-C.
-pub async fn to_the_end(client: &Client, id: &str) -> anyhow::Result<Ending> {
-    shown_to_the_end(client, id, None).await
-}
-
-/// As [`to_the_end`], or prints its changes.
-pub async fn shown_to_the_end(client: &Client, id: &str, changes: Option<Changes>) -> anyhow::Result<Ending> {
-    let stop = Stop::new();
-    stop::on_signals(&stop).context("cannot listen for signals")?;
+/// Shows a job on standard error, or prints its changes, until it ends or until Ctrl-C.
+pub async fn to_the_end(client: &Client, id: &str, changes: Option<Changes>) -> anyhow::Result<Ending> {
+    let stop = stop_on_signals()?;
     let mut view = View::new(changes);
     let ending = follow(client, id, &mut view, &stop).await;
     if matches!(ending, Ok(Ending::Interrupted(_))) {
@@ -127,6 +122,13 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
     }
 }
 
+/// What the user's Ctrl-C asks to stop.
+pub fn stop_on_signals() -> anyhow::Result<Stop> {
+    let stop = Stop::new();
+    stop::on_signals(&stop).context("cannot listen for signals")?;
+    Ok(stop)
+}
+
 /// Gives up a reading that is not answered.
 pub async fn in_time<T>(request: &str, reading: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = || Error::Unreachable {
@@ -166,7 +168,7 @@ impl Trouble {
 #[must_use]
 pub fn note(trouble: &Error) -> String {
     let root = anyhow::Chain::new(trouble).last().map(ToString::to_string).unwrap_or_default();
-    format!("note: retrying for {} seconds: {root}", PATIENCE.as_secs())
+    terminal::one_line(&format!("note: retrying for {} seconds: {root}", PATIENCE.as_secs()))
 }
 
 /// Prints a line for each change of a job on standard output: for people, or the document for programs.
@@ -219,10 +221,6 @@ fn line(job: &Document) -> String {
     format!("{id} {state} {progress}% {}{separator}{message}", terminal::shortened(&action))
 }
 
-fn text<'job>(job: &'job Document, attribute: &str) -> &'job str {
-    job.get(attribute).and_then(Value::as_str).unwrap_or_default()
-}
-
 struct View {
     /// Hidden unless standard error is a terminal and no changes are printed.
     bar: ProgressBar,
@@ -271,7 +269,7 @@ impl View {
     }
 
     fn note(&self, trouble: &Error) {
-        let text = terminal::one_line(&note(trouble));
+        let text = note(trouble);
         if self.is_terminal { self.bar.println(text) } else { output::report(&text) }
     }
 }

@@ -1,19 +1,16 @@
 //! `slipstream-job jobs list`: a table that fits the terminal.
 
-use std::process::ExitCode;
-
 use clap::Args;
-use comfy_table::{ColumnConstraint, Row as TableRow};
+use comfy_table::Row as TableRow;
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::query::{Collection, LARGEST_PAGE, Order, Search};
 use slipstream_cimi::{Client, Document, Error, State};
 
-use super::super::terminal::{self, Screen, age, one_line};
-use super::text;
+use super::super::terminal::{Screen, age, keep_widths, one_line, text};
 use crate::cli::example;
-use crate::cli::options::connection::Connection;
+use crate::cli::options::connection::ShowOptions;
 use crate::cli::spinner::Spinner;
 use crate::process::clock::Clock;
 
@@ -22,6 +19,7 @@ const WIDE: usize = 120;
 
 /// What `jobs list` is asked for.
 #[derive(Debug, Args)]
+#[command(mut_arg("json", |json| json.help("Print the jobs' documents as a JSON array")))]
 #[command(after_help = example!("slipstream-job jobs list --filter \"action='noop'\" --limit 5"))]
 pub struct ListArguments {
     /// Only jobs that match, e.g. state='FAILED'
@@ -33,31 +31,25 @@ pub struct ListArguments {
     /// Most jobs to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=LARGEST_PAGE))]
     limit: u64,
-    /// Print the jobs' documents as a JSON array
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    connection: Connection,
+    options: ShowOptions,
 }
 
 /// Lists jobs.
-pub async fn run(arguments: ListArguments) -> anyhow::Result<ExitCode> {
-    let client = arguments.connection.client()?;
+pub async fn run(arguments: ListArguments) -> anyhow::Result<()> {
+    let client = arguments.options.connection.client()?;
     let mut search = Search {
         filter: arguments.filter,
         order: arguments.order,
         last: i64::try_from(arguments.limit).ok(),
-        select: if arguments.json { Vec::new() } else { Row::shown() },
+        select: if arguments.options.json { Vec::new() } else { Row::shown() },
         ..Search::default()
     };
     let found = Spinner::on("looking for jobs").during(find(&client, &mut search)).await?;
-    if arguments.json {
-        terminal::print(&serde_json::to_string_pretty(&found.documents)?)?;
-    } else {
+    arguments.options.print(&found.documents, |screen| {
         let rows: Vec<Row> = found.documents.iter().map(|document| Row::of(document, Clock::system().now())).collect();
-        terminal::print(&render(&rows, found.count, Screen::standard_output()))?;
-    }
-    Ok(ExitCode::SUCCESS)
+        render(&rows, found.count, screen)
+    })
 }
 
 /// All that was asked for: a page of large documents ends before that.
@@ -153,9 +145,7 @@ fn table(rows: &[Row], screen: Screen, is_narrow: bool) -> String {
         line.max_height(1);
         table.add_row(line);
     }
-    for column in table.column_iter_mut().take(4) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
+    keep_widths(&mut table, &[4, 5, 6]);
     table.to_string()
 }
 

@@ -1,16 +1,14 @@
 //! `slipstream-job jobs show`: a job's attributes, and what the server keeps of it besides.
 
-use std::process::ExitCode;
-
 use anyhow::Context;
 use clap::Args;
-use comfy_table::{ColumnConstraint, Table};
+use comfy_table::Table;
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::{Client, Document, State};
 
-use super::super::terminal::{self, Screen, ago, lasting, many_lines, one_line};
-use super::{parse_id, text};
+use super::super::terminal::{self, Screen, ago, keep_widths, lasting, many_lines, one_line, text};
+use super::parse_id;
 use crate::api::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use crate::cli::example;
 use crate::cli::options::connection::Connection;
@@ -49,14 +47,13 @@ pub struct ShowArguments {
 }
 
 /// Shows a job.
-pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: ShowArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client()?;
     let mut document = asking(client.get(&arguments.id)).await?;
     let ledger = asking(read_ledger(&client, &arguments.id)).await?;
     if arguments.json {
         document.insert("ledger".to_owned(), ledger.map_or(Value::Null, Value::Object));
-        terminal::print(&serde_json::to_string_pretty(&document)?)?;
-        return Ok(ExitCode::SUCCESS);
+        return terminal::print(&serde_json::to_string_pretty(&document)?);
     }
     let (screen, now) = (Screen::standard_output(), Clock::system().now());
     let mut parts = vec![render_attributes(&document, now, screen)];
@@ -74,8 +71,7 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<ExitCode> {
             parts.push(render_ledger(&ledger, claim, now, screen));
         }
     }
-    terminal::print(&parts.join("\n\n"))?;
-    Ok(ExitCode::SUCCESS)
+    terminal::print(&parts.join("\n\n"))
 }
 
 /// What the server keeps of the job, or why there is nothing to show: a server that keeps nothing does not know the
@@ -245,11 +241,7 @@ fn refused_table(ledger: &Ledger, screen: Screen) -> String {
 
 /// The table's text; all columns but `flexible` are as wide as their content.
 fn finished(mut table: Table, flexible: usize) -> String {
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if index != flexible {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
+    keep_widths(&mut table, &[flexible]);
     table.trim_fmt()
 }
 

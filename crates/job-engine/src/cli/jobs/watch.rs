@@ -19,7 +19,6 @@ use crate::cli::options::connection::Connection;
 use crate::cli::spinner::{Spinner, asking};
 use crate::process::clock::Clock;
 use crate::process::output;
-use crate::process::stop;
 use crate::process::stop::Stop;
 
 /// How often jobs are looked at.
@@ -54,14 +53,13 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
         // Whoever mistypes an id is told so, not that the job was deleted.
         asking(client.get(id)).await?;
         let changes = (!is_live).then(|| Changes::new(arguments.json));
-        let ending = watch::shown_to_the_end(&client, id, changes).await?;
+        let ending = watch::to_the_end(&client, id, changes).await?;
         if let Some(remark) = ending.remark(id) {
             output::report(&remark);
         }
         return Ok(ExitCode::from(ending.exit_code()));
     }
-    let stop = Stop::new();
-    stop::on_signals(&stop).context("cannot listen for signals")?;
+    let stop = watch::stop_on_signals()?;
     let mut view = if is_live { View::Table(Canvas::new()) } else { View::Changes(Changes::new(arguments.json)) };
     follow(&client, &mut view, &stop).await?;
     if let View::Table(canvas) = view {
@@ -190,7 +188,7 @@ impl View {
     }
 
     fn note(&mut self, trouble: &Error) -> anyhow::Result<()> {
-        let text = terminal::one_line(&watch::note(trouble));
+        let text = watch::note(trouble);
         match self {
             Self::Table(canvas) => canvas.draw(Some(&text))?,
             Self::Changes(_) => output::report(&text),

@@ -5,18 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
-use slipstream_cimi::{Client, Credentials};
+use slipstream_cimi::{Client, Credentials, Document};
 
 use super::login::LoginOptions;
 use crate::api::user::ADMINISTRATOR;
 use crate::cli::secrets;
 use crate::cli::spinner::asking;
+use crate::cli::terminal::{self, Screen};
 use crate::instance::{data_dir, endpoint, password};
 
 /// Longest wait for an answer.
@@ -28,6 +30,26 @@ const TIME_LIMIT: Duration = Duration::from_mins(2);
 pub struct Connection {
     #[command(flatten)]
     login: LoginOptions,
+}
+
+/// Flags of a command that shows something of the engine. Each says what it prints as JSON.
+#[derive(Debug, Args)]
+pub struct ShowOptions {
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+impl ShowOptions {
+    /// Prints what was found: as JSON, if asked to, or as `render` makes it readable.
+    pub fn print(&self, found: &impl Serialize, render: impl FnOnce(Screen) -> String) -> anyhow::Result<()> {
+        terminal::print(&if self.json {
+            serde_json::to_string_pretty(found)?
+        } else {
+            render(Screen::standard_output())
+        })
+    }
 }
 
 impl Connection {
@@ -48,9 +70,7 @@ impl Connection {
     /// Asks the server what the engine is doing.
     pub async fn view<T: DeserializeOwned>(&self, place: &str) -> anyhow::Result<T> {
         let client = self.client()?;
-        let document = asking(client.get(place)).await?;
-        serde_json::from_value(Value::Object(document))
-            .context("cannot understand the server's answer; is it a newer version?")
+        understood(asking(client.get(place)).await?)
     }
 
     fn user_name(&self) -> &str {
@@ -80,12 +100,9 @@ impl Connection {
             return Ok(password);
         }
         let user = self.user_name();
-        if user != ADMINISTRATOR {
-            bail!("no password of the user {user}: give it with --ss-pass or SLIPSTREAM_PASS");
-        }
         // The password of this machine's engine is no password of another one's, and is not sent there.
         let stored = match data_dir {
-            Some(data_dir) if self.means_the_engine_of(data_dir)? => match administrators()? {
+            Some(data_dir) if user == ADMINISTRATOR && self.means_the_engine_of(data_dir)? => match administrators()? {
                 Some(password) if !password.expose_secret().is_empty() => Some(password),
                 _ => password::read_password(data_dir)?,
             },
@@ -98,6 +115,12 @@ impl Connection {
         let Some(url) = given(self.login.url.as_ref()) else { return Ok(true) };
         Ok(endpoint::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
     }
+}
+
+/// A whole answer as what we know it to be.
+pub fn understood<T: DeserializeOwned>(answer: Document) -> anyhow::Result<T> {
+    serde_json::from_value(Value::Object(answer))
+        .context("cannot understand the server's answer; is it a newer version?")
 }
 
 /// An environment variable that is set to nothing gives nothing.
