@@ -10,6 +10,8 @@ mod attempt_client;
 mod batcher;
 mod edits;
 mod end;
+#[expect(dead_code, reason = "filled in the next commits")]
+mod load;
 mod release_backoff;
 mod run_action;
 mod runtime;

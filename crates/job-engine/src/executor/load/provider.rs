@@ -1,0 +1,91 @@
+//! [`Provider`]: what a folder or a manifest says of a program that does jobs. Nothing of it has been started.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::offers::Kind;
+
+/// How long a stopped action may take to end, unless its manifest says otherwise.
+pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Who does jobs, as a file says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// A program that is started once for each job of one action.
+    Command(CommandProvider),
+    /// A program that stays, says itself which actions it has, and does one job after the other.
+    Host(HostProvider),
+}
+
+/// A program that is started once for each job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandProvider {
+    /// The action.
+    pub name: String,
+    /// Its program.
+    pub program: Program,
+    /// How long it may take.
+    pub terms: Terms,
+}
+
+/// A program that does one job after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostProvider {
+    /// `Host`, or `Python` for a folder's class files.
+    pub kind: Kind,
+    /// The program.
+    pub program: Program,
+    /// Most processes at once; without it, as many as the executor has slots.
+    pub processes: Option<usize>,
+    /// After so many jobs a process is replaced by another.
+    pub jobs_per_process: u64,
+    /// How long a process may take to say hello.
+    pub start_within: Duration,
+    /// How long its actions may take, unless `actions` says otherwise.
+    pub terms: Terms,
+    /// What differs for single actions.
+    pub actions: BTreeMap<String, Terms>,
+}
+
+/// How long a run may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The longest that a run may take; without one, as long as it wants.
+    pub time_limit: Option<Duration>,
+    /// How long it may take to end once it is stopped; then it is killed.
+    pub stop_grace: Duration,
+}
+
+/// What is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The program and its arguments. The program is an absolute path, or a name without a slash that is looked up in `PATH`.
+    pub command: Vec<OsString>,
+    /// The file that says so: the manifest, the executable itself, or the folder of class files.
+    pub file: PathBuf,
+    /// Variables that the manifest sets.
+    pub env: BTreeMap<String, String>,
+    /// Names of the executor's own variables that are passed on.
+    pub pass_env: Vec<String>,
+    /// What a process may use.
+    pub limits: Limits,
+}
+
+/// What a program and all its descendants may use; what uses more is killed, and its job FAILED.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Resident memory, in bytes.
+    pub memory: Option<u64>,
+    /// Processor time; of a host, for each job.
+    pub cpu_time: Option<Duration>,
+    /// Open files of each process (`RLIMIT_NOFILE`).
+    pub open_files: Option<u64>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { time_limit: None, stop_grace: DEFAULT_STOP_GRACE }
+    }
+}
