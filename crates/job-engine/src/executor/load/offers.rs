@@ -1,6 +1,5 @@
 //! [`Offers`]: the actions that an executor has, and what it could not load.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
