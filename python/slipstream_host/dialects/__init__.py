@@ -1,0 +1,1 @@
+"""What class files and scripts of the original engines import: one module for each of the two dialects."""

@@ -1,0 +1,43 @@
+"""The log: lines on stderr, with their level in front as systemd has it. The executor adds time, job and name."""
+
+import logging
+import os
+import sys
+
+LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+# As quiet as the original engines keep them.
+QUIET = ("elasticsearch", "elastic_transport", "kazoo", "urllib3")
+
+
+class Lines(logging.Formatter):
+    """Each line of a record has the level, since each is read by itself."""
+
+    def format(self, record):
+        level = next((level for least, level in LEVELS if record.levelno >= least), 7)
+        text = super().format(record)
+        if record.name != "root":
+            text = "%s: %s" % (record.name, text)
+        return "\n".join("<%d>%s" % (level, line) for line in text.splitlines() or [""])
+
+
+class Stderr(logging.StreamHandler):
+    """Goes where `sys.stderr` is now: an action may put another in its place."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stderr
+
+
+def begin():
+    """Sets the root logger up. `JOB_LOG_LEVEL` is its level, as in the original engines."""
+    handler = Stderr()
+    handler.setFormatter(Lines())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    level = os.environ.get("JOB_LOG_LEVEL", "INFO").upper()
+    root.setLevel(level if isinstance(logging.getLevelName(level), int) else "INFO")
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
