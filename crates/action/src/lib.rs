@@ -26,6 +26,7 @@
 //! assert!(catalogue.register("touch_target", TouchTarget, None));
 //! ```
 
+pub mod protocol;
 mod report;
 
 use std::collections::BTreeMap;

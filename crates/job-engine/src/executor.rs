@@ -10,9 +10,10 @@ mod attempt_client;
 mod batcher;
 mod edits;
 mod end;
-#[expect(dead_code, reason = "filled in the next commits")]
-mod load;
+pub mod host;
+pub mod load;
 mod release_backoff;
+mod run;
 mod run_action;
 mod runtime;
 mod sharing;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub use runtime::ActionRuntime;
-use slipstream_action::{Catalogue, with_causes};
+use slipstream_action::with_causes;
 use slipstream_cimi::Client;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::{Coordinator, Error};
@@ -40,6 +41,7 @@ use tracing::{debug, info, warn};
 
 use self::api_health::ApiHealth;
 use self::batcher::Batcher;
+use self::load::offers::Offered;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::clock::Clock;
@@ -113,17 +115,18 @@ pub async fn run(
     options: Options,
     coordinator: Arc<dyn Coordinator>,
     client: Client,
-    catalogue: Catalogue,
+    offers: impl Into<Offered>,
     stop: Stop,
 ) {
-    let actions: Vec<String> = catalogue.names().map(str::to_owned).collect();
+    let offers = offers.into();
+    let actions = offers.names();
     info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
     let unknown_actions = UnknownActions::new(options.clock.clone());
     let executor = Arc::new(Executor {
         options,
-        batcher: Batcher::new(client.clone(), actions),
+        batcher: Batcher::new(client.clone(), offers.clone()),
         client,
-        catalogue,
+        offers,
         stop,
         interrupted: CancellationToken::new(),
         api_health: ApiHealth::new(),
@@ -146,7 +149,7 @@ struct Executor {
     options: Options,
     client: Client,
     batcher: Batcher,
-    catalogue: Catalogue,
+    offers: Offered,
     stop: Stop,
     /// Cancelled when the grace after a stop is over.
     interrupted: CancellationToken,

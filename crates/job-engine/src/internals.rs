@@ -23,6 +23,15 @@ pub mod distributor {
 }
 pub mod executor {
     pub use crate::executor::{ActionRuntime, Options, run};
+    pub mod host {
+        pub use crate::executor::host::context::Context;
+        pub use crate::executor::host::directories::WorkDir;
+        pub use crate::executor::host::keepers::Keepers;
+    }
+    pub mod load {
+        pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
+        pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
+    }
 }
 pub mod process {
     pub use crate::process::address::parse_network;

@@ -30,6 +30,7 @@ mod executor;
 mod instance;
 #[doc(hidden)]
 pub mod internals;
+pub mod keeper;
 mod marks;
 mod process;
 mod roles;

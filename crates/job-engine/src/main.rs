@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use slipstream_job_engine::{internals, keeper};
+
 /// Jobs are documents of many small parts, made by one thread and given back by another. Draining jobs takes a third
 /// less processor time than with the GNU allocator, and memory goes back to the operating system by itself; see
 /// `docs/performance.md`.
@@ -9,5 +11,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    slipstream_job_engine::internals::run()
+    keeper::serve_if_asked().unwrap_or_else(internals::run)
 }

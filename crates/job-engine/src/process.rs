@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod clock;
+pub(crate) mod descendants;
 pub(crate) mod output;
 pub mod owner;
 pub(crate) mod password_file;

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use slipstream_action::{Failure, Registered, Report, Success, with_causes};
+use slipstream_action::{Failure, Report, Success, with_causes};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Job, State};
 use slipstream_coordination::queue::Settled;
@@ -20,6 +20,7 @@ use super::attempt_client::{AttemptClient, shown_id, span};
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
+use super::load::offers::Offer;
 use super::release_backoff::{MOST_REFUSALS, Reason};
 use super::run_action::{Finished, run_action};
 use super::unknown_action::Absence;
@@ -81,7 +82,7 @@ impl<'a> Attempt<'a> {
     async fn follow(&mut self) -> Result<AttemptEnd, AttemptEnd> {
         let Known { job, begun, rerun } = self.fetch().await?;
         self.action.clone_from(&job.action);
-        let Some(registered) = self.executor.catalogue.find(&job.action) else {
+        let Some(offer) = self.executor.offers.find(&job.action) else {
             return self.refuse_action(&job).await;
         };
         let turn = if rerun && !begun { Some(self.wait_for_turn().await?) } else { None };
@@ -89,7 +90,7 @@ impl<'a> Attempt<'a> {
             self.begin().await?;
         }
         info!(job = self.client.job(), action = self.action, "attempt begins");
-        let finished = self.run(registered, job, rerun, turn).await?;
+        let finished = self.run(&offer, job, rerun, turn).await?;
         self.report(finished).await
     }
 
@@ -158,12 +159,12 @@ impl<'a> Attempt<'a> {
     /// without crashing the process.
     async fn run(
         &self,
-        registered: &Registered,
+        offer: &Offer,
         job: Job,
         rerun: bool,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Finished, AttemptEnd> {
-        let mut run = pin!(run_action(&self.client, self.session, registered, job, rerun));
+        let mut run = pin!(run_action(&self.client, self.session, offer, job, rerun));
         if turn.is_some()
             && let Ok(finished) = timeout(APART, &mut run).await
         {
@@ -249,14 +250,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn log(&self, AttemptEnd { kind, cause }: &AttemptEnd, duration: Duration) {
+    fn log(&self, end: &AttemptEnd, duration: Duration) {
         let (action, entry) = (&self.action, self.claim.entry());
         let job = shown_id(&self.client.identity);
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
-        let cause = cause.as_deref().map(|cause| with_causes(cause));
-        match verdict(*kind) {
-            Verdict::Consume if *kind == EndKind::Ended => info!(job, action, state, seconds, "attempt ends"),
+        let (kind, cause) = (end.kind, end.cause());
+        match verdict(kind) {
+            Verdict::Consume if kind == EndKind::Ended => info!(job, action, state, seconds, "attempt ends"),
             Verdict::Consume => info!(job, action, state, seconds, end = ?kind, cause, "attempt ends"),
             Verdict::Release => {
                 warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, job released");

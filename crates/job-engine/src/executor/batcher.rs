@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
+use crate::executor::load::offers::Offered;
 use crate::process::supervise::persist;
 
 /// Most reports in one request.
@@ -44,8 +45,8 @@ struct Lane {
 /// What both lanes share.
 struct Shared {
     client: Client,
-    /// Names of the actions that can be run here.
-    actions: Vec<String>,
+    /// The actions that can be run here.
+    offers: Offered,
     takes_reports: AtomicBool,
     /// Notified when a list was refused by a server that had announced to take it.
     doubt: Notify,
@@ -54,9 +55,14 @@ struct Shared {
 impl Batcher {
     /// Sends reports as this client, once the server is known to take them, see [`find_out`](Self::find_out). Jobs of
     /// these actions can be begun here.
-    pub(super) fn new(client: Client, actions: Vec<String>) -> Self {
-        let shared = Arc::new(Shared { client, actions, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
+    pub(super) fn new(client: Client, offers: Offered) -> Self {
+        let shared = Arc::new(Shared { client, offers, takes_reports: AtomicBool::new(false), doubt: Notify::new() });
         Self { quick: Lane::new(&shared), lasting: Lane::new(&shared), shared }
+    }
+
+    /// Whether the server takes reports, which servers of this engine do.
+    pub(super) fn takes_reports(&self) -> bool {
+        self.shared.takes_reports.load(Ordering::Relaxed)
     }
 
     /// Finds out whether the server takes reports, and again whenever that is in doubt. Never ends.
@@ -137,7 +143,7 @@ impl Batcher {
 
     /// Dropped before the report is sent, it takes the report back.
     async fn batch(&self, lane: &Lane, report: impl FnOnce() -> Report) -> Answer {
-        if !self.shared.takes_reports.load(Ordering::Relaxed) {
+        if !self.takes_reports() {
             return None;
         }
         let (sender, answer) = oneshot::channel();
@@ -233,7 +239,7 @@ impl Shared {
     async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
         // a caller that is gone needs no answer
         let answer_to = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
-        match self.client.report(reports, &self.actions).await {
+        match self.client.report(reports, &self.offers.names()).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
                     answer_to(waiting, Some(answer));

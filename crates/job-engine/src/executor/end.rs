@@ -17,6 +17,8 @@ const LONGEST_REASON: usize = 200;
 pub(super) struct AttemptEnd {
     pub(super) kind: EndKind,
     pub(super) cause: Option<Box<Error>>,
+    /// Why, as the action or its program has it.
+    pub(super) said: Option<String>,
 }
 
 /// How an attempt ended.
@@ -44,6 +46,10 @@ pub(super) enum EndKind {
     ActionNowhere(Option<Timestamp>),
     /// The action ended, and SUCCESS or FAILED is in the document.
     Ended,
+    /// The action, or the host that it is in, gives the job back: perhaps it could not even begin.
+    GivenBack,
+    /// The action has left the job to somebody else, who will end it.
+    LeftByAction,
     /// The action, or what comes before it, was interrupted by our own stop, and has ended.
     Interrupted,
     /// CIMI was out of reach for too long before the action ran.
@@ -91,9 +97,11 @@ pub(super) fn verdict(end: EndKind) -> Verdict {
         | EndKind::Superseded
         | EndKind::NoSuchAction
         | EndKind::GivenUp
+        | EndKind::LeftByAction
         | EndKind::Ended => Verdict::Consume,
         EndKind::ActionElsewhere
         | EndKind::ActionNowhere(_)
+        | EndKind::GivenBack
         | EndKind::Interrupted
         | EndKind::OutOfReach
         | EndKind::Unanswered
@@ -189,7 +197,12 @@ impl EndKind {
 
     /// An end to which this error led.
     pub(super) fn because(self, cause: Error) -> AttemptEnd {
-        AttemptEnd { kind: self, cause: Some(Box::new(cause)) }
+        AttemptEnd { cause: Some(Box::new(cause)), ..self.into() }
+    }
+
+    /// An end for which the action has its own words.
+    pub(super) fn saying(self, said: String) -> AttemptEnd {
+        AttemptEnd { said: Some(said), ..self.into() }
     }
 
     /// Why an entry that is released is left alone for a while, for people.
@@ -201,6 +214,7 @@ impl EndKind {
             }
             Self::ActionNowhere(None) => "no executor has its action, waiting for one",
             Self::ActionElsewhere => "another executor has its action",
+            Self::GivenBack => "its action gives it back",
             Self::Interrupted => "interrupted by a stop",
             Self::OutOfReach => "the server was unreachable",
             Self::Unanswered => "the server does not answer for this job",
@@ -220,9 +234,13 @@ impl AttemptEnd {
     /// Why the entry is left alone for a while, for people.
     pub(super) fn reason(&self) -> String {
         let reason = self.kind.reason();
-        let cause = self.cause.as_deref().map(|cause| with_causes(cause));
-        let reason = cause.map_or_else(|| reason.to_string(), |cause| format!("{reason}: {cause}"));
+        let reason = self.cause().map_or_else(|| reason.to_string(), |cause| format!("{reason}: {cause}"));
         reason.chars().take(LONGEST_REASON).collect()
+    }
+
+    /// What led to it, for people.
+    pub(super) fn cause(&self) -> Option<String> {
+        self.said.clone().or_else(|| self.cause.as_deref().map(|cause| with_causes(cause)))
     }
 
     /// Whether it is the job that is refused, for what it is or for what is written into it, or that an attempt breaks with.
@@ -237,7 +255,7 @@ impl AttemptEnd {
 
 impl From<EndKind> for AttemptEnd {
     fn from(kind: EndKind) -> Self {
-        Self { kind, cause: None }
+        Self { kind, cause: None, said: None }
     }
 }
 
@@ -266,6 +284,8 @@ mod tests {
             (EndKind::Ended, Verdict::Consume),
             (EndKind::ActionElsewhere, Verdict::Release),
             (EndKind::ActionNowhere(None), Verdict::Release),
+            (EndKind::GivenBack, Verdict::Release),
+            (EndKind::LeftByAction, Verdict::Consume),
             (EndKind::Interrupted, Verdict::Release),
             (EndKind::OutOfReach, Verdict::Release),
             (EndKind::Unanswered, Verdict::Release),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use slipstream_action::{Failure, JobHandle, Registered, Report, Reports, Success};
+use slipstream_action::{Failure, JobHandle, Report, Reports, Success};
 use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, Job, State};
 use slipstream_coordination::session;
@@ -14,19 +14,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::Options;
 use super::attempt_client::{AttemptClient, span};
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
-use super::runtime::{Broken, Running};
+use super::host::Outcome;
+use super::load::offers::Offer;
+use super::run::{Joined, Run};
 use super::worker_session::WorkerSession;
-use crate::process::supervise::panic_message;
 
 /// How often a running job is read again, to see whether it was stopped (decision 14).
 const READ_AGAIN: Duration = Duration::from_secs(30);
-/// How long a cancelled action may take to end before it is aborted.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
-/// How long an aborted action may take to reach its next await.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
 /// How long a report under way is waited for once the action has ended.
 const LAST_PROGRESS: Duration = Duration::from_secs(2);
 /// Pause after progress that could not be written.
@@ -61,39 +59,35 @@ enum Conclusion {
     HoldUntilEnded(AttemptEnd),
 }
 
-type Run = Running<Result<Success, Failure>>;
-type Joined = Result<Result<Success, Failure>, Broken>;
-
 /// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
 /// `rerun` says that another attempt was lost before.
 pub(super) async fn run_action(
     attempt: &AttemptClient<'_>,
     session: &WorkerSession,
-    registered: &Registered,
+    offer: &Offer,
     job: Job,
     rerun: bool,
 ) -> Result<Finished, AttemptEnd> {
     let known = job.affected_resources.clone();
     let reports = Reports::new();
     let cancellation = CancellationToken::new();
-    let runtime = &attempt.executor.options.runtime;
+    let Options { runtime, clock, .. } = &attempt.executor.options;
     let client = runtime.client(attempt.client.clone());
     let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
-    let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
     // what is shared with the action is kept here to its end, so that it is freed where it was made
-    let (action, shared, slow) = (registered.action.clone(), handle.clone(), warn_slow.clone());
-    let mut action = runtime.begin(async move { action.run(shared).await }, slow).await;
+    let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
+    let mut action = Run::begin(offer, handle.clone(), runtime, clock, warn_slow.clone()).await;
     let mut monitor = Monitor::new(attempt, session, reports, known);
 
     // an action that ends at once needs no monitor
     tokio::task::yield_now().await;
     let interruption = tokio::select! {
         biased;
-        joined = &mut action => return monitor.finish(outcome_of(joined)).await,
-        interruption = monitor.until_interrupted(registered.time_limit) => interruption,
+        joined = &mut action => return monitor.finish(outcome_of(attempt, joined)?).await,
+        interruption = monitor.until_interrupted(offer.terms.time_limit) => interruption,
     };
     cancellation.cancel();
-    let joined = cancelled(&mut action).await;
+    let joined = action.cancelled(offer.terms.stop_grace).await;
     match conclude(interruption, joined) {
         Conclusion::Report(outcome) => monitor.finish(outcome).await,
         Conclusion::ConfirmStop => Err(attempt.confirm_stop().await),
@@ -124,7 +118,7 @@ fn conclude(interruption: Interruption, joined: Option<Joined>) -> Conclusion {
         (Interruption::TimeLimit(limit), _) => {
             Conclusion::Report(Err(Failure::new(format!("time limit of {limit:?} exceeded"))))
         }
-        (Interruption::OwnStop, Some(Ok(Ok(success)))) => Conclusion::Report(Ok(success)),
+        (Interruption::OwnStop, Some(Outcome::Ended(Ok(success)))) => Conclusion::Report(Ok(success)),
         (Interruption::OwnStop, Some(_)) => Conclusion::End(EndKind::Interrupted.into()),
         (Interruption::OwnStop, None) => Conclusion::End(EndKind::DoesNotEnd.into()),
         (Interruption::StopWanted, _) => Conclusion::ConfirmStop,
@@ -134,23 +128,17 @@ fn conclude(interruption: Interruption, joined: Option<Joined>) -> Conclusion {
     }
 }
 
-/// Waits for a cancelled action, then aborts it; `None` if not even that ends it.
-async fn cancelled(action: &mut Run) -> Option<Joined> {
-    if let Ok(joined) = timeout(CANCEL_GRACE, &mut *action).await {
-        return Some(joined);
+/// What an action that ended by itself has to say of its job, or how it leaves it.
+fn outcome_of(attempt: &AttemptClient<'_>, joined: Joined) -> Result<Result<Success, Failure>, AttemptEnd> {
+    match joined {
+        Outcome::Ended(outcome) => Ok(outcome),
+        Outcome::Released(reason) => Err(EndKind::GivenBack.saying(reason)),
+        // our own server queues a running job without an entry again, so that leaving it would only delay it
+        Outcome::Left if attempt.executor.batcher.takes_reports() => {
+            Err(EndKind::GivenBack.saying("its action leaves it to others, which this server does not know".to_owned()))
+        }
+        Outcome::Left => Err(EndKind::LeftByAction.into()),
     }
-    action.abort();
-    timeout(ABORT_GRACE, action).await.ok()
-}
-
-/// A panic is a failure with the panic's message.
-fn outcome_of(joined: Joined) -> Result<Success, Failure> {
-    joined.unwrap_or_else(|error| {
-        Err(match error {
-            Broken::Aborted => Failure::new("the action was aborted"),
-            Broken::Panicked(panic) => Failure::new(panic_message(&*panic)),
-        })
-    })
 }
 
 /// A request under way.
@@ -394,8 +382,8 @@ mod tests {
 
     #[test]
     fn every_interruption_has_its_conclusion() {
-        let success = || Some(Ok(Ok(Success::default())));
-        let failure = || Some(Ok(Err(Failure::new("cancelled"))));
+        let success = || Some(Outcome::Ended(Ok(Success::default())));
+        let failure = || Some(Outcome::Ended(Err(Failure::new("cancelled"))));
         let late = || Interruption::End(EndKind::Late.into());
         let stopped = || Interruption::End(EndKind::StoppedElsewhere.into());
         let limit = || Interruption::TimeLimit(Duration::from_mins(1));

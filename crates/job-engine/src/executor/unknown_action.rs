@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::load::offers::Offered;
 use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
 use crate::process::paths;
@@ -127,14 +128,18 @@ fn since(stored: Timestamp, clock: &Clock) -> Option<Duration> {
 
 /// Writes down again and again that an executor has these actions, until it is dropped. What cannot be written is written
 /// later: no job depends on it.
-pub(super) async fn keep_listed(session: &dyn Session, actions: &[String], clock: &Clock) {
+pub(super) async fn keep_listed(session: &dyn Session, offers: &Offered, clock: &Clock) {
+    let mut offers = offers.clone();
     loop {
-        match list(session, actions, clock).await {
+        match list(session, &offers.names(), clock).await {
             Ok(()) => {}
             Err(Error::Expired) => return std::future::pending().await,
             Err(error) => debug!(%error, "cannot publish this executor's actions"),
         }
-        sleep(WRITTEN_AGAIN).await;
+        tokio::select! {
+            () = sleep(WRITTEN_AGAIN) => {}
+            () = offers.changed() => {}
+        }
     }
 }
 

@@ -111,13 +111,13 @@ impl Worker {
 
     /// Registers the executor under the claimant that its claims show (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
-        let Executor { options, catalogue, .. } = &*self.executor;
+        let Executor { options, offers, .. } = &*self.executor;
         let WorkerSession { session, claimant, .. } = &self.session;
         let executor = RegisteredExecutor {
             name: options.name.clone(),
             process: Process::this(),
             slots: options.threads.max(1),
-            actions: catalogue.names().map(str::to_owned).collect(),
+            actions: offers.names(),
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };
@@ -126,12 +126,11 @@ impl Worker {
 
     /// Shares the queue with other executors, and shows what this one does and leaves alone. Never ends.
     async fn show_others(&self, registration: &Registration<RegisteredExecutor>) {
-        let actions: Vec<String> = self.executor.catalogue.names().map(str::to_owned).collect();
         let clock = &self.executor.options.clock;
         let WorkerSession { session, queue, claimant, .. } = &self.session;
         tokio::join!(
             persist("sharing of the queue", || sharing::keep(&**session, queue, claimant)),
-            persist("list of actions", || unknown_action::keep_listed(&**session, &actions, clock)),
+            persist("list of actions", || unknown_action::keep_listed(&**session, &self.executor.offers, clock)),
             persist("list of what is passed over", || self.show_passed_over(registration)),
         );
         std::future::pending::<()>().await;

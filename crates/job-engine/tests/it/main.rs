@@ -8,6 +8,7 @@ mod blocking_actions;
 mod bulk_add;
 mod clocks;
 mod commands;
+mod commands_as_actions;
 mod commands_engine;
 mod commands_watch;
 mod connections;

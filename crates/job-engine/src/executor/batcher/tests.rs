@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use serde_json::{Value, json};
+use slipstream_action::{Catalogue, Success};
 use slipstream_cimi::client::TransportError;
 use slipstream_cimi::lease::LEASE_HEADER;
 use slipstream_cimi::{Code, Lease, Transport};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::executor::edits;
 use crate::executor::end::ErrorClass;
+use crate::executor::load::offers::Offered;
 use crate::executor::tests::harness::until;
 
 const RUNNING: slipstream_cimi::State = slipstream_cimi::State::Running;
@@ -144,7 +146,7 @@ impl Fixture {
     async fn new(announces: bool) -> Self {
         let server = Server::new(announces);
         let client = Client::new(Arc::new(Connection(server.clone())), None);
-        let batcher = Arc::new(Batcher::new(client.clone(), vec!["noop".to_owned()]));
+        let batcher = Arc::new(Batcher::new(client.clone(), Offered::from(noop())));
         let asking = AbortOnDropHandle::new(tokio::spawn({
             let batcher = batcher.clone();
             async move { batcher.find_out().await }
@@ -316,7 +318,7 @@ async fn a_server_that_cannot_say_yet_is_asked_again() {
     let server = Server::new(true);
     server.set(Fate::Unreachable);
     let client = Client::new(Arc::new(Connection(server.clone())), None);
-    let batcher = Arc::new(Batcher::new(client.clone(), vec!["noop".to_owned()]));
+    let batcher = Arc::new(Batcher::new(client.clone(), Offered::from(noop())));
     let asking = batcher.clone();
     let _asking = AbortOnDropHandle::new(tokio::spawn(async move { asking.find_out().await }));
     until("it is asked twice", || server.asked.load(Ordering::Relaxed) >= 2).await;
@@ -392,4 +394,10 @@ async fn a_lane_that_crashes_is_begun_again_and_loses_no_report() {
     fixture.server.set(Fate::Answered);
     timeout(Duration::from_mins(1), joined(fixture.begin(2))).await.expect("the lane goes on").unwrap();
     assert_eq!(fixture.server.requests(), [ids([1]), alone, ids([2])]);
+}
+
+fn noop() -> Catalogue {
+    let mut catalogue = Catalogue::new();
+    catalogue.register("noop", |_| async { Ok(Success::default()) }, None);
+    catalogue
 }

@@ -1,8 +1,38 @@
 //! [`Offers`]: the actions that an executor has, and what it could not load.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use slipstream_action::Catalogue;
+use tokio::sync::watch;
+
+use super::provider::{Provider, Terms};
+use crate::executor::host::context::Context;
+use crate::executor::host::{Command, Runner};
+
+/// What an executor has. It changes while hosts say what they have.
+#[derive(Clone, Debug, Default)]
+pub struct Offers {
+    /// By name.
+    pub actions: BTreeMap<String, Offer>,
+    /// What failed to load.
+    pub failed: Vec<FailedToLoad>,
+}
+
+/// An action, and who does its jobs.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Who does them.
+    pub runner: Runner,
+    /// How long a run may take.
+    pub terms: Terms,
+    /// Of which kind the code is.
+    pub kind: Kind,
+    /// Where it is from, unless it is in this very program.
+    pub file: Option<PathBuf>,
+}
 
 /// Of which kind the code of an action is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,4 +58,77 @@ pub struct FailedToLoad {
     pub line: Option<usize>,
     /// Why, for people: lower case, no full stop.
     pub reason: String,
+}
+
+/// The latest offers, as an executor looks at them. Clones see the same.
+#[derive(Clone, Debug)]
+pub struct Offered(watch::Receiver<Arc<Offers>>);
+
+impl Offered {
+    /// Those that are sent here.
+    #[must_use]
+    pub fn new(offers: watch::Receiver<Arc<Offers>>) -> Self {
+        Self(offers)
+    }
+
+    /// The action of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<Offer> {
+        self.0.borrow().actions.get(name).cloned()
+    }
+
+    #[expect(dead_code, reason = "for the pool of hosts")]
+    /// All of them, now.
+    pub(crate) fn now(&self) -> Arc<Offers> {
+        self.0.borrow().clone()
+    }
+
+    /// All names, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.borrow().actions.keys().cloned().collect()
+    }
+
+    /// Ends when there are others than those last looked at by this clone.
+    pub(crate) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // nothing will be sent any more
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Offers {
+    /// Actions that are in this program.
+    #[must_use]
+    pub fn native(catalogue: &Catalogue) -> Self {
+        let offer = |name: &str| {
+            let registered = catalogue.find(name)?;
+            let terms = Terms { time_limit: registered.time_limit, ..Terms::default() };
+            let runner = Runner::Native(registered.action.clone());
+            Some((name.to_owned(), Offer { runner, terms, kind: Kind::Native, file: None }))
+        };
+        Self { actions: catalogue.names().filter_map(offer).collect(), failed: Vec::new() }
+    }
+
+    /// Adds what programs do; one takes the place of what is there under its name.
+    #[must_use]
+    pub fn with_programs(mut self, providers: Vec<Provider>, context: &Arc<Context>) -> Self {
+        for provider in providers {
+            match provider {
+                Provider::Command(command) => {
+                    let (name, terms) = (command.name.clone(), command.terms.clone());
+                    let (kind, file) = (Kind::Command, Some(command.program.file.clone()));
+                    let runner = Runner::Command(Arc::new(Command::new(command, context.clone())));
+                    self.actions.insert(name, Offer { runner, terms, kind, file });
+                }
+                Provider::Host(_) => {}
+            }
+        }
+        self
+    }
+}
+
+impl From<Catalogue> for Offered {
+    fn from(catalogue: Catalogue) -> Self {
+        Self(watch::channel(Arc::new(Offers::native(&catalogue))).1)
+    }
 }

@@ -1,0 +1,63 @@
+//! Programs that do jobs: each a process of its own, under a keeper (`keeper.rs`), from which nothing is left when its job or
+//! this executor ends. [`Runner`] says who does the jobs of an action.
+
+mod command;
+pub mod context;
+pub mod directories;
+mod environment;
+pub mod keepers;
+mod limits;
+mod lines;
+mod log;
+mod process;
+mod throttle;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use slipstream_action::{Action, Failure, JobHandle, Success};
+
+pub use self::command::Command;
+
+/// Who does the jobs of an action.
+#[derive(Clone)]
+pub enum Runner {
+    /// Code in this process.
+    Native(Arc<dyn Action>),
+    /// A program that is started for each job.
+    Command(Arc<Command>),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The action did.
+    Ended(Result<Success, Failure>),
+    /// It gives the job back, or could not begin, for this reason.
+    Released(String),
+    #[expect(dead_code, reason = "for the pool of hosts")]
+    /// The job goes on elsewhere, without an executor.
+    Left,
+}
+
+/// A job for a program.
+#[derive(Clone)]
+pub(crate) struct Run {
+    /// The job as it was before this attempt, and the way for its reports.
+    pub(crate) job: JobHandle,
+    /// When its time limit is over.
+    pub(crate) deadline: Option<Timestamp>,
+    /// How long it may take to end once it is stopped.
+    pub(crate) stop_grace: Duration,
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Native(_) => "Native",
+            Self::Command(_) => "Command",
+        })
+    }
+}

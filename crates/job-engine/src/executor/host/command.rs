@@ -1,0 +1,194 @@
+//! [`Command`]: an action that is a program, started once for each job.
+
+use std::ffi::OsString;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use slipstream_action::protocol::FromHost;
+use slipstream_action::{Failure, JobHandle, Success, with_causes};
+use slipstream_cimi::Job;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::context::Context;
+use super::directories::Directory;
+use super::environment::environment;
+use super::limits;
+use super::log::{Log, Stream};
+use super::process::{Event, Exit, Process, Start, StartError};
+use super::throttle::Throttle;
+use super::{Outcome, Run};
+use crate::executor::load::provider::{CommandProvider, Limits};
+
+/// A program that does a job and ends.
+#[derive(Debug)]
+pub struct Command {
+    provider: CommandProvider,
+    context: Arc<Context>,
+}
+
+impl Command {
+    pub(crate) fn new(provider: CommandProvider, context: Arc<Context>) -> Self {
+        Self { provider, context }
+    }
+
+    /// Does a job. Ends when nothing of the program is left; dropped before, it is killed.
+    pub(crate) async fn run(&self, run: &Run) -> Outcome {
+        let directory = match self.context.work_dir.make() {
+            Ok(directory) => directory,
+            Err(error) => return Outcome::Released(format!("cannot make a directory for the job: {error}")),
+        };
+        let mut process = match self.start(run, &directory).await {
+            Ok(process) => process,
+            Err(error) => return Outcome::Released(with_causes(&error)),
+        };
+        let ended = follow(&mut process, run, &self.provider.program.limits).await;
+        let outcome = outcome(ended, process.log());
+        drop(process);
+        self.context.clear(directory).await;
+        Outcome::Ended(outcome)
+    }
+
+    async fn start(&self, run: &Run, directory: &Directory) -> Result<Process, StartError> {
+        let program = &self.provider.program;
+        let log = Log::new(self.provider.name.clone());
+        let job = run.job.job();
+        log.begin(Some(job.id.clone()));
+        let start = Start {
+            keepers: &self.context.keepers,
+            program,
+            directory: directory.path(),
+            errors: self.context.work_dir.beside("errors"),
+            environment: environment(program, std::env::vars_os(), self.variables(run, directory)),
+            log,
+        };
+        Process::start(start).await
+    }
+
+    /// What the program is told of its job.
+    fn variables(&self, run: &Run, directory: &Directory) -> Vec<(&'static str, OsString)> {
+        let job = run.job.job();
+        let target = job.target_resource.as_ref().map_or("", |target| &*target.href);
+        let deadline = run.deadline.map(|deadline| deadline.to_string()).unwrap_or_default();
+        vec![
+            ("TMPDIR", directory.path().into()),
+            ("SLIPSTREAM_JOB", (&*job.id).into()),
+            ("SLIPSTREAM_ACTION", (&*job.action).into()),
+            ("SLIPSTREAM_TARGET", target.into()),
+            ("SLIPSTREAM_RERUN", run.job.is_rerun().to_string().into()),
+            ("SLIPSTREAM_DEADLINE", deadline.into()),
+            ("SLIPSTREAM_EXECUTOR", (&*self.context.executor).into()),
+        ]
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+enum Ended {
+    /// The program did.
+    Exit(Exit),
+    /// It was killed for this.
+    Killed(String),
+}
+
+/// Brings the job in, takes reports out, passes a stop on, and waits until nothing of the program is left.
+async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
+    let (keeper, stdin) = (process.keeper(), process.take_stdin());
+    let mut give = pin!(give(stdin, run.job.job()));
+    let mut exceeded = pin!(limits::exceeded(keeper, limits, Duration::ZERO));
+    let mut throttle = Throttle::default();
+    let (mut given, mut kill_at, mut killed_for) = (false, None, None);
+    loop {
+        let pause = throttle.pause();
+        tokio::select! {
+            biased;
+            event = process.event(pause.is_none()) => match event {
+                Event::Line(line) => {
+                    throttle.count();
+                    if let (Err(breach), None) = (report(&run.job, &line), &killed_for) {
+                        killed_for = Some(breach);
+                        process.signal(Signal::KILL);
+                    }
+                }
+                Event::Breach(error) => {
+                    killed_for.get_or_insert(format!("broke the protocol: {}", with_causes(&error)));
+                    process.signal(Signal::KILL);
+                }
+                Event::Ended(exit) => return killed_for.map_or(Ended::Exit(exit), Ended::Killed),
+            },
+            () = &mut give, if !given => given = true,
+            () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
+            () = run.job.cancelled(), if kill_at.is_none() => {
+                process.ask_to_stop();
+                kill_at = Some(Instant::now() + run.stop_grace);
+            }
+            () = at(kill_at) => {
+                process.signal(Signal::KILL);
+                // what is not gone then is killed once more
+                kill_at = Some(Instant::now() + run.stop_grace.max(Duration::from_secs(1)));
+            }
+            why = &mut exceeded, if killed_for.is_none() => {
+                killed_for = Some(why);
+                process.signal(Signal::KILL);
+            }
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The job on its standard input, and the end of it. A program need not read it.
+async fn give(stdin: Option<ChildStdin>, job: &Job) {
+    let Some(mut stdin) = stdin else { return };
+    let mut document = serde_json::to_vec(job).expect("a job's keys are texts");
+    document.push(b'\n');
+    if let Err(error) = stdin.write_all(&document).await {
+        debug!(job = job.id, %error, "the program does not read its job");
+    }
+}
+
+/// Takes over what a line reports, or says how it breaks the protocol.
+fn report(job: &JobHandle, line: &[u8]) -> Result<(), String> {
+    let breach = |why: &dyn std::fmt::Display| format!("broke the protocol: {why}");
+    let said: FromHost = serde_json::from_slice(line).map_err(|error| breach(&error))?;
+    let FromHost::Report(reported) = said else { return Err(breach(&"a command may only report")) };
+    if let Some(progress) = reported.progress {
+        job.set_progress(progress);
+    }
+    if let Some(message) = reported.message {
+        job.set_status_message(message);
+    }
+    for id in reported.affected {
+        job.add_affected_resource(id);
+    }
+    Ok(())
+}
+
+/// What the end of a program says of its job. The last word of one that succeeded is what it printed; of one that failed, what
+/// it complained of.
+fn outcome(ended: Ended, log: &Log) -> Result<Success, Failure> {
+    let (output, error) = (log.last_line(Stream::Output), log.last_line(Stream::Error));
+    let exit = match ended {
+        Ended::Exit(Exit::Code(0)) => return Ok(Success { return_code: Some(0), message: output.or(error) }),
+        Ended::Killed(why) => return Err(Failure::new(why)),
+        Ended::Exit(exit) => exit,
+    };
+    let last = error.or(output);
+    Err(match exit {
+        Exit::Code(code) => {
+            Failure { message: last.unwrap_or_else(|| exit.in_words()), return_code: Some(i64::from(code)) }
+        }
+        Exit::Signal(_) => {
+            Failure::new(last.map_or_else(|| exit.in_words(), |last| format!("{}: {last}", exit.in_words())))
+        }
+    })
+}

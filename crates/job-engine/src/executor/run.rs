@@ -1,0 +1,94 @@
+//! [`Run`]: one run of an action, wherever its code is.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use slipstream_action::{Failure, JobHandle, Success};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::host;
+use super::host::{Outcome, Runner};
+use super::load::offers::Offer;
+use super::runtime::{ActionRuntime, Broken, Running};
+use crate::process::clock::Clock;
+use crate::process::supervise::panic_message;
+
+/// How long an aborted action may take to reach its next await, and a killed program to be gone.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// How a run ended.
+pub(super) type Joined = Outcome;
+
+/// A run under way.
+pub(super) enum Run {
+    /// In this process, among the actions.
+    Native(Running<Result<Success, Failure>>),
+    /// A program, which the engine itself looks after.
+    Program(AbortOnDropHandle<Outcome>),
+}
+
+impl Run {
+    /// Begins to do a job. `slow` is called if native code blocks.
+    pub(super) async fn begin(
+        offer: &Offer,
+        job: JobHandle,
+        runtime: &ActionRuntime,
+        clock: &Clock,
+        slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
+    ) -> Self {
+        let action = match &offer.runner {
+            Runner::Native(action) => action.clone(),
+            Runner::Command(command) => {
+                let command = command.clone();
+                let run = host_run(offer, job, clock);
+                return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { command.run(&run).await })));
+            }
+        };
+        Self::Native(runtime.begin(async move { action.run(job).await }, slow).await)
+    }
+
+    /// Waits for a run that was told to end, for as long as it may take; then ends it. `None` if not even that does.
+    pub(super) async fn cancelled(&mut self, stop_grace: Duration) -> Option<Joined> {
+        let grace = match self {
+            Self::Native(_) => stop_grace,
+            // it kills the program by itself then
+            Self::Program(_) => stop_grace + ABORT_GRACE,
+        };
+        if let Ok(joined) = timeout(grace, &mut *self).await {
+            return Some(joined);
+        }
+        if let Self::Native(action) = self {
+            action.abort();
+        }
+        timeout(ABORT_GRACE, self).await.ok()
+    }
+}
+
+fn host_run(offer: &Offer, job: JobHandle, clock: &Clock) -> host::Run {
+    let deadline = offer.terms.time_limit.and_then(|limit| clock.now().checked_add(limit).ok());
+    host::Run { job, deadline, stop_grace: offer.terms.stop_grace }
+}
+
+impl Future for Run {
+    type Output = Joined;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Joined> {
+        let broken = |broken| Outcome::Ended(Err(failure(broken)));
+        Poll::Ready(match self.get_mut() {
+            Self::Native(action) => ready!(Pin::new(action).poll(context)).map_or_else(broken, Outcome::Ended),
+            Self::Program(program) => ready!(Pin::new(program).poll(context))
+                .unwrap_or_else(|error| broken(error.try_into_panic().map_or(Broken::Aborted, Broken::Panicked))),
+        })
+    }
+}
+
+/// A panic is a failure with the panic's message.
+fn failure(broken: Broken) -> Failure {
+    match broken {
+        Broken::Aborted => Failure::new("the action was aborted"),
+        Broken::Panicked(panic) => Failure::new(panic_message(&*panic)),
+    }
+}
