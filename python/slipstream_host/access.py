@@ -24,7 +24,7 @@ class Access:
 
     def cookie_file(self):
         """Where the real clients may keep cookies: with the job, not in the home of the user."""
-        return os.path.join(self.directory or os.getcwd(), "cookies.txt")
+        return os.path.join(self.directory or os.getcwd(), "cookies-%s.txt" % self.token)
 
 
 # That of the job under way, for clients that an action makes itself.

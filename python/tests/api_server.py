@@ -21,11 +21,11 @@ COLLECTIONS = {
 
 
 class ApiServer:
-    """Answers from `documents`; what a search of a collection finds is in `found`, and `refusals` holds what goes wrong."""
+    """Answers from `documents`; what a search of a collection finds is in `found`, and `answers` holds what is answered instead."""
 
     def __init__(self, path):
         self.path = path
-        self.requests, self.documents, self.found, self.refusals = [], {}, {}, {}
+        self.requests, self.documents, self.found, self.answers = [], {}, {}, {}
         self._lock = threading.Lock()
         self._server = _Server(path, _Handler)
         self._server.api = self
@@ -47,9 +47,9 @@ class ApiServer:
     def answer(self, request):
         with self._lock:
             self.requests.append(request)
-            refused = self.refusals.get((request.method, request.path))
-            if refused is not None:
-                return refused
+            answer = self.answers.get((request.method, request.path))
+            if answer is not None:
+                return answer
             return self._answer(request)
 
     def _answer(self, request):

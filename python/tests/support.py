@@ -111,6 +111,7 @@ class Program:
     def close(self):
         if self._orders is not None:
             os.close(self._orders)
+            self._orders = None
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(LIMIT)
@@ -204,12 +205,12 @@ class HostTest(unittest.TestCase):
         self.assertEqual(end.pop("number"), self.number)
         return end
 
-    def do(self, body, action="one", job=None):
+    def do(self, body, action="one", **settings):
         """Runs the body of a `do_work` in SlipStream's dialect."""
         source = "from ..actions import action\nimport os, sys, time, signal, threading, subprocess, logging\n\n"
         source += "@action(%r)\nclass One(object):\n    def __init__(self, executor, job):\n" % action
         source += "        self.executor = executor\n        self.job = job\n\n    def do_work(self):\n"
-        return self.host_of(source + textwrap.indent(textwrap.dedent(body), "        "))
+        return self.host_of(source + textwrap.indent(textwrap.dedent(body), "        "), **settings)
 
 
 def installed(package):
