@@ -68,6 +68,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Method and path of the request that has no good answer.
+    #[must_use]
+    pub fn request(&self) -> &str {
+        match self {
+            Self::Unreachable { request, .. }
+            | Self::Refused { request, .. }
+            | Self::Unintelligible { request, .. } => request,
+        }
+    }
+
     /// The refusal, if it is one.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
