@@ -1,5 +1,6 @@
 //! [`Client`]: login, cookie, one re-login on 403, repeatable adds; all above a [`Transport`].
 
+pub mod forward;
 pub mod lists;
 mod session;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -90,7 +91,7 @@ impl Client {
     /// Adds a document to the collection `kind` and answers its id. With a `key` the add is repeatable: one that was
     /// carried out already answers the id of the first (decision 11), also if that first answer was lost.
     pub async fn add(&self, kind: &str, document: &Document, key: Option<&str>) -> Result<String, Error> {
-        let call = Call { key: key.map(header_value), ..Call::new(Method::POST, path(kind)).json(document) };
+        let call = Call::new(Method::POST, path(kind)).json(document).keyed(key);
         match self.send::<Document>(&call).await {
             Ok(answer) => match answer.get("resource-id") {
                 Some(Value::String(id)) => Ok(id.clone()),
@@ -161,14 +162,26 @@ struct Call {
     method: Method,
     /// With query.
     path: String,
-    content_type: Option<HeaderValue>,
-    key: Option<HeaderValue>,
+    headers: HeaderMap,
     body: Bytes,
+    login: Login,
+}
+
+/// As whom a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Login {
+    /// A request of this client.
+    Client,
+    /// Somebody else's request, as this client: what it does to the login does not become this client's.
+    Lent,
+    /// Somebody else's request, which says itself who asks.
+    Senders,
 }
 
 impl Call {
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, content_type: None, key: None, body: Bytes::new() }
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        Self { method, path, headers, body: Bytes::new(), login: Login::Client }
     }
 
     fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
@@ -177,14 +190,21 @@ impl Call {
 
     fn json_text(mut self, body: Bytes) -> Self {
         self.body = body;
-        self.content_type = Some(HeaderValue::from_static("application/json"));
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self
+    }
+
+    fn keyed(mut self, key: Option<&str>) -> Self {
+        self.headers.extend(key.map(|key| (HeaderName::from_static(IDEMPOTENCY_HEADER), header_value(key))));
         self
     }
 
     fn form(mut self, search: &Search) -> Self {
         self.body = search.to_form().into();
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        self.content_type = (!self.body.is_empty()).then_some(form);
+        if !self.body.is_empty() {
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            self.headers.insert(CONTENT_TYPE, form);
+        }
         self
     }
 
@@ -192,6 +212,7 @@ impl Call {
         let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.parse().expect("a path whose segments are percent-encoded is a URI");
+        *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
         if let Some(AttemptIdentity { job, lease, entry, executor }) = attempt {
             headers.insert(LEASE_HEADER, header_value(&lease.to_string()));
@@ -199,13 +220,7 @@ impl Call {
             headers.insert(ENTRY_HEADER, header_value(entry));
             headers.insert(EXECUTOR_HEADER, header_value(executor));
         }
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let others = [
-            (CONTENT_TYPE, self.content_type.clone()),
-            (COOKIE, cookie),
-            (http::HeaderName::from_static(IDEMPOTENCY_HEADER), self.key.clone()),
-        ];
-        headers.extend(others.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        headers.extend(cookie.map(|cookie| (COOKIE, cookie)));
         request
     }
 

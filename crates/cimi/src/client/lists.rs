@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Call, Client, header_value, is_earlier_add, path};
+use super::{Call, Client, is_earlier_add, path};
 use crate::dialect::{ACTIONS, BULK_ADD, JOB, REPORTS, REPORTS_PLACE};
 use crate::error::{Error, Refusal};
 use crate::lease::AttemptIdentity;
@@ -212,7 +212,7 @@ impl Client {
         documents: &[Document],
         key: Option<&str>,
     ) -> Result<Vec<Result<String, Error>>, Error> {
-        let call = Call { key: key.map(header_value), ..Call::new(Method::POST, path(kind)).json(documents) };
+        let call = Call::new(Method::POST, path(kind)).json(documents).keyed(key);
         let Added { jobs: answers } = self.send(&call).await?;
         call.has_all(answers.len(), documents.len())?;
         let added = |answer: ItemAnswer| match answer {

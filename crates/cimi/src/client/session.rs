@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use cookie::{Cookie, CookieJar};
 use http::header::{DATE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::fmt::rfc2822;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Call, Credentials, Transport};
+use super::{Call, Credentials, Login, Transport};
 use crate::dialect::INTERNAL_TEMPLATE;
 use crate::error::Error;
 use crate::lease::AttemptIdentity;
@@ -42,7 +42,12 @@ impl Session {
     /// Sends a call, logged in if there are credentials. If it is refused for want of rights, perhaps the session has
     /// ended (specification 2.5): logs in again and repeats it once. If that does not help, the first refusal is the
     /// answer.
+    ///
+    /// A call that says itself who asks is sent as it is.
     pub(super) async fn send(&self, call: &Call, attempt: Option<&AttemptIdentity>) -> Result<Response<Bytes>, Error> {
+        if call.login == Login::Senders {
+            return self.pass(call.request(attempt, None), call).await;
+        }
         if self.number() == 0 {
             self.renew(0).await?;
         }
@@ -85,17 +90,18 @@ impl Session {
             let state = self.state();
             (state.number, state.cookie_header())
         };
-        let answer = self
-            .transport
-            .send(call.request(attempt, cookie))
-            .await
-            .map_err(|source| Error::Unreachable { request: call.to_string(), source })?;
+        let answer = self.pass(call.request(attempt, cookie), call).await?;
         let mut state = self.state();
         // an answer to the session before must not take away the cookie of this one
-        if state.number == number {
+        if state.number == number && call.login == Login::Client {
             state.keep(answer.headers());
         }
         Ok((number, answer))
+    }
+
+    async fn pass(&self, request: Request<Bytes>, call: &Call) -> Result<Response<Bytes>, Error> {
+        let answer = self.transport.send(request).await;
+        answer.map_err(|source| Error::Unreachable { request: call.to_string(), source })
     }
 
     pub(super) fn number(&self) -> u64 {

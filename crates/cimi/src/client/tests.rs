@@ -33,7 +33,7 @@ impl Script {
     }
 
     /// None is a lost answer.
-    fn with_losses(answers: impl IntoIterator<Item = Option<Response<Bytes>>>) -> Arc<Self> {
+    pub(super) fn with_losses(answers: impl IntoIterator<Item = Option<Response<Bytes>>>) -> Arc<Self> {
         Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), requests: Mutex::default() })
     }
 
@@ -65,18 +65,18 @@ pub(super) fn answer(status: u16, body: &Value) -> Response<Bytes> {
     raw(status, &body.to_string())
 }
 
-fn with_cookie(mut answer: Response<Bytes>, cookie: &str) -> Response<Bytes> {
+pub(super) fn with_cookie(mut answer: Response<Bytes>, cookie: &str) -> Response<Bytes> {
     answer.headers_mut().append(SET_COOKIE, cookie.parse().unwrap());
     answer
 }
 
-fn logged_in(token: &str) -> Response<Bytes> {
+pub(super) fn logged_in(token: &str) -> Response<Bytes> {
     let body = json!({"status": 201, "message": "session/1 created", "resource-id": "session/1"});
     let cookie = "com.sixsq.slipstream.cookie=token=TOKEN;Secure;Path=/;Expires=Fri, 22 Nov 2030 10:54:14 +0000";
     with_cookie(answer(201, &body), &cookie.replace("TOKEN", token))
 }
 
-fn forbidden() -> Response<Bytes> {
+pub(super) fn forbidden() -> Response<Bytes> {
     answer(403, &json!({"status": 403, "message": "credentials required"}))
 }
 
@@ -88,7 +88,7 @@ fn super_user() -> Credentials {
     Credentials { username: "super".to_owned(), password: "pw".into() }
 }
 
-fn client(script: &Arc<Script>) -> Client {
+pub(super) fn client(script: &Arc<Script>) -> Client {
     Client::new(Arc::clone(script) as Arc<dyn Transport>, Some(super_user()))
 }
 
