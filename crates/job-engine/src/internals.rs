@@ -22,7 +22,7 @@ pub mod distributor {
     pub use crate::marks::HighWaterMark;
 }
 pub mod executor {
-    pub use crate::executor::{ActionRuntime, Options, run};
+    pub use crate::executor::{ActionRuntime, Admission, ApiSocket, Options, OwnJob, run};
     pub mod host {
         pub use crate::executor::host::context::Context;
         pub use crate::executor::host::directories::WorkDir;

@@ -3,6 +3,7 @@
 mod access;
 mod acl_matrix;
 mod api;
+mod api_socket;
 mod bad_input;
 mod blocking_actions;
 mod bulk_add;

@@ -1,18 +1,19 @@
-//! How a command reaches the API: flags, then environment, then what a running `up` has left in the default data
-//! directory.
+//! How a command reaches the API: flags, then the socket of the action that runs it, then environment, then what a running
+//! `up` has left in the default data directory.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use clap::Args;
+use anyhow::{Context, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
-use slipstream_cimi::{Client, Credentials, Document};
+use slipstream_cimi::{Client, Credentials, Document, UnixTransport};
 
 use super::login::LoginOptions;
 use crate::api::user::ADMINISTRATOR;
@@ -24,12 +25,54 @@ use crate::instance::{data_dir, endpoint, password};
 /// Longest wait for an answer.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
 
+/// Where the executor's API socket is that an action uses, and the address of the API there.
+const SOCKET_VARIABLE: &str = "SLIPSTREAM_SOCKET";
+const API_VARIABLE: &str = "SLIPSTREAM_API";
+
 /// Flags of every command that talks to the API.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Connection (not needed beside an `up` in the default data directory)")]
+#[command(
+    next_help_heading = "Connection (not needed in actions, or beside an `up` in the default directory)",
+    mut_arg("ss-url", |url| {
+        url.help("Address of the API [in an action: SLIPSTREAM_API, by the socket SLIPSTREAM_SOCKET]")
+    })
+)]
 pub struct Connection {
+    // reads what the next one takes away
+    #[command(flatten)]
+    given: GivenAsFlag,
     #[command(flatten)]
     login: LoginOptions,
+}
+
+/// Which of them are flags and not from the environment.
+#[derive(Clone, Copy, Debug, Default)]
+struct GivenAsFlag {
+    url: bool,
+    login: bool,
+}
+
+impl FromArgMatches for GivenAsFlag {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_flag = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let login = ["ss-user", "ss-pass", "ss-pass-file"].iter().any(is_flag);
+        Ok(Self { url: is_flag(&"ss-url"), login })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for GivenAsFlag {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
 }
 
 /// Flags of a command that shows something of the engine. Each says what it prints as JSON.
@@ -53,13 +96,16 @@ impl ShowOptions {
 }
 
 impl Connection {
-    /// A client for the server that the flags, the environment or the default data directory name.
+    /// A client for the server that the flags, an action's socket, the environment or the default data directory name.
     pub fn client(&self) -> anyhow::Result<Client> {
         self.client_within(TIME_LIMIT)
     }
 
     /// The same, for a request whose answer may take this long.
     pub fn client_within(&self, limit: Duration) -> anyhow::Result<Client> {
+        if let Some(socket) = self.socket(|name| std::env::var(name).ok())? {
+            return Ok(Client::new(Arc::new(socket.within(limit)), self.login_over_the_socket()?));
+        }
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
         let password = self.found_password(data_dir.as_deref(), secrets::administrators)?;
@@ -71,6 +117,37 @@ impl Connection {
     pub async fn view<T: DeserializeOwned>(&self, place: &str) -> anyhow::Result<T> {
         let client = self.client()?;
         understood(asking(client.get(place)).await?)
+    }
+
+    /// The socket of the action that runs this command, unless another server is meant.
+    fn socket(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<UnixTransport>> {
+        let [socket, api] = [SOCKET_VARIABLE, API_VARIABLE].map(|name| variable(name).filter(|text| !text.is_empty()));
+        let (socket, api) = match (socket, api) {
+            _ if self.given.url => return Ok(None),
+            (None, None) => return Ok(None),
+            (Some(socket), Some(api)) => (socket, api),
+            (socket, _) => {
+                let (there, missing) =
+                    if socket.is_some() { (SOCKET_VARIABLE, API_VARIABLE) } else { (API_VARIABLE, SOCKET_VARIABLE) };
+                bail!(
+                    "{there} is set and {missing} is not: set both as the executor does, or name a server with --ss-url"
+                )
+            }
+        };
+        let transport = UnixTransport::to_api(socket.into(), &api);
+        transport.map(Some).with_context(|| format!("{API_VARIABLE} is no address of an action, http://TOKEN/api"))
+    }
+
+    /// None is needed there: the executor adds its own.
+    fn login_over_the_socket(&self) -> anyhow::Result<Option<Credentials>> {
+        if !self.given.login {
+            return Ok(None);
+        }
+        let username = self.user_name().to_owned();
+        let password = self.login.password()?;
+        let password =
+            password.with_context(|| format!("no password of the user {username}: give it with --ss-pass"))?;
+        Ok(Some(Credentials { username, password }))
     }
 
     fn user_name(&self) -> &str {

@@ -28,7 +28,7 @@ fn connection(url: Option<&str>, user: Option<&str>, password: Option<&str>) -> 
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let password = password.map(SecretString::from);
     let login = LoginOptions { url: owned(url), user: owned(user), password, password_file: None, is_insecure: false };
-    Connection { login }
+    Connection { given: GivenAsFlag::default(), login }
 }
 
 #[test]
@@ -110,4 +110,60 @@ fn what_cannot_be_read_is_not_taken_for_what_is_not_there() {
     let refused =
         format!("{:#}", connection(None, None, None).found_password(Some(folder.path()), || Ok(None)).unwrap_err());
     assert!(refused.starts_with("cannot read") && refused.contains("super.password"), "{refused}");
+}
+
+/// What the flags of a command are, in an environment without variables of ours.
+#[derive(Debug, clap::Parser)]
+struct OneCommand {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+fn parsed(arguments: &[&str]) -> Connection {
+    let arguments = ["command"].iter().chain(arguments);
+    <OneCommand as clap::Parser>::try_parse_from(arguments).unwrap().connection
+}
+
+fn in_an_action(name: &str) -> Option<String> {
+    match name {
+        "SLIPSTREAM_SOCKET" => Some("/run/api".to_owned()),
+        "SLIPSTREAM_API" => Some("http://0a1b/api".to_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn in_an_action_its_socket_is_used_unless_a_flag_names_a_server() {
+    for arguments in [vec![], vec!["--ss-insecure"], vec!["--ss-user", "jane", "--ss-pass", "hers"]] {
+        assert!(parsed(&arguments).socket(in_an_action).unwrap().is_some(), "{arguments:?}");
+    }
+    assert!(parsed(&["--ss-url", "http://elsewhere"]).socket(in_an_action).unwrap().is_none());
+    // as from the environment
+    assert!(connection(Some("http://elsewhere"), None, None).socket(in_an_action).unwrap().is_some());
+    for nothing in [|_: &str| None, |_: &str| Some(String::new())] {
+        assert!(parsed(&[]).socket(nothing).unwrap().is_none());
+    }
+}
+
+#[test]
+fn in_an_action_only_flags_are_a_login() {
+    assert!(parsed(&[]).login_over_the_socket().unwrap().is_none());
+    let of_the_environment = connection(None, Some("jane"), Some("hers"));
+    assert!(of_the_environment.login_over_the_socket().unwrap().is_none());
+    let jane = parsed(&["--ss-user", "jane", "--ss-pass", "hers"]).login_over_the_socket().unwrap().unwrap();
+    assert_eq!((jane.username.as_str(), jane.password.expose_secret()), ("jane", "hers"));
+    let refused = parsed(&["--ss-user", "jane"]).login_over_the_socket().unwrap_err().to_string();
+    assert_eq!(refused, "no password of the user jane: give it with --ss-pass");
+}
+
+#[test]
+fn half_a_socket_is_refused_in_words() {
+    for name in ["SLIPSTREAM_SOCKET", "SLIPSTREAM_API"] {
+        let half = |asked: &str| in_an_action(asked).filter(|_| asked == name);
+        let refused = parsed(&[]).socket(half).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("{name} is set and ")), "{refused}");
+    }
+    let wrong = |name: &str| in_an_action(name).map(|text| text.replace("http://", "https://"));
+    let refused = parsed(&[]).socket(wrong).unwrap_err().to_string();
+    assert_eq!(refused, "SLIPSTREAM_API is no address of an action, http://TOKEN/api");
 }
