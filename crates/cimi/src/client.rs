@@ -135,6 +135,11 @@ impl Client {
         self.send(&Call::new(Method::POST, path(&format!("{id}/{name}")))).await
     }
 
+    /// As [`operation`](Self::operation), with what the action needs.
+    pub async fn operation_with(&self, id: &str, name: &str, body: &impl Serialize) -> Result<Document, Error> {
+        self.send(&Call::new(Method::POST, path(&format!("{id}/{name}"))).json(body)).await
+    }
+
     async fn send<Answer: DeserializeOwned>(&self, call: &Call) -> Result<Answer, Error> {
         call.answer(self.exchange(call).await?)
     }

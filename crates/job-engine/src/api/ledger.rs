@@ -58,6 +58,43 @@ pub struct Attempt {
     /// How it ended; missing while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// The last lines that its program printed, oldest first, if it did not succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+}
+
+/// Most lines of an attempt's output.
+pub const MOST_LINES: usize = 20;
+/// Most bytes of them together.
+pub const MOST_OUTPUT: usize = 4000;
+
+/// The operation of a job by which its latest attempt hands in what its program printed last: [`Printed`].
+pub const OUTPUT: &str = "output";
+
+/// What a program printed last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Printed {
+    /// Oldest first.
+    pub lines: Vec<String>,
+}
+
+impl Printed {
+    /// The last of these lines, as many as a ledger keeps: of one that is too long by itself, the beginning.
+    #[must_use]
+    pub fn last(lines: Vec<String>) -> Self {
+        let mut left = MOST_OUTPUT;
+        let mut kept = Vec::new();
+        for mut line in lines.into_iter().rev().take(MOST_LINES) {
+            line.truncate(line.floor_char_boundary(MOST_OUTPUT / 4));
+            if line.len() > left {
+                break;
+            }
+            left -= line.len();
+            kept.push(line);
+        }
+        kept.reverse();
+        Self { lines: kept }
+    }
 }
 
 /// How an attempt ended.
@@ -117,4 +154,22 @@ pub struct Reason {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_bounded_in_lines_and_bytes() {
+        let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
+        assert_eq!(Printed::last(lines(&["a", "b"])).lines, ["a", "b"]);
+        let many: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+        assert_eq!(Printed::last(many.clone()).lines, many[30..]);
+        let long = "é".repeat(MOST_OUTPUT);
+        let kept = Printed::last(vec![long.clone(); 10]).lines;
+        assert_eq!((kept.len(), kept[0].len()), (4, MOST_OUTPUT / 4));
+        assert!(kept.iter().all(|line| long.starts_with(line)));
+        assert_eq!(Printed::last(vec![long.clone(), "x".repeat(900), "y".repeat(2900), "z".to_owned()]).lines.len(), 4);
+    }
 }

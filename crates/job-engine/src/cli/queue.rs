@@ -271,6 +271,7 @@ the queue is empty
             begun: Timestamp::UNIX_EPOCH,
             ended: None,
             outcome: Some(outcome),
+            output: Vec::new(),
         };
         let (job, minute) = ("job/01991d3c-7c1e-7a3b-8f3c-000000000009", |at: &str| at.parse().unwrap());
         released.note_attempt(job, attempt(Outcome::Lost), minute("2026-11-24T11:57:00Z"));

@@ -11,12 +11,13 @@ use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::retry::Pauses;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{Span, error_span, warn};
+use tracing::{Span, debug, error_span, warn};
 
 use super::Executor;
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
+use crate::api::ledger::{OUTPUT, Printed};
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
@@ -116,6 +117,23 @@ impl<'a> AttemptClient<'a> {
             () = has_to_end => return Err(EndKind::Undelivered.into()),
         };
         answer.map_err(|failed| self.ended_by(failed, Phase::Begun))
+    }
+
+    /// Hands in what the attempt's program printed last, where the server takes that. Nothing depends on it.
+    pub(super) async fn hand_in(&self, lines: Vec<String>) {
+        if lines.is_empty() || !self.executor.batcher.takes_reports() {
+            return;
+        }
+        let printed = Printed::last(lines);
+        let answer = tokio::select! {
+            biased;
+            () = self.claim.lost() => return,
+            answer = timeout(LAST_WRITE, self.client.operation_with(self.job(), OUTPUT, &printed)) => answer,
+        };
+        if let Ok(Err(error)) = answer {
+            let cause = with_causes(&error);
+            span(&self.identity).in_scope(|| debug!(cause, "the server does not take the output"));
+        }
     }
 
     /// A stop was asked for, and nothing runs any more.

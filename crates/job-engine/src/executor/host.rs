@@ -12,9 +12,9 @@ mod log;
 mod process;
 mod throttle;
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
@@ -42,6 +42,22 @@ pub(crate) enum Outcome {
     Left,
 }
 
+/// What the program of a run printed last, for whoever looks at a job that did not succeed. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output(Arc<Mutex<Vec<String>>>);
+
+impl Output {
+    /// The last lines, oldest first.
+    pub(crate) fn set(&self, lines: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+
+    /// Takes them out.
+    pub(crate) fn take(&self) -> Vec<String> {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A job for a program.
 #[derive(Clone)]
 pub(crate) struct Run {
@@ -51,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) deadline: Option<Timestamp>,
     /// How long it may take to end once it is stopped.
     pub(crate) stop_grace: Duration,
+    /// Where its last lines go.
+    pub(crate) output: Output,
 }
 
 impl fmt::Debug for Runner {

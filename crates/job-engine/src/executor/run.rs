@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::host;
-use super::host::{Outcome, Runner};
+use super::host::{Outcome, Output, Runner};
 use super::load::offers::Offer;
 use super::runtime::{ActionRuntime, Broken, Running};
 use crate::process::clock::Clock;
@@ -37,13 +37,14 @@ impl Run {
         job: JobHandle,
         runtime: &ActionRuntime,
         clock: &Clock,
+        output: &Output,
         slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
     ) -> Self {
         let action = match &offer.runner {
             Runner::Native(action) => action.clone(),
             Runner::Command(command) => {
                 let command = command.clone();
-                let run = host_run(offer, job, clock);
+                let run = host_run(offer, job, clock, output);
                 return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { command.run(&run).await })));
             }
         };
@@ -67,9 +68,9 @@ impl Run {
     }
 }
 
-fn host_run(offer: &Offer, job: JobHandle, clock: &Clock) -> host::Run {
+fn host_run(offer: &Offer, job: JobHandle, clock: &Clock, output: &Output) -> host::Run {
     let deadline = offer.terms.time_limit.and_then(|limit| clock.now().checked_add(limit).ok());
-    host::Run { job, deadline, stop_grace: offer.terms.stop_grace }
+    host::Run { job, deadline, stop_grace: offer.terms.stop_grace, output: output.clone() }
 }
 
 impl Future for Run {

@@ -18,7 +18,7 @@ use super::Options;
 use super::attempt_client::{AttemptClient, span};
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
-use super::host::Outcome;
+use super::host::{Outcome, Output};
 use super::load::offers::Offer;
 use super::run::{Joined, Run};
 use super::worker_session::WorkerSession;
@@ -60,13 +60,29 @@ enum Conclusion {
 }
 
 /// Runs the action of a job that is RUNNING now and was `job` before, until it ends or there is a reason to cancel it.
-/// `rerun` says that another attempt was lost before.
+/// `rerun` says that another attempt was lost before. What a program printed last is handed in unless it succeeded.
 pub(super) async fn run_action(
     attempt: &AttemptClient<'_>,
     session: &WorkerSession,
     offer: &Offer,
     job: Job,
     rerun: bool,
+) -> Result<Finished, AttemptEnd> {
+    let output = Output::default();
+    let finished = follow_action(attempt, session, offer, job, rerun, &output).await;
+    if !matches!(&finished, Ok(Finished { outcome: Ok(_), .. })) {
+        attempt.hand_in(output.take()).await;
+    }
+    finished
+}
+
+async fn follow_action(
+    attempt: &AttemptClient<'_>,
+    session: &WorkerSession,
+    offer: &Offer,
+    job: Job,
+    rerun: bool,
+    output: &Output,
 ) -> Result<Finished, AttemptEnd> {
     let known = job.affected_resources.clone();
     let reports = Reports::new();
@@ -76,7 +92,7 @@ pub(super) async fn run_action(
     let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
     // what is shared with the action is kept here to its end, so that it is freed where it was made
     let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
-    let mut action = Run::begin(offer, handle.clone(), runtime, clock, warn_slow.clone()).await;
+    let mut action = Run::begin(offer, handle.clone(), runtime, clock, output, warn_slow.clone()).await;
     let mut monitor = Monitor::new(attempt, session, reports, known);
 
     // an action that ends at once needs no monitor

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use self::cache::Durability;
 use self::document::{Patch, priority_of, state_of};
-pub use self::edit::{EditRequest, edit, fence};
+pub use self::edit::{EditRequest, edit, fence, note_output};
 use self::ledger::Outcome;
 use self::record::JobRecord;
 use self::schema::job_violations;

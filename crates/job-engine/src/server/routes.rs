@@ -16,6 +16,7 @@ use super::http::answer::{self, Answer};
 use super::http::body::{self, Body};
 use super::http::request::ApiRequest;
 use super::resources::{entry_point, jobs, sessions, templates, users};
+use crate::api::ledger::OUTPUT;
 
 /// Joins an answer to the log (decision 19).
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -80,6 +81,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Document(JOB, id), "DELETE") => jobs::delete(shared, &request, &id).await,
         (Place::Operation(JOB, id, "stop"), "POST") => jobs::stop(shared, &request, &id).await,
         (Place::Operation(JOB, id, "ledger"), _) => jobs::ledger(shared, &request, &id).await,
+        (Place::Operation(JOB, id, OUTPUT), "POST") => jobs::output(shared, request, &id).await,
 
         (Place::Collection(SESSION), "GET" | "PUT") => sessions::search(shared, &request).await,
         (Place::Collection(SESSION), "POST") => sessions::add(shared, request).await,

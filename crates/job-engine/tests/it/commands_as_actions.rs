@@ -385,3 +385,32 @@ async fn a_program_that_cannot_start_gives_its_job_back() {
     assert_eq!(outcome_of(&world.ended(&id).await), success("done"));
     world.close().await;
 }
+
+#[tokio::test]
+async fn the_last_lines_of_what_did_not_succeed_are_in_the_ledger() {
+    let output = async |world: &World, id: &str| -> Value {
+        let ledger = world.engine.client.operation(id, "ledger").await.expect("read");
+        ledger["attempts"][0].get("output").cloned().unwrap_or_default()
+    };
+    let world = World::new("seq 1 30; echo oops >&2; exit 1").await;
+    let id = world.add().await;
+    assert_eq!(outcome_of(&world.ended(&id).await), failed(Some(1), "oops"));
+    let lines = output(&world, &id).await;
+    let lines = lines.as_array().unwrap();
+    assert_eq!((lines.len(), lines.contains(&json!("oops")), lines.contains(&json!("30"))), (20, true, true));
+    world.close().await;
+
+    let world = World::new("echo so far; touch HERE/ready; sleep 1000").await;
+    let id = world.add().await;
+    eventually("the program runs", async || world.file("ready").exists().then_some(())).await;
+    world.engine.client.operation(&id, "stop").await.expect("stopped");
+    assert_eq!(state(&world.ended(&id).await), "STOPPED");
+    eventually("its output is kept", async || (output(&world, &id).await == json!(["so far"])).then_some(())).await;
+    world.close().await;
+
+    let world = World::new("echo all is well").await;
+    let id = world.add().await;
+    assert_eq!(outcome_of(&world.ended(&id).await), success("all is well"));
+    assert_eq!(output(&world, &id).await, Value::Null);
+    world.close().await;
+}

@@ -176,6 +176,11 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
     if !ledger.attempts.is_empty() {
         parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
     }
+    for (index, attempt) in ledger.attempts.iter().enumerate().filter(|(_, attempt)| !attempt.output.is_empty()) {
+        let title = format!("last output of attempt {}", index + 1);
+        parts.extend([String::new(), screen.bold(&title)]);
+        parts.extend(attempt.output.iter().map(|line| format!("  {}", one_line(line))));
+    }
     if !ledger.refused.is_empty() {
         let title = "latest writes refused because a later claim has the job";
         parts.extend([String::new(), screen.bold(title), refused_table(ledger, screen)]);

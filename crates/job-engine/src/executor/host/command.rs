@@ -48,6 +48,7 @@ impl Command {
         };
         let ended = follow(&mut process, run, &self.provider.program.limits).await;
         let outcome = outcome(ended, process.log());
+        run.output.set(process.log().last_lines());
         drop(process);
         self.context.clear(directory).await;
         Outcome::Ended(outcome)

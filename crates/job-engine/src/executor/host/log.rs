@@ -72,7 +72,6 @@ impl Log {
         state.job = job;
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the pool of hosts"))]
     /// The last lines, oldest first.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         self.state().last_lines.iter().cloned().collect()

@@ -10,7 +10,7 @@ use slipstream_store::Query;
 
 use super::cache::Durability;
 use super::document::{Patch, state_of};
-use super::ledger::{Edit, Fact, Facts, Judgement, Ledger, Outcome, judge};
+use super::ledger::{Edit, Fact, Facts, Judgement, Ledger, Outcome, Printed, judge};
 use super::record::JobRecord;
 use super::schema::edit_violations;
 use super::update::{Change, Decide, Decision, update};
@@ -51,6 +51,25 @@ pub async fn edit(
 pub async fn fence(shared: &Shared, caller: &Caller, attempt: &AttemptIdentity) -> Result<(), ApiError> {
     caller.require_administrator_for(&attempt.job)?;
     update(shared, caller, &attempt.job, Fence { shared, attempt }).await.map(drop)
+}
+
+/// Notes what the program of the latest attempt printed last, also once the job has ended.
+pub async fn note_output(
+    shared: &Shared,
+    caller: &Caller,
+    attempt: &AttemptIdentity,
+    printed: &Printed,
+) -> Result<(), ApiError> {
+    caller.require_administrator_for(&attempt.job)?;
+    let note = |job: &JobRecord| {
+        let mut ledger = job.ledger()?.clone();
+        if ledger.lease != Some(attempt.lease) || ledger.is_beside(attempt) {
+            return Err(refusal(Code::LateLease, state_of(&job.document), &job.id));
+        }
+        ledger.note_output(Printed::last(printed.lines.clone()));
+        Ok(Decision::Change(Change { patch: None, ledger, durability: Durability::Soon, refusal: None }))
+    };
+    update(shared, caller, &attempt.job, note).await.map(drop)
 }
 
 struct Fence<'a> {

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use slipstream_cimi::{AttemptIdentity, Code, Lease, State};
 
-pub(crate) use crate::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
+pub(crate) use crate::api::ledger::{Attempt, Ledger, Outcome, Printed, RefusedWrite};
 
 /// How many attempts and how many refused writes are kept word by word.
 const KEPT: usize = 20;
@@ -217,7 +217,10 @@ impl Ledger {
         }
         let executor = attempt.map_or("an executor without leases", |attempt| &attempt.executor).to_owned();
         let lease = attempt.map(|attempt| attempt.lease);
-        push_bounded(&mut self.attempts, Attempt { lease, executor, begun: now, ended: None, outcome: None });
+        push_bounded(
+            &mut self.attempts,
+            Attempt { lease, executor, begun: now, ended: None, outcome: None, output: Vec::new() },
+        );
     }
 
     /// Notes how the open attempt, if there is one, ended.
@@ -225,6 +228,13 @@ impl Ledger {
         if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
             attempt.ended = Some(now);
             attempt.outcome = Some(outcome);
+        }
+    }
+
+    /// Notes what the last attempt's program printed.
+    pub fn note_output(&mut self, printed: Printed) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.output = printed.lines;
         }
     }
 

@@ -76,6 +76,16 @@ pub async fn ledger(shared: &Shared, request: &ApiRequest, id: &str) -> Result<A
     Ok(Answer::ok(&jobs::read_ledger(shared, &request.caller, id).await?))
 }
 
+/// Takes what the program of an attempt printed last.
+pub async fn output(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let attempt = request.attempt()?.filter(|attempt| attempt.job == id);
+    let attempt = attempt.ok_or_else(|| ApiError::bad_request("only an attempt of the job hands in its output"))?;
+    let printed = serde_json::from_value(Value::Object(request.document()))
+        .map_err(|error| ApiError::bad_request(format!("expected the last lines of output as `lines`: {error}")))?;
+    jobs::note_output(shared, &request.caller, &attempt, &printed).await?;
+    Ok(Answer::ok(&jobs::read(shared, &request.caller, id).await?.to_show()))
+}
+
 /// Carries out a list of reports.
 pub async fn report(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
     fence(shared, &request).await?;

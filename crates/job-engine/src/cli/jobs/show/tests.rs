@@ -28,6 +28,7 @@ fn attempt(zxid: i64, executor: &str, ended: Option<(&str, Outcome)>) -> Attempt
         begun: time("2026-11-24T11:59:48.123Z"),
         ended: ended.map(|(ended, _)| time(ended)),
         outcome: ended.map(|(_, outcome)| outcome),
+        output: Vec::new(),
     }
 }
 
@@ -199,4 +200,16 @@ waits because
               2026-11-24T12:15:00Z (looks again at 2026-11-24T12:00:00Z)
   the server  held by nobody\\u001b";
     assert_eq!(render_waits(&waits, PLAIN_80), expected, "in whole, however narrow the screen");
+}
+
+#[test]
+fn what_an_attempt_printed_last_is_below_the_attempts() {
+    let printed = Attempt {
+        output: vec!["connecting to db1".to_owned(), "psql: \u{1b}[31mno such role".to_owned()],
+        ..attempt(9, "node-1", Some(("2026-11-24T11:59:50Z", Outcome::Finished)))
+    };
+    let ledger = Ledger { attempts: vec![attempt(8, "node-0", None), printed], ..Ledger::default() };
+    let shown = render_ledger(&ledger, None, now(), Screen { width: Some(80), colours: false });
+    let expected = "\n\nlast output of attempt 2\n  connecting to db1\n  psql: \\u001b[31mno such role";
+    assert!(shown.ends_with(expected), "{shown}");
 }

@@ -166,7 +166,7 @@ fn attempts_are_lost_together_if_one_process_had_them_open_at_the_same_time() {
     other.begin(Some(&attempt(2, 10, RECORDED)), false, at(10));
     let lost = |executor: &str, begun| {
         let (executor, begun) = (executor.to_owned(), at(begun));
-        Attempt { lease: None, executor, begun, ended: None, outcome: None }
+        Attempt { lease: None, executor, begun, ended: None, outcome: None, output: Vec::new() }
     };
     assert!(other.was_open_with(&lost("Kenny", 5)) && other.was_open_with(&lost("Kenny", 50)));
     assert!(!other.was_open_with(&lost("Cartman", 5)), "another process");
