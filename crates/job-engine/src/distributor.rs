@@ -28,11 +28,13 @@ pub mod configured;
 pub mod marks;
 pub mod rounds;
 pub mod schedule;
+pub mod script;
 pub mod store_marks;
 mod term;
 
 use rounds::Missed;
 use schedule::Schedule;
+use script::Script;
 use term::Term;
 
 /// How long a round that is under way may go on after somebody asked to stop. What is then left of it is repeated by
@@ -139,13 +141,66 @@ pub struct Deps {
 /// error ends it: what fails is logged and tried again after a pause. On a stop the round under way may end within
 /// `GRACE`; then leadership is handed over and the session closed. It may be dropped at any await: the next leader
 /// repeats the pending round.
-pub async fn lead_and_distribute(distributor: Arc<dyn Distributor>, deps: Deps, stop: Stop) {
-    let candidate = Candidate { distributor: distributor.as_ref(), deps: &deps, stop: &stop };
-    candidate.run().instrument(tracing::error_span!("distributor", name = distributor.name())).await;
+pub async fn lead_and_distribute(kind: impl Into<Kind>, deps: Deps, stop: Stop) {
+    let kind = kind.into();
+    let candidate = Candidate { kind: &kind, deps: &deps, stop: &stop };
+    candidate.run().instrument(tracing::error_span!("distributor", name = kind.name())).await;
+}
+
+/// Who says which jobs are added.
+#[derive(Clone)]
+pub enum Kind {
+    /// A schedule, round by round.
+    Rounds(Arc<dyn Distributor>),
+    /// A program, as it likes.
+    Script(Arc<Script>),
+}
+
+impl<D: Distributor + 'static> From<Arc<D>> for Kind {
+    fn from(distributor: Arc<D>) -> Self {
+        Self::Rounds(distributor)
+    }
+}
+
+impl From<Arc<dyn Distributor>> for Kind {
+    fn from(distributor: Arc<dyn Distributor>) -> Self {
+        Self::Rounds(distributor)
+    }
+}
+
+impl From<Arc<Script>> for Kind {
+    fn from(script: Arc<Script>) -> Self {
+        Self::Script(script)
+    }
+}
+
+impl Kind {
+    fn name(&self) -> &str {
+        match self {
+            Self::Rounds(distributor) => distributor.name(),
+            Self::Script(script) => script.name(),
+        }
+    }
+
+    /// When it adds jobs, for people.
+    fn schedule(&self) -> String {
+        match self {
+            Self::Rounds(distributor) => distributor.schedule().to_string(),
+            Self::Script(_) => "as its script says".to_owned(),
+        }
+    }
+
+    /// The election in which it stands, once it can lead; `None` if somebody asks to stop before.
+    async fn election(&self, stop: &Stop) -> Option<String> {
+        match self {
+            Self::Rounds(distributor) => Some(distributor.election().to_owned()),
+            Self::Script(script) => script.election(stop).await,
+        }
+    }
 }
 
 struct Candidate<'a> {
-    distributor: &'a dyn Distributor,
+    kind: &'a Kind,
     deps: &'a Deps,
     stop: &'a Stop,
 }
@@ -155,6 +210,7 @@ impl Candidate<'_> {
         let Self { deps, stop, .. } = self;
         let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         while !stop.is_asked() {
+            let Some(election) = self.kind.election(stop).await else { return };
             let connected = tokio::select! {
                 biased;
                 () = stop.asked() => return,
@@ -162,7 +218,7 @@ impl Candidate<'_> {
             };
             match connected {
                 Ok(session) => {
-                    self.stand(&session, &mut pauses, &mut complaint).await;
+                    self.stand(&session, &election, &mut pauses, &mut complaint).await;
                     session.close().await;
                 }
                 // whether it can be reached is said by whoever made it, for all who use it at once
@@ -172,17 +228,17 @@ impl Candidate<'_> {
         }
     }
 
-    /// Leads as often as it is elected, until the session has expired or somebody asks to stop.
-    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
-        let path = format!("{ELECTION}/{}", self.distributor.election());
+    /// Leads as often as it is elected, until the session has expired, somebody asks to stop, or its script has ended.
+    async fn stand(&self, session: &Arc<dyn Session>, election: &str, pauses: &mut Pauses, complaint: &mut Complaint) {
+        let registration = self.register(session, election);
+        let path = format!("{ELECTION}/{election}");
         let election = Election::new(Arc::clone(session), &path, &self.deps.name);
-        let registration = self.register(session);
         while !self.stop.is_asked() {
             let elected = tokio::select! {
                 biased;
                 () = self.stop.asked() => return,
                 elected = election.lead() => elected,
-                () = self.look_at_mark() => return,
+                () = self.wait_to_lead() => return,
             };
             match elected {
                 Ok(leadership) => {
@@ -190,6 +246,10 @@ impl Candidate<'_> {
                     complaint.settle();
                     self.serve(leadership, &registration).await;
                     registration.update(|distributor| distributor.term = None);
+                    if let Kind::Script(_) = self.kind {
+                        // the next leadership is another process's
+                        return;
+                    }
                 }
                 Err(session::Error::Expired) => return complain("cannot join the election", &session::Error::Expired),
                 Err(error) if complaint.is_new(error.to_string()) => complain("cannot join the election", &error),
@@ -199,10 +259,18 @@ impl Candidate<'_> {
         }
     }
 
+    /// Ends when this candidate cannot lead any more.
+    async fn wait_to_lead(&self) {
+        match self.kind {
+            Kind::Rounds(distributor) => self.look_at_mark(distributor.name()).await,
+            Kind::Script(script) => script.broken().await,
+        }
+    }
+
     /// Looks at the mark now and then, so that it is known here if it is gone when this candidate is elected. Never ends.
-    async fn look_at_mark(&self) {
+    async fn look_at_mark(&self, name: &str) {
         loop {
-            if let Err(error) = self.deps.marks.load(self.distributor.name()).await {
+            if let Err(error) = self.deps.marks.load(name).await {
                 tracing::debug!(error = with_causes(&error), "cannot read the high-water mark");
             }
             sleep(LOOK).await;
@@ -210,13 +278,13 @@ impl Candidate<'_> {
     }
 
     /// Says who stands here (decision 17).
-    fn register(&self, session: &Arc<dyn Session>) -> Registration<RegisteredDistributor> {
+    fn register(&self, session: &Arc<dyn Session>, election: &str) -> Registration<RegisteredDistributor> {
         let distributor = RegisteredDistributor {
-            name: self.distributor.name().to_owned(),
-            election: self.distributor.election().to_owned(),
+            name: self.kind.name().to_owned(),
+            election: election.to_owned(),
             candidate: self.deps.name.clone(),
             process: Process::this(),
-            schedule: self.distributor.schedule().to_string(),
+            schedule: self.kind.schedule(),
             term: None,
             problem: None,
         };
@@ -226,18 +294,21 @@ impl Candidate<'_> {
 
     async fn serve(&self, leadership: Leadership, registration: &Registration<RegisteredDistributor>) {
         tracing::info!("elected leader");
-        let term = Term {
-            distributor: self.distributor,
-            deps: self.deps,
-            leadership: &leadership,
-            registration,
-            stop: self.stop,
+        let Self { deps, stop, .. } = *self;
+        let serve = async {
+            match self.kind {
+                Kind::Rounds(distributor) => {
+                    let distributor = &**distributor;
+                    Term { distributor, deps, leadership: &leadership, registration, stop }.serve().await;
+                }
+                Kind::Script(script) => script.serve(&deps.client, &leadership, registration, stop).await,
+            }
         };
         tokio::select! {
             biased;
             // Dropped leadership is withdrawn as soon as the coordinator can be reached; a stop need not wait for that.
             () = leadership.lost() => return tracing::warn!("lost leadership"),
-            () = term.serve() => {}
+            () = serve => {}
             () = self.stop.grace_over(GRACE) => tracing::warn!("stopped during a round"),
         }
         match tokio::time::timeout(GRACE, leadership.resign()).await {

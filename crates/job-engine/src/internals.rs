@@ -22,12 +22,7 @@ pub mod distributor {
     pub use crate::marks::HighWaterMark;
 }
 pub mod executor {
-    pub use crate::executor::{ActionRuntime, Admission, ApiSocket, Options, OwnJob, run};
-    pub mod host {
-        pub use crate::executor::host::context::Context;
-        pub use crate::executor::host::directories::WorkDir;
-        pub use crate::executor::host::keepers::Keepers;
-    }
+    pub use crate::executor::{ActionRuntime, Options, run};
     pub mod load {
         pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
@@ -47,6 +42,12 @@ pub mod process {
     pub mod telemetry {
         pub use crate::process::telemetry::start;
     }
+}
+pub mod programs {
+    pub use crate::programs::api_socket::{Admission, ApiSocket, OwnJob};
+    pub use crate::programs::context::Context;
+    pub use crate::programs::directories::WorkDir;
+    pub use crate::programs::keepers::Keepers;
 }
 pub mod roles {
     pub mod executor {

@@ -33,6 +33,7 @@ pub mod internals;
 pub mod keeper;
 mod marks;
 mod process;
+mod programs;
 mod roles;
 mod server;
 

@@ -1,16 +1,6 @@
-//! Programs that do jobs: each a process of its own, under a keeper (`keeper.rs`), from which nothing is left when its job or
-//! this executor ends. [`Runner`] says who does the jobs of an action.
+//! [`Runner`]: who does the jobs of an action, code of this process or a program.
 
 mod command;
-pub mod context;
-pub mod directories;
-mod environment;
-pub mod keepers;
-mod limits;
-mod lines;
-mod log;
-mod process;
-mod throttle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use slipstream_action::Catalogue;
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::executor::host::{Context, Keepers, WorkDir};
 use slipstream_job_engine::internals::executor::load::{
     CommandProvider, Limits, Offered, Offers, Program, Provider, Terms,
 };
 use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::internals::process::Stop;
+use slipstream_job_engine::internals::programs::{Context, Keepers, WorkDir};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -14,15 +14,15 @@ use tokio::process::ChildStdin;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::context::Context;
-use super::directories::Directory;
-use super::environment::environment;
-use super::limits;
-use super::log::{Log, Stream};
-use super::process::{Event, Exit, Process, Start, StartError};
-use super::throttle::Throttle;
 use super::{Outcome, Run};
 use crate::executor::load::provider::{CommandProvider, Limits};
+use crate::programs::context::Context;
+use crate::programs::directories::Directory;
+use crate::programs::environment::environment;
+use crate::programs::limits;
+use crate::programs::log::{Log, Stream};
+use crate::programs::process::{Event, Exit, Process, Start, StartError};
+use crate::programs::throttle::Throttle;
 
 /// A program that does a job and ends.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use slipstream_action::Catalogue;
 use tokio::sync::watch;
 
 use super::provider::{Provider, Terms};
-use crate::executor::host::context::Context;
 use crate::executor::host::{Command, Runner};
+use crate::programs::context::Context;
 
 /// What an executor has. It changes while hosts say what they have.
 #[derive(Clone, Debug, Default)]

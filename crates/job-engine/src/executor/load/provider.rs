@@ -1,11 +1,10 @@
 //! [`Provider`]: what a folder or a manifest says of a program that does jobs. Nothing of it has been started.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::offers::Kind;
+pub use crate::programs::program::{Limits, Program};
 
 /// How long a stopped action may take to end, unless its manifest says otherwise.
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
@@ -56,32 +55,6 @@ pub struct Terms {
     pub time_limit: Option<Duration>,
     /// How long it may take to end once it is stopped; then it is killed.
     pub stop_grace: Duration,
-}
-
-/// What is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The program and its arguments. The program is an absolute path, or a name without a slash that is looked up in `PATH`.
-    pub command: Vec<OsString>,
-    /// The file that says so: the manifest, the executable itself, or the folder of class files.
-    pub file: PathBuf,
-    /// Variables that the manifest sets.
-    pub env: BTreeMap<String, String>,
-    /// Names of the executor's own variables that are passed on.
-    pub pass_env: Vec<String>,
-    /// What a process may use.
-    pub limits: Limits,
-}
-
-/// What a program and all its descendants may use; what uses more is killed, and its job FAILED.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Resident memory, in bytes.
-    pub memory: Option<u64>,
-    /// Processor time; of a host, for each job.
-    pub cpu_time: Option<Duration>,
-    /// Open files of each process (`RLIMIT_NOFILE`).
-    pub open_files: Option<u64>,
 }
 
 impl Default for Terms {

@@ -21,8 +21,8 @@ use tracing::warn;
 use super::keepers::Keepers;
 use super::lines::{LineError, Lines};
 use super::log::{Log, Stream};
-use crate::executor::load::provider::Program;
 use crate::keeper::{self, Orders};
+use crate::programs::program::Program;
 
 /// How long a keeper may take to start its program.
 const START: Duration = Duration::from_secs(10);
@@ -149,7 +149,6 @@ impl Process {
         Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit })
     }
 
-    #[expect(dead_code, reason = "for the pool of hosts")]
     /// Writes to the program's standard input; the line has its end already.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;

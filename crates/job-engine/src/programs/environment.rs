@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use crate::executor::load::provider::Program;
+use crate::programs::program::Program;
 
 /// What every program gets, if the executor has it.
 const PASSED: [&str; 18] = [
@@ -65,7 +65,7 @@ mod tests {
             file: "a".into(),
             env: set.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             pass_env: pass.iter().map(|&name| name.to_owned()).collect(),
-            limits: crate::executor::load::provider::Limits::default(),
+            limits: crate::programs::program::Limits::default(),
         };
         let executors = executors.iter().map(|&name| (OsString::from(name), OsString::from("theirs")));
         let all = environment(&program, executors, [("SLIPSTREAM_JOB", "job/1".into())]);

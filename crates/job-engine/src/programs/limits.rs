@@ -7,8 +7,8 @@ use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::Pid;
 use tokio::time::sleep;
 
-use crate::executor::load::provider::Limits;
 use crate::process::descendants::descendants;
+use crate::programs::program::Limits;
 
 /// How often it is measured.
 const SAMPLE: Duration = Duration::from_secs(1);
