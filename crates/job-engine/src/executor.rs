@@ -5,7 +5,6 @@
 //! what becomes of the claim.
 
 mod api_health;
-mod api_socket;
 mod attempt;
 mod attempt_client;
 mod batcher;
@@ -30,7 +29,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-pub use api_socket::{Admission, ApiSocket, OwnJob};
 pub use runtime::ActionRuntime;
 use slipstream_action::with_causes;
 use slipstream_cimi::Client;

@@ -1,6 +1,7 @@
 //! Programs that are not ours: each a process of its own, under a keeper (`keeper.rs`), from which nothing is left when it or this
 //! process ends. Executors have jobs done by them, and distributors are told by them which jobs to add.
 
+pub mod api_socket;
 pub mod context;
 pub mod directories;
 pub(crate) mod environment;

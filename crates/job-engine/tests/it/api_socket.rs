@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_cimi::{AttemptIdentity, Client, Lease, UnixTransport};
-use slipstream_job_engine::internals::executor::{Admission, ApiSocket, OwnJob};
+use slipstream_job_engine::internals::programs::{Admission, ApiSocket, OwnJob};
 use slipstream_job_engine::internals::server::BODY_LIMIT;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use slipstream_cimi::Credentials;
 
 use super::*;
-use crate::executor::api_socket::tests::{Fake, Fate, JOB as OWN, request};
+use crate::programs::api_socket::tests::{Fake, Fate, JOB as OWN, request};
 
 fn table() -> Vec<(&'static str, &'static str, &'static str, Repeats)> {
     vec![

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::*;
-use crate::executor::api_socket::folding::PERIOD;
-use crate::executor::api_socket::tests::{Fake, Fate, JOB, request};
+use crate::programs::api_socket::folding::PERIOD;
+use crate::programs::api_socket::tests::{Fake, Fate, JOB, request};
 
 fn lane(fake: &Arc<Fake>) -> OwnJobLane {
     OwnJobLane::new(fake.client(), JOB.to_owned())

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::executor::api_socket::tests::document;
+use crate::programs::api_socket::tests::document;
 
 fn progress(percent: u8) -> Document {
     document(json!({ "progress": percent }))
