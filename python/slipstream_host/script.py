@@ -128,7 +128,7 @@ class Distributor(Base):
             return
         if order[0] != "lead":
             raise Breach("an order is not lead, but %s" % order[0])
-        _log.info(self._log_msg('leads the distribution of "%s"' % self._get_jobs_type()))
+        _log.info('leads the distribution of "%s"', self._get_jobs_type())
         self._job_distributor()
 
     def _job_distributor(self):
@@ -146,7 +146,7 @@ class Distributor(Base):
         try:
             _wire.say("add", {"number": self._number, "job": job})
         except (TypeError, ValueError) as error:
-            _log.error(self._log_msg("cannot add %.200r: %s" % (job, error)))
+            _log.error("cannot add %.200r: %s", job, error)
             return True
         while True:
             order = _wire.take()
@@ -158,5 +158,5 @@ class Distributor(Base):
             if answer.get("number") == self._number:
                 break
         if kind == "refused":
-            _log.error(self._log_msg("job %s was refused: %s" % (job, answer.get("reason"))))
+            _log.error("job %s was refused: %s", job, answer.get("reason"))
         return True

@@ -79,9 +79,10 @@ class ApiServer:
     def _search(self, kind, request):
         found = self.found.get(kind, [])
         if callable(found):
-            found = found(request.body)
+            found = found(request.body or {})
         plural = next(name for name, href in COLLECTIONS.items() if href == kind)
-        members = [] if request.body.get("$last", request.body.get("last")) == "0" else found
+        asked = request.body or {}
+        members = [] if asked.get("$last", asked.get("last")) == "0" else found
         operations = [{"rel": "add", "href": kind}]
         return {"count": len(found), plural: members, "resources": members, "operations": operations, "id": kind}
 
@@ -103,8 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind = self.headers.get("Content-Type") or ""
         if kind.startswith("application/x-www-form-urlencoded"):
             body = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-        elif body:
-            body = json.loads(body)
+        else:
+            body = json.loads(body) if body else None
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         path = url.path[len("/api/") :] if url.path.startswith("/api/") else url.path
