@@ -18,6 +18,7 @@ mod debian;
 mod faults;
 mod fuzz;
 mod python;
+mod pythons;
 mod simulate;
 mod suite;
 mod totals;

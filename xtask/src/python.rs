@@ -20,7 +20,7 @@ const TOOLS: [&str; 2] = ["setuptools<81", "wheel"];
 const PACKAGES: [&str; 4] = ["slipstream-api==3.71.1", "requests", "six", "kazoo==2.11.0"];
 
 /// What Debian's packages are on other systems.
-const WHAT: &str = "Python 3 with its venv module";
+pub const WHAT: &str = "Python 3 with its venv module";
 
 /// Makes sure that `target/python` holds what the tests need; answers its interpreter. Quick when it already does.
 pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
@@ -36,10 +36,11 @@ pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
         return Ok(interpreter);
     }
     remove(&folder)?;
-    create(&folder)?;
+    create(Path::new("python3"), &folder)?;
     println!("installing from PyPI into {}: {}, {}", folder.display(), TOOLS.join(", "), PACKAGES.join(", "));
-    run(pip(&interpreter).args(TOOLS))?;
-    run(pip(&interpreter).arg("--no-build-isolation").args(PACKAGES))?;
+    let install = ["install", "--quiet", "--no-cache-dir"];
+    run(pip(&interpreter).args(install).args(TOOLS))?;
+    run(pip(&interpreter).args(install).arg("--no-build-isolation").args(PACKAGES))?;
     run(Command::new(&interpreter).args(["-W", "ignore", "-c", "import slipstream.api, kazoo.client"]))?;
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
     Ok(interpreter)
@@ -51,10 +52,10 @@ fn wanted(version: &str) -> String {
 }
 
 /// An empty environment. Debian ships the module for it apart from Python.
-fn create(folder: &Path) -> anyhow::Result<()> {
-    let mut command = Command::new("python3");
+pub fn create(interpreter: &Path, folder: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(interpreter);
     command.args(["-m", "venv"]).arg(folder);
-    let first = command.output().context("cannot start python3")?;
+    let first = command.output().with_context(|| format!("cannot start {}", interpreter.display()))?;
     if first.status.success() {
         return Ok(());
     }
@@ -65,9 +66,9 @@ fn create(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// pip, which leaves nothing outside the environment.
-fn pip(interpreter: &Path) -> Command {
+pub fn pip(interpreter: &Path) -> Command {
     let mut command = Command::new(interpreter);
-    command.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
+    command.args(["-m", "pip", "--disable-pip-version-check"]);
     command
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the one test command.
 
 use std::io::{BufRead, BufReader, IsTerminal, pipe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -9,6 +9,7 @@ use anyhow::Context;
 use crate::commands::{cargo, root, run as succeed};
 use crate::faults;
 use crate::python;
+use crate::pythons;
 use crate::simulate;
 use crate::totals::Totals;
 use crate::zookeeper;
@@ -42,10 +43,11 @@ fn everything_else() -> anyhow::Result<bool> {
 fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let root = root()?;
     let python = timed("Python set-up", || python::set_up(&root))?;
+    let pythons = timed("Pythons of the Python host", || pythons::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
-        Ok(()) => timed("tests", || test(&root, &python, arguments))?,
+        Ok(()) => timed("tests", || test(&root, [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons)], arguments))?,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             Totals::default().close(false)
@@ -55,12 +57,12 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     Ok(totals.failed == 0)
 }
 
-/// Runs every test, its output passed on as it comes.
-fn test(root: &Path, python: &Path, arguments: &[String]) -> anyhow::Result<Totals> {
+/// Runs every test, its output passed on as it comes. The variables name what has been set up.
+fn test(root: &Path, variables: [(&str, &PathBuf); 2], arguments: &[String]) -> anyhow::Result<Totals> {
     // One pipe for both, so that what was printed stays in its order.
     let (output, input) = pipe().context("cannot make a pipe")?;
     let mut command = cargo(root);
-    command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).env(python::VARIABLE, python);
+    command.args(ARGUMENTS).arg("--no-fail-fast").args(arguments).envs(variables);
     command.stdout(input.try_clone().context("cannot share a pipe")?).stderr(input);
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");

@@ -32,6 +32,7 @@ mod priorities;
 mod protocol;
 mod puts;
 mod python_client;
+mod python_host;
 mod queries;
 mod random_requests;
 mod reconcile;
