@@ -55,7 +55,7 @@ const OF_THE_NEWEST: [Environment; 2] = [
 ];
 
 /// What source archives are built with; removed afterwards, because what runs must not need it.
-const TOOLS: [&str; 2] = ["setuptools<81", "wheel"];
+const BUILDER: &str = "setuptools==80.9.0";
 
 /// Makes sure that `target/pythons` holds the environments; answers it. Quick when it already does.
 pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
@@ -86,7 +86,8 @@ fn interpreters() -> Vec<(Version, PathBuf)> {
 
 /// The version of an interpreter that works, is `CPython` and can make environments.
 fn version_of(program: &Path) -> Option<Version> {
-    let question = "import sys, venv; sys.implementation.name == 'cpython' or sys.exit(1); print(*sys.version_info[:2])";
+    let question =
+        "import sys, venv; sys.implementation.name == 'cpython' or sys.exit(1); print(*sys.version_info[:2])";
     let output = Command::new(program).args(["-c", question]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
     let (major, minor) = text.trim().split_once(' ')?;
@@ -106,10 +107,10 @@ fn make(folder: &Path, interpreter: &Path, environment: &Environment) -> anyhow:
     let python = folder.join("bin/python");
     if !environment.packages.is_empty() {
         println!("installing from PyPI into {}: {}", folder.display(), environment.packages.join(", "));
-        run(pip(&python).args(["install", "--quiet", "--no-cache-dir"]).args(TOOLS))?;
-        let packages = ["install", "--quiet", "--no-cache-dir", "--no-build-isolation"];
+        run(pip(&python).args(["install", "--quiet", "--no-cache-dir"]).arg(BUILDER))?;
+        let packages = ["install", "--quiet", "--no-cache-dir", "--no-build-isolation", "--use-pep517"];
         run(pip(&python).args(packages).args(environment.packages))?;
-        run(pip(&python).args(["uninstall", "--quiet", "--yes"]).args(TOOLS.map(name_of)))?;
+        run(pip(&python).args(["uninstall", "--quiet", "--yes"]).arg(name_of(BUILDER)))?;
     }
     fs::write(folder.join("real"), environment.real).context("cannot write into an environment")?;
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))
@@ -124,7 +125,7 @@ fn name_of(requirement: &'static str) -> &'static str {
 mod tests {
     use std::path::Path;
 
-    use super::{OF_THE_NEWEST, OF_THE_OLDEST, TOOLS, name_of, version_of};
+    use super::{BUILDER, OF_THE_NEWEST, OF_THE_OLDEST, name_of, version_of};
 
     #[test]
     fn each_package_has_its_version() {
@@ -132,7 +133,7 @@ mod tests {
         for package in environments.flat_map(|environment| environment.packages) {
             assert!(package.contains("=="), "{package}");
         }
-        assert_eq!(TOOLS.map(name_of), ["setuptools", "wheel"]);
+        assert_eq!(name_of(BUILDER), "setuptools");
     }
 
     #[test]

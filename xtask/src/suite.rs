@@ -47,7 +47,9 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     timed("ZooKeeper set-up", zookeeper::set_up)?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
-        Ok(()) => timed("tests", || test(&root, [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons)], arguments))?,
+        Ok(()) => {
+            timed("tests", || test(&root, [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons)], arguments))?
+        }
         Err(error) => {
             eprintln!("xtask: {error:#}");
             Totals::default().close(false)
