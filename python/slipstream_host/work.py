@@ -81,7 +81,7 @@ class Worker:
 
     def __init__(self, wire, setup, actions):
         self._wire, self._setup, self._actions = wire, setup, actions
-        self._armed, self._run = False, None
+        self._armed, self._stopped, self._run = False, False, None
         self._dialects = {
             name: importlib.import_module(".dialects." + name, __package__)
             for name in {action.dialect for action in actions.values()}
@@ -107,8 +107,6 @@ class Worker:
         """Until no more orders will come."""
         while True:
             order = self._wire.take()
-            # A stop that was meant for the job before is handled here, where it does nothing.
-            signal.pthread_sigmask(signal.SIG_BLOCK, ())
             if order is None:
                 return
             kind, order = order
@@ -135,11 +133,16 @@ class Worker:
         try:
             try:
                 self._armed = True
+                if self._stopped:
+                    raise Cancelled
                 end = self._attempt(action, self._dialects[action.dialect], run)
             finally:
                 self._armed = False
         except Cancelled:
-            end = {"state": "FAILED", "message": "cancelled"}
+            if self._stopped:
+                end = {"state": "RELEASED", "message": "stopped before it began", "retire": True}
+            else:
+                end = {"state": "FAILED", "message": "cancelled"}
         except SystemExit as error:
             end = {"state": "FAILED", "message": "the action called sys.exit(%s)" % ("" if error.code is None else error.code)}
         except BaseException as error:
@@ -199,6 +202,9 @@ class Worker:
             if run.on_stop is not None:
                 run.on_stop()
             raise Cancelled
+        else:
+            # For a job that is on its way here. A process that was told to stop gets no other.
+            self._stopped = True
 
 
 class Surroundings:

@@ -1,6 +1,7 @@
 """What becomes of a process of the host, whatever its jobs do: design 5.2."""
 
 import os
+import select
 import signal
 import unittest
 
@@ -165,11 +166,27 @@ class Cancelling(HostTest):
         self.assertEqual(self.ended(host), CANCELLED)
         self.assertEqual(self.run_job(host, "one"), DONE)
 
-    def test_between_jobs_it_does_nothing(self):
+    def test_one_that_comes_before_the_job_has_begun(self):
+        """It is given back: whether its stop was meant, nobody knows here."""
         host = self.do("return 0")
-        for _ in range(20):
+        self.assertEqual(self.run_job(host, "one"), DONE)
+        host.signal()
+        end = {"state": "RELEASED", "message": "stopped before it began", "retire": True}
+        self.assertEqual(self.run_job(host, "one"), end)
+
+    def test_none_is_lost(self):
+        """Wherever it arrives between the order and the work."""
+        for delay in range(10):
+            host = self.do("time.sleep(60)")
+            self.begin(host, "one")
+            select.select([], [], [], delay / 10000)
             host.signal()
-            self.assertEqual(self.run_job(host, "one"), DONE)
+            self.assertIn(self.ended(host)["message"], ("cancelled", "stopped before it began"))
+
+    def test_a_program_that_idles_ends_with_its_orders_all_the_same(self):
+        host = self.do("return 0")
+        host.signal()
+        self.assertEqual(host.end(), 0)
 
     def test_a_forked_child_dies_of_it(self):
         host = self.do(
