@@ -226,7 +226,7 @@ class Children(HostTest):
         self.assertEqual(self.run_job(host, "one"), dict(DONE, retire=True))
 
     def test_children_that_have_ended_do_not(self):
-        host = self.do("os.waitid(os.P_PID, subprocess.Popen(['true']).pid, os.WEXITED | os.WNOWAIT); return 0")
+        host = self.do("p = subprocess.Popen(['true']); os.waitid(os.P_PID, p.pid, os.WEXITED | os.WNOWAIT); return 0")
         self.assertEqual(self.run_job(host, "one"), DONE)
 
 
