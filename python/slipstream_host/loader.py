@@ -1,13 +1,12 @@
 """Finds the actions in folders of class files."""
 
 import importlib
-import inspect
 import logging
 import os
 import re
 import sys
 import traceback
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 from . import names
 from .dialects import registry
@@ -98,10 +97,9 @@ def _reason(path, error):
 def _examine(action, ported):
     """Finds out how an action is called; answers what keeps it from being offered."""
     try:
-        signature = inspect.signature(action.make)
+        takes = _takes(action.make)
     except (TypeError, ValueError):
         return "action %s cannot be called" % action.name
-    takes = [_accepts(signature, count) for count in (1, 2)]
     if not any(takes):
         return "action %s takes neither (executor, job) nor (job)" % action.name
     if not all(takes):
@@ -114,9 +112,28 @@ def _examine(action, ported):
     return None
 
 
-def _accepts(signature, count):
-    try:
-        signature.bind(*range(count))
-    except TypeError:
-        return False
-    return True
+def _takes(make):
+    """Whether it can be called with one argument, and whether with two."""
+    is_class = type(make) is type and make.__new__ is object.__new__
+    function = make.__init__ if is_class else make
+    if type(function) is not FunctionType or function.__kwdefaults__ or hasattr(function, "__wrapped__"):
+        return _takes_by_signature(make)
+    code = function.__code__
+    if code.co_kwonlyargcount or code.co_flags & 0x04:
+        return _takes_by_signature(make)
+    most = code.co_argcount - is_class
+    return [most - len(function.__defaults__ or ()) <= count <= most for count in (1, 2)]
+
+
+def _takes_by_signature(make):
+    """The same for whatever can be called. Most are plain classes, for which this import would take longer than all else."""
+    import inspect
+
+    signature, takes = inspect.signature(make), []
+    for count in (1, 2):
+        try:
+            signature.bind(*range(count))
+            takes.append(True)
+        except TypeError:
+            takes.append(False)
+    return takes

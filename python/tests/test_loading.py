@@ -132,6 +132,25 @@ class Loading(HostTest):
                 folder = self.write("one.py", (ACTION % ("one", arguments)).replace("self.job = job", "pass"), arguments)
                 self.assertEqual(self.loaded(folder), ({"one": dialect}, {}))
 
+    def test_whatever_makes_the_object(self):
+        """The same for functions, for objects that are called, and for what a decorator wraps."""
+        rows = [
+            ("def one(executor, job): pass", "slipstream"),
+            ("def one(job): pass", "nuvla"),
+            ("one = lambda e, j, k=1: None", "slipstream"),
+            ("class C(object):\n    def __call__(self, job): pass\none = C()", "nuvla"),
+            ("class C(object):\n    def m(self, job): pass\none = C().m", "nuvla"),
+            ("class one(object):\n    def __new__(cls, job): pass", "nuvla"),
+            ("class one(object):\n    def __init__(self, job, *, more=1): pass", "nuvla"),
+            ("class M(type):\n    def __call__(cls, executor, job): pass\none = M('one', (), {})", "slipstream"),
+            ("import functools\ndef f(job): pass\n@functools.wraps(f)\ndef one(*a): pass", "nuvla"),
+            ("import functools\none = functools.partial(lambda x, job: None, 1)", "nuvla"),
+        ]
+        for row, (source, dialect) in enumerate(rows):
+            with self.subTest(source):
+                source = "from ..actions import register_action\n%s\nregister_action('one', one)\n" % source
+                self.assertEqual(self.loaded(self.write("one.py", source, "row%d" % row)), ({"one": dialect}, {}))
+
     def test_what_cannot_be_called_so_is_not_loaded(self):
         for arguments in ("", "a, b, c", "job, *, more"):
             with self.subTest(arguments):

@@ -92,7 +92,7 @@ class Names(HostTest):
 
     def test_nothing_is_imported_that_nobody_asked_for(self):
         """So that a start is quick: the HTTP client costs more than all the rest."""
-        host = self.do("print('loaded', [m for m in ('http.client', 'requests', 'argparse', 'ssl') if m in sys.modules])")
+        host = self.do("print('loaded', [m for m in ('http.client', 'requests', 'argparse', 'ssl', 'inspect', 'tempfile') if m in sys.modules])")
         self.run_job(host, "one")
         self.assertIn("loaded []\n", host.log())
 
