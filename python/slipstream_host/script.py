@@ -1,4 +1,4 @@
-"""Runs a distributor script: `main(Class)`, with the class's base `Distributor` (specification 9.5; design: docs/protocol.md)."""
+"""Runs a distributor script: `main(Class)`, with the class's base `Distributor` (specification 9.5, decision 24)."""
 
 import argparse
 import logging
@@ -144,6 +144,8 @@ class Distributor(Base):
         """Adds a job, and goes on when that is answered; answers whether there is anybody who answers."""
         self._number += 1
         try:
+            if not isinstance(job, dict):
+                raise TypeError("it is no dictionary")
             _wire.say("add", {"number": self._number, "job": job})
         except (TypeError, ValueError) as error:
             _log.error("cannot add %.200r: %s", job, error)

@@ -1,4 +1,4 @@
-"""Which files are loaded as what: design 5.3 and 5.5, specification 9.4 and 9.9."""
+"""Which files are loaded as what: decision 23, specification 9.4 and 9.9."""
 
 import json
 import os

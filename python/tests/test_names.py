@@ -1,4 +1,4 @@
-"""What class files and scripts of the originals find when they import: design 5.4."""
+"""What class files and scripts of the originals find when they import: specification 9.4."""
 
 import json
 import os

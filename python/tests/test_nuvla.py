@@ -1,4 +1,4 @@
-"""Actions in Nuvla's dialect: specification 9.3 and 9.4, and the table of results of the design."""
+"""Actions in Nuvla's dialect: specification 9.3 and 9.4, and docs/differences.md."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What becomes of a process of the host, whatever its jobs do: design 5.2."""
+"""What becomes of a process of the host, whatever its jobs do: decision 21."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""Distributor scripts: specification 9.5 and 9.6, design section 6."""
+"""Distributor scripts: specification 9.5 and 9.6, decision 24."""
 
 import os
 import re
@@ -167,10 +167,10 @@ class Conversation(ScriptTest):
         self.assertRegex(program.log(), "<3>.*was refused: no such action")
 
     def test_a_job_that_is_no_json_is_told_and_passed_over(self):
-        program = self.of("yield {'n': {1}}\nyield {'n': float('nan')}\nyield {'n': 'x' * 2000000}\nyield {'n': 4}\ntime.sleep(600)")
+        program = self.of("yield {'n': {1}}\nyield {'n': float('nan')}\nyield {'n': 'x' * 2000000}\nyield ['n']\nyield {'n': 5}\ntime.sleep(600)")
         program.order("lead", {})
-        self.assertEqual(self.added(program, 4), {"n": 4})
-        self.assertEqual(program.log().count("cannot add"), 3)
+        self.assertEqual(self.added(program, 5), {"n": 5})
+        self.assertEqual(program.log().count("cannot add"), 4)
 
     def test_a_generator_that_ends_is_called_again(self):
         program = self.of("yield {'n': 1}")
