@@ -27,6 +27,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use help::{ends_with_the_job, example};
 use options::connection::ShowOptions;
+use options::loading::LoadingOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::actions;
@@ -126,6 +127,8 @@ struct UpArguments {
     #[command(flatten)]
     running: RunningOptions,
     #[command(flatten)]
+    loading: LoadingOptions,
+    #[command(flatten)]
     unknown_action: UnknownActionOptions,
     /// Names of the distributors to run [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -208,9 +211,11 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     let stop = services::begin()?;
+    let data_dir = options::data_dir(arguments.data_dir)?;
     let options = up::Options {
         listen: arguments.serving.listen,
-        data_dir: options::data_dir(arguments.data_dir)?,
+        loading: arguments.loading.of_up(&data_dir)?,
+        data_dir,
         proxies: arguments.serving.trust_authn_header_from,
         threads: arguments.running.threads,
         grace: arguments.running.grace,

@@ -1,11 +1,8 @@
 //! [`Config`]: the configuration file.
 
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 use serde::de::Error as _;
 use slipstream_cimi::job::LOWEST_PRIORITY;
@@ -15,6 +12,7 @@ use toml::Spanned;
 use crate::distributor::configured::Configured;
 use crate::distributor::rounds::{CATCH_UP_LIMIT, Missed};
 use crate::distributor::schedule::Schedule;
+use crate::process::written::{NotADuration, Wrong, duration, text_of};
 
 /// The built-in configuration, commented: the reference of what can be written.
 pub const DEFAULT_CONFIG: &str = include_str!("default-config.toml");
@@ -62,13 +60,10 @@ impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let bytes = std::fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let invalid = |place: usize, message: String| {
-            let line = bytes.iter().take(place).filter(|byte| **byte == b'\n').count() + 1;
-            ConfigError::Invalid { path: path.to_owned(), line, message }
-        };
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| invalid(error.valid_up_to(), "not UTF-8: save the file as UTF-8".to_owned()))?;
-        Self::parse(text).map_err(|Wrong { place, message }| invalid(place.start, message))
+        text_of(&bytes).and_then(Self::parse).map_err(|wrong| {
+            let line = wrong.line_in(&bytes);
+            ConfigError::Invalid { path: path.to_owned(), line, message: wrong.message }
+        })
     }
 
     /// The distributor of this name.
@@ -97,23 +92,15 @@ impl Default for Config {
     }
 }
 
-/// What is wrong, and where in the text.
-#[derive(Debug)]
-struct Wrong {
-    place: Range<usize>,
-    message: String,
-}
-
 fn distributors_in(text: &str) -> Result<Vec<Spanned<Configured>>, Wrong> {
-    let file: File = toml::from_str(text)
-        .map_err(|error| Wrong { place: error.span().unwrap_or_default(), message: error.message().to_owned() })?;
+    let file: File = toml::from_str(text)?;
     file.distributor
         .into_iter()
         .map(|table| {
             let place = table.span();
             match table.into_inner().configured() {
                 Ok(configured) => Ok(Spanned::new(place, configured)),
-                Err(message) => Err(Wrong { place, message }),
+                Err(message) => Err(Wrong::at(place.start, message)),
             }
         })
         .collect()
@@ -125,7 +112,7 @@ fn check_unique(written: &[Spanned<Configured>], built_in: &[Configured]) -> Res
     for (index, distributor) in written.iter().enumerate() {
         let place = distributor.span();
         let Configured { name, election, .. } = distributor.get_ref();
-        let wrong = |message| Err(Wrong { place: place.clone(), message });
+        let wrong = |message| Err(Wrong::at(place.start, message));
         for other in written[..index].iter().map(Spanned::get_ref) {
             if other.name == *name {
                 return wrong(format!("there are two distributors `{name}`, rename one"));
@@ -287,15 +274,13 @@ impl<'de> Deserialize<'de> for Interval {
         let wrong = |reason: &dyn fmt::Display| {
             D::Error::custom(format!("`{text}` is not an interval ({reason}), write it like \"15s\" or \"1 day\""))
         };
-        let span: Span = text.parse().map_err(|_| wrong(&"it is not made of numbers and units"))?;
-        if span.get_months() != 0 || span.get_years() != 0 {
-            return Err(D::Error::custom(format!(
+        let duration = duration(&text).map_err(|error| match error {
+            NotADuration::Calendar => D::Error::custom(format!(
                 "`{text}` is not an interval, because months and years differ in length: write it in days, or as `cron`, \
                  such as \"0 0 1 * *\" for the first of each month"
-            )));
-        }
-        let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong(&"it is too long"))?;
-        let duration = Duration::try_from(duration).map_err(|_| wrong(&"it is negative"))?;
+            )),
+            error => wrong(&error),
+        })?;
         Schedule::every(duration).map(Self).map_err(|error| wrong(&error))
     }
 }

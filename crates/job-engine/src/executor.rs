@@ -42,6 +42,7 @@ use tracing::{debug, info, warn};
 use self::api_health::ApiHealth;
 use self::batcher::Batcher;
 use self::load::offers::Offered;
+use self::load::settings::Loading;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::clock::Clock;
@@ -65,6 +66,8 @@ pub struct Options {
     pub runtime: ActionRuntime,
     /// What becomes of jobs whose action no executor has.
     pub unknown_action: UnknownAction,
+    /// Where programs come from that do jobs.
+    pub loading: Loading,
 }
 
 impl Options {
@@ -79,6 +82,7 @@ impl Options {
             clock: Clock::system(),
             runtime,
             unknown_action: UnknownAction::default(),
+            loading: Loading::default(),
         }
     }
 }

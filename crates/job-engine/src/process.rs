@@ -13,3 +13,4 @@ pub mod stop;
 pub(crate) mod supervise;
 pub mod telemetry;
 pub(crate) mod visible;
+pub(crate) mod written;

@@ -79,6 +79,7 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::registry::loaded::Loaded;
     use crate::process::registry::{Process, RegisteredExecutor};
 
     fn executor(name: &str, slots: usize, busy: Option<usize>, actions: &[&str]) -> Executor {
@@ -88,6 +89,7 @@ mod tests {
             process,
             slots,
             actions: actions.iter().map(ToString::to_string).collect(),
+            loaded: Loaded::default(),
             begun: "2026-11-24T12:00:00Z".parse().unwrap(),
             passed_over: Vec::new(),
         };

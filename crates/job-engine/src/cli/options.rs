@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod connection;
+pub mod loading;
 pub mod login;
 pub mod zookeeper;
 

@@ -8,6 +8,7 @@ use clap::{ArgAction, Args};
 
 use super::example;
 use super::options::account::AccountArguments;
+use super::options::loading::LoadingOptions;
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
 use crate::actions;
@@ -59,6 +60,8 @@ pub struct ExecutorArguments {
     name: Option<String>,
     #[command(flatten)]
     running: RunningOptions,
+    #[command(flatten)]
+    loading: LoadingOptions,
     /// How long the server may be unreachable before a job is released
     #[arg(
         long,
@@ -135,6 +138,7 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     let peers = arguments.peers.peers()?;
     let clock = Clock::system();
     let options = Options {
+        loading: arguments.loading.of_a_site()?,
         name: name(arguments.name),
         threads: arguments.running.threads,
         grace: arguments.running.grace,

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const ONE: &str = "[[distributor]]\nname = \"one\"\naction = \"count\"\nevery = \"1 h\"\n";

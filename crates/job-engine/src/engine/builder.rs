@@ -12,6 +12,7 @@ use super::parts::Options;
 use super::{Engine, parts};
 use crate::distributor::configured::Configured;
 use crate::executor::UnknownAction;
+use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 
@@ -97,6 +98,12 @@ impl EngineBuilder {
     /// What becomes of jobs whose action this engine has not: FAILED at once without this, as nobody else does its jobs.
     pub(crate) fn unknown_action(mut self, unknown_action: UnknownAction) -> Self {
         self.options.unknown_action = unknown_action;
+        self
+    }
+
+    /// Where programs come from that do jobs: nowhere without this.
+    pub(crate) fn loading(mut self, loading: Loading) -> Self {
+        self.options.loading = loading;
         self
     }
 

@@ -22,6 +22,7 @@ use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
 use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Deps};
+use crate::executor::load::settings::Loading;
 use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
 use crate::instance::data_dir::{DATABASE, DataDir};
@@ -51,6 +52,7 @@ pub(super) struct Options {
     pub catalogue: Catalogue,
     pub distributors: Vec<Configured>,
     pub unknown_action: UnknownAction,
+    pub loading: Loading,
     pub clock: Clock,
     pub stop: Stop,
 }
@@ -67,6 +69,7 @@ impl Default for Options {
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
+            loading: Loading::default(),
             clock: Clock::system(),
             stop: Stop::new(),
         }
@@ -174,6 +177,7 @@ fn start_work(parts: &Parts, store: Arc<dyn Store>, runtime: ActionRuntime, opti
         clock: options.clock,
         runtime,
         unknown_action: options.unknown_action,
+        loading: options.loading,
     };
     let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue);
     let asked = stop.clone();

@@ -1,4 +1,11 @@
-//! What an executor offers: found in folders, said by manifests, or registered in the program itself.
+//! What an executor offers: found in folders, said by manifests, or registered in the program itself. No program is started
+//! here.
 
+mod conflicts;
+pub mod folders;
+mod manifest;
 pub mod offers;
+mod ownership;
+mod program;
 pub mod provider;
+pub mod settings;

@@ -63,6 +63,7 @@ mod tests {
 
     use super::*;
     use crate::process::clock::Clock;
+    use crate::process::registry::loaded::Loaded;
     use crate::process::registry::{Process, Registration};
 
     fn register(session: &Arc<dyn Session>, claimant: &str) -> Registration<RegisteredExecutor> {
@@ -71,6 +72,7 @@ mod tests {
             process: Process::this(),
             slots: 1,
             actions: Vec::new(),
+            loaded: Loaded::default(),
             begun: Clock::system().now(),
             passed_over: Vec::new(),
         };

@@ -18,6 +18,7 @@ use super::sharing;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
+use crate::process::registry::loaded::Loaded;
 use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::process::supervise::persist;
 
@@ -118,6 +119,7 @@ impl Worker {
             process: Process::this(),
             slots: options.threads.max(1),
             actions: offers.names(),
+            loaded: Loaded::default(),
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };

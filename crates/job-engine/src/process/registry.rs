@@ -2,6 +2,8 @@
 //! its session. People are shown it, and executors share by it (`executor/sharing.rs`); no job depends on it, so
 //! an entry that cannot be written holds up no work.
 
+pub mod loaded;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::loaded::Loaded;
 use crate::process::supervise::persist;
 
 /// What an executor says of itself.
@@ -26,6 +29,9 @@ pub struct RegisteredExecutor {
     pub slots: usize,
     /// Names of the actions that it can do.
     pub actions: Vec<String>,
+    /// Where these come from, and what failed to load.
+    #[serde(flatten)]
+    pub loaded: Loaded,
     /// When its session began.
     pub begun: Timestamp,
     /// Entries that it leaves alone for a while, the latest `MOST_PASSED_OVER` at most.

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
+use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{announce, announce_stopping};
@@ -43,6 +44,8 @@ pub struct Options {
     pub max_attempts: u32,
     /// What becomes of jobs whose action nobody has.
     pub unknown_action: UnknownAction,
+    /// Where programs come from that do jobs.
+    pub loading: Loading,
     /// Which distributors run; without any, all configured ones.
     pub distributors: Option<Vec<String>>,
     /// The configuration file; without one, `config.toml` in the data directory if it is there.
@@ -62,6 +65,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .grace(options.grace)
         .attempts(options.max_attempts)
         .unknown_action(options.unknown_action)
+        .loading(options.loading.clone())
         .distributors(distributors.clone())
         .catalogue(catalogue)
         .clock(clock)

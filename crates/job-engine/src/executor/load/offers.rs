@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use slipstream_action::Catalogue;
 use tokio::sync::watch;
 
 use super::provider::{Provider, Terms};
 use crate::executor::host::{Command, Runner};
+pub use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::programs::context::Context;
 
 /// What an executor has. It changes while hosts say what they have.
@@ -32,32 +32,6 @@ pub struct Offer {
     pub kind: Kind,
     /// Where it is from, unless it is in this very program.
     pub file: Option<PathBuf>,
-}
-
-/// Of which kind the code of an action is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Rust, in the executor's own process.
-    Native,
-    /// A program that is started once for each job.
-    Command,
-    /// A program that does one job after the other.
-    Host,
-    /// A Python class in a folder.
-    Python,
-}
-
-/// What failed to load, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedToLoad {
-    /// File or folder.
-    pub file: PathBuf,
-    /// Line of the file, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub line: Option<usize>,
-    /// Why, for people: lower case, no full stop.
-    pub reason: String,
 }
 
 /// The latest offers, as an executor looks at them. Clones see the same.

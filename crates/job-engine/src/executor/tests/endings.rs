@@ -15,6 +15,7 @@ use super::harness::{Closure, Harness, Runs, until};
 use crate::executor::{Then, run};
 use crate::process::clock::Clock;
 use crate::process::paths;
+use crate::process::registry::loaded::Loaded;
 use crate::process::registry::{Process, RegisteredExecutor};
 use crate::process::stop::Stop;
 
@@ -167,8 +168,8 @@ async fn an_unknown_action_and_none_at_all_fail_the_job() {
 async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_has_gone() {
     let mut harness = Harness::new().await;
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
-    let other =
-        RegisteredExecutor { name, process: Process::this(), slots: 1, actions, begun, passed_over: Vec::new() };
+    let (process, loaded, passed_over) = (Process::this(), Loaded::default(), Vec::new());
+    let other = RegisteredExecutor { name, process, slots: 1, actions, loaded, begun, passed_over };
     make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));
     let data = serde_json::to_vec(&other).unwrap();

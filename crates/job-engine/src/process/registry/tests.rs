@@ -19,6 +19,7 @@ async fn who_registered_without_a_session_is_gone() {
         process: Process::this(),
         slots: 1,
         actions: Vec::new(),
+        loaded: Loaded::default(),
         begun: Timestamp::UNIX_EPOCH,
         passed_over: Vec::new(),
     };

@@ -1,6 +1,7 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::process::registry::loaded::Loaded;
 use crate::process::registry::{PassedOver, Process};
 
 const ENTRY: &str = "/job/entries/entry-999-0000000007";
@@ -12,6 +13,7 @@ fn executor(name: &str, actions: &[&str], passed_over: Vec<PassedOver>) -> Regis
         process: Process::this(),
         slots: 1,
         actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+        loaded: Loaded::default(),
         begun: Timestamp::UNIX_EPOCH,
         passed_over,
     }

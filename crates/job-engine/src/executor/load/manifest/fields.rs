@@ -1,0 +1,88 @@
+//! [`Fields`]: a table of a manifest while it is read.
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use crate::process::written::Wrong;
+
+/// A table while it is read: each key is read once, what is wrong is noted with its place, and a key that nobody has read is
+/// unknown.
+pub(super) struct Fields<'t, 'i> {
+    table: &'t DeTable<'i>,
+    known: Vec<&'static str>,
+    wrong: &'t mut Vec<Wrong>,
+    /// How much was wrong before.
+    before: usize,
+}
+
+impl<'t, 'i> Fields<'t, 'i> {
+    pub(super) fn of(table: &'t DeTable<'i>, wrong: &'t mut Vec<Wrong>) -> Self {
+        let before = wrong.len();
+        Self { table, known: Vec::new(), wrong, before }
+    }
+
+    /// The value of a key, as `read` understands it.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        let place = value.span().start;
+        read(value.get_ref()).map_err(|message| self.note(place, format!("`{key}`: {message}"))).ok()
+    }
+
+    /// The same for a key that has to be there; `place` is that of the table.
+    pub(super) fn require<T>(
+        &mut self,
+        key: &'static str,
+        place: usize,
+        example: &str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.table.contains_key(key) {
+            return self.read(key, read);
+        }
+        self.known.push(key);
+        self.note(place, format!("`{key}` is missing, write `{key} = {example}`"));
+        None
+    }
+
+    /// The entries of a table within this one, in which each name means something of its own.
+    pub(super) fn entries(&mut self, key: &'static str) -> Vec<(&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(value) => match value.get_ref() {
+                DeValue::Table(table) => table.iter().collect(),
+                _ => {
+                    self.note(value.span().start, format!("`{key}` is not a table"));
+                    Vec::new()
+                }
+            },
+        }
+    }
+
+    /// Notes something that is wrong.
+    pub(super) fn note(&mut self, place: usize, message: impl Into<String>) {
+        self.wrong.push(Wrong::at(place, message));
+    }
+
+    /// Where to note what is wrong in a table within this one.
+    pub(super) fn wrong(&mut self) -> &mut Vec<Wrong> {
+        self.wrong
+    }
+
+    /// Notes each unknown key, and answers whether all of the table is right.
+    pub(super) fn finish(self) -> bool {
+        for key in self.table.keys().filter(|key| !self.known.contains(&&**key.get_ref())) {
+            let message = format!("unknown key `{}`, expected one of {}", key.get_ref(), self.known.join(", "));
+            self.wrong.push(Wrong::at(key.span().start, message));
+        }
+        self.wrong.len() == self.before
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+}

@@ -1,0 +1,160 @@
+//! What the values of a manifest mean. Each function answers what is wrong in words for people.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::de::{DeInteger, DeValue};
+
+use crate::process::written;
+
+/// Longer than anybody waits for a process, and short enough for every sum of times.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+/// Less than any program needs, in bytes.
+const LEAST_MEMORY: u64 = 1 << 20;
+/// Longest name of an action, in bytes.
+const LONGEST_NAME: usize = 200;
+/// Units of memory, with their number of bytes.
+const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+/// Variables that tell of the executor's own passwords, whatever they are called.
+const SECRETS: [&str; 2] = ["DAEMON_ARGS", "CREDENTIALS_DIRECTORY"];
+/// With what the variables begin that an executor sets for its programs.
+const OURS: &str = "SLIPSTREAM_";
+
+/// A text.
+pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
+    let text = value.as_str().ok_or_else(|| format!("expected a text in quotes, not {}", what(value)))?;
+    if text.contains('\0') { Err("no program takes a NUL character".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A list of texts.
+pub(super) fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let texts = value.as_array().ok_or_else(|| format!("expected a list of texts, not {}", what(value)))?;
+    texts.iter().map(|value| text(value.get_ref())).collect()
+}
+
+/// A program and its arguments.
+pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    if value.as_str().is_some() {
+        return Err("no shell reads it, write a list such as [\"./backup.sh\", \"--full\"]".to_owned());
+    }
+    let words = texts(value)?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        _ => Err("it names no program, write a list such as [\"./backup.sh\", \"--full\"]".to_owned()),
+    }
+}
+
+/// The name of an action.
+pub(super) fn name(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    wrong_name(&name).map_or(Ok(name), Err)
+}
+
+/// What is wrong with the name of an action, if anything is.
+pub(in super::super) fn wrong_name(name: &str) -> Option<String> {
+    let fits = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    let wrong = || {
+        format!(
+            "`{}` is not the name of an action, use 1 to {LONGEST_NAME} ASCII characters without blanks",
+            shown(name)
+        )
+    };
+    (!fits).then(wrong)
+}
+
+/// A time that something may take, more than nothing.
+pub(super) fn limit(value: &DeValue<'_>) -> Result<Duration, String> {
+    let limit = duration(value)?;
+    if limit.is_zero() { Err("nothing ends in no time, leave it out for no limit".to_owned()) } else { Ok(limit) }
+}
+
+/// A time, or none at all.
+pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    const WRITE: &str = "write it like \"30 s\", \"5 min\" or \"2 h\"";
+    let text = value.as_str().ok_or_else(|| format!("{} is not a duration, {WRITE}", what(value)))?;
+    let wrong = |reason: &str| format!("`{}` is not a duration ({reason}), {WRITE}", shown(text));
+    let duration = written::duration(text).map_err(|error| wrong(&error.to_string()))?;
+    if duration > LONGEST { Err(wrong("it is longer than a year")) } else { Ok(duration) }
+}
+
+/// A size of memory, in bytes.
+pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
+    const WRITE: &str = "write a whole number of KiB, MiB, GiB or TiB, such as \"512 MiB\"";
+    let text = value.as_str().ok_or_else(|| format!("{} is not a size, {WRITE}", what(value)))?;
+    let wrong = || format!("`{}` is not a size, {WRITE}", shown(text));
+    let digits = text.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = (&text[..digits], text[digits..].trim_start_matches(' '));
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).ok_or_else(wrong)?;
+    if bytes < LEAST_MEMORY { Err(format!("`{text}` is less than any program needs, {WRITE}")) } else { Ok(bytes) }
+}
+
+/// A whole number between these.
+pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
+    let number = value.as_integer().and_then(whole).filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("{} is not a whole number from {least} to {most}", what(value)))
+}
+
+fn whole(integer: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// Yes or no.
+pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("expected true or false, not {}", what(value)))
+}
+
+/// Variables and what they are set to.
+pub(super) fn variables(value: &DeValue<'_>) -> Result<BTreeMap<String, String>, String> {
+    let table =
+        value.as_table().ok_or_else(|| format!("expected a table such as {{ LANG = \"C\" }}, not {}", what(value)))?;
+    let variable = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+        let name: &std::borrow::Cow<'_, str> = name.get_ref();
+        check_variable(name)?;
+        if name.starts_with(OURS) {
+            return Err(format!("`{}`: the executor itself sets the variables that begin with {OURS}", shown(name)));
+        }
+        let value = text(value.get_ref()).map_err(|message| format!("`{}`: {message}", shown(name)))?;
+        Ok((name.to_string(), value))
+    };
+    table.iter().map(variable).collect()
+}
+
+/// Names of the executor's own variables. Those that tell of its login are never passed on.
+pub(super) fn names_of_variables(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let names = texts(value)?;
+    for name in &names {
+        check_variable(name)?;
+        if name.starts_with(OURS) || SECRETS.contains(&name.as_str()) {
+            return Err(format!("`{name}` may hold the executor's own login, and is passed to no program"));
+        }
+    }
+    Ok(names)
+}
+
+fn check_variable(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(format!("`{}` is not the name of a variable", shown(name)));
+    }
+    Ok(())
+}
+
+/// What a value is, as its author would say.
+fn what(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("\"{}\"", shown(text)),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// A text of somebody else, no longer than one reads.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let short: String = text.chars().take(LONGEST).collect();
+    if short.len() == text.len() { short } else { short + "…" }
+}
