@@ -41,16 +41,16 @@ pub struct LoadingOptions {
 impl LoadingOptions {
     /// For `up`, which has its own folders in its data directory.
     pub fn of_up(self, data_dir: &Path) -> anyhow::Result<Loading> {
-        self.wanted(vec![data_dir.join(OWN_FOLDER)], Some(data_dir.join(OWN_WORK)))
+        self.wanted(&[data_dir.join(OWN_FOLDER)], Some(data_dir.join(OWN_WORK)))
     }
 
     /// For an executor on a site.
     pub fn of_a_site(self) -> anyhow::Result<Loading> {
         let state = std::env::var_os(STATE_DIRECTORY);
-        self.wanted(SITE_FOLDERS.map(PathBuf::from).into(), state.as_deref().and_then(first_of))
+        self.wanted(&SITE_FOLDERS.map(PathBuf::from), state.as_deref().and_then(first_of))
     }
 
-    fn wanted(self, folders: Vec<PathBuf>, work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {
+    fn wanted(self, folders: &[PathBuf], work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {
         let named: Vec<PathBuf> = self
             .actions_dir
             .iter()
@@ -117,7 +117,7 @@ mod tests {
             work_dir: Some("/data/work".into()),
         };
         assert_eq!(up, expected);
-        let site = options(&[]).wanted(SITE_FOLDERS.map(PathBuf::from).into(), None).unwrap();
+        let site = options(&[]).wanted(&SITE_FOLDERS.map(PathBuf::from), None).unwrap();
         let folders = ["/usr/lib/slipstream/actions", "/etc/slipstream/actions"].map(PathBuf::from);
         assert_eq!((&site.folders[..], site.work_dir), (&folders[..], None));
         let here = options(&[]).of_up(Path::new("data")).unwrap();

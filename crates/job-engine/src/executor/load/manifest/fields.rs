@@ -50,16 +50,12 @@ impl<'t, 'i> Fields<'t, 'i> {
 
     /// The entries of a table within this one, in which each name means something of its own.
     pub(super) fn entries(&mut self, key: &'static str) -> Vec<(&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
-        match self.value(key) {
-            None => Vec::new(),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(table) => table.iter().collect(),
-                _ => {
-                    self.note(value.span().start, format!("`{key}` is not a table"));
-                    Vec::new()
-                }
-            },
-        }
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.note(value.span().start, format!("`{key}` is not a table"));
+            return Vec::new();
+        };
+        table.iter().collect()
     }
 
     /// Notes something that is wrong.

@@ -104,7 +104,6 @@ fn what_is_not_said_is_as_usual() {
     let manifest =
         parsed("[[host]]\ncommand = [\"greeter\"]\n[[action]]\nname = \"a\"\ncommand = [\"rsync\"]\n[python]");
     assert_eq!(manifest.wrong, []);
-    let [(4, _) | (3, _), ..] = manifest.providers[..] else { panic!("{manifest:?}") };
     let hosts = manifest.providers.iter().filter_map(|(_, provider)| match provider {
         Provider::Host(host) => Some(host),
         Provider::Command(_) => None,
@@ -117,98 +116,81 @@ fn what_is_not_said_is_as_usual() {
     assert_eq!(parsed(""), Manifest::default());
 }
 
+/// What is replaced by what, in which line that is wrong, and what is said of it.
+type Row = (&'static str, &'static str, usize, &'static str);
+
+const ACTION: &str = "[[action]]\nname = \"a\"\ncommand = [\"./a\"]\n";
+const ACTIONS: &[Row] = &[
+    ("name = \"a\"\n", "", 1, "`name` is missing, write `name = \"backup\"`"),
+    ("command = [\"./a\"]\n", "", 1, "`command` is missing, write `command = [\"./program\"]`"),
+    ("[\"./a\"]", "\"./a --full\"", 3, "`command`: no shell reads it, write a list"),
+    ("[\"./a\"]", "[]", 3, "`command`: it names no program"),
+    ("[\"./a\"]", "[\"\"]", 3, "`command`: it names no program"),
+    ("[\"./a\"]", "[7]", 3, "`command`: expected a text in quotes, not 7"),
+    ("[\"./a\"]", "[\"a\\u0000\"]", 3, "`command`: no program takes a NUL character"),
+    ("\"a\"", "\"two words\"", 2, "`name`: `two words` is not the name of an action"),
+    ("\"a\"", "\"\"", 2, "`name`: `` is not the name of an action"),
+    ("\"a\"", "\"a\"\ncomand = []", 3, "unknown key `comand`, expected one of name, command, time-limit"),
+    ("\"a\"", "\"a\"\nprocesses = 2", 3, "unknown key `processes`"),
+    ("\"a\"", "\"a\"\ntime-limit = \"2 hrz\"", 3, "`time-limit`: `2 hrz` is not a duration (it is not made"),
+    ("\"a\"", "\"a\"\ntime-limit = \"-2 h\"", 3, "`-2 h` is not a duration (it is negative)"),
+    ("\"a\"", "\"a\"\ntime-limit = \"1 month\"", 3, "months and years differ in length"),
+    ("\"a\"", "\"a\"\ntime-limit = \"400 d\"", 3, "it is longer than a year"),
+    ("\"a\"", "\"a\"\ntime-limit = \"0 s\"", 3, "nothing ends in no time"),
+    ("\"a\"", "\"a\"\nstop-grace = 30", 3, "`stop-grace`: 30 is not a duration, write it like \"30 s\""),
+    ("\"a\"", "\"a\"\nmemory = \"1 GB\"", 3, "`memory`: `1 GB` is not a size, write a whole number of KiB"),
+    ("\"a\"", "\"a\"\nmemory = \"GiB\"", 3, "`GiB` is not a size"),
+    ("\"a\"", "\"a\"\nmemory = 1024", 3, "1024 is not a size"),
+    ("\"a\"", "\"a\"\nmemory = \"99999999999 TiB\"", 3, "is not a size"),
+    ("\"a\"", "\"a\"\nmemory = \"4 KiB\"", 3, "`4 KiB` is less than any program needs"),
+    ("\"a\"", "\"a\"\ncpu-time = true", 3, "`cpu-time`: true is not a duration"),
+    ("\"a\"", "\"a\"\nopen-files = 3", 3, "`open-files`: 3 is not a whole number from 16 to 1048576"),
+    ("\"a\"", "\"a\"\nopen-files = -1", 3, "-1 is not a whole number"),
+    ("\"a\"", "\"a\"\nenv = [\"A\"]", 3, "`env`: expected a table such as { LANG = \"C\" }, not a list"),
+    ("\"a\"", "\"a\"\nenv.A = 1", 3, "`env`: `A`: expected a text in quotes, not 1"),
+    ("\"a\"", "\"a\"\nenv = { \"A=B\" = \"\" }", 3, "`A=B` is not the name of a variable"),
+    ("\"a\"", "\"a\"\nenv.SLIPSTREAM_PASS = \"\"", 3, "the executor itself sets the variables that begin with"),
+    ("\"a\"", "\"a\"\npass-env = [\"SLIPSTREAM_PASS\"]", 3, "may hold the executor's own login"),
+    ("\"a\"", "\"a\"\npass-env = [\"CREDENTIALS_DIRECTORY\"]", 3, "may hold the executor's own login"),
+    ("\"a\"", "\"a\"\npass-env = \"A\"", 3, "`pass-env`: expected a list of texts, not \"A\""),
+    ("[[action]]", "[action]", 1, "write `[[action]]`, in two brackets"),
+    ("[[action]]", "[[actions]]", 1, "unknown key `actions`, expected `[[action]]`, `[[host]]` or `[python]`"),
+    ("\"a\"", "\"a", 2, "invalid basic string"),
+    ("\"a\"", "\"a\"\nname = \"b\"", 3, "duplicate key"),
+];
+
+const HOST: &str = "[[host]]\ncommand = [\"./a\"]\n";
+const HOSTS: &[Row] = &[
+    ("[[host]]", "[[host]]\nname = \"a\"", 2, "unknown key `name`"),
+    ("[[host]]", "[[host]]\nprocesses = 0", 2, "`processes`: 0 is not a whole number from 1 to 10000"),
+    ("[[host]]", "[[host]]\nprocesses = 1.5", 2, "1.5 is not a whole number"),
+    ("[[host]]", "[[host]]\njobs-per-process = \"1\"", 2, "\"1\" is not a whole number from 1 to"),
+    ("[[host]]", "[[host]]\nactions = 7", 2, "`actions` is not a table"),
+    ("[[host]]", "[[host]]\nactions.a = 7", 2, "write `actions.a.time-limit = \"5 min\"`"),
+    (
+        "[[host]]",
+        "[[host]]\nactions.a.memory = \"1 GiB\"",
+        2,
+        "unknown key `memory`, expected one of time-limit, stop-grace",
+    ),
+    ("[[host]]", "[[host]]\nactions.a.python3 = true", 2, "unknown key `python3`"),
+    ("[[host]]", "[[host]]\nactions.\"a b\".time-limit = \"1 s\"", 2, "`a b` is not the name of an action"),
+    ("[[host]]", "[[python]]", 1, "write `[python]`, in one bracket, once"),
+    (HOST, "host = [1]", 1, "write `[[host]]` above its keys"),
+    (HOST, "[python]\ndialect = \"german\"", 2, "`dialect`: `german` is neither \"slipstream\" nor \"nuvla\""),
+    (HOST, "[python]\ninterpreter = 3", 2, "`interpreter`: expected a text in quotes, not 3"),
+    (HOST, "[python]\nactions.a.python3 = 1", 2, "`python3`: expected true or false, not 1"),
+    (HOST, "[python]\ncommand = []", 2, "unknown key `command`, expected one of interpreter, dialect"),
+];
+
 #[test]
 fn what_is_wrong_is_named_with_its_line() {
-    const ACTION: &str = "[[action]]\nname = \"a\"\ncommand = [\"./a\"]\n";
-    const HOST: &str = "[[host]]\ncommand = [\"./a\"]\n";
-    let rows = [
-        (ACTION, "name = \"a\"\n", "", 1, "`name` is missing, write `name = \"backup\"`"),
-        (ACTION, "command = [\"./a\"]\n", "", 1, "`command` is missing, write `command = [\"./program\"]`"),
-        (ACTION, "[\"./a\"]", "\"./a --full\"", 3, "`command`: no shell reads it, write a list"),
-        (ACTION, "[\"./a\"]", "[]", 3, "`command`: it names no program"),
-        (ACTION, "[\"./a\"]", "[\"\"]", 3, "`command`: it names no program"),
-        (ACTION, "[\"./a\"]", "[7]", 3, "`command`: expected a text in quotes, not 7"),
-        (ACTION, "[\"./a\"]", "[\"a\\u0000\"]", 3, "`command`: no program takes a NUL character"),
-        (ACTION, "\"a\"", "\"two words\"", 2, "`name`: `two words` is not the name of an action"),
-        (ACTION, "\"a\"", "\"\"", 2, "`name`: `` is not the name of an action"),
-        (ACTION, "\"a\"", "\"a\"\ncomand = []", 3, "unknown key `comand`, expected one of name, command, time-limit"),
-        (ACTION, "\"a\"", "\"a\"\nprocesses = 2", 3, "unknown key `processes`"),
-        (
-            ACTION,
-            "\"a\"",
-            "\"a\"\ntime-limit = \"2 hrz\"",
-            3,
-            "`time-limit`: `2 hrz` is not a duration (it is not made",
-        ),
-        (ACTION, "\"a\"", "\"a\"\ntime-limit = \"-2 h\"", 3, "`-2 h` is not a duration (it is negative)"),
-        (ACTION, "\"a\"", "\"a\"\ntime-limit = \"1 month\"", 3, "months and years differ in length"),
-        (ACTION, "\"a\"", "\"a\"\ntime-limit = \"400 d\"", 3, "it is longer than a year"),
-        (ACTION, "\"a\"", "\"a\"\ntime-limit = \"0 s\"", 3, "nothing ends in no time"),
-        (ACTION, "\"a\"", "\"a\"\nstop-grace = 30", 3, "`stop-grace`: 30 is not a duration, write it like \"30 s\""),
-        (ACTION, "\"a\"", "\"a\"\nmemory = \"1 GB\"", 3, "`memory`: `1 GB` is not a size, write a whole number of KiB"),
-        (ACTION, "\"a\"", "\"a\"\nmemory = \"GiB\"", 3, "`GiB` is not a size"),
-        (ACTION, "\"a\"", "\"a\"\nmemory = 1024", 3, "1024 is not a size"),
-        (ACTION, "\"a\"", "\"a\"\nmemory = \"99999999999 TiB\"", 3, "is not a size"),
-        (ACTION, "\"a\"", "\"a\"\nmemory = \"4 KiB\"", 3, "`4 KiB` is less than any program needs"),
-        (ACTION, "\"a\"", "\"a\"\ncpu-time = true", 3, "`cpu-time`: true is not a duration"),
-        (ACTION, "\"a\"", "\"a\"\nopen-files = 3", 3, "`open-files`: 3 is not a whole number from 16 to 1048576"),
-        (ACTION, "\"a\"", "\"a\"\nopen-files = -1", 3, "-1 is not a whole number"),
-        (ACTION, "\"a\"", "\"a\"\nenv = [\"A\"]", 3, "`env`: expected a table such as { LANG = \"C\" }, not a list"),
-        (ACTION, "\"a\"", "\"a\"\nenv.A = 1", 3, "`env`: `A`: expected a text in quotes, not 1"),
-        (ACTION, "\"a\"", "\"a\"\nenv = { \"A=B\" = \"\" }", 3, "`A=B` is not the name of a variable"),
-        (
-            ACTION,
-            "\"a\"",
-            "\"a\"\nenv.SLIPSTREAM_PASS = \"\"",
-            3,
-            "the executor itself sets the variables that begin with",
-        ),
-        (ACTION, "\"a\"", "\"a\"\npass-env = [\"SLIPSTREAM_PASS\"]", 3, "may hold the executor's own login"),
-        (ACTION, "\"a\"", "\"a\"\npass-env = [\"CREDENTIALS_DIRECTORY\"]", 3, "may hold the executor's own login"),
-        (ACTION, "\"a\"", "\"a\"\npass-env = \"A\"", 3, "`pass-env`: expected a list of texts, not \"A\""),
-        (ACTION, "[[action]]", "[action]", 1, "write `[[action]]`, in two brackets"),
-        (
-            ACTION,
-            "[[action]]",
-            "[[actions]]",
-            1,
-            "unknown key `actions`, expected `[[action]]`, `[[host]]` or `[python]`",
-        ),
-        (ACTION, "\"a\"", "\"a", 2, "invalid basic string"),
-        (ACTION, "\"a\"", "\"a\"\nname = \"b\"", 3, "duplicate key"),
-        (HOST, "[[host]]", "[[host]]\nname = \"a\"", 2, "unknown key `name`"),
-        (HOST, "[[host]]", "[[host]]\nprocesses = 0", 2, "`processes`: 0 is not a whole number from 1 to 10000"),
-        (HOST, "[[host]]", "[[host]]\nprocesses = 1.5", 2, "1.5 is not a whole number"),
-        (HOST, "[[host]]", "[[host]]\njobs-per-process = \"1\"", 2, "\"1\" is not a whole number from 1 to"),
-        (HOST, "[[host]]", "[[host]]\nactions = 7", 2, "`actions` is not a table"),
-        (HOST, "[[host]]", "[[host]]\nactions.a = 7", 2, "write `actions.a.time-limit = \"5 min\"`"),
-        (
-            HOST,
-            "[[host]]",
-            "[[host]]\nactions.a.memory = \"1 GiB\"",
-            2,
-            "unknown key `memory`, expected one of time-limit, stop-grace",
-        ),
-        (HOST, "[[host]]", "[[host]]\nactions.a.python3 = true", 2, "unknown key `python3`"),
-        (HOST, "[[host]]", "[[host]]\nactions.\"a b\".time-limit = \"1 s\"", 2, "`a b` is not the name of an action"),
-        (HOST, "[[host]]", "[[python]]", 1, "write `[python]`, in one bracket, once"),
-        (HOST, HOST, "host = [1]", 1, "write `[[host]]` above its keys"),
-        (
-            HOST,
-            HOST,
-            "[python]\ndialect = \"german\"",
-            2,
-            "`dialect`: `german` is neither \"slipstream\" nor \"nuvla\"",
-        ),
-        (HOST, HOST, "[python]\ninterpreter = 3", 2, "`interpreter`: expected a text in quotes, not 3"),
-        (HOST, HOST, "[python]\nactions.a.python3 = 1", 2, "`python3`: expected true or false, not 1"),
-        (HOST, HOST, "[python]\ncommand = []", 2, "unknown key `command`, expected one of interpreter, dialect"),
-    ];
-    for (whole, right, wrong, line, expected) in rows {
+    let rows = ACTIONS.iter().map(|row| (ACTION, row)).chain(HOSTS.iter().map(|row| (HOST, row)));
+    for (whole, (right, wrong, line, expected)) in rows {
         let manifest = parsed(&whole.replacen(right, wrong, 1));
         let found = &manifest.wrong;
         assert!(
-            found.iter().any(|(at, it)| *at == line && it.contains(expected)),
+            found.iter().any(|(at, it)| at == line && it.contains(expected)),
             "{wrong}: {line} {expected}: {found:?}"
         );
         assert_eq!(manifest.providers, [], "{wrong}: what is wrong is not run");

@@ -79,7 +79,7 @@ fn the_folders_above_and_what_links_lead_to_are_looked_at() {
     }
     assert_eq!(trust.check(&link), Ok(fs::canonicalize(&file).unwrap()));
     for (path, wrong) in
-        [(&file, format!("it: chmod o-w")), (&above, format!("the folder {} above it", above.display()))]
+        [(&file, "it: chmod o-w".to_owned()), (&above, format!("the folder {} above it", above.display()))]
     {
         set(path, 0o757);
         for looked_at in [&file, &link] {
