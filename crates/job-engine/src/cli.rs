@@ -1,5 +1,6 @@
 //! The command line: arguments, and which function does what they ask for. No command decides anything of its own.
 
+mod actions;
 mod adopt;
 mod backup;
 mod distributors;
@@ -30,7 +31,6 @@ use options::connection::ShowOptions;
 use options::loading::LoadingOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
-use crate::actions;
 use crate::process::clock::Clock;
 use crate::process::output;
 use crate::roles::up;
@@ -79,12 +79,8 @@ enum Command {
         after_help = example!("slipstream-job executors --json")
     )]
     Executors(ShowOptions),
-    /// List the actions that executors know
-    #[command(
-        mut_arg("json", |json| json.help("Print the actions as a JSON array")),
-        after_help = example!("slipstream-job actions")
-    )]
-    Actions(ShowOptions),
+    /// List actions, check folders of them, write a new one
+    Actions(actions::ActionsArguments),
     /// List distributors, their schedules and leaders
     Distributors(distributors::DistributorsArguments),
     /// List, add, change and delete users
@@ -188,7 +184,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Queue(arguments) => queue::run(arguments).await.map(done),
             Command::Executors(options) => executors::executors(options).await.map(done),
-            Command::Actions(options) => executors::actions(options).await.map(done),
+            Command::Actions(arguments) => actions::run(arguments).await,
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
             Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),
@@ -226,7 +222,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
         demo: arguments.demo,
     };
     let clock = Clock::system();
-    let catalogue = actions::built_in(clock.clone());
+    let catalogue = crate::actions::built_in(clock.clone());
     up::up(options, catalogue, clock, stop).await
 }
 
@@ -255,6 +251,12 @@ mod tests {
             "queue restore --json",
             "executors",
             "actions --json",
+            "actions list --json",
+            "actions check",
+            "actions check d e --json",
+            "actions new --shell backup",
+            "actions new --python collect --dir d",
+            "actions new --rust greet --crates ../slipstream",
             "distributors --json",
             "distributors reset jobs_cleanup --json",
             "completions fish",
@@ -276,6 +278,13 @@ mod tests {
             "jobs --limit 10001",
             "jobs 0a",
             "jobs watch 0a 0b",
+            "actions --json check",
+            "actions new backup",
+            "actions new --shell",
+            "actions new --shell --python backup",
+            "actions new --shell two\u{a0}words",
+            "actions new --rust greet",
+            "actions new --shell backup --crates d",
             "completions",
             "completions command.com",
             "backup",

@@ -1,12 +1,9 @@
-//! `slipstream-job executors` and `slipstream-job actions`: who does jobs, and which ones.
-
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+//! `slipstream-job executors`: who does jobs.
 
 use super::options::connection::ShowOptions;
 use super::terminal::{Screen, one_line};
 use crate::api::executors::{Executor, Executors, PLACE};
+use crate::process::registry::loaded::FailedToLoad;
 
 /// Most lines of an executor: the names of its actions may be many.
 const MOST_LINES: usize = 3;
@@ -14,47 +11,30 @@ const MOST_LINES: usize = 3;
 /// Lists executors.
 pub async fn executors(options: ShowOptions) -> anyhow::Result<()> {
     let Executors { executors, .. } = options.connection.view(PLACE).await?;
-    options.print(&executors, |screen| render_executors(&executors, screen))
+    options.print(&executors, |screen| {
+        let parts = std::iter::once(render_executors(&executors, screen)).chain(render_failed(&executors, screen));
+        parts.collect::<Vec<_>>().join("\n\n")
+    })
 }
 
-/// Lists the actions that executors know.
-pub async fn actions(options: ShowOptions) -> anyhow::Result<()> {
-    let Executors { executors, .. } = options.connection.view(PLACE).await?;
-    let actions = by_action(&executors);
-    options.print(&actions, |screen| render_actions(&actions, screen))
+/// What failed to load at which executor, if anything did.
+pub fn render_failed(executors: &[Executor], screen: Screen) -> Option<String> {
+    let lines = executors.iter().flat_map(|Executor { registered, .. }| {
+        let name = one_line(&registered.name);
+        let failed = registered.loaded.failed.iter().map(|failed| failure(Some(&name), failed, screen));
+        let besides = (registered.loaded.failed_besides > 0)
+            .then(|| format!("  {name}: {} more", registered.loaded.failed_besides));
+        failed.chain(besides).collect::<Vec<_>>()
+    });
+    let lines: Vec<String> = lines.collect();
+    (!lines.is_empty()).then(|| format!("{}\n{}", screen.bold("failed to load"), lines.join("\n")))
 }
 
-/// An action, and who can do it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Action {
-    #[serde(rename = "action")]
-    name: String,
-    /// How many jobs at once, if nothing else were done.
-    slots: usize,
-    executors: Vec<String>,
-}
-
-fn by_action(executors: &[Executor]) -> Vec<Action> {
-    let mut actions: BTreeMap<&str, Action> = BTreeMap::new();
-    for executor in executors.iter().map(|executor| &executor.registered) {
-        for name in &executor.actions {
-            let new = || Action { name: name.clone(), slots: 0, executors: Vec::new() };
-            let action = actions.entry(name).or_insert_with(new);
-            action.slots += executor.slots;
-            action.executors.push(executor.name.clone());
-        }
-    }
-    actions.into_values().collect()
-}
-
-fn render_actions(actions: &[Action], screen: Screen) -> String {
-    if actions.is_empty() {
-        return "no actions: no executor has a session".to_owned();
-    }
-    let row = |action: &Action| {
-        vec![one_line(&action.name), action.slots.to_string(), one_line(&action.executors.join(", "))]
-    };
-    screen.listing(&["ACTION", "SLOTS", "EXECUTORS"], &[0, 2], actions.iter().map(row).collect())
+/// What failed to load, at which executor, and why.
+pub fn failure(executor: Option<&str>, failed: &FailedToLoad, screen: Screen) -> String {
+    let executor = executor.map(|name| format!("{name}: ")).unwrap_or_default();
+    let reason = screen.wrapped(&one_line(&failed.reason), 6);
+    format!("  {executor}{}\n{reason}", one_line(&failed.place()))
 }
 
 fn render_executors(executors: &[Executor], screen: Screen) -> String {
@@ -77,9 +57,9 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
-    use crate::process::registry::loaded::Loaded;
+    use crate::process::registry::loaded::{Kind, Loaded, Source};
     use crate::process::registry::{Process, RegisteredExecutor};
 
     fn executor(name: &str, slots: usize, busy: Option<usize>, actions: &[&str]) -> Executor {
@@ -96,9 +76,23 @@ mod tests {
         Executor { claimant: "0a".to_owned(), registered, busy }
     }
 
-    fn two() -> [Executor; 2] {
+    pub fn two() -> [Executor; 2] {
         let many = ["cleanup_jobs", "dummy_test_action", "noop", "orchestrate_everything_that_there_is"];
-        [executor("node-1", 8, Some(3), &many), executor("node-2", 1000, None, &["noop"])]
+        let [mut one, mut other] = [executor("node-1", 8, Some(3), &many), executor("node-2", 1000, None, &["noop"])];
+        let source = |kind| Source { kind, file: "/etc/slipstream/actions/x".into() };
+        one.registered.loaded.sources.insert(many[3].to_owned(), source(Kind::Python));
+        let failed =
+            |file: &str, line, reason: &str| FailedToLoad { file: file.into(), line, reason: reason.to_owned() };
+        let size = "`memory`: `1 GB` is not a size, write a whole number of KiB, MiB, GiB or TiB, such as \"512 MiB\"";
+        other.registered.loaded = Loaded {
+            sources: [("noop".to_owned(), source(Kind::Command))].into(),
+            failed: vec![
+                failed("/etc/slipstream/actions/backup.toml", Some(4), size),
+                failed("/etc/slipstream/actions/b.sh", None, "it is not executable"),
+            ],
+            failed_besides: 3,
+        };
+        [one, other]
     }
 
     #[test]
@@ -114,15 +108,17 @@ node-2    node-2.example.org  4711  0.1.0    1000   ?     noop";
     }
 
     #[test]
-    fn an_action_has_the_slots_of_all_who_know_it() {
+    fn what_failed_to_load_is_shown_below_and_fits_80_columns() {
         let expected = "\
-ACTION                                SLOTS  EXECUTORS
-cleanup_jobs                          8      node-1
-dummy_test_action                     8      node-1
-noop                                  1008   node-1, node-2
-orchestrate_everything_that_there_is  8      node-1";
+failed to load
+  node-2: /etc/slipstream/actions/backup.toml:4
+      `memory`: `1 GB` is not a size, write a whole number of KiB, MiB, GiB or
+      TiB, such as \"512 MiB\"
+  node-2: /etc/slipstream/actions/b.sh
+      it is not executable
+  node-2: 3 more";
         let screen = Screen { width: Some(80), colours: false };
-        assert_eq!(render_actions(&by_action(&two()), screen), expected);
-        assert_eq!(render_actions(&[], screen), "no actions: no executor has a session");
+        assert_eq!(render_failed(&two(), screen).as_deref(), Some(expected));
+        assert_eq!(render_failed(&two()[..1], screen), None);
     }
 }

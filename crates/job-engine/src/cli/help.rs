@@ -21,7 +21,14 @@ macro_rules! ends_with_the_job {
     };
 }
 
-pub(super) use {ends_with_the_job, example};
+/// The same for a command that looks for what is wrong.
+macro_rules! found_wrong {
+    ($example:expr) => {
+        concat!("Exit codes: 0 everything loads, 1 something does not, 2 the command failed.\n\nExample: ", $example)
+    };
+}
+
+pub(super) use {ends_with_the_job, example, found_wrong};
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
-use console::{Style, Term};
+use console::{Style, Term, measure_text_width};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipstream_cimi::{Document, State};
@@ -63,6 +63,24 @@ impl Screen {
     #[must_use]
     pub fn bold(self, text: &str) -> String {
         Style::new().force_styling(self.colours).bold().apply_to(text).to_string()
+    }
+
+    /// A text in lines that begin with so many blanks, broken between words where the screen ends.
+    #[must_use]
+    pub fn wrapped(self, text: &str, indent: usize) -> String {
+        let width = self.width.unwrap_or(usize::MAX).saturating_sub(indent).max(1);
+        let mut lines: Vec<String> = Vec::new();
+        for word in text.split(' ') {
+            match lines.last_mut() {
+                Some(line) if measure_text_width(line) + 1 + measure_text_width(word) <= width => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.to_owned()),
+            }
+        }
+        let blanks = " ".repeat(indent);
+        lines.iter().map(|line| format!("{blanks}{line}")).collect::<Vec<_>>().join("\n")
     }
 
     /// A bold line of titles and one line for each row. As wide as the screen at most: the `flexible` columns are cut.
@@ -240,6 +258,14 @@ mod tests {
         let screen = Screen { width: None, colours: false };
         let table = screen.listing(&["A", "B"], &[0], vec![vec!["x".repeat(100_000), "y".to_owned()]]);
         assert!(table.lines().all(|line| line.chars().count() < 600) && table.ends_with("…  y"), "{}", table.len());
+    }
+
+    #[test]
+    fn a_long_text_is_broken_between_words() {
+        let narrow = Screen { width: Some(12), colours: false };
+        assert_eq!(narrow.wrapped("one two three-and-a-half four", 2), "  one two\n  three-and-a-half\n  four");
+        let wide = Screen { width: None, colours: false };
+        assert_eq!(wide.wrapped("one two three", 2), "  one two three");
     }
 
     #[test]

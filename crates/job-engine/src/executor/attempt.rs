@@ -124,6 +124,7 @@ impl<'a> Attempt<'a> {
         let known_for = executor.release_backoff().known_for(self.claim.entry());
         match executor.unknown_actions.absence(session, job, known_for).await {
             Absence::Elsewhere => return Err(EndKind::ActionElsewhere.into()),
+            Absence::NotLoaded => return Err(EndKind::ActionNotLoaded.into()),
             Absence::For(long) if then == Then::Fail && long >= after => {}
             Absence::For(long) => {
                 let left = (then == Then::Fail).then(|| after.saturating_sub(long));

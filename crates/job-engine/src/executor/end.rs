@@ -44,6 +44,8 @@ pub(super) enum EndKind {
     ActionElsewhere,
     /// No executor has the action now, and one may come that has it: until then, if the job becomes FAILED at all.
     ActionNowhere(Option<Timestamp>),
+    /// No executor has the action, and at one something failed to load, which may be it.
+    ActionNotLoaded,
     /// The action ended, and SUCCESS or FAILED is in the document.
     Ended,
     /// The action, or the host that it is in, gives the job back: perhaps it could not even begin.
@@ -102,6 +104,7 @@ pub(super) fn verdict(end: EndKind) -> Verdict {
         EndKind::ActionElsewhere
         | EndKind::ActionNowhere(_)
         | EndKind::GivenBack
+        | EndKind::ActionNotLoaded
         | EndKind::Interrupted
         | EndKind::OutOfReach
         | EndKind::Unanswered
@@ -213,6 +216,9 @@ impl EndKind {
                 return format!("{failed} {until:.0}").into();
             }
             Self::ActionNowhere(None) => "no executor has its action, waiting for one",
+            Self::ActionNotLoaded => {
+                "no executor has its action, and something failed to load: see slipstream-job actions"
+            }
             Self::ActionElsewhere => "another executor has its action",
             Self::GivenBack => "its action gives it back",
             Self::Interrupted => "interrupted by a stop",
@@ -286,6 +292,7 @@ mod tests {
             (EndKind::ActionNowhere(None), Verdict::Release),
             (EndKind::GivenBack, Verdict::Release),
             (EndKind::LeftByAction, Verdict::Consume),
+            (EndKind::ActionNotLoaded, Verdict::Release),
             (EndKind::Interrupted, Verdict::Release),
             (EndKind::OutOfReach, Verdict::Release),
             (EndKind::Unanswered, Verdict::Release),

@@ -34,6 +34,8 @@ const LONGEST_NAME: usize = 200;
 pub(super) enum Absence {
     /// An executor that is registered has it, or that is not known.
     Elsewhere,
+    /// No executor has it, and at one something failed to load, which may be it.
+    NotLoaded,
     /// No executor has had it for this long, as far as it is known.
     For(Duration),
 }
@@ -49,6 +51,8 @@ pub(super) struct UnknownActions {
 struct Seen {
     at: Instant,
     actions: BTreeSet<String>,
+    /// Whether anything failed to load at an executor.
+    has_failed: bool,
     /// When a claim of an unregistered executor was last seen: one of the original, or one that begins.
     stranger: Option<Instant>,
 }
@@ -62,8 +66,9 @@ impl UnknownActions {
     pub(super) async fn absence(&self, session: &WorkerSession, job: &Job, first_seen: Duration) -> Absence {
         let action = &job.action;
         let (stranger, listed) = match self.look(session, action).await {
-            Ok(Some(ages)) => ages,
-            Ok(None) => return Absence::Elsewhere,
+            Ok(Look::Nowhere { stranger, listed }) => (stranger, listed),
+            Ok(Look::NotLoaded) => return Absence::NotLoaded,
+            Ok(Look::Listed) => return Absence::Elsewhere,
             Err(error) => {
                 debug!(action, %error, "cannot read which executors have the action");
                 return Absence::Elsewhere;
@@ -75,28 +80,35 @@ impl UnknownActions {
         Absence::For(ages.into_iter().flatten().min().unwrap_or_default())
     }
 
-    /// How long ago a stranger was seen and the action was listed; nothing if it is listed now.
-    async fn look(
-        &self,
-        WorkerSession { session, claimant, .. }: &WorkerSession,
-        action: &str,
-    ) -> Result<Option<Ages>, Error> {
+    /// Who has the action now, or when somebody last had it.
+    async fn look(&self, WorkerSession { session, claimant, .. }: &WorkerSession, action: &str) -> Result<Look, Error> {
         let mut seen = self.seen.lock().await;
         if seen.as_ref().is_none_or(|seen| seen.at.elapsed() >= SEEN_AGAIN) {
             let stranger = seen.as_ref().and_then(|seen| seen.stranger);
             *seen = Some(Seen::now(&**session, claimant, stranger).await?);
         }
-        let Some(Seen { actions, stranger, .. }) = &*seen else { return Ok(None) };
+        let Some(Seen { actions, has_failed, stranger, .. }) = &*seen else { return Ok(Look::Listed) };
         if actions.contains(action) {
-            return Ok(None);
+            return Ok(Look::Listed);
+        }
+        if *has_failed {
+            return Ok(Look::NotLoaded);
         }
         let listed = written(session.data(&path(action)).await)?.and_then(|written| since(written, &self.clock));
         let stranger = stranger.map(|seen| seen.elapsed());
-        Ok(Some((stranger, listed.map(|listed| listed.saturating_sub(WRITTEN_AGAIN)))))
+        Ok(Look::Nowhere { stranger, listed: listed.map(|listed| listed.saturating_sub(WRITTEN_AGAIN)) })
     }
 }
 
-type Ages = (Option<Duration>, Option<Duration>);
+/// What is seen of an action.
+enum Look {
+    /// An executor has it.
+    Listed,
+    /// None has it, and at one something failed to load.
+    NotLoaded,
+    /// None has it: how long ago an executor was seen that does not register, and how long ago the action was listed.
+    Nowhere { stranger: Option<Duration>, listed: Option<Duration> },
+}
 
 impl Seen {
     async fn now(session: &dyn Session, own: &str, before: Option<Instant>) -> Result<Self, Error> {
@@ -112,8 +124,9 @@ impl Seen {
         let is_stranger = living.into_iter().any(|claim| !is_known(&claim.data));
         let at = Instant::now();
         let stranger = if is_stranger { Some(at) } else { before };
+        let has_failed = executors.iter().any(|(_, executor)| !executor.loaded.failed.is_empty());
         let actions = executors.into_iter().flat_map(|(_, executor)| executor.actions).collect();
-        Ok(Self { at, actions, stranger })
+        Ok(Self { at, actions, has_failed, stranger })
     }
 }
 

@@ -29,19 +29,35 @@ pub struct LoadingOptions {
         env = "SLIPSTREAM_ACTIONS_DIR"
     )]
     actions_dir: Vec<OsString>,
-    /// Python interpreter of actions and distributors in Python [default: python3]
-    #[arg(long, value_name = "FILE", value_parser = value_parser!(OsString), env = "SLIPSTREAM_PYTHON")]
-    python: Option<OsString>,
+    #[command(flatten)]
+    python: PythonOption,
     /// Below which programs have their working directories [default: that of the service, or a temporary folder; of `up`:
     /// DIR/work]
     #[arg(long, value_name = "DIR", value_parser = value_parser!(OsString), env = "SLIPSTREAM_WORK_DIR")]
     work_dir: Option<OsString>,
 }
 
+/// Which Python runs class files.
+#[derive(Debug, Args)]
+pub struct PythonOption {
+    /// Python interpreter of actions and distributors in Python [default: python3]
+    #[arg(long, value_name = "FILE", value_parser = value_parser!(OsString), env = "SLIPSTREAM_PYTHON")]
+    python: Option<OsString>,
+}
+
+impl PythonOption {
+    /// A path from the root, or a name that is looked up in `PATH`.
+    pub fn wanted(&self) -> anyhow::Result<PathBuf> {
+        let python = given(self.python.as_deref()).unwrap_or(OsStr::new(DEFAULT_PYTHON));
+        let is_path = Path::new(python).components().count() > 1;
+        if is_path { absolute(python) } else { Ok(python.into()) }
+    }
+}
+
 impl LoadingOptions {
     /// For `up`, which has its own folders in its data directory.
     pub fn of_up(self, data_dir: &Path) -> anyhow::Result<Loading> {
-        self.wanted(&[data_dir.join(OWN_FOLDER)], Some(data_dir.join(OWN_WORK)))
+        self.wanted(&[folder_of_up(data_dir)], Some(data_dir.join(OWN_WORK)))
     }
 
     /// For an executor on a site.
@@ -51,29 +67,31 @@ impl LoadingOptions {
     }
 
     fn wanted(self, folders: &[PathBuf], work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {
-        let named: Vec<PathBuf> = self
-            .actions_dir
-            .iter()
-            .filter(|path| !path.is_empty())
-            .map(|path| absolute(path))
-            .collect::<Result<_, _>>()?;
-        if let Some(missing) = named.iter().find(|path| !path.is_dir()) {
-            bail!("there is no folder {}: make it, or correct --actions-dir", missing.display());
-        }
-        let python = given(self.python.as_deref()).unwrap_or(OsStr::new(DEFAULT_PYTHON));
-        let is_path = Path::new(python).components().count() > 1;
+        let named = named_folders(&self.actions_dir, "--actions-dir")?;
+        let usual = || folders.iter().map(|path| absolute(path.as_os_str())).collect::<Result<_, _>>();
         Ok(Loading {
-            folders: if named.is_empty() {
-                folders.iter().map(|path| absolute(path.as_os_str())).collect::<Result<_, _>>()?
-            } else {
-                named
-            },
-            python: if is_path { absolute(python)? } else { python.into() },
+            folders: if named.is_empty() { usual()? } else { named },
+            python: self.python.wanted()?,
             work_dir: match given(self.work_dir.as_deref()) {
                 Some(path) => Some(absolute(path)?),
                 None => work_dir.map(|path| absolute(path.as_os_str())).transpose()?,
             },
         })
+    }
+}
+
+/// The folder of actions of an `up` with this data directory.
+pub fn folder_of_up(data_dir: &Path) -> PathBuf {
+    data_dir.join(OWN_FOLDER)
+}
+
+/// Folders that somebody names, who is told which of them is not there, and what to correct.
+pub fn named_folders(names: &[OsString], option: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let names = names.iter().filter(|name| !name.is_empty());
+    let folders: Vec<PathBuf> = names.map(|name| absolute(name)).collect::<Result<_, _>>()?;
+    match folders.iter().find(|folder| !folder.is_dir()) {
+        Some(missing) => bail!("there is no folder {}: make it, or correct {option}", missing.display()),
+        None => Ok(folders),
     }
 }
 

@@ -15,8 +15,8 @@ use super::harness::{Closure, Harness, Runs, until};
 use crate::executor::{Then, run};
 use crate::process::clock::Clock;
 use crate::process::paths;
-use crate::process::registry::loaded::Loaded;
-use crate::process::registry::{Process, RegisteredExecutor};
+use crate::process::registry::loaded::{FailedToLoad, Loaded};
+use crate::process::registry::{Process, RegisteredExecutor, registered};
 use crate::process::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -161,6 +161,49 @@ async fn an_unknown_action_and_none_at_all_fail_the_job() {
         assert!(harness.server.served(id).iter().all(|served| served.asked.lease.is_some()));
     }
     harness.finish().await;
+}
+
+/// Decision 17: what failed to load there may be the action.
+#[tokio::test(start_paused = true)]
+async fn an_action_that_nobody_has_is_waited_for_while_anything_has_failed_to_load() {
+    let mut harness = Harness::new().await;
+    harness.options.unknown_action.after = Duration::ZERO;
+    let failed = FailedToLoad { file: "/etc/slipstream/actions/dance.sh".into(), line: None, reason: "why".to_owned() };
+    let path = register_another(&harness, Loaded::new([], &[failed])).await;
+    let entry = harness.add("job/1", "dance").await;
+    harness.start();
+    until("it was looked at", || !harness.server.served("job/1").is_empty()).await;
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(harness.queue.entries().await.unwrap(), [entry]);
+    assert!(harness.server.states_written("job/1").is_empty());
+    let (_, executor) =
+        registered::<RegisteredExecutor>(&*harness.session, paths::EXECUTORS).await.unwrap().all.swap_remove(1);
+    assert_eq!(
+        executor.passed_over[0].reason,
+        "no executor has its action, and something failed to load: see slipstream-job actions"
+    );
+    harness.session.commit(vec![Operation::delete(path)]).await.unwrap();
+    harness.until_empty().await;
+    assert_eq!(harness.server.states_written("job/1"), ["FAILED"]);
+    harness.finish().await;
+}
+
+/// Another executor, without actions; answers the path of its node.
+async fn register_another(harness: &Harness, loaded: Loaded) -> String {
+    let other = RegisteredExecutor {
+        name: "other".to_owned(),
+        process: Process::this(),
+        slots: 1,
+        actions: Vec::new(),
+        loaded,
+        begun: Timestamp::UNIX_EPOCH,
+        passed_over: Vec::new(),
+    };
+    make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
+    let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));
+    let data = serde_json::to_vec(&other).unwrap();
+    harness.session.commit(vec![Operation::create(path.clone(), data, Mode::Ephemeral)]).await.unwrap();
+    path
 }
 
 /// Decision 17.
