@@ -8,4 +8,5 @@ pub mod offers;
 mod ownership;
 mod program;
 pub mod provider;
+pub mod python;
 pub mod settings;
