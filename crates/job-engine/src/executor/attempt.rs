@@ -121,6 +121,10 @@ impl<'a> Attempt<'a> {
     async fn refuse_action(&mut self, job: &Job) -> Result<AttemptEnd, AttemptEnd> {
         let Self { executor, session, .. } = self;
         let UnknownAction { after, then } = executor.options.unknown_action;
+        // others may not have heard of it yet
+        if !executor.offers.now().failed.is_empty() {
+            return Err(EndKind::ActionNotLoaded.into());
+        }
         let known_for = executor.release_backoff().known_for(self.claim.entry());
         match executor.unknown_actions.absence(session, job, known_for).await {
             Absence::Elsewhere => return Err(EndKind::ActionElsewhere.into()),

@@ -8,5 +8,6 @@ pub mod offers;
 mod ownership;
 mod program;
 pub mod provider;
+#[cfg_attr(not(test), expect(dead_code, reason = "for whoever starts hosts"))]
 pub mod python;
 pub mod settings;

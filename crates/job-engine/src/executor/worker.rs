@@ -18,7 +18,6 @@ use super::sharing;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
-use crate::process::registry::loaded::Loaded;
 use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::process::supervise::persist;
 
@@ -119,7 +118,7 @@ impl Worker {
             process: Process::this(),
             slots: options.threads.max(1),
             actions: offers.names(),
-            loaded: Loaded::default(),
+            loaded: offers.now().registered(),
             begun: options.clock.now(),
             passed_over: Vec::new(),
         };
@@ -133,9 +132,20 @@ impl Worker {
         tokio::join!(
             persist("sharing of the queue", || sharing::keep(&**session, queue, claimant)),
             persist("list of actions", || unknown_action::keep_listed(&**session, &self.executor.offers, clock)),
+            persist("list of what is offered", || self.show_offers(registration)),
             persist("list of what is passed over", || self.show_passed_over(registration)),
         );
         std::future::pending::<()>().await;
+    }
+
+    /// Shows which actions there are: hosts may say later which ones they have, and fail to.
+    async fn show_offers(&self, registration: &Registration<RegisteredExecutor>) {
+        let mut offers = self.executor.offers.clone();
+        loop {
+            let (actions, loaded) = (offers.names(), offers.now().registered());
+            registration.update(|executor| (executor.actions, executor.loaded) = (actions, loaded));
+            offers.changed().await;
+        }
     }
 
     /// Shows which entries are left alone, anew at most once a second.

@@ -27,7 +27,7 @@ const PASSED: [&str; 18] = [
     "NODE_EXTRA_CA_CERTS",
 ];
 /// Where programs are looked for if the executor has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The environment of a program: what every one gets, what its manifest passes on and sets, and what `ours` says to it, which
 /// nothing else can replace.

@@ -42,7 +42,7 @@ pub struct CheckArguments {
 }
 
 /// Shows what the folders offer, and what is wrong there.
-pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let named = named_folders(&arguments.folders, "the name")?;
     let python = arguments.python.wanted()?;
     let executors = if named.is_empty() { usual_folders()? } else { vec![named] };
@@ -76,7 +76,8 @@ struct Checked {
 #[derive(Debug, Serialize)]
 struct Action {
     /// None of a host.
-    action: Option<String>,
+    #[serde(rename = "action")]
+    name: Option<String>,
     kind: Kind,
     file: String,
     /// What it may take and use, as far as its manifest says so.
@@ -117,8 +118,7 @@ impl Checked {
             return screen.wrapped(&format!("no actions in {}", folders.join(", ")), 0);
         }
         let mut parts = self.by_folder(screen);
-        let replaced =
-            self.actions.iter().filter(|action| action.replaces_built_in).filter_map(|it| it.action.as_ref());
+        let replaced = self.actions.iter().filter(|action| action.replaces_built_in).filter_map(|it| it.name.as_ref());
         let replaced: Vec<String> =
             replaced.map(|name| format!("{name} takes the place of the built-in action")).collect();
         parts.extend((!replaced.is_empty()).then(|| replaced.join("\n")));
@@ -140,7 +140,7 @@ impl Checked {
         let mut folders: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
         for action in &self.actions {
             let (folder, file) = action.place();
-            let name = action.action.as_deref().map_or_else(|| "(said when it starts)".to_owned(), one_line);
+            let name = action.name.as_deref().map_or_else(|| "(said when it starts)".to_owned(), one_line);
             let row = vec![name, action.kind.to_string(), one_line(&file), action.limits.join(", ")];
             folders.entry(one_line(&folder)).or_default().push(row);
         }
@@ -172,7 +172,7 @@ impl Action {
             limits.extend(host.processes.map(|processes| format!("processes {processes}")));
         }
         Self {
-            action: name.cloned(),
+            name: name.cloned(),
             kind,
             file: program.file.display().to_string(),
             limits,
@@ -201,7 +201,7 @@ fn duration(duration: Duration) -> String {
 /// In the largest unit of which it is a whole number.
 fn size(bytes: u64) -> String {
     let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let unit = units.into_iter().find(|(_, unit)| bytes % unit == 0 && bytes > 0);
+    let unit = units.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", bytes / unit))
 }
 

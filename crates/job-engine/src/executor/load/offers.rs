@@ -1,15 +1,17 @@
 //! [`Offers`]: the actions that an executor has, and what it could not load.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use slipstream_action::Catalogue;
 use tokio::sync::watch;
+use tracing::info;
 
 use super::provider::{Provider, Terms};
 use crate::executor::host::{Command, Runner};
 pub use crate::process::registry::loaded::{FailedToLoad, Kind};
+use crate::process::registry::loaded::{Loaded, Source};
 use crate::programs::context::Context;
 
 /// What an executor has. It changes while hosts say what they have.
@@ -50,7 +52,6 @@ impl Offered {
         self.0.borrow().actions.get(name).cloned()
     }
 
-    #[expect(dead_code, reason = "for the pool of hosts")]
     /// All of them, now.
     pub(crate) fn now(&self) -> Arc<Offers> {
         self.0.borrow().clone()
@@ -83,6 +84,14 @@ impl Offers {
         Self { actions: catalogue.names().filter_map(offer).collect(), failed: Vec::new() }
     }
 
+    /// What the registry says of them.
+    pub(crate) fn registered(&self) -> Loaded {
+        let source = |(name, offer): (&String, &Offer)| {
+            Some((name.clone(), Source { kind: offer.kind, file: offer.file.clone()? }))
+        };
+        Loaded::new(self.actions.iter().filter_map(source), &self.failed)
+    }
+
     /// Adds what programs do; one takes the place of what is there under its name.
     #[must_use]
     pub fn with_programs(mut self, providers: Vec<Provider>, context: &Arc<Context>) -> Self {
@@ -92,12 +101,20 @@ impl Offers {
                     let (name, terms) = (command.name.clone(), command.terms.clone());
                     let (kind, file) = (Kind::Command, Some(command.program.file.clone()));
                     let runner = Runner::Command(Arc::new(Command::new(command, context.clone())));
-                    self.actions.insert(name, Offer { runner, terms, kind, file });
+                    self.insert(name, Offer { runner, terms, kind, file });
                 }
                 Provider::Host(_) => {}
             }
         }
         self
+    }
+
+    fn insert(&mut self, name: String, offer: Offer) {
+        if self.actions.get(&name).is_some_and(|before| before.kind == Kind::Native) {
+            let file = offer.file.as_deref().unwrap_or(Path::new("")).display();
+            info!(action = name, %file, "takes the place of the built-in action");
+        }
+        self.actions.insert(name, offer);
     }
 }
 

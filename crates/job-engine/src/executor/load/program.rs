@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::programs::environment::DEFAULT_PATH;
+
 /// How much of a file is looked at: Linux reads as much of a first line (`BINPRM_BUF_SIZE`).
 const BEGIN: u64 = 256;
 const ELF: &[u8] = b"\x7fELF";
-/// Where programs are looked for if no `PATH` is set.
-const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The first line of a script: who reads it.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(super) fn find(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(name)).filter(|path| is_executable(path));
     }
-    let path = if path.is_empty() { OsStr::new(USUAL_PATH) } else { path };
+    let path = if path.is_empty() { OsStr::new(DEFAULT_PATH) } else { path };
     std::env::split_paths(path)
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(name))

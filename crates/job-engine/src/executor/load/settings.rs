@@ -36,6 +36,7 @@ pub struct Settings {
 impl Settings {
     /// These folders, with the Python package in that one.
     #[must_use]
+    #[expect(dead_code, reason = "for whoever starts an executor")]
     pub fn of(loading: &Loading, package: PathBuf) -> Self {
         Self { folders: loading.folders.clone(), python: loading.python.clone(), package }
     }

@@ -149,7 +149,7 @@ const ACTIONS: &[Row] = &[
     ("\"a\"", "\"a\"\nenv = [\"A\"]", 3, "`env`: expected a table such as { LANG = \"C\" }, not a list"),
     ("\"a\"", "\"a\"\nenv.A = 1", 3, "`env`: `A`: expected a text in quotes, not 1"),
     ("\"a\"", "\"a\"\nenv = { \"A=B\" = \"\" }", 3, "`A=B` is not the name of a variable"),
-    ("\"a\"", "\"a\"\nenv.SLIPSTREAM_PASS = \"\"", 3, "the executor itself sets the variables that begin with"),
+    ("\"a\"", "\"a\"\nenv.SLIPSTREAM_PASS = \"\"", 3, "only the executor itself sets such variables"),
     ("\"a\"", "\"a\"\npass-env = [\"SLIPSTREAM_PASS\"]", 3, "may hold the executor's own login"),
     ("\"a\"", "\"a\"\npass-env = [\"CREDENTIALS_DIRECTORY\"]", 3, "may hold the executor's own login"),
     ("\"a\"", "\"a\"\npass-env = \"A\"", 3, "`pass-env`: expected a list of texts, not \"A\""),

@@ -1,10 +1,12 @@
 //! What the values of a manifest mean. Each function answers what is wrong in words for people.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
+use crate::programs::environment::is_ours;
 use crate::process::written;
 
 /// Longer than anybody waits for a process, and short enough for every sum of times.
@@ -15,10 +17,6 @@ const LEAST_MEMORY: u64 = 1 << 20;
 const LONGEST_NAME: usize = 200;
 /// Units of memory, with their number of bytes.
 const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-/// Variables that tell of the executor's own passwords, whatever they are called.
-const SECRETS: [&str; 2] = ["DAEMON_ARGS", "CREDENTIALS_DIRECTORY"];
-/// With what the variables begin that an executor sets for its programs.
-const OURS: &str = "SLIPSTREAM_";
 
 /// A text.
 pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
@@ -111,8 +109,8 @@ pub(super) fn variables(value: &DeValue<'_>) -> Result<BTreeMap<String, String>,
     let variable = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
         let name: &std::borrow::Cow<'_, str> = name.get_ref();
         check_variable(name)?;
-        if name.starts_with(OURS) {
-            return Err(format!("`{}`: the executor itself sets the variables that begin with {OURS}", shown(name)));
+        if is_ours(OsStr::new(&**name)) {
+            return Err(format!("`{}`: only the executor itself sets such variables", shown(name)));
         }
         let value = text(value.get_ref()).map_err(|message| format!("`{}`: {message}", shown(name)))?;
         Ok((name.to_string(), value))
@@ -125,7 +123,7 @@ pub(super) fn names_of_variables(value: &DeValue<'_>) -> Result<Vec<String>, Str
     let names = texts(value)?;
     for name in &names {
         check_variable(name)?;
-        if name.starts_with(OURS) || SECRETS.contains(&name.as_str()) {
+        if is_ours(OsStr::new(name)) {
             return Err(format!("`{name}` may hold the executor's own login, and is passed to no program"));
         }
     }
