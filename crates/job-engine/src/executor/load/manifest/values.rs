@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
-use crate::programs::environment::is_ours;
 use crate::process::written;
+use crate::programs::environment::is_ours;
 
 /// Longer than anybody waits for a process, and short enough for every sum of times.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
