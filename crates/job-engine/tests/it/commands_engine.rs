@@ -82,11 +82,11 @@ async fn executors_and_their_actions_are_listed() {
     let begun: jiff::Timestamp = executors[0]["begun"].as_str().expect("text").parse().expect("a time");
     let submitted = busy.up.client().get(&busy.running).await.expect("there")["created"].clone();
     assert!(begun < submitted.as_str().expect("text").parse().expect("a time"));
-    let rows = ["cleanup_jobs", "dummy_test_action", "noop"].map(|name| format!("{name} 1 {host}"));
+    let rows = ["cleanup_jobs", "dummy_test_action", "noop"].map(|name| format!("{name} native 1 {host}"));
     let table = busy.run(&["actions"]).good();
-    assert_lines(&table, &[&["ACTION SLOTS EXECUTORS"], &rows.each_ref().map(String::as_str)[..]].concat());
+    assert_lines(&table, &[&["ACTION KIND SLOTS EXECUTORS"], &rows.each_ref().map(String::as_str)[..]].concat());
     let actions = busy.run(&["actions", "--json"]).json();
-    let action = |name: &str| json!({"action": name, "slots": 1, "executors": [host]});
+    let action = |name: &str| json!({"action": name, "kinds": ["native"], "slots": 1, "executors": [host]});
     assert_eq!(actions, Value::Array(["cleanup_jobs", "dummy_test_action", "noop"].map(action).into()));
 }
 

@@ -221,6 +221,25 @@ fn of_what_is_no_toml_nothing_is_run_and_its_programs_are_known() {
     assert_eq!(manifest.python.unwrap().said, None);
 }
 
+/// The reference of all keys.
+#[test]
+fn the_example_of_the_documentation_is_right_and_has_every_key() {
+    const PAGE: &str = include_str!("../../../../../../docs/operations.md");
+    let example = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let manifest = parsed(example);
+    assert_eq!(manifest.wrong, []);
+    assert_eq!(manifest.providers.len(), 2);
+    assert!(manifest.python.unwrap().said.is_some());
+    // a key that there is not names all that there are
+    for table in ["[[action]]", "[[host]]", "[python]"] {
+        let known = parsed(&format!("{table}\nname = \"a\"\ncommand = [\"a\"]\nno-such-key = 1"));
+        let (_, known) = known.wrong.iter().find(|(_, wrong)| wrong.contains("no-such-key")).unwrap();
+        for key in known.split_once("one of ").unwrap().1.split(", ") {
+            assert!(example.contains(&format!("{key} =")) || example.contains(&format!("{key}.")), "{table} {key}");
+        }
+    }
+}
+
 proptest! {
     /// Whatever is written, it is read or refused with a line of the text.
     #[test]
