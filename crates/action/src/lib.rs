@@ -26,6 +26,9 @@
 //! assert!(catalogue.register("touch_target", TouchTarget, None));
 //! ```
 
+mod blocking;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod protocol;
 mod report;
 
@@ -36,10 +39,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use async_trait::async_trait;
+pub use blocking::{Blocking, BlockingHandle};
 use slipstream_cimi::{Client, Job};
 use tokio_util::sync::CancellationToken;
 
-pub use report::{LONGEST_MESSAGE, MOST_AFFECTED_RESOURCES, Report, Reports, shortened};
+pub use report::{LONGEST_MESSAGE, MOST_AFFECTED_RESOURCES, Report, Reports, left_out_note, shortened};
 
 /// The code that does a job.
 ///
@@ -189,6 +193,9 @@ impl JobHandle {
     }
 }
 
+/// How long a cancelled action may take to end, unless it is registered with another time.
+pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+
 /// An action and how it is run.
 #[derive(Clone)]
 pub struct Registered {
@@ -196,6 +203,15 @@ pub struct Registered {
     pub action: Arc<dyn Action>,
     /// The longest that a run may take; without one, as long as it wants.
     pub time_limit: Option<Duration>,
+    /// How long a run may take to end once it is cancelled; then it is aborted at its next await.
+    pub stop_grace: Duration,
+}
+
+impl Registered {
+    /// An action that may run for as long as it wants, and has the usual time to end once it is cancelled.
+    pub fn new(action: impl Action + 'static) -> Self {
+        Self { action: Arc::new(action), time_limit: None, stop_grace: DEFAULT_STOP_GRACE }
+    }
 }
 
 /// The actions that an executor has, by name.
@@ -213,11 +229,24 @@ impl Catalogue {
 
     /// Adds an action under a name; the first of two equal names stays. Answers whether it was added.
     pub fn register(&mut self, name: &str, action: impl Action + 'static, time_limit: Option<Duration>) -> bool {
+        self.add(name, Registered { time_limit, ..Registered::new(action) })
+    }
+
+    /// Adds an action under a name; the first of two equal names stays. Answers whether it was added.
+    pub fn add(&mut self, name: &str, registered: Registered) -> bool {
         let free = !self.actions.contains_key(name);
         if free {
-            self.actions.insert(name.to_owned(), Registered { action: Arc::new(action), time_limit });
+            self.actions.insert(name.to_owned(), registered);
         }
         free
+    }
+
+    /// The catalogue with an action more, which may run for as long as it wants. Panics if there is one of this name, as
+    /// that is a mistake of the program.
+    #[must_use]
+    pub fn with(mut self, name: &str, action: impl Action + 'static) -> Self {
+        assert!(self.add(name, Registered::new(action)), "two actions have the name `{name}`");
+        self
     }
 
     /// The action of this name.
@@ -254,6 +283,20 @@ mod tests {
         assert_eq!(catalogue.find("b").expect("registered").time_limit, Some(Duration::from_secs(1)));
         assert!(catalogue.find("c").is_none());
         assert_eq!(catalogue.names().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_catalogue_can_be_written_as_one_expression() {
+        let catalogue = Catalogue::new().with("b", Ends).with("a", Ends);
+        assert_eq!(catalogue.names().collect::<Vec<_>>(), ["a", "b"]);
+        let registered = catalogue.find("a").expect("registered");
+        assert_eq!((registered.time_limit, registered.stop_grace), (None, DEFAULT_STOP_GRACE));
+    }
+
+    #[test]
+    #[should_panic(expected = "two actions have the name `a`")]
+    fn one_name_for_two_actions_in_one_expression_is_a_mistake() {
+        drop(Catalogue::new().with("a", Ends).with("a", Ends));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 
 use slipstream_cimi::resource::is_id;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Most documents that one run of an action can name. A server reads requests of 1 MiB.
 pub const MOST_AFFECTED_RESOURCES: usize = 1000;
@@ -54,6 +54,12 @@ pub fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
     format!("{head}\n...\n{tail}").into()
 }
 
+/// What a job's last message says of affected resources that were left out.
+#[must_use]
+pub fn left_out_note(left_out: usize) -> String {
+    format!("(left out, as they are no ids or too many: {left_out} affected resources)")
+}
+
 /// For executors: where the reports of one action arrive, each merged into what was not taken out yet, so that an
 /// action never waits and whoever sends them on sends the latest. Clones share it.
 #[derive(Clone, Debug)]
@@ -63,6 +69,8 @@ pub struct Reports(Arc<Shared>);
 struct Shared {
     report: watch::Sender<Report>,
     named: Mutex<Named>,
+    /// Notified of each report, beside those who wait.
+    notice: Option<Arc<Notify>>,
 }
 
 /// The documents that were named since the beginning.
@@ -82,7 +90,12 @@ impl Reports {
     /// Nothing was reported yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Shared { report: watch::Sender::new(Report::default()), named: Mutex::default() }))
+        Self::with_notice(None)
+    }
+
+    /// Nothing was reported yet, and whoever waits for `notice` wants to know of each report.
+    pub(crate) fn with_notice(notice: Option<Arc<Notify>>) -> Self {
+        Self(Arc::new(Shared { report: watch::Sender::new(Report::default()), named: Mutex::default(), notice }))
     }
 
     /// Ends as soon as there is something to take out.
@@ -116,7 +129,7 @@ impl Reports {
     }
 
     pub(crate) fn set_progress(&self, percent: u8) {
-        self.0.report.send_modify(|report| report.progress = Some(percent.min(100)));
+        self.change(|report| report.progress = Some(percent.min(100)));
     }
 
     pub(crate) fn set_status_message(&self, message: String) {
@@ -124,7 +137,7 @@ impl Reports {
             Cow::Borrowed(_) => message,
             Cow::Owned(short) => short,
         };
-        self.0.report.send_modify(|report| report.status_message = Some(message));
+        self.change(|report| report.status_message = Some(message));
     }
 
     /// Each id once; answers whether it is among those that are reported.
@@ -138,8 +151,15 @@ impl Reports {
             return false;
         }
         named.ids.insert(id.clone());
-        self.0.report.send_modify(|report| report.affected_resources.push(id));
+        self.change(|report| report.affected_resources.push(id));
         true
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        self.0.report.send_modify(change);
+        if let Some(notice) = &self.0.notice {
+            notice.notify_one();
+        }
     }
 }
 

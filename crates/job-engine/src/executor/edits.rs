@@ -2,7 +2,7 @@
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use slipstream_action::{Failure, LONGEST_MESSAGE, Report, Success, shortened};
+use slipstream_action::{Failure, LONGEST_MESSAGE, Report, Success, left_out_note, shortened};
 use slipstream_cimi::resource::Link;
 use slipstream_cimi::{Document, State};
 
@@ -58,7 +58,7 @@ pub(super) fn of_outcome(outcome: &Result<Success, Failure>, unsent: &Report, kn
 /// A final report that says how many documents were left out of it.
 pub(super) fn with_left_out(mut changes: Document, left_out: usize) -> Document {
     if left_out > 0 {
-        append(&mut changes, &format!("(left out, as they are no ids or too many: {left_out} affected resources)"));
+        append(&mut changes, &left_out_note(left_out));
     }
     changes
 }
