@@ -121,7 +121,12 @@ fn watch(outlet: Arc<Outlet>) -> Result<(), HostError> {
 
 fn hello(catalogue: &Catalogue) -> Hello {
     let offered = |name: &str| Offered { name: name.to_owned(), ..Offered::default() };
-    Hello { protocol: VERSION, program: program(), actions: catalogue.names().map(offered).collect(), ..Hello::default() }
+    Hello {
+        protocol: VERSION,
+        program: program(),
+        actions: catalogue.names().map(offered).collect(),
+        ..Hello::default()
+    }
 }
 
 /// Name of this program, for people.

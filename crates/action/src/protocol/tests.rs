@@ -55,11 +55,7 @@ fn messages_have_the_names_of_the_protocols_page() {
         program: "greeter 1".to_owned(),
         actions: vec![
             Offered { name: "greet".to_owned(), file: None, dialect: None },
-            Offered {
-                name: "wave".to_owned(),
-                file: Some("wave.py".to_owned()),
-                dialect: Some("nuvla".to_owned()),
-            },
+            Offered { name: "wave".to_owned(), file: Some("wave.py".to_owned()), dialect: Some("nuvla".to_owned()) },
         ],
         failed: vec![NotLoaded { file: "a.py".to_owned(), reason: "line 3: no".to_owned() }],
     };
@@ -102,7 +98,13 @@ fn what_is_missing_null_or_unknown_does_no_harm() {
 #[test]
 fn what_is_no_message_is_refused() {
     let texts = [
-        "", "nonsense", "[]", "{}", "null", "7", r#""hello""#,
+        "",
+        "nonsense",
+        "[]",
+        "{}",
+        "null",
+        "7",
+        r#""hello""#,
         r#"{"end":{"state":"SUCCESS"},"report":{}}"#,
         r#"{"end":{"state":"SUCCESS"}} x"#,
         r#"{"end":{"state":"SUCCESS"}"#,
