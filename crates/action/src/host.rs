@@ -45,6 +45,7 @@ use crate::{Catalogue, Failure, JobHandle, Success, left_out_note, shortened, wi
 /// }
 /// ```
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "it is written as one expression, and nothing comes after it")]
 pub fn run(catalogue: Catalogue) -> ExitCode {
     let Some(pipes) = Pipes::take() else {
         tell(&how_to_try(&catalogue));
@@ -89,7 +90,7 @@ fn serve(catalogue: &Catalogue, pipes: Pipes) -> Result<(), HostError> {
         if !setup.protocols.contains(&VERSION) {
             return Err(HostError::Versions(setup.protocols));
         }
-        outlet.say(FromHost::Hello(hello(catalogue))).map_err(HostError::Write)?;
+        outlet.say(&FromHost::Hello(hello(catalogue))).map_err(HostError::Write)?;
         while let Some(order) = orders.next().await? {
             let ToHost::Run(run) = order else { return Err(HostError::Setup) };
             let end = work(catalogue, &setup, run, &outlet).await;
@@ -198,24 +199,25 @@ impl Transport for NoSocket {
 /// What the executor says.
 struct Orders {
     pipe: pipe::Receiver,
+    buffer: Vec<u8>,
     lines: Lines,
 }
 
 impl Orders {
     fn new(pipe: std::os::fd::OwnedFd) -> io::Result<Self> {
-        Ok(Self { pipe: pipe::Receiver::from_owned_fd(pipe)?, lines: Lines::default() })
+        let buffer = vec![0; 64 * 1024];
+        Ok(Self { pipe: pipe::Receiver::from_owned_fd(pipe)?, buffer, lines: Lines::default() })
     }
 
     /// The next message; `None` if there will be none.
     async fn next(&mut self) -> Result<Option<ToHost>, HostError> {
-        let mut bytes = [0; 16 * 1024];
         loop {
             if let Some(line) = self.lines.next_line()? {
                 return serde_json::from_slice(&line).map(Some).map_err(HostError::NotUnderstood);
             }
-            match self.pipe.try_read(&mut bytes) {
+            match self.pipe.try_read(&mut self.buffer) {
                 Ok(0) => return Ok(None),
-                Ok(count) => self.lines.push(&bytes[..count]),
+                Ok(count) => self.lines.push(&self.buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.pipe.readable().await.map_err(HostError::Read)?;
                 }

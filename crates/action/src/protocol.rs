@@ -20,11 +20,11 @@ pub const LONGEST_LINE: usize = 1024 * 1024;
 /// What an executor says to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ToHost {
+pub enum ToHost<J = Document> {
     /// The first line.
     Setup(Setup),
     /// A job to do. The next one comes after the `end` of this one.
-    Run(Run),
+    Run(Run<J>),
 }
 
 /// What a host says to its executor.
@@ -74,11 +74,11 @@ pub struct Setup {
 /// A job to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Run {
+pub struct Run<J = Document> {
     /// 1 for a process's first job, then 2, and so on.
     pub number: u64,
     /// The job's document as it was before this attempt, so that its state is QUEUED, or RUNNING if an attempt was lost.
-    pub job: Document,
+    pub job: J,
     /// Whether an earlier attempt was lost.
     #[serde(default)]
     pub rerun: bool,

@@ -56,12 +56,12 @@ impl Outlet {
     pub(super) fn end(&self, end: End) -> io::Result<()> {
         let mut said = self.said();
         let current = said.current.take();
-        let mut bytes = current.as_ref().and_then(report).map(line).unwrap_or_default();
-        bytes.extend(line(FromHost::End(end)));
+        let mut bytes = current.as_ref().and_then(report).map(|report| line(&report)).unwrap_or_default();
+        bytes.extend(line(&FromHost::End(end)));
         said.file.write_all(&bytes)
     }
 
-    pub(super) fn say(&self, message: FromHost) -> io::Result<()> {
+    pub(super) fn say(&self, message: &FromHost) -> io::Result<()> {
         self.said().file.write_all(&line(message))
     }
 
@@ -95,7 +95,7 @@ impl Outlet {
         let mut said = self.said();
         if let Some(report) = said.current.as_ref().and_then(report) {
             // if nobody listens, saying the end fails too, and that ends the program
-            said.file.write_all(&line(report)).unwrap_or_default();
+            said.file.write_all(&line(&report)).unwrap_or_default();
         }
     }
 
@@ -107,16 +107,16 @@ impl Outlet {
 /// What is to be reported of a job, if anything is.
 fn report(current: &Current) -> Option<FromHost> {
     let report = current.reports.take();
-    (!report.is_empty()).then(|| {
-        FromHost::Report(Reported {
-            number: Some(current.number),
-            progress: report.progress,
-            message: report.status_message,
-            affected: report.affected_resources,
-        })
-    })
+    let reported = Reported {
+        number: Some(current.number),
+        progress: report.progress,
+        message: report.status_message,
+        affected: report.affected_resources,
+    };
+    (reported.progress.is_some() || reported.message.is_some() || !reported.affected.is_empty())
+        .then_some(FromHost::Report(reported))
 }
 
-fn line(message: FromHost) -> Vec<u8> {
-    protocol::line(&message).expect("messages and ids have limits far below that of a line")
+fn line(message: &FromHost) -> Vec<u8> {
+    protocol::line(message).expect("messages and ids have limits far below that of a line")
 }
