@@ -24,7 +24,7 @@ fn messages_have_the_names_of_the_protocols_page() {
         "insecure": false, "dialect": "slipstream", "threads": 4, "es-hosts": ["localhost:9200"],
         "socket": "/run/slipstream/api",
     }});
-    assert_eq!(serde_json::to_value(ToHost::Setup(setup.clone())).unwrap(), written);
+    assert_eq!(serde_json::to_value(ToHost::<Document>::Setup(setup.clone())).unwrap(), written);
     assert_eq!(serde_json::from_value::<ToHost>(written).unwrap(), ToHost::Setup(setup));
 
     let job = json!({ "id": "job/1", "state": "QUEUED", "action": "greet", "a": 1 });
