@@ -22,7 +22,14 @@ pub mod distributor {
     pub use crate::marks::HighWaterMark;
 }
 pub mod executor {
-    pub use crate::executor::{ActionRuntime, Options, run};
+    pub use crate::executor::{ActionRuntime, Admission, ApiSocket, Options, OwnJob, run};
+    pub mod host {
+        pub use crate::executor::host::context::Context;
+        pub use crate::executor::host::directories::WorkDir;
+        pub use crate::executor::host::keepers::Keepers;
+        pub use crate::executor::host::pool::{Known, Pool};
+        pub use crate::executor::host::Runner;
+    }
     pub mod load {
         pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};

@@ -1,6 +1,17 @@
 //! [`Runner`]: who does the jobs of an action, code of this process or a program.
 
 mod command;
+pub mod context;
+mod conversation;
+pub mod directories;
+mod environment;
+pub mod keepers;
+mod limits;
+mod lines;
+mod log;
+pub mod pool;
+mod process;
+mod throttle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +21,7 @@ use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
 
 pub use self::command::Command;
+pub use self::pool::Pool;
 
 /// Who does the jobs of an action.
 #[derive(Clone)]
@@ -18,6 +30,8 @@ pub enum Runner {
     Native(Arc<dyn Action>),
     /// A program that is started for each job.
     Command(Arc<Command>),
+    /// A program that does one job after the other.
+    Hosted(Arc<Pool>),
 }
 
 /// How a run ended.
@@ -27,7 +41,6 @@ pub(crate) enum Outcome {
     Ended(Result<Success, Failure>),
     /// It gives the job back, or could not begin, for this reason.
     Released(String),
-    #[expect(dead_code, reason = "for the pool of hosts")]
     /// The job goes on elsewhere, without an executor.
     Left,
 }
@@ -66,6 +79,7 @@ impl fmt::Debug for Runner {
         formatter.write_str(match self {
             Self::Native(_) => "Native",
             Self::Command(_) => "Command",
+            Self::Hosted(_) => "Hosted",
         })
     }
 }

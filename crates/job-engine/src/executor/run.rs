@@ -47,6 +47,11 @@ impl Run {
                 let run = host_run(offer, job, clock, output);
                 return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { command.run(&run).await })));
             }
+            Runner::Hosted(pool) => {
+                let pool = pool.clone();
+                let run = host_run(offer, job, clock);
+                return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { pool.run(run).await })));
+            }
         };
         Self::Native(runtime.begin(async move { action.run(job).await }, slow).await)
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -78,6 +77,8 @@ pub(crate) enum Event {
     Line(Vec<u8>),
     /// What it reports is no line.
     Breach(LineError),
+    /// It has closed descriptor 3, as it does when it ends. Said once.
+    Silent,
     /// It has ended so, and nothing of it is left.
     Ended(Exit),
 }
@@ -149,19 +150,6 @@ impl Process {
         Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit })
     }
 
-    /// Writes to the program's standard input; the line has its end already.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(bytes).await?;
-        stdin.flush().await
-    }
-
-    #[expect(dead_code, reason = "for the pool of hosts")]
-    /// The program reads an end of its input.
-    pub(crate) fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
     /// The standard input, for whoever writes it beside reading the reports.
     pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.stdin.take()
@@ -179,7 +167,10 @@ impl Process {
                 biased;
                 line = self.reports.next(), if (reads || has_ended) && !self.is_silent => match line {
                     Ok(Some(line)) => return Event::Line(line),
-                    Ok(None) => self.is_silent = true,
+                    Ok(None) => {
+                        self.is_silent = true;
+                        return Event::Silent;
+                    }
                     Err(error) => {
                         self.is_silent = true;
                         return Event::Breach(error);
@@ -193,12 +184,6 @@ impl Process {
                 }
             }
         }
-    }
-
-    #[expect(dead_code, reason = "for the pool of hosts")]
-    /// Whether the program has closed descriptor 3.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.is_silent
     }
 
     /// Asks the program and its group to end.

@@ -21,6 +21,7 @@ mod first_start;
 mod full_disk;
 mod generations;
 mod kill;
+mod hosts_as_actions;
 mod leases;
 mod leftovers;
 mod lost_together;

@@ -119,6 +119,7 @@ async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
                     killed_for.get_or_insert(format!("broke the protocol: {}", with_causes(&error)));
                     process.signal(Signal::KILL);
                 }
+                Event::Silent => {}
                 Event::Ended(exit) => return killed_for.map_or(Ended::Exit(exit), Ended::Killed),
             },
             () = &mut give, if !given => given = true,

@@ -1,0 +1,395 @@
+//! One process of a pool, from its start to its end.
+
+mod following;
+mod starting;
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rustix::process::Signal;
+use slipstream_action::Failure;
+use slipstream_action::protocol::{self, ToHost};
+use tokio::process::ChildStdin;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use self::following::Followed;
+use super::{Order, STOPPED_BEFORE, Shared, Turn};
+use crate::executor::host::conversation::{self, Breach, Conversation, Gone, Said};
+use crate::executor::host::directories::Directory;
+use crate::executor::host::lines::LineError;
+use crate::executor::host::process::{Event, Process};
+use crate::executor::host::throttle::Throttle;
+use crate::executor::host::{Outcome, limits};
+
+/// After so long without a job a process ends, unless it is the only one.
+const IDLE: Duration = Duration::from_mins(1);
+/// A process that is larger than this after a job is replaced, in bytes.
+const LARGEST: u64 = 512 << 20;
+/// How often that is looked at.
+const MEASURED_EVERY: Duration = Duration::from_secs(1);
+/// How long a process may take to end once its input has ended, and once it was asked by SIGTERM.
+const END: Duration = Duration::from_secs(2);
+/// After so long what does not end is killed once more.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Starts a process and has it do jobs, beginning with `order` if there is one, for as long as it can and there are any.
+///
+/// If it does not start the order is given back; and before it is known what the host can do, another start is tried.
+pub(super) fn live(pool: Arc<Shared>, id: u64, order: Option<Order>, turn: Turn) -> BoxFuture<'static, ()> {
+    let life = async move {
+        let (mut order, mut turn) = (order, turn);
+        let started = loop {
+            let begun = Instant::now();
+            match start(&pool, id, &mut order).await {
+                Ok(member) => break Some(member),
+                Err(reason) => {
+                    let next = pool.not_started(begun, &reason);
+                    if let Some(order) = order.take() {
+                        order.end(Outcome::Released(reason));
+                    }
+                    if pool.known.borrow().hello.is_some() {
+                        break None;
+                    }
+                    // meanwhile a job that comes is given back
+                    drop(turn);
+                    turn = tokio::select! {
+                        biased;
+                        () = pool.ending.cancelled() => break None,
+                        turn = pool.turn_at(next) => turn,
+                    };
+                }
+            }
+        };
+        match started {
+            Some(member) => member.live(order, turn).await,
+            None => {
+                pool.withdraw(id);
+            }
+        }
+    };
+    Box::pin(life)
+}
+
+/// Starts a process; an order that is given up meanwhile is taken out.
+async fn start(pool: &Arc<Shared>, id: u64, order: &mut Option<Order>) -> Result<Member, String> {
+    let mut start = pin!(Member::start(pool, id));
+    loop {
+        tokio::select! {
+            biased;
+            started = &mut start => return started,
+            () = given_up(order.as_mut()) => {
+                if let Some(order) = order.take() {
+                    order.end(Outcome::Released(STOPPED_BEFORE.to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// Ends when an order is cancelled or dropped.
+async fn given_up(order: Option<&mut Order>) {
+    let Some(order) = order else { return pending().await };
+    tokio::select! {
+        () = order.run.job.cancelled() => {}
+        () = order.reply.closed() => {}
+    }
+}
+
+/// A process that has said hello.
+struct Member {
+    pool: Arc<Shared>,
+    id: u64,
+    begun: Instant,
+    process: Process,
+    stdin: Option<ChildStdin>,
+    directory: Arc<Directory>,
+    conversation: Conversation,
+    throttle: Throttle,
+    actions: BTreeSet<String>,
+    /// Jobs that it has ended.
+    jobs: u64,
+    measured: Instant,
+    /// Whether the log says that it speaks of jobs that have ended.
+    is_told_late: bool,
+}
+
+/// What is to be told to whoever has given a job.
+struct Answer(oneshot::Sender<Outcome>, Outcome);
+
+/// What becomes of a process after a job.
+enum After {
+    /// It waits for the next.
+    Rest(Answer),
+    /// It gets no other.
+    Retire(Answer),
+    /// It has ended with the job.
+    Gone(Answer),
+    /// It has ended without the job, for this reason.
+    NotTaken(Order, String),
+}
+
+/// What a process does next that has no job.
+enum Next {
+    Work(Order, Turn),
+    Leave,
+    Gone,
+}
+
+impl Member {
+    async fn live(mut self, order: Option<Order>, turn: Turn) {
+        let mut next = (order, turn);
+        loop {
+            let (order, turn) = next;
+            let mut answer = None;
+            if let Some(order) = order {
+                match self.work(order).await {
+                    After::Rest(told) => answer = Some(told),
+                    After::Retire(told) => {
+                        told.tell();
+                        return self.leave(Some(turn)).await;
+                    }
+                    After::Gone(told) => {
+                        self.close().await;
+                        drop(turn);
+                        return told.tell();
+                    }
+                    After::NotTaken(order, reason) => {
+                        let pool = self.pool.clone();
+                        self.note_end(&reason);
+                        self.close().await;
+                        return pool.give_again(order, turn, reason);
+                    }
+                }
+            }
+            // whoever is told finds this process idle, unless it has to wait for that
+            if self.has_left_something() {
+                answer.take().map(Answer::tell);
+                let directory = self.directory.clone();
+                spawn_blocking(move || directory.empty()).await.unwrap_or_default();
+            }
+            let orders = self.pool.rest(self.id);
+            drop(turn);
+            answer.map(Answer::tell);
+            match self.rest(orders).await {
+                Next::Work(order, turn) => next = (Some(order), turn),
+                Next::Leave => return self.leave(None).await,
+                Next::Gone => return self.close().await,
+            }
+        }
+    }
+
+    /// Does a job.
+    async fn work(&mut self, mut order: Order) -> After {
+        if let Some(gone) = self.listen().await {
+            return After::NotTaken(order, gone.to_string());
+        }
+        if order.run.job.is_cancelled() {
+            return After::Rest(order.answer(Outcome::Released(STOPPED_BEFORE.to_owned())));
+        }
+        let job = order.run.job.job();
+        if !self.actions.contains(&job.action) {
+            let reason = format!("the host does not have the action {} any more", job.action);
+            return After::Rest(order.answer(Outcome::Released(reason)));
+        }
+        let run = protocol::Run {
+            number: self.conversation.next_number(),
+            job,
+            rerun: order.run.job.is_rerun(),
+            deadline: order.run.deadline,
+            api: String::new(),
+            directory: self.directory.path().to_string_lossy().into_owned(),
+        };
+        let Ok(line) = protocol::line(&ToHost::Run(run)) else {
+            let failure = format!("its document does not fit into a line of {} bytes", protocol::LONGEST_LINE);
+            return After::Rest(order.answer(Outcome::Ended(Err(Failure::new(failure)))));
+        };
+        self.process.log().begin(Some(job.id.clone()));
+        match self.follow(&mut order, &line).await {
+            Followed::Ended { end, is_usable } => {
+                self.jobs += 1;
+                self.pool.has_worked();
+                let retires = end.retire || !is_usable || self.is_worn_out();
+                let answer = order.answer(conversation::outcome(end));
+                if retires { After::Retire(answer) } else { After::Rest(answer) }
+            }
+            Followed::Gone(gone) => {
+                let failure = gone.failure(&self.process.log().last_lines());
+                After::Gone(order.answer(Outcome::Ended(Err(failure))))
+            }
+            Followed::NotTaken(gone) => After::NotTaken(order, gone.to_string()),
+        }
+    }
+
+    /// Waits for a job, and for whatever else may happen.
+    async fn rest(&mut self, mut orders: oneshot::Receiver<(Order, Turn)>) -> Next {
+        self.process.log().begin(None);
+        let mut leave_at = Instant::now() + IDLE;
+        let mut is_chosen = false;
+        loop {
+            let pause = self.throttle.pause();
+            tokio::select! {
+                biased;
+                order = &mut orders => return order.map_or(Next::Leave, |(order, turn)| Next::Work(order, turn)),
+                event = self.process.event(pause.is_none()) => {
+                    let Some(gone) = self.hear(event) else { continue };
+                    let is_chosen = !self.pool.withdraw(self.id);
+                    kill(&mut self.process).await;
+                    self.note_end(&gone.to_string());
+                    if is_chosen && let Ok((order, turn)) = orders.await {
+                        self.pool.give_again(order, turn, gone.to_string());
+                    }
+                    return Next::Gone;
+                }
+                () = at(pause) => {}
+                () = sleep_until(leave_at) => {
+                    if self.pool.may_leave(self.id) {
+                        return Next::Leave;
+                    }
+                    leave_at += IDLE;
+                }
+                () = self.pool.ending.cancelled(), if !is_chosen => {
+                    if self.pool.withdraw(self.id) {
+                        return Next::Leave;
+                    }
+                    // a job is on its way
+                    is_chosen = true;
+                }
+            }
+        }
+    }
+
+    /// What has happened since the last job; if it is that the process is to go, it has gone when this ends.
+    async fn listen(&mut self) -> Option<Gone> {
+        loop {
+            let reads = self.throttle.pause().is_none();
+            let event = self.process.event(reads).now_or_never()?;
+            if let Some(gone) = self.hear(event) {
+                kill(&mut self.process).await;
+                return Some(gone);
+            }
+        }
+    }
+
+    /// Something happens while there is no job; answers why the process has to go, if it has.
+    fn hear(&mut self, event: Event) -> Option<Gone> {
+        match event {
+            Event::Line(line) => {
+                self.throttle.count();
+                match self.conversation.said(&line) {
+                    Ok(Said::Late(what)) => self.tell_late(what),
+                    Ok(said) => unreachable!("{said:?} needs a job"),
+                    Err(breach) => return Some(Gone::Broke(breach)),
+                }
+                None
+            }
+            Event::Breach(error) => Some(gone_by(error)),
+            Event::Silent => Some(Gone::Closed),
+            Event::Ended(exit) => Some(Gone::Ended(exit)),
+        }
+    }
+
+    /// It gets the end of its input, then SIGTERM, then SIGKILL.
+    async fn leave(mut self, turn: Option<Turn>) {
+        self.pool.withdraw(self.id);
+        self.stdin = None;
+        if timeout(END, ended(&mut self.process)).await.is_err() {
+            self.process.ask_to_stop();
+            if timeout(END, ended(&mut self.process)).await.is_err() {
+                kill(&mut self.process).await;
+            }
+        }
+        self.close().await;
+        drop(turn);
+    }
+
+    /// Nothing of it is left.
+    async fn close(self) {
+        let Self { pool, id, process, directory, .. } = self;
+        pool.withdraw(id);
+        drop(process);
+        // it may hold much
+        spawn_blocking(move || drop(directory)).await.unwrap_or_default();
+    }
+
+    /// Whether the next job is better done by another process.
+    fn is_worn_out(&mut self) -> bool {
+        if self.jobs >= self.pool.provider.jobs_per_process {
+            return true;
+        }
+        if self.measured.elapsed() < MEASURED_EVERY {
+            return false;
+        }
+        self.measured = Instant::now();
+        limits::usage(self.process.keeper()).memory > LARGEST
+    }
+
+    fn has_left_something(&self) -> bool {
+        std::fs::read_dir(self.directory.path()).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    fn tell_late(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.is_told_late, true) {
+            warn!(host = self.pool.name(), "{what}; said once for each process");
+        }
+    }
+
+    /// The process has ended without a job. One that has never done any may as well not have started.
+    fn note_end(&self, reason: &str) {
+        if self.jobs == 0 {
+            self.pool.not_started(self.begun, reason);
+        } else {
+            info!(host = self.pool.name(), jobs = self.jobs, reason, "a process of the host has ended");
+        }
+    }
+}
+
+impl Answer {
+    fn tell(self) {
+        // whoever has dropped the run does not want to know
+        self.0.send(self.1).ok();
+    }
+}
+
+impl Order {
+    fn answer(self, outcome: Outcome) -> Answer {
+        Answer(self.reply, outcome)
+    }
+}
+
+/// Kills a process and waits until nothing of it is left.
+async fn kill(process: &mut Process) {
+    loop {
+        process.signal(Signal::KILL);
+        if timeout(KILL_AGAIN, ended(process)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Waits until nothing of a process is left; what it says is not heard.
+async fn ended(process: &mut Process) {
+    while !matches!(process.event(true).await, Event::Ended(_)) {}
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+/// What comes on descriptor 3 is no line.
+fn gone_by(error: LineError) -> Gone {
+    match error {
+        LineError::TooLong => Gone::Broke(Breach::TooLong),
+        LineError::Io(_) => Gone::Closed,
+    }
+}

@@ -1,0 +1,142 @@
+//! A process while it has a job.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use rustix::io::ioctl_fionread;
+use rustix::process::Signal;
+use slipstream_action::protocol::End;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::time::Instant;
+
+use super::{KILL_AGAIN, Member, at, gone_by};
+use crate::executor::host::conversation::{self, Gone, Said};
+use crate::executor::host::limits;
+use crate::executor::host::pool::Order;
+use crate::executor::host::process::{Event, Process};
+
+/// How long a process may live on after it has closed descriptor 3.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// How a process is done with a job.
+pub(super) enum Followed {
+    /// It says so; without `is_usable` it is to get no other.
+    Ended { end: End, is_usable: bool },
+    /// Nothing of it is left, for this reason.
+    Gone(Gone),
+    /// Nothing of it is left, and it has not read the job.
+    NotTaken(Gone),
+}
+
+/// What happens to a process that has a job.
+#[derive(Default)]
+struct Fate {
+    /// Why it was killed.
+    killed: Option<Gone>,
+    /// When it is to be killed, perhaps once more.
+    kill_at: Option<Instant>,
+    /// It was told to stop.
+    is_stopped: bool,
+}
+
+impl Fate {
+    fn kill(&mut self, process: &Process, why: Gone) {
+        self.killed.get_or_insert(why);
+        self.kill_at = Some(Instant::now() + KILL_AGAIN);
+        process.signal(Signal::KILL);
+    }
+}
+
+impl Member {
+    /// Brings the job in, takes reports out and passes a stop on, until the process says `end` or is gone.
+    pub(super) async fn follow(&mut self, order: &mut Order, line: &[u8]) -> Followed {
+        self.conversation.begin();
+        let keeper = self.process.keeper();
+        let limits = self.pool.provider.program.limits.clone();
+        let before = limits.cpu_time.map(|_| limits::usage(keeper).cpu_time).unwrap_or_default();
+        let mut exceeded = pin!(limits::exceeded(keeper, &limits, before));
+        let mut stdin = self.stdin.take();
+        let (mut fate, mut is_written) = (Fate::default(), false);
+        let followed = {
+            let mut write = pin!(write(stdin.as_mut(), line));
+            let mut silent_until = None;
+            loop {
+                let pause = self.throttle.pause();
+                tokio::select! {
+                    biased;
+                    event = self.process.event(pause.is_none()) => match event {
+                        Event::Line(line) => {
+                            if let Some(end) = self.heard(&line, order, &mut fate) {
+                                break Ok(end);
+                            }
+                        }
+                        Event::Breach(error) => fate.kill(&self.process, gone_by(error)),
+                        Event::Silent => silent_until = Some(Instant::now() + SILENT),
+                        Event::Ended(exit) => break Err(exit),
+                    },
+                    written = &mut write, if !is_written => {
+                        is_written = true;
+                        if written.is_err() {
+                            fate.kill(&self.process, Gone::Deaf);
+                        }
+                    }
+                    () = at(pause) => {}
+                    () = order.run.job.cancelled(), if !fate.is_stopped => {
+                        fate.is_stopped = true;
+                        fate.kill_at.get_or_insert(Instant::now() + order.run.stop_grace);
+                        self.process.ask_to_stop();
+                    }
+                    () = order.reply.closed(), if fate.killed.is_none() => fate.kill(&self.process, Gone::Unwanted),
+                    why = &mut exceeded, if fate.killed.is_none() => fate.kill(&self.process, Gone::Limit(why)),
+                    () = at(silent_until) => {
+                        silent_until = None;
+                        fate.kill(&self.process, Gone::Closed);
+                    }
+                    () = at(fate.kill_at) => fate.kill(&self.process, Gone::Unstoppable(order.run.stop_grace)),
+                }
+            }
+        };
+        let exit = match followed {
+            Ok(end) => {
+                self.stdin = stdin;
+                return Followed::Ended { end, is_usable: !fate.is_stopped && is_written };
+            }
+            Err(exit) => exit,
+        };
+        let has_read = is_written && stdin.is_some_and(|stdin| !is_unread(&stdin, line));
+        match fate.killed {
+            None if !has_read => Followed::NotTaken(Gone::Ended(exit)),
+            Some(Gone::Deaf) => Followed::NotTaken(Gone::Deaf),
+            killed => Followed::Gone(killed.unwrap_or(Gone::Ended(exit))),
+        }
+    }
+
+    /// It says a line; answers the end of its job.
+    fn heard(&mut self, line: &[u8], order: &Order, fate: &mut Fate) -> Option<End> {
+        self.throttle.count();
+        if fate.killed.is_some() {
+            return None;
+        }
+        match self.conversation.said(line) {
+            Ok(Said::Ended(end)) => return Some(end),
+            Ok(Said::Reported(report)) => conversation::report(&order.run.job, report),
+            Ok(Said::Late(what)) => self.tell_late(what),
+            Ok(Said::Hello(_)) => unreachable!("it has a job"),
+            Err(breach) => fate.kill(&self.process, Gone::Broke(breach)),
+        }
+        None
+    }
+}
+
+/// Whether the pipe still holds the line: the program has ended without having begun to read it.
+fn is_unread(stdin: &ChildStdin, line: &[u8]) -> bool {
+    ioctl_fionread(stdin).is_ok_and(|unread| usize::try_from(unread).is_ok_and(|unread| unread >= line.len()))
+}
+
+async fn write(stdin: Option<&mut ChildStdin>, line: &[u8]) -> std::io::Result<()> {
+    match stdin {
+        Some(stdin) => stdin.write_all(line).await,
+        None => Err(std::io::ErrorKind::BrokenPipe.into()),
+    }
+}

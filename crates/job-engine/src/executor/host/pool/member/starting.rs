@@ -1,0 +1,101 @@
+//! A process until it has said hello.
+
+use std::sync::Arc;
+
+use slipstream_action::protocol::{self, Hello, ToHost};
+use slipstream_action::with_causes;
+use slipstream_cimi::Document;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::time::{Instant, timeout};
+
+use super::{Member, gone_by, kill};
+use crate::executor::host::conversation::{Conversation, Gone, Said};
+use crate::executor::host::environment::environment;
+use crate::executor::host::log::Log;
+use crate::executor::host::pool::Shared;
+use crate::executor::host::process::{Event, Process, Start};
+use crate::executor::host::throttle::Throttle;
+
+impl Member {
+    /// Starts a process and waits for its hello. If it says none, nothing of it is left when this ends.
+    pub(super) async fn start(pool: &Arc<Shared>, id: u64) -> Result<Self, String> {
+        let (provider, context) = (&pool.provider, &pool.context);
+        let begun = Instant::now();
+        let directory = context.work_dir.make().map_err(|error| format!("cannot make a directory for it: {error}"))?;
+        let log = Log::new(pool.name());
+        let mut ours = vec![("TMPDIR", directory.path().into()), ("SLIPSTREAM_EXECUTOR", (&*context.executor).into())];
+        ours.extend(pool.setup.socket.as_ref().map(|socket| ("SLIPSTREAM_SOCKET", socket.into())));
+        let start = Start {
+            keepers: &context.keepers,
+            program: &provider.program,
+            directory: directory.path(),
+            errors: context.work_dir.beside("errors"),
+            environment: environment(&provider.program, std::env::vars_os(), ours),
+            log: log.clone(),
+        };
+        let mut process = match Process::start(start).await {
+            Ok(process) => process,
+            Err(error) => {
+                context.clear(directory).await;
+                return Err(with_causes(&error));
+            }
+        };
+        let (mut conversation, mut stdin) = (Conversation::default(), process.take_stdin());
+        let greeted = greet(pool, &mut process, stdin.as_mut(), &mut conversation);
+        let gone = match timeout(provider.start_within, greeted).await {
+            Ok(Ok(hello)) => {
+                let actions = hello.actions.iter().map(|action| action.name.clone()).collect();
+                pool.greeted(&Arc::new(hello));
+                return Ok(Self {
+                    pool: pool.clone(),
+                    id,
+                    begun,
+                    process,
+                    stdin,
+                    directory: Arc::new(directory),
+                    conversation,
+                    throttle: Throttle::default(),
+                    actions,
+                    jobs: 0,
+                    measured: Instant::now(),
+                    is_told_late: false,
+                });
+            }
+            Ok(Err(gone)) => gone,
+            Err(_) => Gone::Silent(provider.start_within),
+        };
+        kill(&mut process).await;
+        drop(process);
+        context.clear(directory).await;
+        Err(gone.before_hello(&log.last_lines()))
+    }
+}
+
+/// Says whom the process works for, and waits until it answers, or for why it never will.
+async fn greet(
+    pool: &Shared,
+    process: &mut Process,
+    stdin: Option<&mut ChildStdin>,
+    conversation: &mut Conversation,
+) -> Result<Hello, Gone> {
+    let setup = ToHost::<Document>::Setup(pool.setup.clone());
+    let line = protocol::line(&setup).map_err(|_| Gone::Deaf)?;
+    if let Some(stdin) = stdin {
+        // one that does not read it may say hello all the same, and one that has ended is seen below
+        stdin.write_all(&line).await.unwrap_or_default();
+    }
+    loop {
+        match process.event(true).await {
+            Event::Line(line) => match conversation.said(&line) {
+                Ok(Said::Hello(hello)) => return Ok(hello),
+                Ok(said) => unreachable!("{said:?} before hello"),
+                Err(breach) => return Err(Gone::Broke(breach)),
+            },
+            Event::Breach(error) => return Err(gone_by(error)),
+            // most likely it ends
+            Event::Silent => {}
+            Event::Ended(exit) => return Err(Gone::Ended(exit)),
+        }
+    }
+}
