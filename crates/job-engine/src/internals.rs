@@ -24,11 +24,11 @@ pub mod distributor {
 pub mod executor {
     pub use crate::executor::{ActionRuntime, Admission, ApiSocket, Options, OwnJob, run};
     pub mod host {
+        pub use crate::executor::host::Runner;
         pub use crate::executor::host::context::Context;
         pub use crate::executor::host::directories::WorkDir;
         pub use crate::executor::host::keepers::Keepers;
         pub use crate::executor::host::pool::{Known, Pool};
-        pub use crate::executor::host::Runner;
     }
     pub mod load {
         pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};

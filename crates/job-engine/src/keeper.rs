@@ -173,7 +173,7 @@ fn prepare_signals() -> io::Result<OwnedFd> {
         let mut blocked = MaybeUninit::uninit();
         libc::sigemptyset(blocked.as_mut_ptr());
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGCHLD] {
-            // a program inherits what is ignored, but not what is blocked: the standard library clears the mask
+            // a program inherits what is ignored; what is blocked is unblocked for it, see `start`
             libc::signal(signal, libc::SIG_DFL);
             libc::sigaddset(blocked.as_mut_ptr(), signal);
         }
@@ -224,6 +224,15 @@ fn start(orders: &Orders) -> io::Result<Child> {
         .stdout(Stdio::from(stderr().try_clone_to_owned()?))
         .stderr(Stdio::from(errors));
     let prepare = move || {
+        // SAFETY: the set is made by `sigemptyset` before it is read.
+        let unblocked = unsafe {
+            let mut none = MaybeUninit::uninit();
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+        };
+        if unblocked != 0 {
+            return Err(io::Error::last_os_error());
+        }
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid() != Some(keeper) {
             return Err(io::Error::other("the keeper has ended"));

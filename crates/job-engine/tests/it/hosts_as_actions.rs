@@ -123,13 +123,12 @@ impl World {
         let pool = Arc::new(Pool::start(provider, context, setup));
         let mut offers = Offers::native(&Catalogue::new());
         let runner = Runner::Hosted(pool.clone());
-        offers.actions.insert("act".to_owned(), Offer { runner, terms: said.terms, kind: Kind::Host, file: Some(file) });
+        offers
+            .actions
+            .insert("act".to_owned(), Offer { runner, terms: said.terms, kind: Kind::Host, file: Some(file) });
         let offered = Offered::new(watch::channel(Arc::new(offers)).1);
-        let options = Options {
-            grace: Duration::ZERO,
-            threads: said.threads,
-            ..Options::new("Kenny", ActionRuntime::shared())
-        };
+        let options =
+            Options { grace: Duration::ZERO, threads: said.threads, ..Options::new("Kenny", ActionRuntime::shared()) };
         let stop = Stop::new();
         let coordinator = Arc::new(engine.coordinator.clone());
         let executor = tokio::spawn(executor::run(options, coordinator, engine.client.clone(), offered, stop.clone()));
@@ -332,11 +331,8 @@ async fn a_program_may_take_its_time_to_say_hello() {
 
 #[tokio::test]
 async fn starts_that_fail_are_damped() {
-    let world = World::with("open(path('starts'), 'a').write('x'); sys.exit(3)", Said {
-        threads: 4,
-        ..Said::default()
-    })
-    .await;
+    let world =
+        World::with("open(path('starts'), 'a').write('x'); sys.exit(3)", Said { threads: 4, ..Said::default() }).await;
     let begun = Instant::now();
     for _ in 0..50 {
         world.add().await;
@@ -360,8 +356,10 @@ async fn ends(script: &str, said: Said, expected: (String, String)) {
 async fn what_ends_within_a_job_fails_it_with_its_last_words() {
     let rows = [
         ("sys.exit(0)", "the program ended: exit code 0"),
-        ("print('\\n'.join('line %d' % n for n in range(9))); sys.exit(3)",
-            "the program ended: exit code 3\nline 4\nline 5\nline 6\nline 7\nline 8"),
+        (
+            "print('\\n'.join('line %d' % n for n in range(9))); sys.exit(3)",
+            "the program ended: exit code 3\nline 4\nline 5\nline 6\nline 7\nline 8",
+        ),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "the program ended: killed by SIGSEGV"),
         ("os.kill(0, signal.SIGKILL)", "the program ended: killed by SIGKILL"),
         ("os.close(3); time.sleep(1000)", "the program closed file descriptor 3"),
@@ -429,7 +427,8 @@ async fn what_is_harmless_goes_on() {
         "subprocess.Popen(['sleep', '1000'], close_fds=False, pass_fds=(0, 3)); end(job)",
     ];
     for script in rows {
-        let script = format!("hello(); job = run(); {script}\njob = run(); end(job, 'second of %d' % job['number'])\nserve()");
+        let script =
+            format!("hello(); job = run(); {script}\njob = run(); end(job, 'second of %d' % job['number'])\nserve()");
         let world = World::new(&script).await;
         assert_eq!(world.outcome().await, success("done"), "{script}");
         assert_eq!(world.outcome().await, success("second of 2"), "{script}");
@@ -522,6 +521,7 @@ hello()
 class Cancelled(BaseException): pass
 def stop(*_): raise Cancelled()
 signal.signal(signal.SIGTERM, stop)
+assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 while True:
     job = run()
     try:
@@ -549,10 +549,7 @@ while True:
 
 #[tokio::test]
 async fn what_ignores_a_stop_is_killed_with_all_that_it_began() {
-    let said = Said {
-        terms: Terms { stop_grace: Duration::from_millis(300), ..Terms::default() },
-        ..Said::default()
-    };
+    let said = Said { terms: Terms { stop_grace: Duration::from_millis(300), ..Terms::default() }, ..Said::default() };
     let script = r#"
 hello()
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,6 +6,7 @@ mod member;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use slipstream_action::protocol::{Hello, Setup};
 use slipstream_coordination::retry::Complaint;
@@ -24,6 +25,8 @@ use crate::executor::load::provider::HostProvider;
 const STOPPED_BEFORE: &str = "it was stopped before it began";
 /// So many processes may turn out to be gone when they are to take a job; then it is given back.
 const TRIES: u32 = 3;
+/// How long another start is waited for, before what it has come to is looked at.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The processes of one host. Dropped, its idle processes end, and those with a job when that has ended.
 pub struct Pool {
@@ -136,6 +139,26 @@ impl Shared {
         self.turns.clone().acquire_owned().await.expect("never closed")
     }
 
+    /// The turn for another start that no job asks for; none if it is known meanwhile what the host can do, or no job will
+    /// come.
+    async fn turn_of_first(&self, mut at: Instant) -> Option<Turn> {
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = self.ending.cancelled() => return None,
+                turn = self.turn_at(at) => turn,
+            };
+            if self.known.borrow().hello.is_some() {
+                return None;
+            }
+            let now = Instant::now();
+            if self.state().damping.begin(now).is_ok() {
+                return Some(turn);
+            }
+            at = now + TRY_AGAIN;
+        }
+    }
+
     /// Gives the job to an idle process, or to a new one.
     fn give(self: &Arc<Self>, order: Order, turn: Turn) {
         let mut given = (order, turn);
@@ -147,8 +170,7 @@ impl Shared {
                     Err(unsent) => given = unsent,
                 }
             }
-            if let Some(reason) = state.damping.refusal(Instant::now()) {
-                let reason = reason.to_owned();
+            if let Err(reason) = state.damping.begin(Instant::now()) {
                 drop(state);
                 return given.0.end(Outcome::Released(reason));
             }
@@ -212,6 +234,7 @@ impl Shared {
             known.hello.get_or_insert_with(|| hello.clone());
         });
         let mut state = self.state();
+        state.damping.begun();
         state.failures.settle();
         let (host, program, actions) = (self.name(), &hello.program, names(hello));
         if is_first {
@@ -219,7 +242,12 @@ impl Shared {
         } else if self.known.borrow().hello.as_ref().is_some_and(|first| names(first) != actions)
             && state.other_actions.is_new(format!("{actions:?}"))
         {
-            warn!(host, program, ?actions, "a new process of the host has other actions: restart the executor to use them");
+            warn!(
+                host,
+                program,
+                ?actions,
+                "a new process of the host has other actions: restart the executor to use them"
+            );
         }
     }
 

@@ -144,10 +144,7 @@ fn each_state_of_an_end_has_its_outcome() {
 
 /// Something that a host may say.
 fn line() -> impl Strategy<Value = String> {
-    let number = prop_oneof![
-        Just(String::new()),
-        (0..5_u64).prop_map(|number| format!(r#","number":{number}"#)),
-    ];
+    let number = prop_oneof![Just(String::new()), (0..5_u64).prop_map(|number| format!(r#","number":{number}"#)),];
     prop_oneof![
         any::<String>(),
         Just(HELLO.to_owned()),

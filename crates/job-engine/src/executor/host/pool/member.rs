@@ -42,34 +42,30 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts a process and has it do jobs, beginning with `order` if there is one, for as long as it can and there are any.
 ///
-/// If it does not start the order is given back; and before it is known what the host can do, another start is tried.
+/// If it does not start the order is given back; and if there was none, another start is tried until it is known what the host
+/// can do.
 pub(super) fn live(pool: Arc<Shared>, id: u64, order: Option<Order>, turn: Turn) -> BoxFuture<'static, ()> {
     let life = async move {
+        let is_first = order.is_none();
         let (mut order, mut turn) = (order, turn);
         let started = loop {
             let begun = Instant::now();
-            match start(&pool, id, &mut order).await {
-                Ok(member) => break Some(member),
-                Err(reason) => {
-                    let next = pool.not_started(begun, &reason);
-                    if let Some(order) = order.take() {
-                        order.end(Outcome::Released(reason));
-                    }
-                    if pool.known.borrow().hello.is_some() {
-                        break None;
-                    }
-                    // meanwhile a job that comes is given back
-                    drop(turn);
-                    turn = tokio::select! {
-                        biased;
-                        () = pool.ending.cancelled() => break None,
-                        turn = pool.turn_at(next) => turn,
-                    };
-                }
+            let reason = match start(&pool, id, &mut order).await {
+                Ok(member) => break Some((member, turn)),
+                Err(reason) => reason,
+            };
+            let next = pool.not_started(begun, &reason);
+            if let Some(order) = order.take() {
+                order.end(Outcome::Released(reason));
             }
+            // meanwhile a job that comes is given back
+            drop(turn);
+            let again = if is_first { pool.turn_of_first(next).await } else { None };
+            let Some(again) = again else { break None };
+            turn = again;
         };
         match started {
-            Some(member) => member.live(order, turn).await,
+            Some((member, turn)) => member.live(order, turn).await,
             None => {
                 pool.withdraw(id);
             }
