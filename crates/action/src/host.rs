@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use slipstream_cimi::client::TransportError;
-use slipstream_cimi::{Client, Job, Transport};
+use slipstream_cimi::{Client, Job, Transport, UnixTransport};
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -181,9 +181,14 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("panicked without a message").to_owned()
 }
 
-/// A client whose requests are made by the executor, under the lease of this job.
-fn client(_setup: &Setup, _api: &str) -> Client {
-    Client::new(Arc::new(NoSocket), None)
+/// A client whose requests the executor makes, under the lease of this job.
+fn client(setup: &Setup, api: &str) -> Client {
+    let socket = setup.socket.as_ref().and_then(|socket| UnixTransport::to_api(socket.into(), api));
+    let transport: Arc<dyn Transport> = match socket {
+        Some(socket) => Arc::new(socket),
+        None => Arc::new(NoSocket),
+    };
+    Client::new(transport, None)
 }
 
 /// An executor without a socket for requests.
