@@ -22,12 +22,9 @@ pub mod distributor {
     pub use crate::marks::HighWaterMark;
 }
 pub mod executor {
-    pub use crate::executor::{ActionRuntime, Admission, ApiSocket, Options, OwnJob, run};
+    pub use crate::executor::{ActionRuntime, Options, run};
     pub mod host {
         pub use crate::executor::host::Runner;
-        pub use crate::executor::host::context::Context;
-        pub use crate::executor::host::directories::WorkDir;
-        pub use crate::executor::host::keepers::Keepers;
         pub use crate::executor::host::pool::{Known, Pool};
     }
     pub mod load {

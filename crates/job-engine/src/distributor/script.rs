@@ -115,6 +115,7 @@ impl Script {
         let why = match waiting.process.event(true).await {
             Event::Line(_) => "it said something before it was told to lead".to_owned(),
             Event::Breach(error) => with_causes(&error),
+            Event::Silent => "it closed file descriptor 3".to_owned(),
             Event::Ended(exit) => exit.in_words(),
         };
         warn!(why, "the script does not wait to lead");
@@ -242,9 +243,13 @@ async fn say(process: &mut Process, message: &ToScript) -> Result<(), Failed> {
 }
 
 async fn next(process: &mut Process) -> Result<FromScript, Failed> {
-    match process.event(true).await {
-        Event::Line(line) => serde_json::from_slice(&line).map_err(|error| Failed::Breach(error.to_string())),
-        Event::Breach(error) => Err(Failed::Breach(with_causes(&error))),
-        Event::Ended(exit) => Err(Failed::Ended(exit.in_words())),
+    loop {
+        return match process.event(true).await {
+            Event::Line(line) => serde_json::from_slice(&line).map_err(|error| Failed::Breach(error.to_string())),
+            Event::Breach(error) => Err(Failed::Breach(with_causes(&error))),
+            // most likely it ends
+            Event::Silent => continue,
+            Event::Ended(exit) => Err(Failed::Ended(exit.in_words())),
+        };
     }
 }

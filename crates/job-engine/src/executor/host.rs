@@ -1,17 +1,8 @@
 //! [`Runner`]: who does the jobs of an action, code of this process or a program.
 
 mod command;
-pub mod context;
 mod conversation;
-pub mod directories;
-mod environment;
-pub mod keepers;
-mod limits;
-mod lines;
-mod log;
 pub mod pool;
-mod process;
-mod throttle;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

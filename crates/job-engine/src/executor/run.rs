@@ -49,7 +49,7 @@ impl Run {
             }
             Runner::Hosted(pool) => {
                 let pool = pool.clone();
-                let run = host_run(offer, job, clock);
+                let run = host_run(offer, job, clock, output);
                 return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { pool.run(run).await })));
             }
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -148,6 +149,13 @@ impl Process {
             Started::Error(error) => return Err(StartError::Refused(error)),
         };
         Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit })
+    }
+
+    /// Writes to the program's standard input; the line has its end already.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.write_all(bytes).await?;
+        stdin.flush().await
     }
 
     /// The standard input, for whoever writes it beside reading the reports.

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use slipstream_action::Catalogue;
 use slipstream_action::protocol::Setup;
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::executor::host::{Context, Keepers, Pool, Runner, WorkDir};
+use slipstream_job_engine::internals::executor::host::{Pool, Runner};
 use slipstream_job_engine::internals::executor::load::{
     HostProvider, Kind, Limits, Offer, Offered, Offers, Program, Terms,
 };
 use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::internals::process::Stop;
+use slipstream_job_engine::internals::programs::{Context, Keepers, WorkDir};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -11,7 +11,7 @@ use slipstream_action::protocol::{End, EndState, FromHost, Hello, LONGEST_LINE, 
 use slipstream_action::{Failure, JobHandle, Success};
 
 use super::Outcome;
-use super::process::Exit;
+use crate::programs::process::Exit;
 
 /// So many of the last lines of its log are in the message of a job whose program ended.
 const LINES_IN_MESSAGE: usize = 5;

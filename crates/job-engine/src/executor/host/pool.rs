@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use self::damping::Damping;
-use super::context::Context;
 use super::{Outcome, Run};
 use crate::executor::load::provider::HostProvider;
+use crate::programs::context::Context;
 
 /// Why a job is given back that was stopped before a process had it.
 const STOPPED_BEFORE: &str = "it was stopped before it began";

@@ -13,21 +13,22 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rustix::process::Signal;
 use slipstream_action::Failure;
-use slipstream_action::protocol::{self, ToHost};
+use slipstream_action::protocol::{self, EndState, ToHost};
 use tokio::process::ChildStdin;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::following::Followed;
 use super::{Order, STOPPED_BEFORE, Shared, Turn};
+use crate::executor::host::Outcome;
 use crate::executor::host::conversation::{self, Breach, Conversation, Gone, Said};
-use crate::executor::host::directories::Directory;
-use crate::executor::host::lines::LineError;
-use crate::executor::host::process::{Event, Process};
-use crate::executor::host::throttle::Throttle;
-use crate::executor::host::{Outcome, limits};
+use crate::programs::directories::Directory;
+use crate::programs::limits;
+use crate::programs::lines::LineError;
+use crate::programs::process::{Event, Process};
+use crate::programs::throttle::Throttle;
 
 /// After so long without a job a process ends, unless it is the only one.
 const IDLE: Duration = Duration::from_mins(1);
@@ -37,6 +38,8 @@ const LARGEST: u64 = 512 << 20;
 const MEASURED_EVERY: Duration = Duration::from_secs(1);
 /// How long a process may take to end once its input has ended, and once it was asked by SIGTERM.
 const END: Duration = Duration::from_secs(2);
+/// How long what a program has printed may take to arrive, after what it has said.
+const LOG_LAG: Duration = Duration::from_millis(5);
 /// After so long what does not end is killed once more.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -208,7 +211,13 @@ impl Member {
             return After::Rest(order.answer(Outcome::Ended(Err(Failure::new(failure)))));
         };
         self.process.log().begin(Some(job.id.clone()));
-        match self.follow(&mut order, &line).await {
+        let followed = self.follow(&mut order, &line).await;
+        if !matches!(&followed, Followed::Ended { end, .. } if end.state == EndState::Success) {
+            // what it printed before it said this has been written, and perhaps not been read
+            sleep(LOG_LAG).await;
+            order.run.output.set(self.process.log().last_lines());
+        }
+        match followed {
             Followed::Ended { end, is_usable } => {
                 self.jobs += 1;
                 self.pool.has_worked();

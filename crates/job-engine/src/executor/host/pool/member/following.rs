@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{KILL_AGAIN, Member, at, gone_by};
 use crate::executor::host::conversation::{self, Gone, Said};
-use crate::executor::host::limits;
 use crate::executor::host::pool::Order;
-use crate::executor::host::process::{Event, Process};
+use crate::programs::limits;
+use crate::programs::process::{Event, Process};
 
 /// How long a process may live on after it has closed descriptor 3.
 const SILENT: Duration = Duration::from_secs(1);

@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 
 use super::{Member, gone_by, kill};
 use crate::executor::host::conversation::{Conversation, Gone, Said};
-use crate::executor::host::environment::environment;
-use crate::executor::host::log::Log;
 use crate::executor::host::pool::Shared;
-use crate::executor::host::process::{Event, Process, Start};
-use crate::executor::host::throttle::Throttle;
+use crate::programs::environment::environment;
+use crate::programs::log::Log;
+use crate::programs::process::{Event, Process, Start};
+use crate::programs::throttle::Throttle;
 
 impl Member {
     /// Starts a process and waits for its hello. If it says none, nothing of it is left when this ends.
