@@ -12,6 +12,7 @@ mod edits;
 mod end;
 pub mod host;
 pub mod load;
+pub mod providers;
 mod release_backoff;
 mod run;
 mod run_action;
@@ -42,7 +43,6 @@ use tracing::{debug, info, warn};
 use self::api_health::ApiHealth;
 use self::batcher::Batcher;
 use self::load::offers::Offered;
-use self::load::settings::Loading;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::clock::Clock;
@@ -66,8 +66,6 @@ pub struct Options {
     pub runtime: ActionRuntime,
     /// What becomes of jobs whose action no executor has.
     pub unknown_action: UnknownAction,
-    /// Where programs come from that do jobs.
-    pub loading: Loading,
 }
 
 impl Options {
@@ -82,7 +80,6 @@ impl Options {
             clock: Clock::system(),
             runtime,
             unknown_action: UnknownAction::default(),
-            loading: Loading::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod executor {
     pub mod load {
         pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
+        pub use crate::executor::load::settings::Loading;
     }
 }
 pub mod process {
@@ -55,7 +56,7 @@ pub mod programs {
 }
 pub mod roles {
     pub mod executor {
-        pub use crate::roles::executor::run;
+        pub use crate::roles::executor::{Programs, run};
     }
     pub use crate::roles::peers::{Account, Peers};
 }

@@ -19,6 +19,7 @@ use crate::process::registry::host_name;
 use crate::process::stop;
 use crate::process::stop::Stop;
 use crate::process::telemetry;
+use crate::programs::keepers::Keepers;
 use crate::roles::peers::Peers;
 use crate::roles::{distributor, executor, server};
 
@@ -138,7 +139,6 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     let peers = arguments.peers.peers()?;
     let clock = Clock::system();
     let options = Options {
-        loading: arguments.loading.of_a_site()?,
         name: name(arguments.name),
         threads: arguments.running.threads,
         grace: arguments.running.grace,
@@ -147,7 +147,12 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
         runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
         unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
     };
-    executor::run(options, peers, actions::built_in(clock), begin()?).await
+    let programs = executor::Programs {
+        loading: arguments.loading.of_a_site()?,
+        keepers: Keepers::of_executor().context("cannot look after the programs of actions")?,
+        elasticsearch: arguments.elasticsearch,
+    };
+    executor::run(options, peers, actions::built_in(clock), programs, begin()?).await
 }
 
 /// Adds jobs until it is stopped.

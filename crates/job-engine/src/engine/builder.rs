@@ -15,6 +15,7 @@ use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
+use crate::programs::keepers::Keepers;
 
 /// Describes an engine, and [starts](Self::start) it. From [`Engine::builder`].
 #[derive(Default)]
@@ -101,9 +102,10 @@ impl EngineBuilder {
         self
     }
 
-    /// Where programs come from that do jobs: nowhere without this.
-    pub(crate) fn loading(mut self, loading: Loading) -> Self {
-        self.options.loading = loading;
+    /// Has jobs done by the programs that these folders offer, too, under such keepers.
+    #[doc(hidden)]
+    pub fn programs(mut self, loading: Loading, keepers: Keepers) -> Self {
+        self.options.programs = Some((loading, keepers));
         self
     }
 

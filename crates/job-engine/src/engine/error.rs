@@ -1,6 +1,7 @@
 //! [`EngineError`]: what can go wrong with an engine.
 
 use crate::instance::error::InstanceError;
+use crate::programs::context::ContextError;
 use crate::server::StartError;
 use crate::server::reconcile::{ReconcileError, RestoreError};
 
@@ -20,6 +21,12 @@ pub enum EngineError {
     /// The threads of actions do not start.
     #[error("cannot start the threads of actions")]
     Threads(#[source] std::io::Error),
+    /// No programs can be started.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The files that programs need cannot be written.
+    #[error("cannot write the Python package for actions, check the folder given by --work-dir")]
+    Programs(#[source] std::io::Error),
     /// The jobs that wait cannot be queued again.
     #[error(transparent)]
     Queue(#[from] RestoreError),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use slipstream_action::Catalogue;
+use slipstream_action::protocol::Setup;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::Embedded;
 use slipstream_store::Store;
@@ -22,7 +23,9 @@ use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
 use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Deps};
+use crate::executor::load::offers::Offered;
 use crate::executor::load::settings::Loading;
+use crate::executor::providers::Providers;
 use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
 use crate::instance::data_dir::{DATABASE, DataDir};
@@ -30,6 +33,8 @@ use crate::process::clock::Clock;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
+use crate::programs::context::Context;
+use crate::programs::keepers::Keepers;
 use crate::server::http::in_process::InProcess;
 use crate::server::{self, Server, reconcile};
 
@@ -52,7 +57,8 @@ pub(super) struct Options {
     pub catalogue: Catalogue,
     pub distributors: Vec<Configured>,
     pub unknown_action: UnknownAction,
-    pub loading: Loading,
+    /// Where programs come from that do jobs, and who keeps them; without it none does.
+    pub programs: Option<(Loading, Keepers)>,
     pub clock: Clock,
     pub stop: Stop,
 }
@@ -69,7 +75,7 @@ impl Default for Options {
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
-            loading: Loading::default(),
+            programs: None,
             clock: Clock::system(),
             stop: Stop::new(),
         }
@@ -86,8 +92,12 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         () = options.stop.asked() => Err(EngineError::Stopped),
         started = Parts::start(&instance, &options) => started,
     };
-    let written = started.and_then(|parts| Ok((parts, instance.write_endpoint()?)));
-    let (parts, endpoint) = match written {
+    let written = started.and_then(|parts| {
+        let endpoint = instance.write_endpoint()?;
+        let providers = start_programs(&options, endpoint.as_deref())?;
+        Ok((parts, endpoint, providers))
+    });
+    let (parts, endpoint, providers) = match written {
         Ok(written) => written,
         Err(error) => {
             instance.close().await?;
@@ -104,8 +114,18 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         feed: parts.server.feed(),
         stop: options.stop.clone(),
         ended: ended.clone(),
-        running: tokio::spawn(run(parts, instance, runtime, options, ended.drop_guard())),
+        running: tokio::spawn(run(parts, instance, runtime, providers, options, ended.drop_guard())),
     })
+}
+
+/// Starts the programs that do jobs, if there are any.
+fn start_programs(options: &Options, endpoint: Option<&str>) -> Result<Option<Arc<Providers>>, EngineError> {
+    let Some((loading, keepers)) = &options.programs else { return Ok(None) };
+    let context = Context::open(loading.work_dir.as_deref(), keepers.clone(), host_name())?;
+    let url = endpoint.unwrap_or_default().to_owned();
+    let setup = Setup { url, ..context.setup(options.slots) };
+    let providers = Providers::start(loading, &options.catalogue, &Arc::new(context), &setup);
+    Ok(Some(Arc::new(providers.map_err(EngineError::Programs)?)))
 }
 
 /// What everything that works in this process shares.
@@ -146,12 +166,16 @@ async fn run(
     parts: Parts,
     mut instance: Instance,
     runtime: ActionRuntime,
+    providers: Option<Arc<Providers>>,
     options: Options,
     _ended: DropGuard,
 ) -> Result<(), EngineError> {
     let (proxies, stop) = (options.proxies.clone(), options.stop.clone());
-    let work = start_work(&parts, instance.store(), runtime, options);
+    let work = start_work(&parts, instance.store(), runtime, providers.clone(), options);
     let worked = instance.work(&parts.server, proxies, work, &stop).await;
+    if let Some(providers) = providers {
+        providers.stop().await;
+    }
     parts.transport.close().await;
     parts.server.close().await;
     drop(parts);
@@ -159,7 +183,13 @@ async fn run(
 }
 
 /// Starts the executor and the distributors.
-fn start_work(parts: &Parts, store: Arc<dyn Store>, runtime: ActionRuntime, options: Options) -> JoinSet<()> {
+fn start_work(
+    parts: &Parts,
+    store: Arc<dyn Store>,
+    runtime: ActionRuntime,
+    providers: Option<Arc<Providers>>,
+    options: Options,
+) -> JoinSet<()> {
     let mut work = JoinSet::new();
     let stop = options.stop;
     let deps = Deps {
@@ -177,13 +207,24 @@ fn start_work(parts: &Parts, store: Arc<dyn Store>, runtime: ActionRuntime, opti
         clock: options.clock,
         runtime,
         unknown_action: options.unknown_action,
-        loading: options.loading,
     };
-    let (coordinator, client, catalogue) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue);
+    let (coordinator, client, native) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue.into());
     let asked = stop.clone();
-    work.spawn(supervise("executor", stop.clone(), move || {
-        executor::run(executor_options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
-    }));
+    let offered: Offered = providers.as_ref().map_or(native, |providers| providers.offered());
+    let executor = supervise("executor", stop.clone(), move || {
+        executor::run(executor_options.clone(), coordinator.clone(), client.clone(), offered.clone(), asked.clone())
+    });
+    let asked = stop.clone();
+    work.spawn(async move {
+        // until then it is not known which actions there are
+        if let Some(providers) = &providers {
+            tokio::select! {
+                () = providers.settled() => {}
+                () = asked.asked() => {}
+            }
+        }
+        executor.await;
+    });
     for distributor in options.distributors {
         let part = format!("distributor {}", distributor.name);
         let (distributor, deps, asked) = (Arc::new(distributor), deps.clone(), stop.clone());

@@ -13,6 +13,7 @@ use slipstream_action::{Action, Failure, JobHandle, Success};
 
 pub use self::command::Command;
 pub use self::pool::Pool;
+use crate::programs::api_socket::Admission;
 
 /// Who does the jobs of an action.
 #[derive(Clone)]
@@ -63,6 +64,30 @@ pub(crate) struct Run {
     pub(crate) stop_grace: Duration,
     /// Where its last lines go.
     pub(crate) output: Output,
+    /// Address of the API for this attempt; empty if its program cannot ask the server.
+    pub(crate) api: String,
+}
+
+impl Runner {
+    /// Does a job by a program. Ends when nothing of it is left, or it is ready for the next.
+    pub(crate) async fn run(&self, mut run: Run) -> Outcome {
+        let context = match self {
+            Self::Native(_) => unreachable!("it runs among the actions"),
+            Self::Command(command) => command.context(),
+            Self::Hosted(pool) => pool.context(),
+        };
+        let admission = context.admit(&run.job);
+        run.api = admission.as_ref().map(Admission::api).unwrap_or_default();
+        let outcome = match self {
+            Self::Native(_) => unreachable!("it runs among the actions"),
+            Self::Command(command) => command.run(&run).await,
+            Self::Hosted(pool) => pool.run(run).await,
+        };
+        if let Some(admission) = admission {
+            admission.close().await;
+        }
+        outcome
+    }
 }
 
 impl fmt::Debug for Runner {

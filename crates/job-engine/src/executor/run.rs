@@ -40,19 +40,11 @@ impl Run {
         output: &Output,
         slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
     ) -> Self {
-        let action = match &offer.runner {
-            Runner::Native(action) => action.clone(),
-            Runner::Command(command) => {
-                let command = command.clone();
-                let run = host_run(offer, job, clock, output);
-                return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { command.run(&run).await })));
-            }
-            Runner::Hosted(pool) => {
-                let pool = pool.clone();
-                let run = host_run(offer, job, clock, output);
-                return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { pool.run(run).await })));
-            }
+        let Runner::Native(action) = &offer.runner else {
+            let (runner, run) = (offer.runner.clone(), host_run(offer, job, clock, output));
+            return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { runner.run(run).await })));
         };
+        let action = action.clone();
         Self::Native(runtime.begin(async move { action.run(job).await }, slow).await)
     }
 
@@ -75,7 +67,7 @@ impl Run {
 
 fn host_run(offer: &Offer, job: JobHandle, clock: &Clock, output: &Output) -> host::Run {
     let deadline = offer.terms.time_limit.and_then(|limit| clock.now().checked_add(limit).ok());
-    host::Run { job, deadline, stop_grace: offer.terms.stop_grace, output: output.clone() }
+    host::Run { job, deadline, stop_grace: offer.terms.stop_grace, output: output.clone(), api: String::new() }
 }
 
 impl Future for Run {

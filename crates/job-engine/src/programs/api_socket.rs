@@ -129,6 +129,13 @@ impl Admission {
     }
 }
 
+impl fmt::Debug for ApiSocket {
+    /// Without the tokens, which are rights.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("ApiSocket").field(&self.path).finish()
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         self.withdraw();

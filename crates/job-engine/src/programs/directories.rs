@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tempfile::TempDir;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -26,6 +27,8 @@ struct Own {
     /// Locked for as long as the executor lives.
     _lock: File,
     next: AtomicU64,
+    /// Goes after the folder in it.
+    _root: Option<TempDir>,
 }
 
 /// Why there is no folder for programs.
@@ -37,8 +40,20 @@ pub struct WorkDirError {
 }
 
 impl WorkDir {
+    /// A folder below a temporary one.
+    pub fn temporary() -> Result<Self, WorkDirError> {
+        let made = tempfile::Builder::new().prefix("slipstream-job-").tempdir();
+        let root = made.map_err(|source| WorkDirError { path: std::env::temp_dir(), source })?;
+        let path = root.path().to_owned();
+        Self::below(&path, Some(root))
+    }
+
     /// A folder below `root`, which is made if it is missing. What executors left there that have died is removed.
     pub fn open(root: &Path) -> Result<Self, WorkDirError> {
+        Self::below(root, None)
+    }
+
+    fn below(root: &Path, temporary: Option<TempDir>) -> Result<Self, WorkDirError> {
         let opened = fs::DirBuilder::new().recursive(true).mode(PRIVATE).create(root).and_then(|()| {
             // programs work there, wherever the executor was started
             let root = root.canonicalize()?;
@@ -50,7 +65,7 @@ impl WorkDir {
             fs::DirBuilder::new().mode(PRIVATE).create(&path)?;
             let lock = File::create(path.join(LOCK))?;
             lock.lock()?;
-            Ok(Self(Arc::new(Own { path, _lock: lock, next: AtomicU64::new(1) })))
+            Ok(Self(Arc::new(Own { path, _lock: lock, next: AtomicU64::new(1), _root: temporary })))
         });
         opened.map_err(|source| WorkDirError { path: root.to_owned(), source })
     }

@@ -1,33 +1,73 @@
 //! `slipstream-job executor`: does jobs of a server that is elsewhere.
 
+use std::sync::Arc;
+
+use anyhow::Context as _;
 use slipstream_action::Catalogue;
+use slipstream_action::protocol::Setup;
 
 use super::peers::Peers;
 use super::until_stopped;
 use crate::executor;
 use crate::executor::Options;
+use crate::executor::load::settings::Loading;
+use crate::executor::providers::Providers;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
 use crate::process::telemetry::announce;
+use crate::programs::context::Context;
+use crate::programs::keepers::Keepers;
 
-/// Runs until `stop`, with the actions of `catalogue`.
-pub async fn run(options: Options, peers: Peers, catalogue: Catalogue, stop: Stop) -> anyhow::Result<()> {
+/// What an executor has beside the actions of this program.
+pub struct Programs {
+    /// Where they come from.
+    pub loading: Loading,
+    /// Who keeps them.
+    pub keepers: Keepers,
+    /// Elasticsearch servers, for actions that ask them.
+    pub elasticsearch: Vec<String>,
+}
+
+/// Runs until `stop`, with the actions of `catalogue`, and with those of `programs`.
+pub async fn run(
+    options: Options,
+    peers: Peers,
+    catalogue: Catalogue,
+    programs: Programs,
+    stop: Stop,
+) -> anyhow::Result<()> {
     if !peers.answer(&stop).await? {
         return Ok(());
     }
     let Options { name, threads, grace, .. } = &options;
     let grace = *grace;
-    let mut actions: Vec<&str> = catalogue.names().collect();
-    actions.sort_unstable();
+    let Programs { loading, keepers, elasticsearch } = programs;
+    let context = Context::open(loading.work_dir.as_deref(), keepers, name.clone())?;
+    let setup = Setup {
+        url: peers.endpoint().to_owned(),
+        insecure: peers.is_insecure(),
+        es_hosts: elasticsearch,
+        ..context.setup(*threads)
+    };
+    let providers = Providers::start(&loading, &catalogue, &Arc::new(context), &setup)
+        .context("cannot write the Python package for actions, check the folder given by --work-dir")?;
+    tokio::select! {
+        // until then it is not known which actions there are
+        () = providers.settled() => {}
+        () = stop.asked() => {}
+    }
+    let offered = providers.offered();
     announce(&format!(
         "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
         env!("CARGO_PKG_VERSION"),
         peers.summary(),
-        actions.join(", "),
+        offered.names().join(", "),
     ));
     let (coordinator, client, asked) = (peers.coordinator(), peers.client(), stop.clone());
     let work = supervise("executor", stop.clone(), move || {
-        executor::run(options.clone(), coordinator.clone(), client.clone(), catalogue.clone(), asked.clone())
+        executor::run(options.clone(), coordinator.clone(), client.clone(), offered.clone(), asked.clone())
     });
-    until_stopped(work, "running jobs", grace, &stop).await
+    let ended = until_stopped(work, "running jobs", grace, &stop).await;
+    providers.stop().await;
+    ended
 }

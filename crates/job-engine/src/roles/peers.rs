@@ -46,6 +46,7 @@ pub struct Peers {
     hosts: String,
     endpoint: String,
     user: String,
+    is_insecure: bool,
 }
 
 impl Peers {
@@ -61,7 +62,17 @@ impl Peers {
         let coordinator = coordinator(ensemble, &hosts, whose);
         let contact = Contact::with(format!("the server at {endpoint}"));
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
-        Ok(Self { coordinator, client, hosts, endpoint, user })
+        Ok(Self { coordinator, client, hosts, endpoint, user, is_insecure })
+    }
+
+    /// Address of the server.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Whether the server's certificate is not checked.
+    pub fn is_insecure(&self) -> bool {
+        self.is_insecure
     }
 
     /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:

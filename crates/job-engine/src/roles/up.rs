@@ -22,6 +22,7 @@ use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{announce, announce_stopping};
+use crate::programs::keepers::Keepers;
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
 const DEMO_DISTRIBUTOR: &str = "dummy_test_action";
@@ -57,6 +58,7 @@ pub struct Options {
 /// Runs until `stop`, with the actions of `catalogue`.
 pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
     let distributors = chosen_distributors(&options)?;
+    let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
     let engine = Engine::builder()
         .folder(&options.data_dir)
         .listen(options.listen)
@@ -65,7 +67,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .grace(options.grace)
         .attempts(options.max_attempts)
         .unknown_action(options.unknown_action)
-        .loading(options.loading.clone())
+        .programs(options.loading.clone(), keepers)
         .distributors(distributors.clone())
         .catalogue(catalogue)
         .clock(clock)

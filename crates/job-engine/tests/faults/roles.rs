@@ -9,12 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::internals::actions;
+use slipstream_job_engine::internals::executor::load::Loading;
 use slipstream_job_engine::internals::executor::{ActionRuntime, Options};
 use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::on_signals;
 use slipstream_job_engine::internals::process::telemetry;
-use slipstream_job_engine::internals::roles::executor;
+use slipstream_job_engine::internals::programs::Keepers;
+use slipstream_job_engine::internals::roles::executor::{self, Programs};
 use slipstream_job_engine::internals::roles::{Account, Peers};
 use slipstream_job_engine::{Action, Failure, JobHandle, Success, async_trait};
 use tokio::sync::oneshot;
@@ -73,7 +75,12 @@ impl Role {
             cimi_grace: self.cimi_grace,
             ..Options::new(self.name, ActionRuntime::start(self.threads).expect("threads start"))
         };
-        let work = executor::run(options, peers, catalogue, stop);
+        let programs = Programs {
+            loading: Loading::default(),
+            keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
+            elasticsearch: Vec::new(),
+        };
+        let work = executor::run(options, peers, catalogue, programs, stop);
         tokio::select! {
             done = work => done.expect("it works until it is stopped"),
             () = input_ended() => {}

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use slipstream_action::Catalogue;
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::executor::load::{
-    CommandProvider, Limits, Offered, Offers, Program, Provider, Terms,
-};
+use slipstream_job_engine::internals::executor::load::{CommandProvider, Limits, Offered, Offers, Program, Terms};
 use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::programs::{Context, Keepers, WorkDir};
@@ -56,18 +54,19 @@ impl World {
             pass_env: said.pass_env.iter().map(|&name| name.to_owned()).collect(),
             limits: said.limits,
         };
-        Self::run(folder, Provider::Command(CommandProvider { name: "act".to_owned(), program, terms: said.terms }))
-            .await
+        Self::run(folder, CommandProvider { name: "act".to_owned(), program, terms: said.terms }).await
     }
 
-    async fn run(folder: TempDir, provider: Provider) -> Self {
+    async fn run(folder: TempDir, command: CommandProvider) -> Self {
         let engine = InProcess::new().await;
         let context = Arc::new(Context {
             keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
             work_dir: WorkDir::open(&folder.path().join("work")).expect("opened"),
+            api_socket: None,
             executor: "Kenny".to_owned(),
         });
-        let offers = Offers::native(&Catalogue::new()).with_programs(vec![provider], &context);
+        let mut offers = Offers::native(&Catalogue::new());
+        offers.add_command(command, &context);
         let offered = Offered::new(watch::channel(Arc::new(offers)).1);
         let options = Options { grace: Duration::ZERO, ..Options::new("Kenny", ActionRuntime::shared()) };
         let stop = Stop::new();

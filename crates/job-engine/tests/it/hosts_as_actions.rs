@@ -118,6 +118,7 @@ impl World {
         let context = Arc::new(Context {
             keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
             work_dir: WorkDir::open(&folder.path().join("work")).expect("opened"),
+            api_socket: None,
             executor: "Kenny".to_owned(),
         });
         let setup = Setup { executor: "Kenny".to_owned(), threads: said.threads, ..Setup::default() };

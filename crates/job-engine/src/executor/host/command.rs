@@ -36,6 +36,10 @@ impl Command {
         Self { provider, context }
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Does a job. Ends when nothing of the program is left; dropped before, it is killed.
     pub(crate) async fn run(&self, run: &Run) -> Outcome {
         let directory = match self.context.work_dir.make() {
@@ -75,6 +79,7 @@ impl Command {
         let job = run.job.job();
         let target = job.target_resource.as_ref().map_or("", |target| &*target.href);
         let deadline = run.deadline.map(|deadline| deadline.to_string()).unwrap_or_default();
+        let socket = self.context.api_socket.as_ref().map_or_else(OsString::new, |socket| socket.path().into());
         vec![
             ("TMPDIR", directory.path().into()),
             ("SLIPSTREAM_JOB", (&*job.id).into()),
@@ -83,6 +88,8 @@ impl Command {
             ("SLIPSTREAM_RERUN", run.job.is_rerun().to_string().into()),
             ("SLIPSTREAM_DEADLINE", deadline.into()),
             ("SLIPSTREAM_EXECUTOR", (&*self.context.executor).into()),
+            ("SLIPSTREAM_SOCKET", socket),
+            ("SLIPSTREAM_API", (&*run.api).into()),
         ]
     }
 }

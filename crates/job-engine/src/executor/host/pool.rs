@@ -108,6 +108,10 @@ impl Pool {
         Self { shared, _ends: ending.drop_guard() }
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.shared.context
+    }
+
     /// What is known of the program, also later.
     pub fn known(&self) -> watch::Receiver<Known> {
         self.shared.known.subscribe()

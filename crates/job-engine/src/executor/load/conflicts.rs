@@ -10,17 +10,17 @@ const MOST_NAMED: usize = 3;
 
 /// A file that offers an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim<'a> {
+pub(in crate::executor) struct Claim<'a> {
     /// The action.
-    pub(super) name: &'a str,
+    pub(in crate::executor) name: &'a str,
     /// Who offers it.
-    pub(super) file: &'a Path,
+    pub(in crate::executor) file: &'a Path,
     /// Where in the file.
-    pub(super) line: Option<usize>,
+    pub(in crate::executor) line: Option<usize>,
 }
 
 /// The claims on actions that others claim, too: by index, with what to say of it.
-pub(super) fn doubles(claims: &[Claim<'_>]) -> BTreeMap<usize, FailedToLoad> {
+pub(in crate::executor) fn doubles(claims: &[Claim<'_>]) -> BTreeMap<usize, FailedToLoad> {
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, claim) in claims.iter().enumerate() {
         by_name.entry(claim.name).or_default().push(index);

@@ -1,14 +1,13 @@
 //! [`Offers`]: the actions that an executor has, and what it could not load.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use slipstream_action::Catalogue;
 use tokio::sync::watch;
-use tracing::info;
 
-use super::provider::{Provider, Terms};
+use super::provider::{CommandProvider, Terms};
 use crate::executor::host::{Command, Runner};
 pub use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::process::registry::loaded::{Loaded, Source};
@@ -19,6 +18,8 @@ use crate::programs::context::Context;
 pub struct Offers {
     /// By name.
     pub actions: BTreeMap<String, Offer>,
+    /// The names of those that are in this program, also of those whose place another has taken.
+    pub built_in: BTreeSet<String>,
     /// What failed to load.
     pub failed: Vec<FailedToLoad>,
 }
@@ -81,7 +82,8 @@ impl Offers {
             let runner = Runner::Native(registered.action.clone());
             Some((name.to_owned(), Offer { runner, terms, kind: Kind::Native, file: None }))
         };
-        Self { actions: catalogue.names().filter_map(offer).collect(), failed: Vec::new() }
+        let built_in = catalogue.names().map(str::to_owned).collect();
+        Self { actions: catalogue.names().filter_map(offer).collect(), built_in, failed: Vec::new() }
     }
 
     /// What the registry says of them.
@@ -92,29 +94,12 @@ impl Offers {
         Loaded::new(self.actions.iter().filter_map(source), &self.failed)
     }
 
-    /// Adds what programs do; one takes the place of what is there under its name.
-    #[must_use]
-    pub fn with_programs(mut self, providers: Vec<Provider>, context: &Arc<Context>) -> Self {
-        for provider in providers {
-            match provider {
-                Provider::Command(command) => {
-                    let (name, terms) = (command.name.clone(), command.terms.clone());
-                    let (kind, file) = (Kind::Command, Some(command.program.file.clone()));
-                    let runner = Runner::Command(Arc::new(Command::new(command, context.clone())));
-                    self.insert(name, Offer { runner, terms, kind, file });
-                }
-                Provider::Host(_) => {}
-            }
-        }
-        self
-    }
-
-    fn insert(&mut self, name: String, offer: Offer) {
-        if self.actions.get(&name).is_some_and(|before| before.kind == Kind::Native) {
-            let file = offer.file.as_deref().unwrap_or(Path::new("")).display();
-            info!(action = name, %file, "takes the place of the built-in action");
-        }
-        self.actions.insert(name, offer);
+    /// Adds a command, in the place of what is there under its name.
+    pub fn add_command(&mut self, command: CommandProvider, context: &Arc<Context>) {
+        let (name, terms) = (command.name.clone(), command.terms.clone());
+        let (kind, file) = (Kind::Command, Some(command.program.file.clone()));
+        let runner = Runner::Command(Arc::new(Command::new(command, context.clone())));
+        self.actions.insert(name, Offer { runner, terms, kind, file });
     }
 }
 

@@ -36,7 +36,6 @@ pub struct Settings {
 impl Settings {
     /// These folders, with the Python package in that one.
     #[must_use]
-    #[expect(dead_code, reason = "for whoever starts an executor")]
     pub fn of(loading: &Loading, package: PathBuf) -> Self {
         Self { folders: loading.folders.clone(), python: loading.python.clone(), package }
     }

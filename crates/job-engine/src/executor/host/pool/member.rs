@@ -203,7 +203,7 @@ impl Member {
             job,
             rerun: order.run.job.is_rerun(),
             deadline: order.run.deadline,
-            api: String::new(),
+            api: order.run.api.clone(),
             directory: self.directory.path().to_string_lossy().into_owned(),
         };
         let Ok(line) = protocol::line(&ToHost::Run(run)) else {

@@ -1,0 +1,197 @@
+//! [`Providers`]: starts what folders offer, and keeps up to date what the executor has.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use slipstream_action::Catalogue;
+use slipstream_action::protocol::{Hello, Setup};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info};
+
+use super::host::pool::Known;
+use super::host::{Pool, Runner};
+use super::load::conflicts::{Claim, doubles};
+use super::load::folders::{Found, read_folders};
+use super::load::offers::{FailedToLoad, Offer, Offered, Offers};
+use super::load::provider::{HostProvider, Provider, Terms};
+use super::load::python::write_package;
+use super::load::settings::{Loading, Settings};
+use crate::programs::context::Context;
+
+/// All programs that do jobs of one executor. Dropped, their idle processes end.
+pub struct Providers {
+    pools: Vec<Arc<Pool>>,
+    offered: Offered,
+    _update: AbortOnDropHandle<()>,
+}
+
+impl Providers {
+    /// Reads the folders and starts a process of each host. What is wrong with a file is said in the log, and in the offers.
+    pub fn start(
+        loading: &Loading,
+        native: &Catalogue,
+        context: &Arc<Context>,
+        setup: &Setup,
+    ) -> std::io::Result<Self> {
+        let package = write_package(context.work_dir.path())?;
+        let Found { providers, failed } = read_folders(&Settings::of(loading, package));
+        let mut base = Base { offers: Offers::native(native), commands: Vec::new() };
+        let mut hosts = Vec::new();
+        for provider in providers {
+            match provider {
+                Provider::Command(command) => {
+                    base.commands.push((command.name.clone(), command.program.file.clone()));
+                    base.offers.add_command(command, context);
+                }
+                Provider::Host(provider) => {
+                    let pool = Arc::new(Pool::start(provider.clone(), context.clone(), setup.clone()));
+                    hosts.push(Host { provider, pool });
+                }
+            }
+        }
+        base.offers.failed = failed;
+        let pools: Vec<Arc<Pool>> = hosts.iter().map(|host| host.pool.clone()).collect();
+        let known = pools.iter().map(|pool| pool.known()).collect();
+        let (sender, receiver) = watch::channel(Arc::new(Offers::native(native)));
+        let update = tokio::spawn(keep_up_to_date(base, hosts, known, sender));
+        Ok(Self { pools, offered: Offered::new(receiver), _update: AbortOnDropHandle::new(update) })
+    }
+
+    /// What there is, now and later.
+    #[must_use]
+    pub fn offered(&self) -> Offered {
+        self.offered.clone()
+    }
+
+    /// Ends once each host has said what it has, or could not be started.
+    pub async fn settled(&self) {
+        for pool in &self.pools {
+            // the pool keeps the sender
+            drop(pool.known().wait_for(|known| known.hello.is_some() || known.failure.is_some()).await);
+        }
+    }
+
+    /// Ends all processes.
+    pub async fn stop(&self) {
+        for pool in &self.pools {
+            pool.stop().await;
+        }
+    }
+}
+
+/// What does not change.
+struct Base {
+    /// What is in this program, the commands, and what failed to load of the folders.
+    offers: Offers,
+    /// The names of the commands, with the files that they are from.
+    commands: Vec<(String, PathBuf)>,
+}
+
+struct Host {
+    provider: HostProvider,
+    pool: Arc<Pool>,
+}
+
+async fn keep_up_to_date(
+    base: Base,
+    hosts: Vec<Host>,
+    mut known: Vec<watch::Receiver<Known>>,
+    offers: watch::Sender<Arc<Offers>>,
+) {
+    let (mut failed, mut names): (Vec<FailedToLoad>, BTreeSet<String>) = Default::default();
+    loop {
+        let now = base.offers(&hosts, &known);
+        now.failed.iter().filter(|one| !failed.contains(one)).for_each(say);
+        for (name, offer) in now.actions.iter().filter(|(name, _)| !names.contains(*name)) {
+            if let Some(file) = base.instead_of_native(name, offer) {
+                info!(action = name, %file, "takes the place of the built-in action");
+            }
+        }
+        names = now.actions.keys().cloned().collect();
+        failed.clone_from(&now.failed);
+        offers.send_replace(Arc::new(now));
+        if known.is_empty() {
+            return;
+        }
+        let changes = known.iter_mut().map(|known| Box::pin(known.changed()));
+        // a pool keeps its sender
+        drop(futures_util::future::select_all(changes).await);
+    }
+}
+
+impl Base {
+    /// All that there is now: of two files that offer one action neither counts.
+    fn offers(&self, hosts: &[Host], known: &[watch::Receiver<Known>]) -> Offers {
+        let mut offers = self.offers.clone();
+        let mut hosted: Vec<(String, Offer)> = Vec::new();
+        for (host, known) in hosts.iter().zip(known) {
+            let known = known.borrow();
+            if let Some(hello) = &known.hello {
+                hosted.extend(host.offers(hello));
+                offers.failed.extend(host.not_loaded(hello));
+            }
+            if let Some(reason) = &known.failure {
+                offers.failed.push(FailedToLoad { file: host.file().to_owned(), line: None, reason: reason.clone() });
+            }
+        }
+        let files: Vec<(&str, PathBuf)> = hosted
+            .iter()
+            .map(|(name, offer)| (&**name, offer.file.clone().unwrap_or_default()))
+            .chain(self.commands.iter().map(|(name, file)| (&**name, file.clone())))
+            .collect();
+        let claims: Vec<Claim<'_>> = files.iter().map(|(name, file)| Claim { name, file, line: None }).collect();
+        let doubles = doubles(&claims);
+        let twice: BTreeSet<String> = doubles.keys().map(|index| files[*index].0.to_owned()).collect();
+        offers.failed.extend(doubles.into_values());
+        offers.actions.extend(hosted);
+        offers.actions.retain(|name, _| !twice.contains(name));
+        offers
+    }
+
+    /// The file of an offer that has the name of a built-in action.
+    fn instead_of_native(&self, name: &str, offer: &Offer) -> Option<String> {
+        let is_built_in = self.offers.built_in.contains(name);
+        offer.file.as_ref().filter(|_| is_built_in).map(|file| file.display().to_string())
+    }
+}
+
+impl Host {
+    /// The file that says what the program is.
+    fn file(&self) -> &Path {
+        &self.provider.program.file
+    }
+
+    fn offers(&self, hello: &Hello) -> Vec<(String, Offer)> {
+        let offer = |action: &slipstream_action::protocol::Offered| {
+            let terms: &Terms = self.provider.actions.get(&action.name).unwrap_or(&self.provider.terms);
+            let runner = Runner::Hosted(self.pool.clone());
+            let file = Some(self.file_of(action.file.as_deref()));
+            (action.name.clone(), Offer { runner, terms: terms.clone(), kind: self.provider.kind, file })
+        };
+        hello.actions.iter().map(offer).collect()
+    }
+
+    fn not_loaded<'a>(&'a self, hello: &'a Hello) -> impl Iterator<Item = FailedToLoad> + 'a {
+        hello.failed.iter().map(|failed| FailedToLoad {
+            file: self.file_of(Some(&failed.file)),
+            line: None,
+            reason: failed.reason.clone(),
+        })
+    }
+
+    /// A file that the host names lies in its folder, if it is a folder.
+    fn file_of(&self, named: Option<&str>) -> PathBuf {
+        match named {
+            Some(file) if self.file().is_dir() => self.file().join(file),
+            Some(file) if Path::new(file).is_absolute() => PathBuf::from(file),
+            _ => self.file().to_owned(),
+        }
+    }
+}
+
+fn say(failed: &FailedToLoad) {
+    let FailedToLoad { file, line, reason } = failed;
+    error!(file = %file.display(), line, reason, "cannot load an action");
+}
