@@ -90,6 +90,7 @@ type Turn = OwnedSemaphorePermit;
 impl Pool {
     /// Starts a first process, which says what the host can do; tries until that is known. Needs a runtime. Of `setup` all
     /// is told to the program but the protocols.
+    #[must_use]
     pub fn start(provider: HostProvider, context: Arc<Context>, setup: Setup) -> Self {
         let most = provider.processes.unwrap_or(setup.threads).clamp(1, Semaphore::MAX_PERMITS);
         let ending = CancellationToken::new();
@@ -113,6 +114,7 @@ impl Pool {
     }
 
     /// What is known of the program, also later.
+    #[must_use]
     pub fn known(&self) -> watch::Receiver<Known> {
         self.shared.known.subscribe()
     }

@@ -36,6 +36,9 @@ fn success(number: Option<u64>) -> End {
     End { number, state: EndState::Success, return_code: None, message: None, retire: false }
 }
 
+/// When a line is said, and what it means then.
+type Row = (fn() -> Conversation, &'static str, Result<Said, Breach>);
+
 #[test]
 fn every_line_means_what_the_table_says() {
     const REPORTS: Said = Said::Late("it reports of a job that has ended");
@@ -47,7 +50,6 @@ fn every_line_means_what_the_table_says() {
     };
     let report = |number| Said::Reported(Reported { number, progress: Some(3), ..Reported::default() });
     let end = |number| Said::Ended(success(number));
-    type Row = (fn() -> Conversation, &'static str, Result<Said, Breach>);
     let rows: Vec<Row> = vec![
         (starting, HELLO, Ok(Said::Hello(hello))),
         (starting, r#"{"hello":{"protocol":2}}"#, Err(Breach::Version(2))),
@@ -120,8 +122,8 @@ fn why_a_process_is_gone_is_said_as_the_table_has_it() {
         assert_eq!(gone.before_hello(&log), format!("{text}: line 7"));
         assert_eq!((gone.failure(&[]).message, gone.before_hello(&[])), (text.to_owned(), text.to_owned()));
     }
-    let long = vec!["ä".repeat(100_000); 20];
-    assert!(Gone::Closed.failure(&long).message.len() < 11_000);
+    let endless = vec!["ä".repeat(100_000); 20];
+    assert!(Gone::Closed.failure(&endless).message.len() < 11_000);
 }
 
 #[test]

@@ -170,13 +170,17 @@ impl Member {
             }
             // whoever is told finds this process idle, unless it has to wait for that
             if self.has_left_something() {
-                answer.take().map(Answer::tell);
+                if let Some(answer) = answer.take() {
+                    answer.tell();
+                }
                 let directory = self.directory.clone();
                 spawn_blocking(move || directory.empty()).await.unwrap_or_default();
             }
             let orders = self.pool.rest(self.id);
             drop(turn);
-            answer.map(Answer::tell);
+            if let Some(answer) = answer {
+                answer.tell();
+            }
             match self.rest(orders).await {
                 Next::Work(order, turn) => next = (Some(order), turn),
                 Next::Leave => return self.leave(None).await,
@@ -295,7 +299,7 @@ impl Member {
                 }
                 None
             }
-            Event::Breach(error) => Some(gone_by(error)),
+            Event::Breach(error) => Some(gone_by(&error)),
             Event::Silent => Some(Gone::Closed),
             Event::Ended(exit) => Some(Gone::Ended(exit)),
         }
@@ -392,7 +396,7 @@ async fn at(time: Option<Instant>) {
 }
 
 /// What comes on descriptor 3 is no line.
-fn gone_by(error: LineError) -> Gone {
+fn gone_by(error: &LineError) -> Gone {
     match error {
         LineError::TooLong => Gone::Broke(Breach::TooLong),
         LineError::Io(_) => Gone::Closed,

@@ -71,7 +71,7 @@ impl Member {
                                 break Ok(end);
                             }
                         }
-                        Event::Breach(error) => fate.kill(&self.process, gone_by(error)),
+                        Event::Breach(error) => fate.kill(&self.process, gone_by(&error)),
                         Event::Silent => silent_until = Some(Instant::now() + SILENT),
                         Event::Ended(exit) => break Err(exit),
                     },

@@ -92,7 +92,7 @@ async fn greet(
                 Ok(said) => unreachable!("{said:?} before hello"),
                 Err(breach) => return Err(Gone::Broke(breach)),
             },
-            Event::Breach(error) => return Err(gone_by(error)),
+            Event::Breach(error) => return Err(gone_by(&error)),
             // most likely it ends
             Event::Silent => {}
             Event::Ended(exit) => return Err(Gone::Ended(exit)),
