@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::support::{InProcess, LIMIT, PASSWORD, document, job};
+use crate::support::{InProcess, LIMIT, PASSWORD, Up, document, eventually, job, state};
 
 const SECRET: &str = "a secret of jane";
 
@@ -278,7 +278,7 @@ async fn one_attempt_has_sixty_four_connections() {
     }
     assert_eq!(site.ask(&get("/api/cloud-entry-point", &token(&second))).await.status, 200);
     held.truncate(60);
-    let again = crate::support::eventually("its places are free again", async || {
+    let again = eventually("its places are free again", async || {
         let answered = site.ask(&get("/api/cloud-entry-point", &token(&first))).await;
         (answered.status == 200).then_some(answered)
     });
@@ -360,6 +360,30 @@ async fn the_command_line_uses_the_socket_in_an_action() {
     late.args(["jobs", "list"]).env("SLIPSTREAM_SOCKET", site.socket.path()).env("SLIPSTREAM_API", "http://0a1b/api");
     let output = tokio::task::spawn_blocking(move || late.output().expect("it runs")).await.expect("no panic");
     assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to no attempt"), "{output:?}");
+}
+
+/// As an author would write it: an action in shell that adds the next job.
+#[tokio::test]
+async fn a_script_adds_a_job_by_the_command_line() {
+    let data_dir = tempfile::tempdir().expect("a folder");
+    let (actions, program) = (data_dir.path().join("actions"), env!("CARGO_BIN_EXE_slipstream-job"));
+    std::fs::create_dir(&actions).expect("made");
+    let script = format!("#!/bin/sh\n'{program}' submit noop --key \"$SLIPSTREAM_JOB\"\n");
+    std::fs::write(actions.join("chain"), script).expect("written");
+    std::fs::set_permissions(actions.join("chain"), std::fs::Permissions::from_mode(0o755)).expect("permitted");
+    let up = Up::start(data_dir.path(), &[]);
+    let client = up.client();
+    let ended = async |id: &str| {
+        eventually("the job ends", async || {
+            let job = client.get(id).await.ok()?;
+            ["SUCCESS", "FAILED"].contains(&state(&job)).then_some(job)
+        })
+        .await
+    };
+    let first = ended(&client.add("job", &job("chain"), None).await.expect("added")).await;
+    assert_eq!(state(&first), "SUCCESS", "{first:?}");
+    let next = ended(first["statusMessage"].as_str().expect("the next job's id")).await;
+    assert_eq!((state(&next), &next["action"]), ("SUCCESS", &json!("noop")));
 }
 
 #[tokio::test]
