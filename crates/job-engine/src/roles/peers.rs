@@ -66,11 +66,13 @@ impl Peers {
     }
 
     /// Address of the server.
+    #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     /// Whether the server's certificate is not checked.
+    #[must_use]
     pub fn is_insecure(&self) -> bool {
         self.is_insecure
     }
