@@ -17,7 +17,9 @@ from . import client
 class Connection(HTTPConnection):
     """A connection over a Unix socket. Its host is the token, so that this is what the `Host` header says."""
 
-    path = None
+    def __init__(self, *args, path=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.path = path
 
     def _new_conn(self):
         try:
@@ -26,13 +28,18 @@ class Connection(HTTPConnection):
             raise NewConnectionError(self, "cannot connect to %s: %s" % (self.path, error)) from error
 
 
+class Pool(HTTPConnectionPool):
+    """Connections that are kept for the next request."""
+
+    ConnectionCls = Connection
+
+
 class SocketAdapter(HTTPAdapter):
     """Mounted at the endpoint, it wins over what is mounted at `https://`, also later."""
 
     def __init__(self, path, token):
         super().__init__()
-        self._pool = HTTPConnectionPool(token, maxsize=16)
-        self._pool.ConnectionCls = type("Connection", (Connection,), {"path": path})
+        self._pool = Pool(token, maxsize=16, path=path)
 
     def get_connection_with_tls_context(self, request, verify, proxies=None, cert=None):
         return self._pool

@@ -10,8 +10,7 @@ from types import FunctionType, SimpleNamespace
 
 from . import names
 from .dialects import registry
-
-PACKAGES = {"slipstream": "slipstream.job.actions", "nuvla": "nuvla.job_engine.job.actions"}
+from .names import PACKAGES
 
 # Only the package of Nuvla is deep enough for three dots.
 NEEDS_NUVLA = re.compile(rb"^[ \t]*(from[ \t]+\.\.\.|(from|import)[ \t]+nuvla\b)", re.MULTILINE)

@@ -1,7 +1,9 @@
 """The log: lines on stderr, with their level in front as systemd has it. The executor adds time, job and name."""
 
+import faulthandler
 import logging
 import os
+import signal
 import sys
 
 LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -32,7 +34,8 @@ class Stderr(logging.StreamHandler):
 
 
 def begin():
-    """Sets the root logger up. `JOB_LOG_LEVEL` is its level, as in the original engines."""
+    """Sets the root logger up. `JOB_LOG_LEVEL` is its level, as in the original engines. SIGUSR1 shows where all threads are."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     handler = Stderr()
     handler.setFormatter(Lines())
     root = logging.getLogger()

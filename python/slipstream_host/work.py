@@ -2,7 +2,6 @@
 
 import _signal
 import _thread
-import faulthandler
 import importlib
 import logging
 import os
@@ -60,6 +59,13 @@ class Run:
             self._nuvla_api = module.Api(self.access.url, insecure=insecure, persist_cookie=False, reauthenticate=True)
         return self._nuvla_api
 
+    def close(self):
+        """Nobody uses its clients any more: the real ones would keep their connections until they are collected."""
+        for api in (self._slipstream_api, self._nuvla_api):
+            close = getattr(getattr(api, "session", None), "close", None)
+            if close is not None:
+                close()
+
     def edit(self, resource, attributes):
         """Edits a document and answers what it is now; raises `EditRefused`."""
         from .client import Session, reason_of
@@ -86,7 +92,6 @@ class Worker:
             name: importlib.import_module(".dialects." + name, __package__)
             for name in {action.dialect for action in actions.values()}
         }
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._surroundings = Surroundings()
 
@@ -150,6 +155,8 @@ class Worker:
             end = {"state": "FAILED", "message": str(error) or type(error).__name__}
         if self._surroundings.put_back():
             end["retire"] = True
+        else:
+            run.close()
         return self._end(order, end)
 
     def _attempt(self, action, dialect, run):
@@ -237,6 +244,7 @@ class Surroundings:
         """Puts back what can be; answers whether something is left that cannot: then this process must not do another job."""
         os.umask(self._umask)
         sys.stdout, sys.stderr = self._streams
+        sys.stdout.flush()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for one, handler in self._handlers:
             if _signal.getsignal(one) != handler and handler is not None:

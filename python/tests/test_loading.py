@@ -77,6 +77,14 @@ class Loading(HostTest):
         folder = self.write("derived.py", "from .base import One\nfrom . import _shared\n" + DERIVED)
         self.assertEqual(self.loaded(folder), ({"base": "slipstream", "derived": "slipstream"}, {}))
 
+    def test_nothing_is_written_into_a_folder(self):
+        self.write("_shared.py", "")
+        folder = self.write("one.py", slipstream("one") + "\n    from . import _shared\n")
+        program = Program(["actions", folder], {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": ""}, self.setup_order())
+        self.addCleanup(program.close)
+        self.assertEqual(len(program.answer("hello")["actions"]), 1)
+        self.assertEqual(sorted(os.listdir(folder)), ["_shared.py", "one.py"])
+
     def test_the_first_of_two_names_wins_and_the_second_is_told(self):
         self.write("a.py", slipstream("same"))
         folder = self.write("b.py", slipstream("same"))

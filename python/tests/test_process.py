@@ -297,9 +297,14 @@ class PutBack(HostTest):
         self.assertEqual(host.end(), 0)
 
     def test_many_jobs_leave_no_descriptor(self):
-        host = self.do("self.job.set_progress(5); return len(os.listdir('/proc/self/fd'))")
-        counts = {self.run_job(host, "one")["return-code"] for _ in range(200)}
+        host = self.do("self.job.set_progress(5); self.job.get_cimi_job('job/1'); return len(os.listdir('/proc/self/fd'))")
+        counts = {self.run_job(host, "one")["return-code"] for _ in range(100)}
         self.assertEqual(len(counts), 1)
+
+    def test_a_line_without_its_end_is_of_its_own_job(self):
+        host = self.do("print('half', end=''); return 0")
+        self.run_job(host, "one")
+        self.assertEqual(host.log(), "half")
 
 
 if __name__ == "__main__":
