@@ -4,6 +4,7 @@ No URL scheme of its own: the endpoint stays the true one, because actions write
 """
 
 import functools
+import inspect
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
@@ -62,21 +63,16 @@ def adapt(module):
     """Makes the sessions of a real client's module go over the socket, also those of clients that actions make."""
     store = module.SessionStore
     original = store.__init__
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
     def made(self, endpoint, *args, **kwargs):
         access = ways.current
-        arguments = _bound(original, self, endpoint, *args, **kwargs)
-        if access is not None and arguments.arguments.get("cookie_file") is None:
-            arguments.arguments["cookie_file"] = access.cookie_file()
-        original(*arguments.args, **arguments.kwargs)
+        bound = signature.bind(self, endpoint, *args, **kwargs)
+        if access is not None and bound.arguments.get("cookie_file") is None:
+            bound.arguments["cookie_file"] = access.cookie_file()
+        original(*bound.args, **bound.kwargs)
         if access is not None and access.serves(endpoint):
             self.mount(access.url + "/", SocketAdapter(access.socket, access.token))
 
     store.__init__ = made
-
-
-def _bound(function, *args, **kwargs):
-    import inspect
-
-    return inspect.signature(function).bind(*args, **kwargs)

@@ -19,6 +19,7 @@ NAMES = [
     ("slipstream.job.distributor", "Distributor"),
     ("slipstream.job.executor", "Executor"),
     ("slipstream.job.job", "Job NonexistentJobError JobUpdateError"),
+    ("slipstream.job.job", JOB),
     ("slipstream.api", "Api SlipStreamError ConnectionError"),
     ("nuvla.job_engine.job", JOB),
     ("nuvla.job_engine.job.job", JOB),
@@ -95,6 +96,29 @@ class Names(HostTest):
         host = self.do("print('loaded', [m for m in ('http.client', 'requests', 'argparse', 'ssl', 'inspect', 'tempfile') if m in sys.modules])")
         self.run_job(host, "one")
         self.assertIn("loaded []\n", host.log())
+
+
+    def test_a_file_of_nuvla_in_the_other_package_handles_the_error_of_its_job(self):
+        if "engine" in REAL:
+            self.skipTest("there the error is the real engine's, which such a file has to name")
+        host = self.host_of(
+            """
+            from ..actions import action
+            from ..job import JobUpdateError, JOB_RUNNING
+
+            @action('one')
+            class One(object):
+                def __init__(self, job):
+                    self.job = job
+                def do_work(self):
+                    try:
+                        self.job.set_state(JOB_RUNNING)
+                    except JobUpdateError:
+                        return 0
+            """
+        )
+        self.api.answers["PUT", "job/1"] = 409, {"status": 409, "message": "late"}
+        self.assertEqual(self.run_job(host, "one"), {"state": "SUCCESS", "return-code": 0})
 
 
 class Util(HostTest):

@@ -220,7 +220,9 @@ class Conversation(ScriptTest):
             + "assert sys.path[0] == os.path.dirname(__file__)\n"
             + "yield {'n': self.ss_api.cimi_search('credentials', last=0).count}\ntime.sleep(600)",
             "--mine=5",
-            method="def _set_command_specific_options(self, parser):\n    parser.add_argument('--mine')"
+            method="def __init__(self):\n    super(Mine, self).__init__()\n"
+            "    assert self.args.mine == '5' and self.stop_event and self.name is self.ss_api is self._kz is None\n\n"
+            "def _set_command_specific_options(self, parser):\n    parser.add_argument('--mine')",
         )
         program.order("lead", {})
         self.assertEqual(self.added(program, 1), {"n": 0}, program.log())

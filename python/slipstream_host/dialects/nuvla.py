@@ -5,7 +5,7 @@ import json
 import logging
 
 from ..spelling import camel_case, kebab_case
-from .slipstream import EditRefused, checked_return_code, fits
+from .slipstream import EditRefused, JobUpdateError, checked_return_code, fits
 from .util import status_message_from_exception
 
 JOB_QUEUED, JOB_RUNNING, JOB_SUCCESS, JOB_FAILED, JOB_CANCELED = "QUEUED", "RUNNING", "SUCCESS", "FAILED", "CANCELED"
@@ -18,10 +18,6 @@ _log = logging.getLogger("job")
 
 class JobNotFoundError(Exception):
     """There is no such job."""
-
-
-class JobUpdateError(Exception):
-    """An edit of the job did not succeed."""
 
 
 class JobRetrievedInFinalState(Exception):
