@@ -7,6 +7,7 @@ mod api_socket;
 mod bad_input;
 mod blocking_actions;
 mod bulk_add;
+mod class_files;
 mod clocks;
 mod commands;
 mod commands_as_actions;
