@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{Up, document, eventually, program, state, up_command};
 
-/// Of SlipStream's dialect: uses its job, the API, and is slow if it is told so.
+/// Of the dialect whose classes get an executor: uses its job, the API, and is slow if it is told so.
 const USES: &str = r#"
 from ..actions import action
 from ..util import wait
@@ -45,7 +45,7 @@ class Uses(object):
         return 10000
 "#;
 
-/// Of Nuvla's.
+/// Of the dialect whose classes get none.
 const NUVLA: &str = r"
 from ..actions import action
 from ..job import JOB_QUEUED
