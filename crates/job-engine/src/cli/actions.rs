@@ -45,7 +45,7 @@ pub async fn run(arguments: ActionsArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         None => list::run(arguments.show).await.map(done),
         Some(ActionsCommand::List(options)) => list::run(options).await.map(done),
-        Some(ActionsCommand::Check(arguments)) => check::run(&arguments),
+        Some(ActionsCommand::Check(arguments)) => check::run(&arguments).await,
         Some(ActionsCommand::New(arguments)) => new::run(&arguments).map(done),
     }
 }

@@ -11,6 +11,8 @@ use std::{fmt, mem};
 use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
 
+use crate::programs::program::Program;
+
 pub use self::command::Command;
 pub use self::pool::Pool;
 use crate::programs::api_socket::Admission;
@@ -24,6 +26,25 @@ pub enum Runner {
     Command(Arc<Command>),
     /// A program that does one job after the other.
     Hosted(Arc<Pool>),
+}
+
+impl Runner {
+    /// What is started; nothing for code in this process.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Native(_) => None,
+            Self::Command(command) => Some(&command.provider().program),
+            Self::Hosted(pool) => Some(&pool.provider().program),
+        }
+    }
+
+    /// Name and version of a host, as it has said it.
+    pub(crate) fn version(&self) -> Option<String> {
+        match self {
+            Self::Hosted(pool) => pool.known().borrow().hello.as_ref().map(|hello| hello.program.clone()),
+            Self::Native(_) | Self::Command(_) => None,
+        }
+    }
 }
 
 /// How a run ended.

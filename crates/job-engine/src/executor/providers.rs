@@ -53,8 +53,8 @@ impl Providers {
         }
         base.offers.failed = failed;
         let pools: Vec<Arc<Pool>> = hosts.iter().map(|host| host.pool.clone()).collect();
-        let known = pools.iter().map(|pool| pool.known()).collect();
-        let (sender, receiver) = watch::channel(Arc::new(Offers::native(native)));
+        let known: Vec<_> = pools.iter().map(|pool| pool.known()).collect();
+        let (sender, receiver) = watch::channel(Arc::new(base.offers(&hosts, &known)));
         let update = tokio::spawn(keep_up_to_date(base, hosts, known, sender));
         Ok(Self { pools, offered: Offered::new(receiver), _update: AbortOnDropHandle::new(update) })
     }
@@ -67,10 +67,7 @@ impl Providers {
 
     /// Ends once each host has said what it has, or could not be started.
     pub async fn settled(&self) {
-        for pool in &self.pools {
-            // the pool keeps the sender
-            drop(pool.known().wait_for(|known| known.hello.is_some() || known.failure.is_some()).await);
-        }
+        self.offered.settled().await;
     }
 
     /// Ends all processes.
@@ -128,6 +125,7 @@ impl Base {
         let mut hosted: Vec<(String, Offer)> = Vec::new();
         for (host, known) in hosts.iter().zip(known) {
             let known = known.borrow();
+            offers.waiting += usize::from(known.hello.is_none() && known.failure.is_none());
             if let Some(hello) = &known.hello {
                 hosted.extend(host.offers(hello));
                 offers.failed.extend(host.not_loaded(hello));
@@ -174,10 +172,9 @@ impl Host {
     }
 
     fn not_loaded<'a>(&'a self, hello: &'a Hello) -> impl Iterator<Item = FailedToLoad> + 'a {
-        hello.failed.iter().map(|failed| FailedToLoad {
-            file: self.file_of(Some(&failed.file)),
-            line: None,
-            reason: failed.reason.clone(),
+        hello.failed.iter().map(|failed| {
+            let (line, reason) = with_line(&failed.reason);
+            FailedToLoad { file: self.file_of(Some(&failed.file)), line, reason: reason.to_owned() }
         })
     }
 
@@ -191,7 +188,30 @@ impl Host {
     }
 }
 
+/// The line that a host puts in front of a reason, as in `line 3: No module named 'libcloud'`.
+fn with_line(reason: &str) -> (Option<usize>, &str) {
+    let found = reason.strip_prefix("line ").and_then(|rest| rest.split_once(": "));
+    let found = found.and_then(|(line, reason)| Some((line.parse().ok()?, reason)));
+    found.map_or((None, reason), |(line, reason)| (Some(line), reason))
+}
+
 fn say(failed: &FailedToLoad) {
     let FailedToLoad { file, line, reason } = failed;
     error!(file = %file.display(), line, reason, "cannot load an action");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_host_says_is_one() {
+        for (reason, expected) in [
+            ("line 3: No module named 'libcloud'", (Some(3), "No module named 'libcloud'")),
+            ("line x: what", (None, "line x: what")),
+            ("it ends: here", (None, "it ends: here")),
+        ] {
+            assert_eq!(with_line(reason), expected);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod acl_matrix;
+mod actions_loaded;
 mod api;
 mod api_socket;
 mod bad_input;

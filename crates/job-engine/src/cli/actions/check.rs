@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, value_parser};
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -15,12 +17,18 @@ use crate::cli::executors::failure;
 use crate::cli::help::found_wrong;
 use crate::cli::options;
 use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up, named_folders};
+use crate::cli::spinner::Spinner;
 use crate::cli::terminal::{self, Screen, one_line};
-use crate::executor::load::folders::{Found, read_folders};
-use crate::executor::load::provider::{DEFAULT_STOP_GRACE, Limits, Provider, Terms};
-use crate::executor::load::settings::Settings;
+use crate::executor::load::offers::Offers;
+use crate::executor::load::provider::{DEFAULT_STOP_GRACE, Limits, Terms};
+use crate::executor::load::settings::Loading;
+use crate::executor::providers::Providers;
 use crate::process::clock::Clock;
+use crate::process::registry::host_name;
 use crate::process::registry::loaded::{FailedToLoad, Kind};
+use crate::programs::context::Context;
+use crate::programs::directories::WorkDir;
+use crate::programs::keepers::Keepers;
 
 /// Something failed to load.
 const FAILED: u8 = 1;
@@ -42,22 +50,36 @@ pub struct CheckArguments {
 }
 
 /// Shows what the folders offer, and what is wrong there.
-pub fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let named = named_folders(&arguments.folders, "the name")?;
-    let python = arguments.python.wanted()?;
     let executors = if named.is_empty() { usual_folders()? } else { vec![named] };
-    let looked_at: Vec<&PathBuf> = executors.iter().flatten().collect();
-    let found = executors.iter().map(|folders| {
-        read_folders(&Settings { folders: folders.clone(), python: python.clone(), package: PathBuf::new() })
-    });
-    let checked = Checked::of(found);
+    let keepers = Keepers::of_executor().context("cannot look after programs")?;
+    let mut checked = Checked::default();
+    for folders in executors.clone() {
+        let loading = Loading { folders, python: arguments.python.wanted()?, work_dir: None };
+        checked.add(Spinner::on("loading").during(load(&loading, keepers.clone())).await?);
+    }
     let has_failed = !checked.failed.is_empty();
     terminal::print(&if arguments.json {
         serde_json::to_string_pretty(&checked)?
     } else {
+        let looked_at: Vec<PathBuf> = executors.into_iter().flatten().collect();
         checked.render(&looked_at, Screen::standard_output())
     })?;
     Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// What an executor with these folders would have. Each host is started and asked.
+async fn load(loading: &Loading, keepers: Keepers) -> anyhow::Result<Checked> {
+    let work_dir = WorkDir::temporary()?;
+    let context = Arc::new(Context { keepers, work_dir, api_socket: None, executor: host_name() });
+    let native = built_in(Clock::system());
+    let providers = Providers::start(loading, &native, &context, &context.setup(1))
+        .context("cannot write the Python package for actions")?;
+    providers.settled().await;
+    let checked = Checked::of(&providers.offered().now());
+    providers.stop().await;
+    Ok(checked)
 }
 
 /// Those of `up`, and those of `executor`: each process reads its own.
@@ -72,14 +94,15 @@ struct Checked {
     failed: Vec<Wrong>,
 }
 
-/// An action, or a host, which says by itself which ones it has.
+/// An action that would be there.
 #[derive(Debug, Serialize)]
 struct Action {
-    /// None of a host.
     #[serde(rename = "action")]
-    name: Option<String>,
+    name: String,
     kind: Kind,
     file: String,
+    /// Name and version of the host that has it.
+    version: Option<String>,
     /// What it may take and use, as far as its manifest says so.
     limits: Vec<String>,
     /// Whether the engine has an action of this name.
@@ -96,29 +119,36 @@ struct Wrong {
 }
 
 impl Checked {
-    fn of(found: impl IntoIterator<Item = Found>) -> Self {
-        let built_in = built_in(Clock::system());
-        let mut checked = Self::default();
-        for Found { providers, failed } in found {
-            checked
-                .actions
-                .extend(providers.iter().map(|provider| Action::of(provider, |name| built_in.find(name).is_some())));
-            checked.failed.extend(failed.into_iter().map(|FailedToLoad { file, line, reason }| Wrong {
-                file: file.display().to_string(),
-                line,
-                reason,
-            }));
-        }
-        checked
+    fn of(offers: &Offers) -> Self {
+        let offered = offers.actions.iter().filter(|(_, offer)| offer.kind != Kind::Native);
+        let actions = offered.map(|(name, offer)| Action {
+            name: name.clone(),
+            kind: offer.kind,
+            file: offer.file.as_deref().unwrap_or(Path::new("")).display().to_string(),
+            version: offer.runner.version(),
+            limits: limits(&offer.terms, offer.runner.program().map(|program| &program.limits)),
+            replaces_built_in: offers.built_in.contains(name),
+        });
+        let failed = offers.failed.iter().map(|FailedToLoad { file, line, reason }| Wrong {
+            file: file.display().to_string(),
+            line: *line,
+            reason: reason.clone(),
+        });
+        Self { actions: actions.collect(), failed: failed.collect() }
     }
 
-    fn render(&self, looked_at: &[&PathBuf], screen: Screen) -> String {
+    fn add(&mut self, other: Self) {
+        self.actions.extend(other.actions);
+        self.failed.extend(other.failed);
+    }
+
+    fn render(&self, looked_at: &[PathBuf], screen: Screen) -> String {
         if self.actions.is_empty() && self.failed.is_empty() {
             let folders: Vec<String> = looked_at.iter().map(|folder| folder.display().to_string()).collect();
             return screen.wrapped(&format!("no actions in {}", folders.join(", ")), 0);
         }
         let mut parts = self.by_folder(screen);
-        let replaced = self.actions.iter().filter(|action| action.replaces_built_in).filter_map(|it| it.name.as_ref());
+        let replaced = self.actions.iter().filter(|action| action.replaces_built_in).map(|it| one_line(&it.name));
         let replaced: Vec<String> =
             replaced.map(|name| format!("{name} takes the place of the built-in action")).collect();
         parts.extend((!replaced.is_empty()).then(|| replaced.join("\n")));
@@ -132,21 +162,25 @@ impl Checked {
         }
         parts.join("\n\n")
     }
-}
 
-impl Checked {
     /// A table for each folder, as most paths are long.
     fn by_folder(&self, screen: Screen) -> Vec<String> {
         let mut folders: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
         for action in &self.actions {
             let (folder, file) = action.place();
-            let name = action.name.as_deref().map_or_else(|| "(said when it starts)".to_owned(), one_line);
-            let row = vec![name, action.kind.to_string(), one_line(&file), action.limits.join(", ")];
+            let version = action.version.as_deref().map(one_line).unwrap_or_default();
+            let row = vec![
+                one_line(&action.name),
+                action.kind.to_string(),
+                one_line(&file),
+                version,
+                action.limits.join(", "),
+            ];
             folders.entry(one_line(&folder)).or_default().push(row);
         }
-        let titles = ["ACTION", "KIND", "FILE", "LIMITS"];
+        let titles = ["ACTION", "KIND", "FILE", "VERSION", "LIMITS"];
         let table =
-            |(folder, rows)| format!("{folder}\n{}", screen.tall_listing(&titles, &[0, 2, 3], rows, MOST_LINES));
+            |(folder, rows)| format!("{folder}\n{}", screen.tall_listing(&titles, &[0, 2, 3, 4], rows, MOST_LINES));
         folders.into_iter().map(table).collect()
     }
 }
@@ -155,34 +189,15 @@ impl Action {
     /// Its folder, and its file there.
     fn place(&self) -> (String, String) {
         match self.file.rsplit_once('/') {
-            // what is written of class files is their folder
-            _ if self.kind == Kind::Python => (self.file.clone(), "*.py".to_owned()),
             Some((folder, file)) => (folder.to_owned(), file.to_owned()),
             None => (String::new(), self.file.clone()),
-        }
-    }
-
-    fn of(provider: &Provider, is_built_in: impl Fn(&str) -> bool) -> Self {
-        let (name, kind, program, terms) = match provider {
-            Provider::Command(it) => (Some(&it.name), Kind::Command, &it.program, &it.terms),
-            Provider::Host(it) => (None, it.kind, &it.program, &it.terms),
-        };
-        let mut limits = limits(terms, &program.limits);
-        if let Provider::Host(host) = provider {
-            limits.extend(host.processes.map(|processes| format!("processes {processes}")));
-        }
-        Self {
-            name: name.cloned(),
-            kind,
-            file: program.file.display().to_string(),
-            limits,
-            replaces_built_in: name.is_some_and(|name| is_built_in(name)),
         }
     }
 }
 
 /// What differs from what is usual.
-fn limits(terms: &Terms, limits: &Limits) -> Vec<String> {
+fn limits(terms: &Terms, limits: Option<&Limits>) -> Vec<String> {
+    let limits = limits.cloned().unwrap_or_default();
     let grace = Some(terms.stop_grace).filter(|grace| *grace != DEFAULT_STOP_GRACE);
     let all = [
         terms.time_limit.map(|limit| format!("time {}", duration(limit))),
@@ -209,33 +224,48 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = "[[action]]\nname = \"backup-everything\"\ncommand = [\"sh\", \"-c\", \"true\"]\n\
-                            time-limit = \"2 h\"\nstop-grace = \"90 s\"\nmemory = \"1 GiB\"\n\
-                            [[host]]\ncommand = [\"sh\"]\nprocesses = 4\n\
-                            [[action]]\nname = \"noop\"\ncommand = [\"sh\"]\n\
-                            [[action]]\nname = \"bad\"\ncommand = [\"sh\"]\nmemory = \"1 GB\"\n";
+    fn action(name: &str, kind: Kind, file: &str, version: Option<&str>, limits: &[&str]) -> Action {
+        Action {
+            name: name.to_owned(),
+            kind,
+            file: format!("/home/jane/.local/share/slipstream-job/actions/{file}"),
+            version: version.map(str::to_owned),
+            limits: limits.iter().map(ToString::to_string).collect(),
+            replaces_built_in: name == "noop",
+        }
+    }
 
     #[test]
     fn what_loads_and_what_does_not_fits_80_columns() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("m.toml");
-        std::fs::write(&file, MANIFEST).unwrap();
-        std::fs::write(folder.path().join("quotas.py"), "").unwrap();
-        let settings =
-            Settings { folders: vec![folder.path().into()], python: "python3".into(), package: PathBuf::new() };
-        let mut checked = Checked::of([read_folders(&settings)]);
-        for file in
-            checked.actions.iter_mut().map(|it| &mut it.file).chain(checked.failed.iter_mut().map(|it| &mut it.file))
-        {
-            *file = file.replace(folder.path().to_str().unwrap(), "/home/jane/.local/share/slipstream-job/actions");
-        }
+        let python = Some("slipstream-python 0.1.0, CPython 3.11.7");
+        let size = "`memory`: `1 GB` is not a size, write a whole number of KiB, MiB, GiB or TiB, such as \"512 MiB\"";
+        let checked = Checked {
+            actions: vec![
+                action(
+                    "backup-everything",
+                    Kind::Command,
+                    "m.toml",
+                    None,
+                    &["time 2h", "grace 1m 30s", "memory 1 GiB"],
+                ),
+                action("noop", Kind::Command, "noop.sh", None, &[]),
+                action("collect", Kind::Python, "quotas.py", python, &[]),
+            ],
+            failed: vec![Wrong {
+                file: "/home/jane/.local/share/slipstream-job/actions/m.toml".to_owned(),
+                line: Some(16),
+                reason: size.to_owned(),
+            }],
+        };
         let expected = "\
 /home/jane/.local/share/slipstream-job/actions
-ACTION                 KIND     FILE    LIMITS
-backup-everything      command  m.toml  time 2h, grace 1m 30s, memory 1 GiB
-noop                   command  m.toml
-(said when it starts)  host     m.toml  processes 4
-(said when it starts)  python   *.py
+ACTION             KIND     FILE       VERSION               LIMITS
+backup-everything  command  m.toml                           time 2h, grace 1m
+                                                             30s, memory 1 GiB
+noop               command  noop.sh
+collect            python   quotas.py  slipstream-python
+                                       0.1.0, CPython
+                                       3.11.7
 
 noop takes the place of the built-in action
 
@@ -248,8 +278,7 @@ failed to load
 
     #[test]
     fn where_nothing_is_it_is_said_where_was_looked() {
-        let folder = PathBuf::from("/srv/actions");
-        let shown = Checked::default().render(&[&folder], Screen { width: Some(80), colours: false });
+        let shown = Checked::default().render(&["/srv/actions".into()], Screen { width: Some(80), colours: false });
         assert_eq!(shown, "no actions in /srv/actions");
     }
 
@@ -258,7 +287,10 @@ failed to load
         let seconds = Duration::from_secs;
         let terms = Terms { time_limit: Some(seconds(5400)), stop_grace: Duration::ZERO };
         let some = Limits { memory: Some(1536 << 20), cpu_time: Some(seconds(90)), open_files: Some(64) };
-        assert_eq!(limits(&terms, &some), ["time 1h 30m", "grace 0s", "memory 1536 MiB", "cpu 1m 30s", "files 64"]);
-        assert!(limits(&Terms::default(), &Limits::default()).is_empty());
+        assert_eq!(
+            limits(&terms, Some(&some)),
+            ["time 1h 30m", "grace 0s", "memory 1536 MiB", "cpu 1m 30s", "files 64"]
+        );
+        assert!(limits(&Terms::default(), None).is_empty());
     }
 }

@@ -32,6 +32,10 @@ pub struct Command {
 }
 
 impl Command {
+    pub(crate) fn provider(&self) -> &CommandProvider {
+        &self.provider
+    }
+
     pub(crate) fn new(provider: CommandProvider, context: Arc<Context>) -> Self {
         Self { provider, context }
     }

@@ -109,6 +109,10 @@ impl Pool {
         Self { shared, _ends: ending.drop_guard() }
     }
 
+    pub(crate) fn provider(&self) -> &HostProvider {
+        &self.shared.provider
+    }
+
     pub(crate) fn context(&self) -> &Context {
         &self.shared.context
     }

@@ -22,6 +22,8 @@ pub struct Offers {
     pub built_in: BTreeSet<String>,
     /// What failed to load.
     pub failed: Vec<FailedToLoad>,
+    /// How many hosts have said nothing yet, and have not failed: until then it is not known which actions there are.
+    pub waiting: usize,
 }
 
 /// An action, and who does its jobs.
@@ -63,6 +65,12 @@ impl Offered {
         self.0.borrow().actions.keys().cloned().collect()
     }
 
+    /// Ends once each host has said what it has, or has failed to.
+    pub(crate) async fn settled(&self) {
+        // who sends no more has said all
+        drop(self.0.clone().wait_for(|offers| offers.waiting == 0).await);
+    }
+
     /// Ends when there are others than those last looked at by this clone.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
@@ -83,7 +91,7 @@ impl Offers {
             Some((name.to_owned(), Offer { runner, terms, kind: Kind::Native, file: None }))
         };
         let built_in = catalogue.names().map(str::to_owned).collect();
-        Self { actions: catalogue.names().filter_map(offer).collect(), built_in, failed: Vec::new() }
+        Self { actions: catalogue.names().filter_map(offer).collect(), built_in, failed: Vec::new(), waiting: 0 }
     }
 
     /// What the registry says of them.
