@@ -45,7 +45,9 @@ fn failed(list: &Value) -> Vec<(String, Option<u64>)> {
 }
 
 fn expected_failures() -> Vec<(String, Option<u64>)> {
-    [("open.sh", None), ("quotas.py", Some(2)), ("wrong.toml", Some(4))].map(|(name, line)| (name.to_owned(), line)).into()
+    [("open.sh", None), ("quotas.py", Some(2)), ("wrong.toml", Some(4))]
+        .map(|(name, line)| (name.to_owned(), line))
+        .into()
 }
 
 fn check(folder: &Path, words: &[&str]) -> Output {
@@ -60,7 +62,8 @@ fn a_folder_is_checked_without_a_server_and_hosts_say_what_they_have() {
     let checked: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
     let actions: Vec<_> = checked["actions"].as_array().expect("a list").iter().collect();
     let shown: Vec<_> = actions.iter().map(|it| (&it["action"], &it["kind"], name_of(&it["file"]))).collect();
-    let expected = [("backup", "command", "backup.sh"), ("collect", "python", "collect.py"), ("noop", "command", "noop.sh")];
+    let expected =
+        [("backup", "command", "backup.sh"), ("collect", "python", "collect.py"), ("noop", "command", "noop.sh")];
     let expected = expected.map(|(name, kind, file)| (json!(name), json!(kind), file));
     assert_eq!(shown, expected.each_ref().map(|(name, kind, file)| (name, kind, *file)));
     assert!(actions[1]["version"].as_str().is_some_and(|version| version.contains("Python 3.")), "{checked}");
