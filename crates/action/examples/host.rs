@@ -24,6 +24,13 @@ async fn greet(job: JobHandle) -> Result<Success, Failure> {
     Ok(Success::with_message(format!("hello, {}", target.href)))
 }
 
+/// Reads the job's target from the server.
+async fn look(job: JobHandle) -> Result<Success, Failure> {
+    let target = job.job().target_resource.as_ref().ok_or_else(|| Failure::new("there is nothing to look at"))?;
+    let document = job.client().get(&target.href).await?;
+    Ok(Success::with_message(format!("{} has {} attributes", target.href, document.len())))
+}
+
 /// Waits until it is cancelled.
 async fn wait(job: JobHandle) -> Result<Success, Failure> {
     job.set_status_message("waiting");
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
     host::run(
         Catalogue::new()
             .with("greet", greet)
+            .with("look", look)
             .with("wait", wait)
             .with("count", Blocking(|job| count(&job)))
             .with("compute", compute)

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -71,7 +72,7 @@ impl Host {
 
     fn run(&mut self, number: u64, action: &str) {
         self.tell(&json!({ "run": {
-            "number": number, "rerun": false, "deadline": null, "api": "http://0/api", "directory": "/",
+            "number": number, "rerun": false, "deadline": null, "api": "http://9f3c0d/api", "directory": "/",
             "job": {
                 "id": "job/1", "state": "QUEUED", "action": action, "targetResource": { "href": "user/jane" },
                 "created": "2026-11-28T06:00:00Z", "updated": "2026-11-28T06:00:00Z",
@@ -108,7 +109,7 @@ impl Drop for Host {
 fn two_jobs_are_done_and_what_is_printed_is_the_log() {
     let mut host = Host::start();
     host.tell(&json!({ "setup": { "protocols": [1, 2], "later": true } }));
-    let actions = ["compute", "count", "greet", "stumble", "wait"].map(|name| json!({ "name": name }));
+    let actions = ["compute", "count", "greet", "look", "stumble", "wait"].map(|name| json!({ "name": name }));
     let hello = json!({ "hello": { "protocol": 1, "program": "host", "actions": actions, "failed": [] } });
     assert_eq!(host.says(), hello);
     for number in 1..=2 {
@@ -183,6 +184,45 @@ fn a_panic_is_a_failure_and_the_next_job_is_done() {
     assert!(status.success() && log.contains("stumbled"), "{log}");
 }
 
+/// Answers one request on a socket with a document of two attributes; what the request says.
+fn serve_once(socket: UnixListener) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let (mut connection, _) = socket.accept().expect("a connection");
+        let mut request = String::new();
+        let lines = BufReader::new(connection.try_clone().expect("a copy")).lines();
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            request.push_str(&line);
+            request.push('\n');
+        }
+        let body = r#"{"id":"user/jane","name":"Jane"}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(answer.as_bytes()).expect("it is read");
+        request
+    })
+}
+
+#[test]
+fn requests_of_an_action_go_through_the_socket_with_its_jobs_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api");
+    let served = serve_once(UnixListener::bind(&socket).unwrap());
+    let mut host = Host::start();
+    host.tell(&json!({ "setup": { "protocols": [1], "socket": socket } }));
+    assert_eq!(host.says()["hello"]["protocol"], 1);
+    host.run(1, "look");
+    assert_eq!(host.says()["end"]["message"], "user/jane has 2 attributes");
+    let request = served.join().unwrap();
+    assert!(request.starts_with("GET /api/user/jane HTTP/1.1\n"), "{request}");
+    assert!(request.to_lowercase().contains("host: 9f3c0d\n"), "{request}");
+    assert!(host.end().0.success());
+
+    let mut host = Host::ready();
+    host.run(1, "look");
+    let message = "no answer to GET /api/user/jane: this executor passes no requests on";
+    assert_eq!(host.says()["end"]["message"], message);
+    assert!(host.end().0.success());
+}
+
 #[test]
 fn what_an_action_starts_has_nothing_of_the_conversation() {
     let host = Host::ready();
@@ -212,7 +252,7 @@ fn started_by_hand_it_says_how_to_try_it() {
         let started = Command::new("sh").args(["-c", "exec \"$0\" 3>&-"]).arg(program()).stdin(stdin).output().unwrap();
         let text = String::from_utf8(started.stderr).unwrap();
         assert_eq!(started.status.code(), Some(2), "{text}");
-        for words in ["compute, count, greet", "[[host]]", "slipstream-job actions test compute"] {
+        for words in ["compute, count, greet, look", "[[host]]", "slipstream-job actions test compute"] {
             assert!(text.contains(words), "{text}");
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::dialect::JOB;
-use crate::resource::{Document, Link, Operation, is_id};
+use crate::resource::{Document, Link, Operation, is_id, serialize_any_time, serialize_time};
 
 /// Priorities run from here (first) …
 pub const HIGHEST_PRIORITY: u16 = 0;
@@ -110,7 +110,7 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
     /// When state or message last changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
     pub time_of_status_change: Option<Timestamp>,
     /// The job that made this one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,14 +122,16 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u16>,
     /// When it was first RUNNING.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
     pub started: Option<Timestamp>,
     /// Whole seconds from `started` to the final state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<i64>,
     /// When it was added.
+    #[serde(serialize_with = "serialize_time")]
     pub created: Timestamp,
     /// When it was last written.
+    #[serde(serialize_with = "serialize_time")]
     pub updated: Timestamp,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,8 +190,21 @@ pub fn is_job_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::State::{self, Failed, Queued, Running, Stopped, Stopping, Success};
-    use super::is_job_id;
+    use super::{Job, is_job_id};
+
+    #[test]
+    fn a_job_is_written_as_it_was_read() {
+        let written = json!({
+            "id": "job/1", "state": "RUNNING", "action": "a", "progress": 7, "started": "2026-11-28T06:00:00.120Z",
+            "timeOfStatusChange": "2026-11-28T06:00:00.000Z", "created": "2026-11-28T05:59:59.000Z",
+            "updated": "2026-11-28T06:00:01.999Z", "resourceURI": "x", "targetResource": { "href": "user/jane", "a": 1 },
+        });
+        let job: Job = serde_json::from_value(written.clone()).expect("it is a job");
+        assert_eq!(serde_json::to_value(job).expect("its keys are texts"), written);
+    }
 
     #[test]
     fn ids_of_jobs_are_ids_of_nothing_else() {

@@ -1,7 +1,7 @@
 //! What all documents have in common (specification 3).
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// A document as it travels and as it is stored: attribute → value, in the order written.
@@ -61,6 +61,17 @@ pub fn is_link(value: &Value) -> bool {
 #[must_use]
 pub fn format_time(time: Timestamp) -> String {
     format!("{time:.3}")
+}
+
+/// Writes a time as servers print it, so that a document that is read and written is the same for whoever takes it apart.
+pub(crate) fn serialize_time<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&format_time(*time))
+}
+
+/// The same for a time that there may be.
+#[expect(clippy::ref_option, reason = "serde asks for it")]
+pub(crate) fn serialize_any_time<S: Serializer>(time: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(format_time).serialize(to)
 }
 
 #[cfg(test)]
