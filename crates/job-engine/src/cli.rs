@@ -28,7 +28,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use help::{ends_with_the_job, example};
 use options::connection::ShowOptions;
-use options::loading::LoadingOptions;
+use options::loading::{LoadingOptions, ScriptOptions};
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::process::clock::Clock;
@@ -125,6 +125,8 @@ struct UpArguments {
     #[command(flatten)]
     loading: LoadingOptions,
     #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
     unknown_action: UnknownActionOptions,
     /// Names of the distributors to run [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -210,6 +212,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     let data_dir = options::data_dir(arguments.data_dir)?;
     let options = up::Options {
         listen: arguments.serving.listen,
+        scripts: arguments.scripts.of_up(&data_dir)?,
         loading: arguments.loading.of_up(&data_dir)?,
         data_dir,
         proxies: arguments.serving.trust_authn_header_from,

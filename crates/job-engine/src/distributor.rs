@@ -301,7 +301,7 @@ impl Candidate<'_> {
                     let distributor = &**distributor;
                     Term { distributor, deps, leadership: &leadership, registration, stop }.serve().await;
                 }
-                Kind::Script(script) => script.serve(&deps.client, &leadership, registration, stop).await,
+                Kind::Script(script) => script.serve(&leadership, registration, stop).await,
             }
         };
         tokio::select! {

@@ -17,6 +17,8 @@ pub mod distributor {
     pub use crate::distributor::marks::NodeMarks;
     pub use crate::distributor::rounds::Missed;
     pub use crate::distributor::schedule::Schedule;
+    pub use crate::distributor::script::found::ScriptFile;
+    pub use crate::distributor::script::{Python, Script};
     pub use crate::distributor::store_marks::StoreMarks;
     pub use crate::distributor::{Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute};
     pub use crate::marks::HighWaterMark;

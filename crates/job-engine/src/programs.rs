@@ -9,6 +9,8 @@ pub mod keepers;
 pub(crate) mod limits;
 pub(crate) mod lines;
 pub(crate) mod log;
+pub(crate) mod ownership;
 pub(crate) mod process;
 pub mod program;
+pub(crate) mod python;
 pub(crate) mod throttle;

@@ -1,18 +1,20 @@
 //! `slipstream-job server`, `executor` and `distributor`: the parts of the engine as processes of their own.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, value_parser};
 
 use super::example;
 use super::options::account::AccountArguments;
-use super::options::loading::LoadingOptions;
+use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
 use crate::actions;
 use crate::config::Config;
+use crate::distributor::script::found;
 use crate::executor::{ActionRuntime, Options, UnknownAction};
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
@@ -109,9 +111,13 @@ impl PeersArguments {
     )
 )]
 pub struct DistributorArguments {
-    /// Name of a configured distributor
+    /// Name of a configured distributor, or of a script
     #[arg(value_name = "DISTRIBUTOR")]
     distributor: String,
+    #[command(flatten)]
+    scripts: ScriptOptions,
+    #[command(flatten)]
+    python: PythonOption,
     /// Configuration file [default: the built-in configuration]
     #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
     config: Option<PathBuf>,
@@ -120,6 +126,9 @@ pub struct DistributorArguments {
     name: Option<String>,
     #[command(flatten)]
     peers: PeersArguments,
+    /// What a script itself is told on its command line
+    #[arg(last = true, value_name = "ARGUMENT", value_parser = value_parser!(OsString))]
+    arguments: Vec<OsString>,
 }
 
 /// Serves until it is stopped.
@@ -161,9 +170,24 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
         Some(path) => Config::load(&path)?,
         None => Config::default(),
     };
-    let chosen = config.distributor(&arguments.distributor)?.clone();
+    let (scripts, wrong) = found::find(&arguments.scripts.of_a_site()?);
+    let script = scripts.into_iter().find(|script| script.name == arguments.distributor);
+    let chosen = match script {
+        Some(script) => distributor::Chosen::Script(distributor::Scripted {
+            script,
+            interpreter: arguments.python.wanted()?,
+            arguments: arguments.arguments,
+            work_dir: work_of_a_site(),
+            keepers: Keepers::of_executor().context("cannot look after the script")?,
+        }),
+        None => distributor::Chosen::Configured(config.distributor(&arguments.distributor)?.clone()),
+    };
     let peers = arguments.peers.peers()?;
-    distributor::run(chosen, name(arguments.name), peers, Clock::system(), begin()?).await
+    let stop = begin()?;
+    for wrong in wrong {
+        tracing::error!("cannot load a script: {wrong}");
+    }
+    distributor::run(chosen, name(arguments.name), peers, Clock::system(), stop).await
 }
 
 /// Starts the log and listens for signals.

@@ -1,8 +1,12 @@
 //! [`Script`]: a distributor that is a program, as the original's were: it says in which election it stands, waits to lead, and
 //! then says which jobs to add. Its own sleeps are its schedule, so there are no rounds and no high-water mark.
 
+pub mod found;
 mod messages;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +20,18 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use self::messages::{Added, FromScript, Refused, ToScript};
+use self::found::ScriptFile;
+use self::messages::{Added, FromScript, Refused, ScriptSetup, ToScript};
 use super::complain;
 use crate::process::registry::{RegisteredDistributor, Registration};
 use crate::process::stop::Stop;
+use crate::programs::api_socket::Admission;
 use crate::programs::context::Context;
 use crate::programs::directories::Directory;
 use crate::programs::environment::environment;
 use crate::programs::log::Log;
 use crate::programs::process::{Event, Process, Start};
-use crate::programs::program::Program;
+use crate::programs::program::{Limits, Program};
 
 /// How long a script may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
@@ -33,8 +39,18 @@ const HELLO: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
+/// How Python is started.
+#[derive(Clone, Debug)]
+pub struct Python {
+    /// The interpreter: a path, or a name that is looked up in `PATH`.
+    pub interpreter: PathBuf,
+    /// The folder in which the Python package `slipstream_host` lies.
+    pub package: PathBuf,
+    /// What the script itself is told on its command line.
+    pub arguments: Vec<OsString>,
+}
+
 /// A distributor that is a program.
-#[derive(Debug)]
 pub struct Script {
     /// Name of the distributor.
     name: String,
@@ -42,15 +58,17 @@ pub struct Script {
     context: Arc<Context>,
     /// What the script is told first.
     setup: Setup,
+    /// Adds its jobs, and asks the server for it.
+    client: Client,
     /// A process that has said hello, and has no term yet.
     ready: Mutex<Option<Ready>>,
     pauses: Mutex<Pauses>,
 }
 
-#[derive(Debug)]
 struct Ready {
     process: Process,
     begun: Instant,
+    _admission: Option<Admission>,
     _directory: Directory,
 }
 
@@ -72,9 +90,19 @@ enum Failed {
 impl Script {
     /// A script that has not been started.
     #[must_use]
-    pub fn new(name: String, program: Program, context: Arc<Context>, setup: Setup) -> Self {
+    pub fn new(script: &ScriptFile, python: &Python, context: Arc<Context>, setup: Setup, client: Client) -> Self {
         let pauses = Mutex::new(Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE));
-        Self { name, program, context, setup, ready: Mutex::default(), pauses }
+        let words = ["-u", "-m", "slipstream_host", "distributor"].map(OsString::from);
+        let file = script.file.clone();
+        let command = std::iter::once(python.interpreter.clone().into())
+            .chain(words)
+            .chain([file.clone().into()])
+            .chain(python.arguments.iter().cloned())
+            .collect();
+        let search = python.package.to_string_lossy().into_owned();
+        let env = BTreeMap::from([("PYTHONPATH".to_owned(), search)]);
+        let program = Program { command, file, env, pass_env: Vec::new(), limits: Limits::default() };
+        Self { name: script.name.clone(), program, context, setup, client, ready: Mutex::default(), pauses }
     }
 
     /// Name of the distributor.
@@ -125,14 +153,13 @@ impl Script {
     /// One leadership: adds what the script wants to have added, until it ends. Dropped, the script is killed.
     pub(super) async fn serve(
         &self,
-        client: &Client,
         leadership: &Leadership,
         registration: &Registration<RegisteredDistributor>,
         stop: &Stop,
     ) {
         let Some(ready) = self.ready.lock().await.take() else { return };
         let begun = ready.begun;
-        let term = Term { script: self, client, leadership, id: Uuid::new_v4() };
+        let term = Term { script: self, leadership, id: Uuid::new_v4() };
         let ended = tokio::select! {
             biased;
             () = stop.asked() => return,
@@ -166,7 +193,13 @@ impl Script {
         };
         let begun = Instant::now();
         let mut process = Process::start(start).await?;
-        say(&mut process, &ToScript::Setup(self.setup.clone())).await?;
+        let admission = self.context.api_socket.as_ref().map(|socket| socket.admit(self.client.clone(), None));
+        let setup = ScriptSetup {
+            setup: Setup { socket: self.context.socket(), ..self.setup.clone() },
+            api: admission.as_ref().map(Admission::api).unwrap_or_default(),
+            directory: directory.path().to_string_lossy().into_owned(),
+        };
+        say(&mut process, &ToScript::Setup(setup)).await?;
         let hello = timeout(HELLO, next(&mut process)).await.map_err(|_| Failed::Silent)??;
         let FromScript::Hello(hello) = hello else {
             return Err(Failed::Breach("its first line is not hello".to_owned()));
@@ -174,14 +207,13 @@ impl Script {
         if hello.protocol != protocol::VERSION {
             return Err(Failed::Breach(format!("it speaks version {} of the protocol", hello.protocol)));
         }
-        Ok((Ready { process, begun, _directory: directory }, hello.election))
+        Ok((Ready { process, begun, _admission: admission, _directory: directory }, hello.election))
     }
 }
 
 /// One leadership of a script.
 struct Term<'a> {
     script: &'a Script,
-    client: &'a Client,
     leadership: &'a Leadership,
     /// Tells its adds from those of other terms.
     id: Uuid,
@@ -208,7 +240,7 @@ impl Term<'_> {
         let key = format!("{} {} {number}", self.script.name, self.id);
         let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         loop {
-            let error = match self.client.add("job", job, Some(&key)).await {
+            let error = match self.script.client.add("job", job, Some(&key)).await {
                 Ok(id) => return ToScript::Added(Added { number, id }),
                 Err(error) => error,
             };

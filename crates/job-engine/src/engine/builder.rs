@@ -11,6 +11,7 @@ use super::error::EngineError;
 use super::parts::Options;
 use super::{Engine, parts};
 use crate::distributor::configured::Configured;
+use crate::distributor::script::found::ScriptFile;
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
@@ -113,6 +114,12 @@ impl EngineBuilder {
     #[doc(hidden)]
     pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
         self.options.distributors = distributors;
+        self
+    }
+
+    /// Adds jobs as these scripts say. Needs [`programs`](Self::programs).
+    pub(crate) fn scripts(mut self, scripts: Vec<ScriptFile>) -> Self {
+        self.options.scripts = scripts;
         self
     }
 

@@ -21,8 +21,10 @@ use super::error::EngineError;
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
+use crate::distributor::script::found::ScriptFile;
+use crate::distributor::script::{Python, Script};
 use crate::distributor::store_marks::StoreMarks;
-use crate::distributor::{self, Deps};
+use crate::distributor::{self, Deps, Kind};
 use crate::executor::load::offers::Offered;
 use crate::executor::load::settings::Loading;
 use crate::executor::providers::Providers;
@@ -35,6 +37,7 @@ use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
 use crate::programs::context::Context;
 use crate::programs::keepers::Keepers;
+use crate::programs::python::write_package;
 use crate::server::http::in_process::InProcess;
 use crate::server::{self, Server, reconcile};
 
@@ -56,6 +59,7 @@ pub(super) struct Options {
     pub grace: Duration,
     pub catalogue: Catalogue,
     pub distributors: Vec<Configured>,
+    pub scripts: Vec<ScriptFile>,
     pub unknown_action: UnknownAction,
     /// Where programs come from that do jobs, and who keeps them; without it none does.
     pub programs: Option<(Loading, Keepers)>,
@@ -74,6 +78,7 @@ impl Default for Options {
             grace: DEFAULT_GRACE,
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
+            scripts: Vec::new(),
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
             programs: None,
             clock: Clock::system(),
@@ -94,10 +99,10 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
     };
     let written = started.and_then(|parts| {
         let endpoint = instance.write_endpoint()?;
-        let providers = start_programs(&options, endpoint.as_deref())?;
-        Ok((parts, endpoint, providers))
+        let programs = start_programs(&options, endpoint.as_deref(), &parts.client)?;
+        Ok((parts, endpoint, programs))
     });
-    let (parts, endpoint, providers) = match written {
+    let (parts, endpoint, programs) = match written {
         Ok(written) => written,
         Err(error) => {
             instance.close().await?;
@@ -114,18 +119,31 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         feed: parts.server.feed(),
         stop: options.stop.clone(),
         ended: ended.clone(),
-        running: tokio::spawn(run(parts, instance, runtime, providers, options, ended.drop_guard())),
+        running: tokio::spawn(run(parts, instance, runtime, programs, options, ended.drop_guard())),
     })
 }
 
+/// The programs of this engine.
+struct Programs {
+    providers: Providers,
+    scripts: Vec<Arc<Script>>,
+}
+
 /// Starts the programs that do jobs, if there are any.
-fn start_programs(options: &Options, endpoint: Option<&str>) -> Result<Option<Arc<Providers>>, EngineError> {
+fn start_programs(
+    options: &Options,
+    endpoint: Option<&str>,
+    client: &Client,
+) -> Result<Option<Arc<Programs>>, EngineError> {
     let Some((loading, keepers)) = &options.programs else { return Ok(None) };
-    let context = Context::open(loading.work_dir.as_deref(), keepers.clone(), host_name())?;
-    let url = endpoint.unwrap_or_default().to_owned();
-    let setup = Setup { url, ..context.setup(options.slots) };
-    let providers = Providers::start(loading, &options.catalogue, &Arc::new(context), &setup);
-    Ok(Some(Arc::new(providers.map_err(EngineError::Programs)?)))
+    let context = Arc::new(Context::open(loading.work_dir.as_deref(), keepers.clone(), host_name())?);
+    let package = write_package(context.work_dir.path()).map_err(EngineError::Programs)?;
+    let setup = Setup { url: endpoint.unwrap_or_default().to_owned(), ..context.setup(options.slots) };
+    let python = Python { interpreter: loading.python.clone(), package: package.clone(), arguments: Vec::new() };
+    let script = |script| Arc::new(Script::new(script, &python, context.clone(), setup.clone(), client.clone()));
+    let scripts = options.scripts.iter().map(script).collect();
+    let providers = Providers::start(loading, package, &options.catalogue, &context, &setup);
+    Ok(Some(Arc::new(Programs { providers, scripts })))
 }
 
 /// What everything that works in this process shares.
@@ -166,15 +184,15 @@ async fn run(
     parts: Parts,
     mut instance: Instance,
     runtime: ActionRuntime,
-    providers: Option<Arc<Providers>>,
+    programs: Option<Arc<Programs>>,
     options: Options,
     _ended: DropGuard,
 ) -> Result<(), EngineError> {
     let (proxies, stop) = (options.proxies.clone(), options.stop.clone());
-    let work = start_work(&parts, instance.store(), runtime, providers.clone(), options);
+    let work = start_work(&parts, instance.store(), runtime, programs.clone(), options);
     let worked = instance.work(&parts.server, proxies, work, &stop).await;
-    if let Some(providers) = providers {
-        providers.stop().await;
+    if let Some(programs) = programs {
+        programs.providers.stop().await;
     }
     parts.transport.close().await;
     parts.server.close().await;
@@ -187,7 +205,7 @@ fn start_work(
     parts: &Parts,
     store: Arc<dyn Store>,
     runtime: ActionRuntime,
-    providers: Option<Arc<Providers>>,
+    programs: Option<Arc<Programs>>,
     options: Options,
 ) -> JoinSet<()> {
     let mut work = JoinSet::new();
@@ -210,26 +228,28 @@ fn start_work(
     };
     let (coordinator, client, native) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue.into());
     let asked = stop.clone();
-    let offered: Offered = providers.as_ref().map_or(native, |providers| providers.offered());
+    let offered: Offered = programs.as_ref().map_or(native, |programs| programs.providers.offered());
+    let scripts = programs.as_ref().map(|programs| programs.scripts.clone()).unwrap_or_default();
     let executor = supervise("executor", stop.clone(), move || {
         executor::run(executor_options.clone(), coordinator.clone(), client.clone(), offered.clone(), asked.clone())
     });
     let asked = stop.clone();
     work.spawn(async move {
         // until then it is not known which actions there are
-        if let Some(providers) = &providers {
+        if let Some(programs) = &programs {
             tokio::select! {
-                () = providers.settled() => {}
+                () = programs.providers.settled() => {}
                 () = asked.asked() => {}
             }
         }
         executor.await;
     });
-    for distributor in options.distributors {
-        let part = format!("distributor {}", distributor.name);
-        let (distributor, deps, asked) = (Arc::new(distributor), deps.clone(), stop.clone());
-        work.spawn(supervise(part, stop.clone(), move || {
-            distributor::lead_and_distribute(distributor.clone(), deps.clone(), asked.clone())
+    let configured = options.distributors.into_iter().map(|one| (one.name.clone(), Kind::from(Arc::new(one))));
+    let scripts = scripts.into_iter().map(|script| (script.name().to_owned(), Kind::from(script)));
+    for (name, kind) in configured.chain(scripts) {
+        let (deps, asked) = (deps.clone(), stop.clone());
+        work.spawn(supervise(format!("distributor {name}"), stop.clone(), move || {
+            distributor::lead_and_distribute(kind.clone(), deps.clone(), asked.clone())
         }));
     }
     work

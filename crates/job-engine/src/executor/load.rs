@@ -5,8 +5,6 @@ pub(super) mod conflicts;
 pub mod folders;
 mod manifest;
 pub mod offers;
-mod ownership;
 mod program;
 pub mod provider;
-pub mod python;
 pub mod settings;

@@ -16,7 +16,6 @@ use super::load::conflicts::{Claim, doubles};
 use super::load::folders::{Found, read_folders};
 use super::load::offers::{FailedToLoad, Offer, Offered, Offers};
 use super::load::provider::{HostProvider, Provider, Terms};
-use super::load::python::write_package;
 use super::load::settings::{Loading, Settings};
 use crate::programs::context::Context;
 
@@ -28,14 +27,14 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Reads the folders and starts a process of each host. What is wrong with a file is said in the log, and in the offers.
+    /// Reads the folders and starts a process of each host; `package` is the folder in which the Python package lies. What is wrong with a file is said in the log, and in the offers.
     pub fn start(
         loading: &Loading,
+        package: PathBuf,
         native: &Catalogue,
         context: &Arc<Context>,
         setup: &Setup,
-    ) -> std::io::Result<Self> {
-        let package = write_package(context.work_dir.path())?;
+    ) -> Self {
         let Found { providers, failed } = read_folders(&Settings::of(loading, package));
         let mut base = Base { offers: Offers::native(native), commands: Vec::new() };
         let mut hosts = Vec::new();
@@ -56,7 +55,7 @@ impl Providers {
         let known: Vec<_> = pools.iter().map(|pool| pool.known()).collect();
         let (sender, receiver) = watch::channel(Arc::new(base.offers(&hosts, &known)));
         let update = tokio::spawn(keep_up_to_date(base, hosts, known, sender));
-        Ok(Self { pools, offered: Offered::new(receiver), _update: AbortOnDropHandle::new(update) })
+        Self { pools, offered: Offered::new(receiver), _update: AbortOnDropHandle::new(update) }
     }
 
     /// What there is, now and later.

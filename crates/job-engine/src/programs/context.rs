@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use slipstream_action::JobHandle;
-use slipstream_action::protocol::Setup;
+use slipstream_action::protocol::{Setup, VERSION};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -48,13 +48,19 @@ impl Context {
     /// What a host is told first, but for what only its caller knows.
     pub(crate) fn setup(&self, threads: usize) -> Setup {
         Setup {
+            protocols: vec![VERSION],
             engine: concat!("slipstream-job ", env!("CARGO_PKG_VERSION")).to_owned(),
             executor: self.executor.clone(),
             dialect: "slipstream".to_owned(),
             threads,
-            socket: self.api_socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned()),
+            socket: self.socket(),
             ..Setup::default()
         }
+    }
+
+    /// Path of the socket, as programs are told it.
+    pub(crate) fn socket(&self) -> Option<String> {
+        self.api_socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned())
     }
 
     /// Lets the program that does a job ask the server.

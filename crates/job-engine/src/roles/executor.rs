@@ -17,6 +17,7 @@ use crate::process::supervise::supervise;
 use crate::process::telemetry::announce;
 use crate::programs::context::Context;
 use crate::programs::keepers::Keepers;
+use crate::programs::python::write_package;
 
 /// What an executor has beside the actions of this program.
 pub struct Programs {
@@ -49,8 +50,9 @@ pub async fn run(
         es_hosts: elasticsearch,
         ..context.setup(*threads)
     };
-    let providers = Providers::start(&loading, &catalogue, &Arc::new(context), &setup)
+    let package = write_package(context.work_dir.path())
         .context("cannot write the Python package for actions, check the folder given by --work-dir")?;
+    let providers = Providers::start(&loading, package, &catalogue, &Arc::new(context), &setup);
     tokio::select! {
         // until then it is not known which actions there are
         () = providers.settled() => {}

@@ -16,6 +16,7 @@ use super::greeting::{environment_line, notes, start_error};
 use crate::api::user::ADMINISTRATOR;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
+use crate::distributor::script::found::{self, ScriptFile};
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
@@ -49,6 +50,8 @@ pub struct Options {
     pub loading: Loading,
     /// Which distributors run; without any, all configured ones.
     pub distributors: Option<Vec<String>>,
+    /// Folders of scripts that are distributors.
+    pub scripts: Vec<PathBuf>,
     /// The configuration file; without one, `config.toml` in the data directory if it is there.
     pub config: Option<PathBuf>,
     /// Adds the dummy distributor and ten dummy jobs.
@@ -57,7 +60,7 @@ pub struct Options {
 
 /// Runs until `stop`, with the actions of `catalogue`.
 pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
-    let distributors = chosen_distributors(&options)?;
+    let (distributors, scripts) = chosen_distributors(&options)?;
     let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
     let engine = Engine::builder()
         .folder(&options.data_dir)
@@ -69,6 +72,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .unknown_action(options.unknown_action)
         .programs(options.loading.clone(), keepers)
         .distributors(distributors.clone())
+        .scripts(scripts.clone())
         .catalogue(catalogue)
         .clock(clock)
         .stopped_by(stop.clone());
@@ -81,7 +85,8 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         Err(EngineError::Instance(error)) => return Err(start_error(error, "choose another with --data-dir")),
         Err(error) => return Err(error.into()),
     };
-    greet(&engine, &options, &distributors);
+    let distributors = distributors.iter().map(|distributor| &*distributor.name);
+    greet(&engine, &options, &distributors.chain(scripts.iter().map(|script| &*script.name)).collect::<Vec<_>>());
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
     announce_stopping("running jobs", options.grace);
@@ -90,21 +95,29 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     demo.and(ran.map_err(Into::into))
 }
 
-fn chosen_distributors(options: &Options) -> anyhow::Result<Vec<Configured>> {
+/// A script takes the place of what is configured under its name.
+fn chosen_distributors(options: &Options) -> anyhow::Result<(Vec<Configured>, Vec<ScriptFile>)> {
     let beside = options.data_dir.join("config.toml");
     let config = match &options.config {
         Some(path) => Config::load(path)?,
         None if is_there(&beside)? => Config::load(&beside)?,
         None => Config::default(),
     };
-    for name in options.distributors.iter().flatten().filter(|name| !name.is_empty()) {
+    let (mut scripts, wrong) = found::find(&options.scripts);
+    for wrong in wrong {
+        tracing::error!("cannot load a script: {wrong}");
+    }
+    let is_script = |name: &str| scripts.iter().any(|script| script.name == name);
+    for name in options.distributors.iter().flatten().filter(|name| !name.is_empty() && !is_script(name)) {
         config.distributor(name)?;
     }
     let wanted = |name: &str| match &options.distributors {
         Some(names) => names.iter().any(|wanted| wanted == name) || (options.demo && name == DEMO_DISTRIBUTOR),
         None => options.demo || name != DEMO_DISTRIBUTOR,
     };
-    Ok(config.distributors.into_iter().filter(|distributor| wanted(&distributor.name)).collect())
+    let configured = config.distributors.into_iter().filter(|one| wanted(&one.name) && !is_script(&one.name)).collect();
+    scripts.retain(|script| wanted(&script.name));
+    Ok((configured, scripts))
 }
 
 /// What cannot be looked at is not taken for what is not there.
@@ -116,8 +129,7 @@ fn is_there(path: &Path) -> anyhow::Result<bool> {
     })
 }
 
-fn greet(engine: &Engine, options: &Options, distributors: &[Configured]) {
-    let names: Vec<&str> = distributors.iter().map(|distributor| distributor.name.as_str()).collect();
+fn greet(engine: &Engine, options: &Options, names: &[&str]) {
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let endpoint = engine.endpoint().expect("it was asked to listen");
     let (version, place, data, threads) =

@@ -16,6 +16,7 @@ mod commands_engine;
 mod commands_watch;
 mod connections;
 mod database;
+mod distributor_scripts;
 mod distributors;
 mod engine;
 mod failing_store;

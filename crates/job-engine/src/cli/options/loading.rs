@@ -10,6 +10,10 @@ use crate::executor::load::settings::{DEFAULT_PYTHON, Loading};
 
 /// Where an executor on a site looks for actions: those of packages, then those of the site.
 pub const SITE_FOLDERS: [&str; 2] = ["/usr/lib/slipstream/actions", "/etc/slipstream/actions"];
+/// Where a distributor on a site looks for scripts.
+const SITE_SCRIPTS: [&str; 2] = ["/usr/lib/slipstream/distributors", "/etc/slipstream/distributors"];
+/// Below the data directory of `up`: folder of scripts.
+const OWN_SCRIPTS: &str = "distributors";
 /// Below the data directory of `up`: folder of actions, and where programs work.
 const OWN_FOLDER: &str = "actions";
 const OWN_WORK: &str = "work";
@@ -45,6 +49,38 @@ pub struct PythonOption {
     python: Option<OsString>,
 }
 
+/// Where scripts that are distributors come from.
+#[derive(Debug, Args)]
+pub struct ScriptOptions {
+    /// Folder of distributor scripts, job_distributor_NAME.py; may be repeated [default: distributors below /usr/lib/slipstream
+    /// and /etc/slipstream; of `up`: DIR/distributors]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_delimiter = ':',
+        value_parser = value_parser!(OsString),
+        env = "SLIPSTREAM_DISTRIBUTORS_DIR"
+    )]
+    distributors_dir: Vec<OsString>,
+}
+
+impl ScriptOptions {
+    /// For `up`, which has its own folder in its data directory.
+    pub fn of_up(&self, data_dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        self.wanted(&[data_dir.join(OWN_SCRIPTS)])
+    }
+
+    /// For a distributor on a site.
+    pub fn of_a_site(&self) -> anyhow::Result<Vec<PathBuf>> {
+        self.wanted(&SITE_SCRIPTS.map(PathBuf::from))
+    }
+
+    fn wanted(&self, folders: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+        let named = named_folders(&self.distributors_dir, "--distributors-dir")?;
+        if named.is_empty() { folders.iter().map(|path| absolute(path.as_os_str())).collect() } else { Ok(named) }
+    }
+}
+
 impl PythonOption {
     /// A path from the root, or a name that is looked up in `PATH`.
     pub fn wanted(&self) -> anyhow::Result<PathBuf> {
@@ -52,6 +88,11 @@ impl PythonOption {
         let is_path = Path::new(python).components().count() > 1;
         if is_path { absolute(python) } else { Ok(python.into()) }
     }
+}
+
+/// Below which programs of a service work; without it in a temporary folder.
+pub fn work_of_a_site() -> Option<PathBuf> {
+    std::env::var_os(STATE_DIRECTORY).as_deref().and_then(first_of)
 }
 
 impl LoadingOptions {
@@ -62,8 +103,7 @@ impl LoadingOptions {
 
     /// For an executor on a site.
     pub fn of_a_site(self) -> anyhow::Result<Loading> {
-        let state = std::env::var_os(STATE_DIRECTORY);
-        self.wanted(&SITE_FOLDERS.map(PathBuf::from), state.as_deref().and_then(first_of))
+        self.wanted(&SITE_FOLDERS.map(PathBuf::from), work_of_a_site())
     }
 
     fn wanted(self, folders: &[PathBuf], work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {

@@ -9,13 +9,24 @@ use slipstream_cimi::Document;
 #[serde(rename_all = "kebab-case")]
 pub(super) enum ToScript {
     /// The first line.
-    Setup(Setup),
+    Setup(ScriptSetup),
     /// It leads from now on, until it is killed.
     Lead {},
     /// A job was added, now or before.
     Added(Added),
     /// A job was refused, and is passed over.
     Refused(Refused),
+}
+
+/// What a host is told, and where the script can ask the server.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ScriptSetup {
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// Address of the API.
+    pub api: String,
+    /// Its current directory.
+    pub directory: String,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use super::conflicts::{Claim, doubles};
 use super::manifest::{self, ClassFiles, Dialect, JOBS_PER_PROCESS, Manifest, START_WITHIN, values};
 use super::offers::{FailedToLoad, Kind};
-use super::ownership::Trust;
 use super::program;
 use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
 use super::settings::Settings;
 use crate::process::written::text_of;
+use crate::programs::ownership::Trust;
 
 /// Most entries of a folder; a folder with more is hardly one of actions.
 const MOST_ENTRIES: usize = 10_000;

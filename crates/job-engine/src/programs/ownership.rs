@@ -18,7 +18,7 @@ const STICKY: u32 = 0o1000;
 
 /// Whose files may be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trust {
+pub(crate) struct Trust {
     /// The executor's user.
     user: u32,
     /// The group that has no other member.
@@ -46,14 +46,14 @@ enum Distrust {
 
 impl Trust {
     /// That of this process's user.
-    pub(super) fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let user = rustix::process::geteuid().as_raw();
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self { user, private_group: private_group(user, &read("/etc/passwd"), &read("/etc/group")) }
     }
 
     /// Whether nobody else may write this, wherever links lead; answers the place without links, or what is wrong, for people.
-    pub(super) fn check(&self, path: &Path) -> Result<PathBuf, String> {
+    pub(crate) fn check(&self, path: &Path) -> Result<PathBuf, String> {
         let real = fs::canonicalize(path).map_err(|error| {
             let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
             if is_link { format!("it is a link that leads nowhere ({error})") } else { error.to_string() }

@@ -11,7 +11,7 @@ const PACKAGE: &str = "slipstream_host";
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../../../../../python/slipstream_host/", $path)))),*]
+        &[$(($path, include_str!(concat!("../../../../python/slipstream_host/", $path)))),*]
     };
 }
 

@@ -1,0 +1,85 @@
+//! [`find`]: which scripts there are in folders: `job_distributor_NAME.py`, as the original named them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::programs::ownership::Trust;
+
+const PREFIX: &str = "job_distributor_";
+const SUFFIX: &str = ".py";
+
+/// A script that is a distributor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFile {
+    /// Name of the distributor.
+    pub name: String,
+    /// Where it is.
+    pub file: PathBuf,
+}
+
+/// The scripts of these folders, by name, and what is wrong, for people. One of a later folder counts before one of the same name
+/// in an earlier folder, so that a site can replace those of packages. Folders that are missing have none.
+#[must_use]
+pub fn find(folders: &[PathBuf]) -> (Vec<ScriptFile>, Vec<String>) {
+    let trust = Trust::of_this_process();
+    let (mut scripts, mut wrong) = (BTreeMap::new(), Vec::new());
+    for folder in folders {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => {
+                wrong.push(format!("{}: {error}", folder.display()));
+                continue;
+            }
+        };
+        for file in entries.flatten().map(|entry| entry.path()) {
+            let Some(name) = name_of(&file) else { continue };
+            match trust.check(&file) {
+                Ok(_) => drop(scripts.insert(name.clone(), ScriptFile { name, file })),
+                Err(reason) => wrong.push(format!("{}: {reason}", file.display())),
+            }
+        }
+    }
+    wrong.sort();
+    (scripts.into_values().collect(), wrong)
+}
+
+fn name_of(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn scripts_are_found_by_name_and_the_last_folder_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            path
+        };
+        write("usr/job_distributor_quotas.py");
+        let vms = write("usr/job_distributor_vms.py");
+        let quotas = write("etc/job_distributor_quotas.py");
+        for other in ["etc/quotas.py", "etc/job_distributor_.py", "etc/job_distributor_x.pyc", "etc/readme"] {
+            write(other);
+        }
+        let open = write("etc/job_distributor_open.py");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+        let folders = ["usr", "missing", "etc"].map(|name| root.path().join(name));
+        let (found, wrong) = find(&folders);
+        let script = |name: &str, file: PathBuf| ScriptFile { name: name.to_owned(), file };
+        assert_eq!(found, [script("quotas", quotas), script("vms", vms)]);
+        assert_eq!(wrong.len(), 1);
+        assert!(wrong[0].contains("job_distributor_open.py: "), "{wrong:?}");
+    }
+}
