@@ -52,7 +52,7 @@ pub struct PythonOption {
 /// Where scripts that are distributors come from.
 #[derive(Debug, Args)]
 pub struct ScriptOptions {
-    /// Folder of distributor scripts, job_distributor_NAME.py; may be repeated [default: distributors below /usr/lib/slipstream
+    /// Folder of distributor scripts, named `job_distributor_NAME.py`; may be repeated [default: distributors below /usr/lib/slipstream
     /// and /etc/slipstream; of `up`: DIR/distributors]
     #[arg(
         long,
