@@ -20,6 +20,8 @@ pub use submit::Submit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::parts::Programs;
+use crate::executor::offers::Offers;
 pub use crate::instance::error::InstanceError;
 use crate::instance::password::Password;
 use crate::process::stop::Stop;
@@ -37,6 +39,7 @@ pub struct Engine {
     address: Option<SocketAddr>,
     endpoint: Option<String>,
     feed: Arc<Feed>,
+    programs: Option<Arc<Programs>>,
     stop: Stop,
     /// Cancelled once `running` has ended.
     ended: CancellationToken,
@@ -102,6 +105,13 @@ impl Engine {
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// The actions of its programs and of its catalogue, once all are known.
+    pub(crate) async fn offers(&self) -> Arc<Offers> {
+        let Some(programs) = &self.programs else { return Arc::default() };
+        programs.providers.settled().await;
+        programs.providers.offered().now()
     }
 
     pub(crate) fn password(&self) -> &Password {

@@ -12,6 +12,7 @@ mod edits;
 mod end;
 pub mod host;
 pub mod load;
+pub mod offers;
 pub mod providers;
 mod release_backoff;
 mod run;
@@ -42,7 +43,7 @@ use tracing::{debug, info, warn};
 
 use self::api_health::ApiHealth;
 use self::batcher::Batcher;
-use self::load::offers::Offered;
+use self::offers::Offered;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::clock::Clock;

@@ -30,9 +30,9 @@ pub mod executor {
         pub use crate::executor::host::pool::{Known, Pool};
     }
     pub mod load {
-        pub use crate::executor::load::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
         pub use crate::executor::load::settings::Loading;
+        pub use crate::executor::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
     }
 }
 pub mod process {

@@ -3,6 +3,7 @@
 mod check;
 mod list;
 mod new;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum ActionsCommand {
     List(ShowOptions),
     /// Load folders of actions as an executor would, without a server
     Check(check::CheckArguments),
+    /// Do one job of an action, without a server
+    Test(trial::TestArguments),
     /// Write a new action that works at once
     New(new::NewArguments),
 }
@@ -46,6 +49,7 @@ pub async fn run(arguments: ActionsArguments) -> anyhow::Result<ExitCode> {
         None => list::run(arguments.show).await.map(done),
         Some(ActionsCommand::List(options)) => list::run(options).await.map(done),
         Some(ActionsCommand::Check(arguments)) => check::run(&arguments).await,
+        Some(ActionsCommand::Test(arguments)) => trial::run(arguments).await,
         Some(ActionsCommand::New(arguments)) => new::run(&arguments).map(done),
     }
 }

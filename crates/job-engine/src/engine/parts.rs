@@ -25,8 +25,8 @@ use crate::distributor::script::found::ScriptFile;
 use crate::distributor::script::{Python, Script};
 use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Deps, Kind};
-use crate::executor::load::offers::Offered;
 use crate::executor::load::settings::Loading;
+use crate::executor::offers::Offered;
 use crate::executor::providers::Providers;
 use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
@@ -117,6 +117,7 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         address: instance.address(),
         endpoint,
         feed: parts.server.feed(),
+        programs: programs.clone(),
         stop: options.stop.clone(),
         ended: ended.clone(),
         running: tokio::spawn(run(parts, instance, runtime, programs, options, ended.drop_guard())),
@@ -124,8 +125,8 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
 }
 
 /// The programs of this engine.
-struct Programs {
-    providers: Providers,
+pub(super) struct Programs {
+    pub(super) providers: Providers,
     scripts: Vec<Arc<Script>>,
 }
 

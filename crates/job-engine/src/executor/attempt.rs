@@ -20,7 +20,7 @@ use super::attempt_client::{AttemptClient, shown_id, span};
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
-use super::load::offers::Offer;
+use super::offers::Offer;
 use super::release_backoff::{MOST_REFUSALS, Reason};
 use super::run_action::{Finished, run_action};
 use super::unknown_action::Absence;

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::executor::load::offers::Offered;
+use crate::executor::offers::Offered;
 use crate::process::supervise::persist;
 
 /// Most reports in one request.

@@ -4,7 +4,6 @@
 pub(super) mod conflicts;
 pub mod folders;
 mod manifest;
-pub mod offers;
 mod program;
 pub mod provider;
 pub mod settings;

@@ -14,9 +14,9 @@ use super::host::pool::Known;
 use super::host::{Pool, Runner};
 use super::load::conflicts::{Claim, doubles};
 use super::load::folders::{Found, read_folders};
-use super::load::offers::{FailedToLoad, Offer, Offered, Offers};
 use super::load::provider::{HostProvider, Provider, Terms};
 use super::load::settings::{Loading, Settings};
+use super::offers::{FailedToLoad, Offer, Offered, Offers};
 use crate::programs::context::Context;
 
 /// All programs that do jobs of one executor. Dropped, their idle processes end.

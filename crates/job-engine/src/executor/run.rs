@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::host;
 use super::host::{Outcome, Output, Runner};
-use super::load::offers::Offer;
+use super::offers::Offer;
 use super::runtime::{ActionRuntime, Broken, Running};
 use crate::process::clock::Clock;
 use crate::process::supervise::panic_message;

@@ -19,7 +19,7 @@ use super::attempt_client::{AttemptClient, span};
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
 use super::host::{Outcome, Output};
-use super::load::offers::Offer;
+use super::offers::Offer;
 use super::run::{Joined, Run};
 use super::worker_session::WorkerSession;
 

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::load::offers::Offered;
+use super::offers::Offered;
 use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
 use crate::process::paths;

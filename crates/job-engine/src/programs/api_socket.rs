@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
 
 use self::listen::Use;
 use self::own_job::OwnJobLane;
@@ -210,8 +211,11 @@ impl Admitted {
             () = self.ended.cancelled() => return answers::late_lease(),
             turn = self.requests.acquire() => turn.expect("never closed"),
         };
+        let asked = format!("{} {}", request.method(), request.uri().path());
         let answer = self.send(request).await.unwrap_or_else(|unanswered| unanswered.answer());
         drop(turn);
+        let (own, status) = (self.own.as_ref().map(|own| &*own.id), answer.status().as_u16());
+        debug!(job = own, "{asked} {status}");
         answer
     }
 

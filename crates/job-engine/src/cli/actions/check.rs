@@ -19,9 +19,9 @@ use crate::cli::options;
 use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up, named_folders};
 use crate::cli::spinner::Spinner;
 use crate::cli::terminal::{self, Screen, one_line};
-use crate::executor::load::offers::Offers;
 use crate::executor::load::provider::{DEFAULT_STOP_GRACE, Limits, Terms};
 use crate::executor::load::settings::Loading;
+use crate::executor::offers::Offers;
 use crate::executor::providers::Providers;
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
@@ -29,6 +29,7 @@ use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::programs::context::Context;
 use crate::programs::directories::WorkDir;
 use crate::programs::keepers::Keepers;
+use crate::programs::python::write_package;
 
 /// Something failed to load.
 const FAILED: u8 = 1;
@@ -74,8 +75,8 @@ async fn load(loading: &Loading, keepers: Keepers) -> anyhow::Result<Checked> {
     let work_dir = WorkDir::temporary()?;
     let context = Arc::new(Context { keepers, work_dir, api_socket: None, executor: host_name() });
     let native = built_in(Clock::system());
-    let providers = Providers::start(loading, &native, &context, &context.setup(1))
-        .context("cannot write the Python package for actions")?;
+    let package = write_package(context.work_dir.path()).context("cannot write the Python package for actions")?;
+    let providers = Providers::start(loading, package, &native, &context, &context.setup(1));
     providers.settled().await;
     let checked = Checked::of(&providers.offered().now());
     providers.stop().await;

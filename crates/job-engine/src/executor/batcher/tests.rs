@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::executor::edits;
 use crate::executor::end::ErrorClass;
-use crate::executor::load::offers::Offered;
+use crate::executor::offers::Offered;
 use crate::executor::tests::harness::until;
 
 const RUNNING: slipstream_cimi::State = slipstream_cimi::State::Running;

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use super::conflicts::{Claim, doubles};
 use super::manifest::{self, ClassFiles, Dialect, JOBS_PER_PROCESS, Manifest, START_WITHIN, values};
-use super::offers::{FailedToLoad, Kind};
 use super::program;
 use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
 use super::settings::Settings;
+use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::process::written::text_of;
 use crate::programs::ownership::Trust;
 

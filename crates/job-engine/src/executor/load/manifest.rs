@@ -11,8 +11,8 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use self::fields::Fields;
-use super::offers::Kind;
 use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
+use crate::process::registry::loaded::Kind;
 use crate::process::written::{Wrong, line_of};
 
 /// After how many jobs a host's process is replaced, unless its manifest says otherwise.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::offers::Kind;
+use crate::process::registry::loaded::Kind;
 pub use crate::programs::program::{Limits, Program};
 
 /// How long a stopped action may take to end, unless its manifest says otherwise.

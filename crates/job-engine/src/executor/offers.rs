@@ -7,8 +7,8 @@ use std::sync::Arc;
 use slipstream_action::Catalogue;
 use tokio::sync::watch;
 
-use super::provider::{CommandProvider, Terms};
-use crate::executor::host::{Command, Runner};
+use super::host::{Command, Runner};
+use super::load::provider::{CommandProvider, Terms};
 pub use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::process::registry::loaded::{Loaded, Source};
 use crate::programs::context::Context;

@@ -1,0 +1,237 @@
+//! `slipstream-job actions test`: one job in an engine of its own, for the author of an action.
+
+use std::fmt::{Debug, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::{Document, State};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::cli::executors::failure;
+use crate::cli::help::ends_with_the_job;
+use crate::cli::options;
+use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up};
+use crate::cli::terminal::{self, Screen, one_line};
+use crate::cli::watch;
+use crate::engine::Engine;
+use crate::executor::load::settings::Loading;
+use crate::executor::offers::{Offer, Offers};
+use crate::process::clock::Clock;
+use crate::process::output;
+use crate::programs::keepers::Keepers;
+
+/// How long a running action may go on once its author does not want to watch any longer.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What `test` is asked for.
+#[derive(Debug, Args)]
+#[command(after_help = ends_with_the_job!(
+    "Needs no server: documents that the action asks for are not there, unless it adds them.",
+    "slipstream-job actions test ./backup --target volume/1"
+))]
+pub struct TestArguments {
+    /// Name of an action, or a file: executable, manifest or class file
+    #[arg(value_name = "NAME|FILE")]
+    action: String,
+    /// Which action, if the file has several
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What the job works on
+    #[arg(long, value_name = "ID", default_value = "dummy")]
+    target: String,
+    /// The job as a JSON file; action and target come from the other arguments where it has none
+    #[arg(long, value_name = "FILE")]
+    job: Option<PathBuf>,
+    /// Folder of actions in which NAME is looked for; may be repeated [default: those of `up` and `executor`]
+    #[arg(long, value_name = "DIR", value_delimiter = ':')]
+    actions_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    python: PythonOption,
+}
+
+/// Does one job, and shows what happens.
+pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
+    let file = file_of(&arguments.action)?;
+    let loading =
+        Loading { folders: folders(&arguments, file.as_deref())?, python: arguments.python.wanted()?, work_dir: None };
+    show_log();
+    let begun = Instant::now();
+    let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
+    let engine = Engine::builder()
+        .programs(loading, keepers)
+        .catalogue(crate::actions::built_in(Clock::system()))
+        .slots(1)
+        .grace(GRACE)
+        .start()
+        .await?;
+    let offers = engine.offers().await;
+    let tried = match chosen(&offers, &arguments, file.as_deref()) {
+        Ok(name) => try_once(&engine, &name, &arguments, begun).await,
+        Err(error) => Err(error),
+    };
+    engine.stop().await?;
+    tried
+}
+
+async fn try_once(engine: &Engine, name: &str, arguments: &TestArguments, begun: Instant) -> anyhow::Result<ExitCode> {
+    let job = document(name, arguments)?;
+    let id = engine.client().add(JOB.name, &job, None).await?;
+    let ending = watch::to_the_end(engine.client(), &id, None).await?;
+    let job = ending.document().map(summary).unwrap_or_default();
+    terminal::print(&format!("{job}{:.1} seconds", begun.elapsed().as_secs_f64()))?;
+    if let Some(remark) = ending.remark(&id) {
+        output::report(&remark);
+    }
+    Ok(ExitCode::from(ending.exit_code()))
+}
+
+/// What the action left in the job, beside state and message.
+fn summary(job: &Document) -> String {
+    let mut lines = String::new();
+    let links = job.get("affectedResources").and_then(Value::as_array).into_iter().flatten();
+    let links: Vec<&str> = links.filter_map(|link| link.get("href")?.as_str()).collect();
+    let code = job.get("returnCode").map(Value::to_string);
+    for (what, value) in [("return code", code), ("affected", (!links.is_empty()).then(|| links.join(", ")))] {
+        if let Some(value) = value {
+            writeln!(lines, "{what} {}", one_line(&value)).expect("writing to a string cannot fail");
+        }
+    }
+    lines
+}
+
+/// The job to be done.
+fn document(name: &str, arguments: &TestArguments) -> anyhow::Result<Document> {
+    let mut job = match &arguments.job {
+        None => Document::new(),
+        Some(file) => {
+            let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object", file.display()))?
+        }
+    };
+    job.insert("action".to_owned(), json!(name));
+    job.entry("targetResource").or_insert_with(|| json!({"href": arguments.target}));
+    job.insert("state".to_owned(), json!(State::Queued.as_str()));
+    Ok(job)
+}
+
+/// The file that is meant, if a file is.
+fn file_of(action: &str) -> anyhow::Result<Option<PathBuf>> {
+    let path = Path::new(action);
+    if path.is_file() {
+        return Ok(Some(std::path::absolute(path)?));
+    }
+    let looks_like_a_file = path.components().count() > 1 || action.ends_with(".py") || action.ends_with(".toml");
+    if looks_like_a_file { bail!("there is no file {action}") } else { Ok(None) }
+}
+
+fn folders(arguments: &TestArguments, file: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    if let Some(folder) = file.and_then(Path::parent) {
+        return Ok(vec![folder.to_owned()]);
+    }
+    if !arguments.actions_dir.is_empty() {
+        return Ok(arguments.actions_dir.iter().map(std::path::absolute).collect::<Result<_, _>>()?);
+    }
+    let mut folders = SITE_FOLDERS.map(PathBuf::from).to_vec();
+    folders.push(folder_of_up(&options::data_dir(None)?));
+    Ok(folders)
+}
+
+/// The name of the action that is meant; else what is wrong, with all that failed to load of its file.
+fn chosen(offers: &Offers, arguments: &TestArguments, file: Option<&Path>) -> anyhow::Result<String> {
+    let is_of_file = |offer: &Offer| file.is_none_or(|file| offer.file.as_deref() == Some(file));
+    let mut names: Vec<&String> =
+        offers.actions.iter().filter(|(_, offer)| is_of_file(offer)).map(|(name, _)| name).collect();
+    let wanted = arguments.name.as_ref().or_else(|| file.is_none().then_some(&arguments.action));
+    if let Some(wanted) = wanted {
+        names.retain(|name| *name == wanted);
+    }
+    if let [name] = names[..] {
+        return Ok(name.clone());
+    }
+    let failed = offers.failed.iter().filter(|failed| file.is_none_or(|file| failed.file == file));
+    let failed: Vec<String> = failed.map(|failed| failure(None, failed, Screen::standard_output())).collect();
+    if !failed.is_empty() {
+        return Err(anyhow!("it does not load\n{}", failed.join("\n")));
+    }
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    match wanted {
+        Some(wanted) => bail!(
+            "there is no action {wanted}, only {}",
+            offers.actions.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ),
+        None if names.is_empty() => bail!("no action is in {}", arguments.action),
+        None => bail!("several actions are in {}: choose one with --name: {}", arguments.action, names.join(", ")),
+    }
+}
+
+/// Shows what programs print and ask, and what is worth a warning, in short.
+fn show_log() {
+    tracing_subscriber::registry().with(Shown).init();
+}
+
+struct Shown;
+
+/// The fields of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: String,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let written = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            "program" | "job" => Ok(()),
+            name => write!(self.others, " {name}={value:?}"),
+        };
+        written.expect("writing to a string cannot fail");
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Shown {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let kind = match metadata.target() {
+            target if target.ends_with("programs::log") => "log",
+            target if target.ends_with("programs::api_socket") => "request",
+            _ if *metadata.level() <= Level::WARN => "warning",
+            _ => return,
+        };
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let others = if kind == "warning" { &*fields.others } else { "" };
+        output::append(&format!("{kind}: {}{others}", fields.message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_from_a_name() {
+        assert!(file_of("backup").unwrap().is_none());
+        assert!(file_of("./missing").is_err() && file_of("missing.py").is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(file_of(file.to_str().unwrap()).unwrap(), Some(file));
+    }
+
+    #[test]
+    fn what_the_action_left_is_shown() {
+        let job = json!({"returnCode": 3, "affectedResources": [{"href": "a/1"}, {"href": "b/2"}]});
+        let Value::Object(job) = job else { panic!("an object") };
+        assert_eq!(summary(&job), "return code 3\naffected a/1, b/2\n");
+        assert_eq!(summary(&Document::new()), "");
+    }
+}
