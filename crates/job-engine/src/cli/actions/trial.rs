@@ -203,7 +203,8 @@ impl<S: Subscriber> Layer<S> for Shown {
         let kind = match metadata.target() {
             target if target.ends_with("programs::log") => "log",
             target if target.ends_with("programs::api_socket") => "request",
-            _ if *metadata.level() <= Level::WARN => "warning",
+            // what failed to load beside it is nothing of it
+            target if *metadata.level() <= Level::WARN && !target.ends_with("::providers") => "warning",
             _ => return,
         };
         let mut fields = Fields::default();
