@@ -15,8 +15,10 @@ const SLEEPERS: &str = "python/tests/";
 /// Folders that exist on one developer's machine only.
 const PRIVATE_FOLDERS: [&str; 3] = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/")];
 
-/// Ways to sleep that need no paused clock to be wrong, and the one that is right under it.
-const SLEEPS: [&str; 2] = [concat!("thread::", "sleep"), concat!("time.", "sleep(")];
+/// Ways to sleep that need no paused clock to be wrong, in Rust and in Python, and the one that is right under it. What a test
+/// in Rust holds in Python is a program that it starts, and may sleep.
+const SLEEP_IN_RUST: &str = concat!("thread::", "sleep");
+const SLEEP_IN_PYTHON: &str = concat!("time.", "sleep(");
 const PAUSABLE_SLEEP: &str = concat!("time::", "sleep(");
 const PAUSED: [&str; 2] = ["start_paused", "time::pause("];
 
@@ -56,7 +58,7 @@ pub fn sleeps(files: &[File]) -> Vec<Finding> {
         let neighbours = files.iter().filter(|other| folder(other).starts_with(folder(file)) && is_test(&other.path));
         let is_virtual = is_paused(file) || neighbours.into_iter().any(is_paused);
         for (index, line) in file.text.lines().enumerate().skip(first) {
-            let sleeps = SLEEPS.iter().any(|text| line.contains(text));
+            let sleeps = line.contains(if file.path.ends_with(".py") { SLEEP_IN_PYTHON } else { SLEEP_IN_RUST });
             if sleeps || (line.contains(PAUSABLE_SLEEP) && !is_virtual) {
                 let what = "a test that sleeps: wait for a condition with a limit, or pause tokio's clock";
                 findings.push(Finding::new(&file.path, index + 1, what));
@@ -132,18 +134,19 @@ mod tests {
         let test = |path: &str, text: &str| file(path, text);
         assert_eq!(sleeps(&[test("crates/a/src/a.rs", &code)]), [], "code may wait");
         assert_eq!(lines(&sleeps(&[test("crates/a/tests/a.rs", &code)])), [2]);
-        let inside = format!("#[cfg(test)]\nmod tests {{\n    {}b);\n}}\n", SLEEPS[0]);
+        let inside = format!("#[cfg(test)]\nmod tests {{\n    {SLEEP_IN_RUST}(b);\n}}\n");
         assert_eq!(lines(&sleeps(&[test("crates/a/src/a.rs", &inside)])), [3]);
-        let python = format!("{}1)\n", SLEEPS[1]);
+        let python = format!("{SLEEP_IN_PYTHON}1)\n");
         assert_eq!(lines(&sleeps(&[test("crates/a/tests/a.py", &python)])), [1]);
         assert_eq!(sleeps(&[test("python/tests/a.py", &python)]), [], "an action that sleeps");
+        assert_eq!(sleeps(&[test("crates/a/tests/a.rs", &python)]), [], "a program that sleeps");
     }
 
     #[test]
     fn a_paused_clock_makes_sleep_free_and_nothing_else() {
         let paused = file("crates/a/tests/it/main.rs", "#[tokio::test(start_paused = true)]\n");
         let helper = file("crates/a/tests/it/helper.rs", &format!("{PAUSABLE_SLEEP}b);\n"));
-        let blocking = file("crates/a/tests/it/other.rs", &format!("{}(b);\n", SLEEPS[0]));
+        let blocking = file("crates/a/tests/it/other.rs", &format!("{SLEEP_IN_RUST}(b);\n"));
         let findings = sleeps(&[paused, helper, blocking]);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].place, "crates/a/tests/it/other.rs");

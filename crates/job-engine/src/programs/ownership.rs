@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Write permission of the group, of others, and the sticky bit (`stat`, section 7 of Linux's manual `inode`).
+/// Write permission of the group, of others, and the sticky bit (Linux's manual, inode(7)).
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;

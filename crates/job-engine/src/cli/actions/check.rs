@@ -229,7 +229,7 @@ mod tests {
         Action {
             name: name.to_owned(),
             kind,
-            file: format!("/home/jane/.local/share/slipstream-job/actions/{file}"),
+            file: format!("/data/jane/.local/share/slipstream-job/actions/{file}"),
             version: version.map(str::to_owned),
             limits: limits.iter().map(ToString::to_string).collect(),
             replaces_built_in: name == "noop",
@@ -253,13 +253,13 @@ mod tests {
                 action("collect", Kind::Python, "quotas.py", python, &[]),
             ],
             failed: vec![Wrong {
-                file: "/home/jane/.local/share/slipstream-job/actions/m.toml".to_owned(),
+                file: "/data/jane/.local/share/slipstream-job/actions/m.toml".to_owned(),
                 line: Some(16),
                 reason: size.to_owned(),
             }],
         };
         let expected = "\
-/home/jane/.local/share/slipstream-job/actions
+/data/jane/.local/share/slipstream-job/actions
 ACTION             KIND     FILE       VERSION               LIMITS
 backup-everything  command  m.toml                           time 2h, grace 1m
                                                              30s, memory 1 GiB
@@ -271,7 +271,7 @@ collect            python   quotas.py  slipstream-python
 noop takes the place of the built-in action
 
 failed to load
-  /home/jane/.local/share/slipstream-job/actions/m.toml:16
+  /data/jane/.local/share/slipstream-job/actions/m.toml:16
       `memory`: `1 GB` is not a size, write a whole number of KiB, MiB, GiB or
       TiB, such as \"512 MiB\"";
         assert_eq!(checked.render(&[], Screen { width: Some(80), colours: false }), expected);

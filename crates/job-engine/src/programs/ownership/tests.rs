@@ -35,8 +35,8 @@ fn only_root_and_the_executors_user_may_write() {
 
 #[test]
 fn a_group_is_private_if_nobody_else_is_in_it() {
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\njane:x:1000:1000::/home/jane:/bin/sh\n\
-                          joe:x:1001:100::/home/joe:/bin/sh\nkim:x:1002:100::/home/kim:/bin/sh\nnonsense\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\njane:x:1000:1000::/data/jane:/bin/sh\n\
+                          joe:x:1001:100::/data/joe:/bin/sh\nkim:x:1002:100::/data/kim:/bin/sh\nnonsense\n";
     for (user, groups, expected) in [
         (1000, "jane:x:1000:\n", Some(1000)),
         (1000, "jane:x:1000:jane\n", Some(1000)),
