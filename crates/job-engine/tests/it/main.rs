@@ -33,6 +33,7 @@ mod output;
 mod over_zookeeper;
 mod overview;
 mod priorities;
+mod programs;
 mod protocol;
 mod puts;
 mod python_client;

@@ -6,4 +6,4 @@ mod outages;
 mod passwords;
 mod refusals;
 mod site;
-mod support;
+pub mod support;
