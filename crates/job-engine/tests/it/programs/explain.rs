@@ -53,16 +53,16 @@ impl Story {
         let mut wrong = Vec::new();
         let Some((last, earlier)) = self.attempts.split_last() else { return vec!["no attempt".to_owned()] };
         wrong.extend(earlier.iter().filter_map(|attempt| self.unexplained_attempt(attempt, kills)));
-        let lost = self.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::Lost)).count();
+        let count_lost = self.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::Lost)).count();
         let is_explained = match &*self.state {
             "SUCCESS" => !self.began_in.is_empty() || self.offerer.is_none(),
-            "FAILED" => lost >= most_lost || kills.iter().any(|kill| self.is_ended_by(kill)),
+            "FAILED" => count_lost >= most_lost || kills.iter().any(|kill| self.is_ended_by(kill)),
             _ => false,
         };
         if !is_explained {
             wrong.push(format!("{}: {}", self.state, self.message));
         }
-        if last.outcome != Some(Outcome::Finished) && lost < most_lost {
+        if last.outcome != Some(Outcome::Finished) && count_lost < most_lost {
             wrong.push(format!("the last attempt is {:?}", last.outcome));
         }
         if self.began_in.len() > self.attempts.len() {
@@ -75,9 +75,7 @@ impl Story {
         let mut kills = kills.iter().filter(|kill| kill.executor == attempt.executor);
         let is_explained = match attempt.outcome {
             // the claim went with the executor that had begun it
-            Some(Outcome::Lost) => {
-                kills.any(|kill| kill.victim == Victim::Executor && attempt.begun <= kill.until)
-            }
+            Some(Outcome::Lost) => kills.any(|kill| kill.victim == Victim::Executor && attempt.begun <= kill.until),
             // what has just been killed may not have begun to work, or hold up the next start
             Some(Outcome::Released) => kills.any(|kill| {
                 let (Victim::Keeper(whose) | Victim::Program(whose)) = kill.victim else { return false };

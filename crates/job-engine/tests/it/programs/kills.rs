@@ -59,7 +59,7 @@ sleep "$(printf '0.%03d' "${SLIPSTREAM_TARGET#wait/}")"
 echo done
 "#;
 
-const CLASS_FILE: &str = r#"
+const CLASS_FILE: &str = r"
 import os, subprocess, time
 from ..actions import action
 
@@ -77,7 +77,7 @@ class Kept(object):
         child.kill()
         child.wait()
         return 0
-"#;
+";
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     let text = std::env::var(variable);
@@ -261,7 +261,9 @@ impl World {
         let injected: BTreeSet<Victim> = self.kills.iter().map(|kill| kill.victim).collect();
         assert_eq!(injected.len(), KINDS - 2, "each kind was injected, that of executors more often: {injected:?}");
         let done: usize = succeeded.values().sum();
-        let each = ACTIONS.iter().all(|(_, offerer)| succeeded.get(offerer).is_some_and(|&count| count * 3 >= self.kills.len()));
+        let each = ACTIONS
+            .iter()
+            .all(|(_, offerer)| succeeded.get(offerer).is_some_and(|&count| count * 3 >= self.kills.len()));
         assert!(each && 2 * done > self.jobs.len(), "of {} jobs too few succeeded: {succeeded:?}", self.jobs.len());
     }
 

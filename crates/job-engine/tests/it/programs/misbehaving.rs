@@ -99,7 +99,8 @@ async fn class_files_that_misbehave_are_ended_and_their_slot_is_usable() {
     let client = place.site.client();
     let mut executor = place.executor("one", 1).await;
     let add = async |action: &str| client.add("job", &job(action), None).await.expect("added");
-    for (action, expected) in [("swallow", "STOPPED"), ("hold", "STOPPED"), ("fork", "SUCCESS"), ("change", "SUCCESS")] {
+    for (action, expected) in [("swallow", "STOPPED"), ("hold", "STOPPED"), ("fork", "SUCCESS"), ("change", "SUCCESS")]
+    {
         let id = add(action).await;
         if expected == "STOPPED" {
             appears(&place, action).await;
@@ -181,10 +182,11 @@ async fn no_program_finds_a_login_of_its_executor() {
     place.action("dumping.py", DUMPING_CLASS);
     let client = place.site.client();
     let mut command = place.command("one", 1);
-    let own = ["SLIPSTREAM_SUPER_PASSWORD", "SLIPSTREAM_COOKIE", "DAEMON_ARGS", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"];
-    own.iter().for_each(|name| {
+    let own =
+        ["SLIPSTREAM_SUPER_PASSWORD", "SLIPSTREAM_COOKIE", "DAEMON_ARGS", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"];
+    for name in own {
         command.env(name, SECRET);
-    });
+    }
     command.env("SLIPSTREAM_USER", "super").env("AWS_SECRET_ACCESS_KEY", SECRET);
     let mut executor = Service::start(command);
     executor.says(" is up").await;
@@ -235,7 +237,9 @@ async fn files_of_others_and_files_of_one_name_are_not_run_and_the_rest_is() {
         ("twice.pl", "twice.sh: rename or remove one"),
     ] {
         let said = executor.said();
-        let told = |line: &String| line.contains("cannot load an action") && line.contains(&format!("{file} ")) && line.contains(reason);
+        let told = |line: &String| {
+            line.contains("cannot load an action") && line.contains(&format!("{file} ")) && line.contains(reason)
+        };
         assert!(said.iter().any(told), "{file}: {said:#?}");
     }
     for id in &ids {

@@ -125,7 +125,8 @@ impl Found {
     /// The program of this keeper, once it runs.
     pub fn program(&self, work: &Path) -> Option<Self> {
         let all = Self::all_with(work).into_iter();
-        let children = all.filter(|found| found.parent == self.pid && !found.arguments.starts_with("slipstream-keeper "));
+        let children =
+            all.filter(|found| found.parent == self.pid && !found.arguments.starts_with("slipstream-keeper "));
         children.min_by_key(|found| found.begun)
     }
 

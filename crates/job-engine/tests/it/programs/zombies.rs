@@ -88,7 +88,10 @@ async fn what_a_zombie_writes_is_refused_and_the_new_attempt_stands() {
             (state(&document) != "RUNNING").then_some(document)
         })
         .await;
-        assert_eq!((state(&ended), &ended["statusMessage"], &ended["returnCode"]), ("FAILED", &json!("by two"), &json!(7)));
+        assert_eq!(
+            (state(&ended), &ended["statusMessage"], &ended["returnCode"]),
+            ("FAILED", &json!("by two"), &json!(7))
+        );
         let ledger = client.operation(&id, "ledger").await.expect("read");
         let ledger: Ledger = serde_json::from_value(Value::Object(ledger)).expect("a ledger");
         let attempts: Vec<_> = ledger.attempts.iter().map(|it| (&*it.executor, it.outcome)).collect();
