@@ -106,12 +106,13 @@ impl Found {
         Some(Self { pid, parent, begun, arguments, environment })
     }
 
-    /// All processes in whose environment a path lies in this folder.
+    /// All processes in whose environment there is this folder, or a path in it.
     pub fn all_with(folder: &Path) -> Vec<Self> {
-        let inside = format!("{}/", folder.display());
+        let (itself, inside) = (folder.display().to_string(), format!("{}/", folder.display()));
         let numbers = fs::read_dir("/proc").expect("read").flatten();
         let all = numbers.filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?));
-        all.filter(|found| found.environment.iter().any(|variable| variable.contains(&inside))).collect()
+        let is_there = |variable: &String| variable.ends_with(&itself) || variable.contains(&inside);
+        all.filter(|found| found.environment.iter().any(is_there)).collect()
     }
 
     /// All keepers of an executor.
