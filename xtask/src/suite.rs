@@ -23,6 +23,9 @@ const EVERYTHING: &str = "--everything";
 /// Seeds of the simulation in such a run.
 const SEEDS: u64 = 20_000;
 
+/// Kills in such a run.
+const ROUNDS: usize = 200;
+
 /// Sets up, builds, tests; closes with the totals. Answers whether all is well.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     if let [only] = arguments
@@ -33,11 +36,20 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     test_all(arguments)
 }
 
-/// What takes too long for each run: more seeds of the simulation, and the faults at their full length, which writes their
-/// page.
+/// What takes too long for each run: more seeds of the simulation, more kills of programs and of what keeps them, and the
+/// faults at their full length, which writes their page.
 fn everything_else() -> anyhow::Result<bool> {
     timed("simulation", || simulate::simulate(SEEDS, 0))?;
+    timed("kills", kills)?;
     timed("faults", || faults::run(&[]))
+}
+
+/// Kills what does jobs, and what keeps it, at random moments.
+fn kills() -> anyhow::Result<()> {
+    let mut command = cargo(&root()?);
+    command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "it"]);
+    command.args(["programs::kills", "--", "--nocapture"]).env("KILLS_ROUNDS", ROUNDS.to_string());
+    succeed(&mut command)
 }
 
 fn test_all(arguments: &[String]) -> anyhow::Result<bool> {

@@ -56,9 +56,10 @@ pub fn sleeps(files: &[File]) -> Vec<Finding> {
         let first = if is_test(&file.path) { 0 } else { code_end(&file.text) };
         // Helpers lie beside the tests that pause the clock, or above them.
         let neighbours = files.iter().filter(|other| folder(other).starts_with(folder(file)) && is_test(&other.path));
+        let is_python = Path::new(&file.path).extension().is_some_and(|extension| extension == "py");
         let is_virtual = is_paused(file) || neighbours.into_iter().any(is_paused);
         for (index, line) in file.text.lines().enumerate().skip(first) {
-            let sleeps = line.contains(if file.path.ends_with(".py") { SLEEP_IN_PYTHON } else { SLEEP_IN_RUST });
+            let sleeps = line.contains(if is_python { SLEEP_IN_PYTHON } else { SLEEP_IN_RUST });
             if sleeps || (line.contains(PAUSABLE_SLEEP) && !is_virtual) {
                 let what = "a test that sleeps: wait for a condition with a limit, or pause tokio's clock";
                 findings.push(Finding::new(&file.path, index + 1, what));

@@ -96,10 +96,10 @@ async fn try_once(engine: &Engine, name: &str, arguments: &TestArguments, begun:
 /// What the action left in the job, beside state and message.
 fn summary(job: &Document) -> String {
     let mut lines = String::new();
-    let links = job.get("affectedResources").and_then(Value::as_array).into_iter().flatten();
-    let links: Vec<&str> = links.filter_map(|link| link.get("href")?.as_str()).collect();
+    let affected = job.get("affectedResources").and_then(Value::as_array).into_iter().flatten();
+    let affected: Vec<&str> = affected.filter_map(|link| link.get("href")?.as_str()).collect();
     let code = job.get("returnCode").map(Value::to_string);
-    for (what, value) in [("return code", code), ("affected", (!links.is_empty()).then(|| links.join(", ")))] {
+    for (what, value) in [("return code", code), ("affected", (!affected.is_empty()).then(|| affected.join(", ")))] {
         if let Some(value) = value {
             writeln!(lines, "{what} {}", one_line(&value)).expect("writing to a string cannot fail");
         }
@@ -128,8 +128,11 @@ fn file_of(action: &str) -> anyhow::Result<Option<PathBuf>> {
     if path.is_file() {
         return Ok(Some(std::path::absolute(path)?));
     }
-    let looks_like_a_file = path.components().count() > 1 || action.ends_with(".py") || action.ends_with(".toml");
-    if looks_like_a_file { bail!("there is no file {action}") } else { Ok(None) }
+    let is_named_like_one = path.extension().is_some_and(|extension| extension == "py" || extension == "toml");
+    if path.components().count() > 1 || is_named_like_one {
+        bail!("there is no file {action}");
+    }
+    Ok(None)
 }
 
 fn folders(arguments: &TestArguments, file: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {

@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rand::rngs::StdRng;
@@ -20,6 +20,7 @@ use slipstream_cimi::Client;
 use slipstream_job_engine::internals::api::Ledger;
 use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::server::DEFAULT_MAX_ATTEMPTS;
+use tokio::time::{Instant, sleep_until};
 
 use super::explain::{Kill, Offerer, Story, Victim};
 use super::support::{Found, Place};
@@ -188,7 +189,7 @@ impl World {
 
     async fn random_pause(&mut self) {
         let pause = Duration::from_millis(self.chance.random_range(0..400));
-        tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+        sleep_until(Instant::now() + pause).await;
     }
 
     async fn inject(&mut self, victim: Victim) {
@@ -311,7 +312,7 @@ async fn keep(job: JobHandle) -> Result<Success, Failure> {
     job.set_progress(50);
     let target = job.job().target_resource.clone().expect("it has one").href;
     let milliseconds = target.strip_prefix("wait/").expect("it says how long").parse().expect("a number");
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    sleep_until(Instant::now() + Duration::from_millis(milliseconds)).await;
     child.kill().expect("killed");
     child.wait().expect("ended");
     Ok(Success::default())
