@@ -103,6 +103,8 @@ impl PeersArguments {
 #[command(
     infer_long_args = true,
     args_override_self = true,
+    // with the user, which is required, it would be too wide
+    override_usage = "slipstream-job distributor [OPTIONS] <DISTRIBUTOR> [-- <ARGUMENT>...]",
     after_help = example!(
         "If several processes run the same distributor, one is elected leader and adds\n\
          the jobs. All log in as the same user, so that no round is added twice.\n\
