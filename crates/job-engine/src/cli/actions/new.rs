@@ -70,7 +70,8 @@ pub fn run(arguments: &NewArguments) -> anyhow::Result<()> {
     }
     let written = files.iter().map(|(file, ..)| format!("wrote {}", file.display()));
     let next = next.into_iter().chain(["try it in an engine of its own:".to_owned()]).chain([
-        format!("  slipstream-job actions check {}", shown(dir)),
+        format!("  slipstream-job actions test {name} --actions-dir {}", shown(dir)),
+        "or in one that stays:".to_owned(),
         format!("  slipstream-job up --actions-dir {}", shown(dir)),
         "in another terminal:".to_owned(),
         format!("  slipstream-job submit {name} --wait"),
