@@ -67,6 +67,8 @@ pub struct Script {
 
 struct Ready {
     process: Process,
+    /// In which it stands.
+    election: String,
     begun: Instant,
     _admission: Option<Admission>,
     _directory: Directory,
@@ -111,8 +113,11 @@ impl Script {
         &self.name
     }
 
-    /// Starts the script until it says in which election it stands; `None` if somebody asks to stop.
+    /// Starts the script, unless one waits already, until it says in which election it stands; `None` if somebody asks to stop.
     pub(super) async fn election(&self, stop: &Stop) -> Option<String> {
+        if let Some(ready) = &*self.ready.lock().await {
+            return Some(ready.election.clone());
+        }
         let mut complaint = Complaint::default();
         loop {
             let started = tokio::select! {
@@ -121,7 +126,8 @@ impl Script {
                 started = self.start() => started,
             };
             match started {
-                Ok((ready, election)) => {
+                Ok(ready) => {
+                    let election = ready.election.clone();
                     *self.ready.lock().await = Some(ready);
                     return Some(election);
                 }
@@ -180,7 +186,7 @@ impl Script {
         stop.pause(pause).await;
     }
 
-    async fn start(&self) -> Result<(Ready, String), Failed> {
+    async fn start(&self) -> Result<Ready, Failed> {
         let directory = self.context.work_dir.make().map_err(Failed::NoDirectory)?;
         let variables = [("TMPDIR", directory.path().into())];
         let start = Start {
@@ -207,7 +213,7 @@ impl Script {
         if hello.protocol != protocol::VERSION {
             return Err(Failed::Breach(format!("it speaks version {} of the protocol", hello.protocol)));
         }
-        Ok((Ready { process, begun, _admission: admission, _directory: directory }, hello.election))
+        Ok(Ready { process, election: hello.election, begun, _admission: admission, _directory: directory })
     }
 }
 
