@@ -1,6 +1,7 @@
 //! `cargo xtask bench idle`: what an `up` that nobody uses costs, and how soon it answers.
 //! `cargo xtask bench query`: how long searches take in a store with very many jobs.
 //! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
+//! `cargo xtask bench hosts`: what actions cost that are programs, and how soon they start and end.
 //! `cargo xtask bench zookeeper`: what a site over a real `ZooKeeper` does in a second, and what that costs.
 //! `cargo xtask bench filter`: how long a filter takes to be parsed and to be held against a document.
 //!
@@ -32,7 +33,7 @@ const JOBS: &str = "1000000";
 const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
 cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
-cargo xtask bench embedded [--help | OPTIONS] | zookeeper [--help | OPTIONS] | compare A.json B.json";
+cargo xtask bench embedded [--help | OPTIONS] | hosts [--help | OPTIONS] | zookeeper [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -44,6 +45,11 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         [name] if name == "query" => return query(JOBS),
         [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
         [name, options @ ..] if name == "embedded" => return engine(name, options),
+        [name, options @ ..] if name == "hosts" => {
+            // its keepers
+            build_engine(&commands::root()?)?;
+            return engine(name, options);
+        }
         [name, options @ ..] if name == "zookeeper" => {
             crate::zookeeper::set_up()?;
             return engine(name, options);
@@ -55,11 +61,15 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         _ => bail!(USAGE),
     };
     let root = commands::root()?;
-    let mut build = commands::cargo(&root);
-    commands::run(build.args(["build", "--release", "--locked", "--package", ENGINE]))?;
+    build_engine(&root)?;
     let program = commands::target(&root).join("release/slipstream-job");
     idle(&program, watched)?;
     Ok(true)
+}
+
+/// Builds the program itself.
+fn build_engine(root: &Path) -> anyhow::Result<()> {
+    commands::run(commands::cargo(root).args(["build", "--release", "--locked", "--package", ENGINE]))
 }
 
 /// Fails if an answer takes longer than is promised.

@@ -14,7 +14,7 @@ mod engine;
 mod flow;
 mod load;
 mod meters;
-mod process;
+pub mod process;
 
 use std::path::PathBuf;
 

@@ -9,8 +9,11 @@
 mod arrays;
 mod embedded;
 mod figures;
+mod hosts;
 mod query;
 mod zookeeper;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -25,18 +28,26 @@ enum Benchmark {
     /// What an engine in one process does in a second, and what that costs
     #[command(subcommand)]
     Embedded(embedded::Task),
+    /// What actions cost that are programs
+    #[command(subcommand)]
+    Hosts(hosts::Task),
     /// What a site over a real `ZooKeeper` does in a second, and what that costs
     #[command(subcommand)]
     Zookeeper(zookeeper::Task),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == hosts::HOST) {
+        return Ok(hosts::serve());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match Benchmark::parse() {
             Benchmark::Query(options) => query::run(options).await,
             Benchmark::Embedded(task) => embedded::perform(task).await,
+            Benchmark::Hosts(task) => hosts::perform(task).await,
             Benchmark::Zookeeper(task) => zookeeper::perform(task).await,
         }
-    })
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

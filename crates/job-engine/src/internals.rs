@@ -30,8 +30,10 @@ pub mod executor {
         pub use crate::executor::host::pool::{Known, Pool};
     }
     pub mod load {
+        pub use crate::executor::load::folders::{Found, read_folders};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
-        pub use crate::executor::load::settings::Loading;
+        pub use crate::executor::load::python::write_package;
+        pub use crate::executor::load::settings::{Loading, Settings};
         pub use crate::executor::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
     }
 }
