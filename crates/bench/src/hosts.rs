@@ -11,8 +11,8 @@ mod starts;
 mod stops;
 mod world;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use anyhow::ensure;
 use clap::Subcommand;
@@ -37,6 +37,8 @@ pub enum Task {
     Victim {
         /// Where its files are
         folder: PathBuf,
+        /// The interpreter of its class files
+        python: PathBuf,
     },
 }
 
@@ -48,6 +50,9 @@ pub struct Options {
     /// Turns of which each figure is the median
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// The interpreter of class files: the program itself, and no script that looks for one [default: the one that python3 is]
+    #[arg(long)]
+    python: Option<PathBuf>,
     /// Where the figures go as JSON; seen from the root of the project [default: target/bench/hosts.json]
     #[arg(long)]
     json: Option<PathBuf>,
@@ -69,7 +74,7 @@ pub struct Options {
 pub async fn perform(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Run(options) => run(options).await,
-        Task::Victim { folder } => stops::be_killed(&folder).await,
+        Task::Victim { folder, python } => stops::be_killed(&folder, python).await,
     }
 }
 
@@ -83,6 +88,19 @@ async fn noop(_job: JobHandle) -> Result<Success, Failure> {
     Ok(Success::default())
 }
 
+/// What is behind the name python3, which may be a script that costs more than the interpreter.
+fn interpreter() -> anyhow::Result<PathBuf> {
+    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output()?;
+    ensure!(asked.status.success() && !asked.stdout.is_empty(), "there is no python3: name one with --python");
+    Ok(PathBuf::from(String::from_utf8(asked.stdout)?))
+}
+
+fn version(python: &Path) -> anyhow::Result<String> {
+    let asked = Command::new(python).arg("-V").output()?;
+    ensure!(asked.status.success(), "{} is no Python", python.display());
+    Ok(String::from_utf8(asked.stdout)?.trim().to_owned())
+}
+
 async fn run(options: Options) -> anyhow::Result<()> {
     ensure!(options.runs > 0, "--runs takes a number from 1");
     ensure!(options.jobs >= 20, "--jobs takes a number from 20");
@@ -90,7 +108,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("hosts-").tempdir_in(&options.folder)?;
     let mut report = Report::new(options.commit, options.machine, options.command);
     println!("load         {}", std::fs::read_to_string("/proc/loadavg")?.trim());
-    let world = World::start(folder.path()).await?;
+    let python = options.python.map_or_else(interpreter, Ok)?;
+    println!("python       {}", version(&python)?);
+    let world = World::start(folder.path(), python).await?;
     rates::run(&mut report, &world, options.jobs, options.runs).await?;
     alone::run(&mut report, &world, options.runs).await?;
     starts::run(&mut report, &world, options.runs).await?;

@@ -32,6 +32,9 @@ use crate::process::descendants::{children, descendants};
 pub(crate) const KEEP: &str = "--keep-program";
 /// What the keeper is called in lists of processes, so that `killall slipstream-job` spares it.
 pub(crate) const NAME: &str = "slipstream-keeper";
+/// A setting of the keeper's allocator, taken from it before `main`: no memory is reserved, of which the kernel would give two
+/// huge pages at once. In small letters, which the allocator does not mind, so that a manifest may set it for its program.
+pub(crate) const SMALL_HEAP: (&str, &str) = ("mimalloc_arena_reserve", "0");
 /// Where a program reports.
 const REPORTS: RawFd = 3;
 /// How much sooner than the executor a program is killed when memory runs out.
@@ -219,6 +222,7 @@ fn start(orders: &Orders) -> io::Result<Child> {
     let mut program = Command::new(&orders.program[0]);
     program
         .args(&orders.program[1..])
+        .env_remove(SMALL_HEAP.0)
         .process_group(0)
         .stdin(Stdio::inherit())
         .stdout(Stdio::from(stderr().try_clone_to_owned()?))

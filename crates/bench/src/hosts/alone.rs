@@ -15,8 +15,9 @@ const JOBS: usize = 40;
 const COMMAND_ABOVE: f64 = 6.0;
 const KEEPER_ADDS: f64 = 3.0;
 const KEEPER_PRIVATE: f64 = 1.0;
-/// The first argument of a keeper, and what processes call it.
+/// The first argument of a keeper, what it finds in its environment, and what lists of processes call it.
 const KEEP: &str = "--keep-program";
+const SMALL_HEAP: (&str, &str) = ("mimalloc_arena_reserve", "0");
 const KEEPER_NAME: &str = "slipstream-keep";
 const KINDS: [&str; 4] = ["native", "rust", "python", "command"];
 
@@ -74,7 +75,8 @@ fn memory(report: &mut Report) -> anyhow::Result<()> {
 fn kept(world: &World) -> Command {
     let mut command = Command::new(&world.keeper);
     let executor = std::process::id().to_string();
-    command.args([KEEP, &executor, "-", "/dev/null", "true"]).process_group(0).stdout(Stdio::null());
+    command.args([KEEP, &executor, "-", "/dev/null", "true"]).env(SMALL_HEAP.0, SMALL_HEAP.1);
+    command.process_group(0).stdout(Stdio::null());
     command
 }
 

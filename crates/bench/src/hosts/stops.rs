@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub async fn run(report: &mut Report, world: &World, runs: usize) -> anyhow::Res
     for _ in 0..runs {
         sleeping.push(sleeper(world).await?);
         ignoring.push(stubborn(world).await?);
-        killed.push(executor_killed().await?);
+        killed.push(executor_killed(&world.loading.python).await?);
     }
     #[expect(clippy::cast_precision_loss, reason = "seconds of grace")]
     let grace = GRACE_SECONDS as f64 * 1_000.0;
@@ -70,10 +70,11 @@ async fn begin(world: &World, action: &str) -> anyhow::Result<String> {
 }
 
 /// An executor in a process of its own is killed while it does jobs.
-async fn executor_killed() -> anyhow::Result<f64> {
+async fn executor_killed(python: &Path) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(std::env::current_exe()?);
-    let mut executor = command.args(["hosts", "victim"]).arg(folder.path()).stdout(Stdio::piped()).spawn()?;
+    let mut executor =
+        command.args(["hosts", "victim"]).arg(folder.path()).arg(python).stdout(Stdio::piped()).spawn()?;
     let output = executor.stdout.take().map(BufReader::new);
     let said = tokio::task::spawn_blocking(move || output.and_then(|output| output.lines().next())).await?;
     let programs = descendants(executor.id());
@@ -89,8 +90,8 @@ async fn executor_killed() -> anyhow::Result<f64> {
 }
 
 /// The executor that is killed.
-pub async fn be_killed(folder: &Path) -> anyhow::Result<()> {
-    let world = World::start(folder).await?;
+pub async fn be_killed(folder: &Path, python: PathBuf) -> anyhow::Result<()> {
+    let world = World::start(folder, python).await?;
     begin(&world, "sleeper").await?;
     begin(&world, "stubborn").await?;
     println!("{READY}");

@@ -41,12 +41,12 @@ pub struct World {
 
 impl World {
     /// With everything below this folder.
-    pub async fn start(folder: &Path) -> anyhow::Result<Self> {
+    pub async fn start(folder: &Path, python: PathBuf) -> anyhow::Result<Self> {
         let keeper = std::env::current_exe()?.with_file_name("slipstream-job");
         anyhow::ensure!(keeper.exists(), "{} is missing: run cargo xtask bench hosts", keeper.display());
         let keepers = Keepers::beside_others(keeper.clone());
         let work_dir = Some(folder.join("work"));
-        let loading = Loading { folders: vec![folder::write(folder)?], work_dir, ..Loading::default() };
+        let loading = Loading { folders: vec![folder::write(folder)?], python, work_dir };
         let gate = Gate::default();
         let engine = Engine::builder()
             .folder(folder.join("store"))

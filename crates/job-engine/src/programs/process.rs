@@ -293,6 +293,7 @@ fn command(start: &Start<'_>) -> Command {
         .process_group(0)
         .env_clear()
         .envs(start.environment.iter().map(|(name, value)| (name, value)))
+        .env(keeper::SMALL_HEAP.0, keeper::SMALL_HEAP.1)
         .current_dir(start.directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
