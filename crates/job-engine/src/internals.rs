@@ -32,7 +32,6 @@ pub mod executor {
     pub mod load {
         pub use crate::executor::load::folders::{Found, read_folders};
         pub use crate::executor::load::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
-        pub use crate::executor::load::python::write_package;
         pub use crate::executor::load::settings::{Loading, Settings};
         pub use crate::executor::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
     }
@@ -57,6 +56,7 @@ pub mod programs {
     pub use crate::programs::context::Context;
     pub use crate::programs::directories::WorkDir;
     pub use crate::programs::keepers::Keepers;
+    pub use crate::programs::python::write_package;
 }
 pub mod roles {
     pub mod executor {

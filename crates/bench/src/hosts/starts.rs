@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use slipstream_action::protocol::Setup;
 use slipstream_job_engine::internals::executor::host::Pool;
-use slipstream_job_engine::internals::executor::load::{
-    HostProvider, Kind, Provider, Settings, read_folders, write_package,
-};
-use slipstream_job_engine::internals::programs::Context;
+use slipstream_job_engine::internals::executor::load::{HostProvider, Kind, Provider, Settings, read_folders};
+use slipstream_job_engine::internals::programs::{Context, write_package};
 
 use super::alone::milliseconds;
 use super::world::World;
