@@ -59,7 +59,7 @@ pub struct TestArguments {
 
 /// Does one job, and shows what happens.
 pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
-    let file = file_of(&arguments.action)?;
+    let file = if arguments.actions_dir.is_empty() { file_of(&arguments.action)? } else { None };
     let loading =
         Loading { folders: folders(&arguments, file.as_deref())?, python: arguments.python.wanted()?, work_dir: None };
     show_log();
@@ -156,6 +156,9 @@ fn chosen(offers: &Offers, arguments: &TestArguments, file: Option<&Path>) -> an
     if let Some(wanted) = wanted {
         names.retain(|name| *name == wanted);
     }
+    // a program that a manifest beside it starts, under its own name
+    let stem = file.and_then(Path::file_stem).and_then(|stem| offers.actions.get_key_value(stem.to_str()?));
+    names.extend(stem.map(|(name, _)| name).filter(|_| names.is_empty() && wanted.is_none()));
     if let [name] = names[..] {
         return Ok(name.clone());
     }
