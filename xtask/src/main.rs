@@ -17,6 +17,7 @@ mod commands;
 mod debian;
 mod faults;
 mod fuzz;
+mod node;
 mod python;
 mod pythons;
 mod simulate;

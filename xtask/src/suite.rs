@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use crate::commands::{cargo, root, run as succeed};
 use crate::faults;
+use crate::node;
 use crate::python;
 use crate::pythons;
 use crate::simulate;
@@ -57,6 +58,7 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let python = timed("Python set-up", || python::set_up(&root))?;
     let pythons = timed("Pythons of the Python host", || pythons::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;
+    timed("Node.js set-up", node::set_up)?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
         Ok(()) => {

@@ -51,5 +51,6 @@ mod signals;
 mod site;
 mod stopping;
 mod support;
+mod tutorial;
 mod up;
 mod users;
