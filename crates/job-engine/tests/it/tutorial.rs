@@ -123,10 +123,8 @@ impl Reader {
             command.env_remove(name);
         }
         let of_user = |variable: &str, folder: &str| {
-            std::env::var_os(variable).map_or_else(
-                || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(folder),
-                PathBuf::from,
-            )
+            std::env::var_os(variable)
+                .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(folder), PathBuf::from)
         };
         let binary = PathBuf::from(program().get_program());
         let before = std::env::var("PATH").expect("a path");
