@@ -48,6 +48,14 @@ pub(super) enum Said {
     Late(&'static str),
 }
 
+impl Said {
+    /// Whether it counts among the messages of which so many are read in a second. The end of a job does not: a host would be
+    /// held to so many jobs.
+    pub(super) fn is_beside_the_end(&self) -> bool {
+        !matches!(self, Self::Ended(_))
+    }
+}
+
 /// What a host may not do. Its process is killed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Breach {

@@ -36,6 +36,13 @@ fn success(number: Option<u64>) -> End {
     End { number, state: EndState::Success, return_code: None, message: None, retire: false }
 }
 
+#[test]
+fn the_end_of_a_job_is_no_message_of_which_so_many_are_read_in_a_second() {
+    assert!(!Said::Ended(success(Some(2))).is_beside_the_end());
+    assert!(Said::Reported(Reported::default()).is_beside_the_end());
+    assert!(Said::Late("it reports of a job that has ended").is_beside_the_end());
+}
+
 /// When a line is said, and what it means then.
 type Row = (fn() -> Conversation, &'static str, Result<Said, Breach>);
 

@@ -114,11 +114,14 @@ impl Member {
 
     /// It says a line; answers the end of its job.
     fn heard(&mut self, line: &[u8], order: &Order, fate: &mut Fate) -> Option<End> {
-        self.throttle.count();
         if fate.killed.is_some() {
             return None;
         }
-        match self.conversation.said(line) {
+        let said = self.conversation.said(line);
+        if said.as_ref().is_ok_and(Said::is_beside_the_end) {
+            self.throttle.count();
+        }
+        match said {
             Ok(Said::Ended(end)) => return Some(end),
             Ok(Said::Reported(report)) => conversation::report(&order.run.job, report),
             Ok(Said::Late(what)) => self.tell_late(what),
