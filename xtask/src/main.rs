@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `check`, `simulate`, `faults`, `fuzz` and `bench`.
+//! The project's own commands: `cargo xtask test`, `check`, `simulate`, `faults`, `fuzz`, `package` and
+//! `bench`.
 //!
 //! This program has next to no dependencies on purpose: it is compiled before anything else, and a dependency shared
 //! with the product in other features would be compiled twice.
@@ -18,6 +19,7 @@ mod debian;
 mod faults;
 mod fuzz;
 mod node;
+mod package;
 mod python;
 mod pythons;
 mod simulate;
@@ -37,6 +39,8 @@ cargo xtask <command>
   fuzz NAME --minutes N            random input for a target, bent towards code that was not reached yet
        [--corpus FOLDER]           NAME: filter, job_document, routes; keeps what it learns in the folder
   fuzz NAME --input FILE           gives a target one input once more
+  package [--release N]            RPM and DEB, of a program that is built for glibc 2.28 and newer
+          [--program FILE]         packs this program instead
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
   bench filter                     how long a filter takes to be parsed and to be held against a document
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Some("faults") => faults::run(&rest),
         Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
+        Some("package") => package::run(&rest),
         Some("check") if rest.is_empty() => check::run(),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

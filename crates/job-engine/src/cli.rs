@@ -153,6 +153,12 @@ pub fn run() -> ExitCode {
     code
 }
 
+/// All commands with their options, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// That of an argument that is missing has a usage line in which each option seems to be required that the environment
 /// gives; then the one that help has is shown.
 fn with_whole_usage(mut error: clap::Error) -> clap::Error {
@@ -202,7 +208,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 
 fn print_completions(shell: Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    let mut command = Arguments::command();
+    let mut command = command();
     clap_complete::generate(shell, &mut command, "slipstream-job", &mut script);
     terminal::print(String::from_utf8_lossy(&script).trim_end())
 }

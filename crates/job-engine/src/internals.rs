@@ -1,7 +1,7 @@
 //! What the tests, benchmarks, examples and fuzzers of this repository name beside the public API. It may change with any
 //! version.
 
-pub use crate::cli::run;
+pub use crate::cli::{command, run};
 pub use crate::config::Config;
 
 pub mod actions {
