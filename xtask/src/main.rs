@@ -16,6 +16,7 @@ mod bench;
 mod check;
 mod commands;
 mod debian;
+mod debian_root;
 mod faults;
 mod fuzz;
 mod node;

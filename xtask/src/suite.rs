@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::commands::{cargo, root, run as succeed};
+use crate::debian_root;
 use crate::faults;
 use crate::node;
 use crate::python;
@@ -59,10 +60,13 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let pythons = timed("Pythons of the Python host", || pythons::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;
     timed("Node.js set-up", node::set_up)?;
+    let debian = timed("Debian set-up", || debian_root::set_up(&root))?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {
         Ok(()) => {
-            timed("tests", || test(&root, [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons)], arguments))?
+            let variables =
+                [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons), (debian_root::VARIABLE, &debian)];
+            timed("tests", || test(&root, variables, arguments))?
         }
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -74,7 +78,7 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
 }
 
 /// Runs every test, its output passed on as it comes. The variables name what has been set up.
-fn test(root: &Path, variables: [(&str, &PathBuf); 2], arguments: &[String]) -> anyhow::Result<Totals> {
+fn test(root: &Path, variables: [(&str, &PathBuf); 3], arguments: &[String]) -> anyhow::Result<Totals> {
     // One pipe for both, so that what was printed stays in its order.
     let (output, input) = pipe().context("cannot make a pipe")?;
     let mut command = cargo(root);

@@ -65,7 +65,8 @@ fn compiled_in(metadata: &Value) -> anyhow::Result<Vec<&Value>> {
         }
     }
     // those without a source are our own
-    let is_others = |package: &&Value| !package["source"].is_null() && package["id"].as_str().is_some_and(|id| found.contains(id));
+    let is_others =
+        |package: &&Value| !package["source"].is_null() && package["id"].as_str().is_some_and(|id| found.contains(id));
     Ok(packages.iter().filter(is_others).collect())
 }
 

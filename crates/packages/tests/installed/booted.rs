@@ -1,0 +1,111 @@
+//! [`Booted`]: a Debian with systemd as its first process, on this machine's network.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::root::{Root, succeed};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Stopped with this.
+pub struct Booted {
+    container: Child,
+    /// Its first process.
+    leader: String,
+    // last, after what runs in it
+    _root: Root,
+}
+
+impl Booted {
+    pub fn new(root: Root) -> Self {
+        let mut command = Command::new("systemd-nspawn");
+        command.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--directory"]).arg(root.path());
+        let output = fs::File::create(root.at("/console")).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let container = command.spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", container.id());
+        let mut booted = Self { container, leader: String::new(), _root: root };
+        wait_for("a first process", || {
+            booted.leader = fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
+            !booted.leader.is_empty()
+        });
+        wait_for("systemd to run", || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running")));
+        booted
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.leader, "--mount", "--pid", "--net", "--uts", "--ipc"]);
+        command.args(["/bin/sh", "-c", line]).env("PATH", "/usr/sbin:/usr/bin").env_remove("NOTIFY_SOCKET");
+        command
+    }
+
+    /// A line of shell in it, which has to succeed; answers what it prints.
+    pub fn shell(&self, line: &str) -> String {
+        succeed(&mut self.command(line))
+    }
+
+    /// What a line of shell prints, whether it succeeds or not.
+    pub fn ask(&self, line: &str) -> String {
+        let output = self.command(line).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Whether a line of shell succeeds.
+    pub fn is_so(&self, line: &str) -> bool {
+        self.command(line).output().unwrap().status.success()
+    }
+
+    /// What systemd knows of a unit.
+    pub fn property(&self, unit: &str, name: &str) -> String {
+        self.ask(&format!("systemctl show --property={name} --value {unit}"))
+    }
+
+    /// Waits until a property of a unit is as it should be.
+    pub fn wait_for(&self, unit: &str, name: &str, is_right: impl Fn(&str) -> bool) {
+        let mut last = String::new();
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            last = self.property(unit, name);
+            if is_right(&last) {
+                return;
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        panic!("{unit}: {name} is {last:?}\n{}", self.journal(unit));
+    }
+
+    /// What a unit has logged.
+    pub fn journal(&self, unit: &str) -> String {
+        self.ask(&format!("journalctl --no-pager --output=cat --unit={unit}"))
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        // to systemd as the first process of a container: power off
+        Command::new("kill").args(["-s", "RTMIN+4", &self.leader]).status().ok();
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            if let Ok(Some(_)) = self.container.try_wait() {
+                return;
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        self.container.kill().ok();
+        self.container.wait().ok();
+    }
+}
+
+/// Waits until something is so.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::park_timeout(LOOK);
+    }
+}

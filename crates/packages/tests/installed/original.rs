@@ -1,0 +1,55 @@
+//! Over a package that is laid out as the original's is.
+
+use std::path::PathBuf;
+
+use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
+
+use crate::root::{Root, rpm};
+
+const UNIT: &str = "/usr/lib/systemd/system/slipstream-job-executor.service";
+const ACTIONS: &str = "/usr/lib/python2.7/site-packages/slipstream/job/actions";
+
+/// Version 3.71 without an architecture, as the original's; see the specification, 9.2.
+fn original(folder: &std::path::Path) -> PathBuf {
+    let mut builder = PackageBuilder::new("slipstream-job-engine", "3.71", "Apache-2.0", "noarch", "the original");
+    builder.using_config(BuildConfig::v4().compression(CompressionType::Gzip)).release("1");
+    for (path, text) in [
+        ("/opt/slipstream/job/sbin/job_executor.py", "print('original')\n"),
+        (&format!("{ACTIONS}/packaged.py"), "pass\n"),
+        ("/etc/logrotate.d/slipstream-job-engine", "/var/log/slipstream/job/*.log { copytruncate }\n"),
+        (UNIT, "[Service]\nExecStart=/opt/slipstream/job/sbin/job_executor.py\n"),
+    ] {
+        builder.with_file_contents(text, FileOptions::new(path).permissions(0o644)).unwrap();
+    }
+    builder.with_dir_entry(FileOptions::dir("/var/log/slipstream/job").permissions(0o755)).unwrap();
+    let file = folder.join("original.rpm");
+    builder.build().unwrap().write_file(&file).unwrap();
+    file
+}
+
+#[test]
+fn an_upgrade_from_the_original_keeps_what_is_the_sites() {
+    let root = Root::new();
+    root.rpm(&["--install"], &original(root.path()));
+    let defaults = "DAEMON_ARGS='--ss-url=https://nuv.la --ss-user=super --ss-pass=it\"s'\n";
+    root.write("/etc/default/slipstream-job-executor", defaults);
+    root.shell("chmod 644 /etc/default/slipstream-job-executor");
+    root.write(&format!("{ACTIONS}/own.py"), "pass\n");
+    root.write("/var/log/slipstream/job/executor.log", "old lines\n");
+
+    let said = root.rpm(&["--upgrade"], &rpm(1));
+    assert_eq!(root.read("/etc/default/slipstream-job-executor"), defaults);
+    assert_eq!(root.read(&format!("{ACTIONS}/own.py")), "pass\n");
+    assert_eq!(root.rights(&format!("{ACTIONS}/packaged.py")), "");
+    assert_eq!(root.rights("/opt/slipstream/job/sbin/job_executor.py"), "");
+    assert_eq!(root.read("/var/log/slipstream/log/executor.log"), "old lines\n");
+    assert_eq!(root.shell("readlink /var/log/slipstream/job"), "log\n");
+    assert!(root.read(UNIT).contains("/usr/bin/slipstream-job executor $DAEMON_ARGS"));
+    assert!(root.read("/etc/logrotate.d/slipstream-job-engine").contains("signal=HUP"));
+    assert!(said.contains("has a password in it and can be read by everybody"), "{said}");
+    assert!(said.contains("has a quote or a backslash in DAEMON_ARGS"), "{said}");
+
+    // told once
+    let said = root.rpm(&["--upgrade"], &rpm(2));
+    assert!(!said.contains("password"), "{said}");
+}

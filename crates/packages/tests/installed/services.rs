@@ -1,0 +1,163 @@
+//! Units under a real systemd, over a real `ZooKeeper`.
+
+use std::net::TcpListener;
+
+use slipstream_test_ensemble::Ensemble;
+
+use crate::booted::{Booted, wait_for};
+use crate::root::{Root, deb};
+
+const SERVER: &str = "slipstream-job-server.service";
+const EXECUTOR: &str = "slipstream-job-executor.service";
+const DISTRIBUTOR: &str = "slipstream-job-distributor@jobs_cleanup.service";
+const UNITS: [&str; 3] = [SERVER, EXECUTOR, DISTRIBUTOR];
+/// The password in `/etc/default`, which no list of processes may show.
+const PASSWORD: &str = "of-the-service-nobody-else";
+
+/// An action in shell and one that takes its time.
+const GREET: &str = "#!/bin/sh\necho hello from a shell\n";
+const SLEEP: &str = "#!/bin/sh\nnice -n 5 sleep 600\n";
+/// A class file as the original's.
+const CLASS: &str = "\
+from slipstream.job.actions import action
+
+
+@action('class_file')
+class ClassFile(object):
+    def __init__(self, executor, job):
+        self.job = job
+
+    def do_work(self):
+        return 0
+";
+
+/// A site on one machine: installed and configured, nothing started.
+fn site(zookeeper: &str) -> (Booted, String) {
+    let root = Root::new();
+    root.dpkg(&deb(1));
+    for (name, text) in [("greet", GREET), ("sleep", SLEEP), ("class_file.py", CLASS)] {
+        let path = format!("/usr/lib/slipstream/actions/{name}");
+        root.write(&path, text);
+        root.shell(&format!("chmod 755 {path}"));
+    }
+    let url = format!("http://{}", free_address());
+    let listen = url.trim_start_matches("http://");
+    let peers = format!("--ss-url={url} --ss-user=super --ss-pass={PASSWORD} --zk-hosts={zookeeper}");
+    for (name, arguments) in [
+        ("server", format!("--listen={listen} --zk-hosts={zookeeper}")),
+        ("executor", format!("{peers} --threads=4 --grace=30s --name='an executor'")),
+        ("distributor", peers),
+    ] {
+        let password = if name == "server" { format!("SLIPSTREAM_SUPER_PASSWORD={PASSWORD}\n") } else { String::new() };
+        root.write(&format!("/etc/default/slipstream-job-{name}"), &format!("DAEMON_ARGS=\"{arguments}\"\n{password}"));
+    }
+    (Booted::new(root), url)
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The command line of an operator.
+fn job(url: &str, arguments: &str) -> String {
+    format!("SLIPSTREAM_URL={url} SLIPSTREAM_USER=super SLIPSTREAM_PASS={PASSWORD} slipstream-job {arguments}")
+}
+
+#[test]
+fn the_units_are_sound_and_closed() {
+    let root = Root::new();
+    root.dpkg(&deb(1));
+    let booted = Booted::new(root);
+    for unit in
+        ["slipstream-job-server.service", "slipstream-job-executor.service", "slipstream-job-distributor@x.service"]
+    {
+        let said = booted.shell(&format!("systemd-analyze verify --man=no {unit} 2>&1"));
+        assert_eq!(said, "", "{unit}");
+        let said = booted.shell(&format!("systemd-analyze security --offline=true --threshold=20 {unit} 2>&1"));
+        assert!(said.contains("Overall exposure level"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_start_work_come_back_and_stop() {
+    let ensemble = Ensemble::start(1).await;
+    let zookeeper = ensemble.hosts();
+    tokio::task::spawn_blocking(move || life(&zookeeper)).await.unwrap();
+}
+
+fn life(zookeeper: &str) {
+    let (booted, url) = site(zookeeper);
+    for unit in UNITS {
+        assert!(booted.is_so(&format!("systemctl start {unit}")), "{unit}:\n{}", booted.journal(unit));
+        assert_eq!(booted.property(unit, "ActiveState"), "active");
+    }
+    for action in ["greet", "class_file", "noop"] {
+        let said = booted.shell(&job(&url, &format!("submit {action} --wait 2>&1")));
+        assert!(said.contains("SUCCESS"), "{action}: {said}\n{}", booted.journal(EXECUTOR));
+    }
+    no_process_shows_a_password(&booted);
+    comes_back_after_a_kill(&booted);
+    the_watchdog_bites_what_hangs(&booted);
+    a_stop_keeps_the_grace_and_counts_down(&booted, &url);
+    a_wrong_password_fails_the_start(&booted);
+}
+
+fn no_process_shows_a_password(booted: &Booted) {
+    let found = booted.ask(&format!(
+        "for process in /proc/[0-9]*; do \
+             for file in environ cmdline; do \
+                 if tr '\\0' '\\n' < $process/$file 2>/dev/null | grep -q {PASSWORD}; then echo $(cat $process/comm) $file; fi; \
+             done; \
+         done | grep -v -e '^sh ' -e '^grep '"
+    ));
+    // the server's environment has the password of super, which its own user alone can read
+    assert_eq!(found.replace("slipstream-job environ", "").trim(), "", "{found}");
+}
+
+fn comes_back_after_a_kill(booted: &Booted) {
+    let before = booted.property(EXECUTOR, "MainPID");
+    booted.shell(&format!("systemctl kill --signal=KILL --kill-who=main {EXECUTOR}"));
+    booted.wait_for(EXECUTOR, "MainPID", |now| now != "0" && now != before);
+    booted.wait_for(EXECUTOR, "ActiveState", |state| state == "active");
+}
+
+fn the_watchdog_bites_what_hangs(booted: &Booted) {
+    booted.shell(&format!(
+        "mkdir -p /run/systemd/system/{EXECUTOR}.d && \
+         printf '[Service]\\nWatchdogSec=2\\n' > /run/systemd/system/{EXECUTOR}.d/watchdog.conf && \
+         systemctl daemon-reload && systemctl restart {EXECUTOR}"
+    ));
+    let before = booted.property(EXECUTOR, "MainPID");
+    booted.shell(&format!("kill -STOP {before}"));
+    wait_for("the watchdog", || booted.journal(EXECUTOR).contains("Watchdog timeout"));
+    booted.wait_for(EXECUTOR, "MainPID", |now| now != "0" && now != before);
+    booted.wait_for(EXECUTOR, "ActiveState", |state| state == "active");
+}
+
+fn a_stop_keeps_the_grace_and_counts_down(booted: &Booted, url: &str) {
+    let said = booted.shell(&job(url, "submit sleep"));
+    booted.wait_for(EXECUTOR, "TasksCurrent", |_| booted.is_so("pgrep -x sleep"));
+    booted.shell(&format!("systemctl stop --no-block {EXECUTOR}"));
+    booted.wait_for(EXECUTOR, "StatusText", |status| status.starts_with("stopping: 1 job"));
+    // nobody waits for the whole grace: a second request ends it
+    booted.shell(&format!("systemctl kill --kill-who=main --signal=TERM {EXECUTOR}"));
+    booted.wait_for(EXECUTOR, "ActiveState", |state| state == "inactive");
+    assert_eq!(booted.property(EXECUTOR, "Result"), "success", "{said}\n{}", booted.journal(EXECUTOR));
+    assert!(!booted.is_so("pgrep -x sleep"), "the program of the job is gone");
+}
+
+fn a_wrong_password_fails_the_start(booted: &Booted) {
+    booted.shell(&format!("sed -i 's/--ss-pass={PASSWORD}/--ss-pass=wrong/' /etc/default/slipstream-job-executor"));
+    assert!(!booted.is_so(&format!("systemctl start {EXECUTOR}")));
+    assert_eq!(booted.property(EXECUTOR, "ExecMainStatus"), "2", "{}", booted.journal(EXECUTOR));
+    assert_eq!(booted.property(EXECUTOR, "ActiveState"), "failed");
+}
+
+#[test]
+fn an_outage_of_what_a_service_needs_does_not_fail_its_start() {
+    let (booted, _) = site(&free_address());
+    for unit in [SERVER, EXECUTOR] {
+        assert!(booted.is_so(&format!("systemctl start {unit}")), "{unit}:\n{}", booted.journal(unit));
+    }
+    booted.wait_for(EXECUTOR, "StatusText", |status| status.starts_with("waiting for"));
+}
