@@ -29,6 +29,7 @@ use clap_complete::Shell;
 use help::{ends_with_the_job, example};
 use options::connection::ShowOptions;
 use options::loading::{LoadingOptions, ScriptOptions};
+use options::log::LogOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::process::clock::Clock;
@@ -106,8 +107,7 @@ struct CompletionsArguments {
 #[command(
     mut_arg("threads", |threads| threads.default_value("8")),
     after_help = example!(
-        "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else generated once and kept in DIR/super.password.\n\
-         Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+        "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else generated once and kept in DIR/super.password.",
         "slipstream-job up --demo"
     )
 )]
@@ -137,6 +137,8 @@ struct UpArguments {
     /// Add the dummy distributor and ten dummy jobs
     #[arg(long)]
     demo: bool,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 /// Runs the command line and answers the exit code.
@@ -214,7 +216,7 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 }
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
-    let stop = services::begin()?;
+    let stop = services::begin(arguments.log)?;
     let data_dir = options::data_dir(arguments.data_dir)?;
     let options = up::Options {
         listen: arguments.serving.listen,

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod connection;
 pub mod loading;
+pub mod log;
 pub mod login;
 pub mod zookeeper;
 

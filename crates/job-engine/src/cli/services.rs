@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, value_parser};
 use super::example;
 use super::options::account::AccountArguments;
 use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
+use super::options::log::LogOptions;
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
 use crate::actions;
@@ -30,8 +31,7 @@ use crate::roles::{distributor, executor, server};
 #[command(after_help = example!(
     "Adds jobs even while ZooKeeper is unreachable. The store's folder belongs to\n\
      this server alone. Password of the user super: SLIPSTREAM_SUPER_PASSWORD,\n\
-     else generated once and kept in super.password beside the store.\n\
-     Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+     else generated once and kept in super.password beside the store.",
     "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
 ))]
 pub struct ServerArguments {
@@ -42,6 +42,8 @@ pub struct ServerArguments {
     store: PathBuf,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 /// How `executor` runs.
@@ -52,8 +54,7 @@ pub struct ServerArguments {
     args_override_self = true,
     after_help = example!(
         "The first SIGTERM or SIGINT lets running jobs end within the grace period, the\n\
-         second stops at once; other executors run these jobs again.\n\
-         Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+         second stops at once; other executors run these jobs again.",
         "slipstream-job executor --ss-url http://server:8201 --ss-user super"
     )
 )]
@@ -90,11 +91,13 @@ struct PeersArguments {
     account: AccountArguments,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 impl PeersArguments {
-    fn peers(self) -> anyhow::Result<Peers> {
-        Peers::new(self.account.account()?, self.zookeeper.settings()?)
+    fn peers(self) -> anyhow::Result<(Peers, LogOptions)> {
+        Ok((Peers::new(self.account.account()?, self.zookeeper.settings()?)?, self.log))
     }
 }
 
@@ -107,8 +110,7 @@ impl PeersArguments {
     override_usage = "slipstream-job distributor [OPTIONS] <DISTRIBUTOR> [-- <ARGUMENT>...]",
     after_help = example!(
         "If several processes run the same distributor, one is elected leader and adds\n\
-         the jobs. All log in as the same user, so that no round is added twice.\n\
-         Log: SLIPSTREAM_LOG, e.g. debug (default info), on standard error.",
+         the jobs. All log in as the same user, so that no round is added twice.",
         "slipstream-job distributor jobs_cleanup --ss-url URL --ss-user super"
     )
 )]
@@ -142,12 +144,12 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
         max_attempts: arguments.serving.max_attempts,
         zookeeper: arguments.zookeeper.settings()?,
     };
-    server::run(options, Clock::system(), begin()?).await
+    server::run(options, Clock::system(), begin(arguments.log)?).await
 }
 
 /// Does jobs until it is stopped.
 pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
-    let peers = arguments.peers.peers()?;
+    let (peers, log) = arguments.peers.peers()?;
     let clock = Clock::system();
     let options = Options {
         name: name(arguments.name),
@@ -163,7 +165,7 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
         keepers: Keepers::of_executor().context("cannot look after the programs of actions")?,
         elasticsearch: arguments.elasticsearch,
     };
-    executor::run(options, peers, actions::built_in(clock), programs, begin()?).await
+    executor::run(options, peers, actions::built_in(clock), programs, begin(log)?).await
 }
 
 /// Adds jobs until it is stopped.
@@ -184,8 +186,8 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
         }),
         None => distributor::Chosen::Configured(config.distributor(&arguments.distributor)?.clone()),
     };
-    let peers = arguments.peers.peers()?;
-    let stop = begin()?;
+    let (peers, log) = arguments.peers.peers()?;
+    let stop = begin(log)?;
     for wrong in wrong {
         tracing::error!("cannot load a script: {wrong}");
     }
@@ -193,8 +195,8 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
 }
 
 /// Starts the log and listens for signals.
-pub(super) fn begin() -> anyhow::Result<Stop> {
-    telemetry::start("info")?;
+pub(super) fn begin(log: LogOptions) -> anyhow::Result<Stop> {
+    telemetry::start_as(&log.wanted(), "info")?;
     let stop = Stop::new();
     stop::on_signals_of_a_service(&stop).context("cannot listen for signals")?;
     Ok(stop)

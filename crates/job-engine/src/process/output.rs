@@ -1,14 +1,17 @@
-//! What the program writes to standard error, and what a service says on standard output. Nobody has to read it: what
-//! cannot be written is dropped and counted, and keeps no work waiting.
+//! What the program writes to standard error and to the file of its log, and what a service says on standard output. Nobody
+//! has to read it: what cannot be written is dropped and counted, and keeps no work waiting.
 //!
-//! Each of the two has a queue with a bound, and a thread that writes what is in it. Commands print what they were asked
+//! Each of the three has a queue with a bound, and a thread that writes what is in it. Commands print what they were asked
 //! for by `cli::terminal`, which waits for its reader.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,11 @@ const OURS: char = '\u{1b}';
 
 static ERROR: Queue = Queue::new("log", || io::stderr().as_fd().try_clone_to_owned().map(File::from));
 static OUTPUT: Queue = Queue::new("output", || io::stdout().as_fd().try_clone_to_owned().map(File::from));
+
+static FILE: Queue = Queue::new("log file", || open_log(LOG_FILE.get().ok_or(ErrorKind::NotFound)?));
+static LOG_FILE: OnceLock<PathBuf> = OnceLock::new();
+/// Whether each line of the log is an object in JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Announces something to whoever started a service, on standard output.
 pub(crate) fn announce(text: &str) {
@@ -48,16 +56,51 @@ pub(crate) fn flush() {
     let deadline = Instant::now() + FLUSH;
     ERROR.flush(deadline);
     OUTPUT.flush(deadline);
+    FILE.flush(deadline);
+}
+
+/// Has a file for the log from now on; an error if it cannot be written.
+pub(crate) fn log_to(file: &Path) -> io::Result<()> {
+    open_log(file)?;
+    // a process has one log
+    LOG_FILE.set(file.to_owned()).map_err(|_| ErrorKind::AlreadyExists.into())
+}
+
+/// Lines of the log are objects in JSON from now on, also those that say that others were lost.
+pub(crate) fn log_as_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Opens the file of the log again, as after a rotation.
+pub(crate) fn reopen() {
+    // under the lock: its thread must not begin to wait in between
+    let state = FILE.lock();
+    FILE.reopen.store(true, Ordering::Release);
+    drop(state);
+    FILE.changed.notify_all();
+}
+
+/// What others may not read: the log names users and their resources.
+fn open_log(file: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(file)
 }
 
 /// Takes lines of the log, each in one piece.
-pub(crate) struct Log;
+pub(crate) enum Log {
+    StandardError,
+    /// That of [`log_to`].
+    File,
+}
 
 impl Write for Log {
     /// Never fails: whoever logs has nothing to do about it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        ERROR.put(format!("{}\n", visible(text.trim_end_matches('\n'), &[OURS])));
+        let text = format!("{}\n", visible(text.trim_end_matches('\n'), &[OURS]));
+        match self {
+            Self::StandardError => ERROR.put(text),
+            Self::File => FILE.put(text),
+        }
         Ok(line.len())
     }
 
@@ -73,6 +116,8 @@ struct Queue {
     state: Mutex<State>,
     /// Something was put, or everything was written.
     changed: Condvar,
+    /// What it is written to is to be opened again.
+    reopen: AtomicBool,
 }
 
 struct State {
@@ -89,7 +134,7 @@ struct State {
 impl Queue {
     const fn new(name: &'static str, open: fn() -> io::Result<File>) -> Self {
         let state = State { is_begun: false, is_writing: false, waiting: VecDeque::new(), size: 0, lost: 0 };
-        Self { name, open, state: Mutex::new(state), changed: Condvar::new() }
+        Self { name, open, state: Mutex::new(state), changed: Condvar::new(), reopen: AtomicBool::new(false) }
     }
 
     /// Puts one line or several, with their ends.
@@ -126,6 +171,12 @@ impl Queue {
         let mut writer = Writer::new((self.open)().ok());
         loop {
             let (waiting, lost) = self.take();
+            if self.reopen.swap(false, Ordering::AcqRel)
+                && let Ok(target) = (self.open)()
+            {
+                // else the old one is better than none
+                writer.target = Some(target);
+            }
             for text in waiting {
                 writer.write(&text);
             }
@@ -137,7 +188,7 @@ impl Queue {
         let mut state = self.lock();
         state.is_writing = false;
         self.changed.notify_all();
-        while state.waiting.is_empty() && state.lost == 0 {
+        while state.waiting.is_empty() && state.lost == 0 && !self.reopen.load(Ordering::Acquire) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_writing = true;
@@ -180,8 +231,13 @@ impl<W: Write> Writer<W> {
     fn write_lost(&mut self) {
         let text = match self.lost {
             0 => return,
-            1 => "… 1 line was lost\n".to_owned(),
-            lost => format!("… {} lines were lost\n", in_thousands(lost)),
+            1 => "1 line was lost".to_owned(),
+            lost => format!("{} lines were lost", in_thousands(lost)),
+        };
+        let text = if IS_JSON.load(Ordering::Relaxed) {
+            format!("{{\"level\":\"WARN\",\"message\":\"{text}\"}}\n")
+        } else {
+            format!("… {text}\n")
         };
         if self.put(&text).is_ok() {
             self.lost = 0;

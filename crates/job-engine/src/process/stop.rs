@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::process::output;
+
 /// Handed to whatever runs until it is told to stop. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
@@ -103,16 +105,22 @@ pub fn on_signals(stop: &Stop) -> io::Result<()> {
 }
 
 /// The same for a service, which lives on when others want something of it that it does not know: SIGHUP asks it to stop
-/// only where standard input is a terminal, whose end that signal tells; and a file that grows over a limit of the
-/// process is an error of its write.
+/// only where standard input is a terminal, whose end that signal tells, and else to open its log again; and a file that
+/// grows over a limit of the process is an error of its write.
 pub fn on_signals_of_a_service(stop: &Stop) -> io::Result<()> {
-    let (mut asking, mut ignored) = (vec![libc::SIGTERM, libc::SIGINT, libc::SIGQUIT], WITHOUT_MEANING.to_vec());
+    let mut asking = vec![libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
     if io::stdin().is_terminal() {
         asking.push(libc::SIGHUP);
     } else {
-        ignored.push(("SIGHUP", libc::SIGHUP));
+        let mut signal = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                output::reopen();
+                tracing::info!("opened the file of the log again, if there is one");
+            }
+        });
     }
-    for (name, number) in ignored {
+    for (name, number) in WITHOUT_MEANING {
         let mut signal = signal(SignalKind::from_raw(number))?;
         tokio::spawn(async move {
             while signal.recv().await.is_some() {

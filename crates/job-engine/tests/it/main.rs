@@ -27,6 +27,7 @@ mod hosts_as_actions;
 mod kill;
 mod leases;
 mod leftovers;
+mod logs;
 mod lost_together;
 mod many_executors;
 mod output;

@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::os::fd::OwnedFd;
 
@@ -88,4 +89,37 @@ fn a_reader_that_does_not_read_keeps_nobody_waiting_and_learns_what_it_has_misse
     queue.flush(Instant::now() + Duration::from_mins(1));
     let state = queue.lock();
     assert!(state.waiting.is_empty() && !state.is_writing);
+}
+
+#[test]
+fn no_line_is_lost_while_the_file_of_the_log_is_rotated() {
+    const LINES: usize = 40_000;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.log");
+    log_to(&file).unwrap();
+    assert!(log_to(&file).is_err(), "a process has one log");
+    let mut rotations = 0;
+    for number in 0..LINES {
+        Log::File.write_all(format!("{number}\n").as_bytes()).unwrap();
+        if number % 1_000 == 999 {
+            fs::rename(&file, folder.path().join(format!("{rotations}.log"))).unwrap();
+            rotations += 1;
+            reopen();
+            // without a line that comes, too
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while !file.exists() {
+                assert!(Instant::now() < deadline, "the file is made again");
+                thread::yield_now();
+            }
+        }
+    }
+    FILE.flush(Instant::now() + Duration::from_mins(1));
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        numbers.extend(text.lines().map(|line| line.parse::<usize>().unwrap()));
+    }
+    numbers.sort_unstable();
+    assert_eq!(rotations, 40);
+    assert!(numbers.into_iter().eq(0..LINES));
 }
