@@ -84,7 +84,9 @@ fn filter(wanted: &Wanted, default: &str) -> anyhow::Result<EnvFilter> {
     };
     let asked_for = if asked_for.is_empty() { default } else { &asked_for };
     EnvFilter::try_new(format!("{QUIET},{asked_for}")).with_context(|| {
-        format!("{asked_for:?} is no filter of the log: give a level such as debug, or warn,slipstream_job_engine=debug")
+        format!(
+            "{asked_for:?} is no filter of the log: give a level such as debug, or warn,slipstream_job_engine=debug"
+        )
     })
 }
 
@@ -107,8 +109,8 @@ fn lines(form: Form, target: Target) -> Box<dyn Layer<Registry> + Send + Sync> {
         }
     };
     // spans are formatted once for all targets: colours would be in the file, too
-    let colours = target == Target::StandardError { beside_file: false }
-        && console::Term::stderr().features().colors_supported();
+    let colours =
+        target == Target::StandardError { beside_file: false } && console::Term::stderr().features().colors_supported();
     // an error would be told on standard error itself, and panic where that takes nothing
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     if form == Form::Json {

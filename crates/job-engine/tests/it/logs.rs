@@ -29,7 +29,8 @@ async fn a_file_has_all_and_standard_error_what_matters() {
     let rotated = folder.path().join("a.log.1");
     fs::rename(&log, &rotated).expect("renamed");
     up.signal("HUP");
-    eventually("it is opened again", async || text(&log).contains("opened the file of the log again").then_some(())).await;
+    eventually("it is opened again", async || text(&log).contains("opened the file of the log again").then_some(()))
+        .await;
     let warned = up.client().get("job/none").await;
     assert!(warned.is_err());
     let errors = stopped(up, &errors).await;

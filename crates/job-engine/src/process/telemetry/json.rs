@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn a_line_has_what_its_spans_know() {
         let written = Written::default();
-        let layer = tracing_subscriber::fmt::layer().fmt_fields(Fields).event_format(Lines).with_writer(written.clone());
+        let layer =
+            tracing_subscriber::fmt::layer().fmt_fields(Fields).event_format(Lines).with_writer(written.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let outer = tracing::info_span!("worker", executor = "kenny", job = "job/0");
             let inner = tracing::info_span!(parent: &outer, "request", id = 7, job = "job/1");
