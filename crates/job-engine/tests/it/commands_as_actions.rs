@@ -1,30 +1,28 @@
 //! Actions that are programs, started once for each job, under real keepers.
 
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slipstream_action::Catalogue;
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::executor::load::{CommandProvider, Limits, Offered, Offers, Program, Terms};
-use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
-use slipstream_job_engine::internals::process::Stop;
-use slipstream_job_engine::internals::programs::{Context, Keepers, WorkDir};
-use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use slipstream_job_engine::internals::executor::load::{CommandProvider, Limits, Offers, Program, Terms};
 
-use crate::support::{InProcess, eventually, job, state};
+use crate::support::acting::{Acting, programs};
+use crate::support::{eventually, job, state};
 
 /// A server, and an executor with one slot that has one command, `act`.
-struct World {
-    engine: InProcess,
-    stop: Stop,
-    executor: JoinHandle<()>,
-    folder: TempDir,
+struct World(Acting);
+
+impl Deref for World {
+    type Target = Acting;
+
+    fn deref(&self) -> &Acting {
+        &self.0
+    }
 }
 
 /// What a test says of its command.
@@ -54,38 +52,15 @@ impl World {
             pass_env: said.pass_env.iter().map(|&name| name.to_owned()).collect(),
             limits: said.limits,
         };
-        Self::run(folder, CommandProvider { name: "act".to_owned(), program, terms: said.terms }).await
-    }
-
-    async fn run(folder: TempDir, command: CommandProvider) -> Self {
-        let engine = InProcess::new().await;
-        let context = Arc::new(Context {
-            keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
-            work_dir: WorkDir::open(&folder.path().join("work")).expect("opened"),
-            api_socket: None,
-            executor: "Kenny".to_owned(),
-        });
+        let command = CommandProvider { name: "act".to_owned(), program, terms: said.terms };
         let mut offers = Offers::native(&Catalogue::new());
-        offers.add_command(command, &context);
-        let offered = Offered::new(watch::channel(Arc::new(offers)).1);
-        let options = Options { grace: Duration::ZERO, ..Options::new("Kenny", ActionRuntime::shared()) };
-        let stop = Stop::new();
-        let coordinator = Arc::new(engine.coordinator.clone());
-        let executor = tokio::spawn(executor::run(options, coordinator, engine.client.clone(), offered, stop.clone()));
-        Self { engine, stop, executor, folder }
-    }
-
-    async fn add(&self) -> String {
-        self.engine.client.add("job", &job("act"), None).await.expect("added")
+        offers.add_command(command, &Acting::context(&folder));
+        Self(Acting::start(folder, 1, offers).await)
     }
 
     /// The document of a job that has ended, once nothing of its program is left.
     async fn ended(&self, id: &str) -> Document {
-        let document = eventually("the job ends", async || {
-            let document = self.engine.client.get(id).await.ok()?;
-            ["SUCCESS", "FAILED", "STOPPED"].contains(&state(&document)).then_some(document)
-        })
-        .await;
+        let document = self.0.ended(id).await;
         self.expect_nothing_left().await;
         document
     }
@@ -98,45 +73,19 @@ impl World {
 
     /// No process has anything of this world in its arguments or its environment, and no directory is left.
     async fn expect_nothing_left(&self) {
-        let here = self.folder.path();
-        eventually("all processes are gone", async || processes_of(here).is_empty().then_some(())).await;
-        eventually("all directories are gone", async || {
-            let own = fs::read_dir(here.join("work")).ok()?.next()?.ok()?.path();
-            let left = fs::read_dir(own).ok()?.flatten().filter(|entry| entry.file_name() != "lock").count();
-            (left == 0).then_some(())
-        })
-        .await;
+        eventually("all processes are gone", async || programs(self.folder.path()).is_empty().then_some(())).await;
+        eventually("all directories are gone", async || self.directories().is_empty().then_some(())).await;
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    async fn close(self) {
-        self.stop.ask();
-        self.executor.await.expect("ended");
-        assert_eq!(fs::read_dir(self.folder.path().join("work")).expect("read").count(), 0, "its folder is left");
+    async fn close(mut self) {
+        self.0.stop().await;
+        self.expect_no_folder();
     }
 }
 
 fn outcome_of(document: &Document) -> (String, Option<i64>, String) {
     let message = document.get("statusMessage").and_then(Value::as_str).unwrap_or_default().to_owned();
     (state(document).to_owned(), document.get("returnCode").and_then(Value::as_i64), message)
-}
-
-fn processes_of(folder: &Path) -> Vec<String> {
-    let folder = folder.to_string_lossy().into_owned();
-    let text = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").expect("read").flatten() {
-        if entry.file_name().to_string_lossy().parse::<u32>().is_ok() {
-            let (arguments, environment) = (text(entry.path().join("cmdline")), text(entry.path().join("environ")));
-            if arguments.contains(&folder) || environment.contains(&folder) {
-                found.push(arguments);
-            }
-        }
-    }
-    found
 }
 
 fn success(message: &str) -> (String, Option<i64>, String) {
@@ -243,7 +192,7 @@ async fn reports_reach_the_job() {
     })
     .await;
     assert_eq!(document["statusMessage"], json!("half way"));
-    fs::write(world.file("go"), "").unwrap();
+    world.touch("go");
     let document = world.ended(&id).await;
     assert_eq!(outcome_of(&document), success("half way"));
     assert!(document["affectedResources"].as_array().unwrap().contains(&json!({"href": "credential/1"})));
@@ -312,7 +261,7 @@ async fn nothing_outlives_the_program() {
 
 async fn stopped(world: &World, ready: &str) -> (String, Option<i64>, String) {
     let id = world.add().await;
-    eventually("the program runs", async || world.file(ready).exists().then_some(())).await;
+    world.appears(ready).await;
     world.engine.client.operation(&id, "stop").await.expect("stopped");
     outcome_of(&world.ended(&id).await)
 }
@@ -371,15 +320,7 @@ async fn a_program_that_cannot_start_gives_its_job_back() {
     let world = World::new("echo done").await;
     let away = world.file("away");
     fs::rename(world.file("act"), &away).unwrap();
-    let id = world.add().await;
-    let document = eventually("the job is given back", async || {
-        let document = world.engine.client.get(&id).await.ok()?;
-        let queued = state(&document) == "QUEUED";
-        let begun = document.get("started").is_some();
-        (queued && begun).then_some(document)
-    })
-    .await;
-    assert_eq!(state(&document), "QUEUED");
+    let id = world.given_back().await;
     fs::rename(&away, world.file("act")).unwrap();
     assert_eq!(outcome_of(&world.ended(&id).await), success("done"));
     world.close().await;
@@ -401,7 +342,7 @@ async fn the_last_lines_of_what_did_not_succeed_are_in_the_ledger() {
 
     let world = World::new("echo so far; touch HERE/ready; sleep 1000").await;
     let id = world.add().await;
-    eventually("the program runs", async || world.file("ready").exists().then_some(())).await;
+    world.appears("ready").await;
     world.engine.client.operation(&id, "stop").await.expect("stopped");
     assert_eq!(state(&world.ended(&id).await), "STOPPED");
     eventually("its output is kept", async || (output(&world, &id).await == json!(["so far"])).then_some(())).await;

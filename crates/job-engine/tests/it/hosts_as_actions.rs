@@ -2,8 +2,9 @@
 //! not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,17 +13,10 @@ use slipstream_action::Catalogue;
 use slipstream_action::protocol::Setup;
 use slipstream_cimi::Document;
 use slipstream_job_engine::internals::executor::host::{Pool, Runner};
-use slipstream_job_engine::internals::executor::load::{
-    HostProvider, Kind, Limits, Offer, Offered, Offers, Program, Terms,
-};
-use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
-use slipstream_job_engine::internals::process::Stop;
-use slipstream_job_engine::internals::programs::{Context, Keepers, WorkDir};
-use tempfile::TempDir;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use slipstream_job_engine::internals::executor::load::{HostProvider, Kind, Limits, Offer, Offers, Program, Terms};
 
-use crate::support::{InProcess, eventually, job, state};
+use crate::support::acting::{Acting, programs};
+use crate::support::{eventually, state};
 
 /// What each program begins with. With a file `good` beside it, it is a host as it should be.
 const PRELUDE: &str = r#"
@@ -58,11 +52,16 @@ if os.path.exists(path("good")):
 
 /// A server, and an executor that has one host for the action `act`.
 struct World {
-    engine: InProcess,
-    stop: Stop,
-    executor: JoinHandle<()>,
+    acting: Acting,
     pool: Arc<Pool>,
-    folder: TempDir,
+}
+
+impl Deref for World {
+    type Target = Acting;
+
+    fn deref(&self) -> &Acting {
+        &self.acting
+    }
 }
 
 /// What a test says of its host.
@@ -114,73 +113,20 @@ impl World {
             terms: said.terms.clone(),
             actions: BTreeMap::new(),
         };
-        let engine = InProcess::new().await;
-        let context = Arc::new(Context {
-            keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
-            work_dir: WorkDir::open(&folder.path().join("work")).expect("opened"),
-            api_socket: None,
-            executor: "Kenny".to_owned(),
-        });
         let setup = Setup { executor: "Kenny".to_owned(), threads: said.threads, ..Setup::default() };
-        let pool = Arc::new(Pool::start(provider, context, setup));
+        let pool = Arc::new(Pool::start(provider, Acting::context(&folder), setup));
         let mut offers = Offers::native(&Catalogue::new());
         let runner = Runner::Hosted(pool.clone());
         offers
             .actions
             .insert("act".to_owned(), Offer { runner, terms: said.terms, kind: Kind::Host, file: Some(file) });
-        let offered = Offered::new(watch::channel(Arc::new(offers)).1);
-        let options =
-            Options { grace: Duration::ZERO, threads: said.threads, ..Options::new("Kenny", ActionRuntime::shared()) };
-        let stop = Stop::new();
-        let coordinator = Arc::new(engine.coordinator.clone());
-        let executor = tokio::spawn(executor::run(options, coordinator, engine.client.clone(), offered, stop.clone()));
-        Self { engine, stop, executor, pool, folder }
-    }
-
-    async fn add(&self) -> String {
-        self.engine.client.add("job", &job("act"), None).await.expect("added")
-    }
-
-    async fn document(&self, id: &str) -> Document {
-        self.engine.client.get(id).await.expect("it is there")
-    }
-
-    /// The document of a job that has ended.
-    async fn ended(&self, id: &str) -> Document {
-        eventually("the job ends", async || {
-            let document = self.document(id).await;
-            ["SUCCESS", "FAILED", "STOPPED"].contains(&state(&document)).then_some(document)
-        })
-        .await
+        Self { acting: Acting::start(folder, said.threads, offers).await, pool }
     }
 
     /// State and message of a new job.
     async fn outcome(&self) -> (String, String) {
         let id = self.add().await;
         outcome_of(&self.ended(&id).await)
-    }
-
-    /// A new job is given back.
-    async fn given_back(&self) -> String {
-        let id = self.add().await;
-        eventually("the job is given back", async || {
-            let document = self.document(&id).await;
-            (state(&document) == "QUEUED" && document.get("started").is_some()).then_some(())
-        })
-        .await;
-        id
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    async fn appears(&self, name: &str) {
-        eventually(name, async || self.file(name).exists().then_some(())).await;
-    }
-
-    fn touch(&self, name: &str) {
-        fs::write(self.file(name), "").expect("written");
     }
 
     /// Why the host does not start.
@@ -199,17 +145,13 @@ impl World {
     }
 
     async fn close(self) {
-        let Self { stop, executor, pool, folder, .. } = self;
-        stop.ask();
-        executor.await.expect("ended");
+        let Self { mut acting, pool } = self;
+        acting.stop().await;
         pool.stop().await;
-        assert_eq!(programs(folder.path()), Vec::<u32>::new(), "no process is left");
-        let work = folder.path().join("work");
-        let own = fs::read_dir(&work).expect("read").next().expect("one").expect("read").path();
-        let left = fs::read_dir(own).expect("read").flatten().map(|entry| entry.file_name());
-        assert_eq!(left.filter(|name| name != "lock").collect::<Vec<_>>(), Vec::<std::ffi::OsString>::new());
+        assert_eq!(programs(acting.folder.path()), Vec::<u32>::new(), "no process is left");
+        assert_eq!(acting.directories(), Vec::<OsString>::new());
         drop(pool);
-        assert_eq!(fs::read_dir(&work).expect("read").count(), 0, "its folder is left");
+        acting.expect_no_folder();
     }
 }
 
@@ -224,15 +166,6 @@ fn success(message: &str) -> (String, String) {
 
 fn failed(message: &str) -> (String, String) {
     ("FAILED".to_owned(), message.to_owned())
-}
-
-/// Processes that have anything of this folder in their arguments or their environment.
-fn programs(folder: &Path) -> Vec<u32> {
-    let folder = folder.to_string_lossy().into_owned();
-    let has = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).contains(&folder);
-    let entries = fs::read_dir("/proc").expect("read").flatten();
-    let all = entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
-    all.filter(|(_, path)| has(path.join("cmdline")) || has(path.join("environ"))).map(|(pid, _)| pid).collect()
 }
 
 #[tokio::test]

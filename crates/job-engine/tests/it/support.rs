@@ -1,5 +1,7 @@
 //! A running `up`, an engine in this process, and waiting for a condition with a limit.
 
+pub mod acting;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
