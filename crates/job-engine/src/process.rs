@@ -9,6 +9,7 @@ pub mod owner;
 pub(crate) mod password_file;
 pub mod paths;
 pub mod registry;
+pub(crate) mod service_manager;
 pub mod stop;
 pub(crate) mod supervise;
 pub mod telemetry;

@@ -35,7 +35,7 @@ async fn until_stopped(
             bail!("it ended unexpectedly");
         }
     }
-    announce_stopping(what, grace);
+    let _counting = announce_stopping(what, grace);
     stop.in_time(grace, work).await?.context("it crashed")?;
     announce("stopped");
     Ok(())

@@ -19,6 +19,7 @@ use crate::distributor::script::found;
 use crate::executor::{ActionRuntime, Options, UnknownAction};
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
+use crate::process::service_manager;
 use crate::process::stop;
 use crate::process::stop::Stop;
 use crate::process::telemetry;
@@ -197,6 +198,7 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
 /// Starts the log and listens for signals.
 pub(super) fn begin(log: LogOptions) -> anyhow::Result<Stop> {
     telemetry::start_as(&log.wanted(), "info")?;
+    service_manager::keep_alive();
     let stop = Stop::new();
     stop::on_signals_of_a_service(&stop).context("cannot listen for signals")?;
     Ok(stop)

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{self, DefaultFields, FormatEvent, Writer};
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
@@ -26,6 +27,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::process::output;
 pub(crate) use crate::process::output::announce;
+use crate::process::service_manager;
 use crate::process::supervise::panic_message;
 
 /// Environment variable with the log's filter, e.g. `debug` or `warn,slipstream_job_engine=debug`.
@@ -161,10 +163,18 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// Says that it stops, and what may go on for how long.
-pub(crate) fn announce_stopping(what: &str, grace: Duration) {
+/// Says that it is at work.
+pub(crate) fn announce_up(text: &str) {
+    announce(text);
+    service_manager::ready();
+}
+
+/// Says that it stops, and what may go on for how long; the service manager hears what is left of that until the answer is
+/// dropped.
+pub(crate) fn announce_stopping(what: &str, grace: Duration) -> AbortOnDropHandle<()> {
     match grace.as_secs() {
         0 => announce("stopping"),
         seconds => announce(&format!("stopping: {what} may take up to {seconds} seconds; again to stop at once")),
     }
+    service_manager::stopping(what, grace)
 }

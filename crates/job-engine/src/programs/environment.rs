@@ -52,7 +52,8 @@ fn is_passed(name: &OsStr, wanted: &[String]) -> bool {
 /// The executor's own settings are nobody else's, also if a manifest asks for them: passwords are among them.
 pub(crate) fn is_ours(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
-    name.starts_with("SLIPSTREAM_") || ["DAEMON_ARGS", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"].contains(&name)
+    name.starts_with("SLIPSTREAM_")
+        || ["DAEMON_ARGS", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].contains(&name)
 }
 
 #[cfg(test)]

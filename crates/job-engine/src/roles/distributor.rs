@@ -18,7 +18,7 @@ use crate::distributor::{Deps, Kind};
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
-use crate::process::telemetry::announce;
+use crate::process::telemetry::announce_up;
 use crate::programs::context::Context;
 use crate::programs::keepers::Keepers;
 use crate::programs::python::write_package;
@@ -58,7 +58,7 @@ pub async fn run(chosen: Chosen, name: String, peers: Peers, clock: Clock, stop:
             (script.name.clone(), format!("  script        {}", script.file.display()))
         }
     };
-    announce(&format!(
+    announce_up(&format!(
         "slipstream-job {} distributor {} is up\n{}\n  stands as     {name}\n{}",
         env!("CARGO_PKG_VERSION"),
         what.0,

@@ -14,7 +14,7 @@ use crate::executor::load::settings::Loading;
 use crate::executor::providers::Providers;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
-use crate::process::telemetry::announce;
+use crate::process::telemetry::announce_up;
 use crate::programs::context::Context;
 use crate::programs::keepers::Keepers;
 use crate::programs::python::write_package;
@@ -59,7 +59,7 @@ pub async fn run(
         () = stop.asked() => {}
     }
     let offered = providers.offered();
-    announce(&format!(
+    announce_up(&format!(
         "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
         env!("CARGO_PKG_VERSION"),
         peers.summary(),

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
 use crate::process::owner::{Own, Whose};
 use crate::process::paths;
+use crate::process::service_manager;
 use crate::process::stop::Stop;
 use crate::process::telemetry::announce;
 
@@ -85,13 +86,14 @@ impl Peers {
             // now the server has told whose queue it should be
             first_contact(&*self.coordinator).await
         };
+        let what = format!("the server at {} and ZooKeeper at {}", self.endpoint, self.hosts);
         tokio::select! {
             biased;
             () = stop.asked() => {
                 announce("stopped");
                 Ok(false)
             }
-            answered = both => answered.map(|()| true),
+            answered = service_manager::ready_without(&what, both) => answered.map(|()| true),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::instance::error::InstanceError;
 use crate::process::clock::Clock;
 use crate::process::owner::{Whose, identity_of};
 use crate::process::stop::Stop;
-use crate::process::telemetry::{announce, announce_stopping};
+use crate::process::telemetry::{announce, announce_stopping, announce_up};
 use crate::server;
 use crate::server::http::listen::LAST_REQUESTS;
 use crate::server::{Server, StartError};
@@ -109,7 +109,8 @@ async fn introduce(coordinator: &dyn Coordinator, greetings: &[String; 2], stop:
         stop.ask_at_once();
     } else {
         stop.asked().await;
-        announce_stopping("open requests", LAST_REQUESTS);
+        // the last requests are waited for by others
+        drop(announce_stopping("open requests", LAST_REQUESTS));
     }
     contact
 }
@@ -119,9 +120,9 @@ async fn greet(contact: impl Future<Output = anyhow::Result<()>>, greetings: &[S
     let [is_reached, is_out_of_reach] = greetings;
     let mut contact = pin!(contact);
     if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
-        return made.map(|()| announce(is_reached));
+        return made.map(|()| announce_up(is_reached));
     }
-    announce(is_out_of_reach);
+    announce_up(is_out_of_reach);
     contact.await
 }
 

@@ -22,7 +22,7 @@ use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
-use crate::process::telemetry::{announce, announce_stopping};
+use crate::process::telemetry::{announce, announce_stopping, announce_up};
 use crate::programs::keepers::Keepers;
 
 /// The distributor that only `--demo` or its name in `--distributors` starts.
@@ -89,7 +89,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
     greet(&engine, &options, &distributors.chain(scripts.iter().map(|script| &*script.name)).collect::<Vec<_>>());
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
-    announce_stopping("running jobs", options.grace);
+    let _counting = announce_stopping("running jobs", options.grace);
     let ran = stop.in_time(options.grace, engine.stop()).await?;
     announce("stopped");
     demo.and(ran.map_err(Into::into))
@@ -147,7 +147,7 @@ fn greet(engine: &Engine, options: &Options, names: &[&str]) {
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let place = environment_line(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
-    announce(&lines.join("\n"));
+    announce_up(&lines.join("\n"));
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

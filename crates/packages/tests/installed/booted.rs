@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::root::{Root, succeed};
@@ -11,6 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Containers without a unit of their own share that of the tests, in which only one can be the first.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// Stopped with this.
 pub struct Booted {
     container: Child,
@@ -18,17 +22,19 @@ pub struct Booted {
     leader: String,
     // last, after what runs in it
     _root: Root,
+    _only: MutexGuard<'static, ()>,
 }
 
 impl Booted {
     pub fn new(root: Root) -> Self {
+        let only = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new("systemd-nspawn");
         command.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--directory"]).arg(root.path());
         let output = fs::File::create(root.at("/console")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let container = command.spawn().unwrap();
         let children = format!("/proc/{0}/task/{0}/children", container.id());
-        let mut booted = Self { container, leader: String::new(), _root: root };
+        let mut booted = Self { container, leader: String::new(), _root: root, _only: only };
         wait_for("a first process", || {
             booted.leader = fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
             !booted.leader.is_empty()

@@ -37,6 +37,8 @@ pub fn find(folders: &[PathBuf]) -> (Vec<ScriptFile>, Vec<String>) {
         for file in entries.flatten().map(|entry| entry.path()) {
             let Some(name) = name_of(&file) else { continue };
             match trust.check(&file) {
+                // to open it may wait for ever, as with a named pipe
+                Ok(_) if !file.is_file() => wrong.push(format!("{}: it is no regular file", file.display())),
                 Ok(_) => drop(scripts.insert(name.clone(), ScriptFile { name, file })),
                 Err(reason) => wrong.push(format!("{}: {reason}", file.display())),
             }
@@ -54,6 +56,8 @@ fn name_of(file: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::*;
 
@@ -75,11 +79,14 @@ mod tests {
         }
         let open = write("etc/job_distributor_open.py");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+        let pipe = root.path().join("etc/job_distributor_pipe.py");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let folders = ["usr", "missing", "etc"].map(|name| root.path().join(name));
         let (found, wrong) = find(&folders);
         let script = |name: &str, file: PathBuf| ScriptFile { name: name.to_owned(), file };
         assert_eq!(found, [script("quotas", quotas), script("vms", vms)]);
-        assert_eq!(wrong.len(), 1);
+        assert_eq!(wrong.len(), 2);
         assert!(wrong[0].contains("job_distributor_open.py: "), "{wrong:?}");
+        assert!(wrong[1].ends_with("job_distributor_pipe.py: it is no regular file"), "{wrong:?}");
     }
 }

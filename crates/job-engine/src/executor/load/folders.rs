@@ -198,6 +198,17 @@ impl Reading<'_> {
             // what a link leads to, if it leads anywhere
             let found = fs::metadata(&file).ok();
             let is_folder = found.as_ref().is_some_and(fs::Metadata::is_dir);
+            if found.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir()) {
+                // to open it may wait for ever, as with a named pipe
+                let sort = Sort::of(name, false, true);
+                if sort != Sort::LeftOut {
+                    self.fail(&file, None, "it is no regular file");
+                }
+                if matches!(sort, Sort::ClassFile | Sort::Helper) {
+                    sorted.distrusted = Some(file);
+                }
+                continue;
+            }
             let mode = found.filter(fs::Metadata::is_file).map_or(0, |found| found.permissions().mode());
             let sort = match Sort::of(name, is_folder, mode & 0o111 != 0) {
                 Sort::Other if fs::metadata(&file).is_ok() && !program::is_script(&file) => Sort::LeftOut,

@@ -1,5 +1,7 @@
 use std::os::unix::fs::symlink;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use super::*;
 use crate::executor::load::settings::DEFAULT_PYTHON;
 
@@ -290,4 +292,22 @@ fn a_folder_that_others_may_write_offers_nothing_and_a_missing_one_is_no_fault()
     assert_eq!(read_folders(&settings(folder.path("missing"))), Found::default());
     let found = read_folders(&settings(folder.path("a.sh")));
     assert!(found.failed[0].reason.starts_with("cannot read it: Not a directory"), "{found:?}");
+}
+
+#[test]
+fn what_is_no_regular_file_is_told_and_never_opened() {
+    let folder = Actions::new();
+    folder.script("backup.sh");
+    folder.put("quotas.py", 0o644, "");
+    for (name, mode) in [("m.toml", 0o644), ("pipe", 0o755), ("other", 0o644), ("pipe.py", 0o644), ("pipe.bak", 0o755)]
+    {
+        mknodat(CWD, folder.path(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        folder.set(name, mode);
+    }
+    assert_eq!(names(&folder.read()), ["backup"]);
+    let mut failed = folder.failed();
+    let class_files = failed.remove(0);
+    assert!(class_files.2.ends_with("none is loaded because of pipe.py"), "{class_files:?}");
+    let special = |name: &str| (name.to_owned(), None, "it is no regular file".to_owned());
+    assert_eq!(failed, ["m.toml", "other", "pipe", "pipe.py"].map(special));
 }
