@@ -86,13 +86,12 @@ fn pack(options: &Options) -> anyhow::Result<()> {
 
 /// The same for the same sources, so that packages can be compared byte by byte.
 fn time(options: &Options) -> anyhow::Result<u32> {
-    let text = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(time) => time,
-        Err(_) => {
-            let commit = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(&options.root).output()?;
-            ensure!(commit.status.success(), "git does not say when the last commit was: set SOURCE_DATE_EPOCH");
-            String::from_utf8(commit.stdout)?
-        }
+    let text = if let Ok(time) = env::var("SOURCE_DATE_EPOCH") {
+        time
+    } else {
+        let commit = Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(&options.root).output()?;
+        ensure!(commit.status.success(), "git does not say when the last commit was: set SOURCE_DATE_EPOCH");
+        String::from_utf8(commit.stdout)?
     };
     text.trim().parse().context("SOURCE_DATE_EPOCH is a number of seconds since 1970")
 }

@@ -25,6 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use crate::process::clock::Clock;
 use crate::process::output;
 pub(crate) use crate::process::output::announce;
 use crate::process::service_manager;
@@ -116,7 +117,7 @@ fn lines(form: Form, target: Target) -> Box<dyn Layer<Registry> + Send + Sync> {
     // an error would be told on standard error itself, and panic where that takes nothing
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     if form == Form::Json {
-        layer.with_ansi(false).fmt_fields(json::Fields).event_format(json::Lines).boxed()
+        layer.with_ansi(false).fmt_fields(json::Fields).event_format(json::Lines(Clock::system())).boxed()
     } else if target != Target::File && is_journal() {
         layer.with_ansi(false).event_format(ForJournal).boxed()
     } else {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::root::{Root, succeed};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -30,13 +30,13 @@ impl Booted {
         let only = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new("systemd-nspawn");
         command.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--directory"]).arg(root.path());
-        let output = fs::File::create(root.at("/console")).unwrap();
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        let container = command.spawn().unwrap();
+        let output = fs::File::create(root.at("/console")).expect("done");
+        command.stdin(Stdio::null()).stdout(output.try_clone().expect("done")).stderr(output);
+        let container = command.spawn().expect("done");
         let children = format!("/proc/{0}/task/{0}/children", container.id());
         let mut booted = Self { container, leader: String::new(), _root: root, _only: only };
         wait_for("a first process", || {
-            booted.leader = fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
+            fs::read_to_string(&children).unwrap_or_default().trim().clone_into(&mut booted.leader);
             !booted.leader.is_empty()
         });
         wait_for("systemd to run", || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running")));
@@ -57,13 +57,13 @@ impl Booted {
 
     /// What a line of shell prints, whether it succeeds or not.
     pub fn ask(&self, line: &str) -> String {
-        let output = self.command(line).output().unwrap();
+        let output = self.command(line).output().expect("done");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Whether a line of shell succeeds.
     pub fn is_so(&self, line: &str) -> bool {
-        self.command(line).output().unwrap().status.success()
+        self.command(line).output().expect("done").status.success()
     }
 
     /// What systemd knows of a unit.

@@ -94,11 +94,15 @@ fn assert_installed_but_for(root: &Root, edited: &str) {
 
 #[test]
 fn both_packages_hold_the_same_and_are_packed_alike_each_time() {
-    let again = tempfile::tempdir().unwrap();
+    let again = tempfile::tempdir().expect("done");
     pack("1", again.path());
     for package in [rpm(1), deb(1)] {
-        let other = again.path().join(package.file_name().unwrap());
-        assert!(std::fs::read(&package).unwrap() == std::fs::read(&other).unwrap(), "{} differs", package.display());
+        let other = again.path().join(package.file_name().expect("done"));
+        assert!(
+            std::fs::read(&package).expect("done") == std::fs::read(&other).expect("done"),
+            "{} differs",
+            package.display()
+        );
     }
     let rpm = succeed(
         Command::new("rpm")

@@ -19,11 +19,11 @@ fn original(folder: &std::path::Path) -> PathBuf {
         ("/etc/logrotate.d/slipstream-job-engine", "/var/log/slipstream/job/*.log { copytruncate }\n"),
         (UNIT, "[Service]\nExecStart=/opt/slipstream/job/sbin/job_executor.py\n"),
     ] {
-        builder.with_file_contents(text, FileOptions::new(path).permissions(0o644)).unwrap();
+        builder.with_file_contents(text, FileOptions::new(path).permissions(0o644)).expect("done");
     }
-    builder.with_dir_entry(FileOptions::dir("/var/log/slipstream/job").permissions(0o755)).unwrap();
+    builder.with_dir_entry(FileOptions::dir("/var/log/slipstream/job").permissions(0o755)).expect("done");
     let file = folder.join("original.rpm");
-    builder.build().unwrap().write_file(&file).unwrap();
+    builder.build().expect("done").write_file(&file).expect("done");
     file
 }
 

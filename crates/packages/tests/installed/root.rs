@@ -13,7 +13,7 @@ const NAME: &str = "slipstream-job-engine";
 
 /// The packages, packed once for all tests: releases 1 and 2 of the same program.
 static PACKED: LazyLock<TempDir> = LazyLock::new(|| {
-    let output = tempfile::tempdir().unwrap();
+    let output = tempfile::tempdir().expect("done");
     for release in ["1", "2"] {
         pack(release, output.path());
     }
@@ -44,7 +44,7 @@ pub fn deb(release: u32) -> PathBuf {
 
 /// Runs it and answers what it printed on standard output.
 pub fn succeed(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let Output { status, stdout, stderr } = command.output().expect("done");
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}: {status}\n{stdout}\n{stderr}");
     stdout.into_owned()
@@ -56,7 +56,7 @@ pub struct Root(TempDir);
 impl Root {
     pub fn new() -> Self {
         let debian = env::var(VARIABLE).unwrap_or_else(|_| panic!("{VARIABLE} is not set: run cargo xtask test"));
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("done");
         succeed(
             Command::new("cp")
                 .args(["--archive", "--reflink=auto", "--no-target-directory", &debian])
@@ -79,8 +79,8 @@ impl Root {
     }
 
     pub fn write(&self, path: &str, text: &str) {
-        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-        fs::write(self.at(path), text).unwrap();
+        fs::create_dir_all(self.at(path).parent().expect("done")).expect("done");
+        fs::write(self.at(path), text).expect("done");
     }
 
     /// A line of shell in it, as root; answers what it prints.
@@ -93,16 +93,16 @@ impl Root {
     /// Installs or upgrades; keeps what an administrator has changed.
     pub fn dpkg(&self, package: &Path) {
         let inside = self.at("/tmp/package.deb");
-        fs::copy(package, &inside).unwrap();
+        fs::copy(package, &inside).expect("done");
         self.shell("dpkg --force-confold --install /tmp/package.deb 2>&1");
-        fs::remove_file(inside).unwrap();
+        fs::remove_file(inside).expect("done");
     }
 
     /// Answers what the scriptlets say.
     pub fn rpm(&self, arguments: &[&str], package: &Path) -> String {
         let mut command = Command::new("rpm");
         command.arg("--root").arg(self.path()).args(["--nodeps", "--dbpath", "/var/lib/rpm"]);
-        let Output { status, stdout, stderr } = command.args(arguments).arg(package).output().unwrap();
+        let Output { status, stdout, stderr } = command.args(arguments).arg(package).output().expect("done");
         let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         assert!(status.success(), "rpm {arguments:?}: {said}");
         assert!(!said.contains("scriptlet failed"), "{said}");

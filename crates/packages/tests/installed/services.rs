@@ -55,7 +55,7 @@ fn site(zookeeper: &str) -> (Booted, String) {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0").expect("done").local_addr().expect("done").to_string()
 }
 
 /// The command line of an operator.
@@ -84,7 +84,7 @@ fn the_units_are_sound_and_closed() {
 async fn services_start_work_come_back_and_stop() {
     let ensemble = Ensemble::start(1).await;
     let zookeeper = ensemble.hosts();
-    tokio::task::spawn_blocking(move || life(&zookeeper)).await.unwrap();
+    tokio::task::spawn_blocking(move || life(&zookeeper)).await.expect("done");
 }
 
 fn life(zookeeper: &str) {

@@ -10,24 +10,20 @@ use crate::process::telemetry::{Form, LOG_VARIABLE, Wanted};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogOptions {
-    /// What is logged: error, warn, info, debug, or a filter such as warn,slipstream_job_engine=debug [default: info]
-    #[arg(long, value_name = "LEVEL", env = LOG_VARIABLE)]
-    log_level: Option<String>,
+    /// What is logged: error, warn, info, debug, or a filter such as warn,hyper=debug [default: info]
+    #[arg(long = "log-level", value_name = "LEVEL", env = LOG_VARIABLE)]
+    level: Option<String>,
     /// Log to this file, and only warnings and errors to standard error; SIGHUP opens it again
-    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_LOG_FILE")]
-    log_file: Option<PathBuf>,
+    #[arg(long = "log-file", value_name = "FILE", env = "SLIPSTREAM_LOG_FILE")]
+    file: Option<PathBuf>,
     /// How lines look; in the journal their level comes first, as it expects
-    #[arg(long, value_name = "FORMAT", default_value = "text", env = "SLIPSTREAM_LOG_FORMAT")]
-    log_format: Form,
+    #[arg(long = "log-format", value_name = "FORMAT", default_value = "text", env = "SLIPSTREAM_LOG_FORMAT")]
+    format: Form,
 }
 
 impl LogOptions {
     /// An empty name is none, as elsewhere.
     pub fn wanted(self) -> Wanted {
-        Wanted {
-            filter: self.log_level,
-            file: self.log_file.filter(|file| !file.as_os_str().is_empty()),
-            form: self.log_format,
-        }
+        Wanted { filter: self.level, file: self.file.filter(|file| !file.as_os_str().is_empty()), form: self.format }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
@@ -12,6 +11,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::process::clock::Clock;
 
 /// The name of what an event says.
 const MESSAGE: &str = "message";
@@ -34,8 +35,8 @@ impl<'writer> FormatFields<'writer> for Fields {
     }
 }
 
-/// Writes events.
-pub(super) struct Lines;
+/// Writes events, with the time of this clock.
+pub(super) struct Lines(pub(super) Clock);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Lines {
     fn format_event(
@@ -45,7 +46,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Lines {
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Map::new();
-        line.insert("time".to_owned(), Timestamp::now().to_string().into());
+        line.insert("time".to_owned(), self.0.now().to_string().into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("target".to_owned(), event.metadata().target().into());
         line.insert(MESSAGE.to_owned(), "".into());
@@ -114,6 +115,7 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
+    use jiff::Timestamp;
     use serde_json::json;
     use tracing_subscriber::fmt::MakeWriter;
     use tracing_subscriber::layer::SubscriberExt as _;
@@ -145,8 +147,10 @@ mod tests {
     #[test]
     fn a_line_has_what_its_spans_know() {
         let written = Written::default();
-        let layer =
-            tracing_subscriber::fmt::layer().fmt_fields(Fields).event_format(Lines).with_writer(written.clone());
+        let layer = tracing_subscriber::fmt::layer()
+            .fmt_fields(Fields)
+            .event_format(Lines(Clock::system()))
+            .with_writer(written.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let outer = tracing::info_span!("worker", executor = "kenny", job = "job/0");
             let inner = tracing::info_span!(parent: &outer, "request", id = 7, job = "job/1");
