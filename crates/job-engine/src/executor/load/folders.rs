@@ -295,6 +295,16 @@ impl Reading<'_> {
         }
     }
 
+    /// Whether the files beside a manifest that it hands to its program may be run: most likely a script is among them.
+    fn trusted_beside(&self, program: &Program) -> Result<(), String> {
+        let folder = program.file.parent().unwrap_or(&program.file);
+        let files = program.command.iter().skip(1).map(Path::new);
+        for file in files.filter(|file| file.starts_with(folder) && file.is_file()) {
+            self.trust.check(file).map_err(|wrong| format!("cannot use {}: {wrong}", file.display()))?;
+        }
+        Ok(())
+    }
+
     /// Whether the program is there, can be started, and may be.
     fn startable(&self, program: &Program) -> Result<(), String> {
         let name = program.command.first().map(OsString::as_os_str).unwrap_or_default();
@@ -302,10 +312,11 @@ impl Reading<'_> {
         let file = Path::new(name);
         if file.is_absolute() {
             let trusted = self.trust.check(file).and_then(|_| program::check(file, path));
-            return trusted.map_err(|wrong| format!("cannot start {}: {wrong}", file.display()));
+            trusted.map_err(|wrong| format!("cannot start {}: {wrong}", file.display()))?;
+            return self.trusted_beside(program);
         }
         if program::find(name, path).is_some() {
-            return Ok(());
+            return self.trusted_beside(program);
         }
         let name = name.display();
         let beside = program.file.parent().is_some_and(|folder| folder.join(file).exists());

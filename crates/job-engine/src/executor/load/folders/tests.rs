@@ -128,6 +128,21 @@ fn what_a_manifest_names_is_its_program_alone() {
 }
 
 #[test]
+fn a_script_that_others_may_write_is_handed_to_no_interpreter() {
+    let folder = Actions::new();
+    folder.script("c.py");
+    fs::create_dir(folder.path("cache")).unwrap();
+    folder.set("cache", 0o777);
+    folder.put("m.toml", 0o644, "[[host]]\ncommand = [\"sh\", \"./c.py\", \"./cache\"]\n");
+    assert_eq!(names(&folder.read()), ["sh"]);
+    folder.set("c.py", 0o757);
+    assert_eq!(names(&folder.read()), Vec::<String>::new());
+    let failed = folder.failed();
+    let [(_, None, of_file), (manifest, Some(1), of_manifest)] = &failed[..] else { panic!("{failed:?}") };
+    assert!(manifest == "m.toml" && of_manifest.ends_with(&format!("c.py: {of_file}")), "{failed:?}");
+}
+
+#[test]
 fn class_files_of_a_folder_are_one_host() {
     let folder = Actions::new();
     folder.put("quotas.py", 0o644, "");
