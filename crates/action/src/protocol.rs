@@ -186,20 +186,6 @@ pub enum EndState {
     Left,
 }
 
-/// What the keeper of a program says on the program's file descriptor 3, before the program can say anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FromKeeper {
-    /// It has started the program.
-    pub keeper: Started,
-}
-
-/// The program that a keeper has started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Started {
-    /// Number of its process.
-    pub pid: u32,
-}
-
 /// A message as a line, with its newline. Answers [`TooLong`] instead of a line that the other side would refuse.
 pub fn line(message: &impl Serialize) -> Result<Vec<u8>, TooLong> {
     let mut line = serde_json::to_vec(message).expect("the keys of a message are texts");

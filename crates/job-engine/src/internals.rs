@@ -36,6 +36,12 @@ pub mod executor {
         pub use crate::executor::offers::{FailedToLoad, Kind, Offer, Offered, Offers};
     }
 }
+pub mod keeper {
+    /// As in the crate itself.
+    pub const KEEP: &str = crate::keeper::KEEP;
+    /// As in the crate itself.
+    pub const SMALL_HEAP: (&str, &str) = crate::keeper::SMALL_HEAP;
+}
 pub mod process {
     pub use crate::process::address::parse_network;
     pub use crate::process::clock::{Age, Clock};

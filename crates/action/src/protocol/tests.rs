@@ -71,8 +71,6 @@ fn messages_have_the_names_of_the_protocols_page() {
     let written = json!({ "end": { "number": 7, "state": "LEFT", "return-code": 3, "retire": true } });
     assert_eq!(serde_json::to_value(FromHost::End(end.clone())).unwrap(), written);
     assert_eq!(serde_json::from_value::<FromHost>(written).unwrap(), FromHost::End(end));
-    let keeper = FromKeeper { keeper: Started { pid: 913 } };
-    assert_eq!(serde_json::to_value(keeper).unwrap(), json!({ "keeper": { "pid": 913 } }));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use slipstream_job_engine::internals::keeper::{KEEP, SMALL_HEAP};
 use tokio::process::Command;
 
 use super::processes::{descendants, name, private};
@@ -15,9 +16,7 @@ const JOBS: usize = 40;
 const COMMAND_ABOVE: f64 = 6.0;
 const KEEPER_ADDS: f64 = 3.0;
 const KEEPER_PRIVATE: f64 = 1.0;
-/// The first argument of a keeper, what it finds in its environment, and what lists of processes call it.
-const KEEP: &str = "--keep-program";
-const SMALL_HEAP: (&str, &str) = ("mimalloc_arena_reserve", "0");
+/// What lists of processes call a keeper.
 const KEEPER_NAME: &str = "slipstream-keep";
 const KINDS: [&str; 4] = ["native", "rust", "python", "command"];
 
