@@ -4,12 +4,14 @@ mod command;
 mod conversation;
 pub mod pool;
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fmt, mem};
 
 use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
+use tokio::time::{Instant, sleep_until};
 
 use crate::programs::program::Program;
 
@@ -108,6 +110,14 @@ impl Runner {
             admission.close().await;
         }
         outcome
+    }
+}
+
+/// Ends then, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
     }
 }
 

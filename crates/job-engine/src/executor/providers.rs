@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::{join_all, select_all};
 use slipstream_action::Catalogue;
 use slipstream_action::protocol::{Hello, Setup};
 use tokio::sync::watch;
@@ -71,9 +72,7 @@ impl Providers {
 
     /// Ends all processes.
     pub async fn stop(&self) {
-        for pool in &self.pools {
-            pool.stop().await;
-        }
+        join_all(self.pools.iter().map(|pool| pool.stop())).await;
     }
 }
 
@@ -113,7 +112,7 @@ async fn keep_up_to_date(
         }
         let changes = known.iter_mut().map(|known| Box::pin(known.changed()));
         // a pool keeps its sender
-        drop(futures_util::future::select_all(changes).await);
+        drop(select_all(changes).await);
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::io;
 
+use slipstream_action::protocol;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Longest line of the protocol, without its end.
-const LONGEST_LINE: usize = 1 << 20;
+/// So many bytes are read at once.
 const BLOCK: usize = 8 << 10;
 
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
     /// It is longer than the protocol allows.
-    #[error("a line of more than 1 MiB")]
-    TooLong,
+    #[error(transparent)]
+    TooLong(#[from] protocol::TooLong),
     /// It cannot be read.
     #[error("cannot read its reports")]
     Io(#[from] io::Error),
@@ -23,53 +23,33 @@ pub(crate) enum LineError {
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
-    /// What was read and not given on: whole lines, perhaps, and the beginning of one.
-    read: Vec<u8>,
-    /// Where the next line begins in it, and up to where it has no end.
-    begin: usize,
-    searched: usize,
+    lines: protocol::Lines,
+    block: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) fn new(from: R) -> Self {
-        Self { from, read: Vec::new(), begin: 0, searched: 0 }
+        Self { from, lines: protocol::Lines::default(), block: vec![0; BLOCK] }
     }
 
     /// The next line, without its end; `None` at the end of all, where a line without its end does not count. Nothing is lost
     /// if the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
         loop {
-            if let Some(length) = self.read[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let end = self.searched + length;
-                if end - self.begin > LONGEST_LINE {
-                    return Err(LineError::TooLong);
-                }
-                let line = self.read[self.begin..end].to_vec();
-                self.begin = end + 1;
-                self.searched = self.begin;
+            if let Some(line) = self.lines.next_line()? {
                 return Ok(Some(line));
             }
-            self.searched = self.read.len();
-            if self.read.len() - self.begin > LONGEST_LINE {
-                return Err(LineError::TooLong);
-            }
-            self.make_room();
-            if self.from.read_buf(&mut self.read).await? == 0 {
-                return Ok(None);
+            match self.from.read(&mut self.block).await? {
+                0 => return Ok(None),
+                read => self.lines.push(&self.block[..read]),
             }
         }
-    }
-
-    fn make_room(&mut self) {
-        self.read.drain(..self.begin);
-        self.searched -= self.begin;
-        self.begin = 0;
-        self.read.reserve(BLOCK);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use slipstream_action::protocol::LONGEST_LINE;
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
@@ -98,7 +78,7 @@ mod tests {
             let mut lines = Lines::new(&text[..]);
             match lines.next().await {
                 Ok(line) => assert!(fits && line.unwrap().len() == length, "{length}"),
-                Err(error) => assert!(!fits && matches!(error, LineError::TooLong), "{length}"),
+                Err(error) => assert!(!fits && matches!(error, LineError::TooLong(_)), "{length}"),
             }
         }
     }

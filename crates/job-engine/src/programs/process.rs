@@ -15,7 +15,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::keepers::Keepers;
@@ -114,7 +116,7 @@ enum Started {
 }
 
 impl Process {
-    /// Starts a program. Ends when it runs.
+    /// Starts a program. Ends when it runs; dropped before, nothing of it goes on.
     pub(crate) async fn start(start: Start<'_>) -> Result<Self, StartError> {
         let name = || start.program.command[0].display().to_string();
         let no_process = |source| StartError::NoProcess { program: name(), source };
@@ -129,10 +131,14 @@ impl Process {
         let (log, keepers) = (start.log.clone(), start.keepers.clone());
         let read_output = log.clone().read(printed, Stream::Output);
         let read_errors = log.clone().read(errors, Stream::Error);
+        // its program is not known yet, and nobody else can end it
+        let given_up = CancellationToken::new();
+        let starting = given_up.clone().drop_guard();
         tokio::spawn(async move {
-            let reading = tokio::spawn(async move { tokio::join!(read_output, read_errors) });
-            let exit = watch_over(child, keeper, &keepers).await;
-            // nobody holds the pipes any more; what has not been read by then is left out
+            let reading = AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(read_output, read_errors) }));
+            let exit = watch_over(child, keeper, &keepers, &given_up).await;
+            // nobody holds the pipes any more; what has not been read by then is left out. A keeper that has not opened the
+            // FIFO never ends it
             drop(timeout(REST, reading).await);
             exit_sender.send_replace(Some(exit));
         });
@@ -143,11 +149,12 @@ impl Process {
             Ok(None) => Err(failed("ended".to_owned())),
             Err(_) => Err(failed(format!("took more than {START:?}"))),
         };
-        let (started, early) = started.inspect_err(|_| kill(keeper))?;
+        let (started, early) = started?;
         let program = match started {
             Started::Pid(pid) => Pid::from_raw(pid).ok_or_else(|| failed("said no number".to_owned()))?,
             Started::Error(error) => return Err(StartError::Refused(error)),
         };
+        starting.disarm();
         Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit })
     }
 
@@ -190,6 +197,8 @@ impl Process {
                     }
                     has_ended = true;
                 }
+                // a keeper that was killed may have left somebody who holds the pipe
+                () = sleep(REST), if has_ended => self.is_silent = true,
             }
         }
     }
@@ -260,8 +269,13 @@ async fn ended(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
     }
 }
 
-/// Waits for the keeper's end.
-async fn watch_over(mut child: Child, keeper: Pid, keepers: &Keepers) -> Exit {
+/// Waits for the keeper's end. Killed when it is given up, it takes its program along.
+async fn watch_over(mut child: Child, keeper: Pid, keepers: &Keepers, given_up: &CancellationToken) -> Exit {
+    tokio::select! {
+        // its status is kept
+        _ = child.wait() => {}
+        () = given_up.cancelled() => child.start_kill().unwrap_or_default(),
+    }
     let status = child.wait().await.unwrap_or_else(|error| {
         warn!(%error, "cannot wait for a program");
         ExitStatus::from_raw(libc::SIGKILL)
@@ -271,12 +285,6 @@ async fn watch_over(mut child: Child, keeper: Pid, keepers: &Keepers) -> Exit {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
     }
-}
-
-/// A keeper that has started nothing, or whose program is unknown: the kernel kills its program with it.
-fn kill(keeper: Pid) {
-    // it may have ended by itself
-    kill_process(keeper, Signal::KILL).ok();
 }
 
 fn command(start: &Start<'_>) -> Command {
@@ -353,3 +361,6 @@ fn signal_name(number: i32) -> String {
     let name = known.iter().find(|(known, _)| *known == number);
     name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
+
+#[cfg(test)]
+mod tests;

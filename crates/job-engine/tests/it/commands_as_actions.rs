@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -205,7 +206,7 @@ async fn what_is_no_report_is_a_breach() {
         ("echo nonsense >&3; sleep 100", "expected"),
         ("echo '{\"order\":{}}' >&3; sleep 100", "order"),
         ("echo '{\"hello\":{\"protocol\":1}}' >&3; sleep 100", "only report"),
-        ("head -c 2000000 /dev/zero | tr '\\0' a >&3; echo >&3; sleep 100", "more than 1 MiB"),
+        ("head -c 2000000 /dev/zero | tr '\\0' a >&3; echo >&3; sleep 100", "longer than 1048576 bytes"),
     ] {
         let world = World::new(script).await;
         let (state, code, message) = world.outcome().await;
@@ -256,6 +257,36 @@ async fn nothing_outlives_the_program() {
         (setsid sh -c 'sleep 1002 & wait' &) ; sleep 0.1; echo done";
     let world = World::new(script).await;
     assert_eq!(world.outcome().await, success("done"));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_job_ends_with_its_program_whoever_holds_the_pipes_of_a_killed_keeper() {
+    let world = World::new("setsid sleep 1000 & echo $! > HERE/stray; kill -9 $PPID; sleep 1001").await;
+    let id = world.add().await;
+    let ended = world.0.ended(&id).await;
+    let stray = fs::read_to_string(world.file("stray")).expect("it was started");
+    let killed = Command::new("kill").args(["-9", stray.trim()]).status().expect("kill is there");
+    assert!(killed.success(), "it was there to the end");
+    assert_eq!(outcome_of(&ended), failed(None, "killed by SIGKILL"));
+    world.expect_nothing_left().await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_cannot_start_its_program_leaves_no_pipe_open() {
+    let limits = Limits { open_files: Some(1 << 40), ..Limits::default() };
+    let world = World::with("echo done", Said { limits, ..Said::default() }).await;
+    world.given_back().await;
+    let errors = || {
+        let descriptors = fs::read_dir("/proc/self/fd").expect("read").flatten();
+        let paths = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        paths
+            .filter(|path| path.starts_with(world.folder.path()))
+            .filter(|path| path.to_string_lossy().contains(".errors"))
+            .count()
+    };
+    eventually("its pipe is closed", async || (errors() == 0).then_some(())).await;
     world.close().await;
 }
 

@@ -16,7 +16,7 @@ use slipstream_job_engine::internals::executor::host::{Pool, Runner};
 use slipstream_job_engine::internals::executor::load::{HostProvider, Kind, Limits, Offer, Offers, Program, Terms};
 
 use crate::support::acting::{Acting, programs};
-use crate::support::{eventually, state};
+use crate::support::{LIMIT, eventually, state};
 
 /// What each program begins with. With a file `good` beside it, it is a host as it should be.
 const PRELUDE: &str = r#"
@@ -280,6 +280,15 @@ async fn starts_that_fail_are_damped() {
     assert!(begun.elapsed() >= Duration::from_millis(2500), "after one second and two: {:?}", begun.elapsed());
     assert!(starts() <= 4, "{}", starts());
     world.expect_usable().await;
+}
+
+#[tokio::test]
+async fn a_start_that_no_job_waits_for_ends_with_the_executor() {
+    let said = Said { start_within: Duration::from_hours(1), ..Said::default() };
+    let world = World::with("open(path('begun'), 'w').close(); time.sleep(10000)", said).await;
+    world.appears("begun").await;
+    assert!(!programs(world.folder.path()).is_empty(), "it has not said hello");
+    tokio::time::timeout(LIMIT, world.close()).await.expect("it does not wait for a hello");
 }
 
 /// A job that ends like this, after which the slot is usable.

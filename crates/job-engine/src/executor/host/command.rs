@@ -11,10 +11,10 @@ use slipstream_action::{Failure, JobHandle, Success, with_causes};
 use slipstream_cimi::Job;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Outcome, Run};
+use super::{Outcome, Run, at, conversation};
 use crate::executor::load::provider::{CommandProvider, Limits};
 use crate::programs::context::Context;
 use crate::programs::directories::Directory;
@@ -83,7 +83,6 @@ impl Command {
         let job = run.job.job();
         let target = job.target_resource.as_ref().map_or("", |target| &*target.href);
         let deadline = run.deadline.map(|deadline| deadline.to_string()).unwrap_or_default();
-        let socket = self.context.api_socket.as_ref().map_or_else(OsString::new, |socket| socket.path().into());
         vec![
             ("TMPDIR", directory.path().into()),
             ("SLIPSTREAM_JOB", (&*job.id).into()),
@@ -92,7 +91,7 @@ impl Command {
             ("SLIPSTREAM_RERUN", run.job.is_rerun().to_string().into()),
             ("SLIPSTREAM_DEADLINE", deadline.into()),
             ("SLIPSTREAM_EXECUTOR", (&*self.context.executor).into()),
-            ("SLIPSTREAM_SOCKET", socket),
+            ("SLIPSTREAM_SOCKET", self.context.socket().unwrap_or_default().into()),
             ("SLIPSTREAM_API", (&*run.api).into()),
         ]
     }
@@ -134,7 +133,7 @@ async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
                 Event::Ended(exit) => return killed_for.map_or(Ended::Exit(exit), Ended::Killed),
             },
             () = &mut give, if !given => given = true,
-            () = sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
+            () = at(pause) => {}
             () = run.job.cancelled(), if kill_at.is_none() => {
                 process.ask_to_stop();
                 kill_at = Some(Instant::now() + run.stop_grace);
@@ -149,13 +148,6 @@ async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
                 process.signal(Signal::KILL);
             }
         }
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -174,15 +166,7 @@ fn report(job: &JobHandle, line: &[u8]) -> Result<(), String> {
     let breach = |why: &dyn std::fmt::Display| format!("broke the protocol: {why}");
     let said: FromHost = serde_json::from_slice(line).map_err(|error| breach(&error))?;
     let FromHost::Report(reported) = said else { return Err(breach(&"a command may only report")) };
-    if let Some(progress) = reported.progress {
-        job.set_progress(progress);
-    }
-    if let Some(message) = reported.message {
-        job.set_status_message(message);
-    }
-    for id in reported.affected {
-        job.add_affected_resource(id);
-    }
+    conversation::report(job, reported);
     Ok(())
 }
 

@@ -92,7 +92,7 @@ pub(super) enum Gone {
     Limit(String),
     /// It closed its standard input and was killed.
     Deaf,
-    /// Whoever has given it a job does not wait any more, and it was killed.
+    /// Nobody waits for its job, or for it, any more, and it was killed.
     Unwanted,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Display for Gone {
             Self::Unstoppable(grace) => write!(formatter, "the program was told to stop, and killed {grace:?} later"),
             Self::Limit(figure) => formatter.write_str(figure),
             Self::Deaf => formatter.write_str("the program does not read its jobs"),
-            Self::Unwanted => formatter.write_str("nobody waits for its job any more"),
+            Self::Unwanted => formatter.write_str("nobody waits for it any more"),
         }
     }
 }

@@ -122,7 +122,7 @@ fn why_a_process_is_gone_is_said_as_the_table_has_it() {
         (Gone::Silent(Duration::from_secs(10)), "the program did not say hello within 10s", ""),
         (Gone::Unstoppable(Duration::from_secs(5)), "the program was told to stop, and killed 5s later", ""),
         (Gone::Deaf, "the program does not read its jobs", ""),
-        (Gone::Unwanted, "nobody waits for its job any more", ""),
+        (Gone::Unwanted, "nobody waits for it any more", ""),
     ];
     for (gone, text, lines) in rows {
         assert_eq!(gone.failure(&log), Failure::new(format!("{text}{lines}")));

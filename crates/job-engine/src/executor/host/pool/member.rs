@@ -18,12 +18,13 @@ use tokio::process::ChildStdin;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::following::Followed;
 use super::{Order, STOPPED_BEFORE, Shared, Turn};
-use crate::executor::host::Outcome;
 use crate::executor::host::conversation::{self, Breach, Conversation, Gone, Said};
+use crate::executor::host::{Outcome, at};
 use crate::programs::directories::Directory;
 use crate::programs::limits;
 use crate::programs::lines::LineError;
@@ -57,6 +58,9 @@ pub(super) fn live(pool: Arc<Shared>, id: u64, order: Option<Order>, turn: Turn)
                 Ok(member) => break Some((member, turn)),
                 Err(reason) => reason,
             };
+            if order.is_none() && pool.ending.is_cancelled() {
+                break None;
+            }
             let next = pool.not_started(begun, &reason);
             if let Some(order) = order.take() {
                 order.end(Outcome::Released(reason));
@@ -77,9 +81,10 @@ pub(super) fn live(pool: Arc<Shared>, id: u64, order: Option<Order>, turn: Turn)
     Box::pin(life)
 }
 
-/// Starts a process; an order that is given up meanwhile is taken out.
+/// Starts a process; an order that is given up meanwhile is taken out. Without one it is given up when no job will come.
 async fn start(pool: &Arc<Shared>, id: u64, order: &mut Option<Order>) -> Result<Member, String> {
-    let mut start = pin!(Member::start(pool, id));
+    let is_unwanted = CancellationToken::new();
+    let mut start = pin!(Member::start(pool, id, &is_unwanted));
     loop {
         tokio::select! {
             biased;
@@ -89,6 +94,7 @@ async fn start(pool: &Arc<Shared>, id: u64, order: &mut Option<Order>) -> Result
                     order.end(Outcome::Released(STOPPED_BEFORE.to_owned()));
                 }
             }
+            () = pool.ending.cancelled(), if order.is_none() && !is_unwanted.is_cancelled() => is_unwanted.cancel(),
         }
     }
 }
@@ -388,17 +394,10 @@ async fn ended(process: &mut Process) {
     while !matches!(process.event(true).await, Event::Ended(_)) {}
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => pending().await,
-    }
-}
-
 /// What comes on descriptor 3 is no line.
 fn gone_by(error: &LineError) -> Gone {
     match error {
-        LineError::TooLong => Gone::Broke(Breach::TooLong),
+        LineError::TooLong(_) => Gone::Broke(Breach::TooLong),
         LineError::Io(_) => Gone::Closed,
     }
 }

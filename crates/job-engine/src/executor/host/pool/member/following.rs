@@ -10,7 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
 use tokio::time::Instant;
 
-use super::{KILL_AGAIN, Member, at, gone_by};
+use super::{KILL_AGAIN, Member, gone_by};
+use crate::executor::host::at;
 use crate::executor::host::conversation::{self, Gone, Said};
 use crate::executor::host::pool::Order;
 use crate::programs::limits;

@@ -8,6 +8,7 @@ use slipstream_cimi::Document;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Member, gone_by, kill};
 use crate::executor::host::conversation::{Conversation, Gone, Said};
@@ -18,8 +19,8 @@ use crate::programs::process::{Event, Process, Start};
 use crate::programs::throttle::Throttle;
 
 impl Member {
-    /// Starts a process and waits for its hello. If it says none, nothing of it is left when this ends.
-    pub(super) async fn start(pool: &Arc<Shared>, id: u64) -> Result<Self, String> {
+    /// Starts a process and waits for its hello, until it is unwanted. If it says none, nothing of it is left when this ends.
+    pub(super) async fn start(pool: &Arc<Shared>, id: u64, is_unwanted: &CancellationToken) -> Result<Self, String> {
         let (provider, context) = (&pool.provider, &pool.context);
         let begun = Instant::now();
         let directory = context.work_dir.make().map_err(|error| format!("cannot make a directory for it: {error}"))?;
@@ -43,7 +44,12 @@ impl Member {
         };
         let (mut conversation, mut stdin) = (Conversation::default(), process.take_stdin());
         let greeted = greet(pool, &mut process, stdin.as_mut(), &mut conversation);
-        let gone = match timeout(provider.start_within, greeted).await {
+        let greeted = tokio::select! {
+            biased;
+            greeted = timeout(provider.start_within, greeted) => greeted,
+            () = is_unwanted.cancelled() => Ok(Err(Gone::Unwanted)),
+        };
+        let gone = match greeted {
             Ok(Ok(hello)) => {
                 let actions = hello.actions.iter().map(|action| action.name.clone()).collect();
                 pool.greeted(&Arc::new(hello));
