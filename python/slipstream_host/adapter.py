@@ -7,6 +7,7 @@ import functools
 import inspect
 
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectionError
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import NewConnectionError
@@ -42,6 +43,15 @@ class SocketAdapter(HTTPAdapter):
         super().__init__()
         self._pool = Pool(token, maxsize=16, path=path)
 
+    def send(self, request, *arguments, **keywords):
+        try:
+            return super().send(request, *arguments, **keywords)
+        except ConnectionError as error:
+            # Kept connections end with their job: see `client.Session`.
+            if not _has_ended(error) or not isinstance(request.body, (bytes, str, type(None))):
+                raise
+            return super().send(request, *arguments, **keywords)
+
     def get_connection_with_tls_context(self, request, verify, proxies=None, cert=None):
         return self._pool
 
@@ -57,6 +67,11 @@ class SocketAdapter(HTTPAdapter):
     def close(self):
         super().close()
         self._pool.close()
+
+
+def _has_ended(error):
+    """Whether the connection was closed before anything was answered: `ProtocolError("Connection aborted.", cause)`."""
+    return any(isinstance(cause, client.ENDED) for reason in error.args[:1] for cause in getattr(reason, "args", ()))
 
 
 def adapt(module):

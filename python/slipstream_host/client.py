@@ -1,5 +1,6 @@
 """Requests to the API without any library: over the executor's socket, or by TCP to another server."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -11,6 +12,8 @@ from . import access as ways
 
 # As long as the real clients wait.
 TIMEOUT = 120
+# How a connection ends that was closed before anything was answered; `http.client.RemoteDisconnected` is a reset, too.
+ENDED = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
 
 class SocketConnection(http.client.HTTPConnection):
@@ -77,17 +80,25 @@ class Session:
                 sent["Cookie"] = "; ".join("%s=%s" % (name, one.value) for name, one in self._cookies.items())
         sent.update(self.headers, **(headers or {}))
         path = "/api/" + place.lstrip("/") + ("?" + _encoded(params) if params else "")
-        connection = self._connection()
-        try:
-            connection.request(method, path, body=data, headers=sent)
-            answer = connection.getresponse()
+        with contextlib.closing(self._connection()) as connection:
+            answer = self._answer(connection, method, path, data, sent)
             content = answer.read()
-        finally:
-            connection.close()
         with self._lock:
             for cookie in answer.headers.get_all("Set-Cookie") or ():
                 self._cookies.load(cookie)
         return Response(answer.status, answer.headers, content)
+
+    def _answer(self, connection, *request):
+        try:
+            connection.request(*request)
+            return connection.getresponse()
+        except ENDED:
+            # The executor closes connections of a job that has ended, and has sent nothing on. On a new one it says so.
+            if self._access is None:
+                raise
+            connection.close()
+            connection.request(*request)
+            return connection.getresponse()
 
     def _connection(self):
         if self._access is not None:

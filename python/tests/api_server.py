@@ -21,11 +21,15 @@ COLLECTIONS = {
 
 
 class ApiServer:
-    """Answers from `documents`; what a search of a collection finds is in `found`, and `answers` holds what is answered instead."""
+    """Answers from `documents`; what a search of a collection finds is in `found`, and `answers` holds what is answered instead.
+
+    `drop(n)` closes the connections of the next n requests without an answer.
+    """
 
     def __init__(self, path):
         self.path = path
         self.requests, self.documents, self.found, self.answers = [], {}, {}, {}
+        self._drops = 0
         self._lock = threading.Lock()
         self._server = _Server(path, _Handler)
         self._server.api = self
@@ -43,6 +47,16 @@ class ApiServer:
         """The requests of this method, and of this path if one is given, below `/api/`."""
         with self._lock:
             return [one for one in self.requests if one.method == method and path in (None, one.path)]
+
+    def drop(self, count):
+        with self._lock:
+            self._drops = count
+
+    def drops(self):
+        """Whether the next request is dropped."""
+        with self._lock:
+            self._drops -= 1
+            return self._drops >= 0
 
     def answer(self, request):
         with self._lock:
@@ -100,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.client_address = ("unix", 0)
 
     def handle_any(self):
+        if self.server.api.drops():
+            self.close_connection = True
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind = self.headers.get("Content-Type") or ""
         if kind.startswith("application/x-www-form-urlencoded"):

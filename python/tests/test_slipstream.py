@@ -1,12 +1,14 @@
 """Actions in SlipStream's dialect: specification 9.3 and 9.4, and docs/differences.md."""
 
+import functools
 import json
 import os
+import socket
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from support import FIXTURES, REAL, TOKEN, URL, HostTest
+from support import FIXTURES, LIMIT, REAL, TOKEN, URL, HostTest, until
 
 DONE = {"state": "SUCCESS", "return-code": 0}
 
@@ -263,6 +265,46 @@ class Client(HostTest):
         self.api.close()
         self.addCleanup(setattr, self.api, "close", lambda: None)
         self.assertEqual(self.run_job(host, "one"), {"state": "SUCCESS", "return-code": 5}, host.log())
+
+    def test_a_connection_that_was_closed_is_no_error(self):
+        """Once, and on the executor's socket: that closes what it has not sent on."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        self.api.documents["credential/1"] = {"id": "credential/1"}
+        host = self.do(
+            """
+            from slipstream.api import Api, ConnectionError
+            api = self.executor.ss_api
+            for step in ('get', 'edit', 'twice', 'elsewhere'):
+                open('../' + step, 'w').close()
+                while not os.path.exists('../' + step + '-go'):
+                    time.sleep(0.01)
+                try:
+                    if step == 'edit':
+                        assert api.cimi_edit('credential/1', {'a': 1}).json['a'] == 1
+                    elif step == 'elsewhere':
+                        Api(endpoint='http://127.0.0.1:%d').cimi_get('credential/1')
+                    else:
+                        api.cimi_get('credential/1')
+                except ConnectionError:
+                    assert step in ('twice', 'elsewhere')
+                else:
+                    assert step in ('get', 'edit')
+            return 0
+            """
+            % listening.getsockname()[1]
+        )
+        self.begin(host, "one")
+        path = functools.partial(os.path.join, self.folder)
+        for step, dropped in (("get", 1), ("edit", 1), ("twice", 2), ("elsewhere", 0)):
+            until(lambda: os.path.exists(path(step)), host.log)
+            self.api.drop(dropped)
+            open(path(step + "-go"), "w").close()
+        listening.settimeout(LIMIT)
+        listening.accept()[0].close()
+        self.assertEqual(self.ended(host), DONE, host.log())
+        listening.settimeout(0)
+        self.assertRaises(BlockingIOError, listening.accept)
 
     def test_a_login_of_its_own(self):
         """Its cookie goes out with what it asks afterwards, and into the job's directory alone."""

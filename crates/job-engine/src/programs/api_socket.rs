@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use slipstream_cimi::client::forward::has_own_login;
 use slipstream_cimi::{Client, Document};
@@ -173,21 +173,38 @@ impl Tokens {
 
     /// Answers a request that came over a connection, which works for that attempt from now on.
     async fn answer(&self, request: Request<Incoming>, user: &watch::Sender<Option<Use>>) -> Response<Bytes> {
-        let admitted = request::token(&request).and_then(|token| self.admitted().get(&token).cloned());
-        let Some(admitted) = admitted else { return answers::late_lease() };
-        if !admitted.takes_connection(user) {
-            let message = format!("more than {MOST_CONNECTIONS} connections of one job at once: use them again");
-            return answers::last_refusal(StatusCode::SERVICE_UNAVAILABLE, message);
-        }
-        let Some(target) = request::target(request.uri()) else {
-            return answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here");
-        };
+        let for_whom = self.attempt_of(&request, user);
         let (mut head, body) = request.into_parts();
-        head.uri = target;
-        match request::body(body, &head.headers).await {
-            Ok(body) => admitted.answer(Request::from_parts(head, body)).await,
+        // of a refused request, too: who is still sending when the connection is closed sees no answer, but a broken pipe
+        let body = match request::body(body, &head.headers).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        match for_whom {
+            Ok((admitted, target)) => {
+                head.uri = target;
+                admitted.answer(Request::from_parts(head, body)).await
+            }
             Err(refused) => refused,
         }
+    }
+
+    /// Whose request it is, and its target; or why it is refused.
+    fn attempt_of(
+        &self,
+        request: &Request<Incoming>,
+        user: &watch::Sender<Option<Use>>,
+    ) -> Result<(Arc<Admitted>, Uri), Response<Bytes>> {
+        let admitted = request::token(request).and_then(|token| self.admitted().get(&token).cloned());
+        let admitted = admitted.ok_or_else(answers::late_lease)?;
+        if !admitted.takes_connection(user) {
+            let message = format!("more than {MOST_CONNECTIONS} connections of one job at once: use them again");
+            return Err(answers::last_refusal(StatusCode::SERVICE_UNAVAILABLE, message));
+        }
+        let target = request::target(request.uri()).ok_or_else(|| {
+            answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here")
+        })?;
+        Ok((admitted, target))
     }
 }
 
