@@ -201,9 +201,8 @@ impl Tokens {
             let message = format!("more than {MOST_CONNECTIONS} connections of one job at once: use them again");
             return Err(answers::last_refusal(StatusCode::SERVICE_UNAVAILABLE, message));
         }
-        let target = request::target(request.uri()).ok_or_else(|| {
-            answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here")
-        })?;
+        let target = request::target(request.uri())
+            .ok_or_else(|| answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here"))?;
         Ok((admitted, target))
     }
 }
