@@ -23,7 +23,6 @@ use slipstream_coordination::Coordinator;
 use slipstream_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
-use tokio_util::task::AbortOnDropHandle;
 
 use self::auth::sessions::{self, PasswordError, Sessions};
 use self::http::in_process::InProcess;
@@ -40,7 +39,7 @@ use crate::api::queue::Released;
 use crate::process::clock::Clock;
 use crate::process::owner;
 use crate::process::stop::Stop;
-use crate::process::supervise::supervise;
+use crate::process::supervise::Part;
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -83,7 +82,7 @@ pub struct Shared {
     clock: Clock,
     generation: Arc<Generation>,
     /// Shows the generation in each session with the coordinator.
-    _watch: AbortOnDropHandle<()>,
+    _watch: Part,
     max_attempts: u32,
     nudge: Arc<Notify>,
     /// One at a time compares all jobs with all entries.
@@ -112,8 +111,6 @@ impl Shared {
         let (queue, generation) = (Arc::new(QueueClient::begin(coordinator).await), Arc::new(generation));
         let (watched, asked) = (generation.clone(), queue.clone());
         let watch = move || generation::watch(watched.clone(), asked.clone());
-        // whoever drops the server ends it, nobody asks it to stop
-        let watch = tokio::spawn(supervise("watch over the generation", Stop::new(), watch));
         Self {
             jobs: WriteBehind::new(store.clone(), options.writers, nudge.clone()),
             store,
@@ -123,7 +120,7 @@ impl Shared {
             released: Mutex::new(Released::since(clock.now())),
             clock,
             generation,
-            _watch: AbortOnDropHandle::new(watch),
+            _watch: Part::begin("watch over the generation", watch),
             max_attempts: options.max_attempts,
             nudge,
             reconcile_lock: tokio::sync::Mutex::default(),

@@ -1,7 +1,8 @@
-//! [`supervise`] and [`persist`]: a part that has crashed is started again, so that no process only answers while nobody
-//! works in it.
+//! [`supervise`], [`Part`] and [`persist`]: a part that has crashed is started again, so that no process only answers while
+//! nobody works in it.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures_util::FutureExt as _;
@@ -42,6 +43,26 @@ where
         if stop.is_asked() {
             return;
         }
+    }
+}
+
+/// A part that works for its owner, in a task of its own, until this is dropped. It never ends by itself, so that nothing
+/// which its owner drops before can be taken for an end that nobody expects. If it panics it is begun again.
+pub(crate) struct Part {
+    _work: AbortOnDropHandle<()>,
+}
+
+impl Part {
+    pub(crate) fn begin<W>(part: impl Into<String>, mut start: impl FnMut() -> W + Send + 'static) -> Self
+    where
+        W: Future<Output = Infallible> + Send + 'static,
+    {
+        let begin = move || {
+            let work = start();
+            async move { match work.await {} }
+        };
+        // whoever drops this ends it, nobody asks it to stop
+        Self { _work: AbortOnDropHandle::new(tokio::spawn(supervise(part.into(), Stop::new(), begin))) }
     }
 }
 
@@ -149,6 +170,27 @@ mod tests {
         let handed = tokio::spawn(async move { supervise("test", asked, || async { panic!("after the stop") }).await });
         let panic = handed.await.unwrap_err().into_panic();
         assert_eq!(panic_message(&*panic), "after the stop");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_an_owner_is_begun_again_until_it_is_dropped() {
+        let (begins, held) = (Arc::new(AtomicU32::new(0)), Arc::new(()));
+        let (count, part) = (begins.clone(), held.clone());
+        let part = Part::begin("test", move || {
+            let (is_first, part) = (count.fetch_add(1, Ordering::Relaxed) == 0, part.clone());
+            async move {
+                assert!(!is_first, "as the test wants it");
+                let never = std::future::pending().await;
+                drop(part);
+                never
+            }
+        });
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!((begins.load(Ordering::Relaxed), Arc::strong_count(&held)), (2, 3));
+        drop(part);
+        while Arc::strong_count(&held) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

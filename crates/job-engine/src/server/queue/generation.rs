@@ -7,6 +7,7 @@
 //! so that nobody is refused for ever. Executors need not be told: whoever claims under an old one is refused as late at
 //! the first job that knows a newer one, and reads the node again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -209,7 +210,7 @@ impl Generation {
 
 /// Checks it at the beginning of each session, as long as there is a server. Says so once when that fails, and once when
 /// it is done after all.
-pub async fn watch(generation: Arc<Generation>, queue: Arc<QueueClient>) {
+pub async fn watch(generation: Arc<Generation>, queue: Arc<QueueClient>) -> Infallible {
     let mut pauses = Pauses::default();
     let mut complaint = Complaint::default();
     loop {

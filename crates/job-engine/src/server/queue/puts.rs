@@ -1,6 +1,8 @@
 //! [`Puts`]: puts what many requests add at the same time in few transactions (decision 10). What comes while as many
 //! transactions are under way as may be waits, and shares the next one; on an idle server nothing waits.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -9,12 +11,10 @@ use futures_util::stream::FuturesUnordered;
 use slipstream_coordination::Error;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::session_keeper::{Connection, SessionKeeper};
 use super::{LIMIT, QueueError};
-use crate::process::stop::Stop;
-use crate::process::supervise::supervise;
+use crate::process::supervise::Part;
 
 /// Most entries in one transaction.
 const MOST_TOGETHER: usize = 100;
@@ -34,7 +34,7 @@ struct Put {
 /// Puts entries for as long as it lives.
 pub(super) struct Puts {
     waiting: mpsc::Sender<Put>,
-    _worker: AbortOnDropHandle<()>,
+    _worker: Part,
 }
 
 impl Puts {
@@ -42,7 +42,7 @@ impl Puts {
         let (waiting, puts) = mpsc::channel(MOST_WAITING);
         let puts = Arc::new(Mutex::new(puts));
         let work = move || work(keeper.clone(), puts.clone());
-        Self { waiting, _worker: AbortOnDropHandle::new(tokio::spawn(supervise("puts", Stop::new(), work))) }
+        Self { waiting, _worker: Part::begin("puts", work) }
     }
 
     /// Puts these in their order, and answers for each.
@@ -70,7 +70,7 @@ impl Puts {
 }
 
 /// Each transaction is begun before the next one is thought of, so that entries come in the order of the puts.
-async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) {
+async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>>>) -> Infallible {
     let mut waiting = waiting.lock().await;
     let mut under_way = FuturesUnordered::new();
     let mut puts = Vec::new();
@@ -80,7 +80,8 @@ async fn work(keeper: Arc<SessionKeeper>, waiting: Arc<Mutex<mpsc::Receiver<Put>
             Some(()) = under_way.next() => {}
             received = waiting.recv_many(&mut puts, MOST_TOGETHER), if under_way.len() < MOST_UNDER_WAY => {
                 if received == 0 {
-                    return;
+                    // whoever puts has gone, and ends this
+                    return pending().await;
                 }
                 let puts = std::mem::take(&mut puts);
                 match within(&puts, keeper.connection()).await {
@@ -119,5 +120,25 @@ impl Put {
     fn complete(self, answer: Result<String, QueueError>) {
         // who asked may have gone
         drop(self.answer.send(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use slipstream_coordination::Embedded;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Whoever drops [`Puts`] drops first by what it is given work: no reason to end, of which there would be an error.
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_end_before_it_is_dropped() {
+        let keeper = Arc::new(SessionKeeper::begin(Arc::new(Embedded::new())).await);
+        let (waiting, puts) = mpsc::channel(1);
+        drop(waiting);
+        let work = work(keeper, Arc::new(Mutex::new(puts)));
+        assert!(timeout(Duration::from_hours(1), work).await.is_err());
     }
 }

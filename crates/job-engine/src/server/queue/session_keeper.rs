@@ -1,6 +1,7 @@
 //! [`SessionKeeper`]: the server's session with its coordinator. One task makes it, and another one whenever it has expired; no
 //! request's limit cuts that short.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,10 @@ use slipstream_coordination::session::State;
 use slipstream_coordination::{Coordinator, Error, LockingQueue, Session};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::LIMIT;
 use crate::process::paths;
-use crate::process::stop::Stop;
-use crate::process::supervise::supervise;
+use crate::process::supervise::Part;
 
 /// Between two tries.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -42,7 +41,7 @@ enum Standing {
 /// Keeps a session for as long as it lives itself.
 pub(super) struct SessionKeeper {
     standing: watch::Receiver<Standing>,
-    _keeper: AbortOnDropHandle<()>,
+    _keeper: Part,
 }
 
 impl SessionKeeper {
@@ -51,9 +50,7 @@ impl SessionKeeper {
         let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
         let (sender, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
         let keep = move || keep(coordinator.clone(), sender.clone(), first.take());
-        // whoever drops this ends it, nobody asks it to stop
-        let keeper = tokio::spawn(supervise("session with the coordinator", Stop::new(), keep));
-        Self { standing, _keeper: AbortOnDropHandle::new(keeper) }
+        Self { standing, _keeper: Part::begin("session with the coordinator", keep) }
     }
 
     /// The session that there is, suspended or not. One that is being made is waited for, unless the try before failed:
@@ -111,7 +108,7 @@ async fn keep(
     coordinator: Arc<dyn Coordinator>,
     standing: watch::Sender<Standing>,
     mut tried: Option<Result<Connection, Error>>,
-) {
+) -> Infallible {
     let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
     let mut complaint = Complaint::default();
     loop {
