@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ impl World {
         };
         let command = CommandProvider { name: "act".to_owned(), program, terms: said.terms };
         let mut offers = Offers::native(&Catalogue::new());
-        offers.add_command(command, &Acting::context(&folder));
+        offers.add_command(command, &Arc::new(Acting::context(&folder)));
         Self(Acting::start(folder, 1, offers).await)
     }
 

@@ -8,15 +8,22 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipstream_action::Catalogue;
 use slipstream_action::protocol::Setup;
 use slipstream_cimi::Document;
 use slipstream_job_engine::internals::executor::host::{Pool, Runner};
 use slipstream_job_engine::internals::executor::load::{HostProvider, Kind, Limits, Offer, Offers, Program, Terms};
+use slipstream_job_engine::internals::programs::Context;
+use tempfile::TempDir;
 
 use crate::support::acting::{Acting, programs};
-use crate::support::{LIMIT, eventually, state};
+use crate::support::{InProcess, LIMIT, eventually, state};
+
+mod in_rust;
+mod left;
+mod memory;
 
 /// What each program begins with. With a file `good` beside it, it is a host as it should be.
 const PRELUDE: &str = r#"
@@ -72,6 +79,8 @@ struct Said {
     processes: Option<usize>,
     jobs_per_process: u64,
     start_within: Duration,
+    /// Whether the server is none of ours.
+    is_foreign: bool,
 }
 
 impl Default for Said {
@@ -83,6 +92,7 @@ impl Default for Said {
             processes: None,
             jobs_per_process: 10_000,
             start_within: Duration::from_secs(10),
+            is_foreign: false,
         }
     }
 }
@@ -99,11 +109,17 @@ impl World {
         fs::write(&file, text).expect("written");
         let program = Program {
             command: vec!["python3".into(), "-u".into(), file.clone().into()],
-            file: file.clone(),
+            file,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
-            limits: said.limits,
+            limits: said.limits.clone(),
         };
+        let context = Acting::context(&folder);
+        Self::of(folder, program, context, said).await
+    }
+
+    async fn of(folder: TempDir, program: Program, context: Context, said: Said) -> Self {
+        let file = program.file.clone();
         let provider = HostProvider {
             kind: Kind::Host,
             program,
@@ -113,14 +129,17 @@ impl World {
             terms: said.terms.clone(),
             actions: BTreeMap::new(),
         };
-        let setup = Setup { executor: "Kenny".to_owned(), threads: said.threads, ..Setup::default() };
-        let pool = Arc::new(Pool::start(provider, Acting::context(&folder), setup));
+        let socket = context.api_socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned());
+        let setup = Setup { executor: "Kenny".to_owned(), threads: said.threads, socket, ..Setup::default() };
+        let pool = Arc::new(Pool::start(provider, Arc::new(context), setup));
         let mut offers = Offers::native(&Catalogue::new());
         let runner = Runner::Hosted(pool.clone());
         offers
             .actions
             .insert("act".to_owned(), Offer { runner, terms: said.terms, kind: Kind::Host, file: Some(file) });
-        Self { acting: Acting::start(folder, said.threads, offers).await, pool }
+        let engine = InProcess::new().await;
+        let client = if said.is_foreign { left::foreign(&engine) } else { engine.client.clone() };
+        Self { acting: Acting::start_over(engine, client, folder, said.threads, offers), pool }
     }
 
     /// State and message of a new job.
@@ -607,6 +626,20 @@ serve()
 "#;
     let world = World::new(script).await;
     assert_eq!(world.outcome().await, success("now"));
+    world.expect_usable().await;
+}
+
+#[tokio::test]
+async fn a_host_is_told_until_when_a_job_may_take() {
+    let limit = Duration::from_hours(1);
+    let terms = Terms { time_limit: Some(limit), ..Terms::default() };
+    let script = "hello(); job = run(); end(job, job['deadline']); serve()";
+    let world = World::with(script, Said { terms, ..Said::default() }).await;
+    let before = Timestamp::now();
+    let (state, deadline) = world.outcome().await;
+    assert!(state == "SUCCESS" && deadline.ends_with('Z'), "{state}, {deadline}");
+    let deadline: Timestamp = deadline.parse().expect("RFC 3339");
+    assert!((before + limit..=Timestamp::now() + limit).contains(&deadline), "{before}, {deadline}");
     world.expect_usable().await;
 }
 

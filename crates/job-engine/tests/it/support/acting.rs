@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_cimi::Document;
+use slipstream_cimi::{Client, Document};
 use slipstream_job_engine::internals::executor::load::{Offered, Offers};
 use slipstream_job_engine::internals::executor::{self, ActionRuntime, Options};
 use slipstream_job_engine::internals::process::Stop;
@@ -27,22 +27,28 @@ pub struct Acting {
 
 impl Acting {
     /// What programs of this folder are started with.
-    pub fn context(folder: &TempDir) -> Arc<Context> {
-        Arc::new(Context {
+    pub fn context(folder: &TempDir) -> Context {
+        Context {
             keepers: Keepers::beside_others(PathBuf::from(env!("CARGO_BIN_EXE_slipstream-job"))),
             work_dir: WorkDir::open(&folder.path().join("work")).expect("opened"),
             api_socket: None,
             executor: "Kenny".to_owned(),
-        })
+        }
     }
 
     pub async fn start(folder: TempDir, threads: usize, offers: Offers) -> Self {
         let engine = InProcess::new().await;
+        let client = engine.client.clone();
+        Self::start_over(engine, client, folder, threads, offers)
+    }
+
+    /// The same over a server that the executor asks by this client.
+    pub fn start_over(engine: InProcess, client: Client, folder: TempDir, threads: usize, offers: Offers) -> Self {
         let offered = Offered::new(watch::channel(Arc::new(offers)).1);
         let options = Options { grace: Duration::ZERO, threads, ..Options::new("Kenny", ActionRuntime::shared()) };
         let stop = Stop::new();
         let coordinator = Arc::new(engine.coordinator.clone());
-        let executor = tokio::spawn(executor::run(options, coordinator, engine.client.clone(), offered, stop.clone()));
+        let executor = tokio::spawn(executor::run(options, coordinator, client, offered, stop.clone()));
         Self { engine, folder, stop, executor }
     }
 
