@@ -2,7 +2,7 @@
 
 import sys
 
-USAGE = """usage: python3 -u -m slipstream_host actions [--dialect nuvla|slipstream] [--python3 ACTION] DIR...
+USAGE = """usage: python3 -u -m slipstream_host actions [--dialect nuvla|slipstream] [--python3 ACTION] [--without FILE] DIR...
        python3 -u -m slipstream_host distributor FILE [ARGUMENT...]
 
 An executor of slipstream-job starts this. To try a class file: slipstream-job actions test FILE"""
@@ -32,7 +32,7 @@ def main(arguments):
 
 def actions(wire, setup, arguments):
     """Loads the class files, then does jobs until no more will come."""
-    dialect, ported, folders = None, set(), []
+    dialect, ported, left_out, folders = None, set(), set(), []
     words = iter(arguments)
     for word in words:
         if word == "--dialect":
@@ -41,6 +41,8 @@ def actions(wire, setup, arguments):
                 return refuse("--dialect is slipstream or nuvla\n\n" + USAGE)
         elif word == "--python3":
             ported.add(next(words, None))
+        elif word == "--without":
+            left_out.add(next(words, None))
         elif word.startswith("-"):
             return refuse("unknown option %s\n\n%s" % (word, USAGE))
         else:
@@ -51,7 +53,7 @@ def actions(wire, setup, arguments):
     from .work import Worker
     from .wire import Breach
 
-    offered, failed = load(folders, dialect, ported)
+    offered, failed = load(folders, dialect, ported, left_out)
     worker = Worker(wire, setup, offered)
     wire.say("hello", worker.hello(failed))
     try:

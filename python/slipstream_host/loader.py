@@ -25,12 +25,12 @@ PYTHON_2 = {
 }
 
 
-def load(folders, dialect, ported):
+def load(folders, dialect, ported, left_out):
     """Imports every class file of the folders, and never more than one fails by a failure.
 
     Answers the actions by name, each with `make`, `dialect` and `file`, and what failed as pairs of file and reason.
     `dialect` is that of all files, None if they tell it themselves; `ported` holds the actions of `PYTHON_2` that the
-    site has ported.
+    site has ported, and `left_out` the names of files that are no class files.
     """
     folders = [os.path.abspath(folder) for folder in folders]
     names.install(folders)
@@ -43,7 +43,7 @@ def load(folders, dialect, ported):
             continue
         for file in files:
             stem, extension = os.path.splitext(file)
-            if extension == ".py" and stem[:1] not in ("_", ".") and stem != "__init__":
+            if extension == ".py" and stem[:1] not in ("_", ".") and file not in left_out:
                 _load_file(os.path.join(folder, file), stem, dialect or _dialect_of(folder), dialect)
     for action in registry.registered():
         problem = _examine(action, ported)

@@ -45,6 +45,11 @@ class Loading(HostTest):
         folder = self.write("notes.pyc", "nonsense")
         self.assertEqual(self.loaded(folder), ({"shown": "slipstream"}, {}))
 
+    def test_a_program_that_a_manifest_starts_is_left_out(self):
+        self.write("tool.py", "import sys\nsys.exit(0)\n")
+        folder = self.write("good.py", slipstream("good"))
+        self.assertEqual(self.loaded(folder, "--without", "tool.py"), ({"good": "slipstream"}, {}))
+
     def test_a_file_that_fails_concerns_itself_alone(self):
         self.write("a_missing.py", "from ..actions import action\nimport json\nimport libcloud_of_nobody\n")
         self.write("b_syntax.py", "x = 1\nif x\n")

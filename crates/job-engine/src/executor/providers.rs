@@ -15,7 +15,7 @@ use super::host::pool::Known;
 use super::host::{Pool, Runner};
 use super::load::conflicts::{Claim, doubles};
 use super::load::folders::{Found, read_folders};
-use super::load::provider::{HostProvider, Provider, Terms};
+use super::load::provider::{HostProvider, Own, Provider, Terms};
 use super::load::settings::{Loading, Settings};
 use super::offers::{FailedToLoad, Offer, Offered, Offers};
 use crate::programs::context::Context;
@@ -127,6 +127,7 @@ impl Base {
             if let Some(hello) = &known.hello {
                 hosted.extend(host.offers(hello));
                 offers.failed.extend(host.not_loaded(hello));
+                offers.failed.extend(host.not_there(hello));
             }
             if let Some(reason) = &known.failure {
                 offers.failed.push(FailedToLoad { file: host.file().to_owned(), line: None, reason: reason.clone() });
@@ -161,7 +162,8 @@ impl Host {
 
     fn offers(&self, hello: &Hello) -> Vec<(String, Offer)> {
         let offer = |action: &slipstream_action::protocol::Offered| {
-            let terms: &Terms = self.provider.actions.get(&action.name).unwrap_or(&self.provider.terms);
+            let own = self.provider.actions.get(&action.name);
+            let terms: &Terms = own.map_or(&self.provider.terms, |own| &own.terms);
             let runner = Runner::Hosted(self.pool.clone());
             let file = Some(self.file_of(action.file.as_deref()));
             (action.name.clone(), Offer { runner, terms: terms.clone(), kind: self.provider.kind, file })
@@ -173,6 +175,15 @@ impl Host {
         hello.failed.iter().map(|failed| {
             let (line, reason) = with_line(&failed.reason);
             FailedToLoad { file: self.file_of(Some(&failed.file)), line, reason: reason.to_owned() }
+        })
+    }
+
+    /// What a manifest says of actions that the host does not have. If some failed to load, it may be of these.
+    fn not_there<'a>(&'a self, hello: &'a Hello) -> impl Iterator<Item = FailedToLoad> + 'a {
+        let is_there = |name: &str| !hello.failed.is_empty() || hello.actions.iter().any(|action| action.name == name);
+        self.provider.actions.iter().filter(move |(name, _)| !is_there(name)).map(|(name, Own { file, line, .. })| {
+            let reason = format!("`actions.{name}`: its host has no action of this name");
+            FailedToLoad { file: file.clone(), line: Some(*line), reason }
         })
     }
 

@@ -14,22 +14,31 @@ const CLASS: &str = "from slipstream.job.actions import action\n\n\n@action('col
                      def __init__(self, executor, job):\n        self.job = job\n\n    def do_work(self):\n        \
                      self.job.set_status_message('collected')\n";
 
-/// Three good actions, and three things that are wrong.
-fn folder() -> TempDir {
+/// A host with one action, which it never does.
+const HOST: &str = "import os, sys\nsys.stdin.readline()\n\
+                    os.write(3, b'{\"hello\":{\"protocol\":1,\"actions\":[{\"name\":\"greet\"}]}}\\n')\nsys.stdin.readline()\n";
+
+fn folder_of(files: &[(&str, u32, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("made");
-    let put = |name: &str, mode: u32, content: &str| {
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permitted");
+    for (name, mode, content) in files {
         let file = folder.path().join(name);
         fs::write(&file, content).expect("written");
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("permitted");
-    };
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permitted");
-    put("backup.sh", 0o755, "#!/bin/sh\necho copied\n");
-    put("noop.sh", 0o755, "#!/bin/sh\necho mine\n");
-    put("collect.py", 0o644, CLASS);
-    put("open.sh", 0o757, "#!/bin/sh\n");
-    put("quotas.py", 0o644, "\nimport no_such_module\n");
-    put("wrong.toml", 0o644, "[[action]]\nname = \"a\"\ncommand = [\"sh\"]\nmemory = \"1 GB\"\n");
+        fs::set_permissions(&file, fs::Permissions::from_mode(*mode)).expect("permitted");
+    }
     folder
+}
+
+/// Three good actions, and three things that are wrong.
+fn folder() -> TempDir {
+    folder_of(&[
+        ("backup.sh", 0o755, "#!/bin/sh\necho copied\n"),
+        ("noop.sh", 0o755, "#!/bin/sh\necho mine\n"),
+        ("collect.py", 0o644, CLASS),
+        ("open.sh", 0o757, "#!/bin/sh\n"),
+        ("quotas.py", 0o644, "\nimport no_such_module\n"),
+        ("wrong.toml", 0o644, "[[action]]\nname = \"a\"\ncommand = [\"sh\"]\nmemory = \"1 GB\"\n"),
+    ])
 }
 
 fn name_of(file: &Value) -> &str {
@@ -79,6 +88,41 @@ fn a_folder_is_checked_without_a_server_and_hosts_say_what_they_have() {
     let ran = check(&folder.path().join("missing"), &[]);
     assert_eq!(ran.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("there is no folder"), "{ran:?}");
+}
+
+#[test]
+fn settings_of_an_action_that_its_host_does_not_have_are_told() {
+    let manifest = "[[host]]\ncommand = [\"python3\", \"./greeter.py\"]\nactions.greet.time-limit = \"1 min\"\n\
+                    actions.wave.time-limit = \"1 min\"\n[python]\nactions.colect.stop-grace = \"1 s\"\n";
+    let files = [("collect.py", 0o644, CLASS), ("greeter.py", 0o644, HOST), ("m.toml", 0o644, manifest)];
+    let folder = folder_of(&files);
+    let ran = check(folder.path(), &["--json"]);
+    assert_eq!(ran.status.code(), Some(1), "{}", String::from_utf8_lossy(&ran.stderr));
+    let checked: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let names: Vec<_> = checked["actions"].as_array().expect("a list").iter().map(|it| &it["action"]).collect();
+    assert_eq!(names, ["collect", "greet"], "the host's program is no class file: {checked}");
+    let lines = [4, 6].map(|line| ("m.toml".to_owned(), Some(line)));
+    assert_eq!(failed(&checked["failed"]), lines, "{checked}");
+    let reasons = checked["failed"].to_string();
+    assert!(reasons.contains("`actions.wave`: its host has no action of this name"), "{reasons}");
+
+    // if one of them failed to load, it may be the one that is meant
+    fs::write(folder.path().join("quotas.py"), "import no_such_module\n").expect("written");
+    let checked: Value = serde_json::from_slice(&check(folder.path(), &["--json"]).stdout).expect("JSON");
+    let expected = [("m.toml", 4), ("quotas.py", 1)].map(|(name, line)| (name.to_owned(), Some(line)));
+    assert_eq!(failed(&checked["failed"]), expected, "{checked}");
+}
+
+#[test]
+fn what_fails_to_load_is_told_once_to_whoever_tries_it() {
+    let manifest = "[[host]]\ncommand = [\"sh\", \"-c\", \"echo out of order >&2; exit 3\"]\n";
+    let folder = folder_of(&[("m.toml", 0o644, manifest)]);
+    let mut test = program();
+    let ran = test.args(["actions", "test", "greet", "--actions-dir"]).arg(folder.path()).output();
+    let ran = ran.expect("the binary starts");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("error: it does not load\n") && said.contains("exit code 3: out of order"), "{said}");
+    assert!(said.contains("log: out of order\n") && !said.contains("warning"), "{said}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::fmt::{Debug, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -62,7 +64,7 @@ pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
     let file = if arguments.actions_dir.is_empty() { file_of(&arguments.action)? } else { None };
     let loading =
         Loading { folders: folders(&arguments, file.as_deref())?, python: arguments.python.wanted()?, work_dir: None };
-    show_log();
+    let is_loaded = show_log();
     let begun = Instant::now();
     let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
     let engine = Engine::builder()
@@ -73,6 +75,7 @@ pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
         .start()
         .await?;
     let offers = engine.offers().await;
+    is_loaded.store(true, Ordering::Relaxed);
     let tried = match chosen(&offers, &arguments, file.as_deref()) {
         Ok(name) => try_once(&engine, &name, &arguments, begun).await,
         Err(error) => Err(error),
@@ -178,12 +181,23 @@ fn chosen(offers: &Offers, arguments: &TestArguments, file: Option<&Path>) -> an
     }
 }
 
-/// Shows what programs print and ask, and what is worth a warning, in short.
-fn show_log() {
-    tracing_subscriber::registry().with(Shown).init();
+/// Shows what programs print and ask, and what is worth a warning, in short. To be told when all is loaded.
+fn show_log() -> Arc<AtomicBool> {
+    let is_loaded = Arc::default();
+    tracing_subscriber::registry().with(Shown { is_loaded: Arc::clone(&is_loaded) }).init();
+    is_loaded
 }
 
-struct Shown;
+struct Shown {
+    is_loaded: Arc<AtomicBool>,
+}
+
+impl Shown {
+    /// What fails to load is told once, in the end, if it is of what is tried.
+    fn is_worth_a_warning(&self, module: &str) -> bool {
+        !module.ends_with("::providers") && (self.is_loaded.load(Ordering::Relaxed) || !module.ends_with("::pool"))
+    }
+}
 
 /// The fields of an event.
 #[derive(Default)]
@@ -209,8 +223,7 @@ impl<S: Subscriber> Layer<S> for Shown {
         let kind = match metadata.target() {
             target if target.ends_with("programs::log") => "log",
             target if target.ends_with("programs::api_socket") => "request",
-            // what failed to load beside it is nothing of it
-            target if *metadata.level() <= Level::WARN && !target.ends_with("::providers") => "warning",
+            target if *metadata.level() <= Level::WARN && self.is_worth_a_warning(target) => "warning",
             _ => return,
         };
         let mut fields = Fields::default();

@@ -161,9 +161,9 @@ impl Reading<'_> {
         let real = |path: &Path| fs::canonicalize(path).ok();
         let named: BTreeSet<PathBuf> =
             manifests.iter().flat_map(|(_, it)| &it.named).filter_map(|it| real(it)).collect();
-        for files in [&mut class_files, &mut commands] {
-            files.retain(|file| real(file).is_none_or(|file| !named.contains(&file)));
-        }
+        let is_named = |file: &mut PathBuf| real(file).is_some_and(|file| named.contains(&file));
+        let programs: Vec<PathBuf> = class_files.extract_if(.., is_named).collect();
+        commands.retain_mut(|file| !is_named(file));
         for file in commands {
             self.command(&file);
         }
@@ -183,7 +183,7 @@ impl Reading<'_> {
             );
         }
         if !class_files.is_empty() {
-            self.class_files(folder, python);
+            self.class_files(folder, python, &programs);
         }
     }
 
@@ -324,8 +324,8 @@ impl Reading<'_> {
         Err(format!("cannot start {name}: no program of this name is found in PATH{hint}"))
     }
 
-    /// All class files of a folder, as one host.
-    fn class_files(&mut self, folder: &Path, mut said: Vec<(PathBuf, manifest::Python)>) {
+    /// All class files of a folder, as one host, but those that manifests start as programs.
+    fn class_files(&mut self, folder: &Path, mut said: Vec<(PathBuf, manifest::Python)>, programs: &[PathBuf]) {
         if let [(one, first), (other, second), ..] = &said[..] {
             let reason = |file: &Path, line: usize| {
                 format!("the folder's class files run as one, and {}:{line} says how, too: remove one", file.display())
@@ -341,7 +341,9 @@ impl Reading<'_> {
             // what is wrong there has been told
             Some((_, manifest::Python { said: None, .. })) => return,
         };
-        let provider = self.python(folder, said);
+        let mut provider = self.python(folder, said);
+        let names = programs.iter().filter_map(|file| file.file_name());
+        provider.program.command.extend(names.flat_map(|name| ["--without".into(), name.to_owned()]));
         match self.startable(&provider.program) {
             Ok(()) => self.offered.push(Offered { line: at.1, provider: Provider::Host(provider) }),
             Err(wrong) => {

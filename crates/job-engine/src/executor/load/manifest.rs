@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use self::fields::Fields;
-use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
+use super::provider::{CommandProvider, HostProvider, Limits, Own, Program, Provider, Terms};
 use crate::process::registry::loaded::Kind;
 use crate::process::written::{Wrong, line_of};
 
@@ -54,7 +54,7 @@ pub(super) struct ClassFiles {
     pub(super) interpreter: Option<PathBuf>,
     pub(super) dialect: Option<Dialect>,
     pub(super) common: Common,
-    pub(super) actions: BTreeMap<String, Terms>,
+    pub(super) actions: BTreeMap<String, Own>,
     /// Actions of the original that need Python 2, and of which the manifest says that they were ported.
     pub(super) ported: Vec<String>,
     /// Most processes.
@@ -82,7 +82,8 @@ pub(super) struct Common {
 /// What the manifest `file` with this text says; its paths are relative to the folder of `file`.
 pub(super) fn parse(text: &str, file: &Path) -> Manifest {
     let (whole, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { file, text, manifest: Manifest::default(), wrong: Vec::new() };
+    let source = Source { file, text };
+    let mut reader = Reader { source, manifest: Manifest::default(), wrong: Vec::new() };
     reader.read(whole.get_ref());
     let Reader { mut manifest, mut wrong, .. } = reader;
     if !errors.is_empty() {
@@ -94,15 +95,27 @@ pub(super) fn parse(text: &str, file: &Path) -> Manifest {
         wrong = errors.into_iter().map(Wrong::from).collect();
     }
     wrong.sort_by_key(|wrong| wrong.place);
-    manifest.wrong = wrong.into_iter().map(|wrong| (line_of(text.as_bytes(), wrong.place), wrong.message)).collect();
+    manifest.wrong = wrong.into_iter().map(|wrong| (source.line(wrong.place), wrong.message)).collect();
     manifest
 }
 
-struct Reader<'r> {
+/// A manifest and its text.
+#[derive(Clone, Copy)]
+struct Source<'r> {
     file: &'r Path,
     text: &'r str,
+}
+
+struct Reader<'r> {
+    source: Source<'r>,
     manifest: Manifest,
     wrong: Vec<Wrong>,
+}
+
+impl Source<'_> {
+    fn line(self, place: usize) -> usize {
+        line_of(self.text.as_bytes(), place)
+    }
 }
 
 impl Reader<'_> {
@@ -136,19 +149,16 @@ impl Reader<'_> {
         self.wrong.push(Wrong::at(place, message));
     }
 
-    fn line(&self, place: usize) -> usize {
-        line_of(self.text.as_bytes(), place)
-    }
-
     fn provider(&mut self, kind: &str, place: usize, table: &DeTable<'_>) {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
+        let source = self.source;
+        let folder = source.file.parent().unwrap_or(Path::new("."));
         let mut fields = Fields::of(table, &mut self.wrong);
         let name = (kind == "action").then(|| fields.require("name", place, "\"backup\"", values::name));
         let command = fields.require("command", place, "[\"./program\"]", values::command);
         let command = command.map(|words| resolved(&words, folder));
         let program = |command, common: Common| Program {
             command,
-            file: self.file.to_owned(),
+            file: source.file.to_owned(),
             env: common.env,
             pass_env: common.pass_env,
             limits: common.limits,
@@ -165,7 +175,7 @@ impl Reader<'_> {
                 processes,
                 jobs_per_process: jobs_per_process.unwrap_or(JOBS_PER_PROCESS),
                 start_within: start_within.unwrap_or(START_WITHIN),
-                actions: actions(&mut fields, &common.terms, None),
+                actions: actions(&mut fields, source, &common.terms, None),
                 terms: common.terms.clone(),
                 program: program(command.clone().unwrap_or_default(), common),
             })
@@ -174,13 +184,14 @@ impl Reader<'_> {
         let paths = command.iter().flatten().map(PathBuf::from).filter(|path| path.is_absolute());
         self.manifest.named.extend(paths);
         if is_right {
-            let line = self.line(place);
+            let line = source.line(place);
             self.manifest.providers.push((line, provider));
         }
     }
 
     fn python(&mut self, place: usize, table: &DeTable<'_>) {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
+        let source = self.source;
+        let folder = source.file.parent().unwrap_or(Path::new("."));
         let mut fields = Fields::of(table, &mut self.wrong);
         let interpreter = fields.read("interpreter", values::text);
         let dialect = fields.read("dialect", |value| match &*values::text(value)? {
@@ -191,7 +202,7 @@ impl Reader<'_> {
         let common = common(&mut fields);
         let Hosting { processes, jobs_per_process, start_within } = hosting(&mut fields);
         let mut ported = Vec::new();
-        let actions = actions(&mut fields, &common.terms, Some(&mut ported));
+        let actions = actions(&mut fields, source, &common.terms, Some(&mut ported));
         let said = fields.finish().then_some(ClassFiles {
             interpreter: interpreter.map(|word| PathBuf::from(&resolved(&[word], folder)[0])),
             dialect,
@@ -202,7 +213,7 @@ impl Reader<'_> {
             jobs_per_process,
             start_within,
         });
-        self.manifest.python = Some(Python { line: self.line(place), said });
+        self.manifest.python = Some(Python { line: source.line(place), said });
     }
 }
 
@@ -245,9 +256,10 @@ fn hosting(fields: &mut Fields<'_, '_>) -> Hosting {
 /// What differs for single actions; `ported` collects those that say `python3 = true`, where that may be said.
 fn actions(
     fields: &mut Fields<'_, '_>,
+    source: Source<'_>,
     otherwise: &Terms,
     mut ported: Option<&mut Vec<String>>,
-) -> BTreeMap<String, Terms> {
+) -> BTreeMap<String, Own> {
     let mut actions = BTreeMap::new();
     for (name, value) in fields.entries("actions") {
         if let Some(wrong) = values::wrong_name(name.get_ref()) {
@@ -259,7 +271,8 @@ fn actions(
             continue;
         };
         let mut own = Fields::of(table, fields.wrong());
-        actions.insert(name.get_ref().to_string(), terms(&mut own, otherwise));
+        let (terms, line) = (terms(&mut own, otherwise), source.line(name.span().start));
+        actions.insert(name.get_ref().to_string(), Own { terms, file: source.file.to_owned(), line });
         if let Some(ported) = ported.as_deref_mut()
             && own.read("python3", values::flag) == Some(true)
         {

@@ -1,6 +1,7 @@
 //! [`Provider`]: what a folder or a manifest says of a program that does jobs. Nothing of it has been started.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::process::registry::loaded::Kind;
@@ -45,7 +46,18 @@ pub struct HostProvider {
     /// How long its actions may take, unless `actions` says otherwise.
     pub terms: Terms,
     /// What differs for single actions.
-    pub actions: BTreeMap<String, Terms>,
+    pub actions: BTreeMap<String, Own>,
+}
+
+/// What a manifest says of one action of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// How long it may take.
+    pub terms: Terms,
+    /// The manifest.
+    pub file: PathBuf,
+    /// The line of it, from 1.
+    pub line: usize,
 }
 
 /// How long a run may take.

@@ -182,6 +182,21 @@ fn class_files_of_a_folder_are_one_host() {
 }
 
 #[test]
+fn a_class_file_that_a_manifest_starts_is_no_class_file() {
+    let folder = Actions::new();
+    for name in ["quotas.py", "tool.py"] {
+        folder.put(name, 0o644, "");
+    }
+    folder.put("m.toml", 0o644, "[[action]]\nname = \"a\"\ncommand = [\"python3\", \"./tool.py\"]\n");
+    let found = folder.read();
+    let [Provider::Command(_), Provider::Host(host)] = &found.providers[..] else { panic!("{found:?}") };
+    assert_eq!(host.program.command[5..], [folder.path("").as_os_str(), "--without".as_ref(), "tool.py".as_ref()]);
+    fs::remove_file(folder.path("quotas.py")).unwrap();
+    let found = folder.read();
+    assert!(matches!(found.providers[..], [Provider::Command(_)]), "{found:?}");
+}
+
+#[test]
 fn class_files_without_their_interpreter_or_with_two_are_told() {
     let folder = Actions::new();
     folder.put("quotas.py", 0o644, "");

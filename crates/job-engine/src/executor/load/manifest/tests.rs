@@ -46,6 +46,10 @@ actions.collect_quotas.python3 = true
 actions.start_deployment = { python3 = false, time-limit = "1 day" }
 "#;
 
+fn own(line: usize, terms: Terms) -> Own {
+    Own { terms, file: FILE.into(), line }
+}
+
 #[test]
 fn every_key_is_read() {
     let manifest = parsed(WHOLE);
@@ -81,8 +85,8 @@ fn every_key_is_read() {
         jobs_per_process: 100,
         start_within: seconds(20),
         actions: BTreeMap::from([
-            ("greet".to_owned(), Terms { time_limit: Some(seconds(300)), ..hosts.clone() }),
-            ("wave".to_owned(), Terms { stop_grace: seconds(60), ..hosts.clone() }),
+            ("greet".to_owned(), own(20, Terms { time_limit: Some(seconds(300)), ..hosts.clone() })),
+            ("wave".to_owned(), own(21, Terms { stop_grace: seconds(60), ..hosts.clone() })),
         ]),
         terms: hosts,
     };
@@ -96,7 +100,7 @@ fn every_key_is_read() {
     assert_eq!((said.dialect, said.processes, said.jobs_per_process), (Some(Dialect::Nuvla), Some(2), Some(7)));
     assert_eq!((said.start_within, said.common.limits.memory), (Some(seconds(60)), Some(512 << 20)));
     assert_eq!(said.ported, ["collect_quotas"]);
-    assert_eq!(said.actions["start_deployment"].time_limit, Some(seconds(86_400)));
+    assert_eq!(said.actions["start_deployment"].terms.time_limit, Some(seconds(86_400)));
 }
 
 #[test]
