@@ -188,9 +188,12 @@ mod tests {
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!((begins.load(Ordering::Relaxed), Arc::strong_count(&held)), (2, 3));
         drop(part);
-        while Arc::strong_count(&held) > 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let ended = async {
+            while Arc::strong_count(&held) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ended).await.expect("it is dropped");
     }
 
     #[tokio::test(start_paused = true)]
