@@ -1,4 +1,4 @@
-//! [`write`]: the programs whose jobs are done.
+//! [`write()`]: the programs whose jobs are done.
 
 use std::fs;
 use std::path::{Path, PathBuf};
