@@ -185,7 +185,7 @@ impl Tokens {
                 head.uri = target;
                 admitted.answer(Request::from_parts(head, body)).await
             }
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
@@ -194,15 +194,15 @@ impl Tokens {
         &self,
         request: &Request<Incoming>,
         user: &watch::Sender<Option<Use>>,
-    ) -> Result<(Arc<Admitted>, Uri), Response<Bytes>> {
+    ) -> Result<(Arc<Admitted>, Uri), Box<Response<Bytes>>> {
         let admitted = request::token(request).and_then(|token| self.admitted().get(&token).cloned());
-        let admitted = admitted.ok_or_else(answers::late_lease)?;
+        let admitted = admitted.ok_or_else(|| Box::new(answers::late_lease()))?;
         if !admitted.takes_connection(user) {
             let message = format!("more than {MOST_CONNECTIONS} connections of one job at once: use them again");
-            return Err(answers::last_refusal(StatusCode::SERVICE_UNAVAILABLE, message));
+            return Err(Box::new(answers::last_refusal(StatusCode::SERVICE_UNAVAILABLE, message)));
         }
-        let target = request::target(request.uri())
-            .ok_or_else(|| answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here"))?;
+        let elsewhere = || answers::refusal(StatusCode::NOT_FOUND, "only what begins with /api is to be had here");
+        let target = request::target(request.uri()).ok_or_else(|| Box::new(elsewhere()))?;
         Ok((admitted, target))
     }
 }

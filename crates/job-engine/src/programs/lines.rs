@@ -23,25 +23,26 @@ pub(crate) enum LineError {
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
-    lines: protocol::Lines,
+    /// What has been read and not been asked for.
+    read: protocol::Lines,
     block: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) fn new(from: R) -> Self {
-        Self { from, lines: protocol::Lines::default(), block: vec![0; BLOCK] }
+        Self { from, read: protocol::Lines::default(), block: vec![0; BLOCK] }
     }
 
     /// The next line, without its end; `None` at the end of all, where a line without its end does not count. Nothing is lost
     /// if the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, LineError> {
         loop {
-            if let Some(line) = self.lines.next_line()? {
+            if let Some(line) = self.read.next_line()? {
                 return Ok(Some(line));
             }
             match self.from.read(&mut self.block).await? {
                 0 => return Ok(None),
-                read => self.lines.push(&self.block[..read]),
+                length => self.read.push(&self.block[..length]),
             }
         }
     }

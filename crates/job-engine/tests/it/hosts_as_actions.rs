@@ -15,6 +15,7 @@ use slipstream_action::protocol::Setup;
 use slipstream_cimi::Document;
 use slipstream_job_engine::internals::executor::host::{Pool, Runner};
 use slipstream_job_engine::internals::executor::load::{HostProvider, Kind, Limits, Offer, Offers, Program, Terms};
+use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::programs::Context;
 use tempfile::TempDir;
 
@@ -635,11 +636,12 @@ async fn a_host_is_told_until_when_a_job_may_take() {
     let terms = Terms { time_limit: Some(limit), ..Terms::default() };
     let script = "hello(); job = run(); end(job, job['deadline']); serve()";
     let world = World::with(script, Said { terms, ..Said::default() }).await;
-    let before = Timestamp::now();
+    let clock = Clock::system();
+    let before = clock.now();
     let (state, deadline) = world.outcome().await;
     assert!(state == "SUCCESS" && deadline.ends_with('Z'), "{state}, {deadline}");
     let deadline: Timestamp = deadline.parse().expect("RFC 3339");
-    assert!((before + limit..=Timestamp::now() + limit).contains(&deadline), "{before}, {deadline}");
+    assert!((before + limit..=clock.now() + limit).contains(&deadline), "{before}, {deadline}");
     world.expect_usable().await;
 }
 
