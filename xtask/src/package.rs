@@ -13,7 +13,7 @@ use crate::python;
 /// The oldest GNU C library that the program runs with: that of RHEL 8 and Debian 10.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const GLIBC: &str = "2.28";
-/// What builds for it, from PyPI.
+/// What builds for it, out of the Python package index.
 const TOOLS: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
 
 /// Builds the program and packs it.
@@ -25,7 +25,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         let mut value = || words.next().with_context(|| format!("{word} takes a value"));
         match word.as_str() {
             "--program" => program = Some(PathBuf::from(value()?)),
-            "--release" => release = value()?.clone(),
+            "--release" => release.clone_from(value()?),
             _ => bail!("cargo xtask package [--program FILE] [--release N]"),
         }
     }
