@@ -263,7 +263,9 @@ async fn nothing_outlives_the_program() {
 
 #[tokio::test]
 async fn a_job_ends_with_its_program_whoever_holds_the_pipes_of_a_killed_keeper() {
-    let world = World::new("setsid sleep 1000 & echo $! > HERE/stray; kill -9 $PPID; sleep 1001").await;
+    // it gets its job once its keeper is known; a child of the shell beside the stray one would be one more of these
+    let script = "read -r job; setsid sleep 1000 & echo $! > HERE/stray; kill -9 $PPID; while :; do :; done";
+    let world = World::new(script).await;
     let id = world.add().await;
     let ended = world.0.ended(&id).await;
     let stray = fs::read_to_string(world.file("stray")).expect("it was started");
