@@ -28,6 +28,9 @@ const SEEDS: u64 = 20_000;
 /// Kills in such a run.
 const ROUNDS: usize = 200;
 
+/// How often every thread of a process is asked for its stack in such a run.
+const CAPTURES: usize = 1_000;
+
 /// Sets up, builds, tests; closes with the totals. Answers whether all is well.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     if let [only] = arguments
@@ -38,11 +41,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     test_all(arguments)
 }
 
-/// What takes too long for each run: more seeds of the simulation, more kills of programs and of what keeps them, and the
-/// faults at their full length, which writes their page.
+/// What takes too long for each run: more seeds of the simulation, more kills of programs and of what keeps them, more stacks
+/// of threads, and the faults at their full length, which writes their page.
 fn everything_else() -> anyhow::Result<bool> {
     timed("simulation", || simulate::simulate(SEEDS, 0))?;
     timed("kills", kills)?;
+    timed("stacks", stacks)?;
     timed("faults", || faults::run(&[]))
 }
 
@@ -51,6 +55,14 @@ fn kills() -> anyhow::Result<()> {
     let mut command = cargo(&root()?);
     command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "it"]);
     command.args(["programs::kills", "--", "--nocapture"]).env("KILLS_ROUNDS", ROUNDS.to_string());
+    succeed(&mut command)
+}
+
+/// Asks threads of every kind where they are.
+fn stacks() -> anyhow::Result<()> {
+    let mut command = cargo(&root()?);
+    command.args(["test", "--release", "--locked", "--package", "slipstream-stacks", "--test", "threads"]);
+    command.args(["--", "--nocapture"]).env("STACKS_CAPTURES", CAPTURES.to_string());
     succeed(&mut command)
 }
 

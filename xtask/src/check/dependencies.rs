@@ -10,10 +10,22 @@ use super::Finding;
 use crate::commands::{cargo, read};
 
 /// What must not be among the dependencies of a package.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     ("slipstream-cimi", &["slipstream-coordination", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
     ("slipstream-coordination", &["slipstream-cimi", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
     ("slipstream-store", &["slipstream-coordination", "slipstream-action", "slipstream-job-engine"]),
+    // Of use to any program: it knows threads, and nothing of jobs.
+    (
+        "slipstream-stacks",
+        &[
+            "slipstream-cimi",
+            "slipstream-coordination",
+            "slipstream-action",
+            "slipstream-store",
+            "slipstream-job-engine",
+            "tokio",
+        ],
+    ),
     // Light to compile: the client's logic without the transport over HTTP.
     (
         "slipstream-action",
