@@ -21,6 +21,7 @@ mod faults;
 mod fuzz;
 mod node;
 mod package;
+mod prometheus;
 mod python;
 mod pythons;
 mod simulate;

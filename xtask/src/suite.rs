@@ -10,6 +10,7 @@ use crate::commands::{cargo, root, run as succeed};
 use crate::debian_root;
 use crate::faults;
 use crate::node;
+use crate::prometheus;
 use crate::python;
 use crate::pythons;
 use crate::simulate;
@@ -72,6 +73,7 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let pythons = timed("Pythons of the Python host", || pythons::set_up(&root))?;
     timed("ZooKeeper set-up", zookeeper::set_up)?;
     timed("Node.js set-up", node::set_up)?;
+    timed("Prometheus set-up", prometheus::set_up)?;
     let debian = timed("Debian set-up", || debian_root::set_up(&root))?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
     let totals = match build {

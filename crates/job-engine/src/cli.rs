@@ -30,9 +30,11 @@ use help::{ends_with_the_job, example};
 use options::connection::ShowOptions;
 use options::loading::{LoadingOptions, ScriptOptions};
 use options::log::LogOptions;
+use options::monitoring::MonitoringOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
 
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::output;
 use crate::roles::up;
 
@@ -106,6 +108,7 @@ struct CompletionsArguments {
 #[derive(Debug, Args)]
 #[command(
     mut_arg("threads", |threads| threads.default_value("8")),
+    mut_arg("admin_listen", |listen| listen.default_value(SERVER_ADMIN)),
     after_help = example!(
         "Password of the user super: SLIPSTREAM_SUPER_PASSWORD, else generated once and kept in DIR/super.password.",
         "slipstream-job up --demo"
@@ -138,8 +141,13 @@ struct UpArguments {
     #[arg(long)]
     demo: bool,
     #[command(flatten)]
+    monitoring: MonitoringOptions,
+    #[command(flatten)]
     log: LogOptions,
 }
+
+/// Where a server answers metrics and health, unless somebody says otherwise.
+const SERVER_ADMIN: &str = "127.0.0.1:8203";
 
 /// Runs the command line and answers the exit code.
 #[must_use]
@@ -217,6 +225,8 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     let stop = services::begin(arguments.log)?;
+    let metrics = Metrics::of("up");
+    let _monitoring = arguments.monitoring.begin(&metrics, &stop);
     let data_dir = options::data_dir(arguments.data_dir)?;
     let options = up::Options {
         listen: arguments.serving.listen,
@@ -231,6 +241,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
         distributors: arguments.distributors,
         config: arguments.config,
         demo: arguments.demo,
+        metrics,
     };
     let clock = Clock::system();
     let catalogue = crate::actions::built_in(clock.clone());

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::marks::HighWaterMark;
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::paths::{DISTRIBUTORS, ELECTION};
 use crate::process::registry::{Process, RegisteredDistributor, Registration};
 use crate::process::stop::Stop;
@@ -135,6 +136,8 @@ pub struct Deps {
     pub clock: Clock,
     /// What this process is called in elections.
     pub name: String,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Stands as a candidate in the distributor's election, and distributes each round while leading, until `stop`. No
@@ -231,6 +234,7 @@ impl Candidate<'_> {
     /// Leads as often as it is elected, until the session has expired, somebody asks to stop, or its script has ended.
     async fn stand(&self, session: &Arc<dyn Session>, election: &str, pauses: &mut Pauses, complaint: &mut Complaint) {
         let registration = self.register(session, election);
+        self.leads(false);
         let path = format!("{ELECTION}/{election}");
         let election = Election::new(Arc::clone(session), &path, &self.deps.name);
         while !self.stop.is_asked() {
@@ -244,7 +248,9 @@ impl Candidate<'_> {
                 Ok(leadership) => {
                     pauses.reset();
                     complaint.settle();
+                    self.leads(true);
                     self.serve(leadership, &registration).await;
+                    self.leads(false);
                     registration.update(|distributor| distributor.term = None);
                     if let Kind::Script(_) = self.kind {
                         // the next leadership is another process's
@@ -257,6 +263,10 @@ impl Candidate<'_> {
             }
             self.stop.pause(pauses.take()).await;
         }
+    }
+
+    fn leads(&self, leads: bool) {
+        self.deps.metrics.distributor().leads(self.kind.name(), leads);
     }
 
     /// Ends when this candidate cannot lead any more.

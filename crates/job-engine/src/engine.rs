@@ -24,6 +24,7 @@ use self::parts::Programs;
 use crate::executor::offers::Offers;
 pub use crate::instance::error::InstanceError;
 use crate::instance::password::Password;
+use crate::process::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::server::jobs::feed::Feed;
 
@@ -40,6 +41,7 @@ pub struct Engine {
     endpoint: Option<String>,
     feed: Arc<Feed>,
     programs: Option<Arc<Programs>>,
+    metrics: Metrics,
     stop: Stop,
     /// Cancelled once `running` has ended.
     ended: CancellationToken,
@@ -105,6 +107,11 @@ impl Engine {
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// What it has counted and measured, in the text of `OpenMetrics` 1.0: for a program that offers that to Prometheus.
+    pub async fn metrics(&self) -> String {
+        self.metrics.text().await
     }
 
     /// The actions of its programs and of its catalogue, once all are known.

@@ -47,6 +47,7 @@ use self::offers::Offered;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
 use crate::process::clock::Clock;
+use crate::process::metrics::{ExecutorMetrics, Metrics};
 use crate::process::stop::Stop;
 use crate::process::supervise::persist;
 
@@ -67,6 +68,8 @@ pub struct Options {
     pub runtime: ActionRuntime,
     /// What becomes of jobs whose action no executor has.
     pub unknown_action: UnknownAction,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Options {
@@ -81,6 +84,7 @@ impl Options {
             clock: Clock::system(),
             runtime,
             unknown_action: UnknownAction::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -124,8 +128,11 @@ pub async fn run(
     let actions = offers.names();
     info!(executor = options.name, threads = options.threads, ?actions, "executor begins");
     let unknown_actions = UnknownActions::new(options.clock.clone());
+    let metrics = options.metrics.executor();
+    metrics.has_slots(options.threads.max(1));
     let executor = Arc::new(Executor {
         options,
+        metrics,
         batcher: Batcher::new(client.clone(), offers.clone()),
         client,
         offers,
@@ -149,6 +156,7 @@ pub async fn run(
 /// What all workers, slots and attempts share.
 struct Executor {
     options: Options,
+    metrics: ExecutorMetrics,
     client: Client,
     batcher: Batcher,
     offers: Offered,

@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::process::clock::Clock;
+    use crate::process::metrics::Metrics;
     use crate::server::{DEFAULT_MAX_ATTEMPTS, Options, Writers};
 
     #[tokio::test]
@@ -149,6 +150,7 @@ mod tests {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            metrics: Metrics::default(),
         };
         let server =
             Server::start(instance.store(), Arc::new(Embedded::new()), Clock::system(), options).await.unwrap();

@@ -45,6 +45,7 @@ pub mod keeper {
 pub mod process {
     pub use crate::process::address::parse_network;
     pub use crate::process::clock::{Age, Clock};
+    pub use crate::process::metrics::Metrics;
     pub use crate::process::registry::{RegisteredDistributor, RegisteredExecutor, host_name};
     pub use crate::process::stop::{Stop, on_signals};
     pub mod paths {

@@ -8,6 +8,7 @@ mod contact;
 pub mod distributor;
 pub mod executor;
 mod greeting;
+mod measured;
 pub mod peers;
 pub mod server;
 pub mod up;

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod error;
 pub mod http;
 pub mod jobs;
+mod observed;
 pub mod queue;
 pub mod reconcile;
 pub mod resources;
@@ -37,6 +38,8 @@ use self::reconcile::LastRound;
 pub use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::queue::Released;
 use crate::process::clock::Clock;
+use crate::process::health::Health;
+use crate::process::metrics::{MeasuredStore, Metrics, ServerMetrics};
 use crate::process::owner;
 use crate::process::stop::Stop;
 use crate::process::supervise::Part;
@@ -54,6 +57,8 @@ pub struct Options {
     /// again at each start, and the generation rises. It rises for any other one when that is found to have forgotten
     /// (decision 3).
     pub coordinator_forgets: bool,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Why a server does not start.
@@ -84,6 +89,8 @@ pub struct Shared {
     /// Shows the generation in each session with the coordinator.
     _watch: Part,
     max_attempts: u32,
+    metrics: ServerMetrics,
+    health: Health,
     nudge: Arc<Notify>,
     /// One at a time compares all jobs with all entries.
     reconcile_lock: tokio::sync::Mutex<()>,
@@ -122,6 +129,8 @@ impl Shared {
             generation,
             _watch: Part::begin("watch over the generation", watch),
             max_attempts: options.max_attempts,
+            metrics: options.metrics.server(),
+            health: options.metrics.health().clone(),
             nudge,
             reconcile_lock: tokio::sync::Mutex::default(),
             last_round: Mutex::default(),
@@ -155,6 +164,7 @@ impl Server {
         clock: Clock,
         options: Options,
     ) -> Result<Self, StartError> {
+        let store = MeasuredStore::wrap(store, &options.metrics);
         sessions::ensure_administrator(&*store, options.password.clone(), clock.now()).await?;
         let generation = Generation::begin(store.clone(), options.coordinator_forgets).await;
         let generation = generation.map_err(StartError::Generation)?;
@@ -167,7 +177,9 @@ impl Server {
         {
             tracing::debug!(error = with_causes(&error), "generation not published yet");
         }
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(shared);
+        observed::observe(&shared, &options.metrics);
+        Ok(Self { shared })
     }
 
     /// A transport that calls the routes as a function: the same answers, without a socket.

@@ -15,8 +15,8 @@ use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::Embedded;
 use slipstream_job_engine::internals::api::ADMINISTRATOR;
 use slipstream_job_engine::internals::executor;
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{self, DEFAULT_MAX_ATTEMPTS, Server, reconcile};
 use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
@@ -79,6 +79,7 @@ impl Engine {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: server::Writers::One,
             coordinator_forgets: true,
+            metrics: Metrics::default(),
         };
         let seen: Arc<dyn slipstream_store::Store> =
             if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };

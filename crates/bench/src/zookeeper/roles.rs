@@ -14,9 +14,9 @@ use slipstream_coordination::ZooKeeper;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::internals::api::ADMINISTRATOR;
 use slipstream_job_engine::internals::executor;
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::telemetry;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{self, DEFAULT_MAX_ATTEMPTS, Server};
 use slipstream_store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
@@ -41,6 +41,7 @@ pub async fn serve(hosts: &str, path: &Path) -> anyhow::Result<()> {
         max_attempts: DEFAULT_MAX_ATTEMPTS,
         writers: server::Writers::One,
         coordinator_forgets: false,
+        metrics: Metrics::default(),
     };
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(hosts))?);
     let server = Server::start(store, coordinator, Clock::system(), options).await?;

@@ -34,7 +34,8 @@ impl EntryName {
     }
 
     /// The number that the coordinator gave it, negative ones included.
-    pub(super) fn sequence(self) -> i64 {
+    #[must_use]
+    pub fn sequence(self) -> i64 {
         let digits = i64::try_from(self.0 & (NOT_NEGATIVE - 1)).expect("ten digits");
         if self.0 & NOT_NEGATIVE == 0 { -digits } else { digits }
     }

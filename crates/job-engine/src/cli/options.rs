@@ -5,6 +5,7 @@ pub mod connection;
 pub mod loading;
 pub mod log;
 pub mod login;
+pub mod monitoring;
 pub mod zookeeper;
 
 use std::net::SocketAddr;

@@ -7,17 +7,19 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, Args, value_parser};
 
-use super::example;
 use super::options::account::AccountArguments;
 use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
 use super::options::log::LogOptions;
+use super::options::monitoring::{Monitoring, MonitoringOptions};
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
+use super::{SERVER_ADMIN, example};
 use crate::actions;
 use crate::config::Config;
 use crate::distributor::script::found;
 use crate::executor::{ActionRuntime, Options, UnknownAction};
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::registry::host_name;
 use crate::process::service_manager;
 use crate::process::stop;
@@ -27,14 +29,20 @@ use crate::programs::keepers::Keepers;
 use crate::roles::peers::Peers;
 use crate::roles::{distributor, executor, server};
 
+/// Where an executor answers metrics and health, unless somebody says otherwise.
+const EXECUTOR_ADMIN: &str = "127.0.0.1:8202";
+
 /// How `server` runs.
 #[derive(Debug, Args)]
-#[command(after_help = example!(
+#[command(
+    mut_arg("admin_listen", |listen| listen.default_value(SERVER_ADMIN)),
+    after_help = example!(
     "Adds jobs even while ZooKeeper is unreachable. The store's folder belongs to\n\
      this server alone. Password of the user super: SLIPSTREAM_SUPER_PASSWORD,\n\
      else generated once and kept in super.password beside the store.",
     "slipstream-job server --store sqlite:jobs.db --zk-hosts zk1,zk2,zk3"
-))]
+    )
+)]
 pub struct ServerArguments {
     #[command(flatten)]
     serving: ServingOptions,
@@ -43,6 +51,8 @@ pub struct ServerArguments {
     store: PathBuf,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
+    #[command(flatten)]
+    monitoring: MonitoringOptions,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -53,6 +63,7 @@ pub struct ServerArguments {
     // as argparse has it, by which the original engines read the same command lines
     infer_long_args = true,
     args_override_self = true,
+    mut_arg("admin_listen", |listen| listen.default_value(EXECUTOR_ADMIN)),
     after_help = example!(
         "The first SIGTERM or SIGINT lets running jobs end within the grace period, the\n\
          second stops at once; other executors run these jobs again.",
@@ -93,12 +104,31 @@ struct PeersArguments {
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
     #[command(flatten)]
+    service: ServiceArguments,
+}
+
+/// What an operator sees of a service.
+#[derive(Debug, Args)]
+struct ServiceArguments {
+    #[command(flatten)]
+    monitoring: MonitoringOptions,
+    #[command(flatten)]
     log: LogOptions,
 }
 
 impl PeersArguments {
-    fn peers(self) -> anyhow::Result<(Peers, LogOptions)> {
-        Ok((Peers::new(self.account.account()?, self.zookeeper.settings()?)?, self.log))
+    fn peers(self, metrics: &Metrics) -> anyhow::Result<(Peers, ServiceArguments)> {
+        let (account, zookeeper) = (self.account.account()?, self.zookeeper.settings()?);
+        Ok((Peers::new(account, zookeeper, metrics.clone())?, self.service))
+    }
+}
+
+impl ServiceArguments {
+    /// Starts the log and what is watched, which ends when the second answer is dropped.
+    fn begin(self, metrics: &Metrics) -> anyhow::Result<(Stop, Monitoring)> {
+        let stop = begin(self.log)?;
+        let monitoring = self.monitoring.begin(metrics, &stop);
+        Ok((stop, monitoring))
     }
 }
 
@@ -138,19 +168,24 @@ pub struct DistributorArguments {
 
 /// Serves until it is stopped.
 pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
+    let metrics = Metrics::of("server");
     let options = server::Options {
         listen: arguments.serving.listen,
         store: arguments.store,
         proxies: arguments.serving.trust_authn_header_from,
         max_attempts: arguments.serving.max_attempts,
         zookeeper: arguments.zookeeper.settings()?,
+        metrics: metrics.clone(),
     };
-    server::run(options, Clock::system(), begin(arguments.log)?).await
+    let stop = begin(arguments.log)?;
+    let _monitoring = arguments.monitoring.begin(&metrics, &stop);
+    server::run(options, Clock::system(), stop).await
 }
 
 /// Does jobs until it is stopped.
 pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
-    let (peers, log) = arguments.peers.peers()?;
+    let metrics = Metrics::of("executor");
+    let (peers, service) = arguments.peers.peers(&metrics)?;
     let clock = Clock::system();
     let options = Options {
         name: name(arguments.name),
@@ -160,13 +195,15 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
         clock: clock.clone(),
         runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
         unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
+        metrics: metrics.clone(),
     };
     let programs = executor::Programs {
         loading: arguments.loading.of_a_site()?,
         keepers: Keepers::of_executor().context("cannot look after the programs of actions")?,
         elasticsearch: arguments.elasticsearch,
     };
-    executor::run(options, peers, actions::built_in(clock), programs, begin(log)?).await
+    let (stop, _monitoring) = service.begin(&metrics)?;
+    executor::run(options, peers, actions::built_in(clock), programs, stop).await
 }
 
 /// Adds jobs until it is stopped.
@@ -187,8 +224,9 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
         }),
         None => distributor::Chosen::Configured(config.distributor(&arguments.distributor)?.clone()),
     };
-    let (peers, log) = arguments.peers.peers()?;
-    let stop = begin(log)?;
+    let metrics = Metrics::of("distributor");
+    let (peers, service) = arguments.peers.peers(&metrics)?;
+    let (stop, _monitoring) = service.begin(&metrics)?;
     for wrong in wrong {
         tracing::error!("cannot load a script: {wrong}");
     }

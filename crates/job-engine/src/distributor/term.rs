@@ -111,6 +111,7 @@ impl Term<'_> {
         for job in &jobs {
             self.insist("cannot add a job", || self.add(job, round)).await?;
         }
+        self.deps.metrics.distributor().distributed(self.distributor.name());
         tracing::debug!(%round, jobs = jobs.len(), "distributed");
         Ok(())
     }
@@ -241,6 +242,7 @@ impl Term<'_> {
 
     fn log_what_is_missed(&self, mark: &HighWaterMark, plan: &Rounds, now: Timestamp, logged: &mut Logged) {
         if let Some(first) = plan.given_up.filter(|first| logged.given_up != Some(*first)) {
+            self.deps.metrics.distributor().gave_up(self.distributor.name());
             tracing::warn!(%first, policy = ?self.distributor.missed(), "missed rounds");
         }
         logged.given_up = plan.given_up;

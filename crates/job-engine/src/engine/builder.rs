@@ -15,6 +15,7 @@ use crate::distributor::script::found::ScriptFile;
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::programs::keepers::Keepers;
 
@@ -88,6 +89,13 @@ impl EngineBuilder {
     #[doc(hidden)]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.options.clock = clock;
+        self
+    }
+
+    /// Counts in these; without it in its own, which [`Engine::metrics`] shows.
+    #[doc(hidden)]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.options.metrics = metrics;
         self
     }
 

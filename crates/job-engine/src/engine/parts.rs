@@ -1,6 +1,7 @@
 //! [`start`]: puts the parts together, in the order in which they depend on each other, and takes them apart in the
 //! opposite one. Nothing here decides anything.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
 use crate::instance::data_dir::{DATABASE, DataDir};
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -64,6 +66,7 @@ pub(super) struct Options {
     /// Where programs come from that do jobs, and who keeps them; without it none does.
     pub programs: Option<(Loading, Keepers)>,
     pub clock: Clock,
+    pub metrics: Metrics,
     pub stop: Stop,
 }
 
@@ -82,6 +85,7 @@ impl Default for Options {
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
             programs: None,
             clock: Clock::system(),
+            metrics: Metrics::default(),
             stop: Stop::new(),
         }
     }
@@ -118,6 +122,7 @@ pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
         endpoint,
         feed: parts.server.feed(),
         programs: programs.clone(),
+        metrics: options.metrics.clone(),
         stop: options.stop.clone(),
         ended: ended.clone(),
         running: tokio::spawn(run(parts, instance, runtime, programs, options, ended.drop_guard())),
@@ -144,6 +149,11 @@ fn start_programs(
     let script = |script| Arc::new(Script::new(script, &python, context.clone(), setup.clone(), client.clone()));
     let scripts = options.scripts.iter().map(script).collect();
     let providers = Providers::start(loading, package, &options.catalogue, &context, &setup);
+    let (hosts, counted) = (providers.hosts(), options.metrics.executor());
+    options.metrics.refresh_by(move || {
+        counted.has_hosts(hosts.processes());
+        Box::pin(ready(()))
+    });
     Ok(Some(Arc::new(Programs { providers, scripts })))
 }
 
@@ -166,6 +176,7 @@ impl Parts {
             max_attempts: options.attempts,
             writers: server::Writers::One,
             coordinator_forgets: true,
+            metrics: options.metrics.clone(),
         };
         let coordinator = Arc::new(coordinator);
         let server = Server::start(store, coordinator.clone(), options.clock.clone(), server_options).await?;
@@ -217,6 +228,7 @@ fn start_work(
         marks: Arc::new(StoreMarks::new(store)),
         clock: options.clock.clone(),
         name: host_name(),
+        metrics: options.metrics.clone(),
     };
     let executor_options = executor::Options {
         name: deps.name.clone(),
@@ -226,6 +238,7 @@ fn start_work(
         clock: options.clock,
         runtime,
         unknown_action: options.unknown_action,
+        metrics: options.metrics,
     };
     let (coordinator, client, native) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue.into());
     let asked = stop.clone();

@@ -54,6 +54,7 @@ struct Known {
 impl<'a> Attempt<'a> {
     /// Makes the attempt that this claim gives the right to, and settles the claim.
     pub(super) async fn make(executor: &Arc<Executor>, session: &WorkerSession, claim: Claim) {
+        let _busy = executor.metrics.claimed();
         let begun = Instant::now();
         let identity = Arc::new(AttemptIdentity {
             job: String::from_utf8_lossy(claim.value()).into_owned(),
@@ -169,7 +170,12 @@ impl<'a> Attempt<'a> {
         rerun: bool,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Finished, AttemptEnd> {
-        let mut run = pin!(run_action(&self.client, self.session, offer, job, rerun));
+        let begun = Instant::now();
+        let mut run = pin!(async {
+            let finished = run_action(&self.client, self.session, offer, job, rerun).await;
+            self.executor.metrics.ran(&self.action, begun.elapsed());
+            finished
+        });
         if turn.is_some()
             && let Ok(finished) = timeout(APART, &mut run).await
         {
@@ -284,6 +290,7 @@ async fn settle(
     end: &AttemptEnd,
 ) {
     let entry = &attempt.entry;
+    executor.metrics.settled(verdict(end.kind) as usize);
     let settled = match verdict(end.kind) {
         Verdict::Consume => {
             executor.forget(entry);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::future::{join_all, select_all};
 use slipstream_action::Catalogue;
@@ -65,6 +65,12 @@ impl Providers {
         self.offered.clone()
     }
 
+    /// Those of hosts, to be counted.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        Hosts(self.pools.iter().map(Arc::downgrade).collect())
+    }
+
     /// Ends once each host has said what it has, or could not be started.
     pub async fn settled(&self) {
         self.offered.settled().await;
@@ -73,6 +79,18 @@ impl Providers {
     /// Ends all processes.
     pub async fn stop(&self) {
         join_all(self.pools.iter().map(|pool| pool.stop())).await;
+    }
+}
+
+/// The hosts of an executor, for as long as that has them.
+#[derive(Clone, Debug)]
+pub struct Hosts(Vec<Weak<Pool>>);
+
+impl Hosts {
+    /// How many processes they have now.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.0.iter().filter_map(Weak::upgrade).map(|pool| pool.processes()).sum()
     }
 }
 

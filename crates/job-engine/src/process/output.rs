@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ static FILE: Queue = Queue::new("log file", || open_log(LOG_FILE.get().ok_or(Err
 static LOG_FILE: OnceLock<PathBuf> = OnceLock::new();
 /// Whether each line of the log is an object in JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+/// Lines that were dropped since the process began.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Announces something to whoever started a service, on standard output.
 pub(crate) fn announce(text: &str) {
@@ -69,6 +71,11 @@ pub(crate) fn log_to(file: &Path) -> io::Result<()> {
 /// Lines of the log are objects in JSON from now on, also those that say that others were lost.
 pub(crate) fn log_as_json() {
     IS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// How many lines were dropped since the process began.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Opens the file of the log again, as after a rotation.
@@ -141,7 +148,7 @@ impl Queue {
     fn put(&'static self, text: String) {
         let mut state = self.lock();
         if state.size + text.len() > MOST_WAITING {
-            state.lost += lines(&text);
+            state.lost += dropping(&text);
         } else {
             state.size += text.len();
             state.waiting.push_back(text);
@@ -219,7 +226,7 @@ impl<W: Write> Writer<W> {
         self.write_lost();
         // after a gap nothing is written that does not say so
         if self.lost > 0 || self.put(text).is_err() {
-            self.lost += lines(text);
+            self.lost += dropping(text);
         }
     }
 
@@ -272,8 +279,11 @@ fn write_all(target: &mut impl Write, bytes: &[u8]) -> Result<(), (io::Error, us
     Ok(())
 }
 
-fn lines(text: &str) -> u64 {
-    text.lines().count() as u64
+/// Counts the lines of a text that is dropped.
+fn dropping(text: &str) -> u64 {
+    let lines = text.lines().count() as u64;
+    DROPPED.fetch_add(lines, Ordering::Relaxed);
+    lines
 }
 
 /// `1,204`

@@ -71,7 +71,7 @@ pub async fn run(chosen: Chosen, name: String, peers: Peers, clock: Clock, stop:
     };
     let coordinator = peers.coordinator();
     let marks = Arc::new(NodeMarks::new(coordinator.clone()));
-    let deps = Deps { coordinator, client: peers.client(), marks, clock, name };
+    let deps = Deps { coordinator, client: peers.client(), marks, clock, name, metrics: peers.metrics().clone() };
     let asked = stop.clone();
     let work = supervise(format!("distributor {}", what.0), stop.clone(), move || {
         distributor::lead_and_distribute(kind.clone(), deps.clone(), asked.clone())

@@ -1,5 +1,6 @@
 //! `slipstream-job executor`: does jobs of a server that is elsewhere.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -59,6 +60,11 @@ pub async fn run(
         () = stop.asked() => {}
     }
     let offered = providers.offered();
+    let (hosts, counted) = (providers.hosts(), options.metrics.executor());
+    options.metrics.refresh_by(move || {
+        counted.has_hosts(hosts.processes());
+        Box::pin(ready(()))
+    });
     announce_up(&format!(
         "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
         env!("CARGO_PKG_VERSION"),

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use slipstream_cimi::dialect::SESSION;
+use slipstream_cimi::dialect::{JOB, SESSION};
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::retry::Pauses;
-use slipstream_coordination::session::{Cause, Error};
+use slipstream_coordination::session::{Cause, Error, State};
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
+use super::measured::Measured;
+use crate::process::metrics::{MeasuredCoordinator, Metrics};
 use crate::process::owner::{Own, Whose};
 use crate::process::paths;
 use crate::process::service_manager;
@@ -48,22 +51,24 @@ pub struct Peers {
     endpoint: String,
     user: String,
     is_insecure: bool,
+    metrics: Metrics,
 }
 
 impl Peers {
     /// Checks what they are called by, and connects to nothing yet.
-    pub fn new(account: Account, zookeeper: Settings) -> anyhow::Result<Self> {
+    pub fn new(account: Account, zookeeper: Settings, metrics: Metrics) -> anyhow::Result<Self> {
         let hosts = zookeeper.hosts.clone();
-        let ensemble = ensemble(zookeeper)?;
+        let ensemble = MeasuredCoordinator::new(ensemble(zookeeper)?, metrics.clone());
         let Account { endpoint, credentials, is_insecure } = account;
         let user = credentials.username.clone();
         let transport = |limit| HttpTransport::new(&endpoint, is_insecure, limit).context("invalid --ss-url");
-        let inner = transport(TIME_LIMIT)?;
+        let inner = Measured::new(transport(TIME_LIMIT)?, &metrics);
         let whose = Whose::remote(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
         let coordinator = coordinator(ensemble, &hosts, whose);
         let contact = Contact::with(format!("the server at {endpoint}"));
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
-        Ok(Self { coordinator, client, hosts, endpoint, user, is_insecure })
+        need(&metrics, &client);
+        Ok(Self { coordinator, client, hosts, endpoint, user, is_insecure, metrics })
     }
 
     /// Address of the server.
@@ -135,6 +140,12 @@ impl Peers {
         self.client.clone()
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// For people: a line for each of the two.
     pub(super) fn summary(&self) -> String {
         format!("  server        {}\n  ZooKeeper     {}", self.endpoint, self.hosts)
@@ -147,9 +158,37 @@ pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
 }
 
 /// The ensemble as what works with the own store's queue only, logged when it comes or goes.
-pub(super) fn coordinator(ensemble: ZooKeeper, hosts: &str, whose: Whose) -> Arc<dyn Coordinator> {
+pub(super) fn coordinator(ensemble: MeasuredCoordinator<ZooKeeper>, hosts: &str, whose: Whose) -> Arc<dyn Coordinator> {
     let contact = Contact::with(format!("ZooKeeper at {hosts}"));
     Arc::new(WatchedCoordinator { inner: Own::new(ensemble, hosts.to_owned(), whose), contact })
+}
+
+/// Whoever is asked whether this process is ready asks the server: nothing else may have for a while.
+fn need(metrics: &Metrics, client: &Client) {
+    let sessions = metrics.clone();
+    metrics.health().needs("ZooKeeper", move || {
+        let state = sessions.session_state();
+        Box::pin(async move {
+            match state {
+                Some(State::Connected) => Ok(()),
+                Some(State::Suspended) => Err("the connection is lost".to_owned()),
+                Some(State::Expired) | None => Err("no session".to_owned()),
+            }
+        })
+    });
+    // on the runtime that makes all other requests
+    let client = client.on(Handle::current());
+    metrics.health().needs("server", move || {
+        let client = client.clone();
+        Box::pin(async move {
+            // answered only to those who are logged in, and by a number that the server has
+            let none = Search { last: Some(0), ..Search::default() };
+            client.search(JOB.name, &none).await.map(drop).map_err(|error| match error.refusal() {
+                Some(refusal) if matches!(refusal.status, 401 | 403 | 429) => "not logged in".to_owned(),
+                _ => "it does not answer".to_owned(),
+            })
+        })
+    });
 }
 
 /// Waits until the coordinator answers, or says that it will not before somebody mends something.

@@ -20,6 +20,7 @@ use crate::instance::Instance;
 use crate::instance::data_dir::DataDir;
 use crate::instance::error::InstanceError;
 use crate::process::clock::Clock;
+use crate::process::metrics::{MeasuredCoordinator, Metrics};
 use crate::process::owner::{Whose, identity_of};
 use crate::process::stop::Stop;
 use crate::process::telemetry::{announce, announce_stopping, announce_up};
@@ -43,6 +44,8 @@ pub struct Options {
     pub max_attempts: u32,
     /// Where the queue is.
     pub zookeeper: Settings,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Serves until `stop`, whether or not `ZooKeeper` can be reached. If that will have nothing to do with this server when
@@ -87,12 +90,14 @@ async fn start(
 ) -> anyhow::Result<(Server, Arc<dyn Coordinator>)> {
     let store = instance.store();
     let identity = identity_of(&*store).await.map_err(StartError::Identity)?;
+    let ensemble = MeasuredCoordinator::new(ensemble, options.metrics.clone());
     let coordinator = coordinator(ensemble, &options.zookeeper.hosts, Whose::Server(identity));
     let server_options = server::Options {
         password: instance.password().secret().clone(),
         max_attempts: options.max_attempts,
         writers: server::Writers::One,
         coordinator_forgets: false,
+        metrics: options.metrics.clone(),
     };
     let server = Server::start(store, coordinator.clone(), clock, server_options).await?;
     Ok((server, coordinator))

@@ -21,6 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::clock::Clock;
+use crate::process::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{announce, announce_stopping, announce_up};
 use crate::programs::keepers::Keepers;
@@ -56,6 +57,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Adds the dummy distributor and ten dummy jobs.
     pub demo: bool,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Runs until `stop`, with the actions of `catalogue`.
@@ -74,6 +77,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .distributors(distributors.clone())
         .scripts(scripts.clone())
         .catalogue(catalogue)
+        .metrics(options.metrics.clone())
         .clock(clock)
         .stopped_by(stop.clone());
     let engine = match engine.start().await {

@@ -2,6 +2,7 @@
 
 pub mod bulk_add;
 pub mod cache;
+mod counts;
 pub mod document;
 mod edit;
 pub mod feed;
@@ -24,7 +25,7 @@ use slipstream_store::Revision;
 use uuid::Uuid;
 
 use self::cache::Durability;
-use self::document::{Patch, priority_of, state_of};
+use self::document::{Patch, action_of, priority_of, state_of};
 pub use self::edit::{EditRequest, edit, fence, note_output};
 use self::ledger::Outcome;
 use self::record::JobRecord;
@@ -83,7 +84,9 @@ pub fn id_of_key(user: &str, key: &str) -> String {
 
 /// The second step of [`add`]: what it answers is on disk.
 pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> {
-    shared.jobs.insert(new).await.map(Stored).map_err(ApiError::from)
+    let stored = shared.jobs.insert(new).await.map(Stored)?;
+    shared.metrics.added(action_of(&stored.0.document));
+    Ok(stored)
 }
 
 /// The third step of [`add`], for several at once and in their order: puts the entries and answers their paths, which

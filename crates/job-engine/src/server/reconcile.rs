@@ -9,6 +9,7 @@
 //! for one job, of which the recorded one counts and whoever takes the other is told so and consumes it.
 
 mod listing;
+mod measure;
 mod mend;
 mod refusals;
 pub(crate) mod restore;
@@ -161,6 +162,8 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
         () = rounds => {}
         () = purge_sessions(shared) => {}
     }
+    // another server's reconciler will know
+    shared.metrics.waits(&[]);
     Ok(())
 }
 
@@ -171,6 +174,7 @@ async fn one_round(shared: &Shared) -> Option<Mended> {
             if mended.put + mended.consumed > 0 {
                 tracing::info!(mended.put, mended.consumed, "queue reconciled with the jobs");
             }
+            shared.metrics.mended(mended.put, mended.consumed);
             Some(mended)
         }
         Err(error) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
+use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -29,6 +30,10 @@ pub fn service(shared: Arc<Shared>) -> Service {
 /// Handles a request to its end even when the client goes away, so that nothing is left half done; a handler that
 /// panics is an answer of 500.
 async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
+    if let Some(response) = health(&shared, request.method(), request.uri().path()).await {
+        return response;
+    }
+    let (begun, route, metrics) = (Instant::now(), route_of(request.uri().path()), shared.metrics.clone());
     let id = Uuid::now_v7().to_string();
     let method = request.method().clone();
     let span = tracing::error_span!("request", id, %method, path = request.uri().path());
@@ -42,11 +47,27 @@ async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> 
     let _entered = span.entered();
     let answer = work.unwrap_or_else(|panic| Err(ApiError::unexpected(&panic)));
     let mut response = answer.unwrap_or_else(|error| answer::refused(error, &id));
+    metrics.answered(route, response.status().as_u16(), begun.elapsed());
     tracing::debug!(status = response.status().as_u16(), "answered");
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
     if method == Method::HEAD { without_body(response) } else { response }
+}
+
+/// What a load balancer asks, without a login: whether this server is alive, and could do its work now.
+async fn health(shared: &Shared, method: &Method, path: &str) -> Option<Response<Body>> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let (status, text) = match path {
+        "/livez" if is_read => shared.health.live(),
+        "/readyz" if is_read => shared.health.ready().await,
+        _ => return None,
+    };
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    Some(if *method == Method::HEAD { without_body(response) } else { response })
 }
 
 /// The head that an answer with this body has.
@@ -107,6 +128,36 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
             Err(ApiError::undefined_action(&sent.as_str().to_lowercase(), kind.name, operation, &path))
         }
         _ => Err(ApiError::invalid_method(&sent.as_str().to_lowercase(), &path)),
+    }
+}
+
+/// What a path is counted as: of those that lead nowhere there are too many.
+fn route_of(path: &str) -> &'static str {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    if segments.next() != Some("api") {
+        return "other";
+    }
+    let segments = [(); 4].map(|()| segments.next());
+    match segments {
+        [None | Some(ENTRY_POINT), None, ..] => "/api/cloud-entry-point",
+        [Some("queue"), None, ..] => "/api/queue",
+        [Some("queue"), Some("restore"), None, _] => "/api/queue/restore",
+        [Some("executor"), None, ..] => "/api/executor",
+        [Some("distributor"), None, ..] => "/api/distributor",
+        [Some("distributor"), Some(_), Some("reset"), None] => "/api/distributor/{name}/reset",
+        [Some("job"), None, ..] => "/api/job",
+        [Some("job"), Some("reports"), None, _] => "/api/job/reports",
+        [Some("job"), Some(_), None, _] => "/api/job/{id}",
+        [Some("job"), Some(_), Some("stop"), None] => "/api/job/{id}/stop",
+        [Some("job"), Some(_), Some("ledger"), None] => "/api/job/{id}/ledger",
+        [Some("job"), Some(_), Some(OUTPUT), None] => "/api/job/{id}/output",
+        [Some("session"), None, ..] => "/api/session",
+        [Some("session"), Some(_), None, _] => "/api/session/{id}",
+        [Some("session-template"), None, ..] => "/api/session-template",
+        [Some("session-template"), Some(_), None, _] => "/api/session-template/{id}",
+        [Some("user"), None, ..] => "/api/user",
+        [Some("user"), Some(_), None, _] => "/api/user/{id}",
+        _ => "other",
     }
 }
 

@@ -11,10 +11,10 @@ use slipstream_coordination::zookeeper::Settings;
 use slipstream_job_engine::internals::actions;
 use slipstream_job_engine::internals::executor::load::Loading;
 use slipstream_job_engine::internals::executor::{ActionRuntime, Options};
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::on_signals;
 use slipstream_job_engine::internals::process::telemetry;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::programs::Keepers;
 use slipstream_job_engine::internals::roles::executor::{self, Programs};
 use slipstream_job_engine::internals::roles::{Account, Peers};
@@ -66,7 +66,7 @@ impl Role {
         on_signals(&stop).expect("signals can be listened for");
         let account = Account { endpoint: self.endpoint, credentials: credentials(), is_insecure: false };
         let zookeeper = Settings { session_timeout: self.session_timeout, ..Settings::new(&self.hosts) };
-        let peers = Peers::new(account, zookeeper).expect("good addresses");
+        let peers = Peers::new(account, zookeeper, Metrics::default()).expect("good addresses");
         let mut catalogue = actions::built_in(Clock::system());
         catalogue.register(STEP, Step { executor: self.name.clone(), records: self.records }, None);
         let options = Options {

@@ -371,6 +371,7 @@ pub fn program() -> Command {
         command.env_remove(name);
     });
     command.env("SLIPSTREAM_LOG", "info,slipstream_job_engine=debug");
+    command.env("SLIPSTREAM_ADMIN_LISTEN", "none");
     command
 }
 

@@ -13,7 +13,7 @@ use slipstream_coordination::{Coordinator, Embedded};
 use slipstream_job_engine::internals::distributor::{
     Deps, Python, Script, ScriptFile, StoreMarks, lead_and_distribute,
 };
-use slipstream_job_engine::internals::process::{Clock, Stop};
+use slipstream_job_engine::internals::process::{Clock, Metrics, Stop};
 use slipstream_job_engine::internals::programs::{Context, Keepers};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -109,6 +109,7 @@ impl World {
             marks: Arc::new(StoreMarks::new(engine.store.clone())),
             clock: Clock::system(),
             name: "Kenny".to_owned(),
+            metrics: Metrics::default(),
         };
         let stop = Stop::new();
         let distributor = tokio::spawn(lead_and_distribute(script, deps, stop.clone()));

@@ -11,9 +11,9 @@ use slipstream_job_engine::internals::distributor::Missed;
 use slipstream_job_engine::internals::distributor::NodeMarks;
 use slipstream_job_engine::internals::distributor::Schedule;
 use slipstream_job_engine::internals::distributor::{Deps, lead_and_distribute};
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_store::StoreExt;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
@@ -131,6 +131,7 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
         marks: Arc::new(NodeMarks::new(site.clone())),
         clock: Clock::starting_at(START.parse().expect("a time")),
         name: "Kenny".to_owned(),
+        metrics: Metrics::default(),
     };
     let each = Configured {
         name: "each".to_owned(),

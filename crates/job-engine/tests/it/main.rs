@@ -30,6 +30,7 @@ mod leftovers;
 mod logs;
 mod lost_together;
 mod many_executors;
+mod metrics;
 mod output;
 mod over_zookeeper;
 mod overview;

@@ -11,9 +11,9 @@ use slipstream_cimi::Client;
 use slipstream_cimi::resource::format_time;
 use slipstream_coordination::session::Operation;
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::reconcile::Mended;
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::memory::MemoryStore;
@@ -38,6 +38,7 @@ fn options() -> Options {
         max_attempts: DEFAULT_MAX_ATTEMPTS,
         writers: Writers::One,
         coordinator_forgets: true,
+        metrics: Metrics::default(),
     }
 }
 

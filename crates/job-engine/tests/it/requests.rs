@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::job_violations;
 use slipstream_job_engine::internals::server::ledger_of;
 use slipstream_job_engine::internals::server::state_of;
@@ -205,6 +205,7 @@ impl World {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            metrics: Metrics::default(),
         };
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
         let server = Server::start(store.clone(), shared, Clock::starting_at(start), options).await;

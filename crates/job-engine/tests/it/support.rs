@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::{Coordinator, Embedded};
-use slipstream_job_engine::internals::process::Clock;
+use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
 use slipstream_store::memory::MemoryStore;
@@ -109,6 +109,7 @@ impl InProcess {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            metrics: Metrics::default(),
         };
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
         let server = Server::start(store.clone(), shared, Clock::system(), options).await.expect("the server starts");
@@ -213,6 +214,8 @@ pub fn program() -> Command {
     {
         command.env_remove(name);
     }
+    // many run at once: whoever looks at metrics says where
+    command.env("SLIPSTREAM_ADMIN_LISTEN", "none");
     command
 }
 

@@ -20,7 +20,7 @@ use slipstream_job_engine::internals::distributor::{
 };
 use slipstream_job_engine::internals::executor;
 use slipstream_job_engine::internals::process::paths;
-use slipstream_job_engine::internals::process::{Age, Clock};
+use slipstream_job_engine::internals::process::{Age, Clock, Metrics};
 use slipstream_job_engine::internals::server::{self, Server, Writers, reconcile};
 use slipstream_store::Store;
 use tokio::task::JoinSet;
@@ -135,8 +135,13 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
     let coordinator = Arc::new(SeenCoordinator::new(world.clone(), life.clone()));
     let coordinator_forgets = world.plan.site == Site::Up;
     let writers = if world.has_two_servers() { Writers::Several } else { Writers::One };
-    let options =
-        server::Options { password: PASSWORD.into(), max_attempts: MAX_ATTEMPTS, writers, coordinator_forgets };
+    let options = server::Options {
+        password: PASSWORD.into(),
+        max_attempts: MAX_ATTEMPTS,
+        writers,
+        coordinator_forgets,
+        metrics: Metrics::default(),
+    };
     let started = Server::start(store, coordinator, world.clocks.of(life.process()), options);
     let started = alone_while_starting(life, started).await;
     life.starting.store(false, Ordering::Relaxed);
@@ -181,6 +186,7 @@ async fn distribute(world: &Arc<World>, life: &Arc<Life>) {
         marks: Arc::new(SeenMarks { world: world.clone(), clock: world.clocks.of(life.process()), marks }),
         clock: world.clocks.of(life.process()),
         name: life.name.clone(),
+        metrics: Metrics::default(),
     };
     let tick = Tick { schedule: Schedule::Every(Duration::from_secs(EVERY)) };
     lead_and_distribute(Arc::new(tick), deps, life.stop.clone()).await;

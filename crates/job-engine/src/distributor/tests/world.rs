@@ -240,6 +240,7 @@ impl World {
             marks: self.marks.clone(),
             clock: self.clock.clone(),
             name: name.to_owned(),
+            metrics: crate::process::metrics::Metrics::default(),
         }
     }
 

@@ -117,6 +117,11 @@ impl Pool {
         &self.shared.context
     }
 
+    /// How many processes there are that may still get a job.
+    pub(crate) fn processes(&self) -> usize {
+        self.shared.state().alive.len()
+    }
+
     /// What is known of the program, also later.
     #[must_use]
     pub fn known(&self) -> watch::Receiver<Known> {

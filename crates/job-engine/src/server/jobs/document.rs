@@ -141,6 +141,12 @@ pub fn state_of(document: &Document) -> State {
     document.get("state").and_then(Value::as_str).and_then(State::from_text).unwrap_or(State::Queued)
 }
 
+/// The action of a job.
+#[must_use]
+pub fn action_of(document: &Document) -> &str {
+    document.get("action").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// The priority under which a job is queued.
 #[must_use]
 pub fn priority_of(document: &Document) -> u16 {

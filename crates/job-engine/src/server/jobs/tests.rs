@@ -17,8 +17,13 @@ pub(crate) async fn shared() -> Shared {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time"));
     let generation = Generation::begin(store.clone(), true).await.expect("the memory store answers");
-    let options =
-        Options { password: "secret".into(), max_attempts: 5, writers: Writers::One, coordinator_forgets: true };
+    let options = Options {
+        password: "secret".into(),
+        max_attempts: 5,
+        writers: Writers::One,
+        coordinator_forgets: true,
+        metrics: crate::process::metrics::Metrics::default(),
+    };
     Shared::new(store, Arc::new(Embedded::new()), clock, generation, &options).await
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slipstream_store::StoreError;
 
 use super::cache::Durability;
+use super::counts::{Before, noted};
 use super::document::Patch;
 use super::ledger::Ledger;
 use super::record::JobRecord;
@@ -93,21 +94,26 @@ pub(super) async fn update_from(
         if let Some(caller) = caller {
             caller.permit(id, Some(&*job), |job| &job.document, Caller::may_modify)?;
         }
-        let written = match decide.decide(&job).await? {
+        let decision = decide.decide(&job).await.map_err(|error| noted(shared, error))?;
+        let written = match decision {
             Decision::Keep => return Ok(Some(Updated { job, is_written: false })),
             Decision::Remove => shared.jobs.remove(job.clone()).await.map(|()| job),
             Decision::Change(Change { patch, ledger, durability, refusal }) => {
                 let given_back = ledger.given_back_since(job.ledger()?).cloned();
+                let before = Before::of(&job);
                 let change = |job: &mut JobRecord| match patch {
                     Some(patch) => job.set(patch, ledger),
                     None => job.set_ledger(ledger),
                 };
                 let written = shared.jobs.change(job, durability, change).await;
+                if let Ok(job) = &written {
+                    before.count(shared, job, given_back.as_ref());
+                }
                 if let Some(attempt) = given_back.filter(|_| written.is_ok()) {
                     shared.released().note_attempt(id, attempt, shared.clock.now());
                 }
                 if let Some(refusal) = refusal.filter(|_| written.is_ok()) {
-                    return Err(refusal);
+                    return Err(noted(shared, refusal));
                 }
                 written
             }

@@ -43,6 +43,11 @@ impl Listing {
         Self { recorded: vec![false; names.len()], names, unread }
     }
 
+    /// All of them, in order.
+    pub(super) fn names(&self) -> &[EntryName] {
+        &self.names
+    }
+
     pub(super) fn contains(&self, name: EntryName) -> bool {
         self.names.binary_search(&name).is_ok()
     }

@@ -10,6 +10,7 @@ use slipstream_store::StoreExt;
 
 use super::ReconcileError;
 use super::listing::{Listing, walk};
+use super::measure::measure;
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation, only_its_own};
 use crate::api::queue::{LeftAlone, Sample};
@@ -75,6 +76,10 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     let claims = claims(shared, &mut refusals).await?;
     let unread = unread(shared, &mut refusals).await?;
     let mut listing = Listing::new(shared.queue.list().await?, unread);
+    if shared.metrics.is_on() {
+        let waiting = listing.names().iter().copied();
+        measure(shared, waiting, &claims.names).await;
+    }
     shared.jobs.settled().await;
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     note_generation(shared.generation.compare(&*session, walked.highest).await, &mut refusals)?;

@@ -2,6 +2,7 @@
 //! they do jobs together over a real `ZooKeeper`.
 
 mod folders;
+mod metrics;
 mod outages;
 mod passwords;
 mod refusals;

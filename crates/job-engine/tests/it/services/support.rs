@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::commands::Ran;
-use crate::support::{PASSWORD, credentials, eventually, program};
+use crate::support::{Answered, PASSWORD, Raw, credentials, eventually, program};
 
 /// A running service; killed when dropped.
 pub struct Service {
@@ -201,9 +201,22 @@ impl Site {
 /// A server that is to listen there; its log says as little as it may.
 pub fn server(store: &Path, hosts: &str, listen: &str) -> Command {
     let mut command = program();
-    command.args(["server", "--listen", listen, "--zk-hosts", hosts, "--store"]);
+    command.args(["server", "--listen", listen, "--admin-listen", "127.0.0.1:0", "--zk-hosts", hosts, "--store"]);
     command.arg(format!("sqlite:{}", store.display())).env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
     command
+}
+
+/// Where a service says that it answers metrics and health: the beginning of a URL.
+pub async fn admin(service: &Service) -> String {
+    let line = service.says("metrics and health at ").await;
+    let start = line.find("http://").expect("an address");
+    line[start..].split("/metrics").next().expect("a text has a beginning").to_owned()
+}
+
+/// What is answered there.
+pub async fn asked(endpoint: &str, method: &str, path: &str) -> Answered {
+    let transport = HttpTransport::new(endpoint, false, Duration::from_secs(30)).expect("the address is good");
+    Raw::new(method, path).send(&transport).await
 }
 
 /// Where a server says that it listens.
