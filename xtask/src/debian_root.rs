@@ -14,7 +14,7 @@ pub const VARIABLE: &str = "SLIPSTREAM_TEST_DEBIAN";
 
 const SUITE: &str = "bookworm";
 /// What a server has that our packages meet.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,logrotate,procps,python3";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,logrotate,procps,python3,rpm";
 /// The programs that the tests call, and their packages.
 const TOOLS: [(&str, &str); 3] =
     [("debootstrap", "debootstrap"), ("systemd-nspawn", "systemd-container"), ("rpm", "rpm")];

@@ -21,6 +21,7 @@ mod faults;
 mod fuzz;
 mod node;
 mod package;
+mod previous;
 mod prometheus;
 mod python;
 mod pythons;
@@ -33,7 +34,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
-  test --everything                the same, then 20,000 seeds of the simulation and `faults`: for an hour
+  test --everything                the same, then 20,000 seeds of the simulation and `faults`: for two hours
   check                            format, lints, modules, lengths, layers, banned texts, documentation, links,
                                    licences, and ten seconds of each fuzz target
   simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds

@@ -10,6 +10,7 @@ use crate::commands::{cargo, root, run as succeed};
 use crate::debian_root;
 use crate::faults;
 use crate::node;
+use crate::previous;
 use crate::prometheus;
 use crate::python;
 use crate::pythons;
@@ -43,11 +44,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
 }
 
 /// What takes too long for each run: more seeds of the simulation, more kills of programs and of what keeps them, more stacks
-/// of threads, and the faults at their full length, which writes their page.
+/// of threads, faults beside the version before, and the faults at their full length, which writes their page.
 fn everything_else() -> anyhow::Result<bool> {
     timed("simulation", || simulate::simulate(SEEDS, 0))?;
     timed("kills", kills)?;
     timed("stacks", stacks)?;
+    timed("beside the version before", previous::run)?;
     timed("faults", || faults::run(&[]))
 }
 

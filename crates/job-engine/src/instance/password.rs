@@ -24,7 +24,8 @@ pub struct Password {
 }
 
 impl Password {
-    /// From the environment, else from the file in the data directory, which is made when it is first needed.
+    /// From the environment, else from the unit's credential, else from the file in the data directory, which is made when
+    /// it is first needed.
     pub(super) fn load(data_dir: &Path) -> Result<Self, InstanceError> {
         if let Some(path) = std::env::var_os(PASSWORD_FILE_VARIABLE).filter(|path| !path.is_empty()) {
             let path = PathBuf::from(path);
@@ -37,6 +38,9 @@ impl Password {
         if let Some(value) = std::env::var_os(PASSWORD_VARIABLE).filter(|value| !value.is_empty()) {
             let value = value.into_string().map_err(|_| InstanceError::NotText { variable: PASSWORD_VARIABLE })?;
             return Ok(Self { secret: value.into(), place: format!("from {PASSWORD_VARIABLE}") });
+        }
+        if let Some(path) = password_file::credential() {
+            return Ok(Self { secret: given_password(&path)?, place: "from the unit's credential".to_owned() });
         }
         let path = password_file(data_dir);
         let place = format!("in {}", path.display());

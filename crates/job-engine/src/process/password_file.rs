@@ -1,6 +1,8 @@
-//! How a password is read from a file.
+//! How a password is read from a file, and where systemd puts one.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -16,4 +18,28 @@ pub(crate) fn first_line(source: impl Read) -> io::Result<Option<SecretString>> 
         return Err(io::Error::new(ErrorKind::InvalidData, format!("longer than {LONGEST_PASSWORD} bytes")));
     }
     Ok(Some(password).filter(|password| !password.expose_secret().is_empty()))
+}
+
+/// The file with the password of `super` that a unit has by `LoadCredential=super:FILE`, which nobody but the service can read
+/// (`systemd.exec(5)`).
+pub(crate) fn credential() -> Option<PathBuf> {
+    credential_in(&std::env::var_os("CREDENTIALS_DIRECTORY")?)
+}
+
+fn credential_in(folder: &OsStr) -> Option<PathBuf> {
+    Some(Path::new(folder).join("super")).filter(|file| file.is_absolute() && file.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_a_file_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(credential_in(folder.path().as_os_str()), None);
+        std::fs::write(folder.path().join("super"), "secret").unwrap();
+        assert_eq!(credential_in(folder.path().as_os_str()), Some(folder.path().join("super")));
+        assert_eq!(credential_in(OsStr::new("")), None, "not one of the working directory");
+    }
 }

@@ -24,10 +24,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::process::Process;
 use crate::records::{How, Record};
-use crate::support::{credentials, eventually};
+use crate::support::{credentials, eventually, program_in};
 
 /// Says to a process of this binary what it is to be, as JSON.
 const ROLE: &str = "FAULTS_EXECUTOR";
+/// Names a binary of the version before that is to be started instead.
+const EXECUTOR_PROGRAM: &str = "FAULTS_EXECUTOR_PROGRAM";
 /// The test that is the process of an executor when that is set.
 const TEST: &str = "roles::an_executor_ends_with_its_input";
 /// The action with a record.
@@ -54,7 +56,8 @@ pub struct Role {
 impl Role {
     /// Starts it as a process.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
+        let this = std::env::current_exe().expect("this binary has a path");
+        let mut command = Command::new(program_in(EXECUTOR_PROGRAM, this));
         command.args(["--exact", TEST, "--nocapture"]);
         command.env(ROLE, serde_json::to_string(self).expect("texts and numbers"));
         command

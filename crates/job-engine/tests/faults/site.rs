@@ -29,7 +29,7 @@ use crate::part::Part;
 use crate::records::{self, Record};
 use crate::roles::Role;
 use crate::sessions::Sessions;
-use crate::support::{PASSWORD, credentials, eventually, text};
+use crate::support::{PASSWORD, credentials, eventually, program_in, text};
 
 /// Longest wait of the tests' own requests.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -364,9 +364,12 @@ fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
+/// Names the program of servers and distributors, if it is not the one that was built with the tests.
+const SERVER_PROGRAM: &str = "FAULTS_SERVER_PROGRAM";
+
 /// The program, which says in its logs what the tests look for, with an environment of its own.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream-job"));
+    let mut command = Command::new(program_in(SERVER_PROGRAM, env!("CARGO_BIN_EXE_slipstream-job")));
     std::env::vars().filter(|(name, _)| name.starts_with("SLIPSTREAM_")).for_each(|(name, _)| {
         command.env_remove(name);
     });

@@ -1,5 +1,6 @@
 //! Waiting for a condition with a limit, and small readers of documents.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,4 +53,10 @@ pub fn write_for_the_page(name: &str, text: &str) {
 /// Lets something go on for as long as a plan says.
 pub async fn lasts(length: Duration) {
     tokio::time::sleep_until(Instant::now() + length).await;
+}
+
+/// The program that a variable names, or the one that was built with the tests: processes of the version before work beside
+/// those of this one.
+pub fn program_in(variable: &str, built: impl Into<OsString>) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| built.into())
 }

@@ -1,6 +1,7 @@
 //! [`Booted`]: a Debian with systemd as its first process, on this machine's network.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ pub struct Booted {
     /// Its first process.
     leader: String,
     // last, after what runs in it
-    _root: Root,
+    root: Root,
     _only: MutexGuard<'static, ()>,
 }
 
@@ -34,13 +35,25 @@ impl Booted {
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("done")).stderr(output);
         let container = command.spawn().expect("done");
         let children = format!("/proc/{0}/task/{0}/children", container.id());
-        let mut booted = Self { container, leader: String::new(), _root: root, _only: only };
+        let mut booted = Self { container, leader: String::new(), root, _only: only };
         wait_for("a first process", || {
             fs::read_to_string(&children).unwrap_or_default().trim().clone_into(&mut booted.leader);
             !booted.leader.is_empty()
         });
-        wait_for("systemd to run", || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running")));
+        let runs = || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running"));
+        assert!(comes_true(runs), "systemd does not run:\n{}", booted.root.read("/console"));
         booted
+    }
+
+    /// Copies a package into it and has its package manager install it or upgrade to it; answers what that says.
+    pub fn install(&self, package: &Path) -> String {
+        let name = package.file_name().expect("done").to_string_lossy();
+        let inside = format!("/root/{name}");
+        fs::copy(package, self.root.at(&inside)).expect("done");
+        match package.extension().and_then(|extension| extension.to_str()) {
+            Some("deb") => self.shell(&format!("dpkg --force-confold --install {inside} 2>&1")),
+            _ => self.shell(&format!("rpm --nodeps --dbpath /var/lib/rpm --upgrade {inside} 2>&1")),
+        }
     }
 
     fn command(&self, line: &str) -> Command {
@@ -108,10 +121,20 @@ impl Drop for Booted {
 }
 
 /// Waits until something is so.
-pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(comes_true(is_so), "waited {PATIENCE:?} for {what}");
+}
+
+/// Whether something becomes so.
+fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+    loop {
+        if is_so() {
+            return true;
+        }
+        if begin.elapsed() > PATIENCE {
+            return false;
+        }
         std::thread::park_timeout(LOOK);
     }
 }

@@ -51,6 +51,8 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
     root.dpkg(&deb(1));
     assert_eq!(root.read(CONFIGURATION), EDITED);
 
+    refuses_documents_of_a_newer_version(&root);
+
     root.shell("dpkg --remove slipstream-job-engine 2>&1");
     assert_eq!(root.rights("/usr/bin/slipstream-job"), "");
     assert_eq!(root.read(CONFIGURATION), EDITED);
@@ -62,6 +64,18 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
     assert_eq!(root.read("/var/lib/slipstream/server/jobs.db"), "documents");
     assert_eq!(root.read("/etc/slipstream/super.password"), "secret");
     root.shell("getent passwd slipstream");
+}
+
+/// After a downgrade the documents may be of the version that was there before.
+fn refuses_documents_of_a_newer_version(root: &Root) {
+    root.shell(
+        "mkdir -m 700 /root/newer && python3 -c \"import sqlite3; \
+         sqlite3.connect('/root/newer/jobs.db').execute('PRAGMA user_version = 1000000')\"",
+    );
+    let said = root.shell(
+        "slipstream-job server --store sqlite:/root/newer/jobs.db --zk-hosts 127.0.0.1:1 2>&1 || echo \"exit code $?\"",
+    );
+    assert!(said.contains("has version 1000000") && said.ends_with("exit code 2\n"), "{said}");
 }
 
 #[test]

@@ -14,8 +14,16 @@ const UNITS: [&str; 3] = [SERVER, EXECUTOR, DISTRIBUTOR];
 /// The password in `/etc/default`, which no list of processes may show.
 const PASSWORD: &str = "of-the-service-nobody-else";
 
-/// An action in shell and one that takes its time.
-const GREET: &str = "#!/bin/sh\necho hello from a shell\n";
+/// Actions in shell: one that changes its priorities, which the sandbox is to let it, and two that take their time.
+const PRIORITIES: &str = "\
+#!/bin/sh
+set -e
+test \"$(nice -n 5 nice)\" = 5
+test \"$(ionice -c 3 ionice)\" = idle
+taskset 1 true
+echo hello from a shell
+";
+const PAUSE: &str = "#!/bin/sh\nexec sleep 3\n";
 const SLEEP: &str = "#!/bin/sh\nnice -n 5 sleep 600\n";
 /// A class file as the original's.
 const CLASS: &str = "\
@@ -35,7 +43,7 @@ class ClassFile(object):
 fn site(zookeeper: &str) -> (Booted, String) {
     let root = Root::new();
     root.dpkg(&deb(1));
-    for (name, text) in [("greet", GREET), ("sleep", SLEEP), ("class_file.py", CLASS)] {
+    for (name, text) in [("priorities", PRIORITIES), ("pause", PAUSE), ("sleep", SLEEP), ("class_file.py", CLASS)] {
         let path = format!("/usr/lib/slipstream/actions/{name}");
         root.write(&path, text);
         root.shell(&format!("chmod 755 {path}"));
@@ -93,15 +101,18 @@ fn life(zookeeper: &str) {
         assert!(booted.is_so(&format!("systemctl start {unit}")), "{unit}:\n{}", booted.journal(unit));
         assert_eq!(booted.property(unit, "ActiveState"), "active");
     }
-    for action in ["greet", "class_file", "noop"] {
+    for action in ["priorities", "class_file", "noop"] {
         let said = booted.shell(&job(&url, &format!("submit {action} --wait 2>&1")));
         assert!(said.contains("SUCCESS"), "{action}: {said}\n{}", booted.journal(EXECUTOR));
     }
     no_process_shows_a_password(&booted);
+    rotated_logs_hold_every_job(&booted, &url);
+    an_upgrade_lets_a_running_job_end(&booted, &url);
     comes_back_after_a_kill(&booted);
     the_watchdog_bites_what_hangs(&booted);
     a_stop_keeps_the_grace_and_counts_down(&booted, &url);
     a_wrong_password_fails_the_start(&booted);
+    a_credential_is_the_password(&booted);
 }
 
 fn no_process_shows_a_password(booted: &Booted) {
@@ -114,6 +125,41 @@ fn no_process_shows_a_password(booted: &Booted) {
     ));
     // the server's environment has the password of super, which its own user alone can read
     assert_eq!(found.replace("slipstream-job environ", "").trim(), "", "{found}");
+}
+
+/// Rotated as the packages have it, while jobs are done.
+fn rotated_logs_hold_every_job(booted: &Booted, url: &str) {
+    let rotated = booted.shell(&format!(
+        "(while [ ! -e /root/rotated ]; do {}; done > /root/jobs) & \
+         for turn in 1 2 3 4; do \
+             sleep 0.5; \
+             logrotate --force /etc/logrotate.d/slipstream-job-engine; \
+         done; \
+         touch /root/rotated; wait; sort -u /root/jobs",
+        job(url, "submit noop --wait | sed -n s/SUCCESS.*//\\;1p")
+    ));
+    let jobs: Vec<&str> = rotated.split_whitespace().collect();
+    assert!(jobs.len() >= 5, "{rotated}");
+    assert!(booted.is_so("ls /var/log/slipstream/log/executor.log.4*"), "it was rotated four times");
+    for job in jobs {
+        booted.shell(&format!("zcat -f /var/log/slipstream/log/executor.log* | grep 'attempt ends' | grep -q {job}"));
+    }
+}
+
+fn an_upgrade_lets_a_running_job_end(booted: &Booted, url: &str) {
+    let id = booted.shell(&job(url, "submit pause"));
+    wait_for("the job to run", || booted.is_so("pgrep -x sleep"));
+    let before = UNITS.map(|unit| booted.property(unit, "MainPID"));
+    booted.install(&deb(2));
+    for (unit, before) in UNITS.into_iter().zip(before) {
+        booted.wait_for(unit, "MainPID", |now| now != "0" && now != before);
+        booted.wait_for(unit, "ActiveState", |state| state == "active");
+    }
+    let said = booted.shell(&job(url, &format!("jobs watch {id}").replace('\n', "")));
+    assert!(said.contains("SUCCESS"), "{said}\n{}", booted.journal(EXECUTOR));
+    let log =
+        booted.shell(&format!("cat /var/log/slipstream/log/executor.log | grep -c 'attempt begins.*{}'", id.trim()));
+    assert_eq!(log.trim(), "1", "it was begun once, and ended by itself");
 }
 
 fn comes_back_after_a_kill(booted: &Booted) {
@@ -153,6 +199,19 @@ fn a_wrong_password_fails_the_start(booted: &Booted) {
     assert!(!booted.is_so(&format!("systemctl start {EXECUTOR}")));
     assert_eq!(booted.property(EXECUTOR, "ExecMainStatus"), "2", "{}", booted.journal(EXECUTOR));
     assert_eq!(booted.property(EXECUTOR, "ActiveState"), "failed");
+}
+
+/// Not in `/etc/default`, but in a file that systemd alone reads.
+fn a_credential_is_the_password(booted: &Booted) {
+    booted.shell(&format!(
+        "sed -i 's/--ss-pass=wrong//' /etc/default/slipstream-job-executor && \
+         (umask 077 && echo {PASSWORD} > /etc/slipstream/super.password) && \
+         printf '[Service]\\nLoadCredential=super:/etc/slipstream/super.password\\n' \
+             > /run/systemd/system/{EXECUTOR}.d/password.conf && \
+         systemctl daemon-reload"
+    ));
+    assert!(booted.is_so(&format!("systemctl start {EXECUTOR}")), "{}", booted.journal(EXECUTOR));
+    assert_eq!(booted.property(EXECUTOR, "ActiveState"), "active");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cli::secrets;
+use crate::process::password_file;
 
 /// Which server, and as whom. An id is one for all that a command is made of.
 #[derive(Debug, Args)]
@@ -38,11 +39,14 @@ pub struct LoginOptions {
 }
 
 impl LoginOptions {
-    /// The password that is given, if one is; a file counts more.
+    /// The password that is given, if one is; a file counts more, and a unit's credential less.
     pub fn password(&self) -> anyhow::Result<Option<SecretString>> {
         if let Some(file) = self.password_file.as_ref().filter(|file| !file.is_empty()) {
             return secrets::from_file(Path::new(file)).map(Some);
         }
-        Ok(self.password.clone().filter(|password| !password.expose_secret().is_empty()))
+        if let Some(password) = self.password.clone().filter(|password| !password.expose_secret().is_empty()) {
+            return Ok(Some(password));
+        }
+        password_file::credential().map(|file| secrets::from_file(&file)).transpose()
     }
 }
