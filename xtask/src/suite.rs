@@ -50,6 +50,7 @@ fn everything_else() -> anyhow::Result<bool> {
     timed("kills", kills)?;
     timed("stacks", stacks)?;
     timed("beside the version before", previous::run)?;
+    timed("threads", threads)?;
     timed("faults", || faults::run(&[]))
 }
 
@@ -66,6 +67,14 @@ fn stacks() -> anyhow::Result<()> {
     let mut command = cargo(&root()?);
     command.args(["test", "--release", "--locked", "--package", "slipstream-stacks", "--test", "threads"]);
     command.args(["--", "--nocapture"]).env("STACKS_CAPTURES", CAPTURES.to_string());
+    succeed(&mut command)
+}
+
+/// Asks a process whose actions are stuck in every way what it is doing.
+fn threads() -> anyhow::Result<()> {
+    let mut command = cargo(&root()?);
+    command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "it"]);
+    command.args(["threads::", "--", "--nocapture"]).env("THREADS_TURNS", CAPTURES.to_string());
     succeed(&mut command)
 }
 

@@ -9,6 +9,7 @@ mod failure;
 mod help;
 pub mod jobs;
 mod options;
+mod processes;
 mod queue;
 mod secrets;
 mod services;
@@ -90,6 +91,14 @@ enum Command {
     Users(users::UsersArguments),
     /// Back up the store to a file, with or without a running server
     Backup(backup::BackupArguments),
+    /// Show what a service of this machine is doing, down to its threads
+    Threads(processes::ThreadsArguments),
+    /// Have an executor of this machine take no more jobs
+    Drain(processes::DrainArguments),
+    /// Have a drained executor take jobs again
+    Resume(processes::ResumeArguments),
+    /// Change what a running service of this machine logs
+    Log(processes::LogArguments),
     /// Print shell completions
     Completions(CompletionsArguments),
 }
@@ -206,6 +215,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
             Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),
+            Command::Threads(arguments) => processes::threads(arguments).map(done),
+            Command::Drain(arguments) => processes::drain(arguments).await.map(done),
+            Command::Resume(arguments) => processes::resume(arguments).map(done),
+            Command::Log(arguments) => processes::log(arguments).map(done),
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
     });
@@ -224,7 +237,7 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 }
 
 async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
-    let stop = services::begin(arguments.log)?;
+    let (activity, stop) = services::begin(arguments.log)?;
     let metrics = Metrics::of("up");
     let _monitoring = arguments.monitoring.begin(&metrics, &stop);
     let data_dir = options::data_dir(arguments.data_dir)?;
@@ -245,7 +258,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     };
     let clock = Clock::system();
     let catalogue = crate::actions::built_in(clock.clone());
-    up::up(options, catalogue, clock, stop).await
+    up::up(options, catalogue, clock, activity, stop).await
 }
 
 #[cfg(test)]
@@ -255,6 +268,18 @@ mod tests {
     #[test]
     fn the_arguments_are_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_process_is_meant_by_its_id_or_its_name() {
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for good in ["threads", "threads 913", "drain --name kenny --wait", "resume 913", "log debug", "log debug 913"]
+        {
+            assert!(parses(&format!("slipstream-job {good}")), "{good}");
+        }
+        for wrong in ["threads kenny", "drain 913 --name kenny", "log"] {
+            assert!(!parses(&format!("slipstream-job {wrong}")), "{wrong}");
+        }
     }
 
     #[test]

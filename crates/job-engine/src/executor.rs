@@ -46,6 +46,7 @@ use self::batcher::Batcher;
 use self::offers::Offered;
 use self::release_backoff::{Reason, ReleaseBackoff};
 use self::unknown_action::UnknownActions;
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::{ExecutorMetrics, Metrics};
 use crate::process::stop::Stop;
@@ -70,6 +71,8 @@ pub struct Options {
     pub unknown_action: UnknownAction,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where it notes what it does.
+    pub activity: Activity,
 }
 
 impl Options {
@@ -85,7 +88,13 @@ impl Options {
             runtime,
             unknown_action: UnknownAction::default(),
             metrics: Metrics::default(),
+            activity: Activity::new(),
         }
+    }
+
+    /// How many jobs at once, at least one.
+    fn slots(&self) -> usize {
+        self.threads.max(1)
     }
 }
 
@@ -145,11 +154,16 @@ pub async fn run(
         backoff_changed: Notify::new(),
         blocking_actions: Mutex::default(),
     });
-    tokio::select! {
-        biased;
-        () = executor.work(coordinator.as_ref()) => {}
-        () = executor.interrupt_after_grace() => {}
-    }
+    // all of them are there from the begin
+    drop(executor.options.activity.slot(executor.options.slots() - 1));
+    let work = async {
+        tokio::select! {
+            biased;
+            () = executor.work(coordinator.as_ref()) => {}
+            () = executor.interrupt_after_grace() => {}
+        }
+    };
+    executor.options.activity.turning("executor", work).await;
     info!(executor = executor.options.name, "executor ends");
 }
 

@@ -20,6 +20,7 @@ use self::data_dir::DataDir;
 use self::endpoint::EndpointFile;
 use self::error::InstanceError;
 use self::password::Password;
+use crate::process::activity::Activity;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -84,17 +85,18 @@ impl Instance {
         server: &Server,
         proxies: Vec<IpNet>,
         mut work: JoinSet<()>,
+        activity: &Activity,
         stop: &Stop,
     ) -> Result<(), InstanceError> {
         let (serving, mut api) = (Stop::new(), JoinSet::new());
         if let Some(listener) = self.listener.take() {
-            let (server, serving) = (server.clone(), serving.clone());
-            api.spawn(async move { server.serve(listener, proxies, serving).await });
+            let (server, serving, activity) = (server.clone(), serving.clone(), activity.clone());
+            api.spawn(async move { activity.turning("listener", server.serve(listener, proxies, serving)).await });
         }
-        let (reconciled, asked) = (server.clone(), stop.clone());
+        let (reconciled, asked, turning) = (server.clone(), stop.clone(), activity.clone());
         work.spawn(supervise("reconciler", stop.clone(), move || {
-            let (server, stop) = (reconciled.clone(), asked.clone());
-            async move { server.reconcile(&host_name(), stop).await }
+            let (server, stop, activity) = (reconciled.clone(), asked.clone(), turning.clone());
+            async move { activity.turning("reconciler", server.reconcile(&host_name(), stop)).await }
         }));
         let early = tokio::select! {
             biased;
@@ -156,7 +158,7 @@ mod tests {
             Server::start(instance.store(), Arc::new(Embedded::new()), Clock::system(), options).await.unwrap();
         instance.store.inspect(|_| panic!("as the test wants it")).await;
         let stop = Stop::new();
-        let ended = instance.work(&server, Vec::new(), JoinSet::new(), &stop).await.unwrap_err();
+        let ended = instance.work(&server, Vec::new(), JoinSet::new(), &Activity::new(), &stop).await.unwrap_err();
         assert!(matches!(ended, InstanceError::Broken) && stop.is_asked(), "{ended}");
         server.close().await;
     }

@@ -43,11 +43,16 @@ pub mod keeper {
     pub const SMALL_HEAP: (&str, &str) = crate::keeper::SMALL_HEAP;
 }
 pub mod process {
+    pub use crate::process::activity::Activity;
     pub use crate::process::address::parse_network;
     pub use crate::process::clock::{Age, Clock};
     pub use crate::process::metrics::Metrics;
     pub use crate::process::registry::{RegisteredDistributor, RegisteredExecutor, host_name};
+    pub use crate::process::service_manager::keep_alive;
     pub use crate::process::stop::{Stop, on_signals};
+    pub mod admin {
+        pub use crate::process::admin::{Admin, start};
+    }
     pub mod paths {
         pub use crate::process::paths::{
             DISTRIBUTORS, ELECTION, ENTRIES, EXECUTORS, GENERATION, JOB, MARKS, OWN, RECONCILED, RECONCILER, TAKEN,

@@ -1,7 +1,9 @@
 //! What every process of the engine has: a clock, a way to be asked to stop, a log, a registration, and its place in the
 //! node tree.
 
+pub mod activity;
 pub mod address;
+pub(crate) mod admin;
 pub(crate) mod admin_listener;
 pub mod clock;
 pub(crate) mod descendants;

@@ -17,14 +17,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::process::activity::Activity;
 use crate::process::stop::Stop;
 use crate::process::telemetry::{announce, announce_stopping};
 
 /// Lets `work` go on until the stop, and then to its end; `what` of it may take as long as `grace`.
 async fn until_stopped(
     work: impl Future<Output = ()> + Send + 'static,
-    what: &str,
+    what: &'static str,
     grace: Duration,
+    activity: &Activity,
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let mut work = tokio::spawn(work);
@@ -36,7 +38,7 @@ async fn until_stopped(
             bail!("it ended unexpectedly");
         }
     }
-    let _counting = announce_stopping(what, grace);
+    announce_stopping(activity, what, grace);
     stop.in_time(grace, work).await?.context("it crashed")?;
     announce("stopped");
     Ok(())

@@ -48,7 +48,8 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
             registered.process.id.to_string(),
             one_line(&registered.process.version),
             registered.slots.to_string(),
-            busy.map_or_else(|| "?".to_owned(), |busy| busy.to_string()),
+            busy.map_or_else(|| "?".to_owned(), |busy| busy.to_string())
+                + if registered.draining { ", draining" } else { "" },
             one_line(&registered.actions.join(", ")),
         ]
     };
@@ -72,6 +73,7 @@ pub mod tests {
             loaded: Loaded::default(),
             begun: "2026-11-24T12:00:00Z".parse().unwrap(),
             passed_over: Vec::new(),
+            draining: false,
         };
         Executor { claimant: "0a".to_owned(), registered, busy }
     }

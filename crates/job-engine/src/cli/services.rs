@@ -18,6 +18,8 @@ use crate::actions;
 use crate::config::Config;
 use crate::distributor::script::found;
 use crate::executor::{ActionRuntime, Options, UnknownAction};
+use crate::process::activity::Activity;
+use crate::process::admin;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::registry::host_name;
@@ -125,8 +127,8 @@ impl PeersArguments {
 
 impl ServiceArguments {
     /// Starts the log and what is watched, which ends when the second answer is dropped.
-    fn begin(self, metrics: &Metrics) -> anyhow::Result<(Stop, Monitoring)> {
-        let stop = begin(self.log)?;
+    fn begin(self, metrics: &Metrics, activity: &Activity) -> anyhow::Result<(Stop, Monitoring)> {
+        let stop = begin_as(self.log, activity)?;
         let monitoring = self.monitoring.begin(metrics, &stop);
         Ok((stop, monitoring))
     }
@@ -177,9 +179,9 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
         zookeeper: arguments.zookeeper.settings()?,
         metrics: metrics.clone(),
     };
-    let stop = begin(arguments.log)?;
+    let (activity, stop) = begin(arguments.log)?;
     let _monitoring = arguments.monitoring.begin(&metrics, &stop);
-    server::run(options, Clock::system(), stop).await
+    server::run(options, Clock::system(), activity, stop).await
 }
 
 /// Does jobs until it is stopped.
@@ -187,6 +189,7 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     let metrics = Metrics::of("executor");
     let (peers, service) = arguments.peers.peers(&metrics)?;
     let clock = Clock::system();
+    let activity = Activity::new();
     let options = Options {
         name: name(arguments.name),
         threads: arguments.running.threads,
@@ -196,13 +199,14 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
         runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
         unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
         metrics: metrics.clone(),
+        activity: activity.clone(),
     };
     let programs = executor::Programs {
         loading: arguments.loading.of_a_site()?,
         keepers: Keepers::of_executor().context("cannot look after the programs of actions")?,
         elasticsearch: arguments.elasticsearch,
     };
-    let (stop, _monitoring) = service.begin(&metrics)?;
+    let (stop, _monitoring) = service.begin(&metrics, &activity)?;
     executor::run(options, peers, actions::built_in(clock), programs, stop).await
 }
 
@@ -224,21 +228,35 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
         }),
         None => distributor::Chosen::Configured(config.distributor(&arguments.distributor)?.clone()),
     };
-    let metrics = Metrics::of("distributor");
+    let (metrics, activity) = (Metrics::of("distributor"), Activity::new());
     let (peers, service) = arguments.peers.peers(&metrics)?;
-    let (stop, _monitoring) = service.begin(&metrics)?;
+    let (stop, _monitoring) = service.begin(&metrics, &activity)?;
     for wrong in wrong {
         tracing::error!("cannot load a script: {wrong}");
     }
-    distributor::run(chosen, name(arguments.name), peers, Clock::system(), stop).await
+    distributor::run(chosen, name(arguments.name), peers, Clock::system(), activity, stop).await
 }
 
 /// Starts the log and listens for signals.
-pub(super) fn begin(log: LogOptions) -> anyhow::Result<Stop> {
+pub(super) fn begin(log: LogOptions) -> anyhow::Result<(Activity, Stop)> {
+    let activity = Activity::new();
+    let stop = begin_as(log, &activity)?;
+    Ok((activity, stop))
+}
+
+fn begin_as(log: LogOptions, activity: &Activity) -> anyhow::Result<Stop> {
     telemetry::start_as(&log.wanted(), "info")?;
-    service_manager::keep_alive();
+    service_manager::keep_alive(activity);
+    let admin = admin::start(activity.clone())
+        .inspect_err(|error| tracing::warn!(%error, "cannot listen for `threads`, `drain` and `log`"));
+    let told = activity.clone();
+    tokio::spawn(async move {
+        // it answers for as long as the service goes on
+        let _admin = admin;
+        match service_manager::keep_told(told).await {}
+    });
     let stop = Stop::new();
-    stop::on_signals_of_a_service(&stop).context("cannot listen for signals")?;
+    stop::on_signals_of_a_service(&stop, activity).context("cannot listen for signals")?;
     Ok(stop)
 }
 

@@ -14,6 +14,7 @@ use crate::distributor::configured::Configured;
 use crate::distributor::script::found::ScriptFile;
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -82,6 +83,12 @@ impl EngineBuilder {
     /// Stops when this is asked to, as by [`Engine::stop`]: so one signal can end several parts of a program.
     pub fn stopped_by(mut self, stop: Stop) -> Self {
         self.options.stop = stop;
+        self
+    }
+
+    /// Where it notes what it is doing.
+    pub(crate) fn activity(mut self, activity: Activity) -> Self {
+        self.options.activity = activity;
         self
     }
 

@@ -32,6 +32,7 @@ use crate::executor::providers::Providers;
 use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
 use crate::instance::data_dir::{DATABASE, DataDir};
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::registry::host_name;
@@ -67,6 +68,7 @@ pub(super) struct Options {
     pub programs: Option<(Loading, Keepers)>,
     pub clock: Clock,
     pub metrics: Metrics,
+    pub activity: Activity,
     pub stop: Stop,
 }
 
@@ -86,6 +88,7 @@ impl Default for Options {
             programs: None,
             clock: Clock::system(),
             metrics: Metrics::default(),
+            activity: Activity::new(),
             stop: Stop::new(),
         }
     }
@@ -200,9 +203,9 @@ async fn run(
     options: Options,
     _ended: DropGuard,
 ) -> Result<(), EngineError> {
-    let (proxies, stop) = (options.proxies.clone(), options.stop.clone());
+    let (proxies, activity, stop) = (options.proxies.clone(), options.activity.clone(), options.stop.clone());
     let work = start_work(&parts, instance.store(), runtime, programs.clone(), options);
-    let worked = instance.work(&parts.server, proxies, work, &stop).await;
+    let worked = instance.work(&parts.server, proxies, work, &activity, &stop).await;
     if let Some(programs) = programs {
         programs.providers.stop().await;
     }
@@ -239,6 +242,7 @@ fn start_work(
         runtime,
         unknown_action: options.unknown_action,
         metrics: options.metrics,
+        activity: options.activity,
     };
     let (coordinator, client, native) = (parts.coordinator.clone(), parts.client.clone(), options.catalogue.into());
     let asked = stop.clone();

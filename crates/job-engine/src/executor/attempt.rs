@@ -26,6 +26,7 @@ use super::run_action::{Finished, run_action};
 use super::unknown_action::Absence;
 use super::worker_session::WorkerSession;
 use super::{Executor, Then, UnknownAction};
+use crate::process::activity::slot::{AttemptNotes, Step};
 use crate::process::supervise::panic_message;
 
 /// How long no other job that was lost before is begun after one.
@@ -53,16 +54,21 @@ struct Known {
 
 impl<'a> Attempt<'a> {
     /// Makes the attempt that this claim gives the right to, and settles the claim.
-    pub(super) async fn make(executor: &Arc<Executor>, session: &WorkerSession, claim: Claim) {
+    pub(super) async fn make(
+        executor: &Arc<Executor>,
+        session: &WorkerSession,
+        claim: Claim,
+        notes: &Arc<AttemptNotes>,
+    ) {
         let _busy = executor.metrics.claimed();
         let begun = Instant::now();
         let identity = Arc::new(AttemptIdentity {
-            job: String::from_utf8_lossy(claim.value()).into_owned(),
+            job: notes.job().to_owned(),
             lease: session.lease(&claim),
             entry: claim.entry().to_owned(),
             executor: executor.options.name.clone(),
         });
-        let client = AttemptClient::new(executor, &claim, identity.clone());
+        let client = AttemptClient::new(executor, &claim, identity.clone(), notes);
         let mut attempt = Attempt { executor, session, claim: &claim, client, action: String::new(), state: None };
         let mut end = match AssertUnwindSafe(attempt.follow()).catch_unwind().await {
             Ok(followed) => followed.unwrap_or_else(|end| end),
@@ -72,6 +78,7 @@ impl<'a> Attempt<'a> {
                 EndKind::Crashed.into()
             }
         };
+        notes.note_step(Step::Settles);
         if verdict(end.kind) == Verdict::Release {
             end = attempt.prepare_release(end).await;
         }
@@ -83,6 +90,7 @@ impl<'a> Attempt<'a> {
     async fn follow(&mut self) -> Result<AttemptEnd, AttemptEnd> {
         let Known { job, begun, rerun } = self.fetch().await?;
         self.action.clone_from(&job.action);
+        self.client.notes.note_job(&job.action, rerun);
         let Some(offer) = self.executor.offers.find(&job.action) else {
             return self.refuse_action(&job).await;
         };
@@ -146,6 +154,7 @@ impl<'a> Attempt<'a> {
     /// A job that was lost before may crash the process that runs it. So it is begun apart from others like it, which lose
     /// nothing while their own attempt has not begun.
     async fn wait_for_turn(&self) -> Result<SemaphorePermit<'a>, AttemptEnd> {
+        self.client.notes.note_step(Step::Waits);
         tokio::select! {
             biased;
             () = self.claim.lost() => Err(EndKind::ClaimLost.into()),
@@ -156,6 +165,7 @@ impl<'a> Attempt<'a> {
 
     /// Sets RUNNING under the lease, where reading the job did not do that.
     async fn begin(&mut self) -> Result<(), AttemptEnd> {
+        self.client.notes.note_step(Step::Begins);
         let begun = self.client.set_running().await;
         self.state = state_if_begun(begun.as_ref().err());
         begun
@@ -170,6 +180,7 @@ impl<'a> Attempt<'a> {
         rerun: bool,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Finished, AttemptEnd> {
+        self.client.notes.note_step(Step::Runs);
         let begun = Instant::now();
         let mut run = pin!(async {
             let finished = run_action(&self.client, self.session, offer, job, rerun).await;
@@ -188,6 +199,7 @@ impl<'a> Attempt<'a> {
     /// Writes how the action ended.
     async fn report(&mut self, finished: Finished) -> Result<AttemptEnd, AttemptEnd> {
         let Finished { outcome, unsent, known, left_out } = finished;
+        self.client.notes.note_step(Step::Reports);
         let changes = edits::with_left_out(edits::of_outcome(&outcome, &unsent, &known), left_out);
         self.client.finish(&changes).await?;
         self.state = Some(if outcome.is_ok() { State::Success } else { State::Failed });

@@ -18,6 +18,7 @@ use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
 use crate::api::ledger::{OUTPUT, Printed};
+use crate::process::activity::slot::AttemptNotes;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.
 const TRIES: u32 = 3;
@@ -33,11 +34,18 @@ pub(super) struct AttemptClient<'a> {
     pub(super) identity: Arc<AttemptIdentity>,
     /// Writes under the lease of this attempt.
     pub(super) client: Client,
+    /// For whoever asks what the executor is doing.
+    pub(super) notes: &'a Arc<AttemptNotes>,
 }
 
 impl<'a> AttemptClient<'a> {
-    pub(super) fn new(executor: &'a Arc<Executor>, claim: &'a Claim, identity: Arc<AttemptIdentity>) -> Self {
-        Self { executor, claim, client: executor.client.for_attempt(identity.clone()), identity }
+    pub(super) fn new(
+        executor: &'a Arc<Executor>,
+        claim: &'a Claim,
+        identity: Arc<AttemptIdentity>,
+        notes: &'a Arc<AttemptNotes>,
+    ) -> Self {
+        Self { executor, claim, client: executor.client.for_attempt(identity.clone()), identity, notes }
     }
 
     /// Id of the job.

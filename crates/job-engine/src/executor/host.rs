@@ -17,6 +17,7 @@ use crate::programs::program::Program;
 
 pub use self::command::Command;
 pub use self::pool::Pool;
+use crate::process::activity::slot::AttemptNotes;
 use crate::programs::api_socket::Admission;
 
 /// Who does the jobs of an action.
@@ -89,6 +90,8 @@ pub(crate) struct Run {
     pub(crate) output: Output,
     /// Address of the API for this attempt; empty if its program cannot ask the server.
     pub(crate) api: String,
+    /// For whoever asks what the executor is doing.
+    pub(crate) notes: Arc<AttemptNotes>,
 }
 
 impl Runner {

@@ -13,6 +13,7 @@ use super::host;
 use super::host::{Outcome, Output, Runner};
 use super::offers::Offer;
 use super::runtime::{ActionRuntime, Broken, Running};
+use crate::process::activity::slot::AttemptNotes;
 use crate::process::clock::Clock;
 use crate::process::supervise::panic_message;
 
@@ -39,13 +40,14 @@ impl Run {
         clock: &Clock,
         output: &Output,
         slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
+        notes: &Arc<AttemptNotes>,
     ) -> Self {
         let Runner::Native(action) = &offer.runner else {
-            let (runner, run) = (offer.runner.clone(), host_run(offer, job, clock, output));
+            let (runner, run) = (offer.runner.clone(), host_run(offer, job, clock, output, notes));
             return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { runner.run(run).await })));
         };
         let action = action.clone();
-        Self::Native(runtime.begin(async move { action.run(job).await }, slow).await)
+        Self::Native(runtime.begin(async move { action.run(job).await }, slow, notes.clone()).await)
     }
 
     /// Waits for a run that was told to end, for as long as it may take; then ends it. `None` if not even that does.
@@ -65,9 +67,16 @@ impl Run {
     }
 }
 
-fn host_run(offer: &Offer, job: JobHandle, clock: &Clock, output: &Output) -> host::Run {
+fn host_run(offer: &Offer, job: JobHandle, clock: &Clock, output: &Output, notes: &Arc<AttemptNotes>) -> host::Run {
     let deadline = offer.terms.time_limit.and_then(|limit| clock.now().checked_add(limit).ok());
-    host::Run { job, deadline, stop_grace: offer.terms.stop_grace, output: output.clone(), api: String::new() }
+    host::Run {
+        job,
+        deadline,
+        stop_grace: offer.terms.stop_grace,
+        output: output.clone(),
+        api: String::new(),
+        notes: notes.clone(),
+    }
 }
 
 impl Future for Run {

@@ -22,6 +22,7 @@ use super::host::{Outcome, Output};
 use super::offers::Offer;
 use super::run::{Joined, Run};
 use super::worker_session::WorkerSession;
+use crate::process::activity::slot::Step;
 
 /// How often a running job is read again, to see whether it was stopped (decision 14).
 const READ_AGAIN: Duration = Duration::from_secs(30);
@@ -92,7 +93,7 @@ async fn follow_action(
     let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
     // what is shared with the action is kept here to its end, so that it is freed where it was made
     let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
-    let mut action = Run::begin(offer, handle.clone(), runtime, clock, output, warn_slow.clone()).await;
+    let mut action = Run::begin(offer, handle.clone(), runtime, clock, output, warn_slow.clone(), attempt.notes).await;
     let mut monitor = Monitor::new(attempt, session, reports, known);
 
     // an action that ends at once needs no monitor
@@ -103,6 +104,7 @@ async fn follow_action(
         interruption = monitor.until_interrupted(offer.terms.time_limit) => interruption,
     };
     cancellation.cancel();
+    attempt.notes.note_step(Step::Cancelled);
     let joined = action.cancelled(offer.terms.stop_grace).await;
     match conclude(interruption, joined) {
         Conclusion::Report(outcome) => monitor.finish(outcome).await,
@@ -116,6 +118,7 @@ async fn follow_action(
 /// claim and the executor's own end are not waited for.
 async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
     let entry = attempt.claim.entry();
+    attempt.notes.note_step(Step::Held);
     span(&attempt.identity).in_scope(
         || warn!(entry, end = ?end.kind, "the action does not stop: it keeps its slot and job until it does"),
     );
@@ -262,6 +265,7 @@ impl<'a> Monitor<'a> {
     fn send_report(&mut self) {
         let attempt = self.attempt;
         let report = self.reports.take();
+        attempt.notes.note_progress(report.progress);
         let changes = edits::of_report(&report, &self.known);
         if !changes.is_empty() {
             let answer = async move { attempt.edit(&changes).await };

@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::yield_now;
 
 use super::threads::Threads;
+use crate::process::activity::slot::AttemptNotes;
 
 /// How long one poll of an action may take before that is worth a line.
 const LONG_POLL: Duration = Duration::from_millis(100);
@@ -64,18 +65,19 @@ impl ActionRuntime {
         Self(Place::Here)
     }
 
-    /// Begins to run an action. `slow` is called after the first poll that took too long.
+    /// Begins to run an action, and notes which thread is at it. `slow` is called after the first poll that took too long.
     pub(super) async fn begin<F>(
         &self,
         action: F,
         slow: Arc<impl Fn(Duration) + Send + Sync + 'static>,
+        notes: Arc<AttemptNotes>,
     ) -> Running<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let (abort, registration) = AbortHandle::new_pair();
         let action =
-            Abortable::new(Contained { action: Some(Box::pin(action)), slow, is_reported: false }, registration);
+            Abortable::new(Contained { action: Some(Box::pin(action)), slow, notes, is_reported: false }, registration);
         let task = match &self.0 {
             Place::Apart(Apart { threads, .. }) => {
                 let schedule = threads.clone();
@@ -163,20 +165,24 @@ impl<T> Future for Running<T> {
 struct Contained<F, S> {
     action: Option<Pin<Box<F>>>,
     slow: Arc<S>,
+    notes: Arc<AttemptNotes>,
     is_reported: bool,
 }
 
 impl<F: Future, S: Fn(Duration)> Future for Contained<F, S> {
     type Output = Result<F::Output, Panic>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { action, slow, notes, is_reported } = self.get_mut();
         let begun = Instant::now();
-        let action = self.action.as_mut().expect("it is there until it is dropped").as_mut();
+        let action = action.as_mut().expect("it is there until it is dropped").as_mut();
+        let here = notes.polled_here();
         let polled = catch_unwind(AssertUnwindSafe(|| action.poll(context)));
+        drop(here);
         let took = begun.elapsed();
-        if took > LONG_POLL && !self.is_reported {
-            self.is_reported = true;
-            (self.slow)(took);
+        if took > LONG_POLL && !*is_reported {
+            *is_reported = true;
+            slow(took);
         }
         match polled {
             Ok(polled) => polled.map(Ok),
@@ -216,7 +222,7 @@ mod tests {
                 ended.recv().unwrap_err();
                 number
             };
-            runs.push((end, runtime.begin(run, ignore()).await));
+            runs.push((end, runtime.begin(run, ignore(), AttemptNotes::unseen()).await));
         }
         for _ in 0..SLOTS {
             all_begun.recv_timeout(Duration::from_mins(1)).expect("each has a thread");
@@ -226,7 +232,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
             Handle::current().block_on(tokio::time::sleep(Duration::from_millis(1)));
         };
-        assert!(runtime.begin(other, ignore()).await.await.is_ok());
+        assert!(runtime.begin(other, ignore(), AttemptNotes::unseen()).await.await.is_ok());
         for (number, (end, run)) in runs.into_iter().enumerate() {
             drop(end);
             assert_eq!(run.await.unwrap(), number);
@@ -246,7 +252,7 @@ mod tests {
         };
         let sent = sender.clone();
         let slow = Arc::new(move |took| sent.send(took).unwrap());
-        assert!(runtime.begin(long, slow).await.await.is_ok());
+        assert!(runtime.begin(long, slow, AttemptNotes::unseen()).await.await.is_ok());
         assert!(polls.recv().unwrap() > LONG_POLL);
         drop(sender);
         assert!(polls.recv().is_err(), "reported once");
@@ -255,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_aborted_or_dropped_ends_at_its_next_await_and_a_panic_is_returned() {
         let runtime = ActionRuntime::start(1).unwrap();
-        let run = runtime.begin(std::future::pending::<()>(), ignore()).await;
+        let run = runtime.begin(std::future::pending::<()>(), ignore(), AttemptNotes::unseen()).await;
         run.abort();
         assert!(matches!(run.await, Err(Broken::Aborted)));
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
@@ -263,9 +269,9 @@ mod tests {
             let _alive = alive;
             std::future::pending::<()>().await;
         };
-        drop(runtime.begin(run, ignore()).await);
+        drop(runtime.begin(run, ignore(), AttemptNotes::unseen()).await);
         assert!(gone.await.is_err());
-        let run = runtime.begin(async { panic!("at the disco") }, ignore()).await;
+        let run = runtime.begin(async { panic!("at the disco") }, ignore(), AttemptNotes::unseen()).await;
         assert!(matches!(run.await, Err(Broken::Panicked(_))));
     }
 
@@ -287,7 +293,7 @@ mod tests {
                 let _panics = panics;
                 std::future::pending::<()>().await;
             };
-            let run = runtime.begin(run, ignore()).await;
+            let run = runtime.begin(run, ignore(), AttemptNotes::unseen()).await;
             if is_aborted {
                 run.abort();
                 assert!(matches!(run.await, Err(Broken::Aborted)));
@@ -296,6 +302,6 @@ mod tests {
             }
             all_dropped.recv_timeout(Duration::from_mins(1)).unwrap();
         }
-        assert!(runtime.begin(async {}, ignore()).await.await.is_ok());
+        assert!(runtime.begin(async {}, ignore(), AttemptNotes::unseen()).await.await.is_ok());
     }
 }

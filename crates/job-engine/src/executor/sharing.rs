@@ -75,6 +75,7 @@ mod tests {
             loaded: Loaded::default(),
             begun: Clock::system().now(),
             passed_over: Vec::new(),
+            draining: false,
         };
         Registration::begin(session.clone(), paths::EXECUTORS, claimant, executor)
     }

@@ -17,6 +17,7 @@ use super::attempt::Attempt;
 use super::sharing;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
+use crate::process::activity::slot::{Busy, Slot};
 use crate::process::paths;
 use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::process::supervise::persist;
@@ -66,9 +67,9 @@ struct Worker {
 impl Worker {
     async fn fill_slots(self: Arc<Self>) {
         let mut slots = JoinSet::new();
-        for _ in 0..self.executor.options.threads.max(1) {
-            let worker = self.clone();
-            slots.spawn(async move { persist("slot", || worker.slot()).await });
+        for number in 0..self.executor.options.slots() {
+            let (worker, slot) = (self.clone(), self.executor.options.activity.slot(number));
+            slots.spawn(async move { persist("slot", || worker.fill(&slot)).await });
         }
         let overdue = async {
             self.executor.interrupted.cancelled().await;
@@ -83,28 +84,37 @@ impl Worker {
     }
 
     /// One claim after the other; no outcome of a job ends it (quirk 40).
-    async fn slot(&self) {
-        while let Some(claim) = self.next_claim().await {
-            Attempt::make(&self.executor, &self.session, claim).await;
+    async fn fill(&self, slot: &Arc<Slot>) {
+        while let Some((claim, busy)) = self.next_claim(slot).await {
+            Attempt::make(&self.executor, &self.session, claim, busy.notes()).await;
         }
     }
 
     /// The next claim, while it makes sense to take one; `None` when the session is over.
-    async fn next_claim(&self) -> Option<Claim> {
+    async fn next_claim(&self, slot: &Arc<Slot>) -> Option<(Claim, Busy)> {
         let executor = &self.executor;
         let mut session = self.session.state();
+        let mut draining = executor.options.activity.draining();
         loop {
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
-                () = ready(&mut session, &executor.api_health) => {}
+                // nothing is taken that would say so
+                () = expired(session.clone()), if *draining.borrow() => return None,
+                () = ready(&mut session, &executor.api_health, &mut draining) => {}
             }
+            let _taking = slot.take();
             tokio::select! {
                 biased;
                 () = executor.stop.asked() => return None,
+                Ok(_) = draining.wait_for(|is_wanted| *is_wanted) => {}
                 Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
                 () = executor.api_health.until_down() => {}
-                taken = self.session.queue.take() => return taken.inspect_err(|error| debug!(%error, "queue closed")).ok(),
+                taken = self.session.queue.take() => {
+                    let claim = taken.inspect_err(|error| debug!(%error, "queue closed")).ok()?;
+                    let busy = slot.begin(String::from_utf8_lossy(claim.value()).into_owned());
+                    return Some((claim, busy));
+                }
             }
         }
     }
@@ -116,11 +126,12 @@ impl Worker {
         let executor = RegisteredExecutor {
             name: options.name.clone(),
             process: Process::this(),
-            slots: options.threads.max(1),
+            slots: options.slots(),
             actions: offers.names(),
             loaded: offers.now().registered(),
             begun: options.clock.now(),
             passed_over: Vec::new(),
+            draining: options.activity.is_draining(),
         };
         Registration::begin(session.clone(), paths::EXECUTORS, claimant, executor)
     }
@@ -134,6 +145,7 @@ impl Worker {
             persist("list of actions", || unknown_action::keep_listed(&**session, &self.executor.offers, clock)),
             persist("list of what is offered", || self.show_offers(registration)),
             persist("list of what is passed over", || self.show_passed_over(registration)),
+            persist("registration as draining", || self.show_draining(registration)),
         );
         std::future::pending::<()>().await;
     }
@@ -145,6 +157,19 @@ impl Worker {
             let (actions, loaded) = (offers.names(), offers.now().registered());
             registration.update(|executor| (executor.actions, executor.loaded) = (actions, loaded));
             offers.changed().await;
+        }
+    }
+
+    /// Shows whether more is taken.
+    async fn show_draining(&self, registration: &Registration<RegisteredExecutor>) {
+        let mut draining = self.executor.options.activity.draining();
+        loop {
+            let is_draining = *draining.borrow_and_update();
+            registration.update(|executor| executor.draining = is_draining);
+            self.executor.metrics.is_draining(is_draining);
+            if draining.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -184,8 +209,16 @@ impl Worker {
     }
 }
 
-/// Ends when the session is not suspended and CIMI is not known to be down.
-async fn ready(session: &mut watch::Receiver<State>, api_health: &ApiHealth) {
+/// Ends when the session is over.
+async fn expired(mut session: watch::Receiver<State>) {
+    // a closed channel belongs to such a session, too
+    drop(session.wait_for(|state| *state == State::Expired).await);
+}
+
+/// Ends when more is to be taken, the session is not suspended and CIMI is not known to be down.
+async fn ready(session: &mut watch::Receiver<State>, api_health: &ApiHealth, draining: &mut watch::Receiver<bool>) {
+    // the sender is as old as the executor
+    drop(draining.wait_for(|is_wanted| !is_wanted).await);
     // A closed channel belongs to a session that is over, which the queue will say.
     if session.wait_for(|state| *state != State::Suspended).await.is_ok() {
         api_health.until_retry().await;

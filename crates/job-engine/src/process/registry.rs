@@ -37,6 +37,14 @@ pub struct RegisteredExecutor {
     /// Entries that it leaves alone for a while, the latest `MOST_PASSED_OVER` at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
+    /// It takes no more entries.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub draining: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 /// How many entries an executor says that it leaves alone.

@@ -1,13 +1,16 @@
 //! How everything is asked to stop. Signals are read here and nowhere else.
 
 use std::ffi::c_int;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::process::activity::Activity;
 use crate::process::output;
 
 /// Handed to whatever runs until it is told to stop. Cheap to clone.
@@ -94,9 +97,8 @@ pub struct Overdue;
 /// Exit code after a third signal: 128 and the number of SIGINT, as shells have it.
 const THIRD_SIGNAL: i32 = 130;
 
-/// Signals that would end the process at once and have no meaning yet.
-const WITHOUT_MEANING: [(&str, c_int); 3] =
-    [("SIGUSR1", libc::SIGUSR1), ("SIGUSR2", libc::SIGUSR2), ("SIGALRM", libc::SIGALRM)];
+/// Signals that would end the process at once: writes over a limit, and what only a [`notice`] has a meaning for.
+const ENDING: [c_int; 2] = [libc::SIGXFSZ, libc::SIGUSR1];
 
 /// For a command that goes on until it is stopped: asks `stop` at the first SIGTERM, SIGINT, SIGQUIT or SIGHUP, to stop
 /// at once at the second, and ends the process at the third.
@@ -105,9 +107,9 @@ pub fn on_signals(stop: &Stop) -> io::Result<()> {
 }
 
 /// The same for a service, which lives on when others want something of it that it does not know: SIGHUP asks it to stop
-/// only where standard input is a terminal, whose end that signal tells, and else to open its log again; and a file that
-/// grows over a limit of the process is an error of its write.
-pub fn on_signals_of_a_service(stop: &Stop) -> io::Result<()> {
+/// only where standard input is a terminal, whose end that signal tells, and else to open its log again; SIGUSR2 drains it;
+/// and a file that grows over a limit of the process is an error of its write.
+pub fn on_signals_of_a_service(stop: &Stop, activity: &Activity) -> io::Result<()> {
     let mut asking = vec![libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
     if io::stdin().is_terminal() {
         asking.push(libc::SIGHUP);
@@ -120,16 +122,23 @@ pub fn on_signals_of_a_service(stop: &Stop) -> io::Result<()> {
             }
         });
     }
-    for (name, number) in WITHOUT_MEANING {
-        let mut signal = signal(SignalKind::from_raw(number))?;
-        tokio::spawn(async move {
-            while signal.recv().await.is_some() {
-                tracing::info!("ignoring {name}");
-            }
-        });
+    let (mut drains, activity) = (signal(SignalKind::user_defined2())?, activity.clone());
+    tokio::spawn(async move {
+        while drains.recv().await.is_some() {
+            tracing::info!("SIGUSR2: taking no more jobs");
+            activity.drain(true);
+        }
+    });
+    let mut alarms = signal(SignalKind::alarm())?;
+    tokio::spawn(async move {
+        while alarms.recv().await.is_some() {
+            tracing::info!("ignoring SIGALRM");
+        }
+    });
+    for number in ENDING {
+        // heard, so that it ends nobody: whoever writes more than this process may is told by the error
+        let _heard = signal(SignalKind::from_raw(number))?;
     }
-    // heard, so that it ends nobody: whoever writes more than this process may is told by the error
-    let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     ask_on(stop, &asking)
 }
 
@@ -149,6 +158,41 @@ fn ask_on(stop: &Stop, numbers: &[c_int]) -> io::Result<()> {
     Ok(())
 }
 
+/// A signal for a plain thread, which can wait for it as for a socket: there is something to read once it has come.
+#[derive(Debug)]
+pub struct Notice(UnixStream);
+
+/// Hears of this signal from now on, beside whoever hears of it as well.
+pub fn notice(signal: c_int) -> io::Result<Notice> {
+    let (told, tells) = UnixStream::pair()?;
+    told.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal, tells)?;
+    Ok(Notice(told))
+}
+
+impl Notice {
+    /// Whether it has come since this was last asked.
+    pub fn has_come(&self) -> bool {
+        let mut bytes = [0; 64];
+        let mut has_come = false;
+        while let Ok(1..) = (&self.0).read(&mut bytes) {
+            has_come = true;
+        }
+        has_come
+    }
+}
+
+impl AsFd for Notice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Ends the process as SIGABRT does that nobody hears of.
+pub fn abort() -> ! {
+    std::process::abort()
+}
+
 /// Ends when one of them comes: each asks for the same.
 async fn any_of(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
@@ -161,6 +205,15 @@ async fn any_of(signals: &mut [Signal]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_thread_hears_of_a_signal_once() {
+        // ignored unless somebody hears of it
+        let notice = notice(libc::SIGWINCH).unwrap();
+        assert!(!notice.has_come());
+        signal_hook::low_level::raise(libc::SIGWINCH).unwrap();
+        assert!(notice.has_come() && !notice.has_come());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_after_a_stop_is_left_behind() {

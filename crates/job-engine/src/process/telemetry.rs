@@ -11,20 +11,21 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio_util::task::AbortOnDropHandle;
+use anyhow::{Context, anyhow};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{self, DefaultFields, FormatEvent, Writer};
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
 use tracing_subscriber::fmt::{self, FmtContext};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::output;
 pub(crate) use crate::process::output::announce;
@@ -71,7 +72,10 @@ pub(crate) fn start_as(wanted: &Wanted, default: &str) -> anyhow::Result<()> {
     let has_file = wanted.file.is_some() && unwritable.is_none();
     let mut layers = vec![lines(wanted.form, Target::StandardError { beside_file: has_file })];
     layers.extend(has_file.then(|| lines(wanted.form, Target::File)));
-    tracing_subscriber::registry().with(layers).with(filter(wanted, default)?).init();
+    let (filter, handle) = reload::Layer::new(filter(wanted, default)?);
+    tracing_subscriber::registry().with(layers).with(filter).init();
+    // a process has one log
+    FILTER.get_or_init(|| handle);
     std::panic::set_hook(Box::new(log_panic));
     if let (Some(error), Some(file)) = (unwritable, &wanted.file) {
         tracing::warn!(file = %file.display(), %error, "cannot write the log's file: all goes to standard error");
@@ -85,7 +89,23 @@ fn filter(wanted: &Wanted, default: &str) -> anyhow::Result<EnvFilter> {
         (None, Err(VarError::NotPresent)) => String::new(),
         (None, found) => found.with_context(|| format!("{LOG_VARIABLE} is not UTF-8"))?,
     };
-    let asked_for = if asked_for.is_empty() { default } else { &asked_for };
+    parsed(if asked_for.is_empty() { default } else { &asked_for })
+}
+
+/// The filter of this process's log.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Filtered>> = OnceLock::new();
+
+/// What the filter is put upon.
+type Filtered = Layered<Vec<Box<dyn Layer<Registry> + Send + Sync>>, Registry>;
+
+/// The log holds this from now on: a level, or a filter.
+pub(crate) fn log_from_now_on(wanted: &str) -> anyhow::Result<()> {
+    let filter = parsed(wanted)?;
+    let handle = FILTER.get().context("this process has no log")?;
+    handle.reload(filter).map_err(|error| anyhow!(error).context("cannot change what is logged"))
+}
+
+fn parsed(asked_for: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(format!("{QUIET},{asked_for}")).with_context(|| {
         format!(
             "{asked_for:?} is no filter of the log: give a level such as debug, or warn,slipstream_job_engine=debug"
@@ -165,17 +185,16 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 /// Says that it is at work.
-pub(crate) fn announce_up(text: &str) {
+pub(crate) fn announce_up(activity: &Activity, text: &str) {
     announce(text);
-    service_manager::ready();
+    service_manager::ready(activity);
 }
 
-/// Says that it stops, and what may go on for how long; the service manager hears what is left of that until the answer is
-/// dropped.
-pub(crate) fn announce_stopping(what: &str, grace: Duration) -> AbortOnDropHandle<()> {
+/// Says that it stops, and what may go on for how long.
+pub(crate) fn announce_stopping(activity: &Activity, what: &'static str, grace: Duration) {
     match grace.as_secs() {
         0 => announce("stopping"),
         seconds => announce(&format!("stopping: {what} may take up to {seconds} seconds; again to stop at once")),
     }
-    service_manager::stopping(what, grace)
+    service_manager::stopping(activity, what, grace);
 }

@@ -24,6 +24,7 @@ use super::keepers::Keepers;
 use super::lines::{LineError, Lines};
 use super::log::{Log, Stream};
 use crate::keeper::{self, Orders};
+use crate::process::activity::slot;
 use crate::programs::program::Program;
 
 /// How long a keeper may take to start its program.
@@ -232,6 +233,14 @@ impl Process {
     /// What it prints.
     pub(crate) fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What is shown of it to whoever asks what the executor is doing.
+    pub(crate) fn shown(&self, program: &Program) -> slot::Program {
+        let path = Path::new(&program.command[0]);
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let process = self.program.as_raw_nonzero().get();
+        slot::Program { name: name.to_string_lossy().into_owned(), process, own_words: None }
     }
 
     /// The process above it, of which all others of it descend.

@@ -15,6 +15,8 @@ use slipstream_coordination::{Coordinator, Session};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::process::activity::Peer;
+
 /// How one stands with a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -32,8 +34,7 @@ enum Standing {
 
 /// What is known of a peer.
 pub(super) struct Contact {
-    /// E.g. `ZooKeeper at 127.0.0.1:2181`.
-    peer: String,
+    peer: Arc<Peer>,
     known: Mutex<Known>,
 }
 
@@ -44,23 +45,32 @@ struct Known {
 }
 
 impl Contact {
-    /// Nobody has asked it yet.
+    /// Nobody has asked it yet. It is called e.g. `ZooKeeper at 127.0.0.1:2181`.
     pub(super) fn with(peer: String) -> Arc<Self> {
-        Arc::new(Self { peer, known: Mutex::new(Known { standing: Standing::Unknown, is_made: false }) })
+        Arc::new(Self {
+            peer: Peer::new(peer),
+            known: Mutex::new(Known { standing: Standing::Unknown, is_made: false }),
+        })
+    }
+
+    /// For whoever asks whether it is there.
+    pub(super) fn peer(&self) -> Arc<Peer> {
+        self.peer.clone()
     }
 
     /// One stands so with it, because of this.
     fn note(&self, standing: Standing, cause: impl Display) {
+        self.peer.note(standing == Standing::Good);
         if !self.is_news(standing) {
             return;
         }
         let cause = cause.to_string();
         match standing {
             Standing::Unknown => {}
-            Standing::Good => info!("connected to {}", self.peer),
-            Standing::OutOfReach => warn!(cause, "cannot reach {}, retrying", self.peer),
-            Standing::Delayed => warn!("{} delays logins, retrying", self.peer),
-            Standing::Refused => warn!(cause, "refused by {}, retrying", self.peer),
+            Standing::Good => info!("connected to {}", self.peer.name()),
+            Standing::OutOfReach => warn!(cause, "cannot reach {}, retrying", self.peer.name()),
+            Standing::Delayed => warn!("{} delays logins, retrying", self.peer.name()),
+            Standing::Refused => warn!(cause, "refused by {}, retrying", self.peer.name()),
         }
     }
 

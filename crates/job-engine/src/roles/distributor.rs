@@ -15,6 +15,7 @@ use crate::distributor::marks::NodeMarks;
 use crate::distributor::script::found::ScriptFile;
 use crate::distributor::script::{Python, Script};
 use crate::distributor::{Deps, Kind};
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -29,6 +30,15 @@ pub enum Chosen {
     Configured(Configured),
     /// One that is a script.
     Script(Scripted),
+}
+
+impl Chosen {
+    fn name(&self) -> &str {
+        match self {
+            Self::Configured(configured) => &configured.name,
+            Self::Script(scripted) => &scripted.script.name,
+        }
+    }
 }
 
 /// A script, and how it is started.
@@ -46,8 +56,16 @@ pub struct Scripted {
 }
 
 /// Runs until `stop`; `name` is what this process is called in elections.
-pub async fn run(chosen: Chosen, name: String, peers: Peers, clock: Clock, stop: Stop) -> anyhow::Result<()> {
-    if !peers.answer(&stop).await? {
+pub async fn run(
+    chosen: Chosen,
+    name: String,
+    peers: Peers,
+    clock: Clock,
+    activity: Activity,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    activity.has_role("distributor", chosen.name());
+    if !peers.answer(&activity, &stop).await? {
         return Ok(());
     }
     let what = match &chosen {
@@ -58,13 +76,16 @@ pub async fn run(chosen: Chosen, name: String, peers: Peers, clock: Clock, stop:
             (script.name.clone(), format!("  script        {}", script.file.display()))
         }
     };
-    announce_up(&format!(
-        "slipstream-job {} distributor {} is up\n{}\n  stands as     {name}\n{}",
-        env!("CARGO_PKG_VERSION"),
-        what.0,
-        peers.summary(),
-        what.1,
-    ));
+    announce_up(
+        &activity,
+        &format!(
+            "slipstream-job {} distributor {} is up\n{}\n  stands as     {name}\n{}",
+            env!("CARGO_PKG_VERSION"),
+            what.0,
+            peers.summary(),
+            what.1,
+        ),
+    );
     let kind = match chosen {
         Chosen::Configured(distributor) => Kind::from(Arc::new(distributor)),
         Chosen::Script(scripted) => Kind::from(Arc::new(script(scripted, &name, &peers)?)),
@@ -72,11 +93,13 @@ pub async fn run(chosen: Chosen, name: String, peers: Peers, clock: Clock, stop:
     let coordinator = peers.coordinator();
     let marks = Arc::new(NodeMarks::new(coordinator.clone()));
     let deps = Deps { coordinator, client: peers.client(), marks, clock, name, metrics: peers.metrics().clone() };
-    let asked = stop.clone();
+    let (asked, turning) = (stop.clone(), activity.clone());
     let work = supervise(format!("distributor {}", what.0), stop.clone(), move || {
-        distributor::lead_and_distribute(kind.clone(), deps.clone(), asked.clone())
+        let work = distributor::lead_and_distribute(kind.clone(), deps.clone(), asked.clone());
+        let turning = turning.clone();
+        async move { turning.turning("distributor", work).await }
     });
-    until_stopped(work, "the current round", distributor::GRACE, &stop).await
+    until_stopped(work, "the current round", distributor::GRACE, &activity, &stop).await
 }
 
 fn script(scripted: Scripted, name: &str, peers: &Peers) -> anyhow::Result<Script> {

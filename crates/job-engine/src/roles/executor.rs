@@ -38,7 +38,9 @@ pub async fn run(
     programs: Programs,
     stop: Stop,
 ) -> anyhow::Result<()> {
-    if !peers.answer(&stop).await? {
+    let activity = options.activity.clone();
+    activity.has_role("executor", &options.name);
+    if !peers.answer(&activity, &stop).await? {
         return Ok(());
     }
     let Options { name, threads, grace, .. } = &options;
@@ -65,17 +67,24 @@ pub async fn run(
         counted.has_hosts(hosts.processes());
         Box::pin(ready(()))
     });
-    announce_up(&format!(
-        "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
-        env!("CARGO_PKG_VERSION"),
-        peers.summary(),
-        offered.names().join(", "),
-    ));
+    let drains = activity.clone();
+    options.metrics.health().needs("executor", move || {
+        Box::pin(ready(if drains.is_draining() { Err("draining".to_owned()) } else { Ok(()) }))
+    });
+    announce_up(
+        &activity,
+        &format!(
+            "slipstream-job {} executor {name} is up\n{}\n  jobs at once  {threads}\n  actions       {}",
+            env!("CARGO_PKG_VERSION"),
+            peers.summary(),
+            offered.names().join(", "),
+        ),
+    );
     let (coordinator, client, asked) = (peers.coordinator(), peers.client(), stop.clone());
     let work = supervise("executor", stop.clone(), move || {
         executor::run(options.clone(), coordinator.clone(), client.clone(), offered.clone(), asked.clone())
     });
-    let ended = until_stopped(work, "running jobs", grace, &stop).await;
+    let ended = until_stopped(work, "running jobs", grace, &activity, &stop).await;
     providers.stop().await;
     ended
 }

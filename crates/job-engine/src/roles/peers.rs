@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::contact::{Contact, WatchedCoordinator, WatchedTransport};
 use super::measured::Measured;
+use crate::process::activity::{Activity, Peer};
 use crate::process::metrics::{MeasuredCoordinator, Metrics};
 use crate::process::owner::{Own, Whose};
 use crate::process::paths;
@@ -47,6 +48,7 @@ pub struct Account {
 pub struct Peers {
     coordinator: Arc<dyn Coordinator>,
     client: Client,
+    needed: [Arc<Peer>; 2],
     hosts: String,
     endpoint: String,
     user: String,
@@ -64,11 +66,12 @@ impl Peers {
         let transport = |limit| HttpTransport::new(&endpoint, is_insecure, limit).context("invalid --ss-url");
         let inner = Measured::new(transport(TIME_LIMIT)?, &metrics);
         let whose = Whose::remote(Client::new(Arc::new(transport(WHOSE_LIMIT)?), None));
-        let coordinator = coordinator(ensemble, &hosts, whose);
+        let (coordinator, zookeeper) = coordinator(ensemble, &hosts, whose);
         let contact = Contact::with(format!("the server at {endpoint}"));
+        let needed = [zookeeper, contact.peer()];
         let client = Client::new(Arc::new(WatchedTransport { inner, contact }), Some(credentials));
         need(&metrics, &client);
-        Ok(Self { coordinator, client, hosts, endpoint, user, is_insecure, metrics })
+        Ok(Self { coordinator, client, needed, hosts, endpoint, user, is_insecure, metrics })
     }
 
     /// Address of the server.
@@ -85,20 +88,20 @@ impl Peers {
 
     /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
     /// not if somebody asks to stop before.
-    pub async fn answer(&self, stop: &Stop) -> anyhow::Result<bool> {
+    pub async fn answer(&self, activity: &Activity, stop: &Stop) -> anyhow::Result<bool> {
+        activity.needs(self.needed.clone());
         let both = async {
             tokio::try_join!(first_contact(&*self.coordinator), self.first_login())?;
             // now the server has told whose queue it should be
             first_contact(&*self.coordinator).await
         };
-        let what = format!("the server at {} and ZooKeeper at {}", self.endpoint, self.hosts);
         tokio::select! {
             biased;
             () = stop.asked() => {
                 announce("stopped");
                 Ok(false)
             }
-            answered = service_manager::ready_without(&what, both) => answered.map(|()| true),
+            answered = service_manager::ready_without(activity, both) => answered.map(|()| true),
         }
     }
 
@@ -158,9 +161,14 @@ pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
 }
 
 /// The ensemble as what works with the own store's queue only, logged when it comes or goes.
-pub(super) fn coordinator(ensemble: MeasuredCoordinator<ZooKeeper>, hosts: &str, whose: Whose) -> Arc<dyn Coordinator> {
+pub(super) fn coordinator(
+    ensemble: MeasuredCoordinator<ZooKeeper>,
+    hosts: &str,
+    whose: Whose,
+) -> (Arc<dyn Coordinator>, Arc<Peer>) {
     let contact = Contact::with(format!("ZooKeeper at {hosts}"));
-    Arc::new(WatchedCoordinator { inner: Own::new(ensemble, hosts.to_owned(), whose), contact })
+    let peer = contact.peer();
+    (Arc::new(WatchedCoordinator { inner: Own::new(ensemble, hosts.to_owned(), whose), contact }), peer)
 }
 
 /// Whoever is asked whether this process is ready asks the server: nothing else may have for a while.

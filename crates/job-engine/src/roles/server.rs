@@ -19,6 +19,7 @@ use crate::api::user::ADMINISTRATOR;
 use crate::instance::Instance;
 use crate::instance::data_dir::DataDir;
 use crate::instance::error::InstanceError;
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::{MeasuredCoordinator, Metrics};
 use crate::process::owner::{Whose, identity_of};
@@ -50,12 +51,13 @@ pub struct Options {
 
 /// Serves until `stop`, whether or not `ZooKeeper` can be reached. If that will have nothing to do with this server when
 /// it is first asked, as trying again cannot mend, that ends the server.
-pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+pub async fn run(options: Options, clock: Clock, activity: Activity, stop: Stop) -> anyhow::Result<()> {
     let ensemble = ensemble(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
     let data_dir = DataDir::open(folder).map_err(with_advice)?;
     let mut instance = Instance::open(data_dir, file, Some(options.listen)).await.map_err(with_advice)?;
-    let started = start(&instance, ensemble, &options, clock).await;
+    activity.has_role("server", &options.listen.to_string());
+    let started = start(&instance, ensemble, &options, clock, &activity).await;
     let written = started.and_then(|(server, coordinator)| Ok((server, coordinator, instance.write_endpoint()?)));
     let (server, coordinator, endpoint) = match written {
         Ok(written) => written,
@@ -67,9 +69,10 @@ pub async fn run(options: Options, clock: Clock, stop: Stop) -> anyhow::Result<(
     let greeting = |is_reached| greeting(&instance, &options, endpoint.as_deref().unwrap_or_default(), is_reached);
     let greetings = [greeting(true), greeting(false)];
     let proxies = options.proxies.clone();
-    let introduced = introduce(&*coordinator, &greetings, &stop);
+    let introduced = introduce(&*coordinator, &greetings, &activity, &stop);
     let work = async {
-        let (worked, introduced) = tokio::join!(instance.work(&server, proxies, JoinSet::new(), &stop), introduced);
+        let (worked, introduced) =
+            tokio::join!(instance.work(&server, proxies, JoinSet::new(), &activity, &stop), introduced);
         server.close().await;
         drop(server);
         let closed = instance.close().await;
@@ -87,11 +90,13 @@ async fn start(
     ensemble: ZooKeeper,
     options: &Options,
     clock: Clock,
+    activity: &Activity,
 ) -> anyhow::Result<(Server, Arc<dyn Coordinator>)> {
     let store = instance.store();
     let identity = identity_of(&*store).await.map_err(StartError::Identity)?;
     let ensemble = MeasuredCoordinator::new(ensemble, options.metrics.clone());
-    let coordinator = coordinator(ensemble, &options.zookeeper.hosts, Whose::Server(identity));
+    let (coordinator, zookeeper) = coordinator(ensemble, &options.zookeeper.hosts, Whose::Server(identity));
+    activity.needs([zookeeper]);
     let server_options = server::Options {
         password: instance.password().secret().clone(),
         max_attempts: options.max_attempts,
@@ -104,30 +109,39 @@ async fn start(
 }
 
 /// Greets, and waits for the stop, which it asks for itself if `ZooKeeper` will have nothing to do with this server.
-async fn introduce(coordinator: &dyn Coordinator, greetings: &[String; 2], stop: &Stop) -> anyhow::Result<()> {
+async fn introduce(
+    coordinator: &dyn Coordinator,
+    greetings: &[String; 2],
+    activity: &Activity,
+    stop: &Stop,
+) -> anyhow::Result<()> {
     let contact = tokio::select! {
         biased;
         () = stop.asked() => Ok(()),
-        contact = greet(first_contact(coordinator), greetings) => contact,
+        contact = greet(first_contact(coordinator), greetings, activity) => contact,
     };
     if contact.is_err() {
         stop.ask_at_once();
     } else {
         stop.asked().await;
         // the last requests are waited for by others
-        drop(announce_stopping("open requests", LAST_REQUESTS));
+        announce_stopping(activity, "open requests", LAST_REQUESTS);
     }
     contact
 }
 
 /// Greets once it is known whether `ZooKeeper` answers, or after a moment, and waits on until it does.
-async fn greet(contact: impl Future<Output = anyhow::Result<()>>, greetings: &[String; 2]) -> anyhow::Result<()> {
+async fn greet(
+    contact: impl Future<Output = anyhow::Result<()>>,
+    greetings: &[String; 2],
+    activity: &Activity,
+) -> anyhow::Result<()> {
     let [is_reached, is_out_of_reach] = greetings;
     let mut contact = pin!(contact);
     if let Ok(made) = timeout(FIRST_LOOK, &mut contact).await {
-        return made.map(|()| announce_up(is_reached));
+        return made.map(|()| announce_up(activity, is_reached));
     }
-    announce_up(is_out_of_reach);
+    announce_up(activity, is_out_of_reach);
     contact.await
 }
 

@@ -20,6 +20,7 @@ use crate::distributor::script::found::{self, ScriptFile};
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -62,7 +63,14 @@ pub struct Options {
 }
 
 /// Runs until `stop`, with the actions of `catalogue`.
-pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop) -> anyhow::Result<()> {
+pub async fn up(
+    options: Options,
+    catalogue: Catalogue,
+    clock: Clock,
+    activity: Activity,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    activity.has_role("up", &options.listen.to_string());
     let (distributors, scripts) = chosen_distributors(&options)?;
     let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
     let engine = Engine::builder()
@@ -79,6 +87,7 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         .catalogue(catalogue)
         .metrics(options.metrics.clone())
         .clock(clock)
+        .activity(activity.clone())
         .stopped_by(stop.clone());
     let engine = match engine.start().await {
         Ok(engine) => engine,
@@ -90,10 +99,15 @@ pub async fn up(options: Options, catalogue: Catalogue, clock: Clock, stop: Stop
         Err(error) => return Err(error.into()),
     };
     let distributors = distributors.iter().map(|distributor| &*distributor.name);
-    greet(&engine, &options, &distributors.chain(scripts.iter().map(|script| &*script.name)).collect::<Vec<_>>());
+    greet(
+        &activity,
+        &engine,
+        &options,
+        &distributors.chain(scripts.iter().map(|script| &*script.name)).collect::<Vec<_>>(),
+    );
     let demo = if options.demo { add_demo_jobs(engine.client()).await } else { Ok(()) };
     stop.asked().await;
-    let _counting = announce_stopping("running jobs", options.grace);
+    announce_stopping(&activity, "running jobs", options.grace);
     let ran = stop.in_time(options.grace, engine.stop()).await?;
     announce("stopped");
     demo.and(ran.map_err(Into::into))
@@ -133,7 +147,7 @@ fn is_there(path: &Path) -> anyhow::Result<bool> {
     })
 }
 
-fn greet(engine: &Engine, options: &Options, names: &[&str]) {
+fn greet(activity: &Activity, engine: &Engine, options: &Options, names: &[&str]) {
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let endpoint = engine.endpoint().expect("it was asked to listen");
     let (version, place, data, threads) =
@@ -151,7 +165,7 @@ fn greet(engine: &Engine, options: &Options, names: &[&str]) {
     let program = std::env::args().next().unwrap_or_else(|| "slipstream-job".to_owned());
     let place = environment_line(engine.folder()).unwrap_or_default();
     lines.push(format!("Ctrl-C stops it. In another terminal:{place}\n  {program} submit {DEMO_DISTRIBUTOR} --wait"));
-    announce_up(&lines.join("\n"));
+    announce_up(activity, &lines.join("\n"));
 }
 
 async fn add_demo_jobs(client: &Client) -> anyhow::Result<()> {

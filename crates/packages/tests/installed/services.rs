@@ -186,7 +186,7 @@ fn a_stop_keeps_the_grace_and_counts_down(booted: &Booted, url: &str) {
     let said = booted.shell(&job(url, "submit sleep"));
     booted.wait_for(EXECUTOR, "TasksCurrent", |_| booted.is_so("pgrep -x sleep"));
     booted.shell(&format!("systemctl stop --no-block {EXECUTOR}"));
-    booted.wait_for(EXECUTOR, "StatusText", |status| status.starts_with("stopping: running jobs, "));
+    booted.wait_for(EXECUTOR, "StatusText", |status| status.starts_with("stopping: 1 job, "));
     // nobody waits for the whole grace: a second request ends it
     booted.shell(&format!("systemctl kill --kill-who=main --signal=TERM {EXECUTOR}"));
     booted.wait_for(EXECUTOR, "ActiveState", |state| state == "inactive");

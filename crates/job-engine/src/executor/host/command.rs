@@ -54,6 +54,7 @@ impl Command {
             Ok(process) => process,
             Err(error) => return Outcome::Released(with_causes(&error)),
         };
+        run.notes.note_program(process.shown(&self.provider.program));
         let ended = follow(&mut process, run, &self.provider.program.limits).await;
         let outcome = outcome(ended, process.log());
         run.output.set(process.log().last_lines());

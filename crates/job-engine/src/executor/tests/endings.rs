@@ -198,6 +198,7 @@ async fn register_another(harness: &Harness, loaded: Loaded) -> String {
         loaded,
         begun: Timestamp::UNIX_EPOCH,
         passed_over: Vec::new(),
+        draining: false,
     };
     make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));
@@ -212,7 +213,7 @@ async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_h
     let mut harness = Harness::new().await;
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
     let (process, loaded, passed_over) = (Process::this(), Loaded::default(), Vec::new());
-    let other = RegisteredExecutor { name, process, slots: 1, actions, loaded, begun, passed_over };
+    let other = RegisteredExecutor { name, process, slots: 1, actions, loaded, begun, passed_over, draining: false };
     make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));
     let data = serde_json::to_vec(&other).unwrap();

@@ -73,7 +73,6 @@ impl ExecutorMetrics {
     }
 
     /// Whether the executor is drained.
-    #[expect(dead_code, reason = "what drains an executor is built beside it")]
     pub(crate) fn is_draining(&self, is_draining: bool) {
         if let Some(counted) = &self.0 {
             counted.draining.set(i64::from(is_draining));

@@ -22,6 +22,7 @@ async fn who_registered_without_a_session_is_gone() {
         loaded: Loaded::default(),
         begun: Timestamp::UNIX_EPOCH,
         passed_over: Vec::new(),
+        draining: false,
     };
     let data = serde_json::to_vec(&executor).expect("texts and numbers");
     let node = |name: &str, mode| Operation::create(format!("{FOLDER}/{name}"), data.clone(), mode);

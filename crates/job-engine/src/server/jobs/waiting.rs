@@ -88,10 +88,12 @@ impl Facts<'_> {
                 reasons.push(plain(format!("its claim has no session: delete the node {claim}")));
             }
             (Some(_), Claim::Nobody) if self.state == State::Queued => {
-                let is_known = self.executors.iter().any(|it| it.actions.iter().any(|action| action == self.action));
-                if !is_known {
-                    let action = self.action;
+                let action = self.action;
+                let mut able = self.executors.iter().filter(|it| it.actions.iter().any(|it| it == action)).peekable();
+                if able.peek().is_none() {
                     reasons.push(plain(format!("no registered executor has the action {action}")));
+                } else if able.all(|it| it.draining) {
+                    reasons.push(plain(format!("each executor that has the action {action} is draining")));
                 }
             }
             (Some(_), _) => {}

@@ -5,5 +5,5 @@ mod explain;
 mod kills;
 mod many;
 mod misbehaving;
-mod support;
+pub mod support;
 mod zombies;

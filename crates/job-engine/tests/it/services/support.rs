@@ -60,6 +60,10 @@ impl Service {
         assert!(status.success(), "kill -{name} {process}");
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the process is ours").is_none()
+    }
+
     pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the process ends", async || child.try_wait().expect("the process is ours")).await

@@ -16,6 +16,7 @@ fn executor(name: &str, actions: &[&str], passed_over: Vec<PassedOver>) -> Regis
         loaded: Loaded::default(),
         begun: Timestamp::UNIX_EPOCH,
         passed_over,
+        draining: false,
     }
 }
 
@@ -62,6 +63,12 @@ fn each_reason_has_its_words() {
     );
     let unable = [executor("Stan", &["other"], vec![])];
     assert_eq!(waits(Some(ENTRY), Claim::Nobody, None, &unable), [": no registered executor has the action noop"]);
+    let draining = RegisteredExecutor { draining: true, ..executor("Stan", &["noop"], vec![]) };
+    assert_eq!(
+        waits(Some(ENTRY), Claim::Nobody, None, &[unable[0].clone(), draining.clone()]),
+        [": each executor that has the action noop is draining"]
+    );
+    assert_eq!(waits(Some(ENTRY), Claim::Nobody, None, &[draining, able[0].clone()]), Vec::<String>::new());
     assert_eq!(waits(Some(ENTRY), Claim::Nobody, Some("not allowed"), &able), [": not allowed"]);
     for passed in [passed_over(ENTRY, None), passed_over("/job/entries/x", Some("job/0a"))] {
         assert_eq!(

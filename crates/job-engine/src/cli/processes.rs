@@ -1,0 +1,123 @@
+//! `slipstream-job threads`, `drain`, `resume` and `log`: what is asked of services of this machine, without their API.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::help::example;
+use super::terminal;
+use crate::process::admin::client::{Target, ask, find};
+use crate::process::admin::verb::{Status, Verb};
+
+/// How often a draining executor is asked whether it is done.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Which process of this machine is meant.
+#[derive(Debug, Args)]
+pub struct ProcessOptions {
+    /// Process id [default: that of the only service of this machine]
+    #[arg(value_name = "PID", conflicts_with = "name")]
+    process: Option<u32>,
+    /// Name of the service instead: of an executor or a distributor
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl ProcessOptions {
+    fn find(self) -> anyhow::Result<u32> {
+        find(&match (self.process, self.name) {
+            (Some(process), _) => Target::Process(process),
+            (None, Some(name)) => Target::Name(name),
+            (None, None) => Target::Only,
+        })
+    }
+}
+
+/// How `threads` asks.
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "Answers also if the process is stuck. SIGUSR1 writes the same into its log.",
+    "slipstream-job threads --name kenny"
+))]
+pub struct ThreadsArguments {
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+/// How `drain` asks.
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "Running jobs go on, and others wait for other executors. `resume` undoes it, and\n\
+     so does a restart. SIGUSR2 does the same.",
+    "slipstream-job drain --wait"
+))]
+pub struct DrainArguments {
+    #[command(flatten)]
+    process: ProcessOptions,
+    /// Wait until no job runs any more
+    #[arg(long)]
+    wait: bool,
+}
+
+/// How `resume` asks.
+#[derive(Debug, Args)]
+#[command(after_help = example!("slipstream-job resume"))]
+pub struct ResumeArguments {
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+/// How `log` asks.
+#[derive(Debug, Args)]
+#[command(after_help = example!(
+    "Holds until the process ends, or it is told otherwise.",
+    "slipstream-job log debug"
+))]
+pub struct LogArguments {
+    /// What is logged: error, warn, info, debug, or a filter such as warn,hyper=debug
+    #[arg(value_name = "LEVEL")]
+    level: String,
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+/// Shows what a process is doing.
+pub fn threads(arguments: ThreadsArguments) -> anyhow::Result<()> {
+    terminal::print(&ask(arguments.process.find()?, &Verb::Threads)?.join("\n"))
+}
+
+/// Has an executor take no more jobs.
+pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
+    let process = arguments.process.find()?;
+    let mut said = ask(process, &Verb::Drain)?.join("\n");
+    terminal::print(&said)?;
+    if !arguments.wait {
+        return Ok(());
+    }
+    loop {
+        let Ok(lines) = ask(process, &Verb::Status) else { bail!("process {process} has ended meanwhile") };
+        let status: Status = serde_json::from_str(&lines.concat())?;
+        if status.words != said {
+            said = status.words;
+            terminal::print(&said)?;
+        }
+        match (status.draining, status.drained) {
+            (false, _) => bail!("somebody has resumed it meanwhile"),
+            (true, true) => return Ok(()),
+            (true, false) => tokio::time::sleep(ASK_AGAIN).await,
+        }
+    }
+}
+
+/// Has an executor take jobs again.
+pub fn resume(arguments: ResumeArguments) -> anyhow::Result<()> {
+    terminal::print(&ask(arguments.process.find()?, &Verb::Resume)?.join("\n"))
+}
+
+/// Changes what a process logs.
+pub fn log(arguments: LogArguments) -> anyhow::Result<()> {
+    let process = arguments.process.find()?;
+    ask(process, &Verb::Log(arguments.level.clone()))?;
+    terminal::print(&format!("process {process} logs {} from now on", arguments.level))
+}
