@@ -66,8 +66,13 @@ def _load_file(path, stem, dialect, forced):
             source = file.read()
         if dialect is None:
             dialect = "nuvla" if NEEDS_NUVLA.search(source) else "slipstream"
+        package = importlib.import_module(PACKAGES[dialect])
+        own = vars(package).get(stem)
         with registry.loading(path, dialect):
             module = importlib.import_module("%s.%s" % (PACKAGES[dialect], stem))
+        if own is not None:
+            # what others import from the package: a module of its name, such as `action`, has just replaced it
+            setattr(package, stem, own)
         found = os.path.realpath(module.__file__ or "")
         if found != os.path.realpath(path):
             registry.fail(path, "%s has the same name" % found)

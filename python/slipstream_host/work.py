@@ -165,7 +165,7 @@ class Worker:
         except Exception as error:
             return dialect.not_made(error)
         try:
-            return dialect.returned(self._as_parent(instance.do_work))
+            return dialect.returned(self._as_parent(instance.do_work), run)
         except Exception as error:
             return dialect.raised(error, run)
 

@@ -29,6 +29,13 @@ class Loading(HostTest):
         actions = {one["name"]: one["dialect"] for one in self.hello["actions"]}
         return actions, {os.path.basename(one["file"]): one["reason"] for one in self.hello["failed"]}
 
+    def test_a_file_that_is_called_like_a_name_of_the_package_hides_it_from_no_other(self):
+        folder = self.write("action.py", slipstream("one"))
+        self.write("register_action.py", slipstream("two"))
+        self.write("z.py", slipstream("three"))
+        loaded = self.loaded(folder)
+        self.assertEqual(loaded, ({"one": "slipstream", "two": "slipstream", "three": "slipstream"}, {}))
+
     def test_hello(self):
         folder = self.write("one.py", slipstream("one"))
         self.host(folder)

@@ -30,15 +30,26 @@ class Results(NuvlaTest):
     def test_what_the_action_returns(self):
         rows = [
             ("return 0", DONE),
-            ("return 3", {"state": "FAILED", "return-code": 3}),
-            ("return None", {"state": "FAILED"}),
-            ("pass", {"state": "FAILED"}),
+            ("return 7", {"state": "FAILED", "return-code": 7, "message": "the action returned 7, and only 0 is success"}),
+            ("return None", {"state": "FAILED", "message": "the action returned nothing, and only 0 is success"}),
+            ("pass", {"state": "FAILED", "message": "the action returned nothing, and only 0 is success"}),
             ("return 'x'", {"state": "FAILED", "message": "the action returned 'x', which is no return code"}),
             ("return False", {"state": "FAILED", "message": "the action returned False, which is no return code"}),
         ]
         for body, end in rows:
             with self.subTest(body):
                 self.assertEqual(self.run_job(self.do(body), "one"), end)
+
+    def test_what_the_action_says_of_a_failure_is_its_message(self):
+        for code, end in (("7", {"state": "FAILED", "return-code": 7}), ("None", {"state": "FAILED"})):
+            with self.subTest(code):
+                host = self.do("job.set_status_message('the disk is full'); return %s" % code)
+                # what an earlier attempt said is of no use
+                end = dict(end, message="the disk is full")
+                self.assertEqual(self.run_job(host, "one", {"status-message": "earlier"}), end)
+        host = self.do("return 7")
+        message = self.run_job(host, "one", {"status-message": "earlier"})["message"]
+        self.assertEqual(message, "the action returned 7, and only 0 is success")
 
     def test_an_exception(self):
         end = self.run_job(self.do("raise ValueError('why')"), "one")
@@ -274,7 +285,8 @@ class Client(NuvlaTest):
         host = self.do(lines + ["    return 5"])
         self.api.close()
         self.addCleanup(setattr, self.api, "close", lambda: None)
-        self.assertEqual(self.run_job(host, "one"), {"state": "FAILED", "return-code": 5}, host.log())
+        end = self.run_job(host, "one")
+        self.assertEqual((end["state"], end["return-code"]), ("FAILED", 5), host.log())
 
     def test_logins_and_the_entry_point(self):
         self.api.found["session"] = [{"id": "session/1"}]
@@ -319,7 +331,7 @@ class Fixtures(NuvlaTest):
         wanted = '(parent-job="job/6" and (state="QUEUED" or state="RUNNING"))'
         self.assertEqual(self.api.asked("PUT", "job")[0].body["filter"], wanted)
         self.api.answers["POST", "job/8/cancel"] = 404, {"status": 404, "message": "job/8 not found"}
-        self.assertEqual(self.run_job(host, "cancel_children", parent), {"state": "FAILED", "return-code": 3})
+        self.assertEqual(self.run_job(host, "cancel_children", parent), {"state": "FAILED", "return-code": 3, "message": "1 of 2"})
         self.assertIn("<4>children: job/8: job/8 not found (404)", host.log())
 
     def test_leaves_its_job_to_a_monitor(self):

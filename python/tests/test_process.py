@@ -1,14 +1,42 @@
 """What becomes of a process of the host, whatever its jobs do: decision 21."""
 
+import ast
 import os
 import select
 import signal
+import subprocess
+import sys
 import unittest
 
-from support import HostTest
+from support import LIMIT, PACKAGE, HostTest
 
 CANCELLED = {"state": "FAILED", "message": "cancelled"}
 DONE = {"state": "SUCCESS", "return-code": 0}
+
+
+class Interpreter(unittest.TestCase):
+    def start(self, version):
+        """How the package starts on an interpreter that says it is of this version."""
+        code = "import sys; sys.version_info = %r; import slipstream_host; print('goes on')" % (version,)
+        command = [sys.executable, "-B", "-c", code]
+        return subprocess.run(command, cwd=PACKAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT)
+
+    def test_one_that_is_too_old_is_told_so(self):
+        for version, text in (((2, 7, 18, "final", 0), "2.7.18"), ((3, 6, 15, "final", 0), "3.6.15")):
+            with self.subTest(text):
+                ran = self.start(version)
+                said = "class files and scripts need Python 3.7 or newer, and %s is %s\n" % (sys.executable, text)
+                self.assertEqual((ran.returncode, ran.stdout, ran.stderr.decode()), (2, b"", said))
+        self.assertEqual(self.start((3, 7, 0, "final", 0)).stdout, b"goes on\n")
+
+    def test_the_file_that_says_so_is_for_python_2_as_well(self):
+        with open(os.path.join(PACKAGE, "slipstream_host", "__init__.py"), "rb") as file:
+            text = file.read()
+        # without words that Python 2 does not know, in the characters that it reads
+        text.decode("ascii")
+        names = {type(node).__name__ for node in ast.walk(ast.parse(text))}
+        self.assertFalse(names & {"JoinedStr", "AnnAssign", "AsyncFunctionDef", "NamedExpr", "Nonlocal", "Starred"}, names)
+        self.assertNotIn(b"print(", text)
 
 
 class Process(HostTest):

@@ -268,8 +268,10 @@ class Client(HostTest):
 
     def test_a_connection_that_was_closed_is_no_error(self):
         """Once, and on the executor's socket: that closes what it has not sent on."""
-        listening = socket.create_server(("127.0.0.1", 0))
+        listening = socket.socket()
         self.addCleanup(listening.close)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
         self.api.documents["credential/1"] = {"id": "credential/1"}
         host = self.do(
             """

@@ -228,13 +228,22 @@ def make(action, run):
     return action(run.job)
 
 
-def returned(value):
+def returned(value, run):
     """What becomes of a job whose action returned."""
     if value is None:
-        return {"state": "FAILED"}
+        return {"state": "FAILED", "message": _said(run) or "the action returned nothing, and only 0 is success"}
     if type(value) is int and fits(value):
-        return {"state": "FAILED" if value else "SUCCESS", "return-code": value}
+        if value == 0:
+            return {"state": "SUCCESS", "return-code": 0}
+        message = _said(run) or "the action returned %d, and only 0 is success" % value
+        return {"state": "FAILED", "return-code": value, "message": message}
     return {"state": "FAILED", "message": "the action returned %.200r, which is no return code" % (value,)}
+
+
+def _said(run):
+    """The message that the action has set, which most likely says why it failed."""
+    message = run.job.get("status-message")
+    return message if message != view(run.document, run.setup).get("status-message") else None
 
 
 def raised(error, run):

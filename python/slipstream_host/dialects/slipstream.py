@@ -176,7 +176,7 @@ def make(action, run):
     return action(executor, Job(run.document, run))
 
 
-def returned(value):
+def returned(value, _run):
     """What becomes of a job whose action returned."""
     if value is None:
         return {"state": "SUCCESS"}
