@@ -46,7 +46,7 @@ impl World {
         anyhow::ensure!(keeper.exists(), "{} is missing: run cargo xtask bench hosts", keeper.display());
         let keepers = Keepers::beside_others(keeper.clone());
         let work_dir = Some(folder.join("work"));
-        let loading = Loading { folders: vec![folder::write(folder)?], python, work_dir };
+        let loading = Loading { folders: vec![folder::write(folder)?], only: None, python, work_dir };
         let gate = Gate::default();
         let engine = Engine::builder()
             .folder(folder.join("store"))

@@ -73,7 +73,7 @@ impl Providers {
 
     /// Ends once each host has said what it has, or could not be started.
     pub async fn settled(&self) {
-        self.offered.settled().await;
+        self.offered.settled(|_| false).await;
     }
 
     /// Ends all processes.
@@ -148,7 +148,8 @@ impl Base {
                 offers.failed.extend(host.not_there(hello));
             }
             if let Some(reason) = &known.failure {
-                offers.failed.push(FailedToLoad { file: host.file().to_owned(), line: None, reason: reason.clone() });
+                let (file, line) = (host.file().to_owned(), host.provider.line);
+                offers.failed.push(FailedToLoad { file, line, reason: reason.clone() });
             }
         }
         let files: Vec<(&str, PathBuf)> = hosted

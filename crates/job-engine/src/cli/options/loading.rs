@@ -111,6 +111,7 @@ impl LoadingOptions {
         let usual = || folders.iter().map(|path| absolute(path.as_os_str())).collect::<Result<_, _>>();
         Ok(Loading {
             folders: if named.is_empty() { usual()? } else { named },
+            only: None,
             python: self.python.wanted()?,
             work_dir: match given(self.work_dir.as_deref()) {
                 Some(path) => Some(absolute(path)?),
@@ -171,6 +172,7 @@ mod tests {
         let up = options(&[]).of_up(Path::new("/data")).unwrap();
         let expected = Loading {
             folders: vec!["/data/actions".into()],
+            only: None,
             python: "python3".into(),
             work_dir: Some("/data/work".into()),
         };

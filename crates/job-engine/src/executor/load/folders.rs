@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::conflicts::{Claim, doubles};
-use super::manifest::{self, ClassFiles, Dialect, JOBS_PER_PROCESS, Manifest, START_WITHIN, values};
+use super::manifest::{self, ClassFiles, Dialect, JOBS_PER_PROCESS, Manifest, START_WITHIN, Started, values};
 use super::program;
 use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
 use super::settings::Settings;
@@ -51,37 +51,69 @@ pub fn read_folders(settings: &Settings) -> Found {
         }
     }
     let Reading { offered, mut failed, .. } = reading;
-    let mut doubles = doubles(&offered.iter().filter_map(Offered::claim).collect::<Vec<_>>());
-    let (mut providers, mut commands) = (Vec::new(), 0);
-    for Offered { provider, .. } in offered {
-        if matches!(provider, Provider::Command(_)) {
-            commands += 1;
-            if let Some(double) = doubles.remove(&(commands - 1)) {
-                failed.push(double);
-                continue;
-            }
+    let claims = offered.iter().enumerate().filter_map(|(index, offered)| Some((index, offered.claim.as_ref()?)));
+    let (indices, claims): (Vec<usize>, Vec<Claim<'_>>) =
+        claims.map(|(index, claim)| (index, Claim::from(claim))).unzip();
+    let mut doubles: BTreeMap<usize, FailedToLoad> =
+        doubles(&claims).into_iter().map(|(index, double)| (indices[index], double)).collect();
+    let mut providers = Vec::new();
+    for (index, Offered { provider, .. }) in offered.into_iter().enumerate() {
+        match doubles.remove(&index) {
+            Some(double) => failed.push(double),
+            None => providers.extend(provider),
         }
-        providers.push(provider);
+    }
+    if let Some(only) = &settings.only {
+        keep_only(&mut providers, only);
     }
     failed.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
     Found { providers, failed }
 }
 
-/// A provider, and where it was found.
+/// Keeps what this file is, says or is started by.
+fn keep_only(providers: &mut Vec<Provider>, file: &Path) {
+    let is_named = |provider: &Provider| {
+        let program = provider.program();
+        program.file == file || program.command.iter().any(|word| word == file)
+    };
+    if providers.iter().any(is_named) {
+        return providers.retain(is_named);
+    }
+    // a class file is loaded with the others of its folder
+    let is_class_file = file.extension().is_some_and(|extension| extension == "py");
+    providers.retain(|provider| is_class_file && Some(&*provider.program().file) == file.parent());
+}
+
+/// What a file or a table offers.
 struct Offered {
+    /// Its action. Which ones a host has it says itself, later on.
+    claim: Option<Claimed>,
+    /// Who does its jobs; none if anything is wrong.
+    provider: Option<Provider>,
+}
+
+/// An action, and who has its name.
+struct Claimed {
+    name: String,
+    file: PathBuf,
     line: Option<usize>,
-    provider: Provider,
+}
+
+impl<'c> From<&'c Claimed> for Claim<'c> {
+    fn from(Claimed { name, file, line }: &'c Claimed) -> Self {
+        Self { name, file, line: *line }
+    }
 }
 
 impl Offered {
-    /// Which actions a host has it says itself, later on.
-    fn claim(&self) -> Option<Claim<'_>> {
-        match &self.provider {
+    fn of(line: Option<usize>, provider: Provider) -> Self {
+        let claim = match &provider {
             Provider::Command(CommandProvider { name, program, .. }) => {
-                Some(Claim { name, file: &program.file, line: self.line })
+                Some(Claimed { name: name.clone(), file: program.file.clone(), line })
             }
             Provider::Host(_) => None,
-        }
+        };
+        Self { claim, provider: Some(provider) }
     }
 }
 
@@ -169,10 +201,9 @@ impl Reading<'_> {
         }
         let mut python = Vec::new();
         for (file, manifest) in manifests {
-            for (line, provider) in manifest.providers {
-                self.provider(&file, line, provider);
-            }
-            python.extend(manifest.python.map(|python| (file, python)));
+            let Manifest { providers, started, claimed, python: said, .. } = manifest;
+            self.tables(&file, providers, started, claimed);
+            python.extend(said.map(|said| (file, said)));
         }
         if let (Some(distrusted), false) = (&distrusted, class_files.is_empty()) {
             let name = distrusted.file_name().unwrap_or_default().display();
@@ -280,19 +311,33 @@ impl Reading<'_> {
             limits: Limits::default(),
         };
         let provider = Provider::Command(CommandProvider { name: name.to_owned(), program, terms: Terms::default() });
-        self.offered.push(Offered { line: None, provider });
+        self.offered.push(Offered::of(None, provider));
     }
 
-    /// What a table of a manifest says, if its program can be started.
-    fn provider(&mut self, file: &Path, line: usize, provider: Provider) {
-        let program = match &provider {
-            Provider::Command(command) => &command.program,
-            Provider::Host(host) => &host.program,
-        };
-        match self.startable(program) {
-            Ok(()) => self.offered.push(Offered { line: Some(line), provider }),
-            Err(wrong) => self.fail(file, Some(line), wrong),
+    /// What the tables of a manifest say whose programs can be started.
+    fn tables(
+        &mut self,
+        file: &Path,
+        providers: Vec<(usize, Provider)>,
+        started: Vec<Started>,
+        claimed: Vec<(usize, String)>,
+    ) {
+        let mut broken = BTreeSet::new();
+        for Started { line, program, provider } in started {
+            if let Err(wrong) = self.startable(&program) {
+                self.fail(file, Some(line), wrong);
+                broken.extend(provider);
+            }
         }
+        for (index, (line, provider)) in providers.into_iter().enumerate() {
+            let mut offered = Offered::of(Some(line), provider);
+            offered.provider = offered.provider.filter(|_| !broken.contains(&index));
+            self.offered.push(offered);
+        }
+        self.offered.extend(claimed.into_iter().map(|(line, name)| Offered {
+            claim: Some(Claimed { name, file: file.to_owned(), line: Some(line) }),
+            provider: None,
+        }));
     }
 
     /// Whether the files beside a manifest that it hands to its program may be run: most likely a script is among them.
@@ -335,27 +380,31 @@ impl Reading<'_> {
             self.fail(&one, Some(lines[0]), one_reason);
             return self.fail(&other, Some(lines[1]), other_reason);
         }
-        let (at, said) = match said.pop() {
-            None => ((folder.to_owned(), None), ClassFiles::default()),
-            Some((file, manifest::Python { line, said: Some(said) })) => ((file, Some(line)), said),
-            // what is wrong there has been told
-            Some((_, manifest::Python { said: None, .. })) => return,
+        let (file, at, interpreter, said) = match said.pop() {
+            None => (folder.to_owned(), None, None, Some(ClassFiles::default())),
+            Some((file, manifest::Python { line, interpreter, said })) => {
+                let at = interpreter.as_ref().map_or(line, |(line, _)| *line);
+                (file, Some(at), interpreter.map(|(_, interpreter)| interpreter), said)
+            }
         };
-        let mut provider = self.python(folder, said);
+        // what is wrong in the table has been told, but for an interpreter that is not there
+        let is_right = said.is_some();
+        let interpreter = interpreter.unwrap_or_else(|| self.settings.python.clone());
+        let mut provider = self.python(folder, interpreter, said.unwrap_or_default());
         let names = programs.iter().filter_map(|file| file.file_name());
         provider.program.command.extend(names.flat_map(|name| ["--without".into(), name.to_owned()]));
         match self.startable(&provider.program) {
-            Ok(()) => self.offered.push(Offered { line: at.1, provider: Provider::Host(provider) }),
+            Ok(()) if is_right => self.offered.push(Offered::of(at, Provider::Host(provider))),
+            Ok(()) => {}
             Err(wrong) => {
                 let hint = "name an interpreter with --python, or with `interpreter` in a manifest's [python]";
-                self.fail(&at.0, at.1, format!("{wrong}; {hint}"));
+                self.fail(&file, at, format!("{wrong}; {hint}"));
             }
         }
     }
 
-    fn python(&self, folder: &Path, said: ClassFiles) -> HostProvider {
-        let ClassFiles { interpreter, dialect, common, actions, ported, .. } = said;
-        let interpreter = interpreter.unwrap_or_else(|| self.settings.python.clone());
+    fn python(&self, folder: &Path, interpreter: PathBuf, said: ClassFiles) -> HostProvider {
+        let ClassFiles { dialect, common, actions, ported, .. } = said;
         let mut command: Vec<OsString> = vec![interpreter.into()];
         command.extend(["-u", "-m", "slipstream_host", "actions"].map(OsString::from));
         command.push(folder.into());
@@ -373,6 +422,7 @@ impl Reading<'_> {
         env.insert("PYTHONPATH".to_owned(), search);
         HostProvider {
             kind: Kind::Python,
+            line: None,
             program: Program {
                 command,
                 file: folder.to_owned(),

@@ -31,6 +31,10 @@ const MOST_OPEN_FILES: u64 = 1 << 20;
 pub(super) struct Manifest {
     /// Commands and hosts, each with the line of its table. Those in whose table anything is wrong are left out.
     pub(super) providers: Vec<(usize, Provider)>,
+    /// What its tables start, also those in which anything is wrong.
+    pub(super) started: Vec<Started>,
+    /// The actions of tables in which anything is wrong, with their lines: nobody else may take their names.
+    pub(super) claimed: Vec<(usize, String)>,
     /// How the folder's class files run, if it says so.
     pub(super) python: Option<Python>,
     /// Files that it names in commands, also in those that are wrong: they are its programs, and no commands themselves.
@@ -39,11 +43,23 @@ pub(super) struct Manifest {
     pub(super) wrong: Vec<(usize, String)>,
 }
 
+/// What a table starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Started {
+    /// Line of its `command`.
+    pub(super) line: usize,
+    pub(super) program: Program,
+    /// Which of the providers it is, if it is one.
+    pub(super) provider: Option<usize>,
+}
+
 /// How the class files of a folder run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Python {
     /// Line of the table.
     pub(super) line: usize,
+    /// The interpreter and its line, also if anything else is wrong in the table.
+    pub(super) interpreter: Option<(usize, PathBuf)>,
     /// What it says; nothing if anything is wrong in it.
     pub(super) said: Option<ClassFiles>,
 }
@@ -51,7 +67,6 @@ pub(super) struct Python {
 /// What `[python]` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClassFiles {
-    pub(super) interpreter: Option<PathBuf>,
     pub(super) dialect: Option<Dialect>,
     pub(super) common: Common,
     pub(super) actions: BTreeMap<String, Own>,
@@ -86,11 +101,16 @@ pub(super) fn parse(text: &str, file: &Path) -> Manifest {
     let mut reader = Reader { source, manifest: Manifest::default(), wrong: Vec::new() };
     reader.read(whole.get_ref());
     let Reader { mut manifest, mut wrong, .. } = reader;
+    if whole.get_ref().is_empty() {
+        wrong.push(Wrong::at(0, "it says nothing, write `[[action]]`, `[[host]]` or `[python]`"));
+    }
     if !errors.is_empty() {
         // what could be understood of a text that is no TOML may mean something else
         manifest.providers.clear();
+        manifest.started.clear();
+        manifest.claimed.clear();
         if let Some(python) = &mut manifest.python {
-            python.said = None;
+            (python.said, python.interpreter) = (None, None);
         }
         wrong = errors.into_iter().map(Wrong::from).collect();
     }
@@ -153,9 +173,16 @@ impl Reader<'_> {
         let source = self.source;
         let folder = source.file.parent().unwrap_or(Path::new("."));
         let mut fields = Fields::of(table, &mut self.wrong);
-        let name = (kind == "action").then(|| fields.require("name", place, "\"backup\"", values::name));
-        let command = fields.require("command", place, "[\"./program\"]", values::command);
-        let command = command.map(|words| resolved(&words, folder));
+        let is_command = kind == "action";
+        let name = if is_command {
+            fields.require("name", place, "\"backup\"");
+            fields.read("name", values::name)
+        } else {
+            None
+        };
+        fields.require("command", place, "[\"./program\"]");
+        let command_place = fields.place("command").unwrap_or(place);
+        let command = fields.read_parts("command", values::command).map(|words| resolved(&words, folder));
         let program = |command, common: Common| Program {
             command,
             file: source.file.to_owned(),
@@ -164,14 +191,16 @@ impl Reader<'_> {
             limits: common.limits,
         };
         let common = common(&mut fields);
-        let provider = if let Some(name) = name {
-            let (name, command) = (name.unwrap_or_default(), command.clone().unwrap_or_default());
+        let started = command.clone().map(|command| program(command, common.clone()));
+        let provider = if is_command {
+            let (name, command) = (name.clone().unwrap_or_default(), command.clone().unwrap_or_default());
             let terms = common.terms.clone();
             Provider::Command(CommandProvider { name, terms, program: program(command, common) })
         } else {
             let Hosting { processes, jobs_per_process, start_within } = hosting(&mut fields);
             Provider::Host(HostProvider {
                 kind: Kind::Host,
+                line: Some(source.line(command_place)),
                 processes,
                 jobs_per_process: jobs_per_process.unwrap_or(JOBS_PER_PROCESS),
                 start_within: start_within.unwrap_or(START_WITHIN),
@@ -182,10 +211,18 @@ impl Reader<'_> {
         };
         let is_right = fields.finish();
         let paths = command.iter().flatten().map(PathBuf::from).filter(|path| path.is_absolute());
-        self.manifest.named.extend(paths);
+        let Manifest { providers, started: all_started, claimed, named, .. } = &mut self.manifest;
+        named.extend(paths);
+        let index = is_right.then_some(providers.len());
+        all_started.extend(started.map(|program| Started {
+            line: source.line(command_place),
+            program,
+            provider: index,
+        }));
         if is_right {
-            let line = source.line(place);
-            self.manifest.providers.push((line, provider));
+            providers.push((source.line(place), provider));
+        } else {
+            claimed.extend(name.map(|name| (source.line(place), name)));
         }
     }
 
@@ -193,6 +230,7 @@ impl Reader<'_> {
         let source = self.source;
         let folder = source.file.parent().unwrap_or(Path::new("."));
         let mut fields = Fields::of(table, &mut self.wrong);
+        let interpreter_place = fields.place("interpreter").unwrap_or(place);
         let interpreter = fields.read("interpreter", values::text);
         let dialect = fields.read("dialect", |value| match &*values::text(value)? {
             "slipstream" => Ok(Dialect::Slipstream),
@@ -204,7 +242,6 @@ impl Reader<'_> {
         let mut ported = Vec::new();
         let actions = actions(&mut fields, source, &common.terms, Some(&mut ported));
         let said = fields.finish().then_some(ClassFiles {
-            interpreter: interpreter.map(|word| PathBuf::from(&resolved(&[word], folder)[0])),
             dialect,
             common,
             actions,
@@ -213,7 +250,9 @@ impl Reader<'_> {
             jobs_per_process,
             start_within,
         });
-        self.manifest.python = Some(Python { line: source.line(place), said });
+        let interpreter =
+            interpreter.map(|word| (source.line(interpreter_place), PathBuf::from(&resolved(&[word], folder)[0])));
+        self.manifest.python = Some(Python { line: source.line(place), interpreter, said });
     }
 }
 
@@ -225,8 +264,8 @@ fn common(fields: &mut Fields<'_, '_>) -> Common {
             cpu_time: fields.read("cpu-time", values::limit),
             open_files: fields.read("open-files", |value| values::count(value, LEAST_OPEN_FILES, MOST_OPEN_FILES)),
         },
-        env: fields.read("env", values::variables).unwrap_or_default(),
-        pass_env: fields.read("pass-env", values::names_of_variables).unwrap_or_default(),
+        env: fields.read_parts("env", values::variables).unwrap_or_default(),
+        pass_env: fields.read_parts("pass-env", values::names_of_variables).unwrap_or_default(),
     }
 }
 

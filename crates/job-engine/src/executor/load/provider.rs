@@ -19,6 +19,17 @@ pub enum Provider {
     Host(HostProvider),
 }
 
+impl Provider {
+    /// What is started.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        match self {
+            Self::Command(command) => &command.program,
+            Self::Host(host) => &host.program,
+        }
+    }
+}
+
 /// A program that is started once for each job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandProvider {
@@ -35,6 +46,8 @@ pub struct CommandProvider {
 pub struct HostProvider {
     /// `Host`, or `Python` for a folder's class files.
     pub kind: Kind,
+    /// Where in the file of its program its command is, if that is a manifest.
+    pub line: Option<usize>,
     /// The program.
     pub program: Program,
     /// Most processes at once; without it, as many as the executor has slots.

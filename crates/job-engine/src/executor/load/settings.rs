@@ -10,6 +10,8 @@ pub const DEFAULT_PYTHON: &str = "python3";
 pub struct Loading {
     /// Folders of actions. One that is missing offers nothing.
     pub folders: Vec<PathBuf>,
+    /// Of what they offer, only this file; without it, all.
+    pub only: Option<PathBuf>,
     /// The interpreter of class files: a path, or a name that is looked up in `PATH`.
     pub python: PathBuf,
     /// Below which its programs work; without one in a temporary folder that goes with the executor.
@@ -18,7 +20,7 @@ pub struct Loading {
 
 impl Default for Loading {
     fn default() -> Self {
-        Self { folders: Vec::new(), python: PathBuf::from(DEFAULT_PYTHON), work_dir: None }
+        Self { folders: Vec::new(), only: None, python: PathBuf::from(DEFAULT_PYTHON), work_dir: None }
     }
 }
 
@@ -27,6 +29,8 @@ impl Default for Loading {
 pub struct Settings {
     /// As in [`Loading`].
     pub folders: Vec<PathBuf>,
+    /// As in [`Loading`].
+    pub only: Option<PathBuf>,
     /// As in [`Loading`].
     pub python: PathBuf,
     /// The folder in which the Python package `slipstream_host` lies.
@@ -37,6 +41,7 @@ impl Settings {
     /// These folders, with the Python package in that one.
     #[must_use]
     pub fn of(loading: &Loading, package: PathBuf) -> Self {
-        Self { folders: loading.folders.clone(), python: loading.python.clone(), package }
+        let Loading { folders, only, python, .. } = loading.clone();
+        Self { folders, only, python, package }
     }
 }

@@ -46,6 +46,7 @@ impl Actions {
 fn read(folders: &[&Actions]) -> Found {
     read_folders(&Settings {
         folders: folders.iter().map(|folder| folder.path("")).collect(),
+        only: None,
         python: DEFAULT_PYTHON.into(),
         package: "/run/package".into(),
     })
@@ -138,7 +139,7 @@ fn a_script_that_others_may_write_is_handed_to_no_interpreter() {
     folder.set("c.py", 0o757);
     assert_eq!(names(&folder.read()), Vec::<String>::new());
     let failed = folder.failed();
-    let [(_, None, of_file), (manifest, Some(1), of_manifest)] = &failed[..] else { panic!("{failed:?}") };
+    let [(_, None, of_file), (manifest, Some(2), of_manifest)] = &failed[..] else { panic!("{failed:?}") };
     assert!(manifest == "m.toml" && of_manifest.ends_with(&format!("c.py: {of_file}")), "{failed:?}");
 }
 
@@ -202,7 +203,7 @@ fn class_files_without_their_interpreter_or_with_two_are_told() {
     folder.put("quotas.py", 0o644, "");
     folder.put("a.toml", 0o644, "[python]\ninterpreter = \"no-such-python\"\n");
     let failed = folder.failed();
-    let [(name, Some(1), reason)] = &failed[..] else { panic!("{failed:?}") };
+    let [(name, Some(2), reason)] = &failed[..] else { panic!("{failed:?}") };
     assert_eq!(name, "a.toml");
     assert!(
         reason.starts_with("cannot start no-such-python: no program of this name is found in PATH; name"),
@@ -239,6 +240,67 @@ fn two_files_of_one_name_are_refused_naming_both() {
 }
 
 #[test]
+fn a_name_is_taken_also_by_a_table_that_is_wrong() {
+    let folder = Actions::new();
+    folder.script("tool");
+    let right = "[[action]]\nname = \"a\"\ncommand = [\"./tool\"]\n";
+    for (wrong, line) in [
+        ("[[action]]\nname = \"a\"\ncommand = [\"./tool\"]\nmemory = 1\n", 4),
+        ("[[action]]\nname = \"a\"\ncommand = [\"./gone\"]\n\n", 3),
+    ] {
+        for text in [format!("{wrong}{right}"), format!("{right}\n{wrong}")] {
+            folder.put("m.toml", 0o644, &text);
+            assert_eq!(names(&folder.read()), Vec::<String>::new(), "which of them is meant nobody can tell");
+            let failed = folder.failed();
+            let lines: Vec<_> = failed.iter().map(|(_, line, _)| line.unwrap()).collect();
+            let expected = if text.starts_with(wrong) { [1, line, 5] } else { [1, 5, 4 + line] };
+            assert_eq!(lines, expected, "{failed:#?}");
+            assert!(failed[0].2.starts_with("the action `a` is also in "), "{failed:?}");
+        }
+    }
+}
+
+#[test]
+fn of_a_table_that_is_wrong_the_interpreter_is_looked_for_too() {
+    let folder = Actions::new();
+    folder.put("quotas.py", 0o644, "");
+    folder.put("m.toml", 0o644, "[python]\ndialect = 1\ninterpreter = \"no-such-python\"\n");
+    let failed = folder.failed();
+    assert_eq!(failed.iter().map(|(_, line, _)| *line).collect::<Vec<_>>(), [Some(2), Some(3)], "{failed:?}");
+    folder.put("m.toml", 0o644, "[python]\ndialect = 1\ninterpreter = \"sh\"\n");
+    assert_eq!((names(&folder.read()), folder.failed().len()), (Vec::new(), 1));
+}
+
+#[test]
+fn of_a_folder_one_file_can_be_read_alone() {
+    let folder = Actions::new();
+    for name in ["a.sh", "b.sh", "greeter"] {
+        folder.script(name);
+    }
+    folder.put("quotas.py", 0o644, "");
+    folder.put(
+        "m.toml",
+        0o644,
+        "[[action]]\nname = \"x\"\ncommand = [\"./b.sh\"]\n[[host]]\ncommand = [\"./greeter\"]\n",
+    );
+    let only = |name: &str| {
+        let settings = Settings {
+            folders: vec![folder.path("")],
+            only: Some(folder.path(name)),
+            python: DEFAULT_PYTHON.into(),
+            package: PathBuf::new(),
+        };
+        names(&read_folders(&settings))
+    };
+    assert_eq!(only("a.sh"), ["a"]);
+    assert_eq!(only("b.sh"), ["x"]);
+    assert_eq!(only("greeter"), ["greeter"]);
+    assert_eq!(only("m.toml"), ["x", "greeter"]);
+    assert_eq!(only("quotas.py"), ["python3"]);
+    assert_eq!(only("missing"), Vec::<String>::new());
+}
+
+#[test]
 fn everything_wrong_is_told_at_once_and_the_rest_is_read() {
     let folder = Actions::new();
     folder.script("good.sh");
@@ -261,6 +323,7 @@ fn everything_wrong_is_told_at_once_and_the_rest_is_read() {
     );
     fs::write(folder.path("j.toml"), b"# gr\xfc\xdfe\n").unwrap();
     folder.put("k.toml", 0o666, "");
+    folder.put("l.toml", 0o644, "");
     let found = folder.read();
     assert_eq!(names(&found), ["good"]);
     let expected = [
@@ -270,12 +333,14 @@ fn everything_wrong_is_told_at_once_and_the_rest_is_read() {
         ("d_open.sh", None, "everybody may write it: chmod o-w"),
         ("e name.sh", None, "`e name` is not the name of an action"),
         ("f_link.sh", None, "it is a link that leads nowhere"),
+        ("g.toml", Some(3), "/g.sh: No such file"),
         ("g.toml", Some(4), "`memory`: `1 G` is not a size"),
-        ("g.toml", Some(5), "cannot start no-such-host: no program of this name is found in PATH"),
-        ("h.toml", Some(1), "is found in PATH, write ./good.sh for the file beside this one"),
-        ("h.toml", Some(4), "/i.sh: No such file"),
+        ("g.toml", Some(6), "cannot start no-such-host: no program of this name is found in PATH"),
+        ("h.toml", Some(3), "is found in PATH, write ./good.sh for the file beside this one"),
+        ("h.toml", Some(6), "/i.sh: No such file"),
         ("j.toml", Some(1), "not UTF-8"),
         ("k.toml", None, "everybody may write it"),
+        ("l.toml", Some(1), "it says nothing, write `[[action]]`"),
     ];
     let failed = folder.failed();
     assert_eq!(failed.len(), expected.len(), "{failed:#?}");
@@ -317,8 +382,12 @@ fn a_folder_that_others_may_write_offers_nothing_and_a_missing_one_is_no_fault()
     let [FailedToLoad { file, line: None, reason }] = &found.failed[..] else { panic!("{found:?}") };
     assert_eq!((file, reason), (&folder.path(""), &format!("everybody may write it: chmod o-w {}", file.display())));
     folder.set("", 0o755);
-    let settings =
-        |path: PathBuf| Settings { folders: vec![path], python: DEFAULT_PYTHON.into(), package: PathBuf::new() };
+    let settings = |path: PathBuf| Settings {
+        folders: vec![path],
+        only: None,
+        python: DEFAULT_PYTHON.into(),
+        package: PathBuf::new(),
+    };
     assert_eq!(read_folders(&settings(folder.path("missing"))), Found::default());
     let found = read_folders(&settings(folder.path("a.sh")));
     assert!(found.failed[0].reason.starts_with("cannot read it: Not a directory"), "{found:?}");

@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::values::Parts;
 use crate::process::written::Wrong;
 
 /// A table while it is read: each key is read once, what is wrong is noted with its place, and a key that nobody has read is
@@ -32,20 +33,31 @@ impl<'t, 'i> Fields<'t, 'i> {
         read(value.get_ref()).map_err(|message| self.note(place, format!("`{key}`: {message}"))).ok()
     }
 
-    /// The same for a key that has to be there; `place` is that of the table.
-    pub(super) fn require<T>(
+    /// The value of a key that has several parts, of which more than one may be wrong.
+    pub(super) fn read_parts<T>(
         &mut self,
         key: &'static str,
-        place: usize,
-        example: &str,
-        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+        read: impl FnOnce(&Spanned<DeValue<'_>>) -> Parts<T>,
     ) -> Option<T> {
-        if self.table.contains_key(key) {
-            return self.read(key, read);
+        let value = self.value(key)?;
+        let note = |wrong: Vec<Wrong>| {
+            for Wrong { place, message } in wrong {
+                self.note(place, format!("`{key}`: {message}"));
+            }
+        };
+        read(value).map_err(note).ok()
+    }
+
+    /// Notes that a key is missing which has to be there; `place` is that of the table.
+    pub(super) fn require(&mut self, key: &'static str, place: usize, example: &str) {
+        if !self.table.contains_key(key) {
+            self.note(place, format!("`{key}` is missing, write `{key} = {example}`"));
         }
-        self.known.push(key);
-        self.note(place, format!("`{key}` is missing, write `{key} = {example}`"));
-        None
+    }
+
+    /// Where the value of a key is.
+    pub(super) fn place(&self, key: &str) -> Option<usize> {
+        self.table.get(key).map(|value| value.span().start)
     }
 
     /// The entries of a table within this one, in which each name means something of its own.

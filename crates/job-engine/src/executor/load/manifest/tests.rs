@@ -74,6 +74,7 @@ fn every_key_is_read() {
     let hosts = Terms { time_limit: Some(seconds(3600)), stop_grace: Duration::ZERO };
     let greeter = HostProvider {
         kind: Kind::Host,
+        line: Some(14),
         program: Program {
             command: command(&["/etc/slipstream/actions/bin/greeter", "a/b"]),
             file: FILE.into(),
@@ -96,7 +97,7 @@ fn every_key_is_read() {
     assert_eq!(names, ["list", "backup.sh", "greeter"]);
     let python = manifest.python.unwrap();
     let said = python.said.unwrap();
-    assert_eq!((python.line, said.interpreter.as_deref()), (23, Some(Path::new("/opt/cloud/bin/python"))));
+    assert_eq!((python.line, python.interpreter), (23, Some((24, "/opt/cloud/bin/python".into()))));
     assert_eq!((said.dialect, said.processes, said.jobs_per_process), (Some(Dialect::Nuvla), Some(2), Some(7)));
     assert_eq!((said.start_within, said.common.limits.memory), (Some(seconds(60)), Some(512 << 20)));
     assert_eq!(said.ported, ["collect_quotas"]);
@@ -117,7 +118,7 @@ fn what_is_not_said_is_as_usual() {
     assert_eq!(host.terms, Terms { time_limit: None, stop_grace: Duration::from_secs(5) });
     assert_eq!(manifest.named, BTreeSet::new(), "names without a slash are no files of the folder");
     assert_eq!(manifest.python.unwrap().said, Some(ClassFiles::default()));
-    assert_eq!(parsed(""), Manifest::default());
+    assert_eq!(parsed("[python]\n").wrong, []);
 }
 
 /// What is replaced by what, in which line that is wrong, and what is said of it.
@@ -197,6 +198,7 @@ fn what_is_wrong_is_named_with_its_line() {
             found.iter().any(|(at, it)| at == line && it.contains(expected)),
             "{wrong}: {line} {expected}: {found:?}"
         );
+        assert!(manifest.started.iter().all(|started| started.provider.is_none()), "{wrong}");
         assert_eq!(manifest.providers, [], "{wrong}: what is wrong is not run");
         assert_eq!(manifest.python.and_then(|python| python.said), None, "{wrong}");
     }
@@ -212,9 +214,39 @@ fn all_is_told_at_once_and_the_rest_is_read() {
     assert!(
         matches!(&manifest.providers[..], [(6, Provider::Command(CommandProvider { name, .. }))] if name == "good")
     );
-    assert_eq!(manifest.python, Some(Python { line: 10, said: None }));
+    assert_eq!(manifest.python, Some(Python { line: 10, interpreter: None, said: None }));
     let named: Vec<_> = manifest.named.iter().map(|path| path.file_name().unwrap()).collect();
     assert_eq!(named, ["a", "good"], "what is wrong here runs in no other way either");
+}
+
+#[test]
+fn each_part_of_a_key_that_is_wrong_is_told_with_its_line() {
+    let text = "[[action]]\nname = \"a\"\ncommand = [\n  \"./a\",\n  7,\n  \"x\\u0000\",\n]\n\
+                pass-env = [\n  \"A=B\",\n  \"HOME\",\n  \"SLIPSTREAM_PASS\",\n]\n\
+                [action.env]\nA = 1\nSLIPSTREAM_URL = \"\"\nLANG = \"C\"\nB = true\n";
+    let manifest = parsed(text);
+    let told: Vec<(usize, &str)> = manifest.wrong.iter().map(|(line, wrong)| (*line, &**wrong)).collect();
+    let expected = [
+        (5, "`command`: expected a text in quotes, not 7"),
+        (6, "`command`: no program takes a NUL character"),
+        (9, "`pass-env`: `A=B` is not the name of a variable"),
+        (11, "`pass-env`: `SLIPSTREAM_PASS` may hold the executor's own login, and is passed to no program"),
+        (14, "`env`: `A`: expected a text in quotes, not 1"),
+        (15, "`env`: `SLIPSTREAM_URL`: only the executor itself sets such variables"),
+        (17, "`env`: `B`: expected a text in quotes, not true"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((manifest.claimed, manifest.started), (vec![(1, "a".to_owned())], Vec::new()));
+}
+
+#[test]
+fn what_says_nothing_is_told() {
+    for empty in ["", "\n# later\n"] {
+        let told = parsed(empty).wrong;
+        assert_eq!(told, [(1, "it says nothing, write `[[action]]`, `[[host]]` or `[python]`".to_owned())]);
+    }
+    let broken = parsed("= 1").wrong;
+    assert!(!broken.is_empty() && broken.iter().all(|(_, wrong)| !wrong.contains("says nothing")), "{broken:?}");
 }
 
 #[test]

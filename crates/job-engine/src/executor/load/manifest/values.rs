@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use crate::process::written;
+use crate::process::written::{self, Wrong};
 use crate::programs::environment::is_ours;
 
 /// Longer than anybody waits for a process, and short enough for every sum of times.
@@ -24,22 +25,39 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
     if text.contains('\0') { Err("no program takes a NUL character".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// A list of texts.
-pub(super) fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let texts = value.as_array().ok_or_else(|| format!("expected a list of texts, not {}", what(value)))?;
-    texts.iter().map(|value| text(value.get_ref())).collect()
+/// What a value of several parts says, or all that is wrong in it.
+pub(super) type Parts<T> = Result<T, Vec<Wrong>>;
+
+/// A list of texts, each of which `check` finds right.
+fn texts(value: &Spanned<DeValue<'_>>, check: impl Fn(usize, &str) -> Result<(), String>) -> Parts<Vec<String>> {
+    let list = value.get_ref().as_array();
+    let list = list.ok_or_else(|| whole(value, format!("expected a list of texts, not {}", what(value.get_ref()))))?;
+    all(list.iter().enumerate().map(|(index, one)| {
+        let text = text(one.get_ref()).and_then(|text| check(index, &text).map(|()| text));
+        text.map_err(|message| Wrong::at(one.span().start, message))
+    }))
+}
+
+/// All of them, or all that is wrong.
+fn all<T, C: FromIterator<T>>(parts: impl Iterator<Item = Result<T, Wrong>>) -> Parts<C> {
+    let mut wrong = Vec::new();
+    let right = parts.filter_map(|part| part.map_err(|one| wrong.push(one)).ok()).collect();
+    if wrong.is_empty() { Ok(right) } else { Err(wrong) }
+}
+
+/// A value that is wrong as a whole.
+fn whole(value: &Spanned<DeValue<'_>>, message: impl Into<String>) -> Vec<Wrong> {
+    vec![Wrong::at(value.span().start, message)]
 }
 
 /// A program and its arguments.
-pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    if value.as_str().is_some() {
-        return Err("no shell reads it, write a list such as [\"./backup.sh\", \"--full\"]".to_owned());
+pub(super) fn command(value: &Spanned<DeValue<'_>>) -> Parts<Vec<String>> {
+    const NONE: &str = "it names no program, write a list such as [\"./backup.sh\", \"--full\"]";
+    if value.get_ref().as_str().is_some() {
+        return Err(whole(value, "no shell reads it, write a list such as [\"./backup.sh\", \"--full\"]"));
     }
-    let words = texts(value)?;
-    match words.first() {
-        Some(program) if !program.is_empty() => Ok(words),
-        _ => Err("it names no program, write a list such as [\"./backup.sh\", \"--full\"]".to_owned()),
-    }
+    let words = texts(value, |index, word| if index == 0 && word.is_empty() { Err(NONE.to_owned()) } else { Ok(()) })?;
+    if words.is_empty() { Err(whole(value, NONE)) } else { Ok(words) }
 }
 
 /// The name of an action.
@@ -89,11 +107,11 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
 
 /// A whole number between these.
 pub(super) fn count(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
-    let number = value.as_integer().and_then(whole).filter(|number| (least..=most).contains(number));
+    let number = value.as_integer().and_then(unsigned).filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("{} is not a whole number from {least} to {most}", what(value)))
 }
 
-fn whole(integer: &DeInteger<'_>) -> Option<u64> {
+fn unsigned(integer: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
@@ -103,31 +121,31 @@ pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
 }
 
 /// Variables and what they are set to.
-pub(super) fn variables(value: &DeValue<'_>) -> Result<BTreeMap<String, String>, String> {
-    let table =
-        value.as_table().ok_or_else(|| format!("expected a table such as {{ LANG = \"C\" }}, not {}", what(value)))?;
-    let variable = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
-        let name: &std::borrow::Cow<'_, str> = name.get_ref();
-        check_variable(name)?;
-        if is_ours(OsStr::new(&**name)) {
-            return Err(format!("`{}`: only the executor itself sets such variables", shown(name)));
+pub(super) fn variables(value: &Spanned<DeValue<'_>>) -> Parts<BTreeMap<String, String>> {
+    let table = value.get_ref().as_table().ok_or_else(|| {
+        whole(value, format!("expected a table such as {{ LANG = \"C\" }}, not {}", what(value.get_ref())))
+    })?;
+    all(table.iter().map(|(name, value)| {
+        let (place, name) = (name.span().start, &**name.get_ref());
+        check_variable(name).map_err(|message| Wrong::at(place, message))?;
+        if is_ours(OsStr::new(name)) {
+            return Err(Wrong::at(place, format!("`{}`: only the executor itself sets such variables", shown(name))));
         }
-        let value = text(value.get_ref()).map_err(|message| format!("`{}`: {message}", shown(name)))?;
-        Ok((name.to_string(), value))
-    };
-    table.iter().map(variable).collect()
+        let value =
+            text(value.get_ref()).map_err(|message| Wrong::at(place, format!("`{}`: {message}", shown(name))))?;
+        Ok((name.to_owned(), value))
+    }))
 }
 
 /// Names of the executor's own variables. Those that tell of its login are never passed on.
-pub(super) fn names_of_variables(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    let names = texts(value)?;
-    for name in &names {
+pub(super) fn names_of_variables(value: &Spanned<DeValue<'_>>) -> Parts<Vec<String>> {
+    texts(value, |_, name| {
         check_variable(name)?;
         if is_ours(OsStr::new(name)) {
             return Err(format!("`{name}` may hold the executor's own login, and is passed to no program"));
         }
-    }
-    Ok(names)
+        Ok(())
+    })
 }
 
 fn check_variable(name: &str) -> Result<(), String> {
