@@ -1,16 +1,19 @@
 //! [`Trust`]: whose files may be run. A program runs as the executor's user, so whoever may write it, or may put another in
 //! its place, has all that this user has.
 //!
-//! As sshd has it for its keys and cron for its tables: a file, what a link leads to, and all folders above belong to root or to the executor's
-//! user, and nobody else may write them. A group may where it is the user's own private one (as Debian's sshd has it), since
+//! As sshd has it for its keys and cron for its tables: a file, and everything that the kernel looks at on the way to it, belong to
+//! root or to the executor's user, and nobody else may write them: all folders above, each link, and all folders above what
+//! each link leads to. A group may where it is the user's own private one (as Debian's sshd has it), since
 //! systems with such groups make every file so. A folder above may be for everybody where the sticky bit keeps others'
 //! hands off what lies in it, as in `/tmp`.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
+/// Most links on the way to a file, as Linux has it (`path_resolution(7)`).
+const MOST_LINKS: u32 = 40;
 /// Write permission of the group, of others, and the sticky bit (Linux's manual, inode(7)).
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
@@ -32,7 +35,7 @@ struct Facts {
     group: u32,
     mode: u32,
     is_link: bool,
-    /// Whether it is a folder above the one that is meant.
+    /// Whether it is a folder above the one that is meant, or a link on the way to it.
     is_above: bool,
 }
 
@@ -52,27 +55,43 @@ impl Trust {
         Self { user, private_group: private_group(user, &read("/etc/passwd"), &read("/etc/group")) }
     }
 
-    /// Whether nobody else may write this, wherever links lead; answers the place without links, or what is wrong, for people.
+    /// Whether nobody else may write this, nor lead elsewhere on the way to it; answers the place without links, or what is wrong,
+    /// for people.
     pub(crate) fn check(&self, path: &Path) -> Result<PathBuf, String> {
-        let real = fs::canonicalize(path).map_err(|error| {
-            let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+        let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let lost = |error: io::Error| {
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
             if is_link { format!("it is a link that leads nowhere ({error})") } else { error.to_string() }
-        })?;
-        let places: BTreeSet<&Path> = path.ancestors().chain(real.ancestors()).collect();
-        // from the root down: who may write a folder may write all below
-        for place in places.into_iter().filter(|place| !place.as_os_str().is_empty()) {
-            let found =
-                fs::symlink_metadata(place).map_err(|error| format!("cannot look at {}: {error}", place.display()))?;
+        };
+        let (mut way, mut real, mut links) = (Way::default(), PathBuf::new(), 0);
+        way.lead(&path);
+        // as the kernel goes: who may write a folder may write all below
+        while let Some(step) = way.next() {
+            if step == ".." {
+                real.pop();
+                continue;
+            }
+            let place = real.join(step);
+            let found = fs::symlink_metadata(&place).map_err(lost)?;
             let facts = Facts {
                 owner: found.uid(),
                 group: found.gid(),
                 mode: found.mode(),
                 is_link: found.is_symlink(),
-                is_above: place != path && place != real,
+                is_above: place != path && (found.is_symlink() || !way.is_over()),
             };
             if let Some(distrust) = self.distrust(facts) {
-                return Err(self.explain(distrust, place, facts.is_above));
+                return Err(self.explain(distrust, &place, facts));
             }
+            if !found.is_symlink() {
+                real = place;
+                continue;
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(lost(io::Error::from_raw_os_error(libc::ELOOP)));
+            }
+            way.lead(&fs::read_link(&place).map_err(lost)?);
         }
         Ok(real)
     }
@@ -92,9 +111,13 @@ impl Trust {
         }
     }
 
-    fn explain(&self, distrust: Distrust, place: &Path, is_above: bool) -> String {
+    fn explain(&self, distrust: Distrust, place: &Path, facts: Facts) -> String {
         let place = place.display();
-        let it = if is_above { format!("the folder {place} above it") } else { "it".to_owned() };
+        let it = match facts {
+            Facts { is_above: false, .. } => "it".to_owned(),
+            Facts { is_link: true, .. } => format!("the link {place} on the way to it"),
+            Facts { is_link: false, .. } => format!("the folder {place} above it"),
+        };
         match distrust {
             Distrust::Owner(owner) => {
                 let user = self.user;
@@ -104,6 +127,27 @@ impl Trust {
             Distrust::Group(group) => format!("group {group} may write {it}: chmod g-w {place}"),
             Distrust::Others => format!("everybody may write {it}: chmod o-w {place}"),
         }
+    }
+}
+
+/// The steps that are left on a way through folders and links, the next one last.
+#[derive(Debug, Default)]
+struct Way(Vec<OsString>);
+
+impl Way {
+    /// Goes on by this path first.
+    fn lead(&mut self, path: &Path) {
+        let steps = path.components().filter(|step| *step != Component::CurDir);
+        let steps: Vec<OsString> = steps.map(|step| step.as_os_str().to_owned()).collect();
+        self.0.extend(steps.into_iter().rev());
+    }
+
+    fn next(&mut self) -> Option<OsString> {
+        self.0.pop()
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -54,13 +54,23 @@ fn a_group_is_private_if_nobody_else_is_in_it() {
 #[test]
 fn what_is_wrong_is_said_with_what_to_do() {
     let place = Path::new("/srv/a.sh");
-    for (distrust, is_above, expected) in [
-        (Distrust::Owner(7), false, "it belongs to user 7, whose programs are not run: chown it to root or user 1000"),
-        (Distrust::Group(7), false, "group 7 may write it: chmod g-w /srv/a.sh"),
-        (Distrust::Others, false, "everybody may write it: chmod o-w /srv/a.sh"),
-        (Distrust::Others, true, "everybody may write the folder /srv/a.sh above it: chmod o-w /srv/a.sh"),
+    for (distrust, (is_link, is_above), expected) in [
+        (
+            Distrust::Owner(7),
+            (true, false),
+            "it belongs to user 7, whose programs are not run: chown it to root or user 1000",
+        ),
+        (
+            Distrust::Owner(7),
+            (true, true),
+            "the link /srv/a.sh on the way to it belongs to user 7, whose programs are not run: chown it to root or user 1000",
+        ),
+        (Distrust::Group(7), (false, false), "group 7 may write it: chmod g-w /srv/a.sh"),
+        (Distrust::Others, (false, false), "everybody may write it: chmod o-w /srv/a.sh"),
+        (Distrust::Others, (false, true), "everybody may write the folder /srv/a.sh above it: chmod o-w /srv/a.sh"),
     ] {
-        assert_eq!(ME.explain(distrust, place, is_above), expected);
+        let facts = Facts { owner: 7, group: 7, mode: 0, is_link, is_above };
+        assert_eq!(ME.explain(distrust, place, facts), expected);
     }
 }
 
@@ -91,4 +101,43 @@ fn the_folders_above_and_what_links_lead_to_are_looked_at() {
     fs::remove_file(&file).unwrap();
     assert!(trust.check(&link).unwrap_err().starts_with("it is a link that leads nowhere"));
     assert!(trust.check(&file).unwrap_err().starts_with("No such file"));
+}
+
+#[test]
+fn each_link_on_the_way_is_looked_at() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    for folder in ["start", "one", "two", "end"] {
+        fs::create_dir(path(folder)).unwrap();
+    }
+    fs::write(path("end/a.sh"), "").unwrap();
+    // a file: start/a.sh, one/b.sh, two/c.sh, end/a.sh
+    symlink(path("one/b.sh"), path("start/a.sh")).unwrap();
+    symlink("../two/c.sh", path("one/b.sh")).unwrap();
+    symlink("./../end/a.sh", path("two/c.sh")).unwrap();
+    // a folder: start/folder, one/folder, end
+    symlink("../one/folder", path("start/folder")).unwrap();
+    symlink(path("end"), path("one/folder")).unwrap();
+    let set = |name: &str, mode: u32| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    for name in ["start", "one", "two", "end", "end/a.sh"] {
+        set(name, 0o755);
+    }
+    let trust = Trust::of_this_process();
+    let real = fs::canonicalize(path("end/a.sh")).unwrap();
+    let ways: [(&str, &[&str]); 2] =
+        [("start/a.sh", &["start", "one", "two", "end"]), ("start/folder/a.sh", &["start", "one", "end"])];
+    for (file, folders) in ways {
+        assert_eq!(trust.check(&path(file)), Ok(real.clone()), "{file}");
+        for folder in folders {
+            set(folder, 0o757);
+            let refused = trust.check(&path(file)).unwrap_err();
+            let place = path(folder).canonicalize().unwrap();
+            let expected = format!("everybody may write the folder {0} above it: chmod o-w {0}", place.display());
+            assert_eq!(refused, expected, "{file}");
+            set(folder, 0o755);
+        }
+    }
+    symlink("loop", path("start/loop")).unwrap();
+    let refused = trust.check(&path("start/loop")).unwrap_err();
+    assert!(refused.starts_with("it is a link that leads nowhere (Too many levels"), "{refused}");
 }
