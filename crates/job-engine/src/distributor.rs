@@ -3,6 +3,7 @@
 //! [`lead_and_distribute`] stands as a candidate; `term` is what it does while it leads; [`schedule`] and [`rounds`]
 //! decide when. Most distributors are [`configured`], not coded.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ mod term;
 use rounds::Missed;
 use schedule::Schedule;
 use script::Script;
+use script::found::RefusedScript;
 use term::Term;
 
 /// How long a round that is under way may go on after somebody asked to stop. What is then left of it is repeated by
@@ -157,6 +159,8 @@ pub enum Kind {
     Rounds(Arc<dyn Distributor>),
     /// A program, as it likes.
     Script(Arc<Script>),
+    /// A program that may not be started: it stands nowhere, and says why.
+    Refused(Arc<RefusedScript>),
 }
 
 impl<D: Distributor + 'static> From<Arc<D>> for Kind {
@@ -177,11 +181,18 @@ impl From<Arc<Script>> for Kind {
     }
 }
 
+impl From<RefusedScript> for Kind {
+    fn from(script: RefusedScript) -> Self {
+        Self::Refused(Arc::new(script))
+    }
+}
+
 impl Kind {
     fn name(&self) -> &str {
         match self {
             Self::Rounds(distributor) => distributor.name(),
             Self::Script(script) => script.name(),
+            Self::Refused(script) => &script.name,
         }
     }
 
@@ -189,15 +200,21 @@ impl Kind {
     fn schedule(&self) -> String {
         match self {
             Self::Rounds(distributor) => distributor.schedule().to_string(),
-            Self::Script(_) => "as its script says".to_owned(),
+            Self::Script(_) | Self::Refused(_) => "as its script says".to_owned(),
         }
     }
 
-    /// The election in which it stands, once it can lead; `None` if somebody asks to stop before.
-    async fn election(&self, stop: &Stop) -> Option<String> {
+    /// The election in which it stands, once it can lead; until then `told` hears what is in the way. `None` if somebody asks
+    /// to stop before.
+    async fn election(&self, told: impl Fn(String), stop: &Stop) -> Option<String> {
         match self {
             Self::Rounds(distributor) => Some(distributor.election().to_owned()),
-            Self::Script(script) => script.election(stop).await,
+            Self::Script(script) => script.election(told, stop).await,
+            Self::Refused(script) => {
+                told(format!("its script is not started: {}", script.reason));
+                stop.asked().await;
+                None
+            }
         }
     }
 }
@@ -213,7 +230,6 @@ impl Candidate<'_> {
         let Self { deps, stop, .. } = self;
         let (mut pauses, mut complaint) = (Pauses::default(), Complaint::default());
         while !stop.is_asked() {
-            let Some(election) = self.kind.election(stop).await else { return };
             let connected = tokio::select! {
                 biased;
                 () = stop.asked() => return,
@@ -221,7 +237,7 @@ impl Candidate<'_> {
             };
             match connected {
                 Ok(session) => {
-                    self.stand(&session, &election, &mut pauses, &mut complaint).await;
+                    self.stand(&session, &mut pauses, &mut complaint).await;
                     session.close().await;
                 }
                 // whether it can be reached is said by whoever made it, for all who use it at once
@@ -231,11 +247,20 @@ impl Candidate<'_> {
         }
     }
 
-    /// Leads as often as it is elected, until the session has expired, somebody asks to stop, or its script has ended.
-    async fn stand(&self, session: &Arc<dyn Session>, election: &str, pauses: &mut Pauses, complaint: &mut Complaint) {
-        let registration = self.register(session, election);
+    /// Leads as often as it is elected, until the session has expired, somebody asks to stop, or its script has ended. Before
+    /// that its script has to start, and whoever looks is told why it does not.
+    async fn stand(&self, session: &Arc<dyn Session>, pauses: &mut Pauses, complaint: &mut Complaint) {
+        let registration = self.register(session);
         self.leads(false);
+        let told = |problem| registration.update(|distributor| distributor.problem = Some(problem));
+        let found = tokio::select! {
+            biased;
+            found = self.kind.election(told, self.stop) => found,
+            () = expired(&**session) => return,
+        };
+        let Some(election) = found else { return };
         let path = format!("{ELECTION}/{election}");
+        registration.update(|distributor| (distributor.election, distributor.problem) = (Some(election), None));
         let election = Election::new(Arc::clone(session), &path, &self.deps.name);
         while !self.stop.is_asked() {
             let elected = tokio::select! {
@@ -252,7 +277,7 @@ impl Candidate<'_> {
                     self.serve(leadership, &registration).await;
                     self.leads(false);
                     registration.update(|distributor| distributor.term = None);
-                    if let Kind::Script(_) = self.kind {
+                    if !matches!(self.kind, Kind::Rounds(_)) {
                         // the next leadership is another process's
                         return;
                     }
@@ -274,6 +299,7 @@ impl Candidate<'_> {
         match self.kind {
             Kind::Rounds(distributor) => self.look_at_mark(distributor.name()).await,
             Kind::Script(script) => script.broken().await,
+            Kind::Refused(_) => pending().await,
         }
     }
 
@@ -287,11 +313,14 @@ impl Candidate<'_> {
         }
     }
 
-    /// Says who stands here (decision 17).
-    fn register(&self, session: &Arc<dyn Session>, election: &str) -> Registration<RegisteredDistributor> {
+    /// Says who stands here, or would (decision 17).
+    fn register(&self, session: &Arc<dyn Session>) -> Registration<RegisteredDistributor> {
         let distributor = RegisteredDistributor {
             name: self.kind.name().to_owned(),
-            election: election.to_owned(),
+            election: match self.kind {
+                Kind::Rounds(distributor) => Some(distributor.election().to_owned()),
+                Kind::Script(_) | Kind::Refused(_) => None,
+            },
             candidate: self.deps.name.clone(),
             process: Process::this(),
             schedule: self.kind.schedule(),
@@ -312,6 +341,7 @@ impl Candidate<'_> {
                     Term { distributor, deps, leadership: &leadership, registration, stop }.serve().await;
                 }
                 Kind::Script(script) => script.serve(&leadership, registration, stop).await,
+                Kind::Refused(_) => {}
             }
         };
         tokio::select! {
@@ -327,6 +357,13 @@ impl Candidate<'_> {
             Err(error) => complain("cannot resign leadership, it ends with the session", &error),
         }
     }
+}
+
+/// Ends with the session.
+async fn expired(session: &dyn Session) {
+    let mut state = session.state();
+    // whoever dropped the sender has ended the session
+    drop(state.wait_for(|state| *state == session::State::Expired).await);
 }
 
 fn complain(what: &str, error: &(dyn std::error::Error + 'static)) {

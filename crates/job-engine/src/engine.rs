@@ -114,11 +114,10 @@ impl Engine {
         self.metrics.text().await
     }
 
-    /// The actions of its programs and of its catalogue, once all are known.
-    pub(crate) async fn offers(&self) -> Arc<Offers> {
+    /// The actions of its programs and of its catalogue, once all are known or these are enough.
+    pub(crate) async fn offers(&self, are_enough: impl Fn(&Offers) -> bool) -> Arc<Offers> {
         let Some(programs) = &self.programs else { return Arc::default() };
-        programs.providers.settled().await;
-        programs.providers.offered().now()
+        programs.providers.offered().settled(are_enough).await
     }
 
     pub(crate) fn password(&self) -> &Password {

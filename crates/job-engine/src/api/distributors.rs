@@ -20,7 +20,7 @@ pub struct Distributors {
 pub struct Distributor {
     /// Its name; the election's where only foreign processes stand, which do not register.
     pub name: String,
-    /// The election in which it stands.
+    /// The election in which it stands; empty as long as its script has not started and said so.
     pub election: String,
     /// When its rounds are due, for people; none of a foreign one.
     pub schedule: Option<String>,

@@ -81,7 +81,7 @@ fn render(distributors: &[Distributor], now: Timestamp, screen: Screen) -> Strin
     let listing = screen.listing(&titles, &[0, 1, 2], distributors.iter().map(row).collect());
     let problem = |distributor: &Distributor| {
         let problem = one_line(distributor.problem.as_deref()?);
-        Some(format!("{}: {problem}", one_line(&distributor.name)))
+        Some(screen.wrapped(&format!("{}: {problem}", one_line(&distributor.name)), 0))
     };
     std::iter::once(listing).chain(distributors.iter().filter_map(problem)).collect::<Vec<_>>().join("\n\n")
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args, value_parser};
 
 use super::options::account::AccountArguments;
@@ -216,22 +216,28 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
         Some(path) => Config::load(&path)?,
         None => Config::default(),
     };
-    let (scripts, wrong) = found::find(&arguments.scripts.of_a_site()?);
-    let script = scripts.into_iter().find(|script| script.name == arguments.distributor);
-    let chosen = match script {
-        Some(script) => distributor::Chosen::Script(distributor::Scripted {
+    let found = found::find(&arguments.scripts.of_a_site()?);
+    let script = found.scripts.iter().find(|script| script.name == arguments.distributor).cloned();
+    let refused = found.refused.iter().find(|refused| refused.name == arguments.distributor);
+    let chosen = if let Some(script) = script {
+        distributor::Chosen::Script(distributor::Scripted {
             script,
             interpreter: arguments.python.wanted()?,
             arguments: arguments.arguments,
             work_dir: work_of_a_site(),
             keepers: Keepers::of_executor().context("cannot look after the script")?,
-        }),
-        None => distributor::Chosen::Configured(config.distributor(&arguments.distributor)?.clone()),
+        })
+    } else {
+        let configured = config.distributor(&arguments.distributor).map_err(|error| match refused {
+            Some(refused) => anyhow!("cannot start the script {}", refused.reason),
+            None => error.into(),
+        })?;
+        distributor::Chosen::Configured(configured.clone())
     };
     let (metrics, activity) = (Metrics::of("distributor"), Activity::new());
     let (peers, service) = arguments.peers.peers(&metrics)?;
     let (stop, _monitoring) = service.begin(&metrics, &activity)?;
-    for wrong in wrong {
+    for wrong in found.complaints() {
         tracing::error!("cannot load a script: {wrong}");
     }
     distributor::run(chosen, name(arguments.name), peers, Clock::system(), activity, stop).await

@@ -29,8 +29,9 @@ use crate::programs::api_socket::Admission;
 use crate::programs::context::Context;
 use crate::programs::directories::Directory;
 use crate::programs::environment::environment;
+use crate::programs::lines;
 use crate::programs::log::Log;
-use crate::programs::process::{Event, Process, Start};
+use crate::programs::process::{Event, Exit, Process, Start};
 use crate::programs::program::{Limits, Program};
 
 /// How long a script may take to say hello.
@@ -85,7 +86,7 @@ enum Failed {
     Silent,
     #[error("it broke the protocol: {0}")]
     Breach(String),
-    #[error("it ended with {0}")]
+    #[error("it ended: {0}")]
     Ended(String),
 }
 
@@ -113,8 +114,9 @@ impl Script {
         &self.name
     }
 
-    /// Starts the script, unless one waits already, until it says in which election it stands; `None` if somebody asks to stop.
-    pub(super) async fn election(&self, stop: &Stop) -> Option<String> {
+    /// Starts the script, unless one waits already, until it says in which election it stands; `told` hears each time why it
+    /// does not. `None` if somebody asks to stop.
+    pub(super) async fn election(&self, told: impl Fn(String), stop: &Stop) -> Option<String> {
         if let Some(ready) = &*self.ready.lock().await {
             return Some(ready.election.clone());
         }
@@ -133,6 +135,7 @@ impl Script {
                 }
                 Err(failed) => {
                     let cause = with_causes(&failed);
+                    told(format!("its script does not start: {cause}"));
                     if complaint.is_new(cause.clone()) {
                         error!(script = %self.program.file.display(), cause, "the script does not start, trying again");
                     }
@@ -150,7 +153,7 @@ impl Script {
             Event::Line(_) => "it said something before it was told to lead".to_owned(),
             Event::Breach(error) => with_causes(&error),
             Event::Silent => "it closed file descriptor 3".to_owned(),
-            Event::Ended(exit) => exit.in_words(),
+            Event::Ended(exit) => with_last_line(exit, &waiting.process),
         };
         warn!(why, "the script does not wait to lead");
         *ready = None;
@@ -274,6 +277,11 @@ fn is_about_the_job(error: &Error) -> bool {
     error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 413 | 422))
 }
 
+/// How a program ended, and what it said last: most likely why.
+fn with_last_line(exit: Exit, process: &Process) -> String {
+    process.log().last_words().map_or_else(|| exit.in_words(), |last| format!("{}: {last}", exit.in_words()))
+}
+
 async fn say(process: &mut Process, message: &ToScript) -> Result<(), Failed> {
     let mut line = serde_json::to_vec(message).expect("its keys are texts");
     line.push(b'\n');
@@ -283,11 +291,11 @@ async fn say(process: &mut Process, message: &ToScript) -> Result<(), Failed> {
 async fn next(process: &mut Process) -> Result<FromScript, Failed> {
     loop {
         return match process.event(true).await {
-            Event::Line(line) => serde_json::from_slice(&line).map_err(|error| Failed::Breach(error.to_string())),
+            Event::Line(line) => lines::message(&line).map_err(|error| Failed::Breach(error.to_string())),
             Event::Breach(error) => Err(Failed::Breach(with_causes(&error))),
             // most likely it ends
             Event::Silent => continue,
-            Event::Ended(exit) => Err(Failed::Ended(exit.in_words())),
+            Event::Ended(exit) => Err(Failed::Ended(with_last_line(exit, process))),
         };
     }
 }

@@ -11,7 +11,7 @@ use super::error::EngineError;
 use super::parts::Options;
 use super::{Engine, parts};
 use crate::distributor::configured::Configured;
-use crate::distributor::script::found::ScriptFile;
+use crate::distributor::script::found::{RefusedScript, ScriptFile};
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
 use crate::process::activity::Activity;
@@ -125,6 +125,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Does jobs before all programs have said what they have: for whoever adds none before its action is known.
+    pub(crate) fn begins_at_once(mut self) -> Self {
+        self.options.begins_at_once = true;
+        self
+    }
+
     /// Adds jobs on schedules.
     #[doc(hidden)]
     pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
@@ -132,9 +138,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds jobs as these scripts say. Needs [`programs`](Self::programs).
-    pub(crate) fn scripts(mut self, scripts: Vec<ScriptFile>) -> Self {
-        self.options.scripts = scripts;
+    /// Adds jobs as these scripts say, and shows those that may not be started. Needs [`programs`](Self::programs).
+    pub(crate) fn scripts(mut self, scripts: Vec<ScriptFile>, refused: Vec<RefusedScript>) -> Self {
+        (self.options.scripts, self.options.refused_scripts) = (scripts, refused);
         self
     }
 

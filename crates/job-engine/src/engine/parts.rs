@@ -22,7 +22,7 @@ use super::error::EngineError;
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
-use crate::distributor::script::found::ScriptFile;
+use crate::distributor::script::found::{RefusedScript, ScriptFile};
 use crate::distributor::script::{Python, Script};
 use crate::distributor::store_marks::StoreMarks;
 use crate::distributor::{self, Deps, Kind};
@@ -63,9 +63,12 @@ pub(super) struct Options {
     pub catalogue: Catalogue,
     pub distributors: Vec<Configured>,
     pub scripts: Vec<ScriptFile>,
+    pub refused_scripts: Vec<RefusedScript>,
     pub unknown_action: UnknownAction,
     /// Where programs come from that do jobs, and who keeps them; without it none does.
     pub programs: Option<(Loading, Keepers)>,
+    /// Whether the executor waits for no program to say what it has.
+    pub begins_at_once: bool,
     pub clock: Clock,
     pub metrics: Metrics,
     pub activity: Activity,
@@ -84,8 +87,10 @@ impl Default for Options {
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
             scripts: Vec::new(),
+            refused_scripts: Vec::new(),
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
             programs: None,
+            begins_at_once: false,
             clock: Clock::system(),
             metrics: Metrics::default(),
             activity: Activity::new(),
@@ -254,7 +259,7 @@ fn start_work(
     let asked = stop.clone();
     work.spawn(async move {
         // until then it is not known which actions there are
-        if let Some(programs) = &programs {
+        if let Some(programs) = programs.as_ref().filter(|_| !options.begins_at_once) {
             tokio::select! {
                 () = programs.providers.settled() => {}
                 () = asked.asked() => {}
@@ -264,7 +269,8 @@ fn start_work(
     });
     let configured = options.distributors.into_iter().map(|one| (one.name.clone(), Kind::from(Arc::new(one))));
     let scripts = scripts.into_iter().map(|script| (script.name().to_owned(), Kind::from(script)));
-    for (name, kind) in configured.chain(scripts) {
+    let refused = options.refused_scripts.into_iter().map(|script| (script.name.clone(), Kind::from(script)));
+    for (name, kind) in configured.chain(scripts).chain(refused) {
         let (deps, asked) = (deps.clone(), stop.clone());
         work.spawn(supervise(format!("distributor {name}"), stop.clone(), move || {
             distributor::lead_and_distribute(kind.clone(), deps.clone(), asked.clone())

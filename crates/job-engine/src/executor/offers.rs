@@ -65,10 +65,11 @@ impl Offered {
         self.0.borrow().actions.keys().cloned().collect()
     }
 
-    /// Ends once each host has said what it has, or has failed to.
-    pub(crate) async fn settled(&self) {
+    /// What there is once each host has said what it has, or has failed to, or once these are enough.
+    pub(crate) async fn settled(&self, are_enough: impl Fn(&Offers) -> bool) -> Arc<Offers> {
         // who sends no more has said all
-        drop(self.0.clone().wait_for(|offers| offers.waiting == 0).await);
+        drop(self.0.clone().wait_for(|offers| offers.waiting == 0 || are_enough(offers)).await);
+        self.now()
     }
 
     /// Ends when there are others than those last looked at by this clone.

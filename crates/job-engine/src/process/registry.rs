@@ -106,8 +106,9 @@ pub async fn registered<T: DeserializeOwned>(session: &dyn Session, folder: &str
 pub struct RegisteredDistributor {
     /// The distributor's name.
     pub name: String,
-    /// The election in which it stands.
-    pub election: String,
+    /// The election in which it stands; none until its script has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election: Option<String>,
     /// Its identifier there.
     pub candidate: String,
     /// Where it runs.

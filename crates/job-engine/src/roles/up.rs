@@ -16,7 +16,7 @@ use super::greeting::{environment_line, notes, start_error};
 use crate::api::user::ADMINISTRATOR;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
-use crate::distributor::script::found::{self, ScriptFile};
+use crate::distributor::script::found::{self, Found, RefusedScript, ScriptFile};
 use crate::engine::{Engine, EngineError};
 use crate::executor::UnknownAction;
 use crate::executor::load::settings::Loading;
@@ -71,7 +71,7 @@ pub async fn up(
     stop: Stop,
 ) -> anyhow::Result<()> {
     activity.has_role("up", &options.listen.to_string());
-    let (distributors, scripts) = chosen_distributors(&options)?;
+    let Distributors { configured: distributors, scripts, refused } = chosen_distributors(&options)?;
     let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
     let engine = Engine::builder()
         .folder(&options.data_dir)
@@ -83,7 +83,7 @@ pub async fn up(
         .unknown_action(options.unknown_action)
         .programs(options.loading.clone(), keepers)
         .distributors(distributors.clone())
-        .scripts(scripts.clone())
+        .scripts(scripts.clone(), refused)
         .catalogue(catalogue)
         .metrics(options.metrics.clone())
         .clock(clock)
@@ -113,18 +113,26 @@ pub async fn up(
     demo.and(ran.map_err(Into::into))
 }
 
+/// The distributors of this engine.
+struct Distributors {
+    configured: Vec<Configured>,
+    scripts: Vec<ScriptFile>,
+    refused: Vec<RefusedScript>,
+}
+
 /// A script takes the place of what is configured under its name.
-fn chosen_distributors(options: &Options) -> anyhow::Result<(Vec<Configured>, Vec<ScriptFile>)> {
+fn chosen_distributors(options: &Options) -> anyhow::Result<Distributors> {
     let beside = options.data_dir.join("config.toml");
     let config = match &options.config {
         Some(path) => Config::load(path)?,
         None if is_there(&beside)? => Config::load(&beside)?,
         None => Config::default(),
     };
-    let (mut scripts, wrong) = found::find(&options.scripts);
-    for wrong in wrong {
+    let found = found::find(&options.scripts);
+    for wrong in found.complaints() {
         tracing::error!("cannot load a script: {wrong}");
     }
+    let Found { mut scripts, mut refused, .. } = found;
     let is_script = |name: &str| scripts.iter().any(|script| script.name == name);
     for name in options.distributors.iter().flatten().filter(|name| !name.is_empty() && !is_script(name)) {
         config.distributor(name)?;
@@ -135,7 +143,8 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<(Vec<Configured>, Ve
     };
     let configured = config.distributors.into_iter().filter(|one| wanted(&one.name) && !is_script(&one.name)).collect();
     scripts.retain(|script| wanted(&script.name));
-    Ok((configured, scripts))
+    refused.retain(|script| wanted(&script.name));
+    Ok(Distributors { configured, scripts, refused })
 }
 
 /// What cannot be looked at is not taken for what is not there.

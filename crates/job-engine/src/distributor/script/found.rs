@@ -19,12 +19,39 @@ pub struct ScriptFile {
     pub file: PathBuf,
 }
 
-/// The scripts of these folders, by name, and what is wrong, for people. One of a later folder counts before one of the same name
-/// in an earlier folder, so that a site can replace those of packages. Folders that are missing have none.
+/// A script that may not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedScript {
+    /// Name of the distributor that it would be.
+    pub name: String,
+    /// Which file, and why, for people.
+    pub reason: String,
+}
+
+/// What folders have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The scripts, by name.
+    pub scripts: Vec<ScriptFile>,
+    /// Those that may not be started.
+    pub refused: Vec<RefusedScript>,
+    /// What is wrong with folders, for people.
+    pub wrong: Vec<String>,
+}
+
+impl Found {
+    /// All that is wrong, for the log.
+    pub fn complaints(&self) -> impl Iterator<Item = &str> {
+        self.wrong.iter().map(|wrong| &**wrong).chain(self.refused.iter().map(|refused| &*refused.reason))
+    }
+}
+
+/// The scripts of these folders. One of a later folder counts before one of the same name in an earlier folder, so that a site
+/// can replace those of packages. Folders that are missing have none.
 #[must_use]
-pub fn find(folders: &[PathBuf]) -> (Vec<ScriptFile>, Vec<String>) {
+pub fn find(folders: &[PathBuf]) -> Found {
     let trust = Trust::of_this_process();
-    let (mut scripts, mut wrong) = (BTreeMap::new(), Vec::new());
+    let (mut scripts, mut refused, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     for folder in folders {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -36,16 +63,21 @@ pub fn find(folders: &[PathBuf]) -> (Vec<ScriptFile>, Vec<String>) {
         };
         for file in entries.flatten().map(|entry| entry.path()) {
             let Some(name) = name_of(&file) else { continue };
-            match trust.check(&file) {
+            let reason = match trust.check(&file) {
                 // to open it may wait for ever, as with a named pipe
-                Ok(_) if !file.is_file() => wrong.push(format!("{}: it is no regular file", file.display())),
-                Ok(_) => drop(scripts.insert(name.clone(), ScriptFile { name, file })),
-                Err(reason) => wrong.push(format!("{}: {reason}", file.display())),
-            }
+                Ok(_) if !file.is_file() => "it is no regular file".to_owned(),
+                Ok(_) => {
+                    scripts.insert(name.clone(), ScriptFile { name, file });
+                    continue;
+                }
+                Err(reason) => reason,
+            };
+            refused.push(RefusedScript { name, reason: format!("{}: {reason}", file.display()) });
         }
     }
     wrong.sort();
-    (scripts.into_values().collect(), wrong)
+    refused.sort_by(|one, other| one.reason.cmp(&other.reason));
+    Found { scripts: scripts.into_values().collect(), refused, wrong }
 }
 
 fn name_of(file: &Path) -> Option<String> {
@@ -82,11 +114,11 @@ mod tests {
         let pipe = root.path().join("etc/job_distributor_pipe.py");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let folders = ["usr", "missing", "etc"].map(|name| root.path().join(name));
-        let (found, wrong) = find(&folders);
+        let Found { scripts, refused, wrong } = find(&folders);
         let script = |name: &str, file: PathBuf| ScriptFile { name: name.to_owned(), file };
-        assert_eq!(found, [script("quotas", quotas), script("vms", vms)]);
-        assert_eq!(wrong.len(), 2);
-        assert!(wrong[0].contains("job_distributor_open.py: "), "{wrong:?}");
-        assert!(wrong[1].ends_with("job_distributor_pipe.py: it is no regular file"), "{wrong:?}");
+        assert_eq!((scripts, wrong), (vec![script("quotas", quotas), script("vms", vms)], Vec::new()));
+        assert_eq!(refused.iter().map(|refused| &*refused.name).collect::<Vec<_>>(), ["open", "pipe"]);
+        assert!(refused[0].reason.contains("job_distributor_open.py: everybody may write it"), "{refused:?}");
+        assert!(refused[1].reason.ends_with("job_distributor_pipe.py: it is no regular file"), "{refused:?}");
     }
 }

@@ -26,14 +26,17 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
 async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     let registered: Vec<(String, RegisteredDistributor)> = shared.queue.registered(paths::DISTRIBUTORS).await?;
     let elections = shared.queue.names_in(paths::ELECTION).await?;
-    let known = registered.iter().map(|(_, distributor)| distributor.election.clone());
+    let known = registered.iter().filter_map(|(_, distributor)| distributor.election.clone());
     let mut distributors = Vec::new();
     for election in elections.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().take(MOST_ELECTIONS) {
         let path = format!("{}/{election}", paths::ELECTION);
         let contenders = shared.queue.candidates(&path).await?;
         let ours: Vec<&RegisteredDistributor> =
-            registered.iter().map(|(_, distributor)| distributor).filter(|ours| ours.election == election).collect();
+            registered.iter().map(|(_, ours)| ours).filter(|ours| ours.election.as_ref() == Some(&election)).collect();
         distributors.extend(in_election(&election, &contenders, &ours));
+    }
+    for (_, distributor) in registered.iter().filter(|(_, distributor)| distributor.election.is_none()) {
+        add_unstarted(&mut distributors, distributor);
     }
     distributors.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Distributors { count: distributors.len(), distributors })
@@ -70,6 +73,29 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
         }
     };
     names.into_iter().map(distributor).collect()
+}
+
+/// One whose script has not said in which election it stands, since it has not started. Where others of its name do, it is one
+/// that could not take over from them.
+fn add_unstarted(distributors: &mut Vec<Distributor>, ours: &RegisteredDistributor) {
+    let same: Vec<&mut Distributor> = distributors.iter_mut().filter(|shown| shown.name == ours.name).collect();
+    if same.is_empty() {
+        distributors.push(Distributor {
+            name: ours.name.clone(),
+            election: String::new(),
+            schedule: Some(ours.schedule.clone()),
+            leader: None,
+            candidates: Vec::new(),
+            last: None,
+            next: None,
+            problem: ours.problem.clone(),
+        });
+        return;
+    }
+    let Some(problem) = &ours.problem else { return };
+    for shown in same {
+        shown.problem.get_or_insert_with(|| format!("on {}: {problem}", ours.process.host));
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::process::registry::{Process, RegisteredTerm};
 fn candidate(name: &str, who: &str, term: Option<RegisteredTerm>) -> RegisteredDistributor {
     let process = Process { host: "here".to_owned(), id: 1, version: "0.1.0".to_owned() };
     let (name, candidate, schedule) = (name.to_owned(), who.to_owned(), format!("as {who} has it"));
-    RegisteredDistributor { name, election: "e".to_owned(), candidate, process, schedule, term, problem: None }
+    RegisteredDistributor { name, election: Some("e".to_owned()), candidate, process, schedule, term, problem: None }
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {
@@ -82,4 +82,33 @@ fn an_election_of_foreign_candidates_is_a_distributor_of_its_name() {
     let [shown] = in_election("cleanup_jobs", &standing(&["old"]), &[]).try_into().expect("one distributor");
     assert_eq!((shown.name.as_str(), shown.leader.as_deref(), shown.schedule), ("cleanup_jobs", Some("old"), None));
     assert!(in_election("cleanup_jobs", &[], &[]).is_empty(), "where nobody stands there is none");
+}
+
+#[test]
+fn one_that_has_not_started_is_shown_alone_or_with_those_of_its_name() {
+    let unstarted = |name: &str, problem: Option<&str>| RegisteredDistributor {
+        election: None,
+        problem: problem.map(str::to_owned),
+        ..candidate(name, "Stan", None)
+    };
+    let term = RegisteredTerm { last: None, next: None };
+    let mut shown = in_election("e", &standing(&["Kenny"]), &[&candidate("each", "Kenny", Some(term))]);
+    for ours in [
+        unstarted("each", None),
+        unstarted("each", Some("its script does not start")),
+        unstarted("lost", Some("its script does not start")),
+        unstarted("lost", Some("that of another neither")),
+    ] {
+        add_unstarted(&mut shown, &ours);
+    }
+    let [each, lost] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!(
+        (each.leader.as_deref(), each.problem.as_deref()),
+        (Some("Kenny"), Some("on here: its script does not start"))
+    );
+    assert_eq!((&*lost.name, &*lost.election, lost.leader.as_deref()), ("lost", "", None));
+    assert_eq!(lost.problem.as_deref(), Some("its script does not start"));
+    let mut shown = Vec::new();
+    add_unstarted(&mut shown, &unstarted("new", None));
+    assert_eq!((shown.len(), shown[0].problem.as_deref()), (1, None), "it is just being started");
 }
