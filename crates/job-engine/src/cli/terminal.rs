@@ -177,6 +177,12 @@ pub fn one_line(text: &str) -> String {
     visible(&words.join(" "), &[])
 }
 
+/// A line that a program printed, with all its blanks and with what nobody would see of it escaped.
+#[must_use]
+pub fn as_printed(line: &str) -> String {
+    visible(&line.replace('\t', "    "), &[])
+}
+
 /// A text of somebody else on as many lines as it has, with what nobody would see of it escaped.
 #[must_use]
 pub fn many_lines(text: &str) -> String {

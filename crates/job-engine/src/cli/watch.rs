@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::terminal::text;
 use super::{JOB_NOT_DONE, terminal};
+use crate::api::ledger::{Reason, WAITS};
 use crate::process::output;
 use crate::process::stop;
 use crate::process::stop::Stop;
@@ -23,6 +24,9 @@ const PAUSES: Pauses = Pauses::new(Duration::from_millis(100), Duration::from_se
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest wait for one reading.
 const READING: Duration = Duration::from_secs(20);
+
+/// After so many readings it is asked why a job waits.
+const WAITS_WITHOUT_REASON: u32 = 3;
 
 /// Columns of the bar's line that are not for the message.
 const BESIDE_THE_MESSAGE: usize = 50;
@@ -74,9 +78,13 @@ impl Ending {
 
 /// Shows a job on standard error, or prints its changes, until it ends or until Ctrl-C.
 pub async fn to_the_end(client: &Client, id: &str, changes: Option<Changes>) -> anyhow::Result<Ending> {
-    let stop = stop_on_signals()?;
+    until_stopped(client, id, changes, &stop_on_signals()?).await
+}
+
+/// The same until `stop`.
+pub async fn until_stopped(client: &Client, id: &str, changes: Option<Changes>, stop: &Stop) -> anyhow::Result<Ending> {
     let mut view = View::new(changes);
-    let ending = follow(client, id, &mut view, &stop).await;
+    let ending = follow(client, id, &mut view, stop).await;
     if matches!(ending, Ok(Ending::Interrupted(_))) {
         // the bar is on the line above: the terminal's own ^C has broken its line
         view.bar.finish_and_clear();
@@ -90,6 +98,7 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
     let mut last = None;
     let mut trouble = Trouble::default();
     let mut pauses = PAUSES;
+    let mut waiting = Waiting::default();
     let request = format!("GET /api/{id}");
     loop {
         let reading = tokio::select! {
@@ -101,7 +110,11 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
                 trouble.is_over();
                 let job = Job::from_document(document.clone())
                     .context("cannot understand the job; is the server a newer version?")?;
-                let is_read = view.show(&job, &document)?;
+                let why = tokio::select! {
+                    why = waiting.why(client, &job) => why,
+                    () = stop.asked() => return Ok(Ending::Interrupted(Some(document))),
+                };
+                let is_read = view.show(&job, &document, why.as_deref())?;
                 if job.state.is_final() {
                     return Ok(Ending::Final(job.state, document));
                 }
@@ -120,6 +133,47 @@ async fn follow(client: &Client, id: &str, view: &mut View, stop: &Stop) -> anyh
         // Whichever branch is first, the next reading finds out what it means.
         stop.pause(pauses.take()).await;
     }
+}
+
+/// Why a job waits, as far as the server says so to this user.
+#[derive(Default)]
+struct Waiting {
+    /// How often the job was seen to wait.
+    seen: u32,
+    is_silent: bool,
+    why: Option<String>,
+}
+
+impl Waiting {
+    /// The reason, asked for anew; a job that has just been added waits for no reason.
+    async fn why(&mut self, client: &Client, job: &Job) -> Option<String> {
+        if job.state != State::Queued {
+            *self = Self::default();
+            return None;
+        }
+        self.seen = self.seen.saturating_add(1);
+        if self.seen < WAITS_WITHOUT_REASON || self.is_silent {
+            return None;
+        }
+        match in_time("POST ledger", client.operation(&job.id, "ledger")).await {
+            Ok(ledger) => self.why = waits_because(&ledger),
+            // it does not tell this user, or tells nobody
+            Err(error) if !error.is_transient() => self.is_silent = true,
+            Err(_) => {}
+        }
+        self.why.clone()
+    }
+}
+
+/// The reasons that the server has, on one line.
+fn waits_because(ledger: &Document) -> Option<String> {
+    let reasons: Vec<Reason> = serde_json::from_value(ledger.get(WAITS)?.clone()).ok()?;
+    let said = |Reason { reason, executor, .. }: &Reason| match executor {
+        Some(executor) => format!("{}: {}", terminal::one_line(executor), terminal::one_line(reason)),
+        None => terminal::one_line(reason),
+    };
+    let said: Vec<String> = reasons.iter().map(said).collect();
+    (!said.is_empty()).then(|| format!("waits because {}", said.join("; ")))
 }
 
 /// What the user's Ctrl-C asks to stop.
@@ -243,12 +297,13 @@ impl View {
         Self { bar, is_terminal, last_line: None, changes }
     }
 
-    /// Answers whether anybody reads it.
-    fn show(&mut self, job: &Job, document: &Document) -> anyhow::Result<bool> {
+    /// Answers whether anybody reads it. `why` says why the job waits.
+    fn show(&mut self, job: &Job, document: &Document, why: Option<&str>) -> anyhow::Result<bool> {
         if let Some(changes) = &mut self.changes {
             return changes.print([document]);
         }
         let message = job.status_message.as_deref().map(terminal::one_line).unwrap_or_default();
+        let message = why.map_or(message, str::to_owned);
         let line = format!("{} {message}", job.state).trim_end().to_owned();
         self.bar.set_prefix(job.state.as_str());
         self.bar.set_position(job.progress.into());

@@ -1,14 +1,16 @@
 //! Folders of actions as people meet them: checked without a server, loaded by `up`, shown with what failed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{PASSWORD, Up, eventually, job, program, state};
+use crate::support::{LIMIT, PASSWORD, Up, eventually, job, program, state};
 
 const CLASS: &str = "from slipstream.job.actions import action\n\n\n@action('collect')\nclass Collect(object):\n    \
                      def __init__(self, executor, job):\n        self.job = job\n\n    def do_work(self):\n        \
@@ -121,7 +123,10 @@ fn what_fails_to_load_is_told_once_to_whoever_tries_it() {
     let ran = test.args(["actions", "test", "greet", "--actions-dir"]).arg(folder.path()).output();
     let ran = ran.expect("the binary starts");
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("error: it does not load\n") && said.contains("exit code 3: out of order"), "{said}");
+    assert!(said.contains("error: it does not load\n"), "{said}");
+    let place = format!("{}:2\n", folder.path().join("m.toml").display());
+    let reason = "sh -c \"echo out of order >&2; exit 3\": the program ended: exit code 3: out of order";
+    assert!(said.contains(&place) && said.contains(reason), "{said}");
     assert!(said.contains("log: out of order\n") && !said.contains("warning"), "{said}");
 }
 
@@ -157,4 +162,130 @@ async fn the_rest_is_loaded_what_failed_is_shown_and_an_unknown_action_is_waited
     })
     .await;
     assert_eq!(state(&client.get(&id).await.expect("read")), "QUEUED");
+}
+
+/// A host that writes down that it has begun, and never says what it has.
+const SILENT: &str =
+    "[[host]]\ncommand = [\"sh\", \"-c\", \"touch HERE/begun; exec sleep 10000\"]\nstart-within = \"1 h\"\n";
+
+fn silent_in(folder: &TempDir) {
+    let manifest = SILENT.replace("HERE", &folder.path().to_string_lossy());
+    fs::write(folder.path().join("silent.toml"), manifest).expect("written");
+}
+
+async fn output(command: &mut std::process::Command) -> Output {
+    let mut command = tokio::process::Command::from(std::mem::replace(command, program()));
+    let ran = tokio::time::timeout(LIMIT, command.kill_on_drop(true).output()).await;
+    ran.expect("it waits for nobody else").expect("the binary starts")
+}
+
+#[tokio::test]
+async fn an_action_is_tried_without_waiting_for_others_of_its_folder() {
+    let folder = folder_of(&[("good.sh", 0o755, "#!/bin/sh\necho fine\n")]);
+    silent_in(&folder);
+    let here = folder.path().to_str().expect("text");
+    let ran = output(program().args(["actions", "test"]).arg(folder.path().join("good.sh"))).await;
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(!folder.path().join("begun").exists(), "of a file nothing else is started");
+    let ran = output(program().args(["actions", "test", "good", "--actions-dir", here])).await;
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[tokio::test]
+async fn whatever_stops_a_trial_leaves_nothing_behind() {
+    let slow = "#!/bin/sh\ntouch HERE/begun\nexec sleep 10000\n";
+    for (signal, words) in [
+        ("TERM", vec!["test", "HERE/slow.sh"]),
+        ("HUP", vec!["test", "HERE/slow.sh"]),
+        ("INT", vec!["test", "HERE/slow.sh"]),
+        ("TERM", vec!["test", "HERE/silent.toml"]),
+        ("HUP", vec!["check", "HERE"]),
+    ] {
+        let (folder, temporary) = (folder_of(&[]), tempfile::tempdir().expect("made"));
+        let here = folder.path().to_string_lossy().into_owned();
+        silent_in(&folder);
+        let file = folder.path().join("slow.sh");
+        fs::write(&file, slow.replace("HERE", &here)).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("permitted");
+        let words: Vec<String> = words.iter().map(|word| word.replace("HERE", &here)).collect();
+        let mut command = program();
+        command.arg("actions").args(&words).env("TMPDIR", temporary.path()).env_remove("XDG_RUNTIME_DIR");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let tried = command.spawn().expect("the binary starts");
+        let begun = folder.path().join("begun");
+        eventually("it has begun", async || begun.exists().then_some(())).await;
+        assert!(fs::read_dir(temporary.path()).expect("read").count() > 0, "there is something to leave behind");
+        let pid = i32::try_from(tried.id()).ok().and_then(Pid::from_raw).expect("a number");
+        let number = match signal {
+            "TERM" => Signal::TERM,
+            "HUP" => Signal::HUP,
+            _ => Signal::INT,
+        };
+        kill_process(pid, number).expect("it was there");
+        let waits = tokio::task::spawn_blocking(move || tried.wait_with_output());
+        let ended = tokio::time::timeout(LIMIT, waits).await.expect("it ends").expect("no panic").expect("waited for");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let left: Vec<_> = fs::read_dir(temporary.path()).expect("read").flatten().map(|left| left.path()).collect();
+        assert_eq!(left, Vec::<PathBuf>::new(), "{signal} {words:?}: {said}");
+        assert!(said.contains("stopped") && !said.contains("jobs show"), "{signal} {words:?}: {said}");
+        assert!(ended.status.code().is_some_and(|code| code > 0), "{signal} {words:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_new_writes_loads() {
+    const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let folder = folder_of(&[]);
+    let new =
+        async |words: &[&str]| output(program().args(["actions", "new", "--dir"]).arg(folder.path()).args(words)).await;
+    let mut expected = Vec::new();
+    for name in ["none", "true", "action", "util", "actions", "job", "os", "sys", "class", "back.up-1", "Zz9"] {
+        for (language, end) in [("--python", ""), ("--shell", "-sh")] {
+            let name = format!("{name}{end}");
+            let ran = new(&[language, &name]).await;
+            assert!(ran.status.success(), "{name}: {}", String::from_utf8_lossy(&ran.stderr));
+            expected.push(name);
+        }
+    }
+    assert!(new(&["--rust", "greet", "--crates", CRATES]).await.status.success());
+    fs::copy("/bin/sh", folder.path().join("greet")).expect("copied");
+    let checked = check(folder.path(), &["--json"]);
+    let checked: Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+    let names = checked["actions"].as_array().expect("a list").iter().filter_map(|it| it["action"].as_str());
+    let (names, expected) = (names.collect::<BTreeSet<_>>(), expected.iter().map(String::as_str).collect());
+    assert_eq!(names, expected, "{checked}");
+    let failed = checked["failed"].as_array().expect("a list");
+    let place = folder.path().join("greet.toml");
+    assert!(
+        failed.len() == 1 && failed[0]["file"] == json!(place),
+        "what stands for a program of Rust is none: {failed:?}"
+    );
+    for (language, name) in [
+        ("--python", "collect_quotas"),
+        ("--python", "collect_storage_buckets"),
+        ("--python", "collect_virtual_machines"),
+        ("--python", "start_deployment"),
+        ("--python", "stop_deployment"),
+        ("--rust", "deps"),
+    ] {
+        let crates = if language == "--rust" { &["--crates", CRATES][..] } else { &[] };
+        let ran = new(&[&[language, name], crates].concat()).await;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.code() == Some(2) && said.contains("choose another name"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn an_interpreter_that_is_too_old_is_told_so() {
+    let folder = folder_of(&[("collect.py", 0o644, CLASS)]);
+    // as the package finds it out: before it does anything that an older one does not understand
+    let old = "#!/bin/sh\nexec python3 -c 'import sys; sys.version_info = (2, 7, 18, \"final\", 0); import slipstream_host'\n";
+    let python = folder_of(&[("python2", 0o755, old)]);
+    let python = python.path().join("python2");
+    let ran = check(folder.path(), &["--json", "--python", python.to_str().expect("text")]);
+    let checked: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let reason = checked["failed"][0]["reason"].as_str().expect("a reason");
+    let needs = "exit code 2: class files and scripts need Python 3.7 or newer, and ";
+    assert!(reason.starts_with(&format!("{}: the program ended: {needs}", python.display())), "{reason}");
+    assert!(reason.ends_with(" is 2.7.18"), "{reason}");
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, value_parser};
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::cli::options;
 use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up, named_folders};
 use crate::cli::spinner::Spinner;
 use crate::cli::terminal::{self, Screen, one_line};
+use crate::cli::watch;
 use crate::executor::load::provider::{DEFAULT_STOP_GRACE, Limits, Terms};
 use crate::executor::load::settings::Loading;
 use crate::executor::offers::Offers;
@@ -26,6 +27,7 @@ use crate::executor::providers::Providers;
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
 use crate::process::registry::loaded::{FailedToLoad, Kind};
+use crate::process::stop::Stop;
 use crate::programs::context::Context;
 use crate::programs::directories::WorkDir;
 use crate::programs::keepers::Keepers;
@@ -54,11 +56,13 @@ pub struct CheckArguments {
 pub async fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let named = named_folders(&arguments.folders, "the name")?;
     let executors = if named.is_empty() { usual_folders()? } else { vec![named] };
+    // before anything is there that a signal would leave behind
+    let stop = watch::stop_on_signals()?;
     let keepers = Keepers::of_executor().context("cannot look after programs")?;
     let mut checked = Checked::default();
     for folders in executors.clone() {
-        let loading = Loading { folders, python: arguments.python.wanted()?, work_dir: None };
-        checked.add(Spinner::on("loading").during(load(&loading, keepers.clone())).await?);
+        let loading = Loading { folders, only: None, python: arguments.python.wanted()?, work_dir: None };
+        checked.add(Spinner::on("loading").during(load(&loading, keepers.clone(), &stop)).await?);
     }
     let has_failed = !checked.failed.is_empty();
     terminal::print(&if arguments.json {
@@ -71,16 +75,19 @@ pub async fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// What an executor with these folders would have. Each host is started and asked.
-async fn load(loading: &Loading, keepers: Keepers) -> anyhow::Result<Checked> {
+async fn load(loading: &Loading, keepers: Keepers, stop: &Stop) -> anyhow::Result<Checked> {
     let work_dir = WorkDir::temporary()?;
     let context = Arc::new(Context { keepers, work_dir, api_socket: None, executor: host_name() });
     let native = built_in(Clock::system());
     let package = write_package(context.work_dir.path()).context("cannot write the Python package for actions")?;
     let providers = Providers::start(loading, package, &native, &context, &context.setup(1));
-    providers.settled().await;
-    let checked = Checked::of(&providers.offered().now());
+    let checked = tokio::select! {
+        biased;
+        () = stop.asked() => Err(anyhow!("stopped before all had said what they have")),
+        () = providers.settled() => Ok(Checked::of(&providers.offered().now())),
+    };
     providers.stop().await;
-    Ok(checked)
+    checked
 }
 
 /// Those of `up`, and those of `executor`: each process reads its own.

@@ -23,6 +23,13 @@ const TEXT: u32 = 0o644;
 /// Longest name of an action that becomes the name of a file.
 const LONGEST_NAME: usize = 100;
 
+/// Actions of the original that the Python host refuses, as they do harm under Python 3 (specification 9.9).
+const WITHOUT_PYTHON_3: [&str; 5] =
+    ["collect_quotas", "collect_storage_buckets", "collect_virtual_machines", "start_deployment", "stop_deployment"];
+/// Names that Cargo needs for folders of its own, and crates that are always there.
+const NO_PACKAGES: [&str; 9] =
+    ["alloc", "build", "core", "deps", "examples", "incremental", "proc_macro", "slipstream_action", "std"];
+
 /// What `new` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job actions new --shell backup"))]
@@ -88,6 +95,9 @@ fn files(arguments: &NewArguments) -> anyhow::Result<(Files, Vec<String>)> {
         return Ok((vec![(dir.join(format!("{name}.sh")), PROGRAM, SHELL.replace("NAME", name))], Vec::new()));
     }
     if language.python {
+        if WITHOUT_PYTHON_3.contains(&&**name) {
+            bail!("{name} is refused as an action of the original that needs Python 2: choose another name");
+        }
         let text = PYTHON.replace("NAME", name).replace("CLASS", &class(name));
         return Ok((vec![(dir.join(format!("{}.py", identifier(name))), TEXT, text)], Vec::new()));
     }
@@ -97,6 +107,9 @@ fn files(arguments: &NewArguments) -> anyhow::Result<(Files, Vec<String>)> {
         bail!("there is no crate {}: correct --crates", crates.join("action").display());
     }
     let package = identifier(name);
+    if NO_PACKAGES.contains(&&*package) {
+        bail!("Cargo builds no program that is called {package}: choose another name");
+    }
     let project = dir.join(format!("{package}-project"));
     let cargo = CARGO.replace("PACKAGE", &package).replace("CRATES", &escaped(&crates)?);
     let files = vec![
@@ -141,10 +154,12 @@ fn identifier(name: &str) -> String {
     name.chars().map(|sign| if sign.is_ascii_alphanumeric() { sign } else { '_' }).collect()
 }
 
-/// A name as classes are called: `collect_quotas` becomes `CollectQuotas`.
+/// A name as classes are called: `cleanup_disks` becomes `CleanupDisks`.
 fn class(name: &str) -> String {
     let words = name.split(|sign: char| !sign.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect()
+    let class: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    // the capitalized keywords of Python
+    if ["None", "True", "False"].contains(&&*class) { class + "Action" } else { class }
 }
 
 /// It becomes the name of a file, of a class and of a program.

@@ -22,16 +22,14 @@ use crate::cli::help::ends_with_the_job;
 use crate::cli::options;
 use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up};
 use crate::cli::terminal::{self, Screen, one_line};
-use crate::cli::watch;
+use crate::cli::watch::{self, Ending};
 use crate::engine::Engine;
 use crate::executor::load::settings::Loading;
 use crate::executor::offers::{Offer, Offers};
 use crate::process::clock::Clock;
 use crate::process::output;
+use crate::process::stop::Stop;
 use crate::programs::keepers::Keepers;
-
-/// How long a running action may go on once its author does not want to watch any longer.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// What `test` is asked for.
 #[derive(Debug, Args)]
@@ -62,8 +60,14 @@ pub struct TestArguments {
 /// Does one job, and shows what happens.
 pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
     let file = if arguments.actions_dir.is_empty() { file_of(&arguments.action)? } else { None };
-    let loading =
-        Loading { folders: folders(&arguments, file.as_deref())?, python: arguments.python.wanted()?, work_dir: None };
+    let loading = Loading {
+        folders: folders(&arguments, file.as_deref())?,
+        only: file.clone(),
+        python: arguments.python.wanted()?,
+        work_dir: None,
+    };
+    // before anything is there that a signal would leave behind
+    let stop = watch::stop_on_signals()?;
     let is_loaded = show_log();
     let begun = Instant::now();
     let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
@@ -71,23 +75,41 @@ pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
         .programs(loading, keepers)
         .catalogue(crate::actions::built_in(Clock::system()))
         .slots(1)
-        .grace(GRACE)
+        .grace(Duration::ZERO)
+        .begins_at_once()
         .start()
         .await?;
-    let offers = engine.offers().await;
-    is_loaded.store(true, Ordering::Relaxed);
-    let tried = match chosen(&offers, &arguments, file.as_deref()) {
-        Ok(name) => try_once(&engine, &name, &arguments, begun).await,
-        Err(error) => Err(error),
-    };
+    let tried = try_once(&engine, &arguments, file.as_deref(), &is_loaded, &stop, begun).await;
     engine.stop().await?;
     tried
 }
 
-async fn try_once(engine: &Engine, name: &str, arguments: &TestArguments, begun: Instant) -> anyhow::Result<ExitCode> {
-    let job = document(name, arguments)?;
+async fn try_once(
+    engine: &Engine,
+    arguments: &TestArguments,
+    file: Option<&Path>,
+    is_loaded: &AtomicBool,
+    stop: &Stop,
+    begun: Instant,
+) -> anyhow::Result<ExitCode> {
+    // whoever is asked for by name need not wait for hosts that have not said what they have
+    let is_enough = |offers: &Offers| file.is_none() && offers.actions.contains_key(&arguments.action);
+    let offers = tokio::select! {
+        biased;
+        () = stop.asked() => bail!("stopped before it began"),
+        offers = engine.offers(is_enough) => offers,
+    };
+    is_loaded.store(true, Ordering::Relaxed);
+    let name = chosen(&offers, arguments, file)?;
+    let job = document(&name, arguments)?;
     let id = engine.client().add(JOB.name, &job, None).await?;
-    let ending = watch::to_the_end(engine.client(), &id, None).await?;
+    let ending = watch::until_stopped(engine.client(), &id, None, stop).await?;
+    if let Ending::Interrupted(_) = ending {
+        // with its program; nobody can look at the job later
+        engine.client().operation(&id, "stop").await?;
+        output::report(&format!("{id} was stopped"));
+        return Ok(ExitCode::from(ending.exit_code()));
+    }
     let job = ending.document().map(summary).unwrap_or_default();
     terminal::print(&format!("{job}{:.1} seconds", begun.elapsed().as_secs_f64()))?;
     if let Some(remark) = ending.remark(&id) {
@@ -170,15 +192,23 @@ fn chosen(offers: &Offers, arguments: &TestArguments, file: Option<&Path>) -> an
     if !failed.is_empty() {
         return Err(anyhow!("it does not load\n{}", failed.join("\n")));
     }
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let screen = Screen::standard_output();
     match wanted {
-        Some(wanted) => bail!(
-            "there is no action {wanted}, only {}",
-            offers.actions.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
-        ),
+        Some(wanted) => {
+            bail!("there is no action {}, only\n{}", one_line(wanted), listed(offers.actions.keys(), screen))
+        }
         None if names.is_empty() => bail!("no action is in {}", arguments.action),
-        None => bail!("several actions are in {}: choose one with --name: {}", arguments.action, names.join(", ")),
+        None => bail!(
+            "several actions are in {}, choose one with --name\n{}",
+            arguments.action,
+            listed(names.into_iter(), screen)
+        ),
     }
+}
+
+/// Names on lines that fit the screen.
+fn listed<'n>(names: impl Iterator<Item = &'n String>, screen: Screen) -> String {
+    screen.wrapped(&names.map(|name| one_line(name)).collect::<Vec<_>>().join(", "), 2)
 }
 
 /// Shows what programs print and ask, and what is worth a warning, in short. To be told when all is loaded.
@@ -245,6 +275,17 @@ mod tests {
         let file = folder.path().join("backup");
         std::fs::write(&file, "").unwrap();
         assert_eq!(file_of(file.to_str().unwrap()).unwrap(), Some(file));
+    }
+
+    #[test]
+    fn names_fit_80_columns() {
+        let names: Vec<String> = (0..30).map(|number| format!("cleanup_number_{number}")).collect();
+        let shown = listed(names.iter(), Screen { width: Some(80), colours: false });
+        assert!(
+            shown.lines().count() > 5 && shown.lines().all(|line| line.starts_with("  ") && line.len() <= 80),
+            "{shown}"
+        );
+        assert_eq!(shown.split_whitespace().collect::<String>(), names.join(","));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::{Client, Document, State};
 
-use super::super::terminal::{self, Screen, ago, keep_widths, lasting, many_lines, one_line, text};
+use super::super::terminal::{self, Screen, ago, as_printed, keep_widths, lasting, many_lines, one_line, text};
 use super::parse_id;
 use crate::api::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use crate::cli::example;
@@ -179,7 +179,7 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
     for (index, attempt) in ledger.attempts.iter().enumerate().filter(|(_, attempt)| !attempt.output.is_empty()) {
         let title = format!("last output of attempt {}", index + 1);
         parts.extend([String::new(), screen.bold(&title)]);
-        parts.extend(attempt.output.iter().map(|line| format!("  {}", one_line(line))));
+        parts.extend(attempt.output.iter().map(|line| format!("  {}", as_printed(line))));
     }
     if !ledger.refused.is_empty() {
         let title = "latest writes refused because a later claim has the job";

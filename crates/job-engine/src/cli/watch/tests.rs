@@ -23,11 +23,20 @@ enum Answer {
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<usize>,
+    /// What is answered to whoever asks for the ledger, and how often that was.
+    ledger: Mutex<(u16, Value)>,
+    asked_why: Mutex<usize>,
 }
 
 impl Script {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
-        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::new(0) })
+        let ledger = (403, json!({"status": 403, "message": "for administrators"}));
+        Arc::new(Self {
+            answers: Mutex::new(answers.into_iter().collect()),
+            asked: Mutex::new(0),
+            ledger: Mutex::new(ledger),
+            asked_why: Mutex::new(0),
+        })
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -42,7 +51,13 @@ impl Script {
 #[async_trait]
 impl Transport for Script {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
-        assert_eq!((request.method().as_str(), request.uri().path()), ("GET", "/api/job/0a"));
+        let asked = (request.method().as_str(), request.uri().path());
+        if asked == ("POST", "/api/job/0a/ledger") {
+            let (status, body) = self.ledger.lock().unwrap().clone();
+            *self.asked_why.lock().unwrap() += 1;
+            return Ok(Response::builder().status(status).body(Bytes::from(body.to_string())).unwrap());
+        }
+        assert_eq!(asked, ("GET", "/api/job/0a"));
         *self.asked.lock().unwrap() += 1;
         let answer = {
             let mut answers = self.answers.lock().unwrap();
@@ -153,4 +168,41 @@ async fn an_interrupted_watcher_knows_what_it_saw_last_and_says_that_the_job_goe
         assert_eq!(ending.document().unwrap()["statusMessage"], "half");
         assert!(ending.remark(ID).unwrap().contains("job/0a goes on"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_job_that_waits_the_reason_is_shown() {
+    let queued = || (0..5).map(|_| job("QUEUED", "")).chain([job("RUNNING", ""), job("SUCCESS", "done")]);
+    let script = Script::new(queued());
+    let reasons = json!([
+        {"reason": "no executor has the action `backup`"},
+        {"reason": "the host does not start", "executor": "Kenny", "until": "2026-11-24T12:00:00Z"},
+    ]);
+    *script.ledger.lock().unwrap() = (200, json!({WAITS: reasons}));
+    let mut view = View::new(None);
+    let waits = watched_in(&script, &mut view).await;
+    assert!(matches!(waits, Ending::Final(State::Success, _)), "{waits:?}");
+    assert_eq!(*script.asked_why.lock().unwrap(), 3, "not in the first moments, and while it waits");
+    let said = waits_because(&serde_json::from_value(json!({WAITS: reasons})).unwrap()).unwrap();
+    assert_eq!(said, "waits because no executor has the action `backup`; Kenny: the host does not start");
+    assert_eq!(waits_because(&Document::new()), None);
+
+    let script = Script::new(queued());
+    watched_in(&script, &mut View::new(None)).await;
+    assert_eq!(*script.asked_why.lock().unwrap(), 1, "who is not told does not ask again");
+}
+
+#[tokio::test]
+async fn a_line_says_why_a_job_waits() {
+    let Answer::Body(_, Value::Object(document)) = job("QUEUED", "") else { panic!("a job") };
+    let queued = Job::from_document(document.clone()).unwrap();
+    let mut view = View::new(None);
+    view.show(&queued, &document, Some("waits because no executor has it")).unwrap();
+    assert_eq!(view.last_line.as_deref(), Some("QUEUED waits because no executor has it"));
+    view.show(&queued, &document, None).unwrap();
+    assert_eq!(view.last_line.as_deref(), Some("QUEUED"));
+}
+
+async fn watched_in(script: &Arc<Script>, view: &mut View) -> Ending {
+    follow(&script.client(), ID, view, &Stop::new()).await.unwrap()
 }

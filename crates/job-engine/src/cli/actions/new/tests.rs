@@ -20,7 +20,12 @@ fn new(folder: &Path, words: &[&str]) -> anyhow::Result<()> {
 }
 
 fn found(folder: &Path) -> Found {
-    read_folders(&Settings { folders: vec![folder.into()], python: "python3".into(), package: PathBuf::new() })
+    read_folders(&Settings {
+        folders: vec![folder.into()],
+        only: None,
+        python: "python3".into(),
+        package: PathBuf::new(),
+    })
 }
 
 #[test]

@@ -205,11 +205,19 @@ waits because
 #[test]
 fn what_an_attempt_printed_last_is_below_the_attempts() {
     let printed = Attempt {
-        output: vec!["connecting to db1".to_owned(), "psql: \u{1b}[31mno such role".to_owned()],
+        output: ["Traceback:", "  File \"a.py\"", "\traise  Oops", "psql: \u{1b}[31mno such\nrole"]
+            .map(str::to_owned)
+            .into(),
         ..attempt(9, "node-1", Some(("2026-11-24T11:59:50Z", Outcome::Finished)))
     };
     let ledger = Ledger { attempts: vec![attempt(8, "node-0", None), printed], ..Ledger::default() };
     let shown = render_ledger(&ledger, None, now(), Screen { width: Some(80), colours: false });
-    let expected = "\n\nlast output of attempt 2\n  connecting to db1\n  psql: \\u001b[31mno such role";
+    let expected = "
+
+last output of attempt 2
+  Traceback:
+    File \"a.py\"
+      raise  Oops
+  psql: \\u001b[31mno such\\nrole";
     assert!(shown.ends_with(expected), "{shown}");
 }
