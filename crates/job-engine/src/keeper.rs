@@ -98,6 +98,7 @@ impl Orders {
 /// Starts the program and waits until it or the executor has ended; then nothing of it is left.
 fn keep(orders: &Orders) -> io::Result<ExitStatus> {
     set_name(c"slipstream-keep")?;
+    close_inherited();
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let executor = pidfd_open(orders.executor, PidfdFlags::empty())?;
     if getppid() != Some(orders.executor) {
@@ -125,6 +126,23 @@ fn keep(orders: &Orders) -> io::Result<ExitStatus> {
     }
     sweep(pid);
     program.wait()
+}
+
+/// Closes what whoever started the executor has left open: neither the program nor this process is to hold it. What it needs
+/// itself is opened later.
+fn close_inherited() {
+    let first: RawFd = stderr().as_raw_fd() + 1;
+    // SAFETY: nothing of this process owns any of these descriptors yet: it has just begun, and has one thread.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0 {
+        return;
+    }
+    // Linux before 5.9
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd >= first) {
+        // SAFETY: as above. The one of the listing is closed already, which is no error that anybody has to see.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// Kills everything that descends from this process. The program itself is reaped last, by the caller, so that its number is
