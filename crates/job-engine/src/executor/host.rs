@@ -12,6 +12,7 @@ use std::{fmt, mem};
 use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::programs::program::Program;
 
@@ -95,8 +96,9 @@ pub(crate) struct Run {
 }
 
 impl Runner {
-    /// Does a job by a program. Ends when nothing of it is left, or it is ready for the next.
-    pub(crate) async fn run(&self, mut run: Run) -> Outcome {
+    /// Does a job by a program. Ends when nothing of it is left, or it is ready for the next, and what it reported is written;
+    /// `gone` is cancelled between the two.
+    pub(crate) async fn run(&self, mut run: Run, gone: &CancellationToken) -> Outcome {
         let context = match self {
             Self::Native(_) => unreachable!("it runs among the actions"),
             Self::Command(command) => command.context(),
@@ -109,6 +111,7 @@ impl Runner {
             Self::Command(command) => command.run(&run).await,
             Self::Hosted(pool) => pool.run(run).await,
         };
+        gone.cancel();
         if let Some(admission) = admission {
             admission.close().await;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use slipstream_action::{Failure, JobHandle, Success};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::host;
@@ -28,7 +29,23 @@ pub(super) enum Run {
     /// In this process, among the actions.
     Native(Running<Result<Success, Failure>>),
     /// A program, which the engine itself looks after.
-    Program(AbortOnDropHandle<Outcome>),
+    Program(Program),
+}
+
+/// The run of a program.
+pub(super) struct Program {
+    outcome: AbortOnDropHandle<Outcome>,
+    /// Cancelled when nothing of it is left: then only what it reported is still being written.
+    gone: CancellationToken,
+}
+
+impl Program {
+    fn begin(runner: Runner, run: host::Run) -> Self {
+        let gone = CancellationToken::new();
+        let ends = gone.clone();
+        let outcome = AbortOnDropHandle::new(tokio::spawn(async move { runner.run(run, &ends).await }));
+        Self { outcome, gone }
+    }
 }
 
 impl Run {
@@ -43,14 +60,14 @@ impl Run {
         notes: &Arc<AttemptNotes>,
     ) -> Self {
         let Runner::Native(action) = &offer.runner else {
-            let (runner, run) = (offer.runner.clone(), host_run(offer, job, clock, output, notes));
-            return Self::Program(AbortOnDropHandle::new(tokio::spawn(async move { runner.run(run).await })));
+            return Self::Program(Program::begin(offer.runner.clone(), host_run(offer, job, clock, output, notes)));
         };
         let action = action.clone();
         Self::Native(runtime.begin(async move { action.run(job).await }, slow, notes.clone()).await)
     }
 
-    /// Waits for a run that was told to end, for as long as it may take; then ends it. `None` if not even that does.
+    /// Waits for a run that was told to end, for as long as it may take; then ends it. `None` if not even that does. What a program
+    /// has reported may be written later: that has a limit of its own.
     pub(super) async fn cancelled(&mut self, stop_grace: Duration) -> Option<Joined> {
         let grace = match self {
             Self::Native(_) => stop_grace,
@@ -60,8 +77,10 @@ impl Run {
         if let Ok(joined) = timeout(grace, &mut *self).await {
             return Some(joined);
         }
-        if let Self::Native(action) = self {
-            action.abort();
+        match self {
+            Self::Native(action) => action.abort(),
+            Self::Program(program) if program.gone.is_cancelled() => return Some(self.await),
+            Self::Program(_) => {}
         }
         timeout(ABORT_GRACE, self).await.ok()
     }
@@ -86,7 +105,7 @@ impl Future for Run {
         let broken = |broken| Outcome::Ended(Err(failure(broken)));
         Poll::Ready(match self.get_mut() {
             Self::Native(action) => ready!(Pin::new(action).poll(context)).map_or_else(broken, Outcome::Ended),
-            Self::Program(program) => ready!(Pin::new(program).poll(context))
+            Self::Program(program) => ready!(Pin::new(&mut program.outcome).poll(context))
                 .unwrap_or_else(|error| broken(error.try_into_panic().map_or(Broken::Aborted, Broken::Panicked))),
         })
     }
@@ -97,5 +116,30 @@ fn failure(broken: Broken) -> Failure {
     match broken {
         Broken::Aborted => Failure::new("the action was aborted"),
         Broken::Panicked(panic) => Failure::new(panic_message(&*panic)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn program(gone: &CancellationToken, run: impl Future<Output = Outcome> + Send + 'static) -> Run {
+        Run::Program(Program { outcome: AbortOnDropHandle::new(tokio::spawn(run)), gone: gone.clone() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_has_gone_has_ended_however_long_its_reports_take() {
+        let gone = CancellationToken::new();
+        let ends = gone.clone();
+        let mut run = program(&gone, async move {
+            ends.cancel();
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            Outcome::Left
+        });
+        assert_eq!(run.cancelled(Duration::from_secs(5)).await, Some(Outcome::Left));
+        let mut run = program(&CancellationToken::new(), pending());
+        assert_eq!(run.cancelled(Duration::from_secs(5)).await, None, "it is still there");
     }
 }

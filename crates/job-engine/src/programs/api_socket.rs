@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
@@ -30,9 +31,10 @@ use slipstream_cimi::client::forward::has_own_login;
 use slipstream_cimi::{Client, Document};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use self::listen::Use;
 use self::own_job::OwnJobLane;
@@ -40,6 +42,8 @@ use self::repeat::{Unanswered, repeats};
 
 /// Most requests of one attempt that are sent on at once; further ones wait.
 const MOST_REQUESTS: usize = 16;
+/// How long what an attempt has reported may take to be written once it has ended, all edits that wait together.
+const CLOSE: Duration = Duration::from_mins(1);
 /// Most connections of one attempt.
 const MOST_CONNECTIONS: usize = 64;
 
@@ -119,8 +123,10 @@ impl Admission {
     /// written, or cannot be for a minute; to be called before the attempt's own last edit, which nothing must overtake.
     pub async fn close(self) {
         self.withdraw();
-        if let Some(lane) = self.admitted.lane.get() {
-            lane.flush().await;
+        let Some(lane) = self.admitted.lane.get() else { return };
+        if timeout(CLOSE, lane.flush()).await.is_err() {
+            let job = self.admitted.own.as_ref().map(|own| &*own.id);
+            warn!(job, "the last edits of the action could not be written within {CLOSE:?}");
         }
     }
 

@@ -34,16 +34,17 @@ pub(crate) fn usage(keeper: Pid) -> Usage {
     used
 }
 
-/// Ends when a limit is exceeded, with the figure; never without a limit. `before` is what was used before this job.
+/// Ends when a limit is exceeded, with the figure; never without a limit. `before` is what was used before this job. Measures at
+/// once: a host may have used too much before.
 pub(crate) async fn exceeded(keeper: Pid, limits: &Limits, before: Duration) -> String {
     if limits.memory.is_none() && limits.cpu_time.is_none() {
         return std::future::pending().await;
     }
     loop {
-        sleep(SAMPLE).await;
         if let Some(exceeded) = above(usage(keeper), limits, before) {
             return exceeded;
         }
+        sleep(SAMPLE).await;
     }
 }
 
@@ -84,6 +85,8 @@ fn field(stat: &str, number: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const STAT: &str = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 200 100 50 30 20 0 1 0 99 1048576 3 18446744073709551615";
@@ -108,6 +111,16 @@ mod tests {
         assert_eq!(memory.as_deref(), Some("used 3 MiB of memory, and 2 MiB is its limit"));
         let cpu_time = above(used, &limits(None, Some(Duration::from_secs(3))), before);
         assert_eq!(cpu_time.as_deref(), Some("used 4.0s of processor time, and 3s is its limit"));
+    }
+
+    #[tokio::test]
+    async fn what_is_used_too_much_already_is_seen_at_once() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let some = Limits { memory: Some(1), ..Limits::default() };
+        let seen = exceeded(rustix::process::getpid(), &some, Duration::ZERO).now_or_never();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen.is_some_and(|seen| seen.ends_with("and 1 MiB is its limit")));
     }
 
     #[test]

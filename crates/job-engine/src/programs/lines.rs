@@ -2,8 +2,11 @@
 
 use std::io;
 
+use serde::de::DeserializeOwned;
 use slipstream_action::protocol;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::process::visible::visible;
 
 /// So many bytes are read at once.
 const BLOCK: usize = 8 << 10;
@@ -17,6 +20,26 @@ pub(crate) enum LineError {
     /// It cannot be read.
     #[error("cannot read its reports")]
     Io(#[from] io::Error),
+}
+
+/// Longest of a wrong line that is shown, in characters.
+const LONGEST_QUOTED: usize = 80;
+
+/// A line that is none of the protocol's messages.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{line}` is no message: {reason}")]
+pub(crate) struct NoMessage {
+    /// Its begin.
+    line: String,
+    reason: String,
+}
+
+/// What a line says.
+pub(crate) fn message<M: DeserializeOwned>(line: &[u8]) -> Result<M, NoMessage> {
+    serde_json::from_slice(line).map_err(|error| {
+        let begin: String = String::from_utf8_lossy(line).chars().take(LONGEST_QUOTED).collect();
+        NoMessage { line: visible(&begin, &[]), reason: error.to_string() }
+    })
 }
 
 /// Reads lines.
@@ -69,6 +92,18 @@ mod tests {
         }
         assert_eq!(lines.next().await.unwrap(), None);
         assert_eq!(lines.next().await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_line_that_is_no_message_is_shown_in_short_and_on_one_line() {
+        let said = |line: &[u8]| message::<bool>(line).unwrap_err().to_string();
+        assert_eq!(said(b"progress: 50"), "`progress: 50` is no message: expected value at line 1 column 1");
+        assert_eq!(
+            said(b"\x1b[31m\r\xff"),
+            "`\\u001b[31m\\r\u{fffd}` is no message: expected value at line 1 column 1"
+        );
+        let long = said("ä".repeat(2000).as_bytes());
+        assert!(long.starts_with(&format!("`{}` is no message: ", "ä".repeat(80))), "{long}");
     }
 
     #[tokio::test]

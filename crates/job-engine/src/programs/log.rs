@@ -86,6 +86,12 @@ impl Log {
         }
     }
 
+    /// What is most likely to say why the program ended: the last line of its errors, or else of its output.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let last = self.last_line(Stream::Error).or_else(|| self.last_line(Stream::Output));
+        last.map(|last| last.trim_start().to_owned())
+    }
+
     /// Reads a stream to its end, and never lets it fill.
     pub(crate) async fn read(self, mut from: impl AsyncRead + Unpin, stream: Stream) {
         let mut lines = Lines::default();
@@ -266,7 +272,11 @@ mod tests {
         assert_eq!((last.len(), &*last[0], &*last[18], &*last[19]), (LAST_LINES, "4981", "4999", "oops"));
         assert_eq!(log.last_line(Stream::Output).as_deref(), Some("4999"));
         assert_eq!(log.last_line(Stream::Error).as_deref(), Some("oops"));
+        log.clone().read(&b"later\n"[..], Stream::Output).await;
+        assert_eq!(log.last_words().as_deref(), Some("oops"));
         log.begin(None);
         assert_eq!((log.last_lines().len(), log.last_line(Stream::Error)), (0, None));
+        log.clone().read(&b"  output\n"[..], Stream::Output).await;
+        assert_eq!(log.last_words().as_deref(), Some("output"));
     }
 }

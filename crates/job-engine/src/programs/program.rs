@@ -20,6 +20,24 @@ pub struct Program {
     pub limits: Limits,
 }
 
+/// Longest command that is shown, in characters.
+const LONGEST_SHOWN: usize = 100;
+
+/// A command as people write it, its begin if it is long.
+#[must_use]
+pub fn in_words(command: &[OsString]) -> String {
+    let word = |word: &OsString| {
+        let word = word.to_string_lossy().into_owned();
+        let is_plain = !word.is_empty() && !word.contains(|sign: char| sign.is_whitespace() || "'\"".contains(sign));
+        if is_plain { word } else { format!("{word:?}") }
+    };
+    let words = command.iter().map(word).collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
+}
+
 /// What a program and all its descendants may use; what uses more is killed, and its job FAILED.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -29,4 +47,17 @@ pub struct Limits {
     pub cpu_time: Option<Duration>,
     /// Open files of each process (`RLIMIT_NOFILE`).
     pub open_files: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_in_one_line_of_a_bounded_length() {
+        let shown = |words: &[&str]| in_words(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(shown(&["./greet", "--port", "3"]), "./greet --port 3");
+        assert_eq!(shown(&["sh", "-c", "echo\n1", ""]), r#"sh -c "echo\n1" """#);
+        assert_eq!(shown(&["ä".repeat(200).as_str()]), format!("{}…", "ä".repeat(100)));
+    }
 }

@@ -19,10 +19,10 @@ use crate::executor::load::provider::{CommandProvider, Limits};
 use crate::programs::context::Context;
 use crate::programs::directories::Directory;
 use crate::programs::environment::environment;
-use crate::programs::limits;
 use crate::programs::log::{Log, Stream};
 use crate::programs::process::{Event, Exit, Process, Start, StartError};
 use crate::programs::throttle::Throttle;
+use crate::programs::{limits, lines};
 
 /// A program that does a job and ends.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ async fn give(stdin: Option<ChildStdin>, job: &Job) {
 /// Takes over what a line reports, or says how it breaks the protocol.
 fn report(job: &JobHandle, line: &[u8]) -> Result<(), String> {
     let breach = |why: &dyn std::fmt::Display| format!("broke the protocol: {why}");
-    let said: FromHost = serde_json::from_slice(line).map_err(|error| breach(&error))?;
+    let said: FromHost = lines::message(line).map_err(|error| breach(&error))?;
     let FromHost::Report(reported) = said else { return Err(breach(&"a command may only report")) };
     conversation::report(job, reported);
     Ok(())

@@ -11,13 +11,13 @@ use slipstream_action::protocol::{End, EndState, FromHost, Hello, LONGEST_LINE, 
 use slipstream_action::{Failure, JobHandle, Success};
 
 use super::Outcome;
+use crate::programs::lines::{self, NoMessage};
 use crate::programs::process::Exit;
 
 /// So many of the last lines of its log are in the message of a job whose program ended.
 const LINES_IN_MESSAGE: usize = 5;
-/// Longest of these lines, in characters, and of a wrong line that is shown.
+/// Longest of these lines, in characters.
 const LONGEST_SHOWN: usize = 1000;
-const LONGEST_QUOTED: usize = 80;
 
 /// What has been said between an executor and one process of a host.
 #[derive(Debug, Default)]
@@ -61,8 +61,8 @@ impl Said {
 pub(super) enum Breach {
     #[error("a line is longer than {LONGEST_LINE} bytes")]
     TooLong,
-    #[error("`{line}` is no message: {reason}")]
-    NoMessage { line: String, reason: String },
+    #[error(transparent)]
+    NoMessage(#[from] NoMessage),
     #[error("it speaks version {0} of the protocol, not {VERSION}")]
     Version(u32),
     #[error("it says something else before `hello`")]
@@ -110,7 +110,7 @@ impl Conversation {
 
     /// The process says a line.
     pub(super) fn said(&mut self, line: &[u8]) -> Result<Said, Breach> {
-        let message: FromHost = serde_json::from_slice(line).map_err(|error| no_message(line, &error))?;
+        let message: FromHost = lines::message(line)?;
         match (self.phase, message) {
             (Phase::Starting, FromHost::Hello(hello)) if hello.protocol == VERSION => {
                 self.phase = Phase::Idle;
@@ -154,12 +154,14 @@ impl Gone {
             Self::Ended(_) | Self::Closed | Self::Limit(_) => log.len().min(LINES_IN_MESSAGE),
             Self::Broke(_) | Self::Silent(_) | Self::Unstoppable(_) | Self::Deaf | Self::Unwanted => 0,
         };
-        Failure::new(with_log(self.to_string(), &log[log.len() - lines..], "\n"))
+        Failure::new(with_log(self.to_string(), &log[log.len() - lines..]))
     }
 
-    /// Why it has not started.
-    pub(super) fn before_hello(&self, log: &[String]) -> String {
-        with_log(self.to_string(), &log[log.len().saturating_sub(1)..], ": ")
+    /// Why a process of this program is gone that has no job, with the last words of its log.
+    pub(super) fn without_job(&self, program: &str, last_words: Option<&str>) -> String {
+        let last: String = last_words.unwrap_or_default().chars().take(LONGEST_SHOWN).collect();
+        let separator = if last.is_empty() { "" } else { ": " };
+        format!("{program}: {self}{separator}{last}")
     }
 }
 
@@ -178,16 +180,9 @@ impl fmt::Display for Gone {
     }
 }
 
-fn no_message(line: &[u8], error: &serde_json::Error) -> Breach {
-    Breach::NoMessage {
-        line: String::from_utf8_lossy(line).chars().take(LONGEST_QUOTED).collect(),
-        reason: error.to_string(),
-    }
-}
-
-fn with_log(mut text: String, log: &[String], separator: &str) -> String {
+fn with_log(mut text: String, log: &[String]) -> String {
     for line in log {
-        text.push_str(separator);
+        text.push('\n');
         text.extend(line.chars().take(LONGEST_SHOWN));
     }
     text

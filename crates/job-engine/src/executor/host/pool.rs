@@ -18,8 +18,10 @@ use tracing::{debug, info, warn};
 
 use self::damping::Damping;
 use super::{Outcome, Run};
-use crate::executor::load::provider::HostProvider;
+use crate::executor::load::provider::{HostProvider, Program};
+use crate::process::registry::loaded::Kind;
 use crate::programs::context::Context;
+use crate::programs::program::in_words;
 
 /// Why a job is given back that was stopped before a process had it.
 const STOPPED_BEFORE: &str = "it was stopped before it began";
@@ -266,7 +268,8 @@ impl Shared {
         }
     }
 
-    /// A start has failed, or a process ended before it had done a job. Answers when the next start may be.
+    /// A start has failed, or a process ended before it had taken the job for which it was started. Answers when the next start
+    /// may be.
     fn not_started(&self, begun: Instant, reason: &str) -> Instant {
         let mut state = self.state();
         let now = Instant::now();
@@ -290,6 +293,15 @@ impl Shared {
     /// For people.
     fn name(&self) -> String {
         self.provider.program.file.display().to_string()
+    }
+
+    /// What is started, for people. Of class files the folder is known, and the package that loads it is always the same.
+    fn program(&self) -> String {
+        let Program { command, .. } = &self.provider.program;
+        match self.provider.kind {
+            Kind::Python => in_words(&command[..command.len().min(1)]),
+            Kind::Native | Kind::Command | Kind::Host => in_words(command),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -71,7 +71,7 @@ impl Unanswered {
 
 /// How a request is to be treated; `own` is the id of the attempt's job.
 pub(super) fn repeats(request: &Request<Bytes>, own: Option<&str>) -> Repeats {
-    let path = request.uri().path().trim_start_matches("/api").trim_matches('/');
+    let path = place(request);
     let is_collection = !path.is_empty() && !path.contains('/');
     match *request.method() {
         Method::GET | Method::HEAD | Method::OPTIONS => Repeats::Yes,
@@ -85,6 +85,12 @@ pub(super) fn repeats(request: &Request<Bytes>, own: Option<&str>) -> Repeats {
         Method::POST if is_collection && !request.body().trim_ascii_start().starts_with(b"[") => Repeats::WithKey,
         _ => Repeats::No,
     }
+}
+
+/// What a request is about, below the API: `job`, or `job/1`.
+fn place(request: &Request<Bytes>) -> &str {
+    let path = request.uri().path();
+    path.strip_prefix("/api").unwrap_or(path).trim_matches('/')
 }
 
 /// Sends a request on until it is answered, or for [`PATIENCE`]; `ended` is cancelled once that is of no use any more.
@@ -141,7 +147,7 @@ pub(super) fn is_outage(answer: &Response<Bytes>) -> bool {
 
 /// Servers have keys for jobs alone.
 fn is_add_of_job(request: &Request<Bytes>) -> bool {
-    request.uri().path().trim_start_matches("/api").trim_matches('/') == JOB.name
+    place(request) == JOB.name
 }
 
 /// A repeated add whose key is known is one whose first answer was lost.

@@ -230,6 +230,24 @@ async fn nothing_is_taken_once_it_is_closed() {
     assert_eq!(fake.asked(), Vec::<String>::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_close_has_a_limit_however_many_edits_a_server_does_not_answer() {
+    let hour = Fate::Slow(3_600_000);
+    let fake = Fake::new([hour; 8]);
+    let (_socket, admission) = admitted(fake.client());
+    let admitted = admission.admitted.clone();
+    let edits = (0..3).map(|_| admitted.answer(request("PUT", "/api/job/1?select=x", "{}")));
+    let close = async {
+        sleep(Duration::from_secs(1)).await;
+        tokio::time::timeout(Duration::from_mins(2), admission.close()).await.expect("it has a limit");
+    };
+    tokio::select! {
+        _ = futures_util::future::join_all(edits) => panic!("they are not answered"),
+        () = close => {}
+    }
+    assert_eq!(fake.asked().len(), 1, "one is under way, and the others wait");
+}
+
 #[tokio::test]
 async fn tokens_are_random_and_not_shown() {
     let (socket, first) = admitted(Fake::new([]).client());

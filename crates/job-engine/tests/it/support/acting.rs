@@ -17,6 +17,26 @@ use tokio::task::JoinHandle;
 
 use super::{InProcess, eventually, job, state};
 
+/// For a program in Python: writes three thousand reports, and answers how often nobody has read for a while meanwhile.
+pub const STALLS: &str = r#"
+import os, select
+
+def stalls():
+    found, line = 0, b'{"report":{"progress":7,"padding":"' + b"x" * 900 + b'"}}\n'
+    os.set_blocking(3, False)
+    for _ in range(3000):
+        rest = line
+        while rest:
+            try:
+                rest = rest[os.write(3, rest):]
+            except BlockingIOError:
+                if not select.select([], [3], [], 0.3)[1]:
+                    found += 1
+                    select.select([], [3], [])
+    os.set_blocking(3, True)
+    return found
+"#;
+
 pub struct Acting {
     pub engine: InProcess,
     /// Where the program is, and in `work` its directories.

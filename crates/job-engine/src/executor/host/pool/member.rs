@@ -121,6 +121,8 @@ struct Member {
     actions: BTreeSet<String>,
     /// Jobs that it has ended.
     jobs: u64,
+    /// Whether it has ever waited for a job.
+    has_rested: bool,
     measured: Instant,
     /// Whether the log says that it speaks of jobs that have ended.
     is_told_late: bool,
@@ -198,7 +200,7 @@ impl Member {
     /// Does a job.
     async fn work(&mut self, mut order: Order) -> After {
         if let Some(gone) = self.listen().await {
-            return After::NotTaken(order, gone.to_string());
+            return After::NotTaken(order, self.without_job(&gone));
         }
         if order.run.job.is_cancelled() {
             return After::Rest(order.answer(Outcome::Released(STOPPED_BEFORE.to_owned())));
@@ -240,13 +242,14 @@ impl Member {
                 let failure = gone.failure(&self.process.log().last_lines());
                 After::Gone(order.answer(Outcome::Ended(Err(failure))))
             }
-            Followed::NotTaken(gone) => After::NotTaken(order, gone.to_string()),
+            Followed::NotTaken(gone) => After::NotTaken(order, self.without_job(&gone)),
         }
     }
 
     /// Waits for a job, and for whatever else may happen.
     async fn rest(&mut self, mut orders: oneshot::Receiver<(Order, Turn)>) -> Next {
         self.process.log().begin(None);
+        self.has_rested = true;
         let mut leave_at = Instant::now() + IDLE;
         let mut is_chosen = false;
         loop {
@@ -258,9 +261,10 @@ impl Member {
                     let Some(gone) = self.hear(event) else { continue };
                     let is_chosen = !self.pool.withdraw(self.id);
                     kill(&mut self.process).await;
-                    self.note_end(&gone.to_string());
+                    let reason = self.without_job(&gone);
+                    self.note_end(&reason);
                     if is_chosen && let Ok((order, turn)) = orders.await {
-                        self.pool.give_again(order, turn, gone.to_string());
+                        self.pool.give_again(order, turn, reason);
                     }
                     return Next::Gone;
                 }
@@ -357,9 +361,15 @@ impl Member {
         }
     }
 
-    /// The process has ended without a job. One that has never done any may as well not have started.
+    /// Why the process has gone without a job.
+    fn without_job(&self, gone: &Gone) -> String {
+        gone.without_job(&self.pool.program(), self.process.log().last_words().as_deref())
+    }
+
+    /// The process has ended without a job. One that was started for a job and has not taken it may as well not have started;
+    /// what ends one that waited for jobs says nothing of the next.
     fn note_end(&self, reason: &str) {
-        if self.jobs == 0 {
+        if self.jobs == 0 && !self.has_rested {
             self.pool.not_started(self.begun, reason);
         } else {
             info!(host = self.pool.name(), jobs = self.jobs, reason, "a process of the host has ended");

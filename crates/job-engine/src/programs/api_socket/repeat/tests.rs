@@ -16,6 +16,7 @@ fn table() -> Vec<(&'static str, &'static str, &'static str, Repeats)> {
         ("PUT", "/api/job/2", "{}", Repeats::No),
         ("PUT", "/api/credential/1", "{}", Repeats::No),
         ("PUT", "/api", "{}", Repeats::No),
+        ("PUT", "/api/api/job/1", "{}", Repeats::No),
         ("POST", "/api/job", "{}", Repeats::WithKey),
         ("POST", "/api/virtual-machine", "{}", Repeats::WithKey),
         ("POST", "/api/job", " [{}]", Repeats::No),

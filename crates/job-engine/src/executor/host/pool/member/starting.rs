@@ -64,6 +64,7 @@ impl Member {
                     throttle: Throttle::default(),
                     actions,
                     jobs: 0,
+                    has_rested: false,
                     measured: Instant::now(),
                     is_told_late: false,
                 });
@@ -74,7 +75,7 @@ impl Member {
         kill(&mut process).await;
         drop(process);
         context.clear(directory).await;
-        Err(gone.before_hello(&log.last_lines()))
+        Err(gone.without_job(&pool.program(), log.last_words().as_deref()))
     }
 }
 
