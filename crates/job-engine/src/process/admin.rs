@@ -4,6 +4,7 @@
 
 pub mod client;
 mod exchange;
+mod peer;
 mod threads;
 pub mod verb;
 
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
+use self::peer::Peer;
 use self::verb::Verb;
 use crate::process::activity::Activity;
 use crate::process::output;
@@ -116,8 +117,7 @@ impl Service {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             accepted => accepted?,
         };
-        let asks = socket_peercred(&stream)?;
-        let may_ask = may_ask(asks.uid.as_raw(), geteuid().as_raw());
+        let may_ask = may_ask(Peer::of(&stream)?.user, geteuid().as_raw());
         // also of who is refused, or the answer would be lost
         let limit = if may_ask { ASKING } else { REFUSING };
         let question = exchange::read_line(&stream, LONGEST_QUESTION, limit)?;

@@ -3,7 +3,7 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
 
 use rustix::process::geteuid;
@@ -96,6 +96,19 @@ async fn each_slot_is_shown_by_threads_and_in_the_log_at_sigusr1() {
     kenny.says(&format!("  {id}  wait  running 00:")).await;
     std::fs::write(place.path("go"), "").expect("written");
     kenny.stop().await;
+}
+
+/// As systemd's watchdog ends a service that is stuck.
+#[tokio::test]
+async fn a_process_that_is_aborted_says_before_what_it_was_doing() {
+    let (_place, mut kenny, id) = busy().await;
+    let process = kenny.process();
+    kenny.signal("ABRT");
+    assert_eq!(kenny.ended().await.signal(), Some(6));
+    kenny.says("SIGABRT: this is what the process was doing").await;
+    kenny.says(&format!("executor Kenny, process {process}, up ")).await;
+    kenny.says(&format!("  {id}  wait  running 00:")).await;
+    kenny.says(" threads in ").await;
 }
 
 #[tokio::test]

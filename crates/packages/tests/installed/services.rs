@@ -106,6 +106,7 @@ fn life(zookeeper: &str) {
         assert!(said.contains("SUCCESS"), "{action}: {said}\n{}", booted.journal(EXECUTOR));
     }
     no_process_shows_a_password(&booted);
+    threads_answers_root_and_the_own_user_and_nobody_else(&booted, &url);
     rotated_logs_hold_every_job(&booted, &url);
     an_upgrade_lets_a_running_job_end(&booted, &url);
     comes_back_after_a_kill(&booted);
@@ -113,6 +114,25 @@ fn life(zookeeper: &str) {
     a_stop_keeps_the_grace_and_counts_down(&booted, &url);
     a_wrong_password_fails_the_start(&booted);
     a_credential_is_the_password(&booted);
+}
+
+fn threads_answers_root_and_the_own_user_and_nobody_else(booted: &Booted, url: &str) {
+    let id = booted.shell(&job(url, "submit sleep"));
+    booted.wait_for(EXECUTOR, "StatusText", |status| status == "1 of 4 jobs running");
+    let ask = |unit: &str| format!("slipstream-job threads {} 2>&1", booted.property(unit, "MainPID"));
+    for user in ["root", "slipstream"] {
+        let said = booted.ask(&format!("runuser --user {user} -- {}", ask(EXECUTOR)));
+        assert!(said.contains(&format!("  {}  sleep  running ", id.trim())), "{user}: {said}");
+        assert!(said.contains("tokio-rt-worker") && said.contains(" threads in "), "{user}: {said}");
+        for unit in [SERVER, DISTRIBUTOR] {
+            let said = booted.ask(&format!("runuser --user {user} -- {}", ask(unit)));
+            assert!(said.contains(" threads in "), "{unit}: {user}: {said}");
+        }
+    }
+    let said = booted.ask(&format!("runuser --user nobody -- {}", ask(EXECUTOR)));
+    assert_eq!(said, "error: only root and the user of the process may ask it");
+    booted.shell(&job(url, &format!("jobs stop {}", id.trim())));
+    booted.wait_for(EXECUTOR, "StatusText", |status| status == "0 of 4 jobs running");
 }
 
 fn no_process_shows_a_password(booted: &Booted) {

@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::geteuid;
 
+use super::peer::Peer;
 use super::verb::{Status, Verb};
 use super::{DONE, REFUSED, exchange, name_of};
 
@@ -85,10 +86,10 @@ fn choose(target: &Target, found: &[Found]) -> Result<u32, String> {
 /// Asks a process, and answers its lines.
 pub fn ask(process: u32, verb: &Verb) -> anyhow::Result<Vec<String>> {
     let stream = connected(process).with_context(|| format!("no service of slipstream-job is process {process}"))?;
-    let peer = socket_peercred(&stream).context("cannot see who answers")?;
+    let peer = Peer::of(&stream).context("cannot see who answers")?;
     let users = [0, geteuid().as_raw(), user_of(process).unwrap_or(0)];
     // anybody may listen by any name
-    if u32::try_from(peer.pid.as_raw_nonzero().get()) != Ok(process) || !users.contains(&peer.uid.as_raw()) {
+    if u32::try_from(peer.process) != Ok(process) || !users.contains(&peer.user) {
         bail!("somebody else listens in the place of process {process}");
     }
     exchange::write(&stream, &format!("{verb}\n"), CONNECT).context("cannot ask it")?;
