@@ -34,12 +34,12 @@ async fn until_stopped(
         biased;
         () = stop.asked() => {}
         ended = &mut work => {
-            ended.context("it crashed")?;
-            bail!("it ended unexpectedly");
+            ended.context("the service crashed, see its log")?;
+            bail!("the service ended unexpectedly, see its log");
         }
     }
     announce_stopping(activity, what, grace);
-    stop.in_time(grace, work).await?.context("it crashed")?;
+    stop.in_time(grace, work).await?.context("the service crashed, see its log")?;
     announce("stopped");
     Ok(())
 }

@@ -350,7 +350,7 @@ fn serve(reader: &Reader, reads: &Mutex<mpsc::Receiver<Read>>) {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed properly");
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot close the store properly");
         }
     }
 }

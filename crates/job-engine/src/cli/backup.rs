@@ -43,7 +43,8 @@ pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
         None => options::data_dir(data_dir)?.join(DATABASE),
     };
     let (from, to) = (store.clone(), file.clone());
-    let copied = tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("it crashed")?;
+    let copied =
+        tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("the backup crashed")?;
     let copied = match copied {
         Err(BackupError::Exists { path }) => {
             bail!("{} exists: choose another file, or replace a backup with --overwrite", path.display())

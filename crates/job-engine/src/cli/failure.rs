@@ -14,7 +14,11 @@ pub fn explain(error: &anyhow::Error) -> String {
     let causes = texts[position..].join(": ");
     let (text, hint) = match cause {
         Error::Refused { request, refusal } => explain_refusal(request, refusal, causes),
-        Error::Unreachable { request, source } => (unreachable(request, &**source), Some(UNREACHABLE_HINT)),
+        Error::Unreachable { request, source } => {
+            let text = unreachable(request, &**source);
+            let hint = if text.contains(UNTRUSTED) { UNTRUSTED_HINT } else { UNREACHABLE_HINT };
+            (text, Some(hint))
+        }
         Error::Unintelligible { .. } => (causes, Some(FOREIGN_HINT)),
     };
     let contexts = [&texts[..position], &[text]].concat().join(": ");
@@ -25,6 +29,7 @@ pub fn explain(error: &anyhow::Error) -> String {
 }
 
 const UNREACHABLE_HINT: &str = "start an engine with `slipstream-job up`, or name one with --ss-url";
+const UNTRUSTED_HINT: &str = "name the file of its authority in SSL_CERT_FILE, or give --ss-insecure";
 const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; `up` prints where the password of super is";
 const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists all jobs";
@@ -35,6 +40,9 @@ const HIDDEN_HINT: &str = "you may not see or change this job: ask an administra
 
 /// Adding a user, in which nothing but a user of that name is in conflict.
 const ADD_USER: &str = "POST /api/user";
+
+/// How the TLS library begins what it says of a certificate that it does not accept.
+const UNTRUSTED: &str = "invalid peer certificate";
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
@@ -97,6 +105,20 @@ mod tests {
                 Error::Unreachable { request: "GET /api/job".to_owned(), source: in_layers().into_boxed_dyn_error() }
                     .into(),
                 format!("error: no answer to GET /api/job: to http://x: refused\nhint: {UNREACHABLE_HINT}"),
+            ),
+            (
+                Error::Unreachable {
+                    request: "GET /api/job".to_owned(),
+                    source: anyhow!("invalid peer certificate: UnknownIssuer")
+                        .context("client")
+                        .context("to https://x")
+                        .into_boxed_dyn_error(),
+                }
+                .into(),
+                format!(
+                    "error: no answer to GET /api/job: to https://x: invalid peer certificate: UnknownIssuer\n\
+                     hint: {UNTRUSTED_HINT}"
+                ),
             ),
             (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
             (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),

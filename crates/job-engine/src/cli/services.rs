@@ -203,7 +203,8 @@ pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     };
     let programs = executor::Programs {
         loading: arguments.loading.of_a_site()?,
-        keepers: Keepers::of_executor().context("cannot look after the programs of actions")?,
+        keepers: Keepers::of_executor()
+            .context("cannot prepare this process for programs, allow it the system call prctl")?,
         elasticsearch: arguments.elasticsearch,
     };
     let (stop, _monitoring) = service.begin(&metrics, &activity)?;
@@ -225,7 +226,8 @@ pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> 
             interpreter: arguments.python.wanted()?,
             arguments: arguments.arguments,
             work_dir: work_of_a_site(),
-            keepers: Keepers::of_executor().context("cannot look after the script")?,
+            keepers: Keepers::of_executor()
+                .context("cannot prepare this process for programs, allow it the system call prctl")?,
         })
     } else {
         let configured = config.distributor(&arguments.distributor).map_err(|error| match refused {

@@ -155,7 +155,7 @@ impl Script {
             Event::Silent => "it closed file descriptor 3".to_owned(),
             Event::Ended(exit) => with_last_line(exit, &waiting.process),
         };
-        warn!(why, "the script does not wait to lead");
+        warn!(why, "the script does not wait until it leads, starting it again");
         *ready = None;
     }
 

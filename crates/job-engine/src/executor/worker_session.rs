@@ -50,7 +50,7 @@ impl WorkerSession {
     pub(super) async fn refresh_generation(&self) {
         match read_generation(self.session.as_ref()).await {
             Ok(Some(generation)) => self.generation.store(generation, Ordering::Relaxed),
-            Ok(None) => warn!(node = paths::GENERATION, "the generation is gone"),
+            Ok(None) => warn!(node = paths::GENERATION, "the generation is gone, the server writes it again"),
             Err(error) => debug!(%error, "cannot read the generation again"),
         }
     }

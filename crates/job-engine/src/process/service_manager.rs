@@ -76,7 +76,7 @@ pub fn keep_alive(activity: &Activity) {
             beats.tick().await;
             match activity.have_turned() {
                 Ok(()) => tell(&[NotifyState::Watchdog]),
-                Err(stuck) => tracing::warn!(stuck, "a loop does not turn: the service manager does not hear of it"),
+                Err(stuck) => tracing::warn!(stuck, "a loop is stuck: systemd is not told that the process is alive"),
             }
         }
     });

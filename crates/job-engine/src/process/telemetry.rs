@@ -78,7 +78,7 @@ pub(crate) fn start_as(wanted: &Wanted, default: &str) -> anyhow::Result<()> {
     FILTER.get_or_init(|| handle);
     std::panic::set_hook(Box::new(log_panic));
     if let (Some(error), Some(file)) = (unwritable, &wanted.file) {
-        tracing::warn!(file = %file.display(), %error, "cannot write the log's file: all goes to standard error");
+        tracing::warn!(file = %file.display(), %error, "cannot write the log file: all goes to standard error");
     }
     Ok(())
 }

@@ -72,7 +72,8 @@ pub async fn up(
 ) -> anyhow::Result<()> {
     activity.has_role("up", &options.listen.to_string());
     let Distributors { configured: distributors, scripts, refused } = chosen_distributors(&options)?;
-    let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
+    let keepers =
+        Keepers::of_executor().context("cannot prepare this process for programs, allow it the system call prctl")?;
     let engine = Engine::builder()
         .folder(&options.data_dir)
         .listen(options.listen)

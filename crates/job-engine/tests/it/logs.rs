@@ -46,7 +46,7 @@ async fn a_file_that_cannot_be_written_is_no_reason_not_to_start() {
     command.arg("--log-file").arg(folder.path().join("none/a.log"));
     let up = Up::spawn_logging(command, File::create(&errors).expect("made"));
     let errors = stopped(up, &errors).await;
-    assert!(errors.contains("cannot write the log's file: all goes to standard error"), "{errors}");
+    assert!(errors.contains("cannot write the log file: all goes to standard error"), "{errors}");
     assert!(errors.contains(" INFO "), "{errors}");
 }
 

@@ -176,7 +176,7 @@ async fn a_process_whose_executor_is_stuck_is_silent() {
     }
     std::fs::write(&file, "").expect("written");
     let complaints = async |times| {
-        let told = async || (service.times("a loop does not turn") >= times).then_some(());
+        let told = async || (service.times("a loop is stuck") >= times).then_some(());
         eventually("it says that it is stuck", told).await;
     };
     complaints(1).await;

@@ -67,7 +67,10 @@ impl Log {
             Ok(false) => {
                 if length >= self.next.max(self.longest / WARNED) {
                     let hint = "end whoever reads the database for so long, such as a shell of sqlite3";
-                    tracing::warn!(bytes = length, "the log grows because somebody reads the database: {hint}");
+                    tracing::warn!(
+                        bytes = length,
+                        "the write-ahead log grows because somebody reads the database: {hint}"
+                    );
                 }
                 self.next = self.next.max(length + length / 2);
                 if length < self.longest { Trouble::None } else { Trouble::Reader }

@@ -56,7 +56,12 @@ impl Reserve {
             return false;
         }
         self.state = State::Given;
-        files::remove(&self.path).inspect_err(|error| tracing::error!(%error, "the reserve stays")).is_ok()
+        let removed = files::remove(&self.path);
+        removed
+            .inspect_err(
+                |error| tracing::error!(file = %self.path.display(), %error, "cannot give back the reserved space"),
+            )
+            .is_ok()
     }
 
     /// Takes the space again, if there is enough.

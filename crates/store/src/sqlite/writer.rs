@@ -149,7 +149,7 @@ impl Writer {
         }
         match finished {
             Err(error) if has_no_space(&self.connection, &error) => {
-                tracing::warn!(path = %self.path.display(), "no space left: the log stays beside the database");
+                tracing::warn!(path = %self.path.display(), "no space left: the write-ahead log stays beside the database");
             }
             finished => finished?,
         }
@@ -249,7 +249,7 @@ impl Writer {
     fn keep_reserve(&mut self) {
         self.reserve.take();
         if let Err(error) = self.log.keep_to(&self.connection, self.reserve.log()) {
-            tracing::error!(error = &error as &dyn Error, "the log is not kept short");
+            tracing::error!(error = &error as &dyn Error, "cannot limit the write-ahead log");
         }
     }
 

@@ -58,7 +58,8 @@ pub async fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let executors = if named.is_empty() { usual_folders()? } else { vec![named] };
     // before anything is there that a signal would leave behind
     let stop = watch::stop_on_signals()?;
-    let keepers = Keepers::of_executor().context("cannot look after programs")?;
+    let keepers =
+        Keepers::of_executor().context("cannot prepare this process for programs, allow it the system call prctl")?;
     let mut checked = Checked::default();
     for folders in executors.clone() {
         let loading = Loading { folders, only: None, python: arguments.python.wanted()?, work_dir: None };

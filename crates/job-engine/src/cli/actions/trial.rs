@@ -70,7 +70,8 @@ pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
     let stop = watch::stop_on_signals()?;
     let is_loaded = show_log();
     let begun = Instant::now();
-    let keepers = Keepers::of_executor().context("cannot look after the programs of actions")?;
+    let keepers =
+        Keepers::of_executor().context("cannot prepare this process for programs, allow it the system call prctl")?;
     let engine = Engine::builder()
         .programs(loading, keepers)
         .catalogue(crate::actions::built_in(Clock::system()))

@@ -57,7 +57,7 @@ async fn restore(shared: &Shared) -> Result<Restored, ReconcileError> {
     }
     let left_out = left_out.list();
     for Refused { sample, reason } in &left_out {
-        tracing::warn!(count = sample.count, first = sample.names.first(), reason, "left out");
+        tracing::warn!(count = sample.count, first = sample.names.first(), reason, "jobs left out of the queue");
     }
     tracing::info!(jobs = queued, "queued all other jobs without an entry");
     Ok(Restored { queued, generation, left_out })

@@ -49,7 +49,9 @@ pub fn body(
         let share = share.clone();
         async move {
             let piece = page.piece().await;
-            let piece = piece.inspect_err(|error| tracing::error!(cause = with_causes(error), "an answer breaks off"));
+            let piece = piece.inspect_err(|error| {
+                tracing::error!(cause = with_causes(error), "cannot finish an answer, closing the connection");
+            });
             Ok(piece.map_err(io::Error::other)?.map(|text| (Held::bytes(text, share), page)))
         }
     }))
