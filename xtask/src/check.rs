@@ -14,6 +14,7 @@ mod citations;
 mod cycles;
 mod dependencies;
 mod invariants;
+mod messages;
 mod source;
 mod texts;
 
@@ -79,6 +80,7 @@ pub fn run() -> anyhow::Result<bool> {
     held.push(report("citations", &citations::citations(&files)));
     held.push(report("no sleeping in tests", &texts::sleeps(&files)));
     held.push(report("invariants", &invariants::invariants(&files)));
+    held.push(report("messages", &messages::messages(&files)));
     held.push(report("crate layers", &dependencies::crate_layers(&root)?));
     held.push(report("licences", &dependencies::licences(&root)?));
     // Nothing is compiled to be a tool: this one is used where somebody has it.
