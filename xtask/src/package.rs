@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::bench::commit;
 use crate::commands::{cargo, root, run as succeed, target};
 use crate::python;
 
@@ -53,6 +54,8 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut build = cargo(root);
     build.env("PATH", format!("{}:{path}", folder.join("bin").display()));
+    // shown by its metrics
+    build.env("SLIPSTREAM_COMMIT", commit(root)?);
     build.args(["zigbuild", "--release", "--locked", "--package", "slipstream-job-engine", "--bin", "slipstream-job"]);
     succeed(build.args(["--target", &format!("{TARGET}.{GLIBC}")]))?;
     Ok(target(root).join(TARGET).join("release/slipstream-job"))

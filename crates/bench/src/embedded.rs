@@ -14,6 +14,7 @@ mod engine;
 mod flow;
 mod load;
 mod meters;
+mod metrics;
 pub mod process;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use self::process::Spent;
 use crate::figures::{self, Figure, Report, percentile};
 
 /// Names that `--only` takes.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "drain-20000",
     "drain-200000",
     "drain-backlog",
@@ -38,6 +39,7 @@ const NAMES: [&str; 9] = [
     "bulk-add",
     "pickup",
     "components",
+    "metrics",
 ];
 /// Jobs of each run unless somebody says otherwise, and many.
 const FEW: u64 = 20_000;
@@ -149,6 +151,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             "bulk-add" => bulk::run(&mut bench).await?,
             "pickup" => flow::pickup(&mut bench).await?,
             "components" => components::run(&mut bench).await?,
+            "metrics" => metrics::run(&mut bench, jobs, options.backlog).await?,
             name => bail!("there is no measurement {name}"),
         }
     }

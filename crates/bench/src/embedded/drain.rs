@@ -1,5 +1,7 @@
 //! `drain-N`: jobs that were queued beforehand.
 
+use slipstream_job_engine::internals::process::Metrics;
+
 use super::Bench;
 use super::engine::{Engine, SLOTS};
 use super::load::remove;
@@ -20,7 +22,7 @@ pub async fn run(bench: &mut Bench, jobs: u64) -> anyhow::Result<()> {
     }
     let mut spent = Vec::new();
     for _ in 0..bench.runs {
-        spent.push(once(bench, jobs).await?);
+        spent.push(once(bench, jobs, Metrics::default()).await?);
     }
     let rates = spent.iter().map(|spent| spent.rate(jobs)).collect();
     let cpu = spent.iter().map(|spent| spent.cpu_each(jobs)).collect();
@@ -32,9 +34,10 @@ pub async fn run(bench: &mut Bench, jobs: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn once(bench: &mut Bench, jobs: u64) -> anyhow::Result<Spent> {
+/// One run, which counts in these.
+pub async fn once(bench: &mut Bench, jobs: u64, metrics: Metrics) -> anyhow::Result<Spent> {
     let path = bench.stores.copy(jobs).await?;
-    let engine = Engine::open(&path, false).await?;
+    let engine = Engine::counting(&path, false, metrics).await?;
     let all_gone = engine.gone.mark(jobs);
     let begin = Moment::now();
     let working = engine.work(SLOTS, &engine.client);

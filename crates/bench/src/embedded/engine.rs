@@ -42,6 +42,8 @@ pub struct Engine {
     store: Arc<SqliteStore>,
     server: Server,
     coordinator: Arc<MeteredCoordinator>,
+    /// What is counted.
+    pub metrics: Metrics,
     stop: Stop,
     reconciler: JoinHandle<()>,
     /// In process.
@@ -68,6 +70,11 @@ pub struct Listening {
 impl Engine {
     /// With what `path` holds, if there is anything. `metered` measures what each part uses, which slows it down.
     pub async fn open(path: &Path, metered: bool) -> anyhow::Result<Self> {
+        Self::counting(path, metered, Metrics::default()).await
+    }
+
+    /// The same, which counts in these.
+    pub async fn counting(path: &Path, metered: bool, metrics: Metrics) -> anyhow::Result<Self> {
         let store = Arc::new(SqliteStore::open(path)?);
         let tree = Embedded::new();
         let without = reconcile::restore(&*store, &tree).await?;
@@ -79,7 +86,7 @@ impl Engine {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: server::Writers::One,
             coordinator_forgets: true,
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
         };
         let seen: Arc<dyn slipstream_store::Store> =
             if metered { Arc::new(MeteredStore::new(store.clone())) } else { store.clone() };
@@ -96,13 +103,14 @@ impl Engine {
             tokio::spawn(async move { server.reconcile("benchmark", stop).await })
         };
         let begun = Arc::default();
-        Ok(Self { store, server, coordinator, stop, reconciler, client, begun, gone })
+        Ok(Self { store, server, coordinator, metrics, stop, reconciler, client, begun, gone })
     }
 
     /// Starts an executor of so many slots whose requests go by `client`.
     pub fn work(&self, slots: usize, client: &Client) -> Working {
         let runtime = executor::ActionRuntime::start(slots).expect("threads start");
-        let options = executor::Options { threads: slots, ..executor::Options::new("benchmark", runtime) };
+        let metrics = self.metrics.clone();
+        let options = executor::Options { threads: slots, metrics, ..executor::Options::new("benchmark", runtime) };
         let mut catalogue = Catalogue::new();
         catalogue.register(ACTION, Noop { begun: self.begun.clone() }, None);
         let stop = Stop::new();
@@ -126,6 +134,12 @@ impl Engine {
     /// How requests of this process get to the server.
     pub fn transport(&self) -> Arc<dyn Transport> {
         self.server.transport()
+    }
+
+    /// One round of the reconciler.
+    pub async fn reconcile(&self) -> anyhow::Result<()> {
+        self.server.reconcile_once(SignedDuration::ZERO).await?;
+        Ok(())
     }
 
     /// So many jobs are SUCCESS, there are no others, and nothing waits.

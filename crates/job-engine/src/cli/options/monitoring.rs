@@ -29,7 +29,10 @@ pub struct MonitoringOptions {
     admin_listen: Listen,
     #[arg(
         help = "Send metrics to this StatsD server every 10 seconds",
-        long, value_name = "HOST[:8125]", env = "SLIPSTREAM_STATSD", value_parser = parse_statsd
+        long,
+        value_name = "HOST[:8125]",
+        env = "SLIPSTREAM_STATSD",
+        value_parser = parse_statsd
     )]
     statsd: Option<Statsd>,
 }
