@@ -239,7 +239,7 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
 async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
     let (activity, stop) = services::begin(arguments.log)?;
     let metrics = Metrics::of("up");
-    let _monitoring = arguments.monitoring.begin(&metrics, &stop);
+    let _monitoring = arguments.monitoring.begin(&metrics, &activity, &stop);
     let data_dir = options::data_dir(arguments.data_dir)?;
     let options = up::Options {
         listen: arguments.serving.listen,

@@ -129,7 +129,7 @@ impl ServiceArguments {
     /// Starts the log and what is watched, which ends when the second answer is dropped.
     fn begin(self, metrics: &Metrics, activity: &Activity) -> anyhow::Result<(Stop, Monitoring)> {
         let stop = begin_as(self.log, activity)?;
-        let monitoring = self.monitoring.begin(metrics, &stop);
+        let monitoring = self.monitoring.begin(metrics, activity, &stop);
         Ok((stop, monitoring))
     }
 }
@@ -180,7 +180,7 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let (activity, stop) = begin(arguments.log)?;
-    let _monitoring = arguments.monitoring.begin(&metrics, &stop);
+    let _monitoring = arguments.monitoring.begin(&metrics, &activity, &stop);
     server::run(options, Clock::system(), activity, stop).await
 }
 

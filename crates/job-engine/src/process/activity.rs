@@ -162,8 +162,17 @@ impl Activity {
 
     /// Whether each loop that matters has turned since this was last asked; else the name of one that has not.
     pub fn have_turned(&self) -> Result<(), &'static str> {
+        self.have_turned_for(Asker::ServiceManager)
+    }
+
+    /// The same, since this was last asked by whoever answers how healthy the process is.
+    pub(crate) fn are_healthy(&self) -> Result<(), &'static str> {
+        self.have_turned_for(Asker::Health)
+    }
+
+    fn have_turned_for(&self, asker: Asker) -> Result<(), &'static str> {
         // each is to be asked
-        let stuck = lock(&self.0.loops).iter().fold(None, |stuck, it| stuck.or(it.has_turned().err()));
+        let stuck = lock(&self.0.loops).iter().fold(None, |stuck, it| stuck.or(it.has_turned(asker).err()));
         stuck.map_or(Ok(()), Err)
     }
 
@@ -233,13 +242,21 @@ impl Peer {
 struct Loop {
     name: &'static str,
     turns: AtomicU64,
-    seen: AtomicU64,
+    /// How many there were when each was last told.
+    seen: [AtomicU64; 2],
+}
+
+/// Who asks whether loops turn.
+#[derive(Clone, Copy)]
+enum Asker {
+    ServiceManager,
+    Health,
 }
 
 impl Loop {
-    fn has_turned(&self) -> Result<(), &'static str> {
+    fn has_turned(&self, asker: Asker) -> Result<(), &'static str> {
         let turns = self.turns.load(Ordering::Relaxed);
-        if self.seen.swap(turns, Ordering::Relaxed) == turns { Err(self.name) } else { Ok(()) }
+        if self.seen[asker as usize].swap(turns, Ordering::Relaxed) == turns { Err(self.name) } else { Ok(()) }
     }
 }
 
@@ -252,7 +269,7 @@ struct Turning {
 impl Turning {
     fn begin(activity: Activity, name: &'static str) -> Self {
         // one turn ahead: it has just begun
-        let it = Arc::new(Loop { name, turns: AtomicU64::new(1), seen: AtomicU64::new(0) });
+        let it = Arc::new(Loop { name, turns: AtomicU64::new(1), seen: Default::default() });
         lock(&activity.0.loops).push(it.clone());
         Self { activity, it }
     }

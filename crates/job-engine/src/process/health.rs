@@ -9,8 +9,11 @@ use http::StatusCode;
 use tokio::time::{interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often the runtime shows that it goes on.
-const BEAT: Duration = Duration::from_secs(1);
+use crate::process::activity::Activity;
+
+/// How often loops that matter turn, and how often is looked whether they have.
+const TURN: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_secs(2);
 /// How long it may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long it may take to find out about one thing that is needed.
@@ -37,19 +40,23 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Follows the runtime that this is called on, until the answer is dropped.
-    pub(crate) fn follow(&self) -> AbortOnDropHandle<()> {
-        let health = self.clone();
+    /// Follows the runtime that this is called on, and the loops that matter, until the answer is dropped.
+    pub(crate) fn follow(&self, activity: &Activity) -> AbortOnDropHandle<()> {
+        activity.watch_loops(TURN);
+        let (health, activity) = (self.clone(), activity.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
             let mut beats = interval(BEAT);
             loop {
                 beats.tick().await;
-                health.0.beat.store(health.0.now(), Ordering::Relaxed);
+                match activity.are_healthy() {
+                    Ok(()) => health.0.beat.store(health.0.now(), Ordering::Relaxed),
+                    Err(stuck) => tracing::debug!(stuck, "a loop does not turn"),
+                }
             }
         }))
     }
 
-    /// For how long the runtime has not gone on, if that is for too long.
+    /// For how long the process has not gone on, if that is for too long.
     fn silent_for(&self) -> Option<Duration> {
         let beat = self.0.beat.load(Ordering::Relaxed);
         let silent = Duration::from_millis(self.0.now().saturating_sub(beat));
@@ -70,7 +77,7 @@ impl Health {
         match self.silent_for() {
             None => (StatusCode::OK, "alive\n".to_owned()),
             Some(silent) => {
-                let text = format!("the runtime has been silent for {} seconds\n", silent.as_secs());
+                let text = format!("the process has not gone on for {} seconds\n", silent.as_secs());
                 (StatusCode::SERVICE_UNAVAILABLE, text)
             }
         }
@@ -105,6 +112,7 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicBool;
 
     use super::*;
@@ -123,13 +131,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_runtime_that_goes_on_is_seen_to() {
+    async fn a_runtime_that_goes_on_is_seen_to_and_a_loop_that_does_not() {
         let health = Health::default();
         health.0.beat.store(u64::MAX, Ordering::Relaxed);
-        let following = health.follow();
+        let activity = Activity::new();
+        let _following = health.follow(&activity);
         tokio::time::sleep(BEAT / 2).await;
         assert_ne!(health.0.beat.load(Ordering::Relaxed), u64::MAX);
-        drop(following);
+        // polled once, and then stuck
+        let mut stuck = pin!(activity.turning("stuck", std::future::pending::<()>()));
+        assert!(futures_util::poll!(&mut stuck).is_pending());
+        tokio::time::sleep(2 * BEAT).await;
+        health.0.beat.store(u64::MAX, Ordering::Relaxed);
+        tokio::time::sleep(2 * BEAT).await;
+        assert_eq!(health.0.beat.load(Ordering::Relaxed), u64::MAX, "the loop does not turn");
     }
 
     #[tokio::test(start_paused = true)]

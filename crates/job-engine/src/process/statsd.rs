@@ -7,7 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio::net::{UdpSocket as TokioSocket, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::process::metrics::Metrics;
@@ -74,21 +74,22 @@ pub(crate) async fn send(host: &StatsdHost, metrics: &Metrics) {
         let Some(socket) = &socket else { continue };
         for datagram in datagrams(&lines) {
             // nobody listens, or nothing more can be taken now: what is lost are ten seconds
-            if let Err(error) = socket.try_send(datagram.as_bytes()) {
+            if let Err(error) = socket.send(datagram.as_bytes()) {
                 tracing::debug!(%error, "metrics not sent to {host}");
             }
         }
     }
 }
 
-async fn connect(host: &StatsdHost) -> io::Result<TokioSocket> {
+/// A socket that waits for nobody.
+async fn connect(host: &StatsdHost) -> io::Result<UdpSocket> {
     let address = lookup_host((&*host.host, host.port)).await?.next();
     let address = address.ok_or_else(|| io::Error::other("the host has no address"))?;
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.set_nonblocking(true)?;
     socket.connect(address)?;
-    TokioSocket::from_std(socket)
+    Ok(socket)
 }
 
 /// Counters as they were sent last: `StatsD` wants what has been added since.
@@ -174,18 +175,22 @@ fn datagrams(lines: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UdpSocket as TokioSocket;
+    use tokio::time::timeout;
+
     use super::*;
 
     /// The line of a metric in the datagrams that come.
     async fn received(socket: &TokioSocket, name: &str) -> String {
         let mut bytes = [0; DATAGRAM];
-        loop {
-            let length = socket.recv(&mut bytes).await.unwrap();
+        for _ in 0..1_000 {
+            let length = timeout(10 * PERIOD, socket.recv(&mut bytes)).await.expect("a datagram comes").unwrap();
             let text = std::str::from_utf8(&bytes[..length]).unwrap();
             if let Some(line) = text.lines().find(|line| line.starts_with(name)) {
                 return line.to_owned();
             }
         }
+        panic!("nothing is sent of {name}");
     }
 
     #[tokio::test(start_paused = true)]

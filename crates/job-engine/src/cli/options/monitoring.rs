@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
+use crate::process::activity::Activity;
 use crate::process::address::parse_address;
 use crate::process::admin_listener::{AdminListener, Wanted};
 use crate::process::metrics::Metrics;
@@ -46,13 +47,13 @@ struct Statsd(Option<StatsdHost>);
 
 impl MonitoringOptions {
     /// Answers and sends these, and what is known of the process, until the answer is dropped.
-    pub fn begin(self, metrics: &Metrics, stop: &Stop) -> Monitoring {
+    pub fn begin(self, metrics: &Metrics, activity: &Activity, stop: &Stop) -> Monitoring {
         let asked = stop.clone();
         metrics.health().needs("process", move || {
             let is_asked = asked.is_asked();
             Box::pin(async move { if is_asked { Err("stopping".to_owned()) } else { Ok(()) } })
         });
-        let beats = metrics.health().follow();
+        let beats = metrics.health().follow(activity);
         let wanted = Wanted { listen: self.admin_listen.0, statsd: self.statsd.and_then(|statsd| statsd.0) };
         Monitoring { _listener: AdminListener::begin(wanted, metrics), _beats: beats }
     }

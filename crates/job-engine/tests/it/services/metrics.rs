@@ -122,6 +122,15 @@ async fn who_cannot_work_is_not_ready() {
         eventually(text, async || (ready(&of_executor).await == (status, text.to_owned())).then_some(())).await;
     };
     is(200, "ready\n").await;
+    executor.signal("USR2");
+    is(503, "executor: draining\n").await;
+    eventually("it is counted", async || {
+        let scraped = asked(&of_executor, "GET", "/metrics").await.text;
+        scraped.contains("slipstream_draining 1\n").then_some(())
+    })
+    .await;
+    site.run(&["resume", &executor.process().to_string()]).good();
+    is(200, "ready\n").await;
     site.ensemble.kill(0);
     is(503, "ZooKeeper: the connection is lost\n").await;
     // jobs are added all the same
