@@ -37,7 +37,8 @@ impl Booted {
         let children = format!("/proc/{0}/task/{0}/children", container.id());
         let mut booted = Self { container, leader: String::new(), root, _only: only };
         wait_for("a first process", || {
-            fs::read_to_string(&children).unwrap_or_default().trim().clone_into(&mut booted.leader);
+            let all = fs::read_to_string(&children).unwrap_or_default();
+            booted.leader = all.split_whitespace().find(|process| is_first(process)).unwrap_or_default().to_owned();
             !booted.leader.is_empty()
         });
         let runs = || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running"));
@@ -118,6 +119,13 @@ impl Drop for Booted {
         self.container.kill().ok();
         self.container.wait().ok();
     }
+}
+
+/// Whether a process is the first one in a namespace of its own (`proc_pid_status(5)`), and not one that only makes it.
+fn is_first(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    numbers.split_whitespace().nth(1) == Some("1")
 }
 
 /// Waits until something is so.
