@@ -31,6 +31,7 @@ use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError};
 
 mod audience;
 mod backup;
+mod before;
 mod column;
 mod failure;
 mod file;
@@ -58,14 +59,36 @@ const REMOVED_AT_ONCE: u64 = 1_000;
 pub enum OpenError {
     /// A newer version of the program wrote it.
     #[error(
-        "{} has version {found} and this program knows versions up to {}; run the program that wrote it, or restore a backup \
-         made before it", path.display(), schema::VERSION
+        "{} has version {found} and this program knows versions up to {}; run the program that wrote it, or restore the copy \
+         that it made before: {}.before-{}", path.display(), schema::VERSION, path.display(), schema::VERSION
     )]
     Newer {
         /// The database file.
         path: PathBuf,
         /// Its version.
         found: i64,
+    },
+    /// A copy is to be made before the version changes, and the disk is too small for that.
+    #[error(
+        "{} is of an older version, and is copied before it is changed: that takes {} MiB of free space; make room, or make \
+         {} an empty file to go without a copy", path.display(), needed.div_ceil(1 << 20), copy.display()
+    )]
+    NoSpaceForCopy {
+        /// The database file.
+        path: PathBuf,
+        /// Bytes that have to be free.
+        needed: u64,
+        /// Where the copy would be.
+        copy: PathBuf,
+    },
+    /// The copy that is made before the version changes has failed.
+    #[error("cannot copy {} before its version changes", path.display())]
+    NoCopy {
+        /// The database file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<BackupError>,
     },
     /// A database, but not one of this program.
     #[error("{} belongs to another program; choose another file", path.display())]

@@ -111,6 +111,7 @@ fn life(zookeeper: &str) {
     an_upgrade_lets_a_running_job_end(&booted, &url);
     comes_back_after_a_kill(&booted);
     the_watchdog_bites_what_hangs(&booted);
+    threads_are_shown_to_root_and_the_service_alone(&booted);
     a_stop_keeps_the_grace_and_counts_down(&booted, &url);
     a_wrong_password_fails_the_start(&booted);
     a_credential_is_the_password(&booted);
@@ -200,6 +201,18 @@ fn the_watchdog_bites_what_hangs(booted: &Booted) {
     wait_for("the watchdog", || booted.journal(EXECUTOR).contains("Watchdog timeout"));
     booted.wait_for(EXECUTOR, "MainPID", |now| now != "0" && now != before);
     booted.wait_for(EXECUTOR, "ActiveState", |state| state == "active");
+}
+
+/// From within the sandbox of the unit.
+fn threads_are_shown_to_root_and_the_service_alone(booted: &Booted) {
+    let process = booted.property(EXECUTOR, "MainPID");
+    for user in ["root", "slipstream"] {
+        let said = booted.shell(&format!("runuser -u {user} -- slipstream-job threads {process} 2>&1"));
+        assert!(said.contains("slot 4  idle") && said.contains("none missed"), "{user}: {said}");
+        assert!(said.contains("tokio::runtime"), "{user}: no names of functions: {said}");
+    }
+    let said = booted.ask(&format!("runuser -u nobody -- slipstream-job threads {process} 2>&1"));
+    assert!(said.contains("only root and the user of the process"), "{said}");
 }
 
 fn a_stop_keeps_the_grace_and_counts_down(booted: &Booted, url: &str) {

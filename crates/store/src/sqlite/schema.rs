@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::OpenError;
+use super::before;
 use super::failure::{has_no_space, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
@@ -135,7 +136,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     // before anything is written
-    check_version(&connection, path)?;
+    let version = check_version(&connection, path)?;
+    if (1..VERSION).contains(&version) {
+        before::keep(path, version)?;
+    }
     prepare_writer(&connection).map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     create(&transaction).map_err(failed)?;
@@ -153,14 +157,15 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Answers the version, 0 of an empty file.
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let failed = |error| open_failure(path, error);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     match found {
-        1..=VERSION => Ok(()),
-        0 if tables == 0 => Ok(()),
+        1..=VERSION => Ok(found),
+        0 if tables == 0 => Ok(found),
         _ if found > VERSION => Err(OpenError::Newer { path: path.to_owned(), found }),
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
