@@ -38,7 +38,8 @@ impl Booted {
         let mut booted = Self { container, leader: String::new(), root, _only: only };
         wait_for("a first process", || {
             let all = fs::read_to_string(&children).unwrap_or_default();
-            booted.leader = all.split_whitespace().find(|process| is_first(process)).unwrap_or_default().to_owned();
+            let first = all.split_whitespace().find(|process| is_first(process));
+            first.unwrap_or_default().clone_into(&mut booted.leader);
             !booted.leader.is_empty()
         });
         let runs = || ["running", "degraded"].contains(&&*booted.ask("systemctl is-system-running"));
