@@ -9,7 +9,13 @@ const PAGE: &str = "docs/messages.md";
 const PRODUCT: [&str; 6] = ["action", "cimi", "coordination", "job-engine", "stacks", "store"];
 
 /// What stands before a message: as a cause of a failure, in the log, at the end of a command.
-const BEFORE: [&str; 4] = ["#[error(", "error!(", "warn!(", "bail!("];
+const BEFORE: [&str; 8] =
+    ["#[error(", "error!(", "warn!(", "complain(", "insist(", "bail!(", "context(", "with_context("];
+/// A closure that makes the text, over one line or several.
+const MADE: [&str; 4] = ["||", "{", "format!", "("];
+
+/// Its contexts are what a parser expects: parts of the message of a wrong filter.
+const NO_MESSAGES: &str = "crates/cimi/src/filter/parse.rs";
 
 /// So many words tell one message from the others; what follows them may change.
 const WORDS: usize = 6;
@@ -21,6 +27,7 @@ pub fn messages(files: &[File]) -> Vec<Finding> {
     };
     let explained = explained(&page.text);
     let sources = files.iter().filter(|file| is_rust(file) && is_product(&file.path) && !is_test(&file.path));
+    let sources = sources.filter(|file| file.path != NO_MESSAGES);
     sources.flat_map(|file| unexplained(file, &explained)).collect()
 }
 
@@ -40,7 +47,10 @@ fn unexplained(file: &File, explained: &str) -> Vec<Finding> {
     let text = lines.concat();
     for before in BEFORE {
         for (place, _) in text.match_indices(before).filter(|(place, _)| begins(&text, *place)) {
-            let Some(message) = literal(&text[place + before.len()..]) else { continue };
+            let made = MADE.iter().fold(&text[place + before.len()..], |rest, part| {
+                rest.strip_prefix(part).map_or(rest, str::trim_start)
+            });
+            let Some(message) = literal(made) else { continue };
             let known = start(&message);
             // nothing but what a variable says
             if known.is_empty() {
@@ -137,6 +147,11 @@ mod tests {
     #[error(
         "cannot {what}"
     )]
+    write().context("it is lost")?;
+    read().with_context(|| {
+        format!("it is gone")
+    })?;
+    parse().context(A_LITERAL)?;
 "#;
 
     #[test]
@@ -144,11 +159,12 @@ mod tests {
         let page = [
             "`LEASE is not a lease, expected <generation>.…`, `cannot WHAT`",
             "`the ensemble chose another session time-out, and more`",
-            "`there is no file NAME`",
+            "`there is no file NAME`, `it is lost`",
+            "`it is gone`",
         ];
         assert_eq!(found("crates/cimi/src/a.rs", SOURCE, &page), []);
         assert_eq!(found("crates/cimi/src/a.rs", SOURCE, &page[1..]), [2, 10]);
-        assert_eq!(found("crates/cimi/src/a.rs", SOURCE, &page[..1]), [3, 9]);
+        assert_eq!(found("crates/cimi/src/a.rs", SOURCE, &page[..1]), [3, 9, 13, 14]);
     }
 
     #[test]
@@ -169,6 +185,7 @@ mod tests {
         for path in ["crates/bench/src/a.rs", "crates/store/src/a/tests.rs", "crates/store/tests/a.rs", "docs/a.md"] {
             assert_eq!(found(path, message, &[]), [], "{path}");
         }
+        assert_eq!(found(NO_MESSAGES, "a().context(\"`,` or the end\")\n", &[]), []);
         let inside = format!("#[cfg(test)]\nmod tests {{\n    {message}}}\n");
         for source in [
             &*inside,
