@@ -35,8 +35,8 @@ cargo xtask <command>
 
   test [arguments of cargo test]   sets up what the tests need, builds everything, runs every test
   test --everything                the same, then 20,000 seeds of the simulation and `faults`: for two hours
-  check                            format, lints, modules, lengths, layers, banned texts, documentation, links,
-                                   licences, and ten seconds of each fuzz target
+  check                            format, lints, modules, lengths, layers, banned texts, messages, documentation,
+                                   links, licences, and ten seconds of each fuzz target
   simulate --seeds N [--first N]   the whole engine in simulated time, with faults, for so many seeds
   faults [--seeds N] [--first N]   real processes and real faults, for so many seeds (160); writes docs/faults.md
   fuzz NAME --minutes N            random input for a target, bent towards code that was not reached yet
