@@ -22,7 +22,7 @@ def main(arguments):
         return 0
     from . import log
 
-    log.begin()
+    log.begin(wire.stacks)
     if arguments[0] == "distributor":
         from . import script
 

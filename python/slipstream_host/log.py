@@ -1,14 +1,16 @@
 """The log: lines on stderr, with their level in front as systemd has it. The executor adds time, job and name."""
 
+import _signal
 import faulthandler
 import logging
 import os
-import signal
 import sys
 
 LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 # As quiet as the original engines keep them.
 QUIET = ("elasticsearch", "elastic_transport", "kazoo", "urllib3")
+
+MASK = [_signal.SIGUSR1]
 
 
 class Lines(logging.Formatter):
@@ -33,9 +35,20 @@ class Stderr(logging.StreamHandler):
         return sys.stderr
 
 
-def begin():
-    """Sets the root logger up. `JOB_LOG_LEVEL` is its level, as in the original engines. SIGUSR1 shows where all threads are."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+def show_threads(descriptor):
+    """SIGUSR1 shows where all threads are, also while the interpreter is busy: on this descriptor. Whatever an action has made of
+    the signal, also by `SIG_DFL`, which looks as if nobody had touched it."""
+    # Meanwhile there is no handler, and the signal would end the process. Without enums, which cost more than all else here.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, MASK)
+    _signal.signal(_signal.SIGUSR1, _signal.SIG_DFL)
+    faulthandler.unregister(_signal.SIGUSR1)
+    faulthandler.register(_signal.SIGUSR1, file=descriptor, all_threads=True)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, MASK)
+
+
+def begin(descriptor):
+    """Sets the root logger up. `JOB_LOG_LEVEL` is its level, as in the original engines. For the descriptor see `show_threads`."""
+    show_threads(descriptor)
     handler = Stderr()
     handler.setFormatter(Lines())
     root = logging.getLogger()

@@ -5,6 +5,7 @@ An action inherits neither: what it reads from stdin is nothing, and what it pri
 
 import json
 import os
+import stat
 import sys
 
 VERSION = 1
@@ -12,6 +13,8 @@ LONGEST_LINE = 1024 * 1024
 # A message of this many characters fits into a line, however it is escaped. More of it nobody reads.
 LONGEST_TEXT = 60000
 REPORTS = 3
+# Where it says where its threads are, if the executor has opened that.
+STACKS = 4
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -27,7 +30,11 @@ class Wire:
     """Takes orders and says what became of them. Only the process that made it may."""
 
     def __init__(self):
+        # Before another descriptor gets this number.
+        self.has_stacks = _is_pipe(STACKS)
         try:
+            if self.has_stacks:
+                os.set_inheritable(STACKS, False)
             os.set_inheritable(REPORTS, False)
             self._orders = os.dup(0)
         except OSError:
@@ -43,6 +50,11 @@ class Wire:
         self._bytes = b""
         self._process = os.getpid()
         os.register_at_fork(after_in_child=self._close)
+
+    @property
+    def stacks(self):
+        """The descriptor for where threads are: without one of its own it is the log."""
+        return STACKS if self.has_stacks else 2
 
     @property
     def forked(self):
@@ -100,11 +112,18 @@ class Wire:
 
     def _close(self):
         """A child must not keep the pipes open."""
-        for one in (REPORTS, self._orders):
+        for one in (REPORTS, self._orders) + ((STACKS,) if self.has_stacks else ()):
             try:
                 os.close(one)
             except OSError:
                 pass
+
+
+def _is_pipe(descriptor):
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 def shorten(text):

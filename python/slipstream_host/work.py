@@ -11,6 +11,7 @@ import threading
 import traceback
 
 from . import access as ways
+from . import log
 from .wire import VERSION, Breach, shorten
 
 _log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class Worker:
                 {"name": name, "file": action.file, "dialect": action.dialect} for name, action in self._actions.items()
             ],
             "failed": [{"file": file, "reason": reason} for file, reason in failed],
+            "stacks": self._wire.has_stacks,
         }
 
     def work(self):
@@ -153,6 +155,7 @@ class Worker:
         except BaseException as error:
             _log.error("the action failed", exc_info=error)
             end = {"state": "FAILED", "message": str(error) or type(error).__name__}
+        log.show_threads(self._wire.stacks)
         if self._surroundings.put_back():
             end["retire"] = True
         else:

@@ -34,7 +34,7 @@ def needs(*packages):
 class Program:
     """A process of the host."""
 
-    def __init__(self, arguments, environment=None, setup=None, directory=None):
+    def __init__(self, arguments, environment=None, setup=None, directory=None, stacks=None):
         self._log = tempfile.TemporaryFile()
         orders, self._orders = os.pipe()
         self._reports, reports = os.pipe()
@@ -46,8 +46,8 @@ class Program:
             stderr=self._log,
             cwd=directory,
             env=environment,
-            pass_fds=(reports, 3),
-            preexec_fn=lambda: os.dup2(reports, 3),
+            pass_fds=(reports, 3) if stacks is None else (reports, 3, 4),
+            preexec_fn=lambda: self._number(reports, stacks),
             start_new_session=True,
         )
         os.close(orders)
@@ -55,6 +55,15 @@ class Program:
         self._bytes = b""
         if setup is not None:
             self.order("setup", setup)
+
+    @staticmethod
+    def _number(reports, stacks):
+        """Gives descriptors the numbers that the program expects."""
+        copies = [os.dup(one) for one in (reports, stacks) if one is not None]
+        while min(copies) <= 4:
+            copies = [os.dup(one) for one in copies]
+        for number, copy in enumerate(copies, 3):
+            os.dup2(copy, number)
 
     @staticmethod
     def environment():
@@ -164,14 +173,15 @@ class HostTest(unittest.TestCase):
             file.write(textwrap.dedent(source))
         return folder
 
-    def program(self, arguments, environment=None, setup=None):
-        program = Program(arguments, environment, self.setup_order(**(setup or {})), self.directory)
+    def program(self, arguments, environment=None, setup=None, stacks=None):
+        program = Program(arguments, environment, self.setup_order(**(setup or {})), self.directory, stacks)
         self.addCleanup(program.close)
         return program
 
     def host(self, folder, *options, **settings):
         """A host that has said hello, and what it said."""
-        program = self.program(["actions"] + list(options) + [folder], settings.get("environment"), settings.get("setup"))
+        arguments = ["actions"] + list(options) + [folder]
+        program = self.program(arguments, settings.get("environment"), settings.get("setup"), settings.get("stacks"))
         self.hello = program.answer("hello")
         return program
 

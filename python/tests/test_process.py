@@ -82,10 +82,46 @@ class Process(HostTest):
 
     def test_usr1_shows_where_threads_are(self):
         host = self.do("print('begun'); time.sleep(60)")
+        self.assertFalse(self.hello["stacks"])
         self.begin(host, "one")
         host.wait_for("begun")
         host.signal(signal.SIGUSR1)
         host.wait_for("in do_work")
+
+    def test_usr1_shows_it_where_the_executor_asks_and_not_in_the_log(self):
+        shown, stacks = os.pipe()
+        self.addCleanup(os.close, shown)
+        child = "import os; os.fstat(4)"
+        host = self.do(
+            """
+            print('child', subprocess.run([sys.executable, "-c", %r], close_fds=False).returncode)
+            signal.signal(signal.SIGUSR1, lambda *_: print('mine'))
+            if self.job['id'] == 'job/1':
+                return 0
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+            return 0
+            """
+            % child,
+            stacks=stacks,
+        )
+        os.close(stacks)
+        self.assertTrue(self.hello["stacks"])
+        # Idle, and after jobs that have put another handler in its place.
+        for job in (None, {"id": "job/1"}, {"id": "job/2"}):
+            if job:
+                self.assertEqual(self.run_job(host, "one", job), DONE)
+            host.signal(signal.SIGUSR1)
+            said = ""
+            while "in main\n" not in said:
+                ready, _, _ = select.select([shown], [], [], LIMIT)
+                self.assertTrue(ready, said + host.log())
+                more = os.read(shown, 65536).decode()
+                self.assertTrue(more, host.log())
+                said += more
+        self.assertIn("child 1", host.log())
+        for text in ("most recent call first", "mine"):
+            self.assertNotIn(text, host.log())
+        self.assertEqual(host.end(), 0)
 
     def test_exits(self):
         rows = [("sys.exit()", "sys.exit()"), ("sys.exit(3)", "sys.exit(3)"), ("sys.exit('no')", "sys.exit(no)")]

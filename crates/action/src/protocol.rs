@@ -108,6 +108,9 @@ pub struct Hello {
     /// What it could not load.
     #[serde(default, deserialize_with = "null_as_default")]
     pub failed: Vec<NotLoaded>,
+    /// Whether it writes where its threads are to file descriptor 4 when it gets SIGUSR1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_as_default")]
+    pub stacks: bool,
 }
 
 /// An action that a host has.

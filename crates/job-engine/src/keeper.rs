@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio, exit};
@@ -37,6 +38,10 @@ pub(crate) const NAME: &str = "slipstream-keeper";
 pub(crate) const SMALL_HEAP: (&str, &str) = ("mimalloc_arena_reserve", "0");
 /// Where a program reports.
 const REPORTS: RawFd = 3;
+/// Where a host says where its threads are.
+const STACKS: RawFd = 4;
+/// Stands for an order that is not given.
+const NONE: &str = "-";
 /// How much sooner than the executor a program is killed when memory runs out.
 const OOM_SCORE: &str = "500";
 /// How long killed processes are waited for before those are looked for that came meanwhile.
@@ -70,6 +75,8 @@ pub(crate) struct Orders {
     pub open_files: Option<u64>,
     /// A FIFO that takes the program's standard error.
     pub errors: OsString,
+    /// A FIFO that takes where the program's threads are, if it is asked for that.
+    pub stacks: Option<OsString>,
     /// With its arguments.
     pub program: Vec<OsString>,
 }
@@ -77,8 +84,10 @@ pub(crate) struct Orders {
 impl Orders {
     /// As arguments of this program.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let open_files = self.open_files.map_or_else(|| "-".to_owned(), |files| files.to_string());
-        let mut arguments = vec![KEEP.into(), self.executor.to_string().into(), open_files.into(), self.errors.clone()];
+        let open_files = self.open_files.map_or_else(|| NONE.to_owned(), |files| files.to_string());
+        let stacks = self.stacks.clone().unwrap_or_else(|| NONE.into());
+        let mut arguments =
+            vec![KEEP.into(), self.executor.to_string().into(), open_files.into(), self.errors.clone(), stacks];
         arguments.extend(self.program.iter().cloned());
         arguments
     }
@@ -86,12 +95,13 @@ impl Orders {
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<Self> {
         let executor = arguments.next()?.to_str()?.parse().ok().and_then(Pid::from_raw)?;
         let open_files = match arguments.next()?.to_str()? {
-            "-" => None,
+            NONE => None,
             files => Some(files.parse().ok()?),
         };
         let errors = arguments.next()?;
+        let stacks = arguments.next().map(|path| (path != NONE).then_some(path))?;
         let program: Vec<OsString> = arguments.collect();
-        (!program.is_empty()).then_some(Self { executor, open_files, errors, program })
+        (!program.is_empty()).then_some(Self { executor, open_files, errors, stacks, program })
     }
 }
 
@@ -235,7 +245,8 @@ fn limit(open_files: Option<u64>) -> io::Result<()> {
 fn start(orders: &Orders) -> io::Result<Child> {
     let errors = File::options().write(true).open(Path::new(&orders.errors))?;
     // above those that the program gets, so that none is overwritten before it is copied
-    let reports = fcntl_dupfd_cloexec(stdout(), REPORTS + 1)?;
+    let reports = fcntl_dupfd_cloexec(stdout(), STACKS + 1)?;
+    let stacks = orders.stacks.as_deref().map(open_stacks).transpose()?;
     let keeper = rustix::process::getpid();
     let mut program = Command::new(&orders.program[0]);
     program
@@ -259,9 +270,11 @@ fn start(orders: &Orders) -> io::Result<Child> {
         if getppid() != Some(keeper) {
             return Err(io::Error::other("the keeper has ended"));
         }
-        // SAFETY: nothing of this process is under that number: what was, is closed
-        if unsafe { libc::dup2(reports.as_raw_fd(), REPORTS) } < 0 {
-            return Err(io::Error::last_os_error());
+        for (ours, number) in [(Some(&reports), REPORTS), (stacks.as_ref(), STACKS)] {
+            // SAFETY: nothing that is needed is under that number: it is closed by the program's start
+            if let Some(ours) = ours && unsafe { libc::dup2(ours.as_raw_fd(), number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
         }
         Ok(())
     };
@@ -269,6 +282,12 @@ fn start(orders: &Orders) -> io::Result<Child> {
     // one thread means that nobody holds the allocator.
     unsafe { program.pre_exec(prepare) };
     program.spawn().map_err(|error| io::Error::new(error.kind(), cannot_start(&orders.program[0], &error)))
+}
+
+/// A program that writes there waits for nobody, and is not ended when nobody reads.
+fn open_stacks(path: &OsStr) -> io::Result<OwnedFd> {
+    let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(fcntl_dupfd_cloexec(opened, STACKS + 1)?)
 }
 
 fn cannot_start(program: &OsStr, error: &io::Error) -> String {

@@ -197,6 +197,7 @@ impl Script {
             program: &self.program,
             directory: directory.path(),
             errors: self.context.work_dir.beside("errors"),
+            stacks: None,
             environment: environment(&self.program, std::env::vars_os(), variables),
             log: Log::new(self.name.clone()),
         };

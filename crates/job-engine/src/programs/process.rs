@@ -1,11 +1,14 @@
 //! [`Process`]: a program under a keeper, with its pipes.
 
+mod stacks;
+
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use self::stacks::Stacks;
 use super::keepers::Keepers;
 use super::lines::{LineError, Lines};
 use super::log::{Log, Stream};
@@ -42,6 +46,8 @@ pub(crate) struct Start<'a> {
     pub(crate) directory: &'a Path,
     /// A path for the FIFO of its standard error, where nothing is yet.
     pub(crate) errors: PathBuf,
+    /// One for that by which it says where its threads are, if it may be able to.
+    pub(crate) stacks: Option<PathBuf>,
     /// All that it finds in its environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) log: Log,
@@ -101,6 +107,7 @@ pub(crate) struct Process {
     program: Pid,
     keeper: Pid,
     exit: watch::Receiver<Option<Exit>>,
+    stacks: Option<Arc<Stacks>>,
 }
 
 /// The keeper's line among the reports.
@@ -122,6 +129,7 @@ impl Process {
         let name = || start.program.command[0].display().to_string();
         let no_process = |source| StartError::NoProcess { program: name(), source };
         let (_named, errors) = named_pipe(start.errors.clone()).map_err(no_process)?;
+        let stacks = start.stacks.clone().map(stacks::pipe).transpose().map_err(no_process)?;
         let mut command = command(&start);
         let mut child = start.keepers.spawn(&mut command).map_err(no_process)?;
         let keeper = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default());
@@ -156,7 +164,8 @@ impl Process {
             Started::Error(error) => return Err(StartError::Refused(error)),
         };
         starting.disarm();
-        Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit })
+        let stacks = stacks.map(|(_named, pipe)| Arc::new(Stacks::new(pipe, program, exit.clone())));
+        Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit, stacks })
     }
 
     /// Writes to the program's standard input; the line has its end already.
@@ -240,7 +249,13 @@ impl Process {
         let path = Path::new(&program.command[0]);
         let name = path.file_name().unwrap_or(path.as_os_str());
         let process = self.program.as_raw_nonzero().get();
-        slot::Program { name: name.to_string_lossy().into_owned(), process, own_words: None }
+        let own_words = self.stacks.clone().map(|stacks| Arc::new(move || stacks.words()) as slot::OwnWords);
+        slot::Program { name: name.to_string_lossy().into_owned(), process, own_words }
+    }
+
+    /// It has said that it cannot say where its threads are.
+    pub(crate) fn has_no_stacks(&mut self) {
+        self.stacks = None;
     }
 
     /// The process above it, of which all others of it descend.
@@ -301,6 +316,7 @@ fn command(start: &Start<'_>) -> Command {
         executor: rustix::process::getpid(),
         open_files: start.program.limits.open_files,
         errors: start.errors.clone().into_os_string(),
+        stacks: start.stacks.clone().map(PathBuf::into_os_string),
         program: start.program.command.clone(),
     };
     let mut command = Command::new(start.keepers.program());
@@ -321,9 +337,15 @@ fn command(start: &Start<'_>) -> Command {
 /// The name of a pipe, for as long as it takes the keeper to open it.
 struct Named(PathBuf);
 
+impl Named {
+    fn new(path: PathBuf) -> io::Result<Self> {
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        Ok(Self(path))
+    }
+}
+
 fn named_pipe(path: PathBuf) -> io::Result<(Named, pipe::Receiver)> {
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    let named = Named(path);
+    let named = Named::new(path)?;
     let receiver = pipe::OpenOptions::new().open_receiver(&named.0)?;
     Ok((named, receiver))
 }

@@ -73,6 +73,7 @@ impl Command {
             program,
             directory: directory.path(),
             errors: self.context.work_dir.beside("errors"),
+            stacks: None,
             environment: environment(program, std::env::vars_os(), self.variables(run, directory)),
             log,
         };

@@ -11,7 +11,7 @@ use crate::programs::program::Limits;
 /// Longest wait for anything.
 const LIMIT: Duration = Duration::from_mins(1);
 
-async fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+pub(super) async fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let mut pause = interval(Duration::from_millis(10));
     let met = async {
         loop {
@@ -44,6 +44,7 @@ async fn a_start_that_is_given_up_leaves_no_keeper() {
         program: &program,
         directory: folder.path(),
         errors: folder.path().join("errors"),
+        stacks: None,
         environment: vec![("PATH".into(), std::env::var_os("PATH").unwrap_or_default())],
         log: Log::new("a".to_owned()),
     };

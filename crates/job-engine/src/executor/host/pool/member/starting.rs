@@ -32,6 +32,7 @@ impl Member {
             program: &provider.program,
             directory: directory.path(),
             errors: context.work_dir.beside("errors"),
+            stacks: Some(context.work_dir.beside("stacks")),
             environment: environment(&provider.program, std::env::vars_os(), ours),
             log: log.clone(),
         };
@@ -52,6 +53,9 @@ impl Member {
         let gone = match greeted {
             Ok(Ok(hello)) => {
                 let actions = hello.actions.iter().map(|action| action.name.clone()).collect();
+                if !hello.stacks {
+                    process.has_no_stacks();
+                }
                 pool.greeted(&Arc::new(hello));
                 return Ok(Self {
                     pool: pool.clone(),
