@@ -272,7 +272,9 @@ fn start(orders: &Orders) -> io::Result<Child> {
         }
         for (ours, number) in [(Some(&reports), REPORTS), (stacks.as_ref(), STACKS)] {
             // SAFETY: nothing that is needed is under that number: it is closed by the program's start
-            if let Some(ours) = ours && unsafe { libc::dup2(ours.as_raw_fd(), number) } < 0 {
+            if let Some(ours) = ours
+                && unsafe { libc::dup2(ours.as_raw_fd(), number) } < 0
+            {
                 return Err(io::Error::last_os_error());
             }
         }

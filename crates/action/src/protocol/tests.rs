@@ -58,11 +58,13 @@ fn messages_have_the_names_of_the_protocols_page() {
             Offered { name: "wave".to_owned(), file: Some("wave.py".to_owned()), dialect: Some("nuvla".to_owned()) },
         ],
         failed: vec![NotLoaded { file: "a.py".to_owned(), reason: "line 3: no".to_owned() }],
+        stacks: true,
     };
     let written = json!({ "hello": {
         "protocol": 1, "program": "greeter 1",
         "actions": [{ "name": "greet" }, { "name": "wave", "file": "wave.py", "dialect": "nuvla" }],
         "failed": [{ "file": "a.py", "reason": "line 3: no" }],
+        "stacks": true,
     }});
     assert_eq!(serde_json::to_value(FromHost::Hello(hello.clone())).unwrap(), written);
     assert_eq!(serde_json::from_value::<FromHost>(written).unwrap(), FromHost::Hello(hello));

@@ -22,6 +22,7 @@ use crate::process::activity::Activity;
 use crate::process::admin;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
+use crate::process::output;
 use crate::process::registry::host_name;
 use crate::process::service_manager;
 use crate::process::stop;
@@ -263,6 +264,7 @@ fn begin_as(log: LogOptions, activity: &Activity) -> anyhow::Result<Stop> {
         let _admin = admin;
         match service_manager::keep_told(told).await {}
     });
+    tokio::spawn(output::warn_of_dropped());
     let stop = Stop::new();
     stop::on_signals_of_a_service(&stop, activity).context("cannot listen for signals")?;
     Ok(stop)

@@ -14,9 +14,9 @@ use slipstream_coordination::queue::Settled;
 use slipstream_coordination::{Claim, session};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument as _, Span, debug, error, info, warn};
 
-use super::attempt_client::{AttemptClient, shown_id, span};
+use super::attempt_client::{AttemptClient, span};
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, Verdict, verdict};
@@ -61,20 +61,31 @@ impl<'a> Attempt<'a> {
         notes: &Arc<AttemptNotes>,
     ) {
         let _busy = executor.metrics.claimed();
-        let begun = Instant::now();
         let identity = Arc::new(AttemptIdentity {
             job: notes.job().to_owned(),
             lease: session.lease(&claim),
             entry: claim.entry().to_owned(),
             executor: executor.options.name.clone(),
         });
+        let span = span(&identity);
+        Self::make_as(executor, session, claim, notes, identity).instrument(span).await;
+    }
+
+    async fn make_as(
+        executor: &Arc<Executor>,
+        session: &WorkerSession,
+        claim: Claim,
+        notes: &Arc<AttemptNotes>,
+        identity: Arc<AttemptIdentity>,
+    ) {
+        let begun = Instant::now();
         let client = AttemptClient::new(executor, &claim, identity.clone(), notes);
         let mut attempt = Attempt { executor, session, claim: &claim, client, action: String::new(), state: None };
         let mut end = match AssertUnwindSafe(attempt.follow()).catch_unwind().await {
             Ok(followed) => followed.unwrap_or_else(|end| end),
             Err(panic) => {
                 let cause = panic_message(&*panic);
-                span(&identity).in_scope(|| error!(cause, "attempt crashed, claim released"));
+                error!(cause, "attempt crashed, claim released");
                 EndKind::Crashed.into()
             }
         };
@@ -90,6 +101,7 @@ impl<'a> Attempt<'a> {
     async fn follow(&mut self) -> Result<AttemptEnd, AttemptEnd> {
         let Known { job, begun, rerun } = self.fetch().await?;
         self.action.clone_from(&job.action);
+        Span::current().record("action", &*job.action);
         self.client.notes.note_job(&job.action, rerun);
         let Some(offer) = self.executor.offers.find(&job.action) else {
             return self.refuse_action(&job).await;
@@ -98,7 +110,7 @@ impl<'a> Attempt<'a> {
         if !begun {
             self.begin().await?;
         }
-        info!(job = self.client.job(), action = self.action, "attempt begins");
+        info!("attempt begins");
         let finished = self.run(&offer, job, rerun, turn).await?;
         self.report(finished).await
     }
@@ -274,19 +286,18 @@ impl<'a> Attempt<'a> {
     }
 
     fn log(&self, end: &AttemptEnd, duration: Duration) {
-        let (action, entry) = (&self.action, self.claim.entry());
-        let job = shown_id(&self.client.identity);
+        let entry = self.claim.entry();
         let state = self.state.map_or("unknown", State::as_str);
         let seconds = format!("{:.1}", duration.as_secs_f64());
         let (kind, cause) = (end.kind, end.cause());
         match verdict(kind) {
-            Verdict::Consume if kind == EndKind::Ended => info!(job, action, state, seconds, "attempt ends"),
-            Verdict::Consume => info!(job, action, state, seconds, end = ?kind, cause, "attempt ends"),
+            Verdict::Consume if kind == EndKind::Ended => info!(state, seconds, "attempt ends"),
+            Verdict::Consume => info!(state, seconds, end = ?kind, cause, "attempt ends"),
             Verdict::Release => {
-                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, job released");
+                warn!(state, seconds, end = ?kind, cause, entry, "attempt ends, job released");
             }
             Verdict::Abandon => {
-                warn!(job, action, state, seconds, end = ?kind, cause, entry, "attempt ends, claim abandoned");
+                warn!(state, seconds, end = ?kind, cause, entry, "attempt ends, claim abandoned");
             }
         }
     }
@@ -323,12 +334,12 @@ async fn settle(
         Ok(Settled::Done) => {}
         // the queue says so itself where that is new
         Ok(Settled::Refused(cause)) => {
-            span(attempt).in_scope(|| debug!(entry, %cause, "entry not removed, ignoring it"));
+            debug!(entry, %cause, "entry not removed, ignoring it");
         }
-        Ok(Settled::Lost) => span(attempt).in_scope(|| warn!(entry, "claim lost before it was settled")),
+        Ok(Settled::Lost) => warn!(entry, "claim lost before it was settled"),
         Err(error) => {
             let cause = with_causes(&error);
-            span(attempt).in_scope(|| warn!(entry, cause, "cannot settle the claim"));
+            warn!(entry, cause, "cannot settle the claim");
         }
     }
 }

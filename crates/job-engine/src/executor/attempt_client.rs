@@ -11,6 +11,7 @@ use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::retry::Pauses;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::field::Empty;
 use tracing::{Span, debug, error_span, warn};
 
 use super::Executor;
@@ -105,7 +106,7 @@ impl<'a> AttemptClient<'a> {
             finished => return finished,
         };
         let cause = end.cause.as_deref().map_or_else(String::new, |cause| with_causes(cause));
-        span(&self.identity).in_scope(|| warn!(cause, "the final report was refused, writing a shortened one"));
+        warn!(cause, "the final report was refused, writing a shortened one");
         match self.finish_with(&edits::state_and_message(changes.clone(), &cause)).await {
             Err(end) if end.is_about_the_job() => self.finish_with(&edits::state_alone(changes)).await,
             finished => finished,
@@ -140,7 +141,7 @@ impl<'a> AttemptClient<'a> {
         };
         if let Ok(Err(error)) = answer {
             let cause = with_causes(&error);
-            span(&self.identity).in_scope(|| debug!(cause, "the server does not take the output"));
+            debug!(cause, "the server does not take the output");
         }
     }
 
@@ -169,7 +170,7 @@ impl<'a> AttemptClient<'a> {
             return Err(self.ended_by(Failed { class, error }, Phase::Begun));
         }
         let cause = with_causes(&error);
-        span(&self.identity).in_scope(|| warn!(cause, "cannot set the job to QUEUED before releasing it"));
+        warn!(cause, "cannot set the job to QUEUED before releasing it");
         Ok(false)
     }
 
@@ -249,14 +250,19 @@ impl<'a> AttemptClient<'a> {
     }
 }
 
-/// The span of an attempt, for its lines in the log. It is made for the lines of an attempt that goes wrong, and not around
-/// each attempt: there, it would cost all jobs more than the two lines that one which goes well has, and these name the job.
+/// The span of an attempt, so that each of its lines in the log names it; its action comes in once it is known.
 pub(super) fn span(attempt: &AttemptIdentity) -> Span {
     // at the highest level, so that no filter of the log takes the job's id away from a line that it lets through
-    error_span!("attempt", job = shown_id(attempt), lease = %attempt.lease, executor = attempt.executor)
+    error_span!(
+        "attempt",
+        job = shown_id(attempt),
+        action = Empty,
+        lease = %attempt.lease,
+        executor = attempt.executor
+    )
 }
 
 /// The id of the attempt's job, for the log.
-pub(super) fn shown_id(attempt: &AttemptIdentity) -> String {
+fn shown_id(attempt: &AttemptIdentity) -> String {
     attempt.job.chars().take(LONGEST_ID).collect()
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use slipstream_action::{Action, Failure, JobHandle, Success};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::programs::program::Program;
 
@@ -93,6 +94,8 @@ pub(crate) struct Run {
     pub(crate) api: String,
     /// For whoever asks what the executor is doing.
     pub(crate) notes: Arc<AttemptNotes>,
+    /// What its lines in the log are about.
+    pub(crate) about: Span,
 }
 
 impl Runner {

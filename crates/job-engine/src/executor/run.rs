@@ -9,6 +9,7 @@ use slipstream_action::{Failure, JobHandle, Success};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use super::host;
 use super::host::{Outcome, Output, Runner};
@@ -43,7 +44,8 @@ impl Program {
     fn begin(runner: Runner, run: host::Run) -> Self {
         let gone = CancellationToken::new();
         let ends = gone.clone();
-        let outcome = AbortOnDropHandle::new(tokio::spawn(async move { runner.run(run, &ends).await }));
+        let run = async move { runner.run(run, &ends).await }.in_current_span();
+        let outcome = AbortOnDropHandle::new(tokio::spawn(run));
         Self { outcome, gone }
     }
 }
@@ -63,7 +65,8 @@ impl Run {
             return Self::Program(Program::begin(offer.runner.clone(), host_run(offer, job, clock, output, notes)));
         };
         let action = action.clone();
-        Self::Native(runtime.begin(async move { action.run(job).await }, slow, notes.clone()).await)
+        let run = async move { action.run(job).await }.in_current_span();
+        Self::Native(runtime.begin(run, slow, notes.clone()).await)
     }
 
     /// Waits for a run that was told to end, for as long as it may take; then ends it. `None` if not even that does. What a program
@@ -95,6 +98,7 @@ fn host_run(offer: &Offer, job: JobHandle, clock: &Clock, output: &Output, notes
         output: output.clone(),
         api: String::new(),
         notes: notes.clone(),
+        about: Span::current(),
     }
 }
 

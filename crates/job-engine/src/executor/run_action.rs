@@ -12,10 +12,10 @@ use slipstream_coordination::session;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Span, debug, warn};
 
 use super::Options;
-use super::attempt_client::{AttemptClient, span};
+use super::attempt_client::AttemptClient;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase, Verdict, verdict};
 use super::host::{Outcome, Output};
@@ -119,9 +119,7 @@ async fn follow_action(
 async fn hold_until_ended(attempt: &AttemptClient<'_>, action: &mut Run, end: AttemptEnd) -> AttemptEnd {
     let entry = attempt.claim.entry();
     attempt.notes.note_step(Step::Held);
-    span(&attempt.identity).in_scope(
-        || warn!(entry, end = ?end.kind, "the action does not stop: it keeps its slot and job until it does"),
-    );
+    warn!(entry, end = ?end.kind, "the action does not stop: it keeps its slot and job until it does");
     tokio::select! {
         biased;
         () = attempt.claim.lost() => EndKind::ClaimLost.into(),
@@ -254,7 +252,7 @@ impl<'a> Monitor<'a> {
         if failed.class == ErrorClass::Gone {
             return Some(Interruption::End(self.attempt.ended_by(failed, Phase::Begun)));
         }
-        span(&self.attempt.identity).in_scope(|| debug!(error = %failed.error, "cannot read the running job"));
+        debug!(error = %failed.error, "cannot read the running job");
         if self.entry_is_gone {
             // Most likely it was stopped: do not wait for the next turn.
             self.read_at = Instant::now() + AFTER_FAILURE;
@@ -285,7 +283,6 @@ impl<'a> Monitor<'a> {
             Err(failed) => failed,
         };
         let (error, report) = (&failed.error, reported.unwrap_or_default());
-        let _span = span(&self.attempt.identity).entered();
         if failed.class.is_transient() {
             debug!(%error, "cannot write progress, retrying later");
             self.reports.put_back(report);
@@ -368,17 +365,17 @@ async fn unproven(attempt: &AttemptClient<'_>, session: &WorkerSession) {
 
 /// Logs a poll of this attempt's action that took too long, if it is the action's first one.
 fn warn_of_slow_poll(attempt: &AttemptClient<'_>, action: String) -> impl Fn(Duration) + Send + Sync + 'static {
-    let (executor, job) = (attempt.executor.clone(), attempt.job().to_owned());
+    let (executor, about) = (attempt.executor.clone(), Span::current());
     move |took| {
         if executor.blocking_actions.lock().expect("no holder of this lock panics").insert(action.clone()) {
             let milliseconds = took.as_millis();
-            warn!(
-                job,
-                action,
-                milliseconds,
-                "the action blocks its thread and cannot be cancelled: let it await, or use spawn_blocking; logged \
-                 once per action"
-            );
+            about.in_scope(|| {
+                warn!(
+                    milliseconds,
+                    "the action blocks its thread and cannot be cancelled: let it await, or use spawn_blocking; logged \
+                     once per action"
+                );
+            });
         }
     }
 }

@@ -5,6 +5,7 @@
 //! for by `cli::terminal`, which waits for its reader.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -15,6 +16,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use crate::process::visible::visible;
 
 /// Most bytes that wait to be written; what comes while there are so many is lost.
@@ -23,6 +26,8 @@ const MOST_WAITING: usize = 1 << 20;
 const FLUSH: Duration = Duration::from_secs(1);
 /// Pause before another try to write to what is full and was set not to wait.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often the log says that lines of it were dropped, at most.
+const BETWEEN_WARNINGS: Duration = Duration::from_mins(1);
 /// What stands as it is in what we write: the styles are ours, those of others are escaped where their texts come in.
 const OURS: char = '\u{1b}';
 
@@ -76,6 +81,22 @@ pub(crate) fn log_as_json() {
 /// How many lines were dropped since the process began.
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
+}
+
+/// Warns once a minute if lines were dropped meanwhile: what reads them is too slow, or takes none.
+pub(crate) async fn warn_of_dropped() -> Infallible {
+    let mut known = dropped();
+    loop {
+        sleep(BETWEEN_WARNINGS).await;
+        let lines = dropped().saturating_sub(known);
+        known += lines;
+        if lines > 0 {
+            tracing::warn!(
+                lines,
+                "lines were dropped within a minute: whatever reads the log is slow, or cannot write it"
+            );
+        }
+    }
 }
 
 /// Opens the file of the log again, as after a rotation.

@@ -34,7 +34,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use self::listen::Use;
 use self::own_job::OwnJobLane;
@@ -106,6 +106,7 @@ impl ApiSocket {
             requests: Semaphore::new(MOST_REQUESTS),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             ended: CancellationToken::new(),
+            about: Span::current(),
         });
         self.tokens.admitted().insert(token.clone(), admitted.clone());
         Admission { token, tokens: self.tokens.clone(), admitted }
@@ -125,8 +126,7 @@ impl Admission {
         self.withdraw();
         let Some(lane) = self.admitted.lane.get() else { return };
         if timeout(CLOSE, lane.flush()).await.is_err() {
-            let job = self.admitted.own.as_ref().map(|own| &*own.id);
-            warn!(job, "the last edits of the action could not be written within {CLOSE:?}");
+            warn!("the last edits of the action could not be written within {CLOSE:?}");
         }
     }
 
@@ -170,6 +170,8 @@ struct Admitted {
     connections: Arc<Semaphore>,
     /// Cancelled when the token is withdrawn.
     ended: CancellationToken,
+    /// What its lines in the log are about.
+    about: Span,
 }
 
 impl Tokens {
@@ -189,7 +191,7 @@ impl Tokens {
         match for_whom {
             Ok((admitted, target)) => {
                 head.uri = target;
-                admitted.answer(Request::from_parts(head, body)).await
+                admitted.answer(Request::from_parts(head, body)).instrument(admitted.about.clone()).await
             }
             Err(refused) => *refused,
         }
@@ -236,8 +238,8 @@ impl Admitted {
         let asked = format!("{} {}", request.method(), request.uri().path());
         let answer = self.send(request).await.unwrap_or_else(|unanswered| unanswered.answer());
         drop(turn);
-        let (own, status) = (self.own.as_ref().map(|own| &*own.id), answer.status().as_u16());
-        debug!(job = own, "{asked} {status}");
+        let status = answer.status().as_u16();
+        debug!("{asked} {status}");
         answer
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
-use tracing::{Level, debug, error, info, warn};
+use tracing::{Level, Span, debug, error, info, warn};
 
 /// Longest line; the rest of a longer one is left out.
 const LONGEST_LINE: usize = 16 << 10;
@@ -37,8 +37,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Whose job it does.
-    job: Option<String>,
+    /// Whose job it does, for the log.
+    about: Span,
     last_lines: VecDeque<String>,
     /// The last line of each stream that is not blank.
     last_output: Option<String>,
@@ -49,10 +49,10 @@ struct State {
 }
 
 impl Log {
-    /// Nothing was printed yet.
+    /// Nothing was printed yet. Lines are about what is said now, until it does a job.
     pub(crate) fn new(program: String) -> Self {
         let state = State {
-            job: None,
+            about: Span::current(),
             last_lines: VecDeque::new(),
             last_output: None,
             last_error: None,
@@ -63,13 +63,13 @@ impl Log {
         Self(Arc::new(Shared { program, state: Mutex::new(state) }))
     }
 
-    /// What is printed from now on belongs to this job, or to none.
-    pub(crate) fn begin(&self, job: Option<String>) {
+    /// What is printed from now on is about this.
+    pub(crate) fn begin(&self, about: Span) {
         let mut state = self.state();
         state.last_lines.clear();
         state.last_output = None;
         state.last_error = None;
-        state.job = job;
+        state.about = about;
     }
 
     /// The last lines, oldest first.
@@ -134,14 +134,15 @@ impl Log {
         if state.lines_in_second > MOST_LINES {
             state.left_out += 1;
         } else if !text.is_empty() {
-            write(level, &self.0.program, state.job.as_deref(), text);
+            state.about.in_scope(|| write(level, &self.0.program, text));
         }
     }
 
     fn say_left_out(&self, state: &mut State) {
         let lines = std::mem::take(&mut state.left_out);
         if lines > 0 {
-            warn!(program = self.0.program, job = state.job, lines, "the program prints too fast, lines left out");
+            let program = &self.0.program;
+            state.about.in_scope(|| warn!(program, lines, "the program prints too fast, lines left out"));
         }
     }
 
@@ -150,12 +151,12 @@ impl Log {
     }
 }
 
-fn write(level: Level, program: &str, job: Option<&str>, line: &str) {
+fn write(level: Level, program: &str, line: &str) {
     match level {
-        Level::ERROR => error!(program, job, "{line}"),
-        Level::WARN => warn!(program, job, "{line}"),
-        Level::INFO => info!(program, job, "{line}"),
-        _ => debug!(program, job, "{line}"),
+        Level::ERROR => error!(program, "{line}"),
+        Level::WARN => warn!(program, "{line}"),
+        Level::INFO => info!(program, "{line}"),
+        _ => debug!(program, "{line}"),
     }
 }
 
@@ -264,7 +265,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_last_lines_are_kept_also_of_what_is_left_out() {
         let log = Log::new("a".to_owned());
-        log.begin(Some("job/1".to_owned()));
+        log.begin(Span::none());
         let text = (0..5000).map(|number| format!("<6>{number}")).collect::<Vec<_>>().join("\n");
         log.clone().read(text.as_bytes(), Stream::Output).await;
         log.clone().read(&b"oops\n\n  \n"[..], Stream::Error).await;
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(log.last_line(Stream::Error).as_deref(), Some("oops"));
         log.clone().read(&b"later\n"[..], Stream::Output).await;
         assert_eq!(log.last_words().as_deref(), Some("oops"));
-        log.begin(None);
+        log.begin(Span::none());
         assert_eq!((log.last_lines().len(), log.last_line(Stream::Error)), (0, None));
         log.clone().read(&b"  output\n"[..], Stream::Output).await;
         assert_eq!(log.last_words().as_deref(), Some("output"));

@@ -30,6 +30,8 @@ class Uses(object):
         self.job.set_progress(30)
         if target == 'slow':
             wait(600)
+        if target == 'c':
+            sum(range(10 ** 15))
         if target == 'bad':
             raise ValueError('this is bad')
         try:
@@ -140,6 +142,33 @@ async fn class_files_of_both_dialects_do_jobs() {
         );
         assert_eq!(world.ends("of_nuvla", "bad", "FAILED").await["returnCode"], 3);
     }
+}
+
+/// Asleep, or busy without ever giving others a turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_shows_where_class_files_are_and_their_log_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("uses.py"), USES).expect("written");
+    let log = folder.path().join("log");
+    let mut command = up_command(&folder.path().join("data"));
+    command.arg("--actions-dir").arg(folder.path()).arg("--python").arg(python("newest"));
+    let up = Up::spawn_logging(command, fs::File::create(&log).expect("made"));
+    for target in ["slow", "c"] {
+        let job = document(json!({"action": "uses_everything", "targetResource": {"href": target}}));
+        up.client().add("job", &job, None).await.expect("added");
+    }
+    let line = |inner: &str| USES.lines().position(|line| line.contains(inner)).expect("it is there") + 1;
+    let process = up.process().to_string();
+    for inner in ["wait(600)", "sum(range("] {
+        let frame = format!("uses.py\", line {} in do_work", line(inner));
+        eventually(&frame, async || {
+            let shown = program().args(["threads", &process]).output().expect("the binary starts").stdout;
+            String::from_utf8_lossy(&shown).contains(&frame).then_some(())
+        })
+        .await;
+    }
+    let logged = fs::read_to_string(&log).expect("there");
+    assert!(logged.contains("attempt begins") && !logged.contains("most recent call first"), "{logged}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Up, eventually, up_command};
+use crate::support::{Raw, Up, eventually, up_command};
 
 /// Ends an `up` and answers what it wrote to standard error.
 async fn stopped(mut up: Up, errors: &Path) -> String {
@@ -71,6 +73,115 @@ async fn in_json_each_line_is_an_object() {
         }
     }
     assert!(lines.iter().any(|line| line["level"] == json!("DEBUG")), "{errors}");
+}
+
+/// Whatever writes it: the executor, a program, what a program asks the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_within_an_attempt_names_job_action_attempt_and_executor() {
+    let cli = env!("CARGO_BIN_EXE_slipstream-job");
+    let script = format!("#!/bin/sh\necho printed by it\n'{cli}' jobs show \"$SLIPSTREAM_JOB\" >/dev/null\n");
+    for form in ["text", "json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (errors, actions) = (folder.path().join("errors"), folder.path().join("actions"));
+        fs::create_dir(&actions).expect("made");
+        fs::write(actions.join("greet"), &script).expect("written");
+        fs::set_permissions(actions.join("greet"), fs::Permissions::from_mode(0o755)).expect("permitted");
+        let mut command = up_command(&folder.path().join("data"));
+        command.args(["--log-format", form, "--log-level", "debug", "--distributors", "", "--actions-dir"]);
+        command.arg(&actions);
+        let up = Up::spawn_logging(command, File::create(&errors).expect("made"));
+        let client = up.client();
+        let id = client.add("job", &crate::support::job("greet"), None).await.expect("added");
+        eventually("it ends", async || (client.get(&id).await.ok()?["state"] == "SUCCESS").then_some(())).await;
+        let native = client.add("job", &crate::support::job("noop"), None).await.expect("added");
+        eventually("it ends", async || (client.get(&native).await.ok()?["state"] == "SUCCESS").then_some(())).await;
+        let errors = stopped(up, &errors).await;
+        let asked = format!("GET /api/{id} 200");
+        for (about, id, action) in [
+            ("attempt begins", &id, "greet"),
+            ("printed by it", &id, "greet"),
+            (&*asked, &id, "greet"),
+            ("attempt ends", &id, "greet"),
+            ("attempt begins", &native, "noop"),
+            ("attempt ends", &native, "noop"),
+        ] {
+            let found = errors.lines().filter(|line| line.contains(about) && line.contains(&**id));
+            let found: Vec<&str> = found.collect();
+            assert!(!found.is_empty(), "{about}: {errors}");
+            for line in found {
+                assert!(names(form, line, id, action), "{line}");
+            }
+        }
+    }
+}
+
+fn names(form: &str, line: &str, job: &str, action: &str) -> bool {
+    if form == "text" {
+        let Some((_, rest)) = line.split_once("attempt{") else { return false };
+        let Some((fields, message)) = rest.split_once("}: ") else { return false };
+        let has = |field: &str| fields.split(' ').filter(|found| found.starts_with(field)).count() == 1;
+        has(&format!("job=\"{job}\""))
+            && has(&format!("action=\"{action}\""))
+            && has("lease=")
+            && has("executor=")
+            && !message.contains("job=")
+            && !message.contains("action=")
+    } else {
+        let line: Value = serde_json::from_str(line).expect("an object");
+        let is_text = |field: &str| line[field].as_str().is_some_and(|text| !text.is_empty());
+        line["job"] == *job && line["action"] == action && is_text("attempt") && is_text("executor")
+    }
+}
+
+/// Requests that make many lines each, while the file is rotated as fast as it is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotations_under_load_lose_no_line() {
+    const ASKING: usize = 4;
+    const ROTATIONS: usize = 10;
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("a.log");
+    let mut command = up_command(&folder.path().join("data"));
+    command.args(["--log-level", "trace", "--distributors", "", "--log-file"]).arg(&log);
+    command.stdin(std::process::Stdio::null());
+    let up = Up::spawn(command);
+    let ends = Arc::new(AtomicBool::new(false));
+    let asking = (0..ASKING).map(|number| {
+        let (transport, ends) = (up.transport(), ends.clone());
+        tokio::spawn(async move {
+            let mut asked = 0;
+            while !ends.load(Ordering::Relaxed) {
+                let answered = Raw::new("GET", &format!("/api/nothing-{number}-{asked}-")).send(&transport).await;
+                assert_eq!(answered.status, 404, "{}", answered.text);
+                asked += 1;
+            }
+            asked
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    for rotation in 0..ROTATIONS {
+        fs::rename(&log, folder.path().join(format!("a.log.{rotation}"))).expect("renamed");
+        up.signal("HUP");
+        eventually("it is made again", async || fs::metadata(&log).is_ok_and(|log| log.len() > 10_000).then_some(()))
+            .await;
+    }
+    ends.store(true, Ordering::Relaxed);
+    let mut asked = Vec::new();
+    for one in asking {
+        asked.push(one.await.expect("answered"));
+    }
+    let mut up = up;
+    up.signal("TERM");
+    assert_eq!(up.ended().await.code(), Some(0));
+    let files = fs::read_dir(folder.path()).expect("there").map(|entry| entry.expect("there").path());
+    let text: String =
+        files.filter(|file| file.is_file()).map(|file| fs::read_to_string(file).expect("text")).collect();
+    assert!(!text.contains("were lost") && !text.contains("was lost"));
+    assert!(text.lines().count() > 1_000, "{} lines", text.lines().count());
+    for (number, asked) in asked.into_iter().enumerate() {
+        assert!(asked > ROTATIONS, "{asked}");
+        let missing = (0..asked).find(|one| !text.contains(&format!("/api/nothing-{number}-{one}-")));
+        assert_eq!(missing, None, "of {asked}");
+    }
 }
 
 #[tokio::test]

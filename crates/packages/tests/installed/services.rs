@@ -179,7 +179,7 @@ fn an_upgrade_lets_a_running_job_end(booted: &Booted, url: &str) {
     let said = booted.shell(&job(url, &format!("jobs watch {id}").replace('\n', "")));
     assert!(said.contains("SUCCESS"), "{said}\n{}", booted.journal(EXECUTOR));
     let log =
-        booted.shell(&format!("cat /var/log/slipstream/log/executor.log | grep -c 'attempt begins.*{}'", id.trim()));
+        booted.shell(&format!("cat /var/log/slipstream/log/executor.log | grep -c '{}.*attempt begins'", id.trim()));
     assert_eq!(log.trim(), "1", "it was begun once, and ended by itself");
 }
 

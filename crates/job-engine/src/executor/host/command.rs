@@ -66,8 +66,7 @@ impl Command {
     async fn start(&self, run: &Run, directory: &Directory) -> Result<Process, StartError> {
         let program = &self.provider.program;
         let log = Log::new(self.provider.name.clone());
-        let job = run.job.job();
-        log.begin(Some(job.id.clone()));
+        log.begin(run.about.clone());
         let start = Start {
             keepers: &self.context.keepers,
             program,
@@ -159,7 +158,7 @@ async fn give(stdin: Option<ChildStdin>, job: &Job) {
     let mut document = serde_json::to_vec(job).expect("a job's keys are texts");
     document.push(b'\n');
     if let Err(error) = stdin.write_all(&document).await {
-        debug!(job = job.id, %error, "the program does not read its job");
+        debug!(%error, "the program does not read its job");
     }
 }
 

@@ -2,6 +2,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::os::fd::OwnedFd;
 
+use futures_util::FutureExt as _;
+
 use super::*;
 
 /// Takes so many bytes, then fails until there is room again.
@@ -122,4 +124,25 @@ fn no_line_is_lost_while_the_file_of_the_log_is_rotated() {
     numbers.sort_unstable();
     assert_eq!(rotations, 40);
     assert!(numbers.into_iter().eq(0..LINES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_were_dropped_are_told_once_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let file = File::create(&log).unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(file)).with_ansi(false).finish();
+    let _captured = tracing::subscriber::set_default(subscriber);
+    let told = || fs::read_to_string(&log).unwrap().matches("lines were dropped within a minute").count();
+    let mut waits = std::pin::pin!(warn_of_dropped());
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert_eq!(dropping("one\ntwo\n"), 2);
+    for _ in 0..3 {
+        assert_eq!(told(), 0, "not before a minute is over");
+        tokio::time::advance(BETWEEN_WARNINGS / 4).await;
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    tokio::time::advance(BETWEEN_WARNINGS / 2).await;
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert_eq!(told(), 1);
 }

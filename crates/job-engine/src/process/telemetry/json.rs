@@ -62,10 +62,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Lines {
     }
 }
 
-/// What is called `id` or `name` within its span is called so after it outside.
+/// What is called `id` or `name` within its span is called so after it outside, and an attempt is known by its lease.
 fn named(span: &str, field: String) -> String {
-    match &*field {
-        "id" | "name" => format!("{span}-{field}"),
+    match (span, &*field) {
+        (_, "id" | "name") => format!("{span}-{field}"),
+        ("attempt", "lease") => span.to_owned(),
         _ => field,
     }
 }
@@ -153,7 +154,10 @@ mod tests {
             .with_writer(written.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let outer = tracing::info_span!("worker", executor = "kenny", job = "job/0");
-            let inner = tracing::info_span!(parent: &outer, "request", id = 7, job = "job/1");
+            let attempt =
+                tracing::info_span!(parent: &outer, "attempt", lease = "1-42", action = tracing::field::Empty);
+            attempt.record("action", "noop");
+            let inner = tracing::info_span!(parent: &attempt, "request", id = 7, job = "job/1");
             inner.in_scope(|| tracing::warn!(seconds = 1.5, ok = true, "two\nlines \"quoted\""));
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
@@ -163,7 +167,7 @@ mod tests {
         time.as_str().unwrap().parse::<Timestamp>().unwrap();
         let expected = json!({
             "level": "WARN", "target": module_path!(), "message": "two\nlines \"quoted\"",
-            "executor": "kenny", "job": "job/1", "request-id": 7, "seconds": 1.5, "ok": true,
+            "executor": "kenny", "job": "job/1", "attempt": "1-42", "action": "noop", "request-id": 7, "seconds": 1.5, "ok": true,
         });
         assert_eq!(line, expected);
     }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 use super::answers;
 use super::folding::{Folding, Taken, report_of};
@@ -49,7 +49,7 @@ impl OwnJobLane {
         let (orders, received) = mpsc::channel(MOST_WAITING);
         let folding = Arc::new(Mutex::default());
         let work = Work { client, id, folding: folding.clone(), waiting: VecDeque::new(), under_way: None };
-        Self { orders, folding, _work: AbortOnDropHandle::new(tokio::spawn(work.run(received))) }
+        Self { orders, folding, _work: AbortOnDropHandle::new(tokio::spawn(work.run(received).in_current_span())) }
     }
 
     /// Sends an edit in its turn, or answers for it if it is a report. `is_plain` says that it may be one.
@@ -218,8 +218,8 @@ impl Work {
         let problem = match answer {
             Ok(answer) if answer.status().is_success() => return self.folding().settled(job_in(answer)),
             Ok(answer) if !is_outage(answer) => {
-                let (job, status) = (&self.id, answer.status().as_u16());
-                debug!(job, status, "the server refused what the action reported");
+                let status = answer.status().as_u16();
+                debug!(status, "the server refused what the action reported");
                 return self.folding().settled(None);
             }
             Ok(answer) => Unanswered::OutOfReach(format!("status {}", answer.status().as_u16())),
@@ -230,7 +230,7 @@ impl Work {
         match self.waiting.pop_front() {
             Some(Order::InTurn(InTurn::Edit(_, _, sender))) => reply(sender, Err(problem)),
             Some(Order::InTurn(InTurn::Flush(sender))) => {
-                warn!(job = self.id, ?problem, "the last progress that the action reported could not be written");
+                warn!(?problem, "the last progress that the action reported could not be written");
                 sender.send(()).unwrap_or_default();
             }
             Some(report) => self.waiting.push_front(report),

@@ -127,7 +127,8 @@ mod tests {
         async fn start(script: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let (named, reader) = pipe(folder.path().join("stacks")).unwrap();
-            let script = format!("exec 4<>'{}'\n{script}\n: > ready\nwhile ! read -r line; do :; done", named.0.display());
+            let script =
+                format!("exec 4<>'{}'\n{script}\n: > ready\nwhile ! read -r line; do :; done", named.0.display());
             let child = Command::new("sh")
                 .args(["-c", &script])
                 .current_dir(folder.path())

@@ -6,5 +6,6 @@ mod metrics;
 mod outages;
 mod passwords;
 mod refusals;
+mod secrets;
 mod site;
 pub mod support;

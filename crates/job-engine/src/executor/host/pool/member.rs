@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, Span, info, warn};
 
 use self::following::Followed;
 use super::{Order, STOPPED_BEFORE, Shared, Turn};
@@ -157,7 +157,8 @@ impl Member {
             let (order, turn) = next;
             let mut answer = None;
             if let Some(order) = order {
-                match self.work(order).await {
+                let about = order.run.about.clone();
+                match self.work(order).instrument(about).await {
                     After::Rest(told) => answer = Some(told),
                     After::Retire(told) => {
                         told.tell();
@@ -222,7 +223,7 @@ impl Member {
             let failure = format!("its document does not fit into a line of {} bytes", protocol::LONGEST_LINE);
             return After::Rest(order.answer(Outcome::Ended(Err(Failure::new(failure)))));
         };
-        self.process.log().begin(Some(job.id.clone()));
+        self.process.log().begin(order.run.about.clone());
         order.run.notes.note_program(self.process.shown(&self.pool.provider.program));
         let followed = self.follow(&mut order, &line).await;
         if !matches!(&followed, Followed::Ended { end, .. } if end.state == EndState::Success) {
@@ -248,7 +249,7 @@ impl Member {
 
     /// Waits for a job, and for whatever else may happen.
     async fn rest(&mut self, mut orders: oneshot::Receiver<(Order, Turn)>) -> Next {
-        self.process.log().begin(None);
+        self.process.log().begin(Span::none());
         self.has_rested = true;
         let mut leave_at = Instant::now() + IDLE;
         let mut is_chosen = false;
