@@ -16,8 +16,9 @@ use slipstream_job_engine::internals::process::{Activity, Stop, admin};
 use tokio::runtime::Builder;
 
 use crate::commands::Ran;
+use crate::programs::support::Place;
 use crate::services::support::Service;
-use crate::support::{InProcess, job, program};
+use crate::support::{InProcess, eventually, job, program};
 
 /// Makes this binary the process that is asked.
 const ROLE: &str = "SLIPSTREAM_TEST_STUCK_ACTIONS";
@@ -108,7 +109,7 @@ fn be_stuck() {
         let all_run = async || {
             (activity.attempts().iter().filter(|(_, it)| it.thread().is_some()).count() == STUCK.len()).then_some(())
         };
-        crate::support::eventually("all are stuck", all_run).await;
+        eventually("all are stuck", all_run).await;
         for _ in 0..2 {
             tokio::spawn(async { waits_for_nobody() });
         }
@@ -169,4 +170,51 @@ fn actions_that_are_stuck_in_every_way_are_shown_with_the_function_that_they_are
     let share = |action| found.get(action).is_some_and(|times| times * 10 >= turns * 9);
     assert!(STUCK.iter().all(|(action, _)| share(action)), "of {turns} turns: {found:?}");
     assert!(service.is_running(), "it came to no harm: {:?}", service.said());
+}
+
+/// A class file with an action that sleeps, and one that does not come back from C.
+const IN_PYTHON: &str = "\
+import time
+from ..actions import action
+
+@action('sleeps')
+class Sleeps(object):
+    def __init__(self, executor, job):
+        self.job = job
+
+    def do_work(self):
+        time.sleep(600)
+
+@action('runs_c')
+class RunsC(Sleeps):
+    def do_work(self):
+        sum(iter(int, 1))
+";
+
+#[tokio::test]
+async fn actions_in_python_say_in_which_line_they_are() {
+    let place = Place::new().await;
+    place.action("stuck.py", IN_PYTHON);
+    let kenny = place.executor("Kenny", 2).await;
+    for action in ["sleeps", "runs_c"] {
+        place.site.run(&["submit", action]).good();
+    }
+    let process = kenny.process().to_string();
+    let lines = ["stuck.py\", line 10 in do_work", "stuck.py\", line 15 in do_work"];
+    let are_shown = async || {
+        let shown = Ran::of(&program().args(["threads", &process]).output().expect("the binary starts")).good();
+        // a program may have begun between the lines about slots and those about programs
+        let is_whole = shown.matches("program python3, process ").count() == lines.len();
+        (is_whole && lines.iter().all(|line| shown.contains(line))).then_some(shown)
+    };
+    let shown = eventually("both are shown", are_shown).await;
+    for (action, line) in ["sleeps", "runs_c"].into_iter().zip(lines) {
+        let row = shown.lines().find(|row| row.contains(&format!("  {action} "))).expect("it has a slot");
+        let number = row.rsplit_once(", process ").expect("a program does it").1.split(',').next();
+        let head = format!("program {} ", number.expect("a number"));
+        let own = shown.split_once(&format!("\n{head}")).expect("it says something itself").1;
+        let own = own.lines().skip(1).take_while(|line| line.starts_with("    ")).collect::<Vec<_>>().join("\n");
+        assert!(own.contains(line), "{action}:\n{shown}");
+    }
+    kenny.kill();
 }
