@@ -3,9 +3,11 @@
 mod actions;
 mod adopt;
 mod backup;
+mod config;
 mod distributors;
 mod executors;
 mod failure;
+mod faults;
 mod help;
 pub mod jobs;
 mod options;
@@ -13,12 +15,14 @@ mod processes;
 mod queue;
 mod secrets;
 mod services;
+mod settings;
 mod spinner;
 pub mod submit;
 mod terminal;
 mod users;
 mod watch;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +37,11 @@ use options::loading::{LoadingOptions, ScriptOptions};
 use options::log::LogOptions;
 use options::monitoring::MonitoringOptions;
 use options::{RunningOptions, ServingOptions, UnknownActionOptions};
+use secrecy::SecretString;
+use settings::{Refused, Resolved};
 
+use crate::config::Config;
+use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::output;
@@ -57,6 +65,9 @@ pub const COMMAND_FAILED: u8 = 2;
     )
 )]
 pub struct Arguments {
+    /// Configuration file [default: /etc/slipstream/job-engine.toml; of `up`: DIR/config.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -99,6 +110,8 @@ enum Command {
     Resume(processes::ResumeArguments),
     /// Change what a running service of this machine logs
     Log(processes::LogArguments),
+    /// Show or check the configuration of this machine's services
+    Config(config::ConfigArguments),
     /// Print shell completions
     Completions(CompletionsArguments),
 }
@@ -143,9 +156,6 @@ struct UpArguments {
     /// Names of the distributors to run [default: all configured ones]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     distributors: Option<Vec<String>>,
-    /// Configuration file [default: DIR/config.toml if it is there]
-    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
-    config: Option<PathBuf>,
     /// Add the dummy distributor and ten dummy jobs
     #[arg(long)]
     demo: bool,
@@ -158,12 +168,29 @@ struct UpArguments {
 /// Where a server answers metrics and health, unless somebody says otherwise.
 const SERVER_ADMIN: &str = "127.0.0.1:8203";
 
+impl Arguments {
+    /// What a service would find wrong before it begins; `zookeeper` is the password that its environment has.
+    fn check(self, config: &Config, zookeeper: Option<SecretString>) -> anyhow::Result<()> {
+        let metrics = Metrics::of("config");
+        match self.command {
+            Command::Server(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
+            Command::Executor(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
+            Command::Distributor(arguments) => arguments.prepared(config, &metrics, zookeeper).map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Runs the command line and answers the exit code.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| with_whole_usage(error).exit());
-    // not before: the arguments are sound
-    let ended = secrets::hide().and_then(|()| dispatch(arguments.command));
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let ended = match settings::resolve(&words) {
+        // not before: the arguments are sound
+        Ok(Resolved { arguments, config }) => secrets::hide().and_then(|()| dispatch(arguments.command, config)),
+        Err(Refused::Usage(error)) => error.exit(),
+        Err(Refused::Files(error)) => Err(error),
+    };
     let code = ended.unwrap_or_else(|error| {
         output::append(&failure::explain(&error));
         ExitCode::from(COMMAND_FAILED)
@@ -180,14 +207,14 @@ pub fn command() -> clap::Command {
 
 /// That of an argument that is missing has a usage line in which each option seems to be required that the environment
 /// gives; then the one that help has is shown.
-fn with_whole_usage(mut error: clap::Error) -> clap::Error {
+fn with_whole_usage(mut error: clap::Error, words: &[OsString]) -> clap::Error {
     if error.kind() == ErrorKind::MissingRequiredArgument {
         let mut all = Arguments::command();
         all.build();
         let mut command = &mut all;
-        for word in std::env::args_os().skip(1) {
-            if command.find_subcommand(&word).is_some() {
-                command = command.find_subcommand_mut(&word).expect("it was just found");
+        for word in &words[1..] {
+            if command.find_subcommand(word).is_some() {
+                command = command.find_subcommand_mut(word).expect("it was just found");
             }
         }
         error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
@@ -195,7 +222,7 @@ fn with_whole_usage(mut error: clap::Error) -> clap::Error {
     error
 }
 
-fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -203,10 +230,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     let code = runtime.block_on(async {
         match command {
-            Command::Up(arguments) => run_up(arguments).await.map(done),
+            Command::Up(arguments) => run_up(arguments, config).await.map(done),
             Command::Server(arguments) => services::server(arguments).await.map(done),
             Command::Executor(arguments) => services::executor(arguments).await.map(done),
-            Command::Distributor(arguments) => services::distributor(arguments).await.map(done),
+            Command::Distributor(arguments) => services::distributor(arguments, &config).await.map(done),
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Queue(arguments) => queue::run(arguments).await.map(done),
@@ -219,6 +246,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Command::Drain(arguments) => processes::drain(arguments).await.map(done),
             Command::Resume(arguments) => processes::resume(arguments).map(done),
             Command::Log(arguments) => processes::log(arguments).map(done),
+            Command::Config(arguments) => config::run(arguments).await,
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
     });
@@ -236,8 +264,9 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
     terminal::print(String::from_utf8_lossy(&script).trim_end())
 }
 
-async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
-    let (activity, stop) = services::begin(arguments.log)?;
+async fn run_up(arguments: UpArguments, config: Config) -> anyhow::Result<()> {
+    let activity = Activity::new();
+    let stop = services::begin(&arguments.log.wanted()?, &activity)?;
     let metrics = Metrics::of("up");
     let _monitoring = arguments.monitoring.begin(&metrics, &activity, &stop);
     let data_dir = options::data_dir(arguments.data_dir)?;
@@ -252,7 +281,7 @@ async fn run_up(arguments: UpArguments) -> anyhow::Result<()> {
         unknown_action: arguments.unknown_action.wanted(Duration::ZERO),
         max_attempts: arguments.serving.max_attempts,
         distributors: arguments.distributors,
-        config: arguments.config,
+        config,
         demo: arguments.demo,
         metrics,
     };

@@ -6,10 +6,10 @@ use slipstream_coordination::session::existing;
 use slipstream_coordination::{Coordinator, ZooKeeper};
 use uuid::Uuid;
 
-use super::example;
 use super::options::zookeeper::ZooKeeperArguments;
 use super::spinner::Spinner;
 use super::terminal::{self, one_line};
+use super::{example, secrets};
 use crate::process::{owner, paths};
 
 /// To which store, and where.
@@ -32,7 +32,7 @@ pub struct AdoptArguments {
 
 /// Makes the folder carry this store's identity. Servers and executors of the store before stop working with it.
 pub async fn run(arguments: AdoptArguments) -> anyhow::Result<()> {
-    let settings = arguments.zookeeper.settings()?;
+    let settings = arguments.zookeeper.settings(secrets::zookeepers())?;
     let (hosts, store) = (settings.hosts.clone(), arguments.store.to_string());
     let zookeeper = ZooKeeper::new(settings).context("invalid ZooKeeper options")?;
     let session = Spinner::on("asking ZooKeeper").during(zookeeper.connect()).await?;

@@ -51,6 +51,11 @@ pub fn administrators() -> anyhow::Result<Option<SecretString>> {
     }
 }
 
+/// `ZooKeeper`'s password, if the environment says what it is.
+pub fn zookeepers() -> Option<SecretString> {
+    std::env::var(ZK_PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty()).map(SecretString::from)
+}
+
 /// The password in the first line of a file.
 pub fn from_file(path: &Path) -> anyhow::Result<SecretString> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

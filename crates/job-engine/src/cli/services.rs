@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args, value_parser};
+use secrecy::SecretString;
 
+use super::faults::both;
 use super::options::account::AccountArguments;
 use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
 use super::options::log::LogOptions;
 use super::options::monitoring::{Monitoring, MonitoringOptions};
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
-use super::{SERVER_ADMIN, example};
+use super::{SERVER_ADMIN, example, secrets};
 use crate::actions;
 use crate::config::Config;
-use crate::distributor::script::found;
+use crate::distributor::configured::Configured;
+use crate::distributor::script::found::{self, ScriptFile};
+use crate::executor::load::settings::Loading;
 use crate::executor::{ActionRuntime, Options, UnknownAction};
 use crate::process::activity::Activity;
 use crate::process::admin;
@@ -27,9 +31,9 @@ use crate::process::registry::host_name;
 use crate::process::service_manager;
 use crate::process::stop;
 use crate::process::stop::Stop;
-use crate::process::telemetry;
+use crate::process::telemetry::{self, Wanted};
 use crate::programs::keepers::Keepers;
-use crate::roles::peers::Peers;
+use crate::roles::peers::{self, Peers};
 use crate::roles::{distributor, executor, server};
 
 /// Where an executor answers metrics and health, unless somebody says otherwise.
@@ -55,9 +59,7 @@ pub struct ServerArguments {
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,
     #[command(flatten)]
-    monitoring: MonitoringOptions,
-    #[command(flatten)]
-    log: LogOptions,
+    service: ServiceArguments,
 }
 
 /// How `executor` runs.
@@ -120,16 +122,30 @@ struct ServiceArguments {
 }
 
 impl PeersArguments {
-    fn peers(self, metrics: &Metrics) -> anyhow::Result<(Peers, ServiceArguments)> {
-        let (account, zookeeper) = (self.account.account()?, self.zookeeper.settings()?);
-        Ok((Peers::new(account, zookeeper, metrics.clone())?, self.service))
+    fn prepared(self, metrics: &Metrics, zookeeper: Option<SecretString>) -> anyhow::Result<(Peers, Seen)> {
+        let (account, settings) = (self.account.account(), self.zookeeper.settings(zookeeper));
+        let peers = both(account, settings);
+        let peers = peers.and_then(|(account, settings)| Peers::new(account, settings, metrics.clone()));
+        both(peers, self.service.prepared())
     }
 }
 
 impl ServiceArguments {
+    fn prepared(self) -> anyhow::Result<Seen> {
+        Ok(Seen { monitoring: self.monitoring, log: self.log.wanted()? })
+    }
+}
+
+/// What an operator sees of a service, with nothing wrong in it.
+pub struct Seen {
+    monitoring: MonitoringOptions,
+    log: Wanted,
+}
+
+impl Seen {
     /// Starts the log and what is watched, which ends when the second answer is dropped.
     fn begin(self, metrics: &Metrics, activity: &Activity) -> anyhow::Result<(Stop, Monitoring)> {
-        let stop = begin_as(self.log, activity)?;
+        let stop = begin(&self.log, activity)?;
         let monitoring = self.monitoring.begin(metrics, activity, &stop);
         Ok((stop, monitoring))
     }
@@ -156,9 +172,6 @@ pub struct DistributorArguments {
     scripts: ScriptOptions,
     #[command(flatten)]
     python: PythonOption,
-    /// Configuration file [default: the built-in configuration]
-    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
-    config: Option<PathBuf>,
     /// Name of this candidate in the election [default: host name and process id]
     #[arg(long, value_name = "NAME", env = "SLIPSTREAM_NAME")]
     name: Option<String>,
@@ -172,89 +185,160 @@ pub struct DistributorArguments {
 /// Serves until it is stopped.
 pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
     let metrics = Metrics::of("server");
-    let options = server::Options {
-        listen: arguments.serving.listen,
-        store: arguments.store,
-        proxies: arguments.serving.trust_authn_header_from,
-        max_attempts: arguments.serving.max_attempts,
-        zookeeper: arguments.zookeeper.settings()?,
-        metrics: metrics.clone(),
-    };
-    let (activity, stop) = begin(arguments.log)?;
-    let _monitoring = arguments.monitoring.begin(&metrics, &activity, &stop);
+    let (options, seen) = arguments.prepared(&metrics, secrets::zookeepers())?;
+    let activity = Activity::new();
+    let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
     server::run(options, Clock::system(), activity, stop).await
+}
+
+impl ServerArguments {
+    /// What a server is made of, or all that is wrong with it.
+    pub fn prepared(
+        self,
+        metrics: &Metrics,
+        zookeeper: Option<SecretString>,
+    ) -> anyhow::Result<(server::Options, Seen)> {
+        let zookeeper = self.zookeeper.settings(zookeeper).and_then(|settings| {
+            peers::ensemble(settings.clone())?;
+            Ok(settings)
+        });
+        let (zookeeper, seen) = both(zookeeper, self.service.prepared())?;
+        let options = server::Options {
+            listen: self.serving.listen,
+            store: self.store,
+            proxies: self.serving.trust_authn_header_from,
+            max_attempts: self.serving.max_attempts,
+            zookeeper,
+            metrics: metrics.clone(),
+        };
+        Ok((options, seen))
+    }
 }
 
 /// Does jobs until it is stopped.
 pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
     let metrics = Metrics::of("executor");
-    let (peers, service) = arguments.peers.peers(&metrics)?;
+    let prepared = arguments.prepared(&metrics, secrets::zookeepers())?;
+    let Prepared { name: given, running, cimi_grace, unknown_action, elasticsearch, peers, loading, seen } = prepared;
     let clock = Clock::system();
     let activity = Activity::new();
     let options = Options {
-        name: name(arguments.name),
-        threads: arguments.running.threads,
-        grace: arguments.running.grace,
-        cimi_grace: arguments.cimi_grace,
+        name: name(given),
+        threads: running.threads,
+        grace: running.grace,
+        cimi_grace,
         clock: clock.clone(),
-        runtime: ActionRuntime::start(arguments.running.threads).context("cannot start the threads of actions")?,
-        unknown_action: arguments.unknown_action.wanted(UnknownAction::default().after),
+        runtime: ActionRuntime::start(running.threads).context("cannot start the threads of actions")?,
+        unknown_action,
         metrics: metrics.clone(),
         activity: activity.clone(),
     };
-    let programs = executor::Programs {
-        loading: arguments.loading.of_a_site()?,
-        keepers: Keepers::of_executor()
-            .context("cannot prepare this process for programs, allow it the system call prctl")?,
-        elasticsearch: arguments.elasticsearch,
-    };
-    let (stop, _monitoring) = service.begin(&metrics, &activity)?;
+    let keepers =
+        Keepers::of_executor().context("cannot prepare this process for programs, allow it the system call prctl")?;
+    let programs = executor::Programs { loading, keepers, elasticsearch };
+    let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
     executor::run(options, peers, actions::built_in(clock), programs, stop).await
 }
 
+/// What an executor is made of before it starts anything.
+pub struct Prepared {
+    name: Option<String>,
+    running: RunningOptions,
+    cimi_grace: Duration,
+    unknown_action: UnknownAction,
+    elasticsearch: Vec<String>,
+    peers: Peers,
+    loading: Loading,
+    seen: Seen,
+}
+
+impl ExecutorArguments {
+    /// What an executor is made of, or all that is wrong with it.
+    pub fn prepared(self, metrics: &Metrics, zookeeper: Option<SecretString>) -> anyhow::Result<Prepared> {
+        let ((peers, seen), loading) = both(self.peers.prepared(metrics, zookeeper), self.loading.of_a_site())?;
+        Ok(Prepared {
+            name: self.name,
+            running: self.running,
+            cimi_grace: self.cimi_grace,
+            unknown_action: self.unknown_action.wanted(UnknownAction::default().after),
+            elasticsearch: self.elasticsearch,
+            peers,
+            loading,
+            seen,
+        })
+    }
+}
+
 /// Adds jobs until it is stopped.
-pub async fn distributor(arguments: DistributorArguments) -> anyhow::Result<()> {
-    let config = match arguments.config.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Config::load(&path)?,
-        None => Config::default(),
-    };
-    let found = found::find(&arguments.scripts.of_a_site()?);
-    let script = found.scripts.iter().find(|script| script.name == arguments.distributor).cloned();
-    let refused = found.refused.iter().find(|refused| refused.name == arguments.distributor);
-    let chosen = if let Some(script) = script {
-        distributor::Chosen::Script(distributor::Scripted {
+pub async fn distributor(arguments: DistributorArguments, config: &Config) -> anyhow::Result<()> {
+    let given = arguments.name.clone();
+    let metrics = Metrics::of("distributor");
+    let Distributing { found, peers, seen, wrong } = arguments.prepared(config, &metrics, secrets::zookeepers())?;
+    let chosen = match found {
+        Found::Script { script, interpreter, arguments } => distributor::Chosen::Script(distributor::Scripted {
             script,
-            interpreter: arguments.python.wanted()?,
-            arguments: arguments.arguments,
+            interpreter,
+            arguments,
             work_dir: work_of_a_site(),
             keepers: Keepers::of_executor()
                 .context("cannot prepare this process for programs, allow it the system call prctl")?,
-        })
-    } else {
-        let configured = config.distributor(&arguments.distributor).map_err(|error| match refused {
-            Some(refused) => anyhow!("cannot start the script {}", refused.reason),
-            None => error.into(),
-        })?;
-        distributor::Chosen::Configured(configured.clone())
+        }),
+        Found::Configured(configured) => distributor::Chosen::Configured(configured),
     };
-    let (metrics, activity) = (Metrics::of("distributor"), Activity::new());
-    let (peers, service) = arguments.peers.peers(&metrics)?;
-    let (stop, _monitoring) = service.begin(&metrics, &activity)?;
-    for wrong in found.complaints() {
+    let activity = Activity::new();
+    let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
+    for wrong in wrong {
         tracing::error!("cannot load a script: {wrong}");
     }
-    distributor::run(chosen, name(arguments.name), peers, Clock::system(), activity, stop).await
+    distributor::run(chosen, name(given), peers, Clock::system(), activity, stop).await
+}
+
+/// What a distributor is made of before it starts anything.
+pub struct Distributing {
+    found: Found,
+    peers: Peers,
+    seen: Seen,
+    /// What else is no script.
+    wrong: Vec<String>,
+}
+
+/// Where a distributor was found.
+enum Found {
+    Script { script: ScriptFile, interpreter: PathBuf, arguments: Vec<OsString> },
+    Configured(Configured),
+}
+
+impl DistributorArguments {
+    /// What a distributor is made of, or all that is wrong with it.
+    pub fn prepared(
+        self,
+        config: &Config,
+        metrics: &Metrics,
+        zookeeper: Option<SecretString>,
+    ) -> anyhow::Result<Distributing> {
+        let found = self.scripts.of_a_site().and_then(|folders| {
+            let found = found::find(&folders);
+            let script = found.scripts.iter().find(|script| script.name == self.distributor).cloned();
+            let refused = found.refused.iter().find(|refused| refused.name == self.distributor);
+            let chosen = if let Some(script) = script {
+                Found::Script { script, interpreter: self.python.wanted()?, arguments: self.arguments }
+            } else {
+                let configured = config.distributor(&self.distributor).map_err(|error| match refused {
+                    Some(refused) => anyhow!("cannot start the script {}", refused.reason),
+                    None => error.into(),
+                })?;
+                Found::Configured(configured.clone())
+            };
+            Ok((chosen, found.complaints().map(str::to_owned).collect()))
+        });
+        let ((found, wrong), (peers, seen)) = both(found, self.peers.prepared(metrics, zookeeper))?;
+        Ok(Distributing { found, peers, seen, wrong })
+    }
 }
 
 /// Starts the log and listens for signals.
-pub(super) fn begin(log: LogOptions) -> anyhow::Result<(Activity, Stop)> {
-    let activity = Activity::new();
-    let stop = begin_as(log, &activity)?;
-    Ok((activity, stop))
-}
-
-fn begin_as(log: LogOptions, activity: &Activity) -> anyhow::Result<Stop> {
-    telemetry::start_as(&log.wanted(), "info")?;
+pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
+    telemetry::start_as(log, "info")?;
     service_manager::keep_alive(activity);
     let admin = admin::start(activity.clone())
         .inspect_err(|error| tracing::warn!(%error, "cannot listen for `threads`, `drain` and `log`"));

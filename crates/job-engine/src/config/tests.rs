@@ -1,20 +1,32 @@
 use std::time::Duration;
 
 use super::*;
+use crate::distributor::rounds::Missed;
+use crate::distributor::schedule::Schedule;
 
 const ONE: &str = "[[distributor]]\nname = \"one\"\naction = \"count\"\nevery = \"1 h\"\n";
 
 fn parsed(text: &str) -> Vec<Configured> {
-    Config::parse(text).unwrap().distributors
-}
-
-/// Loaded from a file; answers the message without the file's name.
-fn refusal(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.toml");
     std::fs::write(&path, text).unwrap();
-    let message = Config::load(&path).unwrap_err().to_string();
-    message.strip_prefix(&format!("{}:", path.display())).unwrap().to_owned()
+    Config::load(&path).unwrap().distributors
+}
+
+/// Loaded from a file; answers the messages without the file's name.
+fn refusals(text: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("engine.toml");
+    std::fs::write(&path, text).unwrap();
+    let Faults(faults) = Config::load(&path).unwrap_err();
+    let name = format!("{}:", path.display());
+    faults.iter().map(|fault| fault.to_string().strip_prefix(&name).unwrap().to_owned()).collect()
+}
+
+fn refusal(text: &str) -> String {
+    let refused = refusals(text);
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    refused[0].clone()
 }
 
 /// Specification 9.6, the first two rows.
@@ -133,12 +145,18 @@ fn what_is_wrong_is_named_with_its_line() {
             5,
             "unknown variant `never`, expected one of `skip`",
         ),
-        ("[[distributor]]", "[[distributer]]", 1, "unknown field `distributer`, expected `distributor`"),
+        (
+            "[[distributor]]",
+            "[[distributer]]",
+            1,
+            "unknown table `distributer`, expected `[[distributor]]` or one of [server]",
+        ),
         ("every = \"1 h\"", "every = \"1 h", 4, ""),
     ];
     for (right, wrong, line, expected) in rows {
-        let message = refusal(&ONE.replace(right, wrong));
-        assert!(message.starts_with(&format!("{line}: ")) && message.contains(expected), "{wrong}: {message}");
+        let refused = refusals(&ONE.replace(right, wrong));
+        let is_expected = |message: &String| message.starts_with(&format!("{line}: ")) && message.contains(expected);
+        assert!(refused.iter().any(is_expected), "{wrong}: {refused:?}");
     }
 }
 

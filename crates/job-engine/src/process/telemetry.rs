@@ -83,6 +83,11 @@ pub(crate) fn start_as(wanted: &Wanted, default: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether there can be such a log.
+pub(crate) fn check(wanted: &Wanted) -> anyhow::Result<()> {
+    filter(wanted, "info").map(drop)
+}
+
 fn filter(wanted: &Wanted, default: &str) -> anyhow::Result<EnvFilter> {
     let asked_for = match (&wanted.filter, std::env::var(LOG_VARIABLE)) {
         (Some(filter), _) => filter.clone(),

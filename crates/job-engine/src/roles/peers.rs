@@ -156,7 +156,7 @@ impl Peers {
 }
 
 /// An ensemble that is not asked anything yet.
-pub(super) fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
+pub fn ensemble(settings: Settings) -> anyhow::Result<ZooKeeper> {
     ZooKeeper::new(settings).context("invalid ZooKeeper options")
 }
 

@@ -1,16 +1,15 @@
 //! `slipstream-job up`: an [`Engine`] with an address, with distributors, and with somebody to talk to.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ipnet::IpNet;
 use serde_json::json;
 use slipstream_action::Catalogue;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::{Client, Document};
-use slipstream_store::files;
 
 use super::greeting::{environment_line, notes, start_error};
 use crate::api::user::ADMINISTRATOR;
@@ -54,8 +53,8 @@ pub struct Options {
     pub distributors: Option<Vec<String>>,
     /// Folders of scripts that are distributors.
     pub scripts: Vec<PathBuf>,
-    /// The configuration file; without one, `config.toml` in the data directory if it is there.
-    pub config: Option<PathBuf>,
+    /// What the configuration files say.
+    pub config: Config,
     /// Adds the dummy distributor and ten dummy jobs.
     pub demo: bool,
     /// What is counted.
@@ -123,12 +122,7 @@ struct Distributors {
 
 /// A script takes the place of what is configured under its name.
 fn chosen_distributors(options: &Options) -> anyhow::Result<Distributors> {
-    let beside = options.data_dir.join("config.toml");
-    let config = match &options.config {
-        Some(path) => Config::load(path)?,
-        None if is_there(&beside)? => Config::load(&beside)?,
-        None => Config::default(),
-    };
+    let config = options.config.clone();
     let found = found::find(&options.scripts);
     for wrong in found.complaints() {
         tracing::error!("cannot load a script: {wrong}");
@@ -146,15 +140,6 @@ fn chosen_distributors(options: &Options) -> anyhow::Result<Distributors> {
     scripts.retain(|script| wanted(&script.name));
     refused.retain(|script| wanted(&script.name));
     Ok(Distributors { configured, scripts, refused })
-}
-
-/// What cannot be looked at is not taken for what is not there.
-fn is_there(path: &Path) -> anyhow::Result<bool> {
-    let found = path.try_exists();
-    found.map_err(|error| {
-        let whose = files::who_may(&error, path);
-        anyhow!(error).context(format!("cannot read {}{whose}", path.display()))
-    })
 }
 
 fn greet(activity: &Activity, engine: &Engine, options: &Options, names: &[&str]) {

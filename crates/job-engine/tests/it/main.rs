@@ -15,6 +15,7 @@ mod commands;
 mod commands_as_actions;
 mod commands_engine;
 mod commands_watch;
+mod configuration;
 mod connections;
 mod database;
 mod distributor_scripts;

@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use slipstream_cimi::Credentials;
 
 use super::login::LoginOptions;
+use crate::cli::faults::both;
 use crate::roles::peers::Account;
 
 /// Flags of the services that work with a server.
@@ -27,17 +28,24 @@ impl AccountArguments {
     pub fn account(self) -> anyhow::Result<Account> {
         let password = self.login.password();
         let LoginOptions { url, user, is_insecure, .. } = self.login;
-        // a site of somebody else would be told the password
-        let Some(endpoint) = url.filter(|url| !url.is_empty()) else {
-            bail!("no server given: name it with --ss-url or SLIPSTREAM_URL")
-        };
-        if endpoint.contains('@') {
-            bail!("the address must not have a user or password: use --ss-user and --ss-pass-file");
-        }
         let username = user.expect("the option is required");
-        let password = password?.with_context(|| {
-            format!("no password of the user {username}: give it with --ss-pass-file, --ss-pass or SLIPSTREAM_PASS")
-        })?;
+        let password = password.and_then(|password| {
+            password.with_context(|| {
+                format!("no password of the user {username}: give it with --ss-pass-file, --ss-pass or SLIPSTREAM_PASS")
+            })
+        });
+        let (endpoint, password) = both(endpoint(url), password)?;
         Ok(Account { endpoint, credentials: Credentials { username, password }, is_insecure })
     }
+}
+
+/// A site of somebody else would be told the password.
+fn endpoint(url: Option<String>) -> anyhow::Result<String> {
+    let Some(endpoint) = url.filter(|url| !url.is_empty()) else {
+        bail!("no server given: name it with --ss-url or SLIPSTREAM_URL")
+    };
+    if endpoint.contains('@') {
+        bail!("the address must not have a user or password: use --ss-user and --ss-pass-file");
+    }
+    Ok(endpoint)
 }

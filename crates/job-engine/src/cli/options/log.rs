@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::process::telemetry::{Form, LOG_VARIABLE, Wanted};
+use crate::process::telemetry::{self, Form, LOG_VARIABLE, Wanted};
 
 /// Where a service logs, and what.
 #[derive(Debug, Args)]
@@ -22,8 +22,11 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// An empty name is none, as elsewhere.
-    pub fn wanted(self) -> Wanted {
-        Wanted { filter: self.level, file: self.file.filter(|file| !file.as_os_str().is_empty()), form: self.format }
+    /// Where and what, or what is wrong with the filter. An empty name is none, as elsewhere.
+    pub fn wanted(self) -> anyhow::Result<Wanted> {
+        let file = self.file.filter(|file| !file.as_os_str().is_empty());
+        let wanted = Wanted { filter: self.level, file, form: self.format };
+        telemetry::check(&wanted)?;
+        Ok(wanted)
     }
 }

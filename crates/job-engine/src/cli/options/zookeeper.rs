@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
 
 use super::parse_duration;
@@ -91,13 +91,8 @@ enum LoginScheme {
 }
 
 impl ZooKeeperArguments {
-    /// The settings, with what is in the files.
-    pub fn settings(self) -> anyhow::Result<Settings> {
-        let password = std::env::var(ZK_PASSWORD_VARIABLE).ok().map(SecretString::from);
-        self.settings_with(password.filter(|password| !password.expose_secret().is_empty()))
-    }
-
-    fn settings_with(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
+    /// The settings, with what is in the files; the password of the environment counts if no file has one.
+    pub fn settings(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
         if self.password.is_some() {
             bail!(
                 "arguments are visible to all users: give ZooKeeper's password with --zk-pass-file or \

@@ -43,7 +43,7 @@ fn the_defaults_are_the_originals() {
     assert_eq!((arguments.running.grace, arguments.cimi_grace), (Duration::from_mins(2), Duration::from_mins(2)));
     assert_eq!(arguments.name, None);
     let arguments = executor(LOGIN).unwrap();
-    assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "127.0.0.1:2181");
+    assert_eq!(arguments.peers.zookeeper.settings(None).unwrap().hosts, "127.0.0.1:2181");
     let here = [LOGIN, &["--ss-url", "http://here"]].concat();
     let expected = ("http://here".to_owned(), "u".to_owned(), "p".to_owned(), false);
     assert_eq!(account(executor(&here).unwrap()), expected);
@@ -85,7 +85,7 @@ fn command_lines_of_the_original_engines_are_read_in_every_spelling() {
         let arguments = executor(words).unwrap();
         assert_eq!(arguments.name.as_deref(), Some("M. Garrison"));
         assert_eq!((arguments.running.threads, arguments.elasticsearch.join(" ")), (4, "es1 es2".to_owned()));
-        assert_eq!(executor(words).unwrap().peers.zookeeper.settings().unwrap().hosts, "zk1:2181,zk2");
+        assert_eq!(executor(words).unwrap().peers.zookeeper.settings(None).unwrap().hosts, "zk1:2181,zk2");
         assert_eq!(account(arguments), ("http://a".to_owned(), "M. Garrison".to_owned(), "a=b".to_owned(), true));
     }
 }
@@ -123,7 +123,7 @@ fn the_last_of_several_counts() {
         &["--zk-hosts", "a:1", "b:2", "--zk-hosts", "c:3", "--es-hosts-list=x", "--es-hosts-list", "y", "z"];
     let arguments = executor(&[LOGIN, hosts].concat()).unwrap();
     assert_eq!(arguments.elasticsearch, ["y", "z"]);
-    assert_eq!(arguments.peers.zookeeper.settings().unwrap().hosts, "c:3");
+    assert_eq!(arguments.peers.zookeeper.settings(None).unwrap().hosts, "c:3");
     let arguments = executor(&[LOGIN, words, &["--ss-url", "http://a"]].concat()).unwrap();
     assert_eq!((arguments.running.threads, account(arguments).2), (3, "q".to_owned()));
 }
@@ -132,7 +132,7 @@ fn the_last_of_several_counts() {
 fn several_hosts_after_one_flag_are_joined() {
     let hosts = |words: &[&str]| {
         let arguments = distributor(&[&["jobs_cleanup"], LOGIN, words].concat()).unwrap();
-        (arguments.distributor, arguments.peers.zookeeper.settings().unwrap().hosts)
+        (arguments.distributor, arguments.peers.zookeeper.settings(None).unwrap().hosts)
     };
     let expected = |hosts: &str| ("jobs_cleanup".to_owned(), hosts.to_owned());
     assert_eq!(hosts(&["--zk-hosts", "a:1", "b:2", "c"]), expected("a:1,b:2,c"));

@@ -1,5 +1,7 @@
 use clap::Parser;
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 #[derive(Debug, Parser)]
@@ -14,7 +16,7 @@ fn parse(line: &str) -> ZooKeeperArguments {
 }
 
 fn settings(line: &str, password: Option<&str>) -> anyhow::Result<Settings> {
-    parse(line).settings_with(password.map(SecretString::from))
+    parse(line).settings(password.map(SecretString::from))
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! Values of options out of the configuration files. The options themselves are defined once, for the command line; what the
+//! files say becomes their defaults, so that flags and environment count more.
+
+pub mod keys;
+pub mod login;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+
+use super::{Arguments, options, with_whole_usage};
+use crate::config::{Config, Fault, Faults, Setting, USUAL_FILE, usual_files, with_parts};
+
+/// The command line with what the files add to it.
+pub struct Resolved {
+    /// What to do.
+    pub arguments: Arguments,
+    /// What the files say.
+    pub config: Config,
+}
+
+/// Why there is nothing to do.
+#[derive(Debug)]
+pub enum Refused {
+    /// The command line is wrong, or asks for help.
+    Usage(clap::Error),
+    /// The files are wrong.
+    Files(anyhow::Error),
+}
+
+impl From<clap::Error> for Refused {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+/// Reads the command line, and the files for what it does not say.
+pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
+    let (whole, parsed) = first_look(words)?;
+    let (path, matches) = leaf(&parsed);
+    let named = &names(&path)[..];
+    if of_files(&whole, &path).is_empty() {
+        let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
+        return Ok(Resolved { arguments: arguments(&whole, parsed)?, config: Config::default() });
+    }
+    let (config, faults) = Config::read(&files(named, matches)?);
+    check(&config, faults, named).map_err(|faults| Refused::Files(faults.into()))?;
+    let mut chosen = chosen(&whole, &path, &config.settings);
+    login::keep_apart(named, &said_in(matches), &mut chosen);
+    let whole = with_defaults(whole, &path, &chosen);
+    let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
+    Ok(Resolved { arguments: arguments(&whole, parsed)?, config })
+}
+
+/// What the words alone say, whether or not they say all that is required.
+fn first_look(words: &[OsString]) -> Result<(Command, ArgMatches), clap::Error> {
+    let command = Arguments::command();
+    match command.clone().try_get_matches_from(words) {
+        Ok(parsed) => Ok((command, parsed)),
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            // a file may have it; if none is missing that a file can have, the second look says so
+            let parsed = without_required(command.clone()).try_get_matches_from(words)?;
+            Ok((command, parsed))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The command line, which takes less.
+pub fn without_required(command: Command) -> Command {
+    command.mut_args(|option| option.required(false)).mut_subcommands(without_required)
+}
+
+fn arguments(command: &Command, mut parsed: ArgMatches) -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches_mut(&mut parsed).map_err(|error| error.format(&mut command.clone()))
+}
+
+/// The names of a command and of those above it, without the program's, and what was said to it.
+pub fn leaf(parsed: &ArgMatches) -> (Vec<String>, &ArgMatches) {
+    let (mut path, mut matches) = (Vec::new(), parsed);
+    while let Some((name, below)) = matches.subcommand() {
+        path.push(name.to_owned());
+        matches = below;
+    }
+    (path, matches)
+}
+
+fn names(path: &[String]) -> Vec<&str> {
+    path.iter().map(String::as_str).collect()
+}
+
+/// Which files are read: the one that is named, or else the one of `up`'s data directory, or else that of the machine; each
+/// with its parts.
+fn files(command: &[&str], matches: &ArgMatches) -> Result<Vec<PathBuf>, Refused> {
+    let named = matches.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty());
+    if let Some(path) = named {
+        return Ok(with_parts(path));
+    }
+    if command == ["up"] {
+        let given = matches.get_one::<PathBuf>("data_dir").cloned();
+        let beside = options::data_dir(given).map_err(Refused::Files)?.join("config.toml");
+        if is_there(&beside).map_err(Refused::Files)? {
+            return Ok(with_parts(&beside));
+        }
+    }
+    Ok(usual_files(Path::new(USUAL_FILE)))
+}
+
+/// What cannot be looked at is not taken for what is not there.
+fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let found = path.try_exists();
+    found.map_err(|error| {
+        let whose = slipstream_store::files::who_may(&error, path);
+        anyhow::anyhow!(error).context(format!("cannot read {}{whose}", path.display()))
+    })
+}
+
+/// Whether nothing is wrong in the files. Commands of an operator do not care about tables that they do not read.
+pub fn check(config: &Config, mut faults: Vec<Fault>, command: &[&str]) -> Result<(), Faults> {
+    faults.extend(keys::faults(&config.settings));
+    faults.retain(|fault| match fault {
+        Fault::Wrong { table: Some(table), .. } => keys::is_service(command) || *table == "peers",
+        _ => true,
+    });
+    faults.sort();
+    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+}
+
+/// What the files say for a command, by the ids of its options.
+pub type Chosen = BTreeMap<String, Written>;
+
+/// A value that is not on the command line.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// As the command line would have it.
+    pub words: Vec<String>,
+    /// Where it is written, for people.
+    pub place: String,
+}
+
+/// What counts of the settings for the command at `path`: the last one of a key, in the table that is most its own.
+pub fn chosen(whole: &Command, path: &[String], settings: &[Setting]) -> Chosen {
+    let options = of_files(whole, path).into_iter().filter_map(|Known { id, key, tables }| {
+        let last = |table: &&str| settings.iter().rev().find(|one| one.table == *table && one.key == key);
+        let setting = tables.iter().find_map(last)?;
+        Some((id, Written { words: keys::words(&setting.value), place: setting.place.to_string() }))
+    });
+    options.collect()
+}
+
+/// An option of a command that may stand in files.
+pub struct Known {
+    /// As the definition calls it.
+    pub id: String,
+    /// As the files call it.
+    pub key: String,
+    /// The tables in which it may stand; the first of them counts more.
+    pub tables: Vec<&'static str>,
+}
+
+/// The options of the command at `path` that may stand in files.
+pub fn of_files(whole: &Command, path: &[String]) -> Vec<Known> {
+    let command = at(whole, path);
+    let known = keys::all();
+    let options = command.get_arguments().filter_map(|option| {
+        let tables = keys::of_option(&names(path), option, &known);
+        let key = option.get_long().filter(|_| !tables.is_empty())?.to_owned();
+        Some(Known { id: option.get_id().to_string(), key, tables })
+    });
+    options.collect()
+}
+
+/// The command at `path`.
+pub fn at<'a>(whole: &'a Command, path: &[String]) -> &'a Command {
+    path.iter().fold(whole, |command, name| command.find_subcommand(name).expect("it was parsed"))
+}
+
+/// What flags and environment say of an option.
+pub fn said_in(matches: &ArgMatches) -> impl Fn(&str) -> Option<String> {
+    move |id: &str| {
+        let is_option = matches.try_contains_id(id).is_ok();
+        let source = if is_option { matches.value_source(id) } else { None };
+        if !matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            return None;
+        }
+        let last = matches.get_raw(id).into_iter().flatten().last();
+        Some(last.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default())
+    }
+}
+
+/// The whole command line, where options of the command at `path` have other defaults.
+pub fn with_defaults(whole: Command, path: &[String], chosen: &Chosen) -> Command {
+    let Some((name, rest)) = path.split_first() else {
+        return chosen.iter().fold(whole, |command, (id, written)| {
+            command.mut_arg(id, |option| option.required(false).default_values(written.words.clone()))
+        });
+    };
+    whole.mut_subcommand(name, |below| with_defaults(below, rest, chosen))
+}
+
+#[cfg(test)]
+mod tests;
