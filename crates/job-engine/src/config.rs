@@ -159,7 +159,7 @@ impl Config {
                 }
             };
             let place = |offset| Place { path: path.clone(), line: line_of(&bytes, offset) };
-            let parsed = text_of(&bytes).map(file::parse).unwrap_or_else(file::Parsed::wrong);
+            let parsed = text_of(&bytes).map_or_else(file::Parsed::wrong, file::parse);
             let wrong = parsed.wrong.into_iter();
             faults.extend(wrong.map(|(Wrong { place: at, message }, table)| Fault::Wrong {
                 place: place(at),

@@ -17,7 +17,9 @@ struct Machine(TempDir);
 impl Machine {
     fn new(files: &[(&str, &str)]) -> Self {
         let machine = Self(tempfile::tempdir().expect("a folder"));
-        files.iter().for_each(|(path, text)| machine.write(path, text));
+        for (path, text) in files {
+            machine.write(path, text);
+        }
         machine
     }
 

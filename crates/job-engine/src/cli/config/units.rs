@@ -111,34 +111,32 @@ impl Reader {
     fn take(&mut self, character: char) {
         use Within::{BeforeValue, Comment, DoubleQuotes, Escape, EscapeInQuotes, Name, SingleQuotes, Start, Value};
         self.within = match (self.within, character) {
-            (Start, '#' | ';') => Comment,
-            (Start, character) if character.is_ascii_whitespace() => Start,
-            (Start | Name, character) if character != '=' && character != '\n' => {
-                self.name.push(character);
-                Name
-            }
-            (Name, '=') => BeforeValue,
             (Comment | Name, '\n') => {
                 self.name.clear();
                 Start
             }
-            (Comment, _) => Comment,
+            (Start, blank) if blank.is_ascii_whitespace() => Start,
+            // an equals sign at the start of a line names nothing
+            (Start, '#' | ';' | '=') | (Comment, _) => Comment,
+            (Start | Name, character) if character != '=' => {
+                self.name.push(character);
+                Name
+            }
+            (Start | Name, _) | (SingleQuotes, '\'') | (DoubleQuotes, '"') => BeforeValue,
             (BeforeValue | Value, '\n') => {
                 self.end_of_variable();
                 Start
             }
+            (BeforeValue, blank) if blank.is_ascii_whitespace() => BeforeValue,
             (BeforeValue, '\'') => SingleQuotes,
-            (BeforeValue, '"') => DoubleQuotes,
+            (BeforeValue, '"') | (EscapeInQuotes, '\n') => DoubleQuotes,
             (BeforeValue | Value, '\\') => Escape,
-            (BeforeValue, character) if character.is_ascii_whitespace() => BeforeValue,
-            (Value, character) if character.is_ascii_whitespace() => {
-                self.value.push(character);
+            (DoubleQuotes, '\\') => EscapeInQuotes,
+            (Escape, '\n') => Value,
+            (Value, blank) if blank.is_ascii_whitespace() => {
+                self.value.push(blank);
                 Value
             }
-            (Escape, '\n') => Value,
-            (SingleQuotes, '\'') | (DoubleQuotes, '"') => BeforeValue,
-            (DoubleQuotes, '\\') => EscapeInQuotes,
-            (EscapeInQuotes, '\n') => DoubleQuotes,
             (EscapeInQuotes, character) => {
                 if !"\"\\`$".contains(character) {
                     self.value.push('\\');
@@ -150,9 +148,6 @@ impl Reader {
                 self.solid(character);
                 within
             }
-            // an equals sign at the start of a line names nothing
-            (Start, _) => Comment,
-            (Name, _) => Name,
             (BeforeValue | Value | Escape, character) => {
                 self.solid(character);
                 Value
