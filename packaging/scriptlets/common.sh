@@ -40,6 +40,7 @@ set_up() {
     if ! { command -v systemd-tmpfiles >/dev/null 2>&1 &&
         systemd-tmpfiles --create /usr/lib/tmpfiles.d/slipstream-job-engine.conf 2>/dev/null; }; then
         install -d -m 0750 -g slipstream /etc/slipstream || :
+        chgrp slipstream /etc/slipstream/job-engine.toml 2>/dev/null || :
         install -d -m 0750 -o slipstream -g slipstream /var/lib/slipstream || :
         install -d -m 0755 -o slipstream -g slipstream /var/log/slipstream /var/log/slipstream/log || :
         [ -e /var/log/slipstream/job ] || ln -s log /var/log/slipstream/job || :

@@ -44,6 +44,8 @@ cargo xtask <command>
   fuzz NAME --input FILE           gives a target one input once more
   package [--release N]            RPM and DEB, of a program that is built for glibc 2.28 and newer
           [--program FILE]         packs this program instead
+  generate                         docs/configuration.md and the packages' configuration file, out of the
+                                   program's options
   bench idle [--seconds N]         what an unused `up` costs, and how soon it answers
   bench query [--jobs N]           how long searches take in a store with so many jobs (1,000,000)
   bench filter                     how long a filter takes to be parsed and to be held against a document
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("package") => package::run(&rest),
+        Some("generate") if rest.is_empty() => package::generate(),
         Some("check") if rest.is_empty() => check::run(),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

@@ -32,9 +32,18 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     }
     let program = program.map_or_else(|| build(&root), Ok)?;
     let mut pack = cargo(&root);
-    pack.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-packages", "--"]);
+    pack.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-packages", "--", "pack"]);
     pack.arg("--program").arg(program).arg("--output").arg(target(&root).join("packages")).arg("--root").arg(&root);
     succeed(pack.args(["--release", &release]))?;
+    Ok(true)
+}
+
+/// `cargo xtask generate`: the pages that are made out of the program's definition of its options.
+pub fn generate() -> anyhow::Result<bool> {
+    let root = root()?;
+    let mut generate = cargo(&root);
+    generate.args(["run", "--release", "--locked", "--quiet", "--package", "slipstream-packages", "--", "generate"]);
+    succeed(generate.arg("--root").arg(&root))?;
     Ok(true)
 }
 

@@ -3,7 +3,7 @@
 mod actions;
 mod adopt;
 mod backup;
-mod config;
+pub mod config;
 mod distributors;
 mod executors;
 mod failure;
@@ -45,6 +45,7 @@ use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::output;
+use crate::process::telemetry::Wanted;
 use crate::roles::up;
 
 /// The job was not done: `submit --wait` and `jobs watch ID` end with this.
@@ -169,6 +170,17 @@ struct UpArguments {
 const SERVER_ADMIN: &str = "127.0.0.1:8203";
 
 impl Arguments {
+    /// What a service logs.
+    fn log(self) -> anyhow::Result<Wanted> {
+        match self.command {
+            Command::Up(arguments) => arguments.log.wanted(),
+            Command::Server(arguments) => arguments.log(),
+            Command::Executor(arguments) => arguments.log(),
+            Command::Distributor(arguments) => arguments.log(),
+            _ => Ok(Wanted::default()),
+        }
+    }
+
     /// What a service would find wrong before it begins; `zookeeper` is the password that its environment has.
     fn check(self, config: &Config, zookeeper: Option<SecretString>) -> anyhow::Result<()> {
         let metrics = Metrics::of("config");

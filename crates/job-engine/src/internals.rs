@@ -4,6 +4,10 @@
 pub use crate::cli::{command, run};
 pub use crate::config::Config;
 
+pub mod reference {
+    pub use crate::cli::config::reference::{Entry, TEMPLATE, Table, page, tables, template};
+}
+
 pub mod actions {
     pub use crate::actions::built_in;
 }

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use flate2::{Compression, GzBuilder};
 use slipstream_job_engine::internals::command;
 
-use crate::NAME;
+use crate::{NAME, manual};
 
 /// What is called differently in the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +74,21 @@ fn mirrored(folder: &Path, path: &str, items: &mut Vec<Item>) -> anyhow::Result<
         }
         let bytes = fs::read(entry.path())?;
         // passwords may be in these
-        let mode = if path.starts_with("/etc/default/") { 0o640 } else { 0o644 };
+        let mode =
+            if path.starts_with("/etc/default/") || path.starts_with("/etc/slipstream/") { 0o640 } else { 0o644 };
         let what = if path.starts_with("/etc/") { What::Configuration(bytes) } else { What::File(bytes) };
         items.push(Item { path, mode, what });
     }
     Ok(())
 }
 
-/// One for the program and for each of its commands.
+/// One for the program and for each of its commands, and one for the configuration file.
 fn man_pages(items: &mut Vec<Item>) -> anyhow::Result<()> {
     let mut all = command();
     all.build();
-    man_page(&all, "slipstream-job", items)
+    man_page(&all, "slipstream-job", items)?;
+    items.push(file("/usr/share/man/man5/job-engine.toml.5.gz", 0o644, packed(manual::page().as_bytes())?));
+    Ok(())
 }
 
 fn man_page(of: &clap::Command, name: &str, items: &mut Vec<Item>) -> anyhow::Result<()> {

@@ -7,15 +7,17 @@ mod contents;
 mod deb;
 mod glibc;
 mod licences;
+mod manual;
 mod rpm;
 mod scriptlets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{Args, Parser};
+use slipstream_job_engine::internals::reference;
 
 use crate::contents::{Format, contents};
 use crate::glibc::Glibc;
@@ -26,8 +28,20 @@ const SUMMARY: &str = "Distributed job engine of SlipStream";
 const DESCRIPTION: &str = "Jobs are documents behind a REST API; executors run them, distributors add them. Server, executor and \
                            distributor as services, and the command line.";
 
-/// Packs the program as RPM and DEB
+/// Packs the program as RPM and DEB, or writes pages out of its definition
 #[derive(Parser)]
+enum Task {
+    /// Packs
+    Pack(Options),
+    /// Writes the pages of the repository that are made out of the program's options
+    Generate {
+        /// The root of the project
+        #[arg(long)]
+        root: PathBuf,
+    },
+}
+
+#[derive(Args)]
 struct Options {
     /// The program: `slipstream-job` as it is to be installed
     #[arg(long)]
@@ -53,13 +67,27 @@ struct Package {
 }
 
 fn main() -> ExitCode {
-    match pack(&Options::parse()) {
+    let done = match Task::parse() {
+        Task::Pack(options) => pack(&options),
+        Task::Generate { root } => generate(&root),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn generate(root: &Path) -> anyhow::Result<()> {
+    for (path, text) in [("docs/configuration.md", reference::page()), (reference::TEMPLATE, reference::template())] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().context("it lies in the project")?)?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 fn pack(options: &Options) -> anyhow::Result<()> {

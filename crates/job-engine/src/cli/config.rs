@@ -1,5 +1,6 @@
 //! `slipstream-job config`: what holds for the services of this machine, and whether it can.
 
+pub mod reference;
 mod service;
 mod units;
 

@@ -15,7 +15,7 @@ use super::options::log::LogOptions;
 use super::options::monitoring::{Monitoring, MonitoringOptions};
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
-use super::{SERVER_ADMIN, example, secrets};
+use super::{SERVER_ADMIN, example, secrets, settings};
 use crate::actions;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
@@ -192,6 +192,11 @@ pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
 }
 
 impl ServerArguments {
+    /// What it logs.
+    pub fn log(self) -> anyhow::Result<Wanted> {
+        self.service.log.wanted()
+    }
+
     /// What a server is made of, or all that is wrong with it.
     pub fn prepared(
         self,
@@ -253,6 +258,11 @@ pub struct Prepared {
 }
 
 impl ExecutorArguments {
+    /// What it logs.
+    pub fn log(self) -> anyhow::Result<Wanted> {
+        self.peers.service.log.wanted()
+    }
+
     /// What an executor is made of, or all that is wrong with it.
     pub fn prepared(self, metrics: &Metrics, zookeeper: Option<SecretString>) -> anyhow::Result<Prepared> {
         let ((peers, seen), loading) = both(self.peers.prepared(metrics, zookeeper), self.loading.of_a_site())?;
@@ -309,6 +319,11 @@ enum Found {
 }
 
 impl DistributorArguments {
+    /// What it logs.
+    pub fn log(self) -> anyhow::Result<Wanted> {
+        self.peers.service.log.wanted()
+    }
+
     /// What a distributor is made of, or all that is wrong with it.
     pub fn prepared(
         self,
@@ -338,7 +353,7 @@ impl DistributorArguments {
 
 /// Starts the log and listens for signals.
 pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
-    telemetry::start_as(log, "info")?;
+    telemetry::start_as(log, LEVEL)?;
     service_manager::keep_alive(activity);
     let admin = admin::start(activity.clone())
         .inspect_err(|error| tracing::warn!(%error, "cannot listen for `threads`, `drain` and `log`"));
@@ -350,9 +365,30 @@ pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
     });
     tokio::spawn(output::warn_of_dropped());
     let stop = Stop::new();
-    stop::on_signals_of_a_service(&stop, activity).context("cannot listen for signals")?;
+    let on_hangup = log_again(log.clone());
+    stop::on_signals_of_a_service(&stop, activity, on_hangup).context("cannot listen for signals")?;
     Ok(stop)
 }
+
+/// Reads again what is to be logged. What `slipstream-job log` has changed stays as long as the files stay the same, which
+/// a rotation does not change.
+fn log_again(mut now: Wanted) -> impl FnMut() + Send + 'static {
+    move || match settings::log_again() {
+        Ok(wanted) if wanted.filter == now.filter => {}
+        Ok(wanted) => {
+            let level = wanted.filter.clone().filter(|level| !level.is_empty());
+            match telemetry::log_from_now_on(level.as_deref().unwrap_or(LEVEL)) {
+                Ok(()) => tracing::info!(level, "the configuration has another level of the log now"),
+                Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
+            }
+            now = wanted;
+        }
+        Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
+    }
+}
+
+/// What is logged unless somebody says otherwise.
+const LEVEL: &str = "info";
 
 fn name(given: Option<String>) -> String {
     given.filter(|name| !name.is_empty()).unwrap_or_else(|| format!("{}-{}", host_name(), std::process::id()))

@@ -14,6 +14,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::{Arguments, options, with_whole_usage};
 use crate::config::{Config, Fault, Faults, Setting, USUAL_FILE, usual_files, with_parts};
+use crate::process::telemetry::Wanted;
 
 /// The command line with what the files add to it.
 pub struct Resolved {
@@ -54,6 +55,16 @@ pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
     let whole = with_defaults(whole, &path, &chosen);
     let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
     Ok(Resolved { arguments: arguments(&whole, parsed)?, config })
+}
+
+/// What a service logs, read once more: the files may have changed.
+pub fn log_again() -> anyhow::Result<Wanted> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match resolve(&words) {
+        Ok(resolved) => resolved.arguments.log(),
+        Err(Refused::Files(error)) => Err(error),
+        Err(Refused::Usage(error)) => Err(error.into()),
+    }
 }
 
 /// What the words alone say, whether or not they say all that is required.

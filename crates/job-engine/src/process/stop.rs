@@ -109,7 +109,11 @@ pub fn on_signals(stop: &Stop) -> io::Result<()> {
 /// The same for a service, which lives on when others want something of it that it does not know: SIGHUP asks it to stop
 /// only where standard input is a terminal, whose end that signal tells, and else to open its log again; SIGUSR2 drains it;
 /// and a file that grows over a limit of the process is an error of its write.
-pub fn on_signals_of_a_service(stop: &Stop, activity: &Activity) -> io::Result<()> {
+pub fn on_signals_of_a_service(
+    stop: &Stop,
+    activity: &Activity,
+    mut on_hangup: impl FnMut() + Send + 'static,
+) -> io::Result<()> {
     let mut asking = vec![libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
     if io::stdin().is_terminal() {
         asking.push(libc::SIGHUP);
@@ -119,6 +123,7 @@ pub fn on_signals_of_a_service(stop: &Stop, activity: &Activity) -> io::Result<(
             while signal.recv().await.is_some() {
                 output::reopen();
                 tracing::info!("opened the file of the log again, if there is one");
+                on_hangup();
             }
         });
     }

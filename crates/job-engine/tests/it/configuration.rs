@@ -226,3 +226,24 @@ async fn up_takes_its_options_from_its_own_file() {
     assert!(up.line_with("jobs at once").ends_with(" 3"));
     assert!(up.line_with("distributors").ends_with("jobs_cleanup"), "an empty list is none");
 }
+
+#[tokio::test]
+async fn a_service_reads_the_level_of_its_log_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("config.toml");
+    let level = |level: &str| fs::write(&file, format!("[log]\nlog-level = {level}\n")).expect("written");
+    level("\"info\"");
+    let mut service = Service::start(up_command(folder.path()));
+    service.says(" is up").await;
+    service.signal("HUP");
+    service.says("opened the file of the log again").await;
+    level("\"warn,slipstream_job_engine=info\"");
+    service.signal("HUP");
+    service.says("the configuration has another level of the log now").await;
+    level("[]");
+    service.signal("HUP");
+    let wrong = service.says("cannot read the level of the log again").await;
+    assert!(wrong.contains("config.toml:2: `log-level` has an impossible value"), "{wrong}");
+    assert_eq!(service.times("another level of the log"), 1);
+    service.stop().await;
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::root::{Root, deb, pack, rpm, succeed};
 
 /// What is there after an install, however it was installed.
-const RIGHTS: [(&str, &str); 15] = [
+const RIGHTS: [(&str, &str); 17] = [
     ("/usr/bin/slipstream-job", "755 root root"),
     ("/usr/lib/systemd/system/slipstream-job-executor.service", "644 root root"),
     ("/usr/lib/systemd/system/slipstream-job-distributor@.service", "644 root root"),
@@ -18,6 +18,8 @@ const RIGHTS: [(&str, &str); 15] = [
     ("/etc/default/slipstream-job-server", "640 root root"),
     ("/etc/logrotate.d/slipstream-job-engine", "644 root root"),
     ("/etc/slipstream", "750 root slipstream"),
+    ("/etc/slipstream/job-engine.toml", "640 root slipstream"),
+    ("/usr/share/man/man5/job-engine.toml.5.gz", "644 root root"),
     ("/var/lib/slipstream", "750 slipstream slipstream"),
     ("/var/log/slipstream/log", "755 slipstream slipstream"),
     ("/var/log/slipstream/job", "777 root root"),

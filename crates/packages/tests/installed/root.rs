@@ -23,7 +23,7 @@ static PACKED: LazyLock<TempDir> = LazyLock::new(|| {
 /// Packs the program that was built with these tests.
 pub fn pack(release: &str, output: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slipstream-packages"));
-    command.arg("--program").arg(program()).arg("--output").arg(output);
+    command.arg("pack").arg("--program").arg(program()).arg("--output").arg(output);
     command.args(["--release", release, "--root"]).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
     succeed(command.env("SOURCE_DATE_EPOCH", "1790000000"));
 }

@@ -81,10 +81,9 @@ impl Service {
             given,
             environment_file,
         };
-        service.read(root, &variables);
-        if root == Path::new("/") {
-            service.unit.stop_limit = stop_limit(&service.unit).await.unwrap_or(service.unit.stop_limit);
-        }
+        let told = if root == Path::new("/") { told(&service.unit).await } else { Told::default() };
+        service.unit.stop_limit = told.stop_limit.unwrap_or(service.unit.stop_limit);
+        service.read(root, &variables, told.credential);
         service.warn_of_grace();
         service
     }
@@ -94,7 +93,7 @@ impl Service {
     }
 
     /// Reads command line, environment and files as the service would.
-    fn read(&mut self, root: &Path, variables: &Variables) {
+    fn read(&mut self, root: &Path, variables: &Variables, credential: Option<String>) {
         let words = self.words(&self.given);
         let first = match without_required(self.command.clone()).try_get_matches_from(&words) {
             Ok(parsed) => parsed,
@@ -117,6 +116,11 @@ impl Service {
         let flags = settings::said_in(said);
         login::keep_apart(&name, &|id| flags(id).or_else(|| environment.get(id)?.words.first().cloned()), &mut chosen);
         chosen.extend(environment);
+        let has_password = ["ss-pass", "ss-pass-file"].iter().any(|id| chosen.contains_key(*id) || flags(id).is_some());
+        if let Some(file) = credential.filter(|_| !has_password) {
+            let place = format!("{}, by LoadCredential=", self.unit.name);
+            chosen.insert("ss-pass-file".to_owned(), Written { words: vec![file], place });
+        }
         self.chosen = chosen;
         // what cannot be is told above, and the rest goes without it
         if !self.faults.is_empty() {
@@ -258,17 +262,51 @@ fn read_differently((option, here, there): &(String, String, String)) -> String 
     format!("{option} is {here}, and was {there} for the shell of the original engines")
 }
 
-/// What systemd says of the unit, if there is one that knows it.
-async fn stop_limit(unit: &Unit) -> Option<Duration> {
+/// What systemd says of a unit.
+#[derive(Default)]
+struct Told {
+    stop_limit: Option<Duration>,
+    /// The file with the password of `super` that the service is handed.
+    credential: Option<String>,
+}
+
+/// Nothing if there is no systemd, or none that knows the unit.
+async fn told(unit: &Unit) -> Told {
     let mut command = tokio::process::Command::new("systemctl");
-    command.args(["show", "--property=LoadState,TimeoutStopUSec", &unit.name]);
+    command.args(["show", "--property=LoadState,TimeoutStopUSec,LoadCredential", &unit.name]);
     command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let output = timeout(PATIENCE, command.output()).await.ok()?.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    match value("TimeoutStopUSec")? {
-        _ if value("LoadState")? != "loaded" => None,
+    match timeout(PATIENCE, command.output()).await {
+        Ok(Ok(output)) => told_in(&String::from_utf8_lossy(&output.stdout)),
+        Ok(Err(_)) | Err(_) => Told::default(),
+    }
+}
+
+fn told_in(text: &str) -> Told {
+    let values = |name: &'static str| text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='));
+    if values("LoadState").next() != Some("loaded") {
+        return Told::default();
+    }
+    let stop_limit = values("TimeoutStopUSec").next().and_then(|limit| match limit {
         "infinity" => Some(Duration::MAX),
         limit => parse_duration(limit).ok(),
+    });
+    let credential =
+        values("LoadCredential").find_map(|credential| credential.strip_prefix("super:").map(str::to_owned));
+    Told { stop_limit, credential }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_says_of_a_unit_that_it_knows_counts() {
+        let text = "LoadState=loaded\nTimeoutStopUSec=1min 30s\nLoadCredential=other:/a\nLoadCredential=super:/b\n";
+        let told = told_in(text);
+        assert_eq!((told.stop_limit, told.credential.as_deref()), (Some(Duration::from_secs(90)), Some("/b")));
+        assert_eq!(told_in(&text.replace("1min 30s", "infinity")).stop_limit, Some(Duration::MAX));
+        let unknown = told_in(&text.replace("loaded", "not-found"));
+        assert_eq!((unknown.stop_limit, unknown.credential), (None, None));
+        assert_eq!(told_in("").stop_limit, None);
     }
 }
