@@ -123,14 +123,12 @@ fn example(option: &Arg) -> String {
     }
     let values: Vec<String> =
         option.get_default_values().iter().map(|value| written(&value.to_string_lossy())).collect();
-    match &values[..] {
-        [value] => value.clone(),
-        _ => {
-            let name = option.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-            let name = written(name.unwrap_or_default().trim_end_matches(",…"));
-            if is_list(option) { format!("[{name}]") } else { name }
-        }
+    if let [value] = &values[..] {
+        return value.clone();
     }
+    let name = option.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    let name = written(name.unwrap_or_default().trim_end_matches(",…"));
+    if is_list(option) { format!("[{name}]") } else { name }
 }
 
 /// The text without a remark in brackets, and what the remark says.
