@@ -16,10 +16,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tracing::span::Record;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::{self, DefaultFields, FormatEvent, Writer};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::{self, DefaultFields, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt as _};
-use tracing_subscriber::fmt::{self, FmtContext};
+use tracing_subscriber::fmt::{self, FmtContext, FormattedFields};
 use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -140,7 +142,7 @@ fn lines(form: Form, target: Target) -> Box<dyn Layer<Registry> + Send + Sync> {
     let colours =
         target == Target::StandardError { beside_file: false } && console::Term::stderr().features().colors_supported();
     // an error would be told on standard error itself, and panic where that takes nothing
-    let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
+    let layer = fmt::layer().with_writer(writer).log_internal_errors(false).fmt_fields(Fields);
     if form == Form::Json {
         layer.with_ansi(false).fmt_fields(json::Fields).event_format(json::Lines(Clock::system())).boxed()
     } else if target != Target::File && is_journal() {
@@ -157,13 +159,33 @@ fn is_journal() -> bool {
     opened.and_then(|file| file.metadata()).is_ok_and(|file| named == format!("{}:{}", file.dev(), file.ino()))
 }
 
+/// The fields of a span, as text that all targets share.
+struct Fields;
+
+impl<'writer> FormatFields<'writer> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> std::fmt::Result {
+        DefaultFields::new().format_fields(writer, fields)
+    }
+
+    /// What a span learns later is added for each target, and is to be there once.
+    fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> std::fmt::Result {
+        let mut added = String::new();
+        self.format_fields(Writer::new(&mut added), fields)?;
+        if !current.fields.ends_with(&added) {
+            current.fields.push(' ');
+            current.fields.push_str(&added);
+        }
+        Ok(())
+    }
+}
+
 /// Lines as the journal takes them: it has the time itself, and reads the level from their beginning (`sd-daemon(3)`).
 struct ForJournal;
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for ForJournal {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for ForJournal {
     fn format_event(
         &self,
-        context: &FmtContext<'_, S, DefaultFields>,
+        context: &FmtContext<'_, S, Fields>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {

@@ -88,14 +88,17 @@ async fn each_line_within_an_attempt_names_job_action_attempt_and_executor() {
         fs::set_permissions(actions.join("greet"), fs::Permissions::from_mode(0o755)).expect("permitted");
         let mut command = up_command(&folder.path().join("data"));
         command.args(["--log-format", form, "--log-level", "debug", "--distributors", "", "--actions-dir"]);
-        command.arg(&actions);
+        // two targets
+        let log = folder.path().join("a.log");
+        command.arg(&actions).arg("--log-file").arg(&log);
         let up = Up::spawn_logging(command, File::create(&errors).expect("made"));
         let client = up.client();
         let id = client.add("job", &crate::support::job("greet"), None).await.expect("added");
         eventually("it ends", async || (client.get(&id).await.ok()?["state"] == "SUCCESS").then_some(())).await;
         let native = client.add("job", &crate::support::job("noop"), None).await.expect("added");
         eventually("it ends", async || (client.get(&native).await.ok()?["state"] == "SUCCESS").then_some(())).await;
-        let errors = stopped(up, &errors).await;
+        stopped(up, &errors).await;
+        let errors = fs::read_to_string(&log).expect("there");
         let asked = format!("GET /api/{id} 200");
         for (about, id, action) in [
             ("attempt begins", &id, "greet"),
