@@ -50,7 +50,7 @@ impl Booted {
     /// Copies a package into it and has its package manager install it or upgrade to it; answers what that says.
     pub fn install(&self, package: &Path) -> String {
         let name = package.file_name().expect("done").to_string_lossy();
-        let inside = format!("/root/{name}");
+        let inside = format!("/srv/{name}");
         fs::copy(package, self.root.at(&inside)).expect("done");
         match package.extension().and_then(|extension| extension.to_str()) {
             Some("deb") => self.shell(&format!("dpkg --force-confold --install {inside} 2>&1")),

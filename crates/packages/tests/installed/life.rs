@@ -71,11 +71,11 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
 /// After a downgrade the documents may be of the version that was there before.
 fn refuses_documents_of_a_newer_version(root: &Root) {
     root.shell(
-        "mkdir -m 700 /root/newer && python3 -c \"import sqlite3; \
-         sqlite3.connect('/root/newer/jobs.db').execute('PRAGMA user_version = 1000000')\"",
+        "mkdir -m 700 /srv/newer && python3 -c \"import sqlite3; \
+         sqlite3.connect('/srv/newer/jobs.db').execute('PRAGMA user_version = 1000000')\"",
     );
     let said = root.shell(
-        "slipstream-job server --store sqlite:/root/newer/jobs.db --zk-hosts 127.0.0.1:1 2>&1 || echo \"exit code $?\"",
+        "slipstream-job server --store sqlite:/srv/newer/jobs.db --zk-hosts 127.0.0.1:1 2>&1 || echo \"exit code $?\"",
     );
     assert!(said.contains("has version 1000000") && said.ends_with("exit code 2\n"), "{said}");
 }

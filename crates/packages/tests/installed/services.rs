@@ -151,12 +151,12 @@ fn no_process_shows_a_password(booted: &Booted) {
 /// Rotated as the packages have it, while jobs are done.
 fn rotated_logs_hold_every_job(booted: &Booted, url: &str) {
     let rotated = booted.shell(&format!(
-        "(while [ ! -e /root/rotated ]; do {}; done > /root/jobs) & \
+        "(while [ ! -e /srv/rotated ]; do {}; done > /srv/jobs) & \
          for turn in 1 2 3 4; do \
              sleep 0.5; \
              logrotate --force /etc/logrotate.d/slipstream-job-engine; \
          done; \
-         touch /root/rotated; wait; sort -u /root/jobs",
+         touch /srv/rotated; wait; sort -u /srv/jobs",
         job(url, "submit noop --wait | sed -n s/SUCCESS.*//\\;1p")
     ));
     let jobs: Vec<&str> = rotated.split_whitespace().collect();
