@@ -13,7 +13,7 @@ has_systemd() {
     [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1
 }
 
-# Active units, the server first.
+# Active units, the server first: in this order they are started.
 active_units() {
     has_systemd || return 0
     # shellcheck disable=SC2086 # a list of patterns
@@ -79,7 +79,8 @@ note_original() {
     systemctl stop $units || :
 }
 
-# A stop may take minutes, and a package manager must not wait for it.
+# A stop may take minutes, and a package manager must not wait for it. The server last: asked first it would stop at once, and
+# start again only after the executors, which its unit's order puts behind it, have stopped. They would end without it.
 restart_running() {
     has_systemd || return 0
     systemctl daemon-reload || :
@@ -88,7 +89,7 @@ restart_running() {
         systemctl --no-block start $(cat "$NOTED") || :
         return 0
     fi
-    for unit in $(active_units); do
+    for unit in $(active_units | sort); do
         systemctl --no-block restart "$unit" || :
     done
 }
