@@ -223,8 +223,8 @@ impl SqliteStore {
     fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
         let file = DatabaseFile::open(path)?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
-        let connection = match schema::open_writer(path) {
-            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,
+        let connection = match schema::open_writer(path, before::keep) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path, before::keep)?,
             opened => opened?,
         };
         let (writes, requests) = mpsc::channel(WAITING);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::OpenError;
-use super::before;
 use super::failure::{has_no_space, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
@@ -130,15 +129,18 @@ pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
 }
 
 /// The connection that writes. Looks at nothing but the header and the schema, so that opening does not take longer with
-/// more documents.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+/// more documents. A file of a version before is first given to `keep`, with that version.
+pub(super) fn open_writer(
+    path: &Path,
+    keep: impl FnOnce(&Path, i64) -> Result<(), OpenError>,
+) -> Result<Connection, OpenError> {
     let failed = |error| open_failure(path, error);
     let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     // before anything is written
     let version = check_version(&connection, path)?;
     if (1..VERSION).contains(&version) {
-        before::keep(path, version)?;
+        keep(path, version)?;
     }
     prepare_writer(&connection).map_err(failed)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
