@@ -4,5 +4,6 @@
 mod booted;
 mod life;
 mod original;
+mod original_options;
 mod root;
 mod services;

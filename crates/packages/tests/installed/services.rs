@@ -8,11 +8,11 @@ use crate::booted::{Booted, wait_for};
 use crate::root::{Root, deb};
 
 const SERVER: &str = "slipstream-job-server.service";
-const EXECUTOR: &str = "slipstream-job-executor.service";
-const DISTRIBUTOR: &str = "slipstream-job-distributor@jobs_cleanup.service";
-const UNITS: [&str; 3] = [SERVER, EXECUTOR, DISTRIBUTOR];
+pub const EXECUTOR: &str = "slipstream-job-executor.service";
+pub const DISTRIBUTOR: &str = "slipstream-job-distributor@jobs_cleanup.service";
+pub const UNITS: [&str; 3] = [SERVER, EXECUTOR, DISTRIBUTOR];
 /// The password in `/etc/default`, which no list of processes may show.
-const PASSWORD: &str = "of-the-service-nobody-else";
+pub const PASSWORD: &str = "of-the-service-nobody-else";
 
 /// Actions in shell: one that changes its priorities, which the sandbox is to let it, and two that take their time.
 const PRIORITIES: &str = "\
@@ -40,7 +40,7 @@ class ClassFile(object):
 ";
 
 /// A site on one machine: installed and configured, nothing started.
-fn site(zookeeper: &str) -> (Booted, String) {
+pub fn site(zookeeper: &str) -> (Booted, String) {
     let root = Root::new();
     root.dpkg(&deb(1));
     for (name, text) in [("priorities", PRIORITIES), ("pause", PAUSE), ("sleep", SLEEP), ("class_file.py", CLASS)] {
@@ -67,7 +67,7 @@ fn free_address() -> String {
 }
 
 /// The command line of an operator.
-fn job(url: &str, arguments: &str) -> String {
+pub fn job(url: &str, arguments: &str) -> String {
     format!(
         "SLIPSTREAM_URL={url} SLIPSTREAM_USER=super SLIPSTREAM_PASS={PASSWORD} timeout 60 slipstream-job {arguments}"
     )
