@@ -18,7 +18,7 @@ pub const PASSWORD: &str = "of-the-service-nobody-else";
 const PRIORITIES: &str = "\
 #!/bin/sh
 set -e
-test \"$(nice -n 5 nice)\" = 5
+test \"$(nice -n 5 nice)\" -gt \"$(nice)\"
 test \"$(ionice -c 3 ionice)\" = idle
 taskset 1 true
 echo hello from a shell
