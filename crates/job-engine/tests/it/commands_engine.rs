@@ -154,6 +154,6 @@ fn help_goes_to_standard_output_and_mistakes_to_standard_error() {
     assert!(help.contains("\nExit codes: 0 done, 1 the job did not succeed"), "{help}");
     assert_eq!(run(&["help", "queue"]).good(), run(&["queue", "--help"]).good());
     assert!(run(&["--version"]).good().starts_with("slipstream-job "));
-    assert!(run(&[]).failed().contains("Usage: slipstream-job <COMMAND>"));
+    assert!(run(&[]).failed().contains("Usage: slipstream-job [OPTIONS] <COMMAND>"));
     assert!(run(&["jobbs"]).failed().contains("a similar subcommand exists: 'jobs'"));
 }
