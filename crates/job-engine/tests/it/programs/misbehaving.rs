@@ -144,7 +144,9 @@ async fn what_a_killed_keeper_leaves_is_ended_and_other_programs_go_on() {
     assert!(first.kill());
 
     let document = ended(&client, &ids[0]).await;
-    assert_eq!((state(&document), document["statusMessage"].as_str()), ("FAILED", Some("killed by SIGKILL")));
+    let message = document["statusMessage"].as_str().unwrap_or_default();
+    // a shell whose child is ended a moment before it says so
+    assert!(state(&document) == "FAILED" && message.starts_with("killed by SIGKILL"), "{document:?}");
     eventually("all is gone", async || Found::all_with(&below).is_empty().then_some(())).await;
     assert_eq!(state(&client.get(&ids[1]).await.expect("there")), "RUNNING");
     fs::write(place.path("go"), "").expect("written");
