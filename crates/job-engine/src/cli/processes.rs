@@ -1,17 +1,19 @@
 //! `slipstream-job threads`, `drain`, `resume` and `log`: what is asked of services of this machine, without their API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
 
 use super::help::example;
 use super::terminal;
-use crate::process::admin::client::{Target, ask, find};
+use crate::process::admin::client::{Service, Target, ask, find, status};
 use crate::process::admin::verb::{Status, Verb};
 
 /// How often a draining executor is asked whether it is done.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// For how long one that is still there may give no answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which process of this machine is meant.
 #[derive(Debug, Args)]
@@ -25,12 +27,14 @@ pub struct ProcessOptions {
 }
 
 impl ProcessOptions {
-    fn find(self) -> anyhow::Result<u32> {
-        find(&match (self.process, self.name) {
+    /// Without an id or a name, the only service that is of use.
+    fn find(self, is_of_use: fn(&Status) -> bool) -> anyhow::Result<Service> {
+        let target = match (self.process, self.name) {
             (Some(process), _) => Target::Process(process),
             (None, Some(name)) => Target::Name(name),
             (None, None) => Target::Only,
-        })
+        };
+        find(&target, is_of_use)
     }
 }
 
@@ -84,20 +88,30 @@ pub struct LogArguments {
 
 /// Shows what a process is doing.
 pub fn threads(arguments: ThreadsArguments) -> anyhow::Result<()> {
-    terminal::print(&ask(arguments.process.find()?, &Verb::Threads)?.join("\n"))
+    terminal::print(&ask(arguments.process.find(|_| true)?, &Verb::Threads)?.join("\n"))
 }
 
 /// Has an executor take no more jobs.
 pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
-    let process = arguments.process.find()?;
+    let process = arguments.process.find(Status::takes_jobs)?;
     let mut said = ask(process, &Verb::Drain)?.join("\n");
     terminal::print(&said)?;
     if !arguments.wait {
         return Ok(());
     }
+    let mut answered = Instant::now();
     loop {
-        let Ok(lines) = ask(process, &Verb::Status) else { bail!("process {process} has ended meanwhile") };
-        let status: Status = serde_json::from_str(&lines.concat())?;
+        let status = match status(process) {
+            Ok(status) => status,
+            Err(_) if !process.is_there() => bail!("process {process} has ended meanwhile"),
+            // it may be too busy at present, or about to end
+            Err(_) if answered.elapsed() < PATIENCE => {
+                tokio::time::sleep(ASK_AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        answered = Instant::now();
         if status.words != said {
             said = status.words;
             terminal::print(&said)?;
@@ -112,12 +126,12 @@ pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
 
 /// Has an executor take jobs again.
 pub fn resume(arguments: ResumeArguments) -> anyhow::Result<()> {
-    terminal::print(&ask(arguments.process.find()?, &Verb::Resume)?.join("\n"))
+    terminal::print(&ask(arguments.process.find(Status::takes_jobs)?, &Verb::Resume)?.join("\n"))
 }
 
 /// Changes what a process logs.
 pub fn log(arguments: LogArguments) -> anyhow::Result<()> {
-    let process = arguments.process.find()?;
+    let process = arguments.process.find(|_| true)?;
     ask(process, &Verb::Log(arguments.level.clone()))?;
     terminal::print(&format!("process {process} logs {} from now on", arguments.level))
 }

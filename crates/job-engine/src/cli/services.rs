@@ -356,7 +356,7 @@ pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
     telemetry::start_as(log, LEVEL)?;
     service_manager::keep_alive(activity);
     let admin = admin::start(activity.clone())
-        .inspect_err(|error| tracing::warn!(%error, "cannot listen for `threads`, `drain` and `log`"));
+        .inspect_err(|error| tracing::warn!(%error, "cannot answer `threads`, `drain`, `log` and signals"));
     let told = activity.clone();
     tokio::spawn(async move {
         // it answers for as long as the service goes on

@@ -60,7 +60,11 @@ pub(crate) fn append(text: &str) {
 
 /// Waits until all is written, but not for long.
 pub(crate) fn flush() {
-    let deadline = Instant::now() + FLUSH;
+    flush_until(Instant::now() + FLUSH);
+}
+
+/// Waits until all is written, but no longer than until then.
+pub(crate) fn flush_until(deadline: Instant) {
     ERROR.flush(deadline);
     OUTPUT.flush(deadline);
     FILE.flush(deadline);

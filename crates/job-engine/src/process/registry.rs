@@ -38,13 +38,8 @@ pub struct RegisteredExecutor {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
     /// It takes no more entries.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(it: &bool) -> bool {
-    !*it
 }
 
 /// How many entries an executor says that it leaves alone.

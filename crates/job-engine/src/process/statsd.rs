@@ -13,6 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::process::metrics::Metrics;
 
 const PERIOD: Duration = Duration::from_secs(10);
+/// For so many periods an address is used before the host is looked up again, five minutes: a server may move.
+const PERIODS_OF_AN_ADDRESS: u32 = 30;
 const DEFAULT_PORT: u16 = 8125;
 /// Most bytes of a datagram: what one takes through any network in one piece.
 const DATAGRAM: usize = 1_432;
@@ -54,37 +56,54 @@ impl fmt::Display for StatsdHost {
 
 /// Never ends. A server that cannot be found is looked for again the next time, and said once.
 pub(crate) async fn send(host: &StatsdHost, metrics: &Metrics) {
+    let look_up = || async {
+        let address = lookup_host((&*host.host, host.port)).await?.next();
+        address.ok_or_else(|| io::Error::other("the host has no address"))
+    };
+    send_to(host, metrics, look_up).await;
+}
+
+async fn send_to<F: Future<Output = io::Result<SocketAddr>>>(
+    host: &StatsdHost,
+    metrics: &Metrics,
+    look_up: impl Fn() -> F,
+) {
     let mut periods = interval(PERIOD);
     periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut before, mut is_told) = (Counts::default(), false);
-    let mut socket = None;
+    let (mut socket, mut left) = (None, 0_u32);
     loop {
         periods.tick().await;
-        if socket.is_none() {
-            match connect(host).await {
-                Ok(connected) => socket = Some(connected),
-                Err(error) if !is_told => {
+        if left == 0 {
+            match look_up().await.and_then(connect) {
+                Ok(connected) => {
+                    left = PERIODS_OF_AN_ADDRESS;
+                    socket = Some(connected);
+                }
+                // the address of before may still be right
+                Err(error) if is_told || socket.is_some() => tracing::debug!(%error, "cannot look for {host}"),
+                Err(error) => {
                     tracing::warn!(%error, "cannot send metrics to {host}, trying again");
                     is_told = true;
                 }
-                Err(error) => tracing::debug!(%error, "cannot send metrics to {host}"),
             }
         }
+        left = left.saturating_sub(1);
         let lines = before.lines(&metrics.text().await);
         let Some(socket) = &socket else { continue };
         for datagram in datagrams(&lines) {
             // nobody listens, or nothing more can be taken now: what is lost are ten seconds
             if let Err(error) = socket.send(datagram.as_bytes()) {
                 tracing::debug!(%error, "metrics not sent to {host}");
+                // it may be elsewhere by now
+                left = 0;
             }
         }
     }
 }
 
 /// A socket that waits for nobody.
-async fn connect(host: &StatsdHost) -> io::Result<UdpSocket> {
-    let address = lookup_host((&*host.host, host.port)).await?.next();
-    let address = address.ok_or_else(|| io::Error::other("the host has no address"))?;
+fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.set_nonblocking(true)?;
@@ -175,6 +194,9 @@ fn datagrams(lines: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Ready, ready};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::net::UdpSocket as TokioSocket;
     use tokio::time::timeout;
 
@@ -207,6 +229,34 @@ mod tests {
         metrics.server().added("noop");
         assert_eq!(received(&server, name).await, format!("{name}:2|c"));
         sending.abort();
+    }
+
+    /// A name that leads to these, one after the other, and to the last one from then on.
+    fn leads_to(addresses: Vec<SocketAddr>) -> impl Fn() -> Ready<io::Result<SocketAddr>> {
+        let asked = AtomicUsize::new(0);
+        move || ready(Ok(addresses[asked.fetch_add(1, Ordering::Relaxed).min(addresses.len() - 1)]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_moves_is_found_again_whether_or_not_its_place_refuses() {
+        for is_refused in [false, true] {
+            let servers =
+                [TokioSocket::bind("127.0.0.1:0").await.unwrap(), TokioSocket::bind("127.0.0.1:0").await.unwrap()];
+            let look_up = leads_to(servers.iter().map(|server| server.local_addr().unwrap()).collect());
+            let metrics = Metrics::default();
+            let sender = metrics.clone();
+            let sending = tokio::spawn(async move { send_to(&"stats".parse().unwrap(), &sender, look_up).await });
+            let [before, now] = servers;
+            metrics.server().added("noop");
+            let name = "slipstream.jobs_added_total.noop";
+            assert_eq!(received(&before, name).await, format!("{name}:1|c"));
+            // one that is kept takes what is sent to it, and nobody reads that
+            let _kept = (!is_refused).then_some(before);
+            let limit = if is_refused { 10 * PERIOD } else { 2 * PERIODS_OF_AN_ADDRESS * PERIOD };
+            let moved = timeout(limit, now.recv(&mut [0; DATAGRAM])).await;
+            moved.expect("it is found in its new place").unwrap();
+            sending.abort();
+        }
     }
 
     #[test]

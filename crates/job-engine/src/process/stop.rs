@@ -4,6 +4,8 @@ use std::ffi::c_int;
 use std::io::{self, IsTerminal, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -190,6 +192,53 @@ impl Notice {
 impl AsFd for Notice {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A [`Notice`] of a signal that ends the process, as it does again once nobody listens any more.
+#[derive(Debug)]
+pub struct EndingNotice {
+    notice: Notice,
+    nobody_listens: Arc<AtomicBool>,
+    signal: c_int,
+}
+
+/// Hears of this signal from now on, instead of the process's end.
+pub fn ending_notice(signal: c_int) -> io::Result<EndingNotice> {
+    let nobody_listens = Arc::new(AtomicBool::new(false));
+    // whoever is asked first ends the process
+    signal_hook::flag::register_conditional_default(signal, nobody_listens.clone())?;
+    match notice(signal) {
+        Ok(notice) => Ok(EndingNotice { notice, nobody_listens, signal }),
+        Err(error) => {
+            nobody_listens.store(true, Ordering::SeqCst);
+            Err(error)
+        }
+    }
+}
+
+impl EndingNotice {
+    /// As that of a [`Notice`].
+    pub fn has_come(&self) -> bool {
+        self.notice.has_come()
+    }
+}
+
+impl AsFd for EndingNotice {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.notice.as_fd()
+    }
+}
+
+impl Drop for EndingNotice {
+    fn drop(&mut self) {
+        self.nobody_listens.store(true, Ordering::SeqCst);
+        // in between, so that nobody has looked
+        if self.notice.has_come()
+            && let Err(error) = signal_hook::low_level::emulate_default_handler(self.signal)
+        {
+            tracing::warn!(%error, "cannot end this process by a signal");
+        }
     }
 }
 

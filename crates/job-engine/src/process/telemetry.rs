@@ -40,6 +40,9 @@ pub const LOG_VARIABLE: &str = "SLIPSTREAM_LOG";
 /// What is not logged unless somebody asks for it by name: a library that says of each try what we say once.
 const QUIET: &str = "zookeeper_client=error";
 
+/// The target of what is logged whatever the filter holds, because somebody has asked for just that.
+pub(crate) const ALWAYS: &str = "slipstream_job_engine::always";
+
 /// Where the log goes and how it looks.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -113,7 +116,7 @@ pub(crate) fn log_from_now_on(wanted: &str) -> anyhow::Result<()> {
 }
 
 fn parsed(asked_for: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(format!("{QUIET},{asked_for}")).with_context(|| {
+    EnvFilter::try_new(format!("{QUIET},{asked_for},{ALWAYS}=info")).with_context(|| {
         format!(
             "{asked_for:?} is no filter of the log: give a level such as debug, or warn,slipstream_job_engine=debug"
         )

@@ -1,24 +1,50 @@
 //! What services of this machine are asked by the admin socket: `threads`, `drain`, `resume`, `log`, and signals that do the
 //! same.
 
+use std::io::Write as _;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::geteuid;
+use rustix::process::{geteuid, getppid};
+use slipstream_job_engine::internals::process::{Activity, admin, telemetry};
 
 use crate::commands::Ran;
 use crate::programs::support::Place;
 use crate::services::support::Service;
 use crate::support::{eventually, program, state};
 
-/// Asks a client's line by hand.
-const BY_HAND: &str = "import socket, sys
+/// Asks a client's line by hand, or nothing.
+const BY_HAND: &str = "import os, socket, sys
 asking = socket.socket(socket.AF_UNIX)
-asking.connect('\\0slipstream-job/' + sys.argv[1])
-asking.sendall(sys.argv[2].encode() + b'\\n')
+asking.connect('\\0slipstream-job/%d/%s' % (os.stat('/proc/self/ns/pid').st_ino, sys.argv[1]))
+if sys.argv[2]:
+    asking.sendall(sys.argv[2].encode() + b'\\n')
 print(asking.makefile().read())";
+
+/// Listens as a service of its process id does, and answers each client with the next argument, the last one again and again.
+const FALSE_SERVICE: &str = "import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('\\0slipstream-job/%d/%d' % (os.stat('/proc/self/ns/pid').st_ino, os.getpid()))
+listener.listen()
+print('it listens', flush=True)
+answers = sys.argv[1:]
+while True:
+    client, _ = listener.accept()
+    client.recv(4096)
+    client.sendall((answers.pop(0) if len(answers) > 1 else answers[0]).encode())
+    client.close()";
+
+/// Of a service that is drained, as it says.
+const DRAINED: &str = r#"ok
+{"role":"executor","name":"NAME","words":"drained","draining":true,"drained":true}
+"#;
+
+/// A user who has nothing to do with services.
+const NOBODY: u32 = 65534;
 
 const WAIT: &str = "#!/bin/sh\nuntil [ -e HERE/go ]; do sleep 0.05; done\n";
 
@@ -143,9 +169,9 @@ async fn who_is_meant_must_be_clear_and_only_root_and_the_own_user_are_answered(
     let server = place.site.server.process().to_string();
     assert!(asks(&["drain", &server]).failed().contains("a server takes no jobs, only an executor does"));
 
-    let ask = |user: Option<u32>| {
+    let ask = |user: Option<u32>, question: &str| {
         let mut command = Command::new("python3");
-        command.args(["-c", BY_HAND, &kenny.process().to_string(), "drain"]).stdin(Stdio::null());
+        command.args(["-c", BY_HAND, &kenny.process().to_string(), question]).stdin(Stdio::null());
         if let Some(user) = user {
             command.uid(user);
         }
@@ -153,10 +179,11 @@ async fn who_is_meant_must_be_clear_and_only_root_and_the_own_user_are_answered(
     };
     // only root can be somebody else
     if geteuid().is_root() {
-        assert_eq!(ask(Some(65534)).trim(), "refused: only root and the user of the process may ask it");
+        // also without a question, so that nobody is waited for
+        assert_eq!(ask(Some(NOBODY), "").trim(), "refused: only root and the user of the process may ask it");
         assert!(asks(&["threads", &kenny.process().to_string()]).good().contains("draining: no"));
     }
-    assert!(ask(None).starts_with("ok\ndrain"));
+    assert!(ask(None, "drain").starts_with("ok\ndrain"));
     kenny.stop().await;
     stan.stop().await;
 }
@@ -165,12 +192,130 @@ async fn who_is_meant_must_be_clear_and_only_root_and_the_own_user_are_answered(
 #[tokio::test]
 async fn who_listens_in_the_place_of_a_process_is_not_believed() {
     let mut other = Command::new("sleep").arg("60").spawn().expect("started");
-    let address = SocketAddr::from_abstract_name(format!("slipstream-job/{}", other.id())).expect("a name");
-    let _listener = UnixListener::bind_addr(&address).expect("bound");
+    let _listener = UnixListener::bind_addr(&address_of(other.id())).expect("bound");
     let complained = asks(&["threads", &other.id().to_string()]).failed();
     assert!(complained.contains(&format!("somebody else listens in the place of process {}", other.id())));
     other.kill().expect("it is ours");
     other.wait().expect("it is ours");
     let complained = asks(&["threads", "1"]).failed();
     assert!(complained.contains("no service of slipstream-job is process 1"), "{complained}");
+}
+
+/// The socket of a process.
+fn address_of(process: u32) -> SocketAddr {
+    let namespace = std::fs::metadata("/proc/self/ns/pid").expect("it has one").ino();
+    SocketAddr::from_abstract_name(format!("slipstream-job/{namespace}/{process}")).expect("a name")
+}
+
+async fn false_service(user: Option<u32>, answers: &[&str]) -> Service {
+    let mut command = Command::new("python3");
+    command.args(["-c", FALSE_SERVICE]).args(answers);
+    if let Some(user) = user {
+        command.uid(user);
+    }
+    let service = Service::start(command);
+    service.says("it listens").await;
+    service
+}
+
+/// The fault: some user has a process that says of itself that it is a service, and drained.
+#[tokio::test]
+async fn who_is_no_user_of_services_is_believed_only_if_the_process_is_named() {
+    let name = format!("false-{}", std::process::id());
+    let is_root = geteuid().is_root();
+    // only root can be somebody else
+    let service = false_service(is_root.then_some(NOBODY), &[&DRAINED.replace("NAME", &name)]).await;
+    let found = asks(&["drain", "--wait", "--name", &name]);
+    if is_root {
+        let listed = format!("\n  {} belongs to another user: if you trust it, name it by", service.process());
+        assert!(found.complained.contains(&listed), "{found:?}");
+    } else {
+        assert!(found.good().contains("drained"), "who asks believes himself");
+    }
+    let process = service.process().to_string();
+    assert!(asks(&["drain", &process]).good().contains("\"drained\":true"));
+    service.kill();
+}
+
+#[tokio::test]
+async fn what_a_service_says_steers_no_terminal() {
+    let status = DRAINED.replace("drained\",", "\\u001b]0;title\",");
+    let service = false_service(None, &["ok\n\u{1b}[31mred\n", &status]).await;
+    let process = service.process().to_string();
+    let said = asks(&["drain", "--wait", &process]).good();
+    assert_eq!(said, "\\u001b[31mred\n\\u001b]0;title\n");
+    service.kill();
+}
+
+/// The fault: a service gives no answer for a while.
+#[tokio::test]
+async fn a_service_that_gives_no_answer_has_not_ended() {
+    let service = false_service(None, &["ok\ndraining: 1 job\n", "", "", DRAINED]).await;
+    let said = asks(&["drain", "--wait", &service.process().to_string()]).good();
+    assert_eq!(said, "draining: 1 job\ndrained\n");
+    service.kill();
+    let service = false_service(None, &["ok\ndraining: 1 job\n", ""]).await;
+    let (mut drain, process) = (program(), service.process());
+    drain.args(["drain", "--wait", &process.to_string()]);
+    let mut drain = Service::start(drain);
+    drain.says("draining: 1 job").await;
+    service.kill();
+    drain.says(&format!("process {process} has ended meanwhile")).await;
+    assert_eq!(drain.ended().await.code(), Some(2));
+}
+
+/// Makes this binary a process of its own: what it does.
+const ROLE: &str = "SLIPSTREAM_TEST_ADMIN";
+const ROLES: &str = "admin::a_process_is_heard_of_at_signals_whoever_has_its_name_and_whatever_it_logs";
+
+/// The fault: somebody else has the name of the socket; and later, the thread that hears of signals has ended.
+#[tokio::test]
+async fn a_process_is_heard_of_at_signals_whoever_has_its_name_and_whatever_it_logs() {
+    if let Some(role) = std::env::var_os(ROLE) {
+        return be_heard_of(&role.to_string_lossy());
+    }
+    let start = |role: &str| {
+        let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
+        command.args(["--exact", ROLES, "--nocapture"]).env(ROLE, role).env("SLIPSTREAM_LOG", "warn");
+        Service::start(command)
+    };
+    let mut squatted = start("squatted");
+    squatted.says("it is there").await;
+    squatted.says("cannot listen for `threads`, `drain` and `log`").await;
+    squatted.signal("USR1");
+    squatted.says("slipstream-job ").await;
+    squatted.says(" threads in ").await;
+    squatted.signal("ABRT");
+    assert_eq!(squatted.ended().await.signal(), Some(6));
+    squatted.says("SIGABRT: this is what the process was doing").await;
+    assert_eq!(squatted.times("information that nobody wants"), 0, "{:?}", squatted.said());
+
+    let mut ended = start("ended");
+    ended.says("it is there").await;
+    ended.signal("ABRT");
+    assert_eq!(ended.ended().await.signal(), Some(6));
+    assert_eq!(ended.times("SIGABRT"), 0, "nobody listens any more: {:?}", ended.said());
+}
+
+fn be_heard_of(role: &str) {
+    telemetry::start("info").expect("the log starts");
+    let squatter = (role == "squatted").then(|| UnixListener::bind_addr(&address_of(std::process::id())));
+    let admin = admin::start(Activity::new()).expect("it is heard of all the same");
+    let kept = (role != "ended").then_some(admin);
+    if kept.is_none() {
+        let is_thread = |task: std::io::Result<std::fs::DirEntry>| {
+            let name = task.and_then(|task| std::fs::read_to_string(task.path().join("comm")));
+            name.is_ok_and(|name| name.trim() == "admin")
+        };
+        while std::fs::read_dir("/proc/self/task").expect("it has threads").any(is_thread) {
+            std::thread::yield_now();
+        }
+    }
+    tracing::info!("information that nobody wants");
+    writeln!(std::io::stdout(), "it is there").expect("somebody reads it");
+    let parent = getppid();
+    while getppid() == parent {
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    drop((squatter, kept));
 }

@@ -28,6 +28,8 @@ fn read_until(
         stream.set_read_timeout(Some(left(deadline)?))?;
         match stream.read(&mut part) {
             Ok(0) => break,
+            // the end of who was asked more than it has read
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Ok(length) => text.extend_from_slice(&part[..length]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -37,6 +39,12 @@ fn read_until(
         }
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Takes what is there to be read, up to so many bytes, and answers how many.
+pub(super) fn skip(mut stream: &UnixStream, longest: usize) -> usize {
+    let taken = stream.set_nonblocking(true).and_then(|()| stream.read(&mut vec![0; longest]));
+    taken.unwrap_or_default()
 }
 
 /// Writes all of it.

@@ -7,6 +7,7 @@ use slipstream_stacks::{Capture, Thread};
 
 use crate::process::activity::Activity;
 use crate::process::activity::slot::{AttemptNotes, Changing, Program};
+use crate::process::visible::visible;
 
 /// Longest job id that is shown, in characters: what is no id of a job may be of any length.
 const LONGEST_ID: usize = 60;
@@ -31,7 +32,8 @@ pub(super) fn text(activity: &Activity) -> Vec<String> {
         }
     }
     lines.push(end(&capture));
-    lines
+    // names of jobs, threads and programs are those of others
+    lines.iter().map(|line| visible(line, &[])).collect()
 }
 
 type Seen = Result<Option<std::sync::Arc<AttemptNotes>>, Changing>;
@@ -204,6 +206,21 @@ mod tests {
             "    line 41".to_owned(),
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_others_have_named_steers_no_terminal() {
+        let activity = Activity::new();
+        let attempt = activity.slot(0).begin("job/\u{1b}[1m".to_owned());
+        attempt.notes().note_job("a\u{202e}b", false);
+        let own_words: Option<crate::process::activity::slot::OwnWords> =
+            Some(Arc::new(|| vec!["\u{1b}]0;x".to_owned()]));
+        attempt.notes().note_program(Program { name: "py\u{7}".to_owned(), process: 1044, own_words });
+        let shown = text(&activity).join("\n");
+        for escaped in [r"job/\u001b[1m", r"a\u202eb", r"program py\u0007", r"program 1044 py\u0007", r"    \u001b]0;x"]
+        {
+            assert!(shown.contains(escaped), "{escaped} in {shown}");
+        }
     }
 
     #[test]

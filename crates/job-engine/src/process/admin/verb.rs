@@ -39,6 +39,18 @@ pub struct Status {
     pub drained: bool,
 }
 
+impl Status {
+    /// Whether it can be asked to take no jobs.
+    #[must_use]
+    pub fn takes_jobs(&self) -> bool {
+        takes_jobs(&self.role)
+    }
+}
+
+fn takes_jobs(role: &str) -> bool {
+    ["executor", "up"].contains(&role)
+}
+
 impl Verb {
     /// Does what is asked for and answers lines, or why it does not.
     pub(super) fn answer(&self, activity: &Activity) -> Result<Vec<String>, String> {
@@ -56,7 +68,7 @@ impl Verb {
             }
             Self::Drain | Self::Resume => {
                 let (role, _) = activity.role();
-                if !["executor", "up"].contains(&role) {
+                if !takes_jobs(role) {
                     return Err(format!("a {role} takes no jobs, only an executor does"));
                 }
                 let is_draining = *self == Self::Drain;
