@@ -1,5 +1,6 @@
 //! [`Process`]: a program under a keeper, with its pipes.
 
+mod input;
 mod stacks;
 
 use std::collections::VecDeque;
@@ -14,15 +15,15 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+pub(crate) use self::input::Input;
 use self::stacks::Stacks;
 use super::keepers::Keepers;
 use super::lines::{LineError, Lines};
@@ -96,7 +97,7 @@ pub(crate) enum Event {
 /// A program that runs. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
-    stdin: Option<ChildStdin>,
+    input: Option<Input>,
     reports: Lines<ChildStdout>,
     /// What it reported before it was known to run.
     early: VecDeque<Vec<u8>>,
@@ -135,7 +136,7 @@ impl Process {
         let keeper = Pid::from_raw(child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default());
         let keeper = keeper.expect("a child that nobody waited for has a number");
         let (stdin, reports, printed) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (reports, printed) = reports.zip(printed).expect("both are pipes");
+        let ((stdin, reports), printed) = stdin.zip(reports).zip(printed).expect("all are pipes");
         let (exit_sender, exit) = watch::channel(None);
         let (log, keepers) = (start.log.clone(), start.keepers.clone());
         let read_output = log.clone().read(printed, Stream::Output);
@@ -151,6 +152,7 @@ impl Process {
             drop(timeout(REST, reading).await);
             exit_sender.send_replace(Some(exit));
         });
+        let input = Input::new(stdin).map_err(no_process)?;
         let mut reports = Lines::new(reports);
         let failed = |how: String| StartError::NoKeeper { program: name(), how };
         let started = match timeout(START, keepers_line(&mut reports)).await {
@@ -165,19 +167,17 @@ impl Process {
         };
         starting.disarm();
         let stacks = stacks.map(|(_named, pipe)| Arc::new(Stacks::new(pipe, program, exit.clone())));
-        Ok(Self { stdin, reports, early, is_silent: false, log: start.log, program, keeper, exit, stacks })
+        Ok(Self { input: Some(input), reports, early, is_silent: false, log: start.log, program, keeper, exit, stacks })
     }
 
     /// Writes to the program's standard input; the line has its end already.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        stdin.write_all(bytes).await?;
-        stdin.flush().await
+        self.input.as_ref().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes).await
     }
 
     /// The standard input, for whoever writes it beside reading the reports.
-    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
-        self.stdin.take()
+    pub(crate) fn take_input(&mut self) -> Option<Input> {
+        self.input.take()
     }
 
     /// What comes next. The end comes after all lines; until it has ended none is read while `reads` is false. May be dropped

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use crate::support::acting::{Acting, STALLS, programs};
 use crate::support::{InProcess, LIMIT, eventually, state};
 
+mod between;
 mod in_rust;
 mod left;
 mod memory;
@@ -446,46 +447,6 @@ serve()
     let id = world.add().await;
     let document = world.ended(&id).await;
     assert_eq!((outcome_of(&document), &document["returnCode"]), (failed("second"), &json!(7)));
-    world.expect_usable().await;
-}
-
-#[tokio::test]
-async fn what_goes_between_jobs_is_replaced_without_a_loss() {
-    let rows = [
-        "os._exit(0)",
-        "os._exit(3)",
-        "os.kill(os.getpid(), signal.SIGSEGV)",
-        "os.close(3); time.sleep(1000)",
-        "os.close(0); time.sleep(1000)",
-        "os.write(3, b'garbage\\n'); time.sleep(1000)",
-        "say('end', state='FAILED'); time.sleep(1000)",
-        "hello(); time.sleep(1000)",
-    ];
-    for script in rows {
-        let world = World::new(&format!("hello(); end(run(), str(os.getpid())); {script}")).await;
-        let mut processes = BTreeSet::new();
-        for _ in 0..5 {
-            let (state, process) = world.outcome().await;
-            assert_eq!(state, "SUCCESS", "{script}: {process}");
-            processes.insert(process);
-        }
-        assert_eq!(processes.len(), 5, "{script}");
-        world.expect_usable().await;
-    }
-}
-
-#[tokio::test]
-async fn two_ends_at_once_are_one_and_a_breach() {
-    let script = r#"
-hello()
-number = run()["number"]
-os.write(3, b'{"end":{"state":"SUCCESS","message":"once"}}\n{"end":{"state":"FAILED","message":"twice"}}\n')
-time.sleep(1000)
-"#;
-    let world = World::new(script).await;
-    for _ in 0..5 {
-        assert_eq!(world.outcome().await, success("once"));
-    }
     world.expect_usable().await;
 }
 

@@ -9,8 +9,6 @@ use rustix::process::Signal;
 use slipstream_action::protocol::FromHost;
 use slipstream_action::{Failure, JobHandle, Success, with_causes};
 use slipstream_cimi::Job;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::ChildStdin;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -20,7 +18,7 @@ use crate::programs::context::Context;
 use crate::programs::directories::Directory;
 use crate::programs::environment::environment;
 use crate::programs::log::{Log, Stream};
-use crate::programs::process::{Event, Exit, Process, Start, StartError};
+use crate::programs::process::{Event, Exit, Input, Process, Start, StartError};
 use crate::programs::throttle::Throttle;
 use crate::programs::{limits, lines};
 
@@ -109,8 +107,8 @@ enum Ended {
 
 /// Brings the job in, takes reports out, passes a stop on, and waits until nothing of the program is left.
 async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
-    let (keeper, stdin) = (process.keeper(), process.take_stdin());
-    let mut give = pin!(give(stdin, run.job.job()));
+    let (keeper, input) = (process.keeper(), process.take_input());
+    let mut give = pin!(give(input, run.job.job()));
     let mut exceeded = pin!(limits::exceeded(keeper, limits, Duration::ZERO));
     let mut throttle = Throttle::default();
     let (mut given, mut kill_at, mut killed_for) = (false, None, None);
@@ -153,11 +151,11 @@ async fn follow(process: &mut Process, run: &Run, limits: &Limits) -> Ended {
 }
 
 /// The job on its standard input, and the end of it. A program need not read it.
-async fn give(stdin: Option<ChildStdin>, job: &Job) {
-    let Some(mut stdin) = stdin else { return };
+async fn give(input: Option<Input>, job: &Job) {
+    let Some(input) = input else { return };
     let mut document = serde_json::to_vec(job).expect("a job's keys are texts");
     document.push(b'\n');
-    if let Err(error) = stdin.write_all(&document).await {
+    if let Err(error) = input.write(&document).await {
         debug!(%error, "the program does not read its job");
     }
 }

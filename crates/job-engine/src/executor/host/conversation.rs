@@ -108,8 +108,9 @@ impl Conversation {
         self.phase = Phase::Working;
     }
 
-    /// The process says a line.
-    pub(super) fn said(&mut self, line: &[u8]) -> Result<Said, Breach> {
+    /// The process says a line. `has_read` is asked about a message without a number: whether the process has begun to read
+    /// the job under way. One that has not speaks of an earlier one.
+    pub(super) fn said(&mut self, line: &[u8], has_read: impl FnOnce() -> bool) -> Result<Said, Breach> {
         let message: FromHost = lines::message(line)?;
         match (self.phase, message) {
             (Phase::Starting, FromHost::Hello(hello)) if hello.protocol == VERSION => {
@@ -119,13 +120,13 @@ impl Conversation {
             (Phase::Starting, FromHost::Hello(hello)) => Err(Breach::Version(hello.protocol)),
             (Phase::Starting, _) => Err(Breach::NoHello),
             (_, FromHost::Hello(_)) => Err(Breach::SecondHello),
-            (_, FromHost::Report(report)) => Ok(if self.is_under_way(report.number)? {
+            (_, FromHost::Report(report)) => Ok(if self.is_under_way(report.number, has_read)? {
                 Said::Reported(report)
             } else {
                 Said::Late("it reports of a job that has ended")
             }),
             (_, FromHost::End(end)) => {
-                if self.is_under_way(end.number)? {
+                if self.is_under_way(end.number, has_read)? {
                     self.phase = Phase::Idle;
                     Ok(Said::Ended(end))
                 } else if end.number.is_some() {
@@ -138,11 +139,12 @@ impl Conversation {
     }
 
     /// Whether a message with this number is about the job under way; if not, about one that has ended.
-    fn is_under_way(&self, number: Option<u64>) -> Result<bool, Breach> {
+    fn is_under_way(&self, number: Option<u64>, has_read: impl FnOnce() -> bool) -> Result<bool, Breach> {
+        let is_working = self.phase == Phase::Working;
         match number {
             Some(number) if number > self.number => Err(Breach::UnknownNumber(number)),
-            Some(number) if number < self.number => Ok(false),
-            _ => Ok(self.phase == Phase::Working),
+            Some(number) => Ok(is_working && number == self.number),
+            None => Ok(is_working && has_read()),
         }
     }
 }

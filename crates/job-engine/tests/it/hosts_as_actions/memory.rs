@@ -44,6 +44,40 @@ async fn a_process_that_is_too_large_after_a_job_is_replaced() {
     world.close().await;
 }
 
+/// More than this it may not have while a job runs, and it keeps as much if it is told to go on with a large job.
+const LIMIT_OF_MEMORY: u64 = 40 << 20;
+const KEEPS: &str = r#"
+hello()
+kept = None
+while True:
+    job = run()
+    if os.path.exists(path("large")):
+        open(path("begun"), "w").close()
+        while not os.path.exists(path("go")): time.sleep(0.01)
+        kept = b"x" * (40 << 20)
+    end(job, str(os.getpid()))
+"#;
+
+#[tokio::test]
+async fn what_a_job_has_kept_is_not_held_against_the_next() {
+    let limits = Limits { memory: Some(LIMIT_OF_MEMORY), ..Limits::default() };
+    let world = World::with(KEEPS, Said { limits, ..Said::default() }).await;
+    let (state, first) = world.outcome().await;
+    assert_eq!(state, "SUCCESS", "{first}");
+    world.touch("large");
+    let large = world.add().await;
+    // measured at its begin, and not again within a second
+    world.appears("begun").await;
+    world.touch("go");
+    assert_eq!(outcome_of(&world.ended(&large).await), success(&first), "a small one stays");
+    fs::remove_file(world.file("large")).expect("removed");
+    let (state, second) = world.outcome().await;
+    assert_eq!(state, "SUCCESS", "{second}");
+    assert_ne!(second, first);
+    assert_eq!(world.outcome().await, success(&second), "a small one stays");
+    world.close().await;
+}
+
 /// Most memory of its own that a keeper has which has nothing to do, in KiB. The pages of its file are not counted: it shares
 /// them with its executor, unless that is a test.
 const OF_A_KEEPER: u64 = 2048;

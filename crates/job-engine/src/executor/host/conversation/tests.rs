@@ -11,7 +11,7 @@ fn starting() -> Conversation {
 
 fn idle() -> Conversation {
     let mut conversation = starting();
-    assert!(matches!(conversation.said(HELLO.as_bytes()), Ok(Said::Hello(_))));
+    assert!(matches!(conversation.said(HELLO.as_bytes(), || true), Ok(Said::Hello(_))));
     conversation
 }
 
@@ -28,7 +28,7 @@ fn between() -> Conversation {
     let mut conversation = idle();
     assert_eq!(conversation.next_number(), 1);
     conversation.begin();
-    assert!(matches!(conversation.said(br#"{"end":{"state":"SUCCESS"}}"#), Ok(Said::Ended(_))));
+    assert!(matches!(conversation.said(br#"{"end":{"state":"SUCCESS"}}"#, || true), Ok(Said::Ended(_))));
     conversation
 }
 
@@ -87,10 +87,24 @@ fn every_line_means_what_the_table_says() {
     for (phase, line, expected) in rows {
         let mut conversation = phase();
         let before = conversation.phase;
-        let said = conversation.said(line.as_bytes());
+        let said = conversation.said(line.as_bytes(), || true);
         assert_eq!(said, expected, "{line} while {before:?}");
         let ends = matches!(said, Ok(Said::Ended(_)));
         assert_eq!(before == Phase::Working && conversation.phase == Phase::Idle, ends, "{line}");
+    }
+}
+
+#[test]
+fn what_has_not_read_its_job_speaks_of_an_earlier_one_unless_it_says_otherwise() {
+    const LATE: Said = Said::Late("it reports of a job that has ended");
+    let said = |line: &str| working().said(line.as_bytes(), || false);
+    assert_eq!(said(r#"{"report":{"progress":3}}"#), Ok(LATE));
+    assert_eq!(said(r#"{"end":{"state":"SUCCESS"}}"#), Err(Breach::EndWithoutJob));
+    let asked = || -> bool { panic!("it has said of which") };
+    for number in 1..=3 {
+        let line = format!(r#"{{"end":{{"state":"SUCCESS","number":{number}}}}}"#);
+        let ends = matches!(working().said(line.as_bytes(), asked), Ok(Said::Ended(_)));
+        assert_eq!(ends, number == 2);
     }
 }
 
@@ -99,11 +113,11 @@ fn what_is_no_message_is_a_breach_at_any_time() {
     let long = format!("{{{}", "x".repeat(1000));
     for phase in [starting, idle, between, working] {
         for line in ["", "nonsense", "{}", r#"{"ping":{}}"#, r#"{"keeper":{"pid":1}}"#, r#"{"end":{}}"#, &long] {
-            let breach = phase().said(line.as_bytes()).expect_err(line);
+            let breach = phase().said(line.as_bytes(), || true).expect_err(line);
             assert!(matches!(breach, Breach::NoMessage(_)), "{line}: {breach}");
         }
     }
-    let text = working().said(br#"{"ping":{}}"#).unwrap_err().to_string();
+    let text = working().said(br#"{"ping":{}}"#, || true).unwrap_err().to_string();
     assert!(text.starts_with(r#"`{"ping":{}}` is no message: unknown variant `ping`, expected"#), "{text}");
 }
 
@@ -174,7 +188,7 @@ proptest! {
                 under_way = Some(conversation.next_number());
                 conversation.begin();
             }
-            match conversation.said(line.as_bytes()) {
+            match conversation.said(line.as_bytes(), || true) {
                 Ok(Said::Ended(end)) => {
                     let ended = under_way.take();
                     prop_assert!(ended.is_some() && (end.number.is_none() || end.number == ended), "{line}");
@@ -194,7 +208,7 @@ proptest! {
     #[test]
     fn bytes_of_any_kind_are_a_message_or_a_breach(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for mut conversation in [starting(), idle(), between(), working()] {
-            prop_assert!(!matches!(conversation.said(&bytes), Ok(Said::Ended(_))));
+            prop_assert!(!matches!(conversation.said(&bytes, || true), Ok(Said::Ended(_))));
         }
     }
 }

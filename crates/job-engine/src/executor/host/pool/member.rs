@@ -14,7 +14,6 @@ use futures_util::future::BoxFuture;
 use rustix::process::Signal;
 use slipstream_action::Failure;
 use slipstream_action::protocol::{self, EndState, ToHost};
-use tokio::process::ChildStdin;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -28,7 +27,7 @@ use crate::executor::host::{Outcome, at};
 use crate::programs::directories::Directory;
 use crate::programs::limits;
 use crate::programs::lines::LineError;
-use crate::programs::process::{Event, Process};
+use crate::programs::process::{Event, Input, Process};
 use crate::programs::throttle::Throttle;
 
 /// After so long without a job a process ends, unless it is the only one.
@@ -114,7 +113,8 @@ struct Member {
     id: u64,
     begun: Instant,
     process: Process,
-    stdin: Option<ChildStdin>,
+    /// None once it has ended.
+    input: Option<Input>,
     directory: Arc<Directory>,
     conversation: Conversation,
     throttle: Throttle,
@@ -304,7 +304,7 @@ impl Member {
         match event {
             Event::Line(line) => {
                 self.throttle.count();
-                match self.conversation.said(&line) {
+                match self.conversation.said(&line, || false) {
                     Ok(Said::Late(what)) => self.tell_late(what),
                     Ok(said) => unreachable!("{said:?} needs a job"),
                     Err(breach) => return Some(Gone::Broke(breach)),
@@ -320,7 +320,7 @@ impl Member {
     /// It gets the end of its input, then SIGTERM, then SIGKILL.
     async fn leave(mut self, turn: Option<Turn>) {
         self.pool.withdraw(self.id);
-        self.stdin = None;
+        self.input = None;
         if timeout(END, ended(&mut self.process)).await.is_err() {
             self.process.ask_to_stop();
             if timeout(END, ended(&mut self.process)).await.is_err() {
@@ -340,16 +340,19 @@ impl Member {
         spawn_blocking(move || drop(directory)).await.unwrap_or_default();
     }
 
-    /// Whether the next job is better done by another process.
+    /// Whether the next job is better done by another process. A limit of memory counts after each job: what this one has kept
+    /// would be held against the next.
     fn is_worn_out(&mut self) -> bool {
         if self.jobs >= self.pool.provider.jobs_per_process {
             return true;
         }
-        if self.measured.elapsed() < MEASURED_EVERY {
-            return false;
+        let is_time = self.measured.elapsed() >= MEASURED_EVERY;
+        let most = [self.pool.provider.program.limits.memory, is_time.then_some(LARGEST)].into_iter().flatten().min();
+        let Some(most) = most else { return false };
+        if is_time {
+            self.measured = Instant::now();
         }
-        self.measured = Instant::now();
-        limits::usage(self.process.keeper()).memory > LARGEST
+        limits::usage(self.process.keeper()).memory > most
     }
 
     fn has_left_something(&self) -> bool {

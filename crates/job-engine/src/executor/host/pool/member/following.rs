@@ -3,11 +3,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use rustix::io::ioctl_fionread;
 use rustix::process::Signal;
 use slipstream_action::protocol::End;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::ChildStdin;
 use tokio::time::Instant;
 
 use super::{KILL_AGAIN, Member, gone_by};
@@ -15,7 +12,7 @@ use crate::executor::host::at;
 use crate::executor::host::conversation::{self, Gone, Said};
 use crate::executor::host::pool::Order;
 use crate::programs::limits;
-use crate::programs::process::{Event, Process};
+use crate::programs::process::{Event, Exit, Process};
 
 /// How long a process may live on after it has closed descriptor 3.
 const SILENT: Duration = Duration::from_secs(1);
@@ -47,6 +44,16 @@ impl Fate {
         self.kill_at = Some(Instant::now() + KILL_AGAIN);
         process.signal(Signal::KILL);
     }
+
+    /// What follows from how it went, and from whether it has begun to read its job. One that has not cannot have done any of it;
+    /// what a job was stopped for, or is not waited for, is for whoever did that to say.
+    fn followed(self, exit: Exit, has_read: bool) -> Followed {
+        match self.killed.unwrap_or(Gone::Ended(exit)) {
+            gone @ (Gone::Unstoppable(_) | Gone::Unwanted) => Followed::Gone(gone),
+            gone if has_read => Followed::Gone(gone),
+            gone => Followed::NotTaken(gone),
+        }
+    }
 }
 
 impl Member {
@@ -57,18 +64,19 @@ impl Member {
         let limits = self.pool.provider.program.limits.clone();
         let before = limits.cpu_time.map(|_| limits::usage(keeper).cpu_time).unwrap_or_default();
         let mut exceeded = pin!(limits::exceeded(keeper, &limits, before));
-        let mut stdin = self.stdin.take();
+        let input = self.input.take().expect("one whose input has ended gets no job");
         let (mut fate, mut is_written) = (Fate::default(), false);
         let followed = {
-            let mut write = pin!(write(stdin.as_mut(), line));
-            let mut silent_until = None;
+            let (mut write, mut closed) = (pin!(input.write(line)), pin!(input.closed()));
+            let (mut is_closed, mut silent_until) = (false, None);
             loop {
                 let pause = self.throttle.pause();
                 tokio::select! {
                     biased;
                     event = self.process.event(pause.is_none()) => match event {
-                        Event::Line(line) => {
-                            if let Some(end) = self.heard(&line, order, &mut fate) {
+                        Event::Line(said) => {
+                            let has_read = || is_written && !input.holds(line);
+                            if let Some(end) = self.heard(&said, has_read, order, &mut fate) {
                                 break Ok(end);
                             }
                         }
@@ -76,9 +84,14 @@ impl Member {
                         Event::Silent => silent_until = Some(Instant::now() + SILENT),
                         Event::Ended(exit) => break Err(exit),
                     },
-                    written = &mut write, if !is_written => {
-                        is_written = true;
-                        if written.is_err() {
+                    written = &mut write, if !is_written && fate.killed.is_none() => match written {
+                        Ok(()) => is_written = true,
+                        Err(_) => fate.kill(&self.process, Gone::Deaf),
+                    },
+                    () = &mut closed, if is_written && !is_closed => {
+                        is_closed = true;
+                        // one that has read it may do without another
+                        if input.holds(line) {
                             fate.kill(&self.process, Gone::Deaf);
                         }
                     }
@@ -98,27 +111,21 @@ impl Member {
                 }
             }
         };
-        let exit = match followed {
+        match followed {
             Ok(end) => {
-                self.stdin = stdin;
-                return Followed::Ended { end, is_usable: !fate.is_stopped && is_written };
+                self.input = Some(input);
+                Followed::Ended { end, is_usable: !fate.is_stopped && is_written }
             }
-            Err(exit) => exit,
-        };
-        let has_read = is_written && stdin.is_some_and(|stdin| !is_unread(&stdin, line));
-        match fate.killed {
-            None if !has_read => Followed::NotTaken(Gone::Ended(exit)),
-            Some(Gone::Deaf) => Followed::NotTaken(Gone::Deaf),
-            killed => Followed::Gone(killed.unwrap_or(Gone::Ended(exit))),
+            Err(exit) => fate.followed(exit, is_written && !input.holds(line)),
         }
     }
 
-    /// It says a line; answers the end of its job.
-    fn heard(&mut self, line: &[u8], order: &Order, fate: &mut Fate) -> Option<End> {
+    /// It says a line; answers the end of its job. `has_read` says whether it has begun to read that.
+    fn heard(&mut self, line: &[u8], has_read: impl FnOnce() -> bool, order: &Order, fate: &mut Fate) -> Option<End> {
         if fate.killed.is_some() {
             return None;
         }
-        let said = self.conversation.said(line);
+        let said = self.conversation.said(line, has_read);
         if said.as_ref().is_ok_and(Said::is_beside_the_end) {
             self.throttle.count();
         }
@@ -130,17 +137,5 @@ impl Member {
             Err(breach) => fate.kill(&self.process, Gone::Broke(breach)),
         }
         None
-    }
-}
-
-/// Whether the pipe still holds the line: the program has ended without having begun to read it.
-fn is_unread(stdin: &ChildStdin, line: &[u8]) -> bool {
-    ioctl_fionread(stdin).is_ok_and(|unread| usize::try_from(unread).is_ok_and(|unread| unread >= line.len()))
-}
-
-async fn write(stdin: Option<&mut ChildStdin>, line: &[u8]) -> std::io::Result<()> {
-    match stdin {
-        Some(stdin) => stdin.write_all(line).await,
-        None => Err(std::io::ErrorKind::BrokenPipe.into()),
     }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use slipstream_action::protocol::{self, Hello, ToHost};
 use slipstream_action::with_causes;
 use slipstream_cimi::Document;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::ChildStdin;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +13,7 @@ use crate::executor::host::conversation::{Conversation, Gone, Said};
 use crate::executor::host::pool::Shared;
 use crate::programs::environment::environment;
 use crate::programs::log::Log;
-use crate::programs::process::{Event, Process, Start};
+use crate::programs::process::{Event, Input, Process, Start};
 use crate::programs::throttle::Throttle;
 
 impl Member {
@@ -43,8 +41,8 @@ impl Member {
                 return Err(with_causes(&error));
             }
         };
-        let (mut conversation, mut stdin) = (Conversation::default(), process.take_stdin());
-        let greeted = greet(pool, &mut process, stdin.as_mut(), &mut conversation);
+        let (mut conversation, input) = (Conversation::default(), process.take_input());
+        let greeted = greet(pool, &mut process, input.as_ref(), &mut conversation);
         let greeted = tokio::select! {
             biased;
             greeted = timeout(provider.start_within, greeted) => greeted,
@@ -62,7 +60,7 @@ impl Member {
                     id,
                     begun,
                     process,
-                    stdin,
+                    input,
                     directory: Arc::new(directory),
                     conversation,
                     throttle: Throttle::default(),
@@ -87,18 +85,18 @@ impl Member {
 async fn greet(
     pool: &Shared,
     process: &mut Process,
-    stdin: Option<&mut ChildStdin>,
+    input: Option<&Input>,
     conversation: &mut Conversation,
 ) -> Result<Hello, Gone> {
     let setup = ToHost::<Document>::Setup(pool.setup.clone());
     let line = protocol::line(&setup).map_err(|_| Gone::Deaf)?;
-    if let Some(stdin) = stdin {
+    if let Some(input) = input {
         // one that does not read it may say hello all the same, and one that has ended is seen below
-        stdin.write_all(&line).await.unwrap_or_default();
+        input.write(&line).await.unwrap_or_default();
     }
     loop {
         match process.event(true).await {
-            Event::Line(line) => match conversation.said(&line) {
+            Event::Line(line) => match conversation.said(&line, || false) {
                 Ok(Said::Hello(hello)) => return Ok(hello),
                 Ok(said) => unreachable!("{said:?} before hello"),
                 Err(breach) => return Err(Gone::Broke(breach)),
