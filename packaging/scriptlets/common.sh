@@ -1,7 +1,7 @@
 # In front of every scriptlet of both packages. POSIX shell; every tool may be missing, as in a chroot or a container.
 
 UNITS="slipstream-job-server.service slipstream-job-executor.service slipstream-job-distributor@*.service"
-# There after an upgrade from the original, with the units that were stopped, to be started as ours.
+# There after an upgrade from the original, with the units that were stopped, if any were, to be started as ours.
 NOTED=/run/slipstream-job-engine.restart
 ORIGINAL=/opt/slipstream/job/sbin/job_executor.py
 
@@ -39,12 +39,20 @@ set_up() {
     fi
     if ! { command -v systemd-tmpfiles >/dev/null 2>&1 &&
         systemd-tmpfiles --create /usr/lib/tmpfiles.d/slipstream-job-engine.conf 2>/dev/null; }; then
-        install -d -m 0750 -g slipstream /etc/slipstream || :
+        install -d -m 0750 -g slipstream /etc/slipstream /etc/slipstream/job-engine.d || :
         chgrp slipstream /etc/slipstream/job-engine.toml 2>/dev/null || :
         install -d -m 0750 -o slipstream -g slipstream /var/lib/slipstream || :
         install -d -m 0755 -o slipstream -g slipstream /var/log/slipstream /var/log/slipstream/log || :
         [ -e /var/log/slipstream/job ] || ln -s log /var/log/slipstream/job || :
     fi
+}
+
+# The original did one job at a time unless --threads said otherwise; our configuration begins with more.
+keep_threads() {
+    own=/etc/slipstream/job-engine.d/original.toml
+    { [ -e "$NOTED" ] && [ ! -e "$own" ]; } || return 0
+    printf '%s\n' '# The original engine did one job at a time, unless DAEMON_ARGS had --threads.' '[executor]' 'threads = 1' \
+        >"$own" && chmod 0640 "$own" && chgrp slipstream "$own" || :
 }
 
 # What an upgrade from the original leaves behind that somebody should look at.
@@ -73,7 +81,7 @@ reload() {
 note_original() {
     [ -e "$ORIGINAL" ] || return 0
     units=$(active_units)
-    echo "$units" >"$NOTED" || :
+    printf '%s' "$units" >"$NOTED" || :
     [ -n "$units" ] || return 0
     # shellcheck disable=SC2086 # a list of units
     systemctl stop $units || :

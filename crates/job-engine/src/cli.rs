@@ -41,6 +41,7 @@ use secrecy::SecretString;
 use settings::{Refused, Resolved};
 
 use crate::config::Config;
+use crate::executor::load::settings::Loading;
 use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
@@ -184,12 +185,14 @@ impl Arguments {
     /// What a service would find wrong before it begins; `zookeeper` is the password that its environment has.
     fn check(self, config: &Config, zookeeper: Option<SecretString>) -> anyhow::Result<()> {
         let metrics = Metrics::of("config");
-        match self.command {
+        let checked = match self.command {
+            Command::Up(arguments) => arguments.prepared().map(drop),
             Command::Server(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
             Command::Executor(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
             Command::Distributor(arguments) => arguments.prepared(config, &metrics, zookeeper).map(drop),
             _ => Ok(()),
-        }
+        };
+        faults::placed(checked, &config.settings)
     }
 }
 
@@ -199,7 +202,7 @@ pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let ended = match settings::resolve(&words) {
         // not before: the arguments are sound
-        Ok(Resolved { arguments, config }) => secrets::hide().and_then(|()| dispatch(arguments.command, config)),
+        Ok(Resolved { arguments, config }) => secrets::hide().and_then(|()| dispatch(arguments, config)),
         Err(Refused::Usage(error)) => error.exit(),
         Err(Refused::Files(error)) => Err(error),
     };
@@ -234,7 +237,7 @@ fn with_whole_usage(mut error: clap::Error, words: &[OsString]) -> clap::Error {
     error
 }
 
-fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+fn dispatch(Arguments { config: named, command }: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -243,14 +246,14 @@ fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     let code = runtime.block_on(async {
         match command {
             Command::Up(arguments) => run_up(arguments, config).await.map(done),
-            Command::Server(arguments) => services::server(arguments).await.map(done),
-            Command::Executor(arguments) => services::executor(arguments).await.map(done),
+            Command::Server(arguments) => services::server(arguments, &config).await.map(done),
+            Command::Executor(arguments) => services::executor(arguments, &config).await.map(done),
             Command::Distributor(arguments) => services::distributor(arguments, &config).await.map(done),
             Command::Submit(arguments) => submit::run(arguments).await,
             Command::Jobs(arguments) => jobs::run(arguments).await,
             Command::Queue(arguments) => queue::run(arguments).await.map(done),
             Command::Executors(options) => executors::executors(options).await.map(done),
-            Command::Actions(arguments) => actions::run(arguments).await,
+            Command::Actions(arguments) => actions::run(arguments, &config).await,
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
             Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),
@@ -258,7 +261,7 @@ fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Drain(arguments) => processes::drain(arguments).await.map(done),
             Command::Resume(arguments) => processes::resume(arguments).map(done),
             Command::Log(arguments) => processes::log(arguments).map(done),
-            Command::Config(arguments) => config::run(arguments).await,
+            Command::Config(arguments) => config::run(arguments, named.as_deref()).await,
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
         }
     });
@@ -276,23 +279,43 @@ fn print_completions(shell: Shell) -> anyhow::Result<()> {
     terminal::print(String::from_utf8_lossy(&script).trim_end())
 }
 
+/// What an `up` is made of before it starts anything.
+struct PreparedUp {
+    log: Wanted,
+    data_dir: PathBuf,
+    scripts: Vec<PathBuf>,
+    loading: Loading,
+}
+
+impl UpArguments {
+    /// What it is made of, or what is wrong with it.
+    fn prepared(&self) -> anyhow::Result<PreparedUp> {
+        let log = self.log.wanted()?;
+        let data_dir = options::data_dir(self.data_dir.clone())?;
+        let (scripts, loading) = faults::both(self.scripts.of_up(&data_dir), self.loading.of_up(&data_dir))?;
+        Ok(PreparedUp { log, data_dir, scripts, loading })
+    }
+}
+
 async fn run_up(arguments: UpArguments, config: Config) -> anyhow::Result<()> {
+    let PreparedUp { log, data_dir, scripts, loading } = faults::placed(arguments.prepared(), &config.settings)?;
     let activity = Activity::new();
-    let stop = services::begin(&arguments.log.wanted()?, &activity)?;
+    let stop = services::begin(&log, &activity)?;
     let metrics = Metrics::of("up");
     let _monitoring = arguments.monitoring.begin(&metrics, &activity, &stop);
-    let data_dir = options::data_dir(arguments.data_dir)?;
+    let distributors = arguments.distributors;
     let options = up::Options {
         listen: arguments.serving.listen,
-        scripts: arguments.scripts.of_up(&data_dir)?,
-        loading: arguments.loading.of_up(&data_dir)?,
+        scripts,
+        loading,
         data_dir,
         proxies: arguments.serving.trust_authn_header_from,
         threads: arguments.running.threads,
         grace: arguments.running.grace,
         unknown_action: arguments.unknown_action.wanted(Duration::ZERO),
         max_attempts: arguments.serving.max_attempts,
-        distributors: arguments.distributors,
+        // a name of no characters is that of none
+        distributors: distributors.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect()),
         config,
         demo: arguments.demo,
         metrics,

@@ -53,6 +53,19 @@ pub enum Value {
     Other,
 }
 
+impl Value {
+    /// As the command line has them.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Word(word) => vec![word.clone()],
+            Self::Switch(is_on) => vec![is_on.to_string()],
+            Self::List(words) => words.clone(),
+            Self::Other => Vec::new(),
+        }
+    }
+}
+
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -79,6 +92,14 @@ pub enum Fault {
         /// What the operating system says.
         reason: String,
     },
+    /// A folder of files cannot be looked into.
+    #[error("cannot look for configuration files in {}, check its permissions: {reason}", path.display())]
+    Unlisted {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: String,
+    },
     /// What is written cannot be.
     #[error("{place}: {message}")]
     Wrong {
@@ -91,22 +112,6 @@ pub enum Fault {
     },
 }
 
-/// All that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
-
-impl fmt::Display for Faults {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0[..] {
-            [fault] => write!(formatter, "{fault}"),
-            faults => {
-                write!(formatter, "{} faults in the configuration", faults.len())?;
-                faults.iter().try_for_each(|fault| write!(formatter, "\n  {fault}"))
-            }
-        }
-    }
-}
-
 /// There is no distributor of this name.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no distributor {name}, only {}", known.join(", "))]
@@ -117,40 +122,53 @@ pub struct UnknownDistributor {
     pub known: Vec<String>,
 }
 
-/// The file and what lies in the folder beside it, `job-engine.d` of `job-engine.toml`, by name.
-#[must_use]
-pub fn with_parts(file: &Path) -> Vec<PathBuf> {
-    let folder = std::fs::read_dir(file.with_extension("d")).into_iter().flatten();
-    let parts = folder.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut parts: Vec<PathBuf> = parts.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
-    parts.sort();
-    parts.insert(0, file.to_owned());
-    parts
+/// Configuration files, those that count more behind those that count less.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Where they are.
+    pub paths: Vec<PathBuf>,
+    /// Why there may be more of them.
+    wrong: Option<Fault>,
 }
 
-/// The file of an installed machine with its parts, as far as they are this user's to read. In a folder that is closed to
-/// this user nothing is; a file that is closed in an open folder is one that somebody has forgotten to open.
-#[must_use]
-pub fn usual_files(file: &Path) -> Vec<PathBuf> {
-    let mut files = with_parts(file);
-    files.retain(|path| path.metadata().is_ok());
-    files
+impl Files {
+    /// The file and what lies in the folder beside it, `job-engine.d` of `job-engine.toml`, by name.
+    #[must_use]
+    pub fn named(file: &Path) -> Self {
+        let folder = file.with_extension("d");
+        let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let (entries, wrong) = match entries {
+            Ok(entries) => (entries, None),
+            Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), None),
+            Err(error) => (Vec::new(), Some(Fault::Unlisted { path: folder, reason: reason(&error) })),
+        };
+        let parts = entries.into_iter().map(|entry| entry.path());
+        let mut paths: Vec<PathBuf> = parts.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+        paths.sort();
+        paths.insert(0, file.to_owned());
+        Self { paths, wrong }
+    }
+
+    /// The file of an installed machine with its parts, as far as they are this user's to read. In a folder that is closed
+    /// to this user nothing is; what is closed in an open folder is what somebody has forgotten to open.
+    #[must_use]
+    pub fn usual(file: &Path) -> Self {
+        if file.metadata().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+            return Self::default();
+        }
+        let mut files = Self::named(file);
+        files.paths.retain(|path| path.metadata().is_ok());
+        files
+    }
 }
 
 impl Config {
-    /// Reads one configuration file, without its parts.
-    pub fn load(path: &Path) -> Result<Self, Faults> {
-        match Self::read(&[path.to_owned()]) {
-            (config, faults) if faults.is_empty() => Ok(config),
-            (_, faults) => Err(Faults(faults)),
-        }
-    }
-
     /// Reads configuration files, the later one of which counts more, and answers all that is wrong in them.
     #[must_use]
-    pub fn read(files: &[PathBuf]) -> (Self, Vec<Fault>) {
-        let (mut distributors, mut settings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-        for path in files {
+    pub fn read(files: &Files) -> (Self, Vec<Fault>) {
+        let (mut distributors, mut settings) = (Vec::new(), Vec::new());
+        let mut faults: Vec<Fault> = files.wrong.iter().cloned().collect();
+        for path in &files.paths {
             let bytes = match std::fs::read(path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
@@ -183,6 +201,13 @@ impl Config {
         (Self { distributors: all, settings }, faults)
     }
 
+    /// What the files say of a key in its table, if they do.
+    #[must_use]
+    pub fn value(&self, table: &str, key: &str) -> Option<&Value> {
+        let last = self.settings.iter().rev().find(|setting| setting.table == table && setting.key == key);
+        last.map(|setting| &setting.value)
+    }
+
     /// The distributor of this name.
     pub fn distributor(&self, name: &str) -> Result<&Configured, UnknownDistributor> {
         self.distributors.iter().find(|distributor| distributor.name == name).ok_or_else(|| UnknownDistributor {
@@ -190,6 +215,12 @@ impl Config {
             known: self.distributors.iter().map(|known| known.name.clone()).collect(),
         })
     }
+}
+
+/// A path of the machine whose file system lies below `root`.
+#[must_use]
+pub fn below(root: &Path, path: &Path) -> PathBuf {
+    if root == Path::new("/") { path.to_owned() } else { root.join(path.strip_prefix("/").unwrap_or(path)) }
 }
 
 fn reason(error: &std::io::Error) -> String {

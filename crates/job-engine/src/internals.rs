@@ -2,10 +2,10 @@
 //! version.
 
 pub use crate::cli::{command, run};
-pub use crate::config::Config;
+pub use crate::config::{Config, Files};
 
 pub mod reference {
-    pub use crate::cli::config::reference::{Entry, TEMPLATE, Table, page, tables, template};
+    pub use crate::cli::config::reference::{Entry, Table, pages, tables};
 }
 
 pub mod actions {

@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 }
 
 fn generate(root: &Path) -> anyhow::Result<()> {
-    for (path, text) in [("docs/configuration.md", reference::page()), (reference::TEMPLATE, reference::template())] {
+    for (path, text) in reference::pages() {
         let path = root.join(path);
         fs::create_dir_all(path.parent().context("it lies in the project")?)?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -11,7 +11,7 @@ pub const BEFORE: &str = "note_original";
 pub const AFTER: &str = "set_up; reload";
 pub const BEFORE_REMOVAL: &str = "if [ \"$1\" = 0 ]; then stop_all; fi";
 pub const AFTER_REMOVAL: &str = "reload";
-pub const AT_THE_END: &str = "set_up; restart_running; warn_after_original";
+pub const AT_THE_END: &str = "set_up; keep_threads; restart_running; warn_after_original";
 
 /// Of a DEB: `postinst`, `prerm` and `postrm`.
 pub const POSTINST: &str = "\
@@ -25,7 +25,7 @@ pub const POSTRM: &str = "\
 reload
 if [ \"$1\" = purge ]; then
     rm -rf /var/log/slipstream
-    rmdir /etc/slipstream 2>/dev/null || :
+    rmdir /etc/slipstream/job-engine.d /etc/slipstream 2>/dev/null || :
 fi";
 
 /// A script for `/bin/sh`. It never fails: a package manager would leave the package half installed.

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::example;
 use super::options::connection::ShowOptions;
+use crate::config::Config;
 
 /// What `actions` is asked for.
 #[derive(Debug, Args)]
@@ -43,13 +44,13 @@ enum ActionsCommand {
 }
 
 /// Does what `actions` is asked for.
-pub async fn run(arguments: ActionsArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: ActionsArguments, config: &Config) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
         None => list::run(arguments.show).await.map(done),
         Some(ActionsCommand::List(options)) => list::run(options).await.map(done),
-        Some(ActionsCommand::Check(arguments)) => check::run(&arguments).await,
-        Some(ActionsCommand::Test(arguments)) => trial::run(arguments).await,
+        Some(ActionsCommand::Check(arguments)) => check::run(&arguments, config).await,
+        Some(ActionsCommand::Test(arguments)) => trial::run(arguments, config).await,
         Some(ActionsCommand::New(arguments)) => new::run(&arguments).map(done),
     }
 }

@@ -1,10 +1,12 @@
 //! `slipstream-job config`: what holds for the services of this machine, and whether it can.
 
+mod access;
 pub mod reference;
 mod service;
 mod units;
+mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -17,8 +19,8 @@ use super::{COMMAND_FAILED, example, terminal};
 /// What `config` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "Both read what the services of the packages read: configuration files,\n\
-     /etc/default/slipstream-job-* and the units.",
+    "Both read what the services of the packages read: configuration files (or the\n\
+     one of --config), /etc/default/slipstream-job-* and the units.",
     "slipstream-job config check"
 ))]
 pub struct ConfigArguments {
@@ -30,8 +32,11 @@ pub struct ConfigArguments {
 enum ConfigCommand {
     /// Show each value that holds for a service, and where it comes from
     #[command(
-        mut_arg("json", |json| json.help("Print the values as a JSON array")),
-        after_help = example!("Passwords are not shown.", "slipstream-job config show executor")
+        mut_arg("json", |json| json.help("Print the values and faults of each service as a JSON array")),
+        after_help = concat!(
+            "Passwords are not shown. Exit codes: 0 no fault, 2 a fault, or the command failed.\n\n",
+            "Example: slipstream-job config show executor"
+        )
     )]
     Show(Asked),
     /// Check whether the services would start with their configuration
@@ -47,11 +52,11 @@ enum ConfigCommand {
 
 #[derive(Debug, Args)]
 struct Asked {
-    /// Service: server, executor, distributor or distributor@NAME [default: all three]
+    /// Service: server, executor, distributor, distributor@NAME or up [default: the first three]
     #[arg(value_name = "SERVICE", value_parser = parse_part)]
     part: Option<Part>,
-    /// Read the files of the machine whose file system is in this folder
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    /// For tests: read the files of the machine whose file system is in this folder
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     root: PathBuf,
     #[arg(long)]
     json: bool,
@@ -64,6 +69,8 @@ pub enum Part {
     Executor,
     /// The one of this name.
     Distributor(String),
+    /// All in one process, as somebody starts it by hand.
+    Up,
 }
 
 impl Part {
@@ -73,6 +80,7 @@ impl Part {
             Self::Server => "server",
             Self::Executor => "executor",
             Self::Distributor(_) => "distributor",
+            Self::Up => "up",
         }
     }
 }
@@ -85,50 +93,64 @@ fn parse_part(text: &str) -> Result<Part, String> {
         Some(("distributor", name)) if !name.is_empty() => Ok(Part::Distributor(name.to_owned())),
         None if text == "server" => Ok(Part::Server),
         None if text == "executor" => Ok(Part::Executor),
+        None if text == "up" => Ok(Part::Up),
         None if text == "distributor" => Ok(Part::Distributor(ANY_DISTRIBUTOR.to_owned())),
-        _ => Err("expected server, executor, distributor or distributor@NAME".to_owned()),
+        _ => Err("expected server, executor, distributor, distributor@NAME or up".to_owned()),
     }
 }
 
 impl Asked {
-    async fn services(&self) -> Vec<Service> {
+    async fn services(&self, named: Option<&Path>) -> Vec<Service> {
         let all = || vec![Part::Server, Part::Executor, Part::Distributor(ANY_DISTRIBUTOR.to_owned())];
         let parts = self.part.clone().map_or_else(all, |part| vec![part]);
         let mut services = Vec::new();
         for part in parts {
-            services.push(Service::look(part, &self.root).await);
+            services.push(Service::look(part, &self.root, named).await);
         }
         services
     }
 }
 
-/// Shows or checks.
-pub async fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
-    match arguments.command {
-        ConfigCommand::Show(asked) => show(&asked).await,
-        ConfigCommand::Check(asked) => check(&asked).await,
-    }
+/// Shows or checks; the file that is `named` takes the place of the usual ones.
+pub async fn run(arguments: ConfigArguments, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let named = named.filter(|path| !path.as_os_str().is_empty());
+    let (ConfigCommand::Show(asked) | ConfigCommand::Check(asked)) = &arguments.command;
+    let services = asked.services(named).await;
+    let text = match (&arguments.command, asked.json) {
+        (ConfigCommand::Show(_), true) => {
+            serde_json::to_string_pretty(&services.iter().map(Values::of).collect::<Vec<_>>())?
+        }
+        (ConfigCommand::Show(_), false) => rendered(&services),
+        (ConfigCommand::Check(_), true) => {
+            serde_json::to_string_pretty(&services.iter().map(Report::of).collect::<Vec<_>>())?
+        }
+        (ConfigCommand::Check(_), false) => render(&services),
+    };
+    terminal::print(&text)?;
+    let is_sound = services.iter().all(|service| service.faults.is_empty());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(COMMAND_FAILED) })
 }
 
-async fn show(asked: &Asked) -> anyhow::Result<ExitCode> {
-    let services = asked.services().await;
-    let shown: Vec<Shown> = services.iter().flat_map(Service::shown).collect();
-    let text = if asked.json { serde_json::to_string_pretty(&shown)? } else { rendered(&services) };
-    terminal::print(&text)?;
-    Ok(if services.iter().any(|service| service.parsed.is_none()) {
-        ExitCode::from(COMMAND_FAILED)
-    } else {
-        ExitCode::SUCCESS
-    })
+/// What `show` tells programs of a service.
+#[derive(Serialize)]
+struct Values<'a> {
+    service: &'a str,
+    faults: &'a [String],
+    /// Those that can be told in spite of the faults.
+    values: Vec<Shown>,
+}
+
+impl<'a> Values<'a> {
+    fn of(service: &'a Service) -> Self {
+        Self { service: &service.unit.name, faults: &service.faults, values: service.shown() }
+    }
 }
 
 fn rendered(services: &[Service]) -> String {
     let mut blocks = Vec::new();
     for service in services {
         let mut lines = vec![format!("# {}", service.unit.name)];
-        if service.parsed.is_none() {
-            lines.extend(service.faults.iter().map(|fault| format!("# cannot be read: {fault}")));
-        }
+        lines.extend(service.faults.iter().map(|fault| format!("# fault: {fault}")));
         let shown = service.shown();
         let assignments: Vec<String> = shown.iter().map(Shown::assignment).collect();
         let width = assignments.iter().map(|text| text.chars().count()).filter(|width| *width < MOST_ALIGNED).max();
@@ -156,26 +178,20 @@ struct Report<'a> {
     warnings: &'a [String],
 }
 
-async fn check(asked: &Asked) -> anyhow::Result<ExitCode> {
-    let services = asked.services().await;
-    let reports: Vec<Report> = services
-        .iter()
-        .map(|Service { unit, faults, warnings, .. }| Report { service: &unit.name, faults, warnings })
-        .collect();
-    let text = if asked.json { serde_json::to_string_pretty(&reports)? } else { render(&reports) };
-    terminal::print(&text)?;
-    let is_sound = reports.iter().all(|report| report.faults.is_empty());
-    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::from(COMMAND_FAILED) })
+impl<'a> Report<'a> {
+    fn of(Service { unit, faults, warnings, .. }: &'a Service) -> Self {
+        Self { service: &unit.name, faults, warnings }
+    }
 }
 
-fn render(reports: &[Report]) -> String {
-    let lines = reports.iter().flat_map(|Report { service, faults, warnings }| {
+fn render(services: &[Service]) -> String {
+    let lines = services.iter().flat_map(|Service { unit, faults, warnings, .. }| {
         let count = match faults.len() {
             0 => "no fault".to_owned(),
             1 => "1 fault".to_owned(),
             count => format!("{count} faults"),
         };
-        let first = std::iter::once(format!("{service}: {count}"));
+        let first = std::iter::once(format!("{}: {count}", unit.name));
         let faults = faults.iter().map(|fault| format!("  {fault}"));
         first.chain(faults).chain(warnings.iter().map(|warning| format!("  warning: {warning}")))
     });

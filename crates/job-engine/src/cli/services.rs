@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args, value_parser};
 use secrecy::SecretString;
 
-use super::faults::both;
+use super::faults::{both, placed};
 use super::options::account::AccountArguments;
 use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
 use super::options::log::LogOptions;
@@ -53,7 +53,7 @@ const EXECUTOR_ADMIN: &str = "127.0.0.1:8202";
 pub struct ServerArguments {
     #[command(flatten)]
     serving: ServingOptions,
-    /// Where documents are kept: sqlite:PATH
+    /// Where documents are kept: sqlite:PATH [default: in a unit jobs.db in STATE_DIRECTORY]
     #[arg(long, value_name = "STORE", value_parser = parse_store, env = "SLIPSTREAM_STORE", display_order = 0)]
     store: PathBuf,
     #[command(flatten)]
@@ -183,9 +183,9 @@ pub struct DistributorArguments {
 }
 
 /// Serves until it is stopped.
-pub async fn server(arguments: ServerArguments) -> anyhow::Result<()> {
+pub async fn server(arguments: ServerArguments, config: &Config) -> anyhow::Result<()> {
     let metrics = Metrics::of("server");
-    let (options, seen) = arguments.prepared(&metrics, secrets::zookeepers())?;
+    let (options, seen) = placed(arguments.prepared(&metrics, secrets::zookeepers()), &config.settings)?;
     let activity = Activity::new();
     let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
     server::run(options, Clock::system(), activity, stop).await
@@ -221,9 +221,9 @@ impl ServerArguments {
 }
 
 /// Does jobs until it is stopped.
-pub async fn executor(arguments: ExecutorArguments) -> anyhow::Result<()> {
+pub async fn executor(arguments: ExecutorArguments, config: &Config) -> anyhow::Result<()> {
     let metrics = Metrics::of("executor");
-    let prepared = arguments.prepared(&metrics, secrets::zookeepers())?;
+    let prepared = placed(arguments.prepared(&metrics, secrets::zookeepers()), &config.settings)?;
     let Prepared { name: given, running, cimi_grace, unknown_action, elasticsearch, peers, loading, seen } = prepared;
     let clock = Clock::system();
     let activity = Activity::new();
@@ -283,7 +283,8 @@ impl ExecutorArguments {
 pub async fn distributor(arguments: DistributorArguments, config: &Config) -> anyhow::Result<()> {
     let given = arguments.name.clone();
     let metrics = Metrics::of("distributor");
-    let Distributing { found, peers, seen, wrong } = arguments.prepared(config, &metrics, secrets::zookeepers())?;
+    let prepared = arguments.prepared(config, &metrics, secrets::zookeepers());
+    let Distributing { found, peers, seen, wrong } = placed(prepared, &config.settings)?;
     let chosen = match found {
         Found::Script { script, interpreter, arguments } => distributor::Chosen::Script(distributor::Scripted {
             script,
@@ -374,15 +375,22 @@ pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
 /// a rotation does not change.
 fn log_again(mut now: Wanted) -> impl FnMut() + Send + 'static {
     move || match settings::log_again() {
-        Ok(wanted) if wanted.filter == now.filter => {}
         Ok(wanted) => {
-            let level = wanted.filter.clone().filter(|level| !level.is_empty());
-            match telemetry::log_from_now_on(level.as_deref().unwrap_or(LEVEL)) {
-                Ok(()) => tracing::info!(level, "the configuration has another level of the log now"),
-                Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
+            if (&wanted.file, wanted.form) != (&now.file, now.form) {
+                tracing::warn!("log-file or log-format has changed in the configuration: restart the service for it");
+            }
+            if wanted.filter != now.filter {
+                log_from_now_on(wanted.filter.as_deref().filter(|level| !level.is_empty()));
             }
             now = wanted;
         }
+        Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
+    }
+}
+
+fn log_from_now_on(level: Option<&str>) {
+    match telemetry::log_from_now_on(level.unwrap_or(LEVEL)) {
+        Ok(()) => tracing::info!(level, "the configuration has another level of the log now"),
         Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
     }
 }

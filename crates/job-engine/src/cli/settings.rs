@@ -1,6 +1,7 @@
 //! Values of options out of the configuration files. The options themselves are defined once, for the command line; what the
 //! files say becomes their defaults, so that flags and environment count more.
 
+pub mod handed;
 pub mod keys;
 pub mod login;
 
@@ -12,8 +13,10 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
+use self::handed::Handed;
+use super::faults::Faults;
 use super::{Arguments, options, with_whole_usage};
-use crate::config::{Config, Fault, Faults, Setting, USUAL_FILE, usual_files, with_parts};
+use crate::config::{Config, Fault, Files, Setting, USUAL_FILE, below};
 use crate::process::telemetry::Wanted;
 
 /// The command line with what the files add to it.
@@ -48,10 +51,14 @@ pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
         let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
         return Ok(Resolved { arguments: arguments(&whole, parsed)?, config: Config::default() });
     }
-    let (config, faults) = Config::read(&files(named, matches)?);
-    check(&config, faults, named).map_err(|faults| Refused::Files(faults.into()))?;
+    let given = matches.get_one::<PathBuf>("config").cloned();
+    let (config, faults) = Config::read(&files(given, named, matches, Path::new("/")).map_err(Refused::Files)?);
+    let faults = check(&config, faults, named);
+    if !faults.is_empty() {
+        return Err(Refused::Files(Faults::of(&faults).into()));
+    }
     let mut chosen = chosen(&whole, &path, &config.settings);
-    login::keep_apart(named, &said_in(matches), &mut chosen);
+    add(matches, named, &said_in(matches), &Handed::of_process(), &mut chosen);
     let whole = with_defaults(whole, &path, &chosen);
     let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
     Ok(Resolved { arguments: arguments(&whole, parsed)?, config })
@@ -104,21 +111,34 @@ fn names(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
 }
 
-/// Which files are read: the one that is named, or else the one of `up`'s data directory, or else that of the machine; each
-/// with its parts.
-fn files(command: &[&str], matches: &ArgMatches) -> Result<Vec<PathBuf>, Refused> {
-    let named = matches.get_one::<PathBuf>("config").filter(|path| !path.as_os_str().is_empty());
-    if let Some(path) = named {
-        return Ok(with_parts(path));
+/// Which files of the machine below `root` are read: the one that is named, or else the one of `up`'s data directory, or else
+/// that of the machine; each with its parts.
+pub fn files(named: Option<PathBuf>, command: &[&str], matches: &ArgMatches, root: &Path) -> anyhow::Result<Files> {
+    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
+        return Ok(Files::named(&below(root, &path)));
     }
     if command == ["up"] {
         let given = matches.get_one::<PathBuf>("data_dir").cloned();
-        let beside = options::data_dir(given).map_err(Refused::Files)?.join("config.toml");
-        if is_there(&beside).map_err(Refused::Files)? {
-            return Ok(with_parts(&beside));
+        let beside = options::data_dir(given)?.join("config.toml");
+        if is_there(&beside)? {
+            return Ok(Files::named(&beside));
         }
     }
-    Ok(usual_files(Path::new(USUAL_FILE)))
+    Ok(Files::usual(&below(root, Path::new(USUAL_FILE))))
+}
+
+/// Takes out of what the files say what is not for this command, and adds what its unit hands over. `said` is what flags and
+/// environment say.
+pub fn add(
+    matches: &ArgMatches,
+    command: &[&str],
+    said: &dyn Fn(&str) -> Option<String>,
+    handed: &Handed,
+    chosen: &mut Chosen,
+) {
+    login::keep_apart(command, said, chosen);
+    let instance = matches.try_get_one::<String>("distributor").ok().flatten();
+    handed.add_to(command, instance.map(String::as_str), said, chosen);
 }
 
 /// What cannot be looked at is not taken for what is not there.
@@ -130,15 +150,17 @@ fn is_there(path: &Path) -> anyhow::Result<bool> {
     })
 }
 
-/// Whether nothing is wrong in the files. Commands of an operator do not care about tables that they do not read.
-pub fn check(config: &Config, mut faults: Vec<Fault>, command: &[&str]) -> Result<(), Faults> {
+/// What is wrong in the files. Commands of an operator do not care about tables that they do not read.
+pub fn check(config: &Config, mut faults: Vec<Fault>, command: &[&str]) -> Vec<Fault> {
     faults.extend(keys::faults(&config.settings));
     faults.retain(|fault| match fault {
-        Fault::Wrong { table: Some(table), .. } => keys::is_service(command) || *table == "peers",
+        Fault::Wrong { table: Some(table), .. } => {
+            keys::is_service(command) || keys::tables_of(command).contains(table)
+        }
         _ => true,
     });
     faults.sort();
-    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    faults
 }
 
 /// What the files say for a command, by the ids of its options.
@@ -158,7 +180,7 @@ pub fn chosen(whole: &Command, path: &[String], settings: &[Setting]) -> Chosen 
     let options = of_files(whole, path).into_iter().filter_map(|Known { id, key, tables }| {
         let last = |table: &&str| settings.iter().rev().find(|one| one.table == *table && one.key == key);
         let setting = tables.iter().find_map(last)?;
-        Some((id, Written { words: keys::words(&setting.value), place: setting.place.to_string() }))
+        Some((id, Written { words: keys::words_of(&key, &setting.value), place: setting.place.to_string() }))
     });
     options.collect()
 }
@@ -203,10 +225,12 @@ pub fn said_in(matches: &ArgMatches) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-/// The whole command line, where options of the command at `path` have other defaults.
+/// The whole command line, where options of the command at `path` have other defaults. What it does not have itself, but
+/// every command has, is left as it is.
 pub fn with_defaults(whole: Command, path: &[String], chosen: &Chosen) -> Command {
     let Some((name, rest)) = path.split_first() else {
-        return chosen.iter().fold(whole, |command, (id, written)| {
+        let own: Vec<String> = whole.get_arguments().map(|option| option.get_id().to_string()).collect();
+        return chosen.iter().filter(|(id, _)| own.contains(id)).fold(whole, |command, (id, written)| {
             command.mut_arg(id, |option| option.required(false).default_values(written.words.clone()))
         });
     };

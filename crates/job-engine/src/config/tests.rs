@@ -10,7 +10,9 @@ fn parsed(text: &str) -> Vec<Configured> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.toml");
     std::fs::write(&path, text).unwrap();
-    Config::load(&path).unwrap().distributors
+    let (config, faults) = Config::read(&Files::named(&path));
+    assert_eq!(faults, []);
+    config.distributors
 }
 
 /// Loaded from a file; answers the messages without the file's name.
@@ -18,7 +20,7 @@ fn refusals(text: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.toml");
     std::fs::write(&path, text).unwrap();
-    let Faults(faults) = Config::load(&path).unwrap_err();
+    let (_, faults) = Config::read(&Files::named(&path));
     let name = format!("{}:", path.display());
     faults.iter().map(|fault| fault.to_string().strip_prefix(&name).unwrap().to_owned()).collect()
 }
@@ -178,8 +180,9 @@ fn names_and_elections_are_not_shared() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Config::load(Path::new("/nowhere/engine.toml")).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/engine.toml"));
+    let (_, faults) = Config::read(&Files::named(Path::new("/nowhere/engine.toml")));
+    assert!(faults[0].to_string().contains("/nowhere/engine.toml"), "{faults:?}");
+    assert_eq!(Config::read(&Files::usual(Path::new("/nowhere/engine.toml"))), (Config::default(), Vec::new()));
 }
 
 #[test]
@@ -187,6 +190,21 @@ fn a_file_of_another_encoding_says_so_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("engine.toml");
     std::fs::write(&path, b"# one\n# gr\xfc\xdfe\n").unwrap();
-    let message = Config::load(&path).unwrap_err().to_string();
-    assert_eq!(message, format!("{}:2: not UTF-8: save the file as UTF-8", path.display()));
+    let (_, faults) = Config::read(&Files::named(&path));
+    assert_eq!(faults[0].to_string(), format!("{}:2: not UTF-8: save the file as UTF-8", path.display()));
+}
+
+/// What cannot be looked at is not taken for what is not there.
+#[test]
+fn a_folder_that_cannot_be_looked_into_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, parts) = (folder.path().join("engine.toml"), folder.path().join("engine.d"));
+    std::fs::write(&file, "[executor]\nthreads = 2\n").unwrap();
+    std::fs::write(&parts, "").unwrap();
+    for files in [Files::named(&file), Files::usual(&file)] {
+        let (config, faults) = Config::read(&files);
+        let told = format!("cannot look for configuration files in {}, check its permissions: ", parts.display());
+        assert!(faults.len() == 1 && faults[0].to_string().starts_with(&told), "{faults:?}");
+        assert_eq!(config.value("executor", "threads"), Some(&Value::Word("2".to_owned())));
+    }
 }

@@ -9,6 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 /// Most bytes of a password that are read; the server takes fewer.
 pub(crate) const LONGEST_PASSWORD: usize = 4096;
 
+/// Where systemd puts a unit's credentials.
+pub(crate) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// The password in the first line; none if that is empty.
 pub(crate) fn first_line(source: impl Read) -> io::Result<Option<SecretString>> {
     let mut line = String::new();
@@ -23,10 +26,11 @@ pub(crate) fn first_line(source: impl Read) -> io::Result<Option<SecretString>> 
 /// The file with the password of `super` that a unit has by `LoadCredential=super:FILE`, which nobody but the service can read
 /// (`systemd.exec(5)`).
 pub(crate) fn credential() -> Option<PathBuf> {
-    credential_in(&std::env::var_os("CREDENTIALS_DIRECTORY")?)
+    credential_in(&std::env::var_os(CREDENTIALS)?)
 }
 
-fn credential_in(folder: &OsStr) -> Option<PathBuf> {
+/// The same of a unit with this folder of credentials.
+pub(crate) fn credential_in(folder: &OsStr) -> Option<PathBuf> {
     Some(Path::new(folder).join("super")).filter(|file| file.is_absolute() && file.exists())
 }
 

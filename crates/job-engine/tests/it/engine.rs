@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slipstream_cimi::query::Search;
-use slipstream_job_engine::internals::Config;
 use slipstream_job_engine::internals::process::Clock;
+use slipstream_job_engine::internals::{Config, Files};
 use slipstream_job_engine::{
     Action, Engine, EngineError, Failure, InstanceError, JobHandle, State, Success, async_trait,
 };
@@ -346,7 +346,7 @@ async fn parts_that_crash_are_started_again_and_go_on_with_their_work() {
     let file = folder.path().join("config.toml");
     let config = "[[distributor]]\nname = 'tick'\naction = 'succeed'\nevery = '1 second'\n";
     std::fs::write(&file, config).expect("written");
-    let tick = Config::load(&file).expect("a configuration").distributor("tick").expect("there").clone();
+    let tick = Config::read(&Files::named(&file)).0.distributor("tick").expect("there").clone();
     let engine = Engine::builder().action("succeed", succeed).clock(clock).distributors(vec![tick]);
     let engine = engine.start().await.expect("started");
     eventually("each part has crashed", async || {

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::root::{Root, deb, pack, rpm, succeed};
 
 /// What is there after an install, however it was installed.
-const RIGHTS: [(&str, &str); 17] = [
+const RIGHTS: [(&str, &str); 18] = [
     ("/usr/bin/slipstream-job", "755 root root"),
     ("/usr/lib/systemd/system/slipstream-job-executor.service", "644 root root"),
     ("/usr/lib/systemd/system/slipstream-job-distributor@.service", "644 root root"),
@@ -19,6 +19,7 @@ const RIGHTS: [(&str, &str); 17] = [
     ("/etc/logrotate.d/slipstream-job-engine", "644 root root"),
     ("/etc/slipstream", "750 root slipstream"),
     ("/etc/slipstream/job-engine.toml", "640 root slipstream"),
+    ("/etc/slipstream/job-engine.d", "750 root slipstream"),
     ("/usr/share/man/man5/job-engine.toml.5.gz", "644 root root"),
     ("/var/lib/slipstream", "750 slipstream slipstream"),
     ("/var/log/slipstream/log", "755 slipstream slipstream"),
@@ -26,6 +27,7 @@ const RIGHTS: [(&str, &str); 17] = [
 ];
 const EDITED: &str = "DAEMON_ARGS='--threads=3'\n";
 const CONFIGURATION: &str = "/etc/default/slipstream-job-executor";
+const FILE: &str = "/etc/slipstream/job-engine.toml";
 
 fn assert_installed(root: &Root) {
     for (path, rights) in RIGHTS {
@@ -45,10 +47,12 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
     assert_installed(&root);
 
     root.write(CONFIGURATION, EDITED);
+    let edited = edit(&root);
     root.write("/var/lib/slipstream/server/jobs.db", "documents");
     root.write("/etc/slipstream/super.password", "secret");
     root.dpkg(&deb(2));
     assert_eq!(root.read(CONFIGURATION), EDITED);
+    assert_kept(&root, &edited);
     assert!(root.shell("dpkg-query --show slipstream-job-engine").ends_with("-2\n"));
     root.dpkg(&deb(1));
     assert_eq!(root.read(CONFIGURATION), EDITED);
@@ -66,6 +70,21 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
     assert_eq!(root.read("/var/lib/slipstream/server/jobs.db"), "documents");
     assert_eq!(root.read("/etc/slipstream/super.password"), "secret");
     root.shell("getent passwd slipstream");
+}
+
+/// What an administrator edits in the configuration file; answers what it is then.
+fn edit(root: &Root) -> String {
+    root.shell(&format!("sed -i 's/^threads = 8/threads = 3/' {FILE}"));
+    let edited = root.read(FILE);
+    assert!(edited.contains("\nthreads = 3\n"), "{edited}");
+    edited
+}
+
+/// What is edited stays, and no package manager leaves its own beside it, as the package has no other one.
+fn assert_kept(root: &Root, edited: &str) {
+    assert_eq!(root.read(FILE), edited);
+    assert_eq!(root.rights(FILE), "640 root slipstream");
+    assert_eq!(root.shell("find /etc/slipstream /etc/default -name 'job-engine.*.*' -o -name 'slipstream-*.*'"), "");
 }
 
 /// After a downgrade the documents may be of the version that was there before.
@@ -87,9 +106,11 @@ fn an_rpm_is_installed_upgraded_and_erased() {
     assert_installed(&root);
 
     root.write(CONFIGURATION, EDITED);
+    let edited = edit(&root);
     root.write("/var/lib/slipstream/server/jobs.db", "documents");
     root.rpm(&["--upgrade"], &rpm(2));
     assert_eq!(root.read(CONFIGURATION), EDITED);
+    assert_kept(&root, &edited);
     assert_installed_but_for(&root, CONFIGURATION);
     root.rpm(&["--upgrade", "--oldpackage"], &rpm(1));
     assert_eq!(root.read(CONFIGURATION), EDITED);

@@ -74,10 +74,23 @@ fn an_upgrade_from_the_original_keeps_what_is_the_sites() {
     assert!(root.read("/etc/logrotate.d/slipstream-job-engine").contains("signal=HUP"));
     assert!(said.contains("has a password in it and can be read by everybody"), "{said}");
     assert!(said.contains("has a quote or a backslash in DAEMON_ARGS"), "{said}");
+    assert!(root.read("/etc/slipstream/job-engine.d/original.toml").ends_with("\n[executor]\nthreads = 1\n"));
+    assert_eq!(root.rights("/etc/slipstream/job-engine.d/original.toml"), "640 root slipstream");
 
     // told once
     let said = root.rpm(&["--upgrade"], &rpm(2));
     assert!(!said.contains("password"), "{said}");
+}
+
+/// `systemctl start` with no unit would fail, and say so.
+#[test]
+fn an_original_that_does_not_run_is_replaced_in_silence() {
+    let root = Root::new();
+    root.rpm(&["--install"], &original(root.path()));
+    let Some(booted) = Booted::new(root) else { return };
+    let said = booted.install(&rpm(1));
+    assert!(!said.contains("systemctl") && !said.contains("arguments"), "{said}");
+    assert!(booted.is_so(&format!("! systemctl is-active {EXECUTOR}")));
 }
 
 #[test]
@@ -86,7 +99,7 @@ fn a_running_original_ends_by_itself_and_ours_takes_its_place() {
     root.rpm(&["--install"], &original(root.path()));
     let peers = "--ss-url=http://127.0.0.1:1 --ss-user=super --ss-pass=secret --zk-hosts=127.0.0.1:1";
     root.write("/etc/default/slipstream-job-executor", &format!("DAEMON_ARGS='{peers}'\n"));
-    let booted = Booted::new(root);
+    let Some(booted) = Booted::new(root) else { return };
     booted.shell(&format!("systemctl start {EXECUTOR}"));
     wait_for("the original to start", || booted.ask("cat /var/log/slipstream/job/executor.log") == "started");
 

@@ -30,7 +30,7 @@ async fn every_option_of_the_original_is_taken_and_holds() {
 
 /// Specification 9.1: `--opt=value` or `--opt value`, and prefixes of a name that are no other's.
 fn options(zookeeper: &str) {
-    let (booted, url) = site(zookeeper);
+    let Some((booted, url)) = site(zookeeper) else { return };
     booted.shell(&format!("cat > /usr/lib/slipstream/actions/tells.py <<'END'\n{TELLS}END"));
     let whole = format!("--ss-url={url} --ss-user=super --ss-pass={PASSWORD} --ss-insecure --zk-hosts={zookeeper}");
     let short = format!("--ss-ur {url} --ss-us super --ss-p {PASSWORD} --ss-i --z {zookeeper}");
@@ -48,7 +48,7 @@ fn options(zookeeper: &str) {
         hold(&booted, &url, name);
         let checked = booted.shell("slipstream-job config check 2>&1");
         assert!(checked.contains(&format!("{EXECUTOR}: no fault")), "{checked}");
-        assert_eq!(checked.contains("--n is `M. Garrison`"), name[0].contains(' '), "{checked}");
+        assert_eq!(checked.contains("--n holds quotation marks"), name[0].contains(' '), "{checked}");
     }
 }
 

@@ -16,10 +16,11 @@ use crate::actions::built_in;
 use crate::cli::executors::failure;
 use crate::cli::help::found_wrong;
 use crate::cli::options;
-use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up, named_folders};
+use crate::cli::options::loading::{PythonOption, folder_of_up, folders_of_a_site, named_folders};
 use crate::cli::spinner::Spinner;
 use crate::cli::terminal::{self, Screen, one_line};
 use crate::cli::watch;
+use crate::config::Config;
 use crate::executor::load::provider::{DEFAULT_STOP_GRACE, Limits, Terms};
 use crate::executor::load::settings::Loading;
 use crate::executor::offers::Offers;
@@ -53,9 +54,9 @@ pub struct CheckArguments {
 }
 
 /// Shows what the folders offer, and what is wrong there.
-pub async fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: &CheckArguments, config: &Config) -> anyhow::Result<ExitCode> {
     let named = named_folders(&arguments.folders, "the name")?;
-    let executors = if named.is_empty() { usual_folders()? } else { vec![named] };
+    let executors = if named.is_empty() { usual_folders(config)? } else { vec![named] };
     // before anything is there that a signal would leave behind
     let stop = watch::stop_on_signals()?;
     let keepers =
@@ -92,8 +93,8 @@ async fn load(loading: &Loading, keepers: Keepers, stop: &Stop) -> anyhow::Resul
 }
 
 /// Those of `up`, and those of `executor`: each process reads its own.
-fn usual_folders() -> anyhow::Result<Vec<Vec<PathBuf>>> {
-    Ok(vec![vec![folder_of_up(&options::data_dir(None)?)], SITE_FOLDERS.map(PathBuf::from).into()])
+fn usual_folders(config: &Config) -> anyhow::Result<Vec<Vec<PathBuf>>> {
+    Ok(vec![vec![folder_of_up(&options::data_dir(None)?)], folders_of_a_site(config)?])
 }
 
 /// What was found.

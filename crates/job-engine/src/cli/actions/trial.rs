@@ -20,9 +20,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::cli::executors::failure;
 use crate::cli::help::ends_with_the_job;
 use crate::cli::options;
-use crate::cli::options::loading::{PythonOption, SITE_FOLDERS, folder_of_up};
+use crate::cli::options::loading::{PythonOption, folder_of_up, folders_of_a_site};
 use crate::cli::terminal::{self, Screen, one_line};
 use crate::cli::watch::{self, Ending};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::executor::load::settings::Loading;
 use crate::executor::offers::{Offer, Offers};
@@ -58,10 +59,10 @@ pub struct TestArguments {
 }
 
 /// Does one job, and shows what happens.
-pub async fn run(arguments: TestArguments) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: TestArguments, config: &Config) -> anyhow::Result<ExitCode> {
     let file = if arguments.actions_dir.is_empty() { file_of(&arguments.action)? } else { None };
     let loading = Loading {
-        folders: folders(&arguments, file.as_deref())?,
+        folders: folders(&arguments, file.as_deref(), config)?,
         only: file.clone(),
         python: arguments.python.wanted()?,
         work_dir: None,
@@ -161,14 +162,14 @@ fn file_of(action: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn folders(arguments: &TestArguments, file: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+fn folders(arguments: &TestArguments, file: Option<&Path>, config: &Config) -> anyhow::Result<Vec<PathBuf>> {
     if let Some(folder) = file.and_then(Path::parent) {
         return Ok(vec![folder.to_owned()]);
     }
     if !arguments.actions_dir.is_empty() {
         return Ok(arguments.actions_dir.iter().map(std::path::absolute).collect::<Result<_, _>>()?);
     }
-    let mut folders = SITE_FOLDERS.map(PathBuf::from).to_vec();
+    let mut folders = folders_of_a_site(config)?;
     folders.push(folder_of_up(&options::data_dir(None)?));
     Ok(folders)
 }

@@ -36,7 +36,26 @@ pub struct Entry {
 }
 
 /// Where the file to begin with lies in the repository.
-pub const TEMPLATE: &str = "packaging/root/etc/slipstream/job-engine.toml";
+const TEMPLATE: &str = "packaging/root/etc/slipstream/job-engine.toml";
+/// Where the files with the options of single services lie.
+const DEFAULTS: &str = "packaging/root/etc/default/slipstream-job-";
+
+/// What an installed machine has written down, so that all services run on it, and commands find them.
+const WRITTEN: [(&str, &str, &str); 5] = [
+    ("executor", "threads", "8"),
+    ("peers", "zk-hosts", "127.0.0.1:2181"),
+    ("peers", "ss-pass-file", "/var/lib/slipstream/server/super.password"),
+    ("peers", "ss-url", "http://127.0.0.1:8201"),
+    ("peers", "ss-user", "super"),
+];
+
+/// All that is made of the definition of the command line, by its path in the repository.
+#[must_use]
+pub fn pages() -> Vec<(String, String)> {
+    let defaults = keys::SERVICES.map(|(service, _)| (format!("{DEFAULTS}{service}"), default_file(service)));
+    let pages = [("docs/configuration.md".to_owned(), page()), (TEMPLATE.to_owned(), template())];
+    pages.into_iter().chain(defaults).collect()
+}
 
 /// All tables with their keys.
 #[must_use]
@@ -139,8 +158,7 @@ fn without_remark(text: &str, begin: &str) -> (String, Option<String>) {
 }
 
 /// `docs/configuration.md`.
-#[must_use]
-pub fn page() -> String {
+fn page() -> String {
     let mut page = String::from(
         "# Configuration reference\n\nMade by `cargo xtask generate` out of the definition of the command line. Which files \
          are read and what counts most: [Configuration](operations.md#configuration).\n\nA key is a flag without its dashes: \
@@ -195,34 +213,90 @@ fn commands(command: &Command, path: &[String]) -> Vec<Vec<String>> {
     below.collect()
 }
 
-/// `/etc/slipstream/job-engine.toml` of the packages: every key, commented out.
-#[must_use]
-pub fn template() -> String {
+/// `/etc/slipstream/job-engine.toml` of the packages: every key, commented out unless its value is what all begins with.
+fn template() -> String {
     let mut text = String::from(
         "# Options of the services of slipstream-job, and of its commands, on this machine: job-engine.toml(5).\n#\n\
          # Flags count more (those in DAEMON_ARGS, /etc/default/slipstream-job-*, are flags), then environment variables,\n\
-         # then the files in /etc/slipstream/job-engine.d by their names, then this one. Each key is commented out and shows\n\
+         # then the files in /etc/slipstream/job-engine.d by their names, then this one. A key that is commented out shows\n\
          # its default, or what its value is called. `slipstream-job config show` tells what holds, `slipstream-job config\n\
          # check` whether it can.\n#\n\
-         # Commands such as `slipstream-job queue` need no more than ss-url, ss-user and ss-pass-file in [peers].\n",
+         # As it is, everything runs on this machine. For a server or a ZooKeeper elsewhere change [peers].\n",
     );
     for Table { name, about, entries } in tables() {
         write!(text, "\n{}[{name}]\n", commented(about)).expect("a string takes everything");
-        for Entry { variable, default, meaning, example, .. } in entries {
-            let default = if default.is_empty() || example.ends_with(&written(&default)) {
-                String::new()
-            } else {
-                format!(" [default: {default}]")
+        for entry in entries {
+            let written_down = WRITTEN.iter().find(|(table, key, _)| *table == name && *key == entry.key);
+            let line = match written_down {
+                Some((_, key, value)) => format!("{key} = {}", written(value)),
+                None => format!("#{}", entry.example),
             };
-            let variable = variable.map(|name| format!(" [{name}]")).unwrap_or_default();
-            write!(text, "\n{}#{example}\n", commented(&format!("{meaning}{default}{variable}")))
-                .expect("a string takes everything");
+            write!(text, "\n{}{line}\n", commented(&explanation(&entry))).expect("a string takes everything");
         }
     }
+    // what it says of itself is not true of a part of another file
+    let distributors = DEFAULT_CONFIG.split_once("\n\n").map_or(DEFAULT_CONFIG, |(_, tables)| tables);
     text.push('\n');
-    for line in DEFAULT_CONFIG.lines() {
+    for line in distributors.lines() {
         let mark = if line.is_empty() || line.starts_with('#') { "" } else { "#" };
         writeln!(text, "{mark}{line}").expect("a string takes everything");
+    }
+    text
+}
+
+/// What an option is for, its default and its variable.
+fn explanation(Entry { variable, default, meaning, example, .. }: &Entry) -> String {
+    let default = if default.is_empty() || example.ends_with(&written(default)) {
+        String::new()
+    } else {
+        format!(" [default: {default}]")
+    };
+    let variable = variable.as_ref().map(|name| format!(" [{name}]")).unwrap_or_default();
+    format!("{meaning}{default}{variable}")
+}
+
+/// `/etc/default/slipstream-job-SERVICE` of the packages: each option of the service as a flag, and none that is given.
+fn default_file(service: &str) -> String {
+    let (units, more) = match service {
+        "distributor" => (
+            "all slipstream-job-distributor@NAME.service",
+            "# NAME is that of the distributor, as in slipstream-job-distributor@jobs_cleanup.service. Distributors of your own\n\
+             # stand in /etc/slipstream/job-engine.d. What only one instance is to have, as an --admin-listen of its own, goes\n\
+             # into a drop-in of it: `systemctl edit slipstream-job-distributor@NAME`.\n#\n",
+        ),
+        "server" => ("slipstream-job-server.service", ""),
+        _ => ("slipstream-job-executor.service", ""),
+    };
+    let mut text = format!(
+        "# Options of {units}. They count more than\n\
+         # /etc/slipstream/job-engine.toml, which every service of this machine reads, and every command: what they share, as\n\
+         # the addresses of server and ZooKeeper, belongs there.\n#\n\
+         {more}\
+         # systemd splits DAEMON_ARGS at blanks; within double or single quotes it does not, and a backslash takes the next\n\
+         # character as it is. Nothing else is replaced. Names in brackets are variables that do the same, a line each.\n#\n"
+    );
+    let whole = Arguments::command();
+    let definition = whole.find_subcommand(service).expect("it is a command");
+    let options = definition.get_arguments().filter(|option| option.get_long().is_some() && !option.is_hide_set());
+    for option in options {
+        let name = option.get_value_names().and_then(|names| names.first()).map(|name| format!(" {name}"));
+        let name = name.filter(|_| !is_switch(option)).unwrap_or_default();
+        let entry = entry(option);
+        let flag = &entry.key;
+        let mut about = Entry { example: String::new(), ..entry.clone() };
+        if is_switch(option) {
+            about.default.clear();
+        }
+        let about = commented(&explanation(&about)).replace("# ", "#       ");
+        write!(text, "#   --{flag}{name}\n{about}").expect("a string takes everything");
+    }
+    text.push_str("DAEMON_ARGS=\"\"\n");
+    if service == "server" {
+        text.push_str(
+            "\n# The password of the user super is generated at the first start and kept in super.password beside the store, unless\n\
+             # it is given here, where root alone reads it, or its file is named.\n\
+             #SLIPSTREAM_SUPER_PASSWORD=\n#SLIPSTREAM_SUPER_PASSWORD_FILE=\n",
+        );
     }
     text
 }
@@ -250,7 +324,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Files};
 
     fn in_the_repository(path: &str) -> String {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
@@ -259,8 +333,8 @@ mod tests {
 
     #[test]
     fn the_pages_are_those_of_this_definition() {
-        for (path, text) in [("docs/configuration.md", page()), (TEMPLATE, template())] {
-            assert!(in_the_repository(path) == text, "{path} is of another definition: run cargo xtask generate");
+        for (path, text) in pages() {
+            assert!(in_the_repository(&path) == text, "{path} is of another definition: run cargo xtask generate");
         }
     }
 
@@ -279,9 +353,40 @@ mod tests {
             })
             .collect();
         std::fs::write(&path, text.join("\n").replace("#[[distributor]]", "[[distributor]]")).unwrap();
-        let (config, faults) = Config::read(&[path]);
+        let (config, faults) = Config::read(&Files::named(&path));
         assert_eq!([faults, keys::faults(&config.settings)].concat(), []);
         assert!(config.settings.len() > 10, "{:?}", config.settings);
+    }
+
+    /// What is written down there is what holds: neither flags nor variables of the packages say anything else.
+    #[test]
+    fn nothing_of_the_packages_counts_more_than_the_configuration_file() {
+        for (service, _) in keys::SERVICES {
+            let given = crate::cli::config::units::variables(&default_file(service));
+            assert_eq!(given, [("DAEMON_ARGS".to_owned(), String::new())], "{service}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.toml");
+        std::fs::write(&path, template()).unwrap();
+        let (config, faults) = Config::read(&Files::named(&path));
+        assert_eq!([faults, keys::faults(&config.settings)].concat(), []);
+        let found: Vec<_> =
+            config.settings.iter().map(|one| (one.table, &*one.key, one.value.words().concat())).collect();
+        let expected = WRITTEN.map(|(table, key, value)| (table, key, value.to_owned()));
+        assert!(expected.iter().all(|one| found.contains(one)) && found.len() == expected.len(), "{found:?}");
+    }
+
+    #[test]
+    fn each_option_of_a_service_is_explained_where_an_administrator_gives_it() {
+        for (service, _) in keys::SERVICES {
+            let text = default_file(service);
+            let whole = Arguments::command();
+            let options = whole.find_subcommand(service).unwrap().get_arguments();
+            for name in options.filter(|option| !option.is_hide_set()).filter_map(Arg::get_long) {
+                assert!(text.contains(&format!("\n#   --{name}")), "{service}: --{name}");
+            }
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH + 7), "{text}");
+        }
     }
 
     #[test]

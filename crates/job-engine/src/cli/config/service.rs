@@ -13,14 +13,17 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Part;
-use super::units::{self, ARGUMENTS, Unit, below};
+use super::access::Reader;
+use super::units::{self, ARGUMENTS, Unit};
+use super::words;
 use crate::cli::faults::{both, listed};
 use crate::cli::options::parse_duration;
+use crate::cli::settings::handed::Handed;
 use crate::cli::settings::keys::{self, without_environment};
-use crate::cli::settings::{self, Chosen, Written, login, with_defaults, without_required};
+use crate::cli::settings::{self, Chosen, Written, with_defaults, without_required};
 use crate::cli::{Arguments, secrets};
-use crate::config::{Config, USUAL_FILE, usual_files, with_parts};
-use crate::instance::password::PASSWORD_FILE_VARIABLE;
+use crate::config::{Config, Fault, Files, below};
+use crate::instance::password::{PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE};
 
 /// Longest wait for systemd's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A service as it would start, and what is wrong with it.
 pub struct Service {
     pub unit: Unit,
-    /// What it would be told, if that can be understood.
-    pub parsed: Option<ArgMatches>,
+    /// What it would be told, as far as that can be understood.
+    parsed: Option<ArgMatches>,
     /// Why it would not start.
     pub faults: Vec<String>,
     /// What somebody may not expect.
@@ -45,7 +48,6 @@ pub struct Service {
 /// The value of an option of a service.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    service: String,
     pub table: &'static str,
     pub key: String,
     /// None if it is not set; a secret one is not told.
@@ -61,14 +63,22 @@ pub struct Shown {
 }
 
 impl Service {
-    /// Looks at what the machine below `root` has for a service.
-    pub async fn look(part: Part, root: &Path) -> Self {
+    /// Looks at what the machine below `root` has for a service; `named` takes the place of its usual files.
+    pub async fn look(part: Part, root: &Path, named: Option<&Path>) -> Self {
         let unit = Unit::of(&part);
-        let environment_file = below(root, &unit.environment_file);
+        let told = if root == Path::new("/") { told(&unit).await } else { Told::default() };
+        Self::of(&part, unit, told, root, named)
+    }
+
+    fn of(part: &Part, unit: Unit, told: Told, root: &Path, named: Option<&Path>) -> Self {
+        let environment_file = unit.environment_file.as_deref().map(|file| below(root, file));
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-        let variables = environment(&unit, &environment_file, &mut faults);
-        let given = variables.get(ARGUMENTS).map(|(value, _)| value.clone()).unwrap_or_default();
-        warnings.extend(units::read_differently(&given).into_iter().map(|different| read_differently(&different)));
+        let variables = environment(&unit, environment_file.as_deref(), &mut faults);
+        let is_given = |_: &&(String, String)| environment_file.is_some();
+        let given = variables.get(ARGUMENTS).filter(is_given).map(|(value, _)| value.clone()).unwrap_or_default();
+        warnings.extend(units::read_differently(&given).into_iter().map(|option| {
+            format!("{option} holds quotation marks or backslashes, which the original engines took literally")
+        }));
         let given = units::words(&given);
         let mut service = Self {
             path: vec![part.command().to_owned()],
@@ -79,11 +89,17 @@ impl Service {
             faults,
             warnings,
             given,
-            environment_file,
+            environment_file: environment_file.unwrap_or_default(),
         };
-        let told = if root == Path::new("/") { told(&service.unit).await } else { Told::default() };
         service.unit.stop_limit = told.stop_limit.unwrap_or(service.unit.stop_limit);
-        service.read(root, &variables, told.credential);
+        let mut handed = Handed::by(&|name| {
+            let (value, place) = variables.get(name)?;
+            Some((value.clone(), format!("{place}, by {name}")))
+        });
+        if let Some(file) = told.credential {
+            handed.credential = Some((file.into(), format!("{}, by LoadCredential=", service.unit.name)));
+        }
+        service.read(root, named, &variables, &handed);
         service.warn_of_grace();
         service
     }
@@ -92,82 +108,136 @@ impl Service {
         [vec!["slipstream-job".to_owned()], self.unit.command_line(given)].concat()
     }
 
-    /// Reads command line, environment and files as the service would.
-    fn read(&mut self, root: &Path, variables: &Variables, credential: Option<String>) {
-        let words = self.words(&self.given);
-        let first = match without_required(self.command.clone()).try_get_matches_from(&words) {
-            Ok(parsed) => parsed,
-            Err(error) => return self.faults.push(self.wrong_words(&error)),
-        };
+    /// Reads command line, environment and files as the service would. What cannot be is told, and the rest goes without it.
+    fn read(&mut self, root: &Path, named: Option<&Path>, variables: &Variables, handed: &Handed) {
+        let (words, first, wrong) = words::sound(&without_required(self.command.clone()), self.words(&self.given));
+        self.faults.extend(wrong.iter().map(|wrong| place_of(&self.environment_file, wrong)));
+        let Some(first) = first else { return };
         let (_, said) = settings::leaf(&first);
         let environment = self.of_environment(variables);
-        let named = environment.get("config").and_then(|written| written.words.first()).map(PathBuf::from);
-        let named = said.get_one::<PathBuf>("config").cloned().or(named).filter(|path| !path.as_os_str().is_empty());
-        let files = match named {
-            Some(path) => with_parts(&below(root, &path)),
-            None => usual_files(&below(root, Path::new(USUAL_FILE))),
+        let name = self.path[0].clone();
+        let name = [&*name];
+        let own = environment.get("config").and_then(|written| written.words.first()).map(PathBuf::from);
+        let own = said.get_one::<PathBuf>("config").cloned().or(own).filter(|path| !path.as_os_str().is_empty());
+        let files = match (own, named) {
+            (None, Some(named)) => Ok(Files::named(named)),
+            (own, _) => settings::files(own, &name, said, root),
         };
+        let files = files.unwrap_or_else(|error| {
+            self.faults.extend(listed(&error));
+            Files::default()
+        });
         let (config, faults) = Config::read(&files);
-        let name = [&*self.path[0]];
-        if let Err(crate::config::Faults(faults)) = settings::check(&config, faults, &name) {
-            self.faults.extend(faults.iter().map(ToString::to_string));
-        }
-        let mut chosen = settings::chosen(&self.command, &self.path, &config.settings);
+        let faults = settings::check(&config, faults, &name);
+        self.faults.extend(faults.iter().map(ToString::to_string));
+        let is_wrong =
+            |place| faults.iter().any(|fault| matches!(fault, Fault::Wrong { place: at, .. } if at == place));
+        let sound: Vec<_> = config.settings.iter().filter(|setting| !is_wrong(&setting.place)).cloned().collect();
+        let mut chosen = settings::chosen(&self.command, &self.path, &sound);
         let flags = settings::said_in(said);
-        login::keep_apart(&name, &|id| flags(id).or_else(|| environment.get(id)?.words.first().cloned()), &mut chosen);
+        let says = |id: &str| flags(id).or_else(|| environment.get(id)?.words.first().cloned());
+        settings::add(said, &name, &says, handed, &mut chosen);
         chosen.extend(environment);
-        let has_password = ["ss-pass", "ss-pass-file"].iter().any(|id| chosen.contains_key(*id) || flags(id).is_some());
-        if let Some(file) = credential.filter(|_| !has_password) {
-            let place = format!("{}, by LoadCredential=", self.unit.name);
-            chosen.insert("ss-pass-file".to_owned(), Written { words: vec![file], place });
-        }
         self.chosen = chosen;
-        // what cannot be is told above, and the rest goes without it
-        if !self.faults.is_empty() {
-            return;
-        }
+        let is_sound = self.faults.is_empty();
         let whole = with_defaults(self.command.clone(), &self.path, &self.chosen);
-        match whole.try_get_matches_from(&words) {
-            Err(error) => self.faults.push(self.wrong_words(&error)),
+        match whole.clone().try_get_matches_from(&words) {
+            Err(error) => {
+                // else it may be missing because what says it is wrong
+                if is_sound {
+                    self.faults.push(place_of(&self.environment_file, &words::wrong(&error)));
+                }
+                self.parsed = without_required(whole).try_get_matches_from(&words).ok();
+            }
             Ok(parsed) => {
-                self.check_parts(&parsed, &config, variables);
+                if is_sound {
+                    self.check_parts(&parsed, &config, variables, handed);
+                }
+                self.check_access(root, files.paths, &parsed, variables, handed);
                 self.parsed = Some(parsed);
             }
         }
     }
 
-    fn wrong_words(&self, error: &clap::Error) -> String {
-        let text = error.to_string();
-        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-        let line = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-        format!("{}: {line}", self.environment_file.display())
-    }
-
-    /// What the environment says, which counts more than files.
-    fn of_environment(&self, variables: &Variables) -> Chosen {
+    /// What the environment says, which counts more than files, without what cannot be.
+    fn of_environment(&mut self, variables: &Variables) -> Chosen {
         let command = Arguments::command();
         let options = settings::at(&command, &self.path).get_arguments().chain(command.get_arguments());
-        let said = options.filter_map(|option| {
-            let name = option.get_env()?.to_str()?;
-            let (value, place) = variables.get(name)?;
+        let mut said = Chosen::new();
+        for option in options {
+            let variable = option.get_env().and_then(|name| Some((name.to_str()?, variables.get(name.to_str()?)?)));
+            let Some((name, (value, place))) = variable else { continue };
+            let id = option.get_id().to_string();
             let written = Written { words: vec![value.clone()], place: format!("{place}, by {name}") };
-            Some((option.get_id().to_string(), written))
-        });
-        said.collect()
+            let alone = Chosen::from([(id.clone(), written.clone())]);
+            let alone = with_defaults(without_required(self.command.clone()), &self.path, &alone);
+            match alone.try_get_matches_from(self.words(&[])) {
+                Ok(_) => drop(said.insert(id, written)),
+                Err(error) => self.faults.push(format!("{}: {}", written.place, words::wrong(&error))),
+            }
+        }
+        said
     }
 
     /// What the service finds wrong itself, before it begins.
-    fn check_parts(&mut self, parsed: &ArgMatches, config: &Config, variables: &Variables) {
+    fn check_parts(&mut self, parsed: &ArgMatches, config: &Config, variables: &Variables, handed: &Handed) {
         let value = |name: &str| Some(variables.get(name)?.0.clone()).filter(|value| !value.is_empty());
         let zookeeper = value(secrets::ZK_PASSWORD_VARIABLE).map(SecretString::from);
         let checked = Arguments::from_arg_matches(parsed).map_err(anyhow::Error::from);
         let checked = checked.and_then(|arguments| arguments.check(config, zookeeper));
-        let password = match value(PASSWORD_FILE_VARIABLE).filter(|_| self.path == ["server"]) {
-            Some(file) => secrets::from_file(Path::new(&file)).map(drop),
+        // a server's own password
+        let credential = handed.credential.iter().map(|(file, _)| file.clone());
+        let file = match (value(PASSWORD_FILE_VARIABLE), value(PASSWORD_VARIABLE)) {
+            (Some(file), _) => Some(PathBuf::from(file)),
+            (None, Some(_)) => None,
+            (None, None) => credential.last(),
+        };
+        let password = match file.filter(|_| self.path == ["server"]) {
+            Some(file) => secrets::from_file(&file).map(drop),
             None => Ok(()),
         };
         if let Err(error) = both(checked, password) {
             self.faults.extend(listed(&error));
+        }
+    }
+
+    /// Root can read what the service cannot.
+    fn check_access(
+        &mut self,
+        root: &Path,
+        mut files: Vec<PathBuf>,
+        parsed: &ArgMatches,
+        variables: &Variables,
+        handed: &Handed,
+    ) {
+        let Some(reader) = self.unit.user.as_deref().and_then(|user| Reader::of(user, root)) else { return };
+        let (_, matches) = settings::leaf(parsed);
+        for known in settings::of_files(&self.command, &self.path) {
+            let named = [
+                "ss-pass-file",
+                "zk-pass-file",
+                "zk-ca",
+                "zk-certificate",
+                "zk-key",
+                "actions-dir",
+                "distributors-dir",
+            ];
+            if named.contains(&&*known.key) {
+                files.extend(matches.get_raw(&known.id).into_iter().flatten().map(PathBuf::from));
+            }
+        }
+        if self.path == ["server"] {
+            files.extend(variables.get(PASSWORD_FILE_VARIABLE).map(|(file, _)| PathBuf::from(file)));
+        }
+        // systemd reads it for the service
+        files.retain(|file| handed.credential.as_ref().is_none_or(|(credential, _)| credential != file));
+        for file in files.into_iter().filter(|file| !reader.may_read(file)) {
+            self.faults.push(format!(
+                "the user {} of {} cannot read {}: correct its owner or mode, or those of a folder above it",
+                reader.name,
+                self.unit.name,
+                file.display()
+            ));
         }
     }
 
@@ -215,7 +285,6 @@ impl Service {
                 Some(_) => place().unwrap_or_else(|| "default".to_owned()),
             };
             Some(Shown {
-                service: self.unit.name.clone(),
                 table: keys::home(&known),
                 key: known.key,
                 value: value.map(|value| if is_secret { Vec::new() } else { value }),
@@ -235,9 +304,11 @@ impl Service {
 type Variables = BTreeMap<String, (String, String)>;
 
 /// Those of the unit, and of the environment file, which may be missing.
-fn environment(unit: &Unit, file: &Path, faults: &mut Vec<String>) -> Variables {
+fn environment(unit: &Unit, file: Option<&Path>, faults: &mut Vec<String>) -> Variables {
     let set = |place: String| move |(name, value)| (name, (value, place.clone()));
-    let mut variables: Variables = unit.environment.iter().cloned().map(set(unit.name.clone())).collect();
+    let of_unit = if file.is_some() { unit.name.clone() } else { "the environment".to_owned() };
+    let mut variables: Variables = unit.environment.iter().cloned().map(set(of_unit)).collect();
+    let Some(file) = file else { return variables };
     match std::fs::read(file) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
@@ -249,17 +320,13 @@ fn environment(unit: &Unit, file: &Path, faults: &mut Vec<String>) -> Variables 
     variables
 }
 
+fn place_of(file: &Path, wrong: &str) -> String {
+    if file.as_os_str().is_empty() { wrong.to_owned() } else { format!("{}: {wrong}", file.display()) }
+}
+
 /// A command line that does not look into the environment of this process.
 fn blind(command: Command) -> Command {
     without_environment(command).mut_subcommands(blind)
-}
-
-fn read_differently((option, here, there): &(String, String, String)) -> String {
-    // what begins like the option with the password
-    if option.starts_with("--ss-p") {
-        return format!("{option} holds quotation marks or backslashes, which the original engines took literally");
-    }
-    format!("{option} is {here}, and was {there} for the shell of the original engines")
 }
 
 /// What systemd says of a unit.
@@ -298,6 +365,36 @@ fn told_in(text: &str) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is wrong with a service that has this credential, and where it has its password from.
+    fn with_credential(part: &Part, files: &[(&str, &str)], credential: &str) -> (Vec<String>, String) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let credential = root.path().join(credential).display().to_string();
+        let told = Told { stop_limit: None, credential: Some(credential) };
+        let service = Service::of(part, Unit::of(part), told, root.path(), None);
+        let from = service.shown().into_iter().find(|one| one.key == "ss-pass-file").map(|one| one.from);
+        (service.faults, from.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_credential_of_a_drop_in_is_the_password() {
+        const PEERS: &str = "[peers]\nss-url = \"http://a\"\nss-user = \"u\"\nss-pass-file = \"/nowhere\"\n";
+        let file = [("etc/slipstream/job-engine.toml", PEERS), ("p", "secret\n")];
+        let by_unit = "slipstream-job-executor.service, by LoadCredential=";
+        assert_eq!(with_credential(&Part::Executor, &file, "p"), (vec![], by_unit.to_owned()));
+        assert_eq!(with_credential(&Part::Server, &file, "p"), (vec![], String::new()));
+        for part in [Part::Executor, Part::Server] {
+            let (faults, _) = with_credential(&part, &file, "missing");
+            assert!(faults.len() == 1 && faults[0].contains("cannot read "), "{part:?}: {faults:?}");
+        }
+        let given = ("etc/default/slipstream-job-server", "SLIPSTREAM_SUPER_PASSWORD=p\n");
+        assert_eq!(with_credential(&Part::Server, &[given], "missing").0, [""; 0]);
+    }
 
     #[test]
     fn what_systemd_says_of_a_unit_that_it_knows_counts() {

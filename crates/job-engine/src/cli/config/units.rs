@@ -1,6 +1,6 @@
 //! Units as systemd reads them: the command line of a service, its environment, and how long a stop may take.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Part;
@@ -27,7 +27,9 @@ pub struct Unit {
     /// Variables that the unit sets.
     pub environment: Vec<(String, String)>,
     /// The file with more of them, which count more.
-    pub environment_file: PathBuf,
+    pub environment_file: Option<PathBuf>,
+    /// Whose rights it has; without one those of whoever starts it.
+    pub user: Option<String>,
     /// How long systemd waits for the end of the service.
     pub stop_limit: Duration,
 }
@@ -35,6 +37,7 @@ pub struct Unit {
 impl Unit {
     pub fn of(part: &Part) -> Self {
         let (text, template, instance) = match part {
+            Part::Up => return Self::of_up(),
             Part::Server => (SERVER, "slipstream-job-server.service", ""),
             Part::Executor => (EXECUTOR, "slipstream-job-executor.service", ""),
             Part::Distributor(name) => (DISTRIBUTOR, "slipstream-job-distributor@%i.service", &**name),
@@ -53,8 +56,21 @@ impl Unit {
             name: of_instance(template),
             words: one("ExecStart").split(' ').skip(1).map(str::to_owned).collect(),
             environment: variables.collect(),
-            environment_file: one("EnvironmentFile").trim_start_matches('-').into(),
+            environment_file: Some(one("EnvironmentFile").trim_start_matches('-').into()),
+            user: values("User").pop(),
             stop_limit: parse_duration(&format!("{}s", one("TimeoutStopSec"))).expect("it is a number of seconds"),
+        }
+    }
+
+    /// As somebody would start it by hand, here and now.
+    fn of_up() -> Self {
+        Self {
+            name: "slipstream-job up".to_owned(),
+            words: vec!["up".to_owned()],
+            environment: std::env::vars().collect(),
+            environment_file: None,
+            user: None,
+            stop_limit: Duration::MAX,
         }
     }
 
@@ -198,24 +214,21 @@ fn words_of_a_shell(value: &str) -> Vec<String> {
     value.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// The options that the original's shell would have read differently: each with what it is for us, and what it was.
-pub fn read_differently(value: &str) -> Vec<(String, String, String)> {
+/// The options that the original's shell would have read differently. Their values are not told: one may be a password, or may
+/// have been taken for one.
+pub fn read_differently(value: &str) -> Vec<String> {
     let (ours, theirs) = (by_option(&words(value)), by_option(&words_of_a_shell(value)));
-    let values = |of: &[(String, Vec<String>)], option: &str| {
-        let values: Vec<String> = of.iter().filter(|(one, _)| one == option).flat_map(|(_, all)| all.clone()).collect();
-        values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" ")
+    let values = |of: &[(String, Vec<String>)], option: &str| -> Vec<String> {
+        of.iter().filter(|(one, _)| one == option).flat_map(|(_, all)| all.clone()).collect()
     };
     let mut named: Vec<String> = Vec::new();
     for (option, _) in &ours {
-        if !named.contains(option) {
+        if !named.contains(option) && values(&ours, option) != values(&theirs, option) {
             named.push(option.clone());
         }
     }
-    let pairs = named.into_iter().map(|option| {
-        let (here, there) = (values(&ours, &option), values(&theirs, &option));
-        (option, here, there)
-    });
-    pairs.filter(|(_, here, there)| here != there).collect()
+    let name = |option: String| if option.starts_with("--") { option } else { "an argument".to_owned() };
+    named.into_iter().map(name).collect()
 }
 
 /// Options with what follows them.
@@ -234,13 +247,10 @@ fn by_option(words: &[String]) -> Vec<(String, Vec<String>)> {
     options
 }
 
-/// A path of the machine whose file system lies below `root`.
-pub fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn one(text: &str) -> String {
@@ -293,14 +303,10 @@ mod tests {
     #[test]
     fn what_the_originals_shell_read_differently_is_named() {
         let value = "--name \"M. Garrison\" --threads=8 --ss-user=a\\ b --zk-hosts 'a'";
-        let expected = [
-            ("--name", "`M. Garrison`", "`\"M.` `Garrison\"`"),
-            ("--ss-user", "`a b`", "`a\\` `b`"),
-            ("--zk-hosts", "`a`", "`'a'`"),
-        ];
-        let expected = expected.map(|(option, here, there)| (option.to_owned(), here.to_owned(), there.to_owned()));
-        assert_eq!(read_differently(value), expected);
-        assert_eq!(read_differently("--a b --c=d * $HOME"), []);
+        assert_eq!(read_differently(value), ["--name", "--ss-user", "--zk-hosts"]);
+        assert_eq!(read_differently("--a b --c=d * $HOME"), [""; 0]);
+        assert_eq!(read_differently("--threads=8 \"--ss-pass=s3cret\" 'x y'"), ["--threads", "--ss-pass"]);
+        assert_eq!(read_differently("'s3cret x' y 's3cret x' --a"), ["an argument"]);
     }
 
     #[test]
@@ -311,8 +317,9 @@ mod tests {
         let unit = Unit::of(&Part::Distributor("jobs_cleanup".to_owned()));
         assert_eq!(unit.command_line(&[]), ["distributor", "jobs_cleanup"]);
         assert_eq!(unit.name, "slipstream-job-distributor@jobs_cleanup.service");
-        assert_eq!(unit.environment_file, Path::new("/etc/default/slipstream-job-distributor"));
-        assert!(unit.environment[0].1.ends_with("/distributor_jobs_cleanup.log"), "{unit:?}");
+        assert_eq!(unit.environment_file.as_deref(), Some(Path::new("/etc/default/slipstream-job-distributor")));
+        assert!(unit.environment[0].1.ends_with("/distributor/jobs_cleanup"), "{unit:?}");
+        assert_eq!(unit.user.as_deref(), Some("slipstream"));
         assert_eq!(Unit::of(&Part::Executor).stop_limit, Duration::from_mins(3));
     }
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
 
+use crate::cli::faults::placed;
+use crate::config::{Config, Value};
 use crate::executor::load::settings::{DEFAULT_PYTHON, Loading};
 
 /// Where an executor on a site looks for actions: those of packages, then those of the site.
-pub const SITE_FOLDERS: [&str; 2] = ["/usr/lib/slipstream/actions", "/etc/slipstream/actions"];
+const SITE_FOLDERS: [&str; 2] = ["/usr/lib/slipstream/actions", "/etc/slipstream/actions"];
 /// Where a distributor on a site looks for scripts.
 const SITE_SCRIPTS: [&str; 2] = ["/usr/lib/slipstream/distributors", "/etc/slipstream/distributors"];
 /// Below the data directory of `up`: folder of scripts.
@@ -39,6 +41,14 @@ pub struct LoadingOptions {
     /// DIR/work]
     #[arg(long, value_name = "DIR", value_parser = value_parser!(OsString), env = "SLIPSTREAM_WORK_DIR")]
     work_dir: Option<OsString>,
+}
+
+/// Where an executor of this machine looks for actions.
+pub fn folders_of_a_site(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
+    let written = config.value("executor", "actions-dir").map(Value::words).unwrap_or_default();
+    let words = written.iter().flat_map(|word| word.split(':')).map(OsString::from);
+    let named = placed(named_folders(&words.collect::<Vec<_>>(), "actions-dir"), &config.settings)?;
+    Ok(if named.is_empty() { SITE_FOLDERS.map(PathBuf::from).into() } else { named })
 }
 
 /// Which Python runs class files.
@@ -97,16 +107,16 @@ pub fn work_of_a_site() -> Option<PathBuf> {
 
 impl LoadingOptions {
     /// For `up`, which has its own folders in its data directory.
-    pub fn of_up(self, data_dir: &Path) -> anyhow::Result<Loading> {
+    pub fn of_up(&self, data_dir: &Path) -> anyhow::Result<Loading> {
         self.wanted(&[folder_of_up(data_dir)], Some(data_dir.join(OWN_WORK)))
     }
 
     /// For an executor on a site.
-    pub fn of_a_site(self) -> anyhow::Result<Loading> {
+    pub fn of_a_site(&self) -> anyhow::Result<Loading> {
         self.wanted(&SITE_FOLDERS.map(PathBuf::from), work_of_a_site())
     }
 
-    fn wanted(self, folders: &[PathBuf], work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {
+    fn wanted(&self, folders: &[PathBuf], work_dir: Option<PathBuf>) -> anyhow::Result<Loading> {
         let named = named_folders(&self.actions_dir, "--actions-dir")?;
         let usual = || folders.iter().map(|path| absolute(path.as_os_str())).collect::<Result<_, _>>();
         Ok(Loading {

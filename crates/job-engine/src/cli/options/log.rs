@@ -13,8 +13,9 @@ pub struct LogOptions {
     /// What is logged: error, warn, info, debug, or a filter such as warn,hyper=debug [default: info]
     #[arg(long = "log-level", value_name = "LEVEL", env = LOG_VARIABLE)]
     level: Option<String>,
-    /// Log to this file, and only warnings and errors to standard error; SIGHUP opens it again
-    #[arg(long = "log-file", value_name = "FILE", env = "SLIPSTREAM_LOG_FILE")]
+    /// Log to this file, and only warnings and errors to standard error; SIGHUP opens it again [default: in a unit
+    /// SERVICE.log in LOGS_DIRECTORY, else none]
+    #[arg(id = "log-file", long = "log-file", value_name = "FILE", env = "SLIPSTREAM_LOG_FILE")]
     file: Option<PathBuf>,
     /// How lines look; in the journal their level comes first, as it expects
     #[arg(long = "log-format", value_name = "FORMAT", default_value = "text", env = "SLIPSTREAM_LOG_FORMAT")]
@@ -23,9 +24,9 @@ pub struct LogOptions {
 
 impl LogOptions {
     /// Where and what, or what is wrong with the filter. An empty name is none, as elsewhere.
-    pub fn wanted(self) -> anyhow::Result<Wanted> {
-        let file = self.file.filter(|file| !file.as_os_str().is_empty());
-        let wanted = Wanted { filter: self.level, file, form: self.format };
+    pub fn wanted(&self) -> anyhow::Result<Wanted> {
+        let file = self.file.clone().filter(|file| !file.as_os_str().is_empty());
+        let wanted = Wanted { filter: self.level.clone(), file, form: self.format };
         telemetry::check(&wanted)?;
         Ok(wanted)
     }

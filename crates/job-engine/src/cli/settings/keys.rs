@@ -16,8 +16,9 @@ pub const SERVICES: [(&str, &str); 3] =
 /// What several services have stands in a table of its own: that of the heading in their help.
 const HEADINGS: [(&str, &str); 4] = [("Server", PEERS), ("ZooKeeper", PEERS), ("Log", "log"), ("Monitoring", "admin")];
 const PEERS: &str = "peers";
-/// What `up` has and no service.
-const OF_UP: [(&str, &str); 1] = [("distributors", "distributors")];
+/// What `up` has and no service: which distributors it runs.
+const OF_UP: [(&str, &str); 1] = [(WHICH, "distributors")];
+const WHICH: &str = "distributors";
 /// What says where the files are.
 const CONFIG: &str = "config";
 
@@ -68,24 +69,30 @@ fn shared_table(option: &Arg) -> Option<&'static str> {
 }
 
 /// Which tables a command reads, its own first. Commands of an operator read how the server is reached.
-fn tables_of(command: &[&str]) -> &'static [&'static str] {
+pub fn tables_of(command: &[&str]) -> &'static [&'static str] {
     match command {
         ["server"] => &["server", PEERS, "log", "admin"],
         ["executor"] => &["executor", PEERS, "log", "admin"],
         ["distributor"] => &["distributors", PEERS, "log", "admin"],
         ["up"] => &["server", "executor", "distributors", "log", "admin"],
+        // which actions an executor of this machine would have
+        ["actions", "check" | "test"] => &["executor"],
         _ => &[PEERS],
     }
 }
 
 /// Whether a command is a service, or all of them.
 pub fn is_service(command: &[&str]) -> bool {
-    tables_of(command) != [PEERS]
+    matches!(command, ["server" | "executor" | "distributor" | "up"])
 }
 
 /// The tables in which an option of a command may stand; the first of them counts more.
 pub fn of_option(command: &[&str], option: &Arg, keys: &[Key]) -> Vec<&'static str> {
     let Some(name) = option.get_long() else { return Vec::new() };
+    // where it looks instead of in the folders of this machine, which it reads by itself
+    if command == ["actions", "test"] && name == "actions-dir" {
+        return Vec::new();
+    }
     let own = SERVICES.iter().find(|(service, _)| command == [*service]).map(|(_, own)| *own);
     let tables = tables_of(command);
     let is_known = keys.iter().any(|key| key.name == name && tables.contains(&key.table));
@@ -145,7 +152,7 @@ impl Key {
     fn refused(&self, value: &Value) -> Option<String> {
         let (command, name) = (self.commands[0], &self.name);
         let service = Arguments::command().find_subcommand(command).expect("it is a command").clone();
-        let written = Written { words: words(value), place: String::new() };
+        let written = Written { words: value.words(), place: String::new() };
         let chosen = Chosen::from([(self.option.get_id().to_string(), written)]);
         let service = with_defaults(without_environment(without_required(service)), &[], &chosen);
         let error = service.try_get_matches_from([command]).err()?;
@@ -157,13 +164,11 @@ impl Key {
     }
 }
 
-/// Values as the command line has them.
-pub fn words(value: &Value) -> Vec<String> {
-    match value {
-        Value::Word(word) => vec![word.clone()],
-        Value::Switch(is_on) => vec![is_on.to_string()],
-        Value::List(words) => words.clone(),
-        Value::Other => Vec::new(),
+/// The words of a value as the command line has them: of one key an empty list is something else than nothing.
+pub fn words_of(key: &str, value: &Value) -> Vec<String> {
+    match value.words() {
+        words if words.is_empty() && key == WHICH => vec![String::new()],
+        words => words,
     }
 }
 

@@ -11,7 +11,7 @@ pub fn chosen_for(line: &str, text: &str) -> Chosen {
     let words: Vec<OsString> = ["slipstream-job"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
     let (whole, parsed) = first_look(&words).unwrap();
     let (path_of_command, matches) = leaf(&parsed);
-    let (config, faults) = Config::read(&[path]);
+    let (config, faults) = Config::read(&Files::named(&path));
     assert_eq!(faults, []);
     let mut chosen = chosen(&whole, &path_of_command, &config.settings);
     login::keep_apart(&names(&path_of_command), &said_in(matches), &mut chosen);
@@ -138,7 +138,7 @@ fn all_that_is_wrong_is_told_at_once_with_file_and_line() {
         "engine.toml:17: unknown field `evry`",
     ];
     let lines: Vec<&str> = told.lines().skip(1).map(str::trim_start).collect();
-    assert_eq!(told.lines().next(), Some(&*format!("{} faults in the configuration", expected.len())), "{told}");
+    assert_eq!(told.lines().next(), Some(&*format!("{} faults", expected.len())), "{told}");
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.starts_with(expected), "{line}\n{expected}");
     }
@@ -167,9 +167,9 @@ fn a_file_that_is_named_has_to_be_there() {
 
 #[test]
 fn a_value_of_each_kind_is_what_the_command_line_would_have() {
-    assert_eq!(keys::words(&Value::Word("8".to_owned())), ["8"]);
-    assert_eq!(keys::words(&Value::Switch(true)), ["true"]);
-    assert_eq!(keys::words(&Value::List(vec!["a".to_owned(), "b".to_owned()])), ["a", "b"]);
+    assert_eq!(Value::Word("8".to_owned()).words(), ["8"]);
+    assert_eq!(Value::Switch(true).words(), ["true"]);
+    assert_eq!(Value::List(vec!["a".to_owned(), "b".to_owned()]).words(), ["a", "b"]);
     let chosen = chosen_for("executor", "[executor]\nthreads = 0x10\n");
     assert_eq!(chosen["threads"].words, ["16"]);
 }
