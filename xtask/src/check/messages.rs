@@ -8,27 +8,115 @@ const PAGE: &str = "docs/messages.md";
 /// What runs at a site. The other crates are for those who build and test it.
 const PRODUCT: [&str; 6] = ["action", "cimi", "coordination", "job-engine", "stacks", "store"];
 
-/// What stands before a message: as a cause of a failure, in the log, at the end of a command.
-const BEFORE: [&str; 8] =
-    ["#[error(", "error!(", "warn!(", "complain(", "insist(", "bail!(", "context(", "with_context("];
+/// What stands before a message: as a cause of a failure, in the log, at the end of a command, in a list of what is wrong.
+const BEFORE: [&str; 15] = [
+    "#[error(",
+    "error!(",
+    "warn!(",
+    "complain(",
+    "insist(",
+    "bail!(",
+    "anyhow!(",
+    "context(",
+    "with_context(",
+    "Err(format!(",
+    "faults.push(format!(",
+    "warnings.push(format!(",
+    "violations.push(format!(",
+    "wrong.push(format!(",
+    AT_A_PLACE,
+];
+/// Its first argument is where in a file the mistake is.
+const AT_A_PLACE: &str = "Wrong::at(";
 /// A closure that makes the text, over one line or several.
 const MADE: [&str; 4] = ["||", "{", "format!", "("];
 
 /// Its contexts are what a parser expects: parts of the message of a wrong filter.
 const NO_MESSAGES: &str = "crates/cimi/src/filter/parse.rs";
 
+/// What also says something to people.
+const PRINTED: [&str; 3] = ["packaging/scriptlets/", "python/slipstream_host/", "crates/action/src/"];
+
+/// What libraries say, and what is put together of parts that say little by themselves.
+const FOREIGN: [&str; 16] = [
+    "error sending request for url",
+    "invalid peer certificate",
+    "certificate expired",
+    "received corrupt message",
+    "Connection reset by peer",
+    "number out of range",
+    "cannot lock",
+    "is not a sound database restore",
+    "ZooKeeper no session",
+    "server it does not answer",
+    "server not logged in",
+    "make it or correct --actions-dir",
+    "SLIPSTREAM_API is no address of an",
+    "give it with --zk-pass-file or SLIPSTREAM_ZK_PASS",
+    "Job-Lease without",
+    "invalid credentials for 'ID'",
+];
+
 /// So many words tell one message from the others; what follows them may change.
 const WORDS: usize = 6;
 
-/// Messages of the sources that the page has not in its first column.
+/// Messages of the sources that the page has not in its first column, and those that it has and no source.
 pub fn messages(files: &[File]) -> Vec<Finding> {
     let Some(page) = files.iter().find(|file| file.path == PAGE) else {
         return vec![Finding::new(PAGE, 0, "is missing: docs/operations.md promises it")];
     };
     let explained = explained(&page.text);
     let sources = files.iter().filter(|file| is_rust(file) && is_product(&file.path) && !is_test(&file.path));
-    let sources = sources.filter(|file| file.path != NO_MESSAGES);
-    sources.flat_map(|file| unexplained(file, &explained)).collect()
+    let sources: Vec<&File> = sources.filter(|file| file.path != NO_MESSAGES).collect();
+    let unexplained = sources.iter().flat_map(|file| unexplained(file, &explained));
+    let printed = files.iter().filter(|file| PRINTED.iter().any(|folder| file.path.starts_with(folder)));
+    let said = said(sources.iter().copied().chain(printed));
+    unexplained.chain(gone(&page.text, &said)).collect()
+}
+
+/// The words of all code, whose comments may tell what was said once.
+fn said<'f>(files: impl Iterator<Item = &'f File>) -> String {
+    let mut said = String::from(" ");
+    for file in files {
+        for line in file.text.lines().take(code_end(&file.text)) {
+            if !["//", "#!", "# "].iter().any(|comment| line.trim_start().starts_with(comment)) {
+                said.extend(words(&line.replace("\\n", " ")).into_iter().flat_map(|word| [word, " "]));
+            }
+        }
+    }
+    said
+}
+
+/// Messages of the page that nothing says any more, in a column that is about ours.
+fn gone(page: &str, said: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in page.lines().enumerate() {
+        let Some(cell) = line.strip_prefix("| ").and_then(|row| row.split(" | ").next()) else { continue };
+        for span in cell.split('`').skip(1).step_by(2) {
+            let start = start_of_span(span);
+            let known = start.join(" ");
+            let is_ours = start.len() > 1 && !FOREIGN.iter().any(|foreign| known.starts_with(foreign));
+            if is_ours && !is_said(&start, said) {
+                findings.push(Finding::new(PAGE, index + 1, format!("\"{known}\": nothing says this: take it out")));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether these words stand somewhere, in one piece or in two that are put together.
+fn is_said(start: &[&str], said: &str) -> bool {
+    let stands = |words: &[&str]| said.contains(&format!(" {} ", words.join(" ")));
+    let halves = (2..start.len().saturating_sub(1)).map(|place| start.split_at(place));
+    stands(start) || halves.into_iter().any(|(one, other)| stands(one) && stands(other))
+}
+
+/// The first words of the longest part of a message without what stands for something else.
+fn start_of_span(span: &str) -> Vec<&str> {
+    let words = words(span);
+    let is_variable = |word: &&str| word.chars().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit());
+    let longest = words.split(is_variable).rev().max_by_key(|part| part.len()).unwrap_or_default();
+    longest.iter().take(WORDS).copied().collect()
 }
 
 fn is_product(path: &str) -> bool {
@@ -47,9 +135,11 @@ fn unexplained(file: &File, explained: &str) -> Vec<Finding> {
     let text = lines.concat();
     for before in BEFORE {
         for (place, _) in text.match_indices(before).filter(|(place, _)| begins(&text, *place)) {
-            let made = MADE.iter().fold(&text[place + before.len()..], |rest, part| {
-                rest.strip_prefix(part).map_or(rest, str::trim_start)
-            });
+            let arguments = &text[place + before.len()..];
+            let arguments = if before == AT_A_PLACE { behind_the_first(arguments) } else { arguments };
+            let made = MADE
+                .iter()
+                .fold(arguments.trim_start(), |rest, part| rest.strip_prefix(part).map_or(rest, str::trim_start));
             let Some(message) = literal(made) else { continue };
             let known = start(&message);
             // nothing but what a variable says
@@ -72,6 +162,21 @@ fn begins(text: &str, place: usize) -> bool {
     let before = text[..place].rsplit('\n').next().unwrap_or_default();
     let is_name = before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
     !is_name && !before.trim_start().starts_with("//")
+}
+
+/// The arguments without the first, or nothing.
+fn behind_the_first(arguments: &str) -> &str {
+    let mut depth = 0;
+    for (place, next) in arguments.char_indices() {
+        match next {
+            '(' => depth += 1,
+            ')' if depth == 0 => break,
+            ')' => depth -= 1,
+            ',' if depth == 0 => return &arguments[place + 1..],
+            _ => {}
+        }
+    }
+    ""
 }
 
 /// The first text among the arguments that begin here: one inside another call or a list is none.
@@ -132,7 +237,55 @@ mod tests {
     /// What the rule finds in this source beside a page with these messages.
     fn found(path: &str, source: &str, explained: &[&str]) -> Vec<usize> {
         let rows: Vec<String> = explained.iter().map(|message| format!("| {message} | why | what to do |\n")).collect();
-        lines(&messages(&[file(PAGE, &rows.concat()), file(path, source)]))
+        let mut findings = messages(&[file(PAGE, &rows.concat()), file(path, source)]);
+        findings.retain(|finding| !finding.place.starts_with(PAGE));
+        lines(&findings)
+    }
+
+    /// Lines of the page with what this source does not say.
+    fn not_said(page: &str, source: &str) -> Vec<usize> {
+        let mut findings = messages(&[file(PAGE, page), file("crates/store/src/a.rs", source)]);
+        findings.retain(|finding| finding.place.starts_with(PAGE));
+        lines(&findings)
+    }
+
+    #[test]
+    fn a_row_whose_message_is_gone_is_found() {
+        let source = "warn!(\"it crashed in {place}, and \\\n     stays away\");\n// it was said once\nbail!(\"cannot {what}\\nhere\");\n\
+                      const WHAT: &str = \"reach that server\";\n";
+        for said in [
+            "`it crashed in PLACE, and stays away`",
+            "`cannot`",
+            "text",
+            "`X: and stays away`",
+            "`it crashed reach that`",
+        ] {
+            assert_eq!(not_said(&format!("| {said} | why | what |\n"), source), [], "{said}");
+        }
+        for gone in ["`it was said once`", "`it crashed again`", "`stays away for N days`", "`it crashed once more`"] {
+            assert_eq!(
+                not_said(&format!("| `it crashed`, {gone} | `no such words` | what |\n"), source),
+                [1],
+                "{gone}"
+            );
+        }
+        assert_eq!(not_said("| `received corrupt message` | why | what |\n", source), []);
+    }
+
+    #[test]
+    fn a_message_in_a_list_of_what_is_wrong_needs_a_row_too() {
+        for source in [
+            "return Err(anyhow!(\"it crashed\"));\n",
+            "Err(format!(\"it crashed\"))\n",
+            "self.faults.push(format!(\n    \"it crashed {}\",\n    place()\n));\n",
+            "Wrong::at(place(1, 2), \"it crashed\")\n",
+            "Wrong::at(0, format!(\"it crashed\"))\n",
+        ] {
+            let path = "crates/store/src/a.rs";
+            assert_eq!(found(path, source, &["`it crashed`"]), [], "{source}");
+            assert_eq!(found(path, source, &[]), [1], "{source}");
+        }
+        assert_eq!(found("crates/store/src/a.rs", "lines.push(format!(\"no message\"));\n", &[]), []);
     }
 
     const SOURCE: &str = r#"
