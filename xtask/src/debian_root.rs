@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
@@ -11,6 +11,9 @@ use crate::debian;
 
 /// Tells the tests where it is.
 pub const VARIABLE: &str = "SLIPSTREAM_TEST_DEBIAN";
+
+/// Tells the tests why nothing boots there, where it does not.
+pub const REFUSED: &str = "SLIPSTREAM_TEST_UNBOOTED";
 
 const SUITE: &str = "bookworm";
 /// What a server has that our packages meet.
@@ -38,4 +41,17 @@ pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
     run(Command::new("debootstrap").args(["--variant=minbase", &include, SUITE]).arg(&folder))?;
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
     Ok(folder)
+}
+
+/// Why this machine does not let `systemd-nspawn` run a program there, if it does not.
+pub fn refusal(debian: &Path) -> Option<String> {
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--register=no", "--keep-unit", "--volatile=overlay", "--directory"]).arg(debian);
+    let output = match command.arg("/bin/true").stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => output,
+        Err(error) => return Some(error.to_string()),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    Some(said.lines().next().map_or_else(|| output.status.to_string(), str::to_owned))
 }

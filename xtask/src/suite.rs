@@ -1,7 +1,8 @@
 //! `cargo xtask test`: the one test command.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal, pipe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -87,10 +88,15 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     timed("Prometheus set-up", prometheus::set_up)?;
     let debian = timed("Debian set-up", || debian_root::set_up(&root))?;
     let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
+    let refusal = debian_root::refusal(&debian);
     let totals = match build {
         Ok(()) => {
-            let variables =
-                [(python::VARIABLE, &python), (pythons::VARIABLE, &pythons), (debian_root::VARIABLE, &debian)];
+            let mut variables: Vec<(&str, OsString)> = vec![
+                (python::VARIABLE, python.into()),
+                (pythons::VARIABLE, pythons.into()),
+                (debian_root::VARIABLE, debian.into()),
+            ];
+            variables.extend(refusal.iter().map(|reason| (debian_root::REFUSED, reason.into())));
             timed("tests", || test(&root, variables, arguments))?
         }
         Err(error) => {
@@ -98,12 +104,12 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
             Totals::default().close(false)
         }
     };
-    println!("{totals}");
+    println!("{}", totals.with_remark(refusal.as_deref()));
     Ok(totals.failed == 0)
 }
 
 /// Runs every test, its output passed on as it comes. The variables name what has been set up.
-fn test(root: &Path, variables: [(&str, &PathBuf); 3], arguments: &[String]) -> anyhow::Result<Totals> {
+fn test(root: &Path, variables: Vec<(&str, OsString)>, arguments: &[String]) -> anyhow::Result<Totals> {
     // One pipe for both, so that what was printed stays in its order.
     let (output, input) = pipe().context("cannot make a pipe")?;
     let mut command = cargo(root);

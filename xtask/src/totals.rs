@@ -37,6 +37,18 @@ impl Totals {
     }
 }
 
+impl Totals {
+    /// The closing line, below one that says what counts as passed and was not tried.
+    pub fn with_remark(self, unbooted: Option<&str>) -> String {
+        match unbooted {
+            None => self.to_string(),
+            Some(reason) => {
+                format!("not tried: units under a real systemd, as systemd-nspawn is refused: {reason}\n{self}")
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Totals {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} passed, {} failed", self.passed, self.failed)
@@ -80,6 +92,11 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn the_closing_line_has_one_form() {
-        assert_eq!(Totals { passed: 12, failed: 0 }.to_string(), "12 passed, 0 failed");
+        let totals = Totals { passed: 12, failed: 0 };
+        assert_eq!(totals.with_remark(None), "12 passed, 0 failed");
+        assert_eq!(
+            totals.with_remark(Some("Permission denied")),
+            "not tried: units under a real systemd, as systemd-nspawn is refused: Permission denied\n12 passed, 0 failed"
+        );
     }
 }
