@@ -118,7 +118,7 @@ pub async fn run(arguments: ConfigArguments, named: Option<&Path>) -> anyhow::Re
     let services = asked.services(named).await;
     let text = match (&arguments.command, asked.json) {
         (ConfigCommand::Show(_), true) => {
-            serde_json::to_string_pretty(&services.iter().map(Values::of).collect::<Vec<_>>())?
+            serde_json::to_string_pretty(&services.iter().map(Listing::of).collect::<Vec<_>>())?
         }
         (ConfigCommand::Show(_), false) => rendered(&services),
         (ConfigCommand::Check(_), true) => {
@@ -133,14 +133,14 @@ pub async fn run(arguments: ConfigArguments, named: Option<&Path>) -> anyhow::Re
 
 /// What `show` tells programs of a service.
 #[derive(Serialize)]
-struct Values<'a> {
+struct Listing<'a> {
     service: &'a str,
     faults: &'a [String],
     /// Those that can be told in spite of the faults.
     values: Vec<Shown>,
 }
 
-impl<'a> Values<'a> {
+impl<'a> Listing<'a> {
     fn of(service: &'a Service) -> Self {
         Self { service: &service.unit.name, faults: &service.faults, values: service.shown() }
     }

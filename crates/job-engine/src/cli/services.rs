@@ -53,8 +53,14 @@ const EXECUTOR_ADMIN: &str = "127.0.0.1:8202";
 pub struct ServerArguments {
     #[command(flatten)]
     serving: ServingOptions,
-    /// Where documents are kept: sqlite:PATH [default: in a unit jobs.db in STATE_DIRECTORY]
-    #[arg(long, value_name = "STORE", value_parser = parse_store, env = "SLIPSTREAM_STORE", display_order = 0)]
+    #[arg(
+        long,
+        value_name = "STORE",
+        value_parser = parse_store,
+        env = "SLIPSTREAM_STORE",
+        display_order = 0,
+        help = "Where documents are kept: sqlite:PATH [default: in a unit jobs.db in STATE_DIRECTORY]"
+    )]
     store: PathBuf,
     #[command(flatten)]
     zookeeper: ZooKeeperArguments,

@@ -186,11 +186,10 @@ impl Service {
         let checked = Arguments::from_arg_matches(parsed).map_err(anyhow::Error::from);
         let checked = checked.and_then(|arguments| arguments.check(config, zookeeper));
         // a server's own password
-        let credential = handed.credential.iter().map(|(file, _)| file.clone());
         let file = match (value(PASSWORD_FILE_VARIABLE), value(PASSWORD_VARIABLE)) {
             (Some(file), _) => Some(PathBuf::from(file)),
             (None, Some(_)) => None,
-            (None, None) => credential.last(),
+            (None, None) => handed.credential.as_ref().map(|(file, _)| file.clone()),
         };
         let password = match file.filter(|_| self.path == ["server"]) {
             Some(file) => secrets::from_file(&file).map(drop),

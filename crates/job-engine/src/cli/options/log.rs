@@ -13,9 +13,14 @@ pub struct LogOptions {
     /// What is logged: error, warn, info, debug, or a filter such as warn,hyper=debug [default: info]
     #[arg(long = "log-level", value_name = "LEVEL", env = LOG_VARIABLE)]
     level: Option<String>,
-    /// Log to this file, and only warnings and errors to standard error; SIGHUP opens it again [default: in a unit
-    /// SERVICE.log in LOGS_DIRECTORY, else none]
-    #[arg(id = "log-file", long = "log-file", value_name = "FILE", env = "SLIPSTREAM_LOG_FILE")]
+    #[arg(
+        id = "log-file",
+        long = "log-file",
+        value_name = "FILE",
+        env = "SLIPSTREAM_LOG_FILE",
+        help = "Log to this file, and only warnings and errors to standard error; SIGHUP opens it again [default: in a unit \
+                SERVICE.log in LOGS_DIRECTORY, else none]"
+    )]
     file: Option<PathBuf>,
     /// How lines look; in the journal their level comes first, as it expects
     #[arg(long = "log-format", value_name = "FORMAT", default_value = "text", env = "SLIPSTREAM_LOG_FORMAT")]
