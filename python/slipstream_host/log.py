@@ -10,8 +10,6 @@ LEVELS = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 # As quiet as the original engines keep them.
 QUIET = ("elasticsearch", "elastic_transport", "kazoo", "urllib3")
 
-MASK = [_signal.SIGUSR1]
-
 
 class Lines(logging.Formatter):
     """Each line of a record has the level, since each is read by itself."""
@@ -38,12 +36,12 @@ class Stderr(logging.StreamHandler):
 def show_threads(descriptor):
     """SIGUSR1 shows where all threads are, also while the interpreter is busy: on this descriptor. Whatever an action has made of
     the signal, also by `SIG_DFL`, which looks as if nobody had touched it."""
-    # Meanwhile there is no handler, and the signal would end the process. Without enums, which cost more than all else here.
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, MASK)
-    _signal.signal(_signal.SIGUSR1, _signal.SIG_DFL)
+    # Meanwhile there is no handler, and the signal would end the process, whichever thread it finds. `unregister` puts back what
+    # there was before.
+    _signal.signal(_signal.SIGUSR1, _signal.SIG_IGN)
     faulthandler.unregister(_signal.SIGUSR1)
+    _signal.signal(_signal.SIGUSR1, _signal.SIG_IGN)
     faulthandler.register(_signal.SIGUSR1, file=descriptor, all_threads=True)
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, MASK)
 
 
 def begin(descriptor):

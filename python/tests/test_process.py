@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import textwrap
 import unittest
 
 from support import LIMIT, PACKAGE, HostTest
@@ -87,6 +88,37 @@ class Process(HostTest):
         host.wait_for("begun")
         host.signal(signal.SIGUSR1)
         host.wait_for("in do_work")
+
+    def test_usr1_ends_nobody_while_its_handler_is_put_back(self):
+        # A thread that an action has left may get the signal, at any moment.
+        code = """
+            import faulthandler, os, signal, threading
+            from slipstream_host import log
+
+            def asked_first(call):
+                def asked(*arguments, **options):
+                    os.kill(os.getpid(), signal.SIGUSR1)
+                    return call(*arguments, **options)
+                return asked
+
+            left = threading.Event()
+            threading.Thread(target=left.wait, daemon=True).start()
+            for name in ("unregister", "register"):
+                setattr(faulthandler, name, asked_first(getattr(faulthandler, name)))
+            for _ in range(3):
+                log.show_threads(2)
+                signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+            log.show_threads(2)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            """
+        ran = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env=dict(os.environ, PYTHONPATH=PACKAGE),
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+        )
+        said = ran.stderr.decode()
+        self.assertEqual((ran.returncode, said.count("Current thread")), (0, 1), said)
 
     def test_usr1_shows_it_where_the_executor_asks_and_not_in_the_log(self):
         shown, stacks = os.pipe()
