@@ -80,12 +80,20 @@ impl Run {
         if let Ok(joined) = timeout(grace, &mut *self).await {
             return Some(joined);
         }
-        match self {
-            Self::Native(action) => action.abort(),
-            Self::Program(program) if program.gone.is_cancelled() => return Some(self.await),
-            Self::Program(_) => {}
+        if let Self::Native(action) = self {
+            action.abort();
         }
-        timeout(ABORT_GRACE, self).await.ok()
+        if !self.has_gone()
+            && let Ok(joined) = timeout(ABORT_GRACE, &mut *self).await
+        {
+            return Some(joined);
+        }
+        if self.has_gone() { Some(self.await) } else { None }
+    }
+
+    /// Whether it is a program of which nothing is left.
+    fn has_gone(&self) -> bool {
+        matches!(self, Self::Program(program) if program.gone.is_cancelled())
     }
 }
 
@@ -135,15 +143,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_program_that_has_gone_has_ended_however_long_its_reports_take() {
-        let gone = CancellationToken::new();
-        let ends = gone.clone();
-        let mut run = program(&gone, async move {
-            ends.cancel();
-            tokio::time::sleep(Duration::from_mins(1)).await;
-            Outcome::Left
-        });
-        assert_eq!(run.cancelled(Duration::from_secs(5)).await, Some(Outcome::Left));
+        let stop_grace = Duration::from_secs(5);
+        // at once, and when it has been aborted
+        for goes_after in [Duration::ZERO, stop_grace + ABORT_GRACE + ABORT_GRACE / 2] {
+            let gone = CancellationToken::new();
+            let ends = gone.clone();
+            let mut run = program(&gone, async move {
+                tokio::time::sleep(goes_after).await;
+                ends.cancel();
+                tokio::time::sleep(Duration::from_mins(1)).await;
+                Outcome::Left
+            });
+            assert_eq!(run.cancelled(stop_grace).await, Some(Outcome::Left), "{goes_after:?}");
+        }
         let mut run = program(&CancellationToken::new(), pending());
-        assert_eq!(run.cancelled(Duration::from_secs(5)).await, None, "it is still there");
+        assert_eq!(run.cancelled(stop_grace).await, None, "it is still there");
     }
 }
