@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::Value;
 
 use super::help::example;
-use super::terminal;
+use super::terminal::{self, many_lines};
 use crate::process::admin::client::{Service, Target, ask, find, status};
 use crate::process::admin::verb::{Status, Verb};
 
@@ -47,6 +48,9 @@ impl ProcessOptions {
 pub struct ThreadsArguments {
     #[command(flatten)]
     process: ProcessOptions,
+    /// Print JSON: the process, its slots, threads with their functions, and hosts with what they say
+    #[arg(long)]
+    json: bool,
 }
 
 /// How `drain` asks.
@@ -62,6 +66,9 @@ pub struct DrainArguments {
     /// Wait until no job runs any more
     #[arg(long)]
     wait: bool,
+    /// Print how the process is as JSON; with --wait once it is drained
+    #[arg(long)]
+    json: bool,
 }
 
 /// How `resume` asks.
@@ -88,17 +95,42 @@ pub struct LogArguments {
 
 /// Shows what a process is doing.
 pub fn threads(arguments: ThreadsArguments) -> anyhow::Result<()> {
-    terminal::print(&ask(arguments.process.find(|_| true)?, &Verb::Threads)?.join("\n"))
+    let process = arguments.process.find(|_| true)?;
+    if !arguments.json {
+        return terminal::print(&ask(process, &Verb::Threads)?.join("\n"));
+    }
+    let shown: Value = serde_json::from_str(&ask(process, &Verb::ThreadsInJson)?.concat())?;
+    terminal::print(&many_lines(&serde_json::to_string_pretty(&shown)?))
 }
 
 /// Has an executor take no more jobs.
 pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
-    let process = arguments.process.find(Status::takes_jobs)?;
+    let DrainArguments { process, wait, json } = arguments;
+    let process = process.find(Status::takes_jobs)?;
     let mut said = ask(process, &Verb::Drain)?.join("\n");
-    terminal::print(&said)?;
-    if !arguments.wait {
+    if !json {
+        terminal::print(&said)?;
+    }
+    let told = |status: &Status| {
+        if !json && status.words != said {
+            said.clone_from(&status.words);
+            terminal::print(&said)?;
+        }
+        Ok(())
+    };
+    let drained = if wait { Some(until_drained(process, told).await?) } else { None };
+    if !json {
         return Ok(());
     }
+    let status = drained.map_or_else(|| status(process), Ok)?;
+    terminal::print(&many_lines(&serde_json::to_string_pretty(&status)?))
+}
+
+/// How an executor is that has been drained; until then each status is told.
+async fn until_drained(
+    process: Service,
+    mut told: impl FnMut(&Status) -> anyhow::Result<()>,
+) -> anyhow::Result<Status> {
     let mut answered = Instant::now();
     loop {
         let status = match status(process) {
@@ -112,13 +144,10 @@ pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         };
         answered = Instant::now();
-        if status.words != said {
-            said = status.words;
-            terminal::print(&said)?;
-        }
+        told(&status)?;
         match (status.draining, status.drained) {
             (false, _) => bail!("somebody has resumed it meanwhile"),
-            (true, true) => return Ok(()),
+            (true, true) => return Ok(status),
             (true, false) => tokio::time::sleep(ASK_AGAIN).await,
         }
     }

@@ -67,6 +67,7 @@ impl<'a> Attempt<'a> {
             entry: claim.entry().to_owned(),
             executor: executor.options.name.clone(),
         });
+        notes.note_lease(identity.lease.to_string());
         let span = span(&identity);
         Self::make_as(executor, session, claim, notes, identity).instrument(span).await;
     }

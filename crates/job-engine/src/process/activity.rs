@@ -1,15 +1,15 @@
 //! [`Activity`]: what a process is doing, noted by those who do it for those who ask: the service manager, and whoever uses
-//! the admin socket. Notes and looks wait for nobody, so that also a process that is stuck says where.
+//! the admin socket. No lock is held for longer than a note takes, so that also a process that is stuck says where.
 
 pub mod slot;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::interval;
+use tokio::time::{self, interval};
 
 use self::slot::{AttemptNotes, Slot};
 
@@ -130,11 +130,11 @@ impl Activity {
         lock(&self.0.slots).clone()
     }
 
-    /// The attempts that are under way, with the numbers of their slots; those whose slot is being changed are left out.
+    /// The attempts that are under way, with the numbers of their slots.
     #[must_use]
     pub fn attempts(&self) -> Vec<(usize, Arc<AttemptNotes>)> {
         let slots = self.slots();
-        slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.attempt().ok()??))).collect()
+        slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.attempt()?))).collect()
     }
 
     /// How many slots are busy.
@@ -160,20 +160,10 @@ impl Activity {
         lock(&self.0.peers).clone()
     }
 
-    /// Whether each loop that matters has turned since this was last asked; else the name of one that has not.
-    pub fn have_turned(&self) -> Result<(), &'static str> {
-        self.have_turned_for(Asker::ServiceManager)
-    }
-
-    /// The same, since this was last asked by whoever answers how healthy the process is.
-    pub(crate) fn are_healthy(&self) -> Result<(), &'static str> {
-        self.have_turned_for(Asker::Health)
-    }
-
-    fn have_turned_for(&self, asker: Asker) -> Result<(), &'static str> {
-        // each is to be asked
-        let stuck = lock(&self.0.loops).iter().fold(None, |stuck, it| stuck.or(it.has_turned(asker).err()));
-        stuck.map_or(Ok(()), Err)
+    /// A loop that matters and has not turned for longer than this, if there is one.
+    #[must_use]
+    pub fn stuck(&self, now: time::Instant, limit: Duration) -> Option<&'static str> {
+        lock(&self.0.loops).iter().find(|it| now.duration_since(*lock(&it.turned)) > limit).map(|it| it.name)
     }
 
     /// Loops turn as often as this from now on.
@@ -189,7 +179,7 @@ impl Activity {
             let mut turns = interval(*turns);
             loop {
                 turns.tick().await;
-                turning.it.turns.fetch_add(1, Ordering::Relaxed);
+                *lock(&turning.it.turned) = time::Instant::now();
             }
         };
         tokio::select! {
@@ -241,23 +231,8 @@ impl Peer {
 /// A loop that matters.
 struct Loop {
     name: &'static str,
-    turns: AtomicU64,
-    /// How many there were when each was last told.
-    seen: [AtomicU64; 2],
-}
-
-/// Who asks whether loops turn.
-#[derive(Clone, Copy)]
-enum Asker {
-    ServiceManager,
-    Health,
-}
-
-impl Loop {
-    fn has_turned(&self, asker: Asker) -> Result<(), &'static str> {
-        let turns = self.turns.load(Ordering::Relaxed);
-        if self.seen[asker as usize].swap(turns, Ordering::Relaxed) == turns { Err(self.name) } else { Ok(()) }
-    }
+    /// When it has turned last, or begun.
+    turned: Mutex<time::Instant>,
 }
 
 /// A loop that goes on. Dropped, it does not matter any more.
@@ -268,8 +243,7 @@ struct Turning {
 
 impl Turning {
     fn begin(activity: Activity, name: &'static str) -> Self {
-        // one turn ahead: it has just begun
-        let it = Arc::new(Loop { name, turns: AtomicU64::new(1), seen: Default::default() });
+        let it = Arc::new(Loop { name, turned: Mutex::new(time::Instant::now()) });
         lock(&activity.0.loops).push(it.clone());
         Self { activity, it }
     }
@@ -298,7 +272,8 @@ mod tests {
     async fn a_loop_that_is_stuck_does_not_turn_and_one_that_has_ended_does_not_matter() {
         let activity = Activity::new();
         activity.watch_loops(Duration::from_secs(1));
-        assert_eq!(activity.have_turned(), Ok(()), "nothing matters yet");
+        let stuck = || activity.stuck(time::Instant::now(), Duration::from_secs(2));
+        assert_eq!(stuck(), None, "nothing matters yet");
         let mut other = pin!(activity.turning("other", std::future::pending::<()>()));
         let mut both = async |seconds| {
             tokio::select! {
@@ -306,22 +281,22 @@ mod tests {
                 () = sleep(Duration::from_secs(seconds)) => {}
             }
         };
-        both(2).await;
-        assert_eq!(activity.have_turned(), Ok(()));
+        both(3).await;
+        assert_eq!(stuck(), None);
         {
             // polled once, and then stuck
-            let mut stuck = pin!(activity.turning("stuck", std::future::pending::<()>()));
-            assert!(futures_util::poll!(&mut stuck).is_pending());
+            let mut work = pin!(activity.turning("work", std::future::pending::<()>()));
+            assert!(futures_util::poll!(&mut work).is_pending());
             both(2).await;
-            assert_eq!(activity.have_turned(), Ok(()), "it has begun since");
-            both(2).await;
-            assert_eq!(activity.have_turned(), Err("stuck"));
-            both(2).await;
-            assert!(futures_util::poll!(&mut stuck).is_pending());
-            assert_eq!(activity.have_turned(), Ok(()), "it goes on");
+            assert_eq!(stuck(), None, "it has just begun");
+            both(1).await;
+            assert_eq!(stuck(), Some("work"));
+            assert_eq!(stuck(), Some("work"), "for whoever asks");
+            assert!(futures_util::poll!(&mut work).is_pending());
+            assert_eq!(stuck(), None, "it goes on");
+            both(3).await;
         }
-        both(2).await;
-        assert_eq!(activity.have_turned(), Ok(()), "it has ended");
+        assert_eq!(stuck(), None, "it has ended");
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use self::peer::Peer;
+use self::threads::Shown;
 use self::verb::Verb;
 use crate::process::activity::Activity;
 use crate::process::output;
@@ -134,7 +135,7 @@ impl Service {
     /// Logs what the threads do, whatever is logged else, and in portions: the log drops what comes faster than it is written.
     fn log(&self) {
         let until = Instant::now() + LOGGING;
-        let lines = caught(|| threads::text(&self.activity)).unwrap_or_default();
+        let lines = caught(|| Shown::of(&self.activity).text()).unwrap_or_default();
         in_portions(&lines, |line| tracing::info!(target: ALWAYS, "{line}"), || output::flush_until(until));
     }
 
@@ -229,7 +230,8 @@ mod tests {
         let attempt = activity.slot(0).begin("job/1".to_owned());
         let own_words: Option<crate::process::activity::slot::OwnWords> =
             Some(Arc::new(|| panic!("as the test wants it")));
-        attempt.notes().note_program(Program { name: "python3".to_owned(), process: 1044, own_words });
+        let program = Program { name: "python3".to_owned(), process: 1044, own_words };
+        let _done_by = attempt.notes().done_by(program);
         let _admin = start(activity).unwrap();
         let own = client::find(&client::Target::Process(std::process::id()), |_| true).unwrap();
         let refused = client::ask(own, &Verb::Threads).unwrap_err();

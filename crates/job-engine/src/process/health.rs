@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use http::StatusCode;
-use tokio::time::{interval, timeout};
+use tokio::time::{self, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::process::activity::Activity;
@@ -48,9 +48,9 @@ impl Health {
             let mut beats = interval(BEAT);
             loop {
                 beats.tick().await;
-                match activity.are_healthy() {
-                    Ok(()) => health.0.beat.store(health.0.now(), Ordering::Relaxed),
-                    Err(stuck) => tracing::debug!(stuck, "a loop does not turn"),
+                match activity.stuck(time::Instant::now(), BEAT) {
+                    None => health.0.beat.store(health.0.now(), Ordering::Relaxed),
+                    Some(stuck) => tracing::debug!(stuck, "a loop does not turn"),
                 }
             }
         }))

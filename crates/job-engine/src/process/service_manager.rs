@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{self, MissedTickBehavior, interval, sleep};
 
 use self::status::{Facts, Jobs, Life, names_of_jobs};
 use crate::process::activity::{Activity, Phase};
@@ -69,14 +69,15 @@ pub fn keep_alive(activity: &Activity) {
     activity.watch_loops((limit / BEATS / TURNS).clamp(Duration::from_millis(1), SECOND));
     let activity = activity.clone();
     tokio::spawn(async move {
-        let mut beats = interval((limit / BEATS).max(Duration::from_millis(1)));
+        let beat = (limit / BEATS).max(Duration::from_millis(1));
+        let mut beats = interval(beat);
         // after a pause of the whole machine one is enough
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
-            match activity.have_turned() {
-                Ok(()) => tell(&[NotifyState::Watchdog]),
-                Err(stuck) => tracing::warn!(stuck, "a loop is stuck: systemd is not told that the process is alive"),
+            match activity.stuck(time::Instant::now(), beat) {
+                None => tell(&[NotifyState::Watchdog]),
+                Some(stuck) => tracing::warn!(stuck, "a loop is stuck: systemd is not told that the process is alive"),
             }
         }
     });

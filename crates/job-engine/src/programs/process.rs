@@ -249,7 +249,7 @@ impl Process {
         let path = Path::new(&program.command[0]);
         let name = path.file_name().unwrap_or(path.as_os_str());
         let process = self.program.as_raw_nonzero().get();
-        let own_words = self.stacks.clone().map(|stacks| Arc::new(move || stacks.words()) as slot::OwnWords);
+        let own_words = self.stacks.clone().map(|stacks| Arc::new(move || stacks.ask()) as slot::OwnWords);
         slot::Program { name: name.to_string_lossy().into_owned(), process, own_words }
     }
 

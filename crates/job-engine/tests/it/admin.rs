@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{geteuid, getppid};
+use serde_json::json;
 use slipstream_job_engine::internals::process::{Activity, admin, telemetry};
 
 use crate::commands::Ran;
@@ -86,6 +87,9 @@ async fn an_executor_that_drains_ends_its_jobs_and_takes_none_until_it_resumes()
     std::fs::write(place.path("go"), "").expect("written");
     assert_eq!(drain.ended().await.code(), Some(0), "{:?}", drain.said());
     drain.says("drained").await;
+    let drained = asks(&["drain", "--wait", "--json", &process]).json();
+    let words = json!({"role": "executor", "name": "Kenny", "words": "drained", "draining": true, "drained": true});
+    assert_eq!([&drained, &asks(&["drain", "--json", &process]).json()], [&words; 2]);
     kenny.says("drained: no job runs").await;
     assert_eq!(state(&client.get(&running).await.expect("there")), "SUCCESS");
     assert_eq!(state(&client.get(&waiting).await.expect("there")), "QUEUED");
@@ -117,6 +121,21 @@ async fn each_slot_is_shown_by_threads_and_in_the_log_at_sigusr1() {
     let (busy, idle) = if one.ends_with("idle") { (other, one) } else { (one, other) };
     assert!(busy.contains(&format!("  {id}  wait  running 00:")), "{busy}");
     assert!(idle.starts_with("slot ") && idle.ends_with("  idle"), "{idle}");
+    let json = asks(&["threads", "--json", &process]).json();
+    let slots = json["slots"].as_array().expect("a list");
+    let attempt = &slots.iter().find(|slot| !slot["attempt"].is_null()).expect("one is busy")["attempt"];
+    assert_eq!(
+        (&attempt["job"], &attempt["action"], &attempt["program"]["name"]),
+        (&json!(id), &json!("wait"), &json!("wait"))
+    );
+    let lease = attempt["lease"].as_str().expect("it has one");
+    assert!(busy.contains(&format!("lease {lease}, program wait, ")), "{busy}");
+    kenny.says(&format!(" lease={lease} ")).await;
+    let threads = json["threads"].as_array().expect("a list");
+    assert!(
+        threads.iter().any(|thread| thread["frames"].as_array().is_some_and(|frames| !frames.is_empty())),
+        "{json}"
+    );
     kenny.signal("USR1");
     kenny.says(&format!("executor Kenny, process {process}, up ")).await;
     kenny.says(&format!("  {id}  wait  running 00:")).await;

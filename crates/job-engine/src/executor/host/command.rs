@@ -52,11 +52,11 @@ impl Command {
             Ok(process) => process,
             Err(error) => return Outcome::Released(with_causes(&error)),
         };
-        run.notes.note_program(process.shown(&self.provider.program));
+        let done_by = run.notes.done_by(process.shown(&self.provider.program));
         let ended = follow(&mut process, run, &self.provider.program.limits).await;
         let outcome = outcome(ended, process.log());
         run.output.set(process.log().last_lines());
-        drop(process);
+        drop((process, done_by));
         self.context.clear(directory).await;
         Outcome::Ended(outcome)
     }

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+use super::lock;
 
 /// Where an executor has a job, one at a time.
 #[derive(Debug, Default)]
 pub struct Slot {
     attempt: Mutex<Option<Arc<AttemptNotes>>>,
-    is_busy: AtomicBool,
     is_taking: AtomicBool,
 }
 
@@ -25,24 +26,20 @@ impl Slot {
     #[must_use]
     pub fn begin(self: &Arc<Self>, job: String) -> Busy {
         let attempt = Arc::new(AttemptNotes::new(job));
-        self.is_busy.store(true, Ordering::SeqCst);
         *lock(&self.attempt) = Some(attempt.clone());
         Busy { slot: self.clone(), attempt }
     }
 
-    /// The attempt that is under way, if there is one; an error while that is just being changed.
-    pub fn attempt(&self) -> Result<Option<Arc<AttemptNotes>>, Changing> {
-        match self.attempt.try_lock() {
-            Ok(attempt) => Ok(attempt.clone()),
-            Err(TryLockError::Poisoned(attempt)) => Ok(attempt.into_inner().clone()),
-            Err(TryLockError::WouldBlock) => Err(Changing),
-        }
+    /// The attempt that is under way, if there is one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Arc<AttemptNotes>> {
+        lock(&self.attempt).clone()
     }
 
     /// Whether it has a job.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.is_busy.load(Ordering::SeqCst)
+        lock(&self.attempt).is_some()
     }
 
     /// Whether it waits for a job.
@@ -51,10 +48,6 @@ impl Slot {
         self.is_taking.load(Ordering::SeqCst)
     }
 }
-
-/// A slot is just getting a job, or losing one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changing;
 
 /// A slot that waits for a job.
 #[derive(Debug)]
@@ -84,7 +77,6 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         lock(&self.slot.attempt).take();
-        self.slot.is_busy.store(false, Ordering::SeqCst);
     }
 }
 
@@ -130,6 +122,7 @@ impl Step {
 pub struct AttemptNotes {
     job: String,
     begun: Instant,
+    lease: OnceLock<String>,
     action: OnceLock<String>,
     is_rerun: AtomicBool,
     /// A [`Step`], and since when.
@@ -148,12 +141,15 @@ pub struct Program {
     pub name: String,
     /// Its process id.
     pub process: i32,
-    /// What it says itself of what it is doing, if it can; called where blocking is allowed, and ends within a second.
+    /// What it says itself of what it is doing, if it can.
     pub own_words: Option<OwnWords>,
 }
 
-/// Answers lines for people.
-pub type OwnWords = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Asks a program, and does not wait for what it says: that is for the answer.
+pub type OwnWords = Arc<dyn Fn() -> Answer + Send + Sync>;
+
+/// What a program says that was asked, in lines for people; waits until then, so it is called where blocking is allowed.
+pub type Answer = Box<dyn FnOnce(Instant) -> Vec<String>>;
 
 impl fmt::Debug for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,6 +163,7 @@ impl AttemptNotes {
         Self {
             job,
             begun: Instant::now(),
+            lease: OnceLock::new(),
             action: OnceLock::new(),
             is_rerun: AtomicBool::new(false),
             step: Stamped::default(),
@@ -192,6 +189,17 @@ impl AttemptNotes {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// The lease that tells this attempt from others of the job.
+    pub fn note_lease(&self, lease: String) {
+        self.lease.get_or_init(|| lease);
+    }
+
+    /// Its lease, once it is known.
+    #[must_use]
+    pub fn lease(&self) -> Option<&str> {
+        self.lease.get().map(String::as_str)
     }
 
     /// What the job is.
@@ -250,15 +258,17 @@ impl AttemptNotes {
         Some(self.thread.load(Ordering::Relaxed)).filter(|thread| *thread != 0)
     }
 
-    /// This program does the job from now on.
-    pub fn note_program(&self, program: Program) {
+    /// This program does the job, until the answer is dropped.
+    #[must_use]
+    pub fn done_by(self: &Arc<Self>, program: Program) -> DoneBy {
         *lock(&self.program) = Some(program);
+        DoneBy(self.clone())
     }
 
     /// The program that does the job, if one does.
     #[must_use]
     pub fn program(&self) -> Option<Program> {
-        self.program.try_lock().ok()?.clone()
+        lock(&self.program).clone()
     }
 }
 
@@ -276,6 +286,16 @@ pub struct Polled<'a>(&'a AttemptNotes);
 impl Drop for Polled<'_> {
     fn drop(&mut self) {
         self.0.thread.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A program that does a job.
+#[derive(Debug)]
+pub struct DoneBy(Arc<AttemptNotes>);
+
+impl Drop for DoneBy {
+    fn drop(&mut self) {
+        lock(&self.0.program).take();
     }
 }
 
@@ -307,11 +327,6 @@ impl Stamped {
     }
 }
 
-/// Nothing panics while one of these is held, and nobody holds one for long.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,15 +351,20 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_being_changed_is_not_waited_for() {
+    fn a_slot_has_a_job_and_a_job_its_program_until_they_have_gone() {
         let slot = Arc::new(Slot::default());
-        let held = slot.attempt.lock().unwrap();
-        assert_eq!(slot.attempt().unwrap_err(), Changing);
-        drop(held);
         let busy = slot.begin("job/1".to_owned());
-        assert_eq!(slot.attempt().unwrap().map(|attempt| attempt.job().to_owned()), Some("job/1".to_owned()));
+        let attempt = slot.attempt().unwrap();
+        assert_eq!((attempt.job(), slot.is_busy()), ("job/1", true));
+        let program = |process| Program { name: "python3".to_owned(), process, own_words: None };
+        for process in [7, 8] {
+            let done = attempt.done_by(program(process));
+            assert_eq!(attempt.program().map(|program| program.process), Some(process));
+            drop(done);
+            assert!(attempt.program().is_none());
+        }
         drop(busy);
-        assert!(slot.attempt().unwrap().is_none());
+        assert!(slot.attempt().is_none() && !slot.is_busy());
     }
 
     #[test]

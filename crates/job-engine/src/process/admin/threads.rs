@@ -1,127 +1,274 @@
-//! What `threads` shows: the process in a line, each slot, each thread with its stack, and what the programs of actions say.
+//! What `threads` shows: the process, each slot, each thread with its stack, and what the programs of actions say.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use slipstream_stacks::{Capture, Thread};
+use serde::{Serialize, Serializer};
+use slipstream_stacks::Capture;
 
 use crate::process::activity::Activity;
-use crate::process::activity::slot::{AttemptNotes, Changing, Program};
+use crate::process::activity::slot::{self, AttemptNotes};
 use crate::process::visible::visible;
 
 /// Longest job id that is shown, in characters: what is no id of a job may be of any length.
 const LONGEST_ID: usize = 60;
+/// How long programs have to say what they do, all together.
+const SAYING: Duration = Duration::from_secs(1);
 
-/// For people, line by line.
-pub(super) fn text(activity: &Activity) -> Vec<String> {
-    let slots: Vec<_> = activity.slots().iter().map(|slot| slot.attempt()).collect();
-    let rows: Vec<Vec<String>> = slots.iter().enumerate().map(|(number, slot)| row(number + 1, slot)).collect();
-    let mut lines = vec![head(activity, &slots)];
-    lines.extend(aligned(&rows));
-    let polls = slots.iter().enumerate().filter_map(|(slot, attempt)| {
-        let thread = attempt.as_ref().ok()?.as_ref()?.thread()?;
-        Some((thread, slot + 1))
-    });
-    let (polls, capture) = (polls.collect(), slipstream_stacks::capture());
-    lines.extend(capture.threads.iter().flat_map(|thread| of_thread(thread, &polls)));
-    for (number, slot) in slots.iter().enumerate() {
-        if let Ok(Some(attempt)) = slot
-            && let Some(program) = attempt.program()
-        {
-            lines.extend(of_program(number + 1, &program));
-        }
-    }
-    lines.push(end(&capture));
-    // names of jobs, threads and programs are those of others
-    lines.iter().map(|line| visible(line, &[])).collect()
+/// What a process is doing.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    version: &'static str,
+    role: &'static str,
+    name: String,
+    process: u32,
+    #[serde(rename = "up_seconds", serialize_with = "seconds")]
+    up: Duration,
+    peers: Vec<Peer>,
+    draining: bool,
+    /// By their numbers, from 1.
+    slots: Vec<Slot>,
+    threads: Vec<Thread>,
+    /// How many of the threads have no frames.
+    missed: usize,
+    #[serde(rename = "took_seconds", serialize_with = "seconds")]
+    took: Duration,
+    /// Programs that can say what they do.
+    hosts: Vec<Host>,
 }
 
-type Seen = Result<Option<std::sync::Arc<AttemptNotes>>, Changing>;
+/// Somebody a process cannot work without.
+#[derive(Debug, Serialize)]
+struct Peer {
+    name: String,
+    connected: bool,
+}
 
-/// The process in a line.
-fn head(activity: &Activity, slots: &[Seen]) -> String {
-    let ((role, name), process) = (activity.role(), std::process::id());
-    let mut facts = vec![
-        format!("slipstream-job {} {role} {name}", env!("CARGO_PKG_VERSION")),
-        format!("process {process}"),
-        format!("up {}", age(activity.age())),
-    ];
-    if !slots.is_empty() {
-        let busy = slots.iter().filter(|slot| !matches!(slot, Ok(None))).count();
-        facts.push(format!("{busy} of {} slots busy", slots.len()));
-    }
-    facts.extend(
-        activity
-            .peers()
+#[derive(Debug, Serialize)]
+struct Slot {
+    slot: usize,
+    attempt: Option<Attempt>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attempt {
+    job: String,
+    lease: Option<String>,
+    action: Option<String>,
+    rerun: bool,
+    step: &'static str,
+    #[serde(rename = "step_seconds", serialize_with = "seconds")]
+    step_for: Duration,
+    progress: Option<Progress>,
+    program: Option<Program>,
+    /// The one that polls a native action.
+    thread: Option<i32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Progress {
+    percent: u8,
+    #[serde(rename = "seconds_ago", serialize_with = "seconds")]
+    ago: Duration,
+}
+
+#[derive(Debug, Serialize)]
+struct Program {
+    name: String,
+    process: i32,
+}
+
+#[derive(Debug, Serialize)]
+struct Thread {
+    id: i32,
+    name: String,
+    /// The slot whose action it polls.
+    slot: Option<usize>,
+    state: &'static str,
+    #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
+    cpu: Duration,
+    /// Innermost first.
+    frames: Vec<String>,
+    /// Why there are none.
+    missed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    slot: usize,
+    #[serde(flatten)]
+    program: Program,
+    says: Vec<String>,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+impl Shown {
+    /// Asks all threads, and all programs, which takes little longer than a second.
+    pub(super) fn of(activity: &Activity) -> Self {
+        let attempts: Vec<Option<Arc<AttemptNotes>>> = activity.slots().iter().map(|slot| slot.attempt()).collect();
+        let slots: Vec<Slot> =
+            attempts.iter().enumerate().map(|(index, notes)| Slot::of(index + 1, notes.as_deref())).collect();
+        // all are asked before any is waited for
+        let asked: Vec<_> = attempts
             .iter()
-            .map(|peer| format!("{} {}", peer.name(), if peer.is_there() { "connected" } else { "out of reach" })),
-    );
-    if !slots.is_empty() {
-        facts.push(format!("draining: {}", if activity.is_draining() { "yes" } else { "no" }));
+            .enumerate()
+            .filter_map(|(index, notes)| {
+                let slot::Program { name, process, own_words } = notes.as_ref()?.program()?;
+                Some((index + 1, Program { name, process }, own_words?()))
+            })
+            .collect();
+        let deadline = Instant::now() + SAYING;
+        let polls = Self::polls(&slots);
+        let Capture { threads, missed, took } = slipstream_stacks::capture();
+        let (role, name) = activity.role();
+        let peers = activity.peers();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            role,
+            name: name.to_owned(),
+            process: std::process::id(),
+            up: activity.age(),
+            peers: peers.iter().map(|peer| Peer { name: peer.name().to_owned(), connected: peer.is_there() }).collect(),
+            draining: activity.is_draining(),
+            slots,
+            threads: threads.into_iter().map(|thread| Thread::of(thread, &polls)).collect(),
+            missed,
+            took,
+            hosts: asked
+                .into_iter()
+                .map(|(slot, program, answer)| Host { slot, program, says: answer(deadline) })
+                .collect(),
+        }
     }
-    facts.join(", ")
+
+    /// Which slots have their actions polled by which threads.
+    fn polls(slots: &[Slot]) -> BTreeMap<i32, usize> {
+        slots.iter().filter_map(|slot| Some((slot.attempt.as_ref()?.thread?, slot.slot))).collect()
+    }
+
+    /// For people, line by line.
+    pub(super) fn text(&self) -> Vec<String> {
+        let mut lines = vec![self.head()];
+        lines.extend(aligned(&self.slots.iter().map(Slot::row).collect::<Vec<_>>()));
+        lines.extend(self.threads.iter().flat_map(Thread::lines));
+        lines.extend(self.hosts.iter().flat_map(Host::lines));
+        lines.push(self.end());
+        // names of jobs, threads and programs are those of others
+        lines.iter().map(|line| visible(line, &[])).collect()
+    }
+
+    /// The process in a line.
+    fn head(&self) -> String {
+        let Self { version, role, name, process, up, slots, .. } = self;
+        let mut facts = vec![
+            format!("slipstream-job {version} {role} {name}"),
+            format!("process {process}"),
+            format!("up {}", age(*up)),
+        ];
+        if !slots.is_empty() {
+            let busy = slots.iter().filter(|slot| slot.attempt.is_some()).count();
+            facts.push(format!("{busy} of {} slots busy", slots.len()));
+        }
+        facts.extend(
+            self.peers
+                .iter()
+                .map(|peer| format!("{} {}", peer.name, if peer.connected { "connected" } else { "out of reach" })),
+        );
+        if !slots.is_empty() {
+            facts.push(format!("draining: {}", if self.draining { "yes" } else { "no" }));
+        }
+        facts.join(", ")
+    }
+
+    fn end(&self) -> String {
+        let missed = if self.missed == 0 { "none".to_owned() } else { self.missed.to_string() };
+        format!("{} threads in {} ms, {missed} missed", self.threads.len(), self.took.as_millis())
+    }
 }
 
-/// A slot, column by column.
-fn row(number: usize, slot: &Seen) -> Vec<String> {
-    let mut columns = vec![format!("slot {number}")];
-    let attempt = match slot {
-        Err(Changing) => {
-            columns.push("busy".to_owned());
-            return columns;
-        }
-        Ok(None) => {
+impl Slot {
+    fn of(slot: usize, notes: Option<&AttemptNotes>) -> Self {
+        let attempt = notes.map(|notes| {
+            let (step, step_for) = notes.step();
+            Attempt {
+                job: notes.job().chars().take(LONGEST_ID).collect(),
+                lease: notes.lease().map(str::to_owned),
+                action: notes.action().map(str::to_owned),
+                rerun: notes.is_rerun(),
+                step: step.in_words(),
+                step_for,
+                progress: notes.progress().map(|(percent, ago)| Progress { percent, ago }),
+                program: notes.program().map(|slot::Program { name, process, .. }| Program { name, process }),
+                thread: notes.thread(),
+            }
+        });
+        Self { slot, attempt }
+    }
+
+    /// Column by column.
+    fn row(&self) -> Vec<String> {
+        let mut columns = vec![format!("slot {}", self.slot)];
+        let Some(attempt) = &self.attempt else {
             columns.push("idle".to_owned());
             return columns;
+        };
+        columns.push(attempt.job.clone());
+        columns.push(attempt.action.clone().unwrap_or_default());
+        columns.push(format!("{} {}", attempt.step, clock(attempt.step_for)));
+        let mut more = Vec::new();
+        more.extend(attempt.lease.as_ref().map(|lease| format!("lease {lease}")));
+        if attempt.rerun {
+            more.push("run again after a lost attempt".to_owned());
         }
-        Ok(Some(attempt)) => attempt,
-    };
-    let (step, since) = attempt.step();
-    columns.push(attempt.job().chars().take(LONGEST_ID).collect());
-    columns.push(attempt.action().unwrap_or_default().to_owned());
-    columns.push(format!("{} {}", step.in_words(), clock(since)));
-    let mut more = Vec::new();
-    if attempt.is_rerun() {
-        more.push("run again after a lost attempt".to_owned());
+        if let Some(Progress { percent, ago }) = &attempt.progress {
+            more.push(format!("last progress {percent} % {} ago", clock(*ago)));
+        }
+        if let Some(Program { name, process }) = &attempt.program {
+            more.push(format!("program {name}, process {process}"));
+        }
+        more.extend(attempt.thread.map(|thread| format!("thread {thread}")));
+        columns.push(more.join(", "));
+        columns
     }
-    if let Some((percent, ago)) = attempt.progress() {
-        more.push(format!("last progress {percent} % {} ago", clock(ago)));
-    }
-    if let Some(Program { name, process, .. }) = attempt.program() {
-        more.push(format!("program {name}, process {process}"));
-    }
-    more.extend(attempt.thread().map(|thread| format!("thread {thread}")));
-    columns.push(more.join(", "));
-    columns
 }
 
-/// A thread, with the functions that it is in; `polls` says which slots have their actions polled by which threads.
-fn of_thread(Thread { id, name, state, cpu, frames }: &Thread, polls: &BTreeMap<i32, usize>) -> Vec<String> {
-    let slot = polls.get(id).map(|slot| format!(", slot {slot}")).unwrap_or_default();
-    let state = match state {
-        'R' => "running",
-        'S' | 'I' => "sleeping",
-        'D' => "waiting in the kernel",
-        'T' | 't' => "halted",
-        _ => "ended",
-    };
-    let head = format!("thread {id} {name}{slot}: {state}, {:.2} s of processor time", cpu.as_secs_f64());
-    let frames = match frames {
-        Ok(frames) => frames.iter().map(|frame| format!("    {frame}")).collect(),
-        Err(missed) => vec![format!("    no stack: {missed}")],
-    };
-    [vec![head], frames].concat()
+impl Thread {
+    fn of(thread: slipstream_stacks::Thread, polls: &BTreeMap<i32, usize>) -> Self {
+        let slipstream_stacks::Thread { id, name, state, cpu, frames } = thread;
+        let state = match state {
+            'R' => "running",
+            'S' | 'I' => "sleeping",
+            'D' => "waiting in the kernel",
+            'T' | 't' => "halted",
+            _ => "ended",
+        };
+        let missed = frames.as_ref().err().map(ToString::to_string);
+        Self { id, name, slot: polls.get(&id).copied(), state, cpu, frames: frames.unwrap_or_default(), missed }
+    }
+
+    /// With the functions that it is in.
+    fn lines(&self) -> Vec<String> {
+        let Self { id, name, slot, state, cpu, frames, missed } = self;
+        let slot = slot.map(|slot| format!(", slot {slot}")).unwrap_or_default();
+        let mut lines =
+            vec![format!("thread {id} {name}{slot}: {state}, {:.2} s of processor time", cpu.as_secs_f64())];
+        lines.extend(frames.iter().map(|frame| format!("    {frame}")));
+        lines.extend(missed.iter().map(|missed| format!("    no stack: {missed}")));
+        lines
+    }
 }
 
-fn end(Capture { threads, missed, took }: &Capture) -> String {
-    let missed = if *missed == 0 { "none".to_owned() } else { missed.to_string() };
-    format!("{} threads in {} ms, {missed} missed", threads.len(), took.as_millis())
-}
-
-fn of_program(slot: usize, Program { name, process, own_words }: &Program) -> Vec<String> {
-    let Some(own_words) = own_words else { return Vec::new() };
-    let head = format!("program {process} {name}, for slot {slot}");
-    [vec![head], own_words().into_iter().map(|line| format!("    {line}")).collect()].concat()
+impl Host {
+    fn lines(&self) -> Vec<String> {
+        let Self { slot, program: Program { name, process }, says } = self;
+        let mut lines = vec![format!("program {process} {name}, for slot {slot}")];
+        lines.extend(says.iter().map(|line| format!("    {line}")));
+        lines
+    }
 }
 
 /// Columns below each other, two blanks apart.
@@ -156,23 +303,28 @@ fn age(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use serde_json::json;
     use slipstream_stacks::Missed;
 
     use super::*;
-    use crate::process::activity::Peer;
-    use crate::process::activity::slot::Step;
+    use crate::process::activity;
+    use crate::process::activity::slot::{OwnWords, Step};
+
+    fn says(name: &str, line: &'static str) -> slot::Program {
+        let own_words: OwnWords = Arc::new(move || Box::new(move |_| vec![line.to_owned()]));
+        slot::Program { name: name.to_owned(), process: 1044, own_words: Some(own_words) }
+    }
 
     #[test]
     fn each_slot_is_shown_with_what_is_known_of_it() {
         let activity = Activity::new();
         activity.has_role("executor", "kenny");
-        let peer = Peer::new("ZooKeeper at zk1:2181".to_owned());
+        let peer = activity::Peer::new("ZooKeeper at zk1:2181".to_owned());
         peer.note(true);
         activity.needs([peer]);
         drop(activity.slot(2));
         let native = activity.slot(0).begin("job/1".to_owned());
+        native.notes().note_lease("1.42".to_owned());
         native.notes().note_job("stop_deployment", true);
         native.notes().note_step(Step::Runs);
         native.notes().note_progress(Some(30));
@@ -181,9 +333,9 @@ mod tests {
         let program = activity.slot(1).begin("job/22".to_owned());
         program.notes().note_job("quotas", false);
         program.notes().note_step(Step::Runs);
-        let own_words: Option<crate::process::activity::slot::OwnWords> = Some(Arc::new(|| vec!["line 41".to_owned()]));
-        program.notes().note_program(Program { name: "python3".to_owned(), process: 1044, own_words });
-        let mut lines = text(&activity);
+        let _done_by = program.notes().done_by(says("python3", "line 41"));
+        let shown = Shown::of(&activity);
+        let mut lines = shown.text();
         let last = lines.pop().unwrap();
         assert!(last.contains(" threads in ") && last.ends_with(" missed"), "{last}");
         // threads are between slots and programs
@@ -197,7 +349,8 @@ mod tests {
                 env!("CARGO_PKG_VERSION")
             ),
             format!(
-                "slot 1  job/1   stop_deployment  running 00:00:00  run again after a lost attempt, \
+                "slot 1  job/1   stop_deployment  running 00:00:00  lease 1.42, \
+                 run again after a lost attempt, \
                  last progress 30 % 00:00:00 ago, thread {thread}"
             ),
             "slot 2  job/22  quotas           running 00:00:00  program python3, process 1044".to_owned(),
@@ -206,6 +359,28 @@ mod tests {
             "    line 41".to_owned(),
         ];
         assert_eq!(lines, expected);
+        let json = serde_json::to_value(&shown).unwrap();
+        let facts = [&json["role"], &json["name"], &json["process"], &json["draining"], &json["peers"][0]];
+        let peer = json!({"name": "ZooKeeper at zk1:2181", "connected": true});
+        assert_eq!(facts, [&json!("executor"), &json!("kenny"), &json!(process), &json!(false), &peer]);
+        let attempt = &json["slots"][0]["attempt"];
+        assert_eq!(
+            [
+                &attempt["job"],
+                &attempt["lease"],
+                &attempt["rerun"],
+                &attempt["progress"]["percent"],
+                &attempt["thread"]
+            ],
+            [&json!("job/1"), &json!("1.42"), &json!(true), &json!(30), &json!(thread)]
+        );
+        let program = json!({"name": "python3", "process": 1044});
+        assert_eq!(json["slots"][1]["attempt"]["program"], program);
+        assert_eq!(json["slots"][2], json!({"slot": 3, "attempt": null}));
+        let host = json!({"slot": 2, "name": "python3", "process": 1044, "says": ["line 41"]});
+        assert_eq!(json["hosts"], json!([host]));
+        let threads = json["threads"].as_array().unwrap();
+        assert!(threads.iter().any(|it| it["id"] == json!(thread) && it["slot"] == 1), "{threads:?}");
     }
 
     #[test]
@@ -213,10 +388,8 @@ mod tests {
         let activity = Activity::new();
         let attempt = activity.slot(0).begin("job/\u{1b}[1m".to_owned());
         attempt.notes().note_job("a\u{202e}b", false);
-        let own_words: Option<crate::process::activity::slot::OwnWords> =
-            Some(Arc::new(|| vec!["\u{1b}]0;x".to_owned()]));
-        attempt.notes().note_program(Program { name: "py\u{7}".to_owned(), process: 1044, own_words });
-        let shown = text(&activity).join("\n");
+        let _done_by = attempt.notes().done_by(says("py\u{7}", "\u{1b}]0;x"));
+        let shown = Shown::of(&activity).text().join("\n");
         for escaped in [r"job/\u001b[1m", r"a\u202eb", r"program py\u0007", r"program 1044 py\u0007", r"    \u001b]0;x"]
         {
             assert!(shown.contains(escaped), "{escaped} in {shown}");
@@ -225,20 +398,52 @@ mod tests {
 
     #[test]
     fn a_thread_is_shown_with_its_functions_or_why_not() {
-        let (name, cpu) = ("action".to_owned(), Duration::from_millis(50));
-        let mut thread =
-            Thread { id: 921, name, state: 'S', cpu, frames: Ok(vec!["a::b".to_owned(), "main".to_owned()]) };
+        let thread = |frames| slipstream_stacks::Thread {
+            id: 921,
+            name: "action".to_owned(),
+            state: 'S',
+            cpu: Duration::from_millis(50),
+            frames,
+        };
         let polls = BTreeMap::from([(921, 1)]);
         let head = "thread 921 action, slot 1: sleeping, 0.05 s of processor time";
-        assert_eq!(of_thread(&thread, &polls), [head, "    a::b", "    main"]);
-        thread.frames = Err(Missed::Silent);
+        let seen = Thread::of(thread(Ok(vec!["a::b".to_owned(), "main".to_owned()])), &polls);
+        assert_eq!(seen.lines(), [head, "    a::b", "    main"]);
+        let missed = Thread::of(thread(Err(Missed::Silent)), &BTreeMap::new());
         let head = "thread 921 action: sleeping, 0.05 s of processor time";
-        assert_eq!(of_thread(&thread, &BTreeMap::new()), [head, "    no stack: it does not answer"]);
-        let capture = |missed| Capture { threads: vec![thread.clone(); 7], missed, took: Duration::from_millis(21) };
-        assert_eq!(
-            [end(&capture(0)), end(&capture(1))],
-            ["7 threads in 21 ms, none missed", "7 threads in 21 ms, 1 missed"]
-        );
+        assert_eq!(missed.lines(), [head, "    no stack: it does not answer"]);
+        let mut all = Shown::of(&Activity::new());
+        all.threads = (0..7).map(|_| Thread::of(thread(Ok(Vec::new())), &polls)).collect();
+        all.took = Duration::from_millis(21);
+        let ends = [0, 1].map(|missed| {
+            all.missed = missed;
+            all.end()
+        });
+        assert_eq!(ends, ["7 threads in 21 ms, none missed", "7 threads in 21 ms, 1 missed"]);
+    }
+
+    #[test]
+    fn silent_programs_are_waited_for_together() {
+        let activity = Activity::new();
+        let (sender, asked) = std::sync::mpsc::channel();
+        let busy: Vec<_> = (0..3).map(|number| activity.slot(number).begin(format!("job/{number}"))).collect();
+        let silent = || {
+            let sender = sender.clone();
+            let own_words: OwnWords = Arc::new(move || {
+                sender.send(None).unwrap();
+                let sender = sender.clone();
+                Box::new(move |deadline| {
+                    sender.send(Some(deadline)).unwrap();
+                    Vec::new()
+                })
+            });
+            slot::Program { name: "python3".to_owned(), process: 1, own_words: Some(own_words) }
+        };
+        let _done: Vec<_> = busy.iter().map(|busy| busy.notes().done_by(silent())).collect();
+        let _shown = Shown::of(&activity);
+        let asked: Vec<_> = asked.try_iter().collect();
+        assert_eq!(asked[..3], [None; 3], "each is asked before one is waited for");
+        assert!(asked[3].is_some() && asked[3..] == [asked[3]; 3], "until the same time: {asked:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::threads;
+use super::threads::Shown;
 use crate::process::activity::Activity;
 use crate::process::{service_manager, telemetry};
 
@@ -22,6 +22,8 @@ pub enum Verb {
     Log(String),
     /// What is going on, for people.
     Threads,
+    /// The same as an object in JSON.
+    ThreadsInJson,
 }
 
 /// How a process is.
@@ -64,7 +66,7 @@ impl Verb {
                     draining: activity.is_draining(),
                     drained: activity.is_drained(),
                 };
-                serde_json::to_string(&status).map(|line| vec![line]).map_err(|error| error.to_string())
+                line(&status)
             }
             Self::Drain | Self::Resume => {
                 let (role, _) = activity.role();
@@ -83,9 +85,15 @@ impl Verb {
                 tracing::info!(filter, "asked by the admin socket to log this");
                 Ok(Vec::new())
             }
-            Self::Threads => Ok(threads::text(activity)),
+            Self::Threads => Ok(Shown::of(activity).text()),
+            Self::ThreadsInJson => line(&Shown::of(activity)),
         }
     }
+}
+
+/// An answer in JSON.
+fn line(answer: &impl Serialize) -> Result<Vec<String>, String> {
+    serde_json::to_string(answer).map(|line| vec![line]).map_err(|error| error.to_string())
 }
 
 impl fmt::Display for Verb {
@@ -96,6 +104,7 @@ impl fmt::Display for Verb {
             Self::Resume => formatter.write_str("resume"),
             Self::Log(filter) => write!(formatter, "log {filter}"),
             Self::Threads => formatter.write_str("threads"),
+            Self::ThreadsInJson => formatter.write_str("threads json"),
         }
     }
 }
@@ -109,6 +118,7 @@ impl FromStr for Verb {
             ("drain", "") => Ok(Self::Drain),
             ("resume", "") => Ok(Self::Resume),
             ("threads", "") => Ok(Self::Threads),
+            ("threads", "json") => Ok(Self::ThreadsInJson),
             ("log", filter) if !filter.is_empty() => Ok(Self::Log(filter.to_owned())),
             _ => Err("this version does not know the question: use the program of the process".to_owned()),
         }
@@ -121,7 +131,14 @@ mod tests {
 
     #[test]
     fn each_question_is_read_as_it_was_written() {
-        for verb in [Verb::Status, Verb::Drain, Verb::Resume, Verb::Threads, Verb::Log("warn,hyper=debug".to_owned())] {
+        for verb in [
+            Verb::Status,
+            Verb::Drain,
+            Verb::Resume,
+            Verb::Threads,
+            Verb::ThreadsInJson,
+            Verb::Log("warn,hyper=debug".to_owned()),
+        ] {
             assert_eq!(verb.to_string().parse(), Ok(verb));
         }
         for line in ["", "drain now", "log", "log ", "exec sh"] {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, iter};
 
@@ -13,15 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use super::{Exit, Named};
-use crate::process::visible::visible;
+use crate::process::activity::slot::Answer;
 
 /// What makes a host say where its threads are.
 const ASKS: Signal = Signal::USR1;
-/// How long it has for that.
-const LIMIT: Duration = Duration::from_millis(300);
 /// It has said everything if nothing comes for so long.
 const QUIET: Duration = Duration::from_millis(30);
-/// Most bytes that are read.
+/// Most bytes that are read, and that are left unread from an earlier time: as many as a pipe holds.
 const MOST: usize = 64 * 1024;
 
 /// The way to ask one process, as long as it runs. Needs no runtime.
@@ -45,18 +43,24 @@ impl Stacks {
         Self { pipe: Mutex::new(pipe), program, exit }
     }
 
-    /// What the program says of its threads, in lines, or why it says nothing. Waits for it 300 ms at most.
-    pub(crate) fn words(&self) -> Vec<String> {
-        match self.ask() {
-            Ok(said) => said.lines().map(|line| visible(line, &[])).collect(),
+    /// Asks the program where its threads are. The answer says it in lines, or why it says nothing, and waits until then at
+    /// most.
+    pub(crate) fn ask(self: &Arc<Self>) -> Answer {
+        let (asked, stacks) = (self.signal(), self.clone());
+        Box::new(move |deadline| match asked.and_then(|()| stacks.said(deadline)) {
+            Ok(said) => said.lines().map(str::to_owned).collect(),
             Err(why) => vec![why.to_owned()],
-        }
+        })
     }
 
-    fn ask(&self) -> Result<String, &'static str> {
-        let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
-        // of an earlier time, too late
-        while read(&mut pipe, MOST).is_some_and(|late| !late.is_empty()) {}
+    fn signal(&self) -> Result<(), &'static str> {
+        let (mut pipe, mut late) = (self.pipe(), 0);
+        // of an earlier time, too late; it may never end
+        while late < MOST
+            && let Some(more) = read(&mut pipe, MOST).filter(|more| !more.is_empty())
+        {
+            late += more.len();
+        }
         // until its keeper has ended the number is the program's
         if self.exit.borrow().is_some() {
             return Err("it has ended");
@@ -65,15 +69,16 @@ impl Stacks {
         if !catches(self.program, ASKS) {
             return Err("it does not take the signal by which it is asked");
         }
-        if kill_process(self.program, ASKS).is_err() {
-            return Err("it has ended");
-        }
-        let deadline = Instant::now() + LIMIT;
+        kill_process(self.program, ASKS).map_err(|_| "it has ended")
+    }
+
+    fn said(&self, deadline: Instant) -> Result<String, &'static str> {
+        let mut pipe = self.pipe();
         let mut said = Vec::new();
         while said.len() < MOST {
-            let quiet = if said.is_empty() { LIMIT } else { QUIET };
             let left = deadline.saturating_duration_since(Instant::now());
-            if !is_ready(&pipe, quiet.min(left)) {
+            let limit = if said.is_empty() { left } else { QUIET.min(left) };
+            if !is_ready(&pipe, limit) {
                 break;
             }
             match read(&mut pipe, MOST - said.len()) {
@@ -82,6 +87,10 @@ impl Stacks {
             }
         }
         if said.is_empty() { Err("it does not answer") } else { Ok(String::from_utf8_lossy(&said).into_owned()) }
+    }
+
+    fn pipe(&self) -> MutexGuard<'_, File> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,10 +123,13 @@ mod tests {
     use super::*;
     use crate::programs::process::tests::until;
 
+    /// How long each has to answer.
+    const LIMIT: Duration = Duration::from_secs(1);
+
     /// A shell that has descriptor 4, and what asks it.
     struct Shell {
         child: Child,
-        stacks: Stacks,
+        stacks: Arc<Stacks>,
         exit: watch::Sender<Option<Exit>>,
         folder: tempfile::TempDir,
     }
@@ -136,9 +148,13 @@ mod tests {
                 .spawn()
                 .unwrap();
             let (exit, watched) = watch::channel(None);
-            let stacks = Stacks::new(reader, Pid::from_child(&child), watched);
+            let stacks = Arc::new(Stacks::new(reader, Pid::from_child(&child), watched));
             until(|| folder.path().join("ready").exists().then_some(())).await;
             Self { child, stacks, exit, folder }
+        }
+
+        fn words(&self) -> Vec<String> {
+            self.stacks.ask()(Instant::now() + LIMIT)
         }
 
         fn has_ended(&mut self) -> bool {
@@ -157,7 +173,7 @@ mod tests {
     async fn it_says_it_each_time_it_is_asked() {
         let shell = Shell::start("trap 'echo \"File one, line 1\" >&4; printf \"\\033two\\n\" >&4' USR1").await;
         for _ in 0..3 {
-            assert_eq!(shell.stacks.words(), ["File one, line 1", "\\u001btwo"]);
+            assert_eq!(shell.words(), ["File one, line 1", "\u{1b}two"]);
         }
         assert!(shell.folder.path().exists());
     }
@@ -165,22 +181,45 @@ mod tests {
     #[tokio::test]
     async fn what_comes_too_late_is_not_heard_the_next_time() {
         let shell = Shell::start("echo 'too late' >&4; trap 'echo now >&4' USR1").await;
-        assert_eq!(shell.stacks.words(), ["now"]);
+        assert_eq!(shell.words(), ["now"]);
     }
 
     #[tokio::test]
     async fn it_is_not_ended_by_the_question_and_not_waited_for() {
         let mut deaf = Shell::start("").await;
-        assert_eq!(deaf.stacks.words(), ["it does not take the signal by which it is asked"]);
+        assert_eq!(deaf.words(), ["it does not take the signal by which it is asked"]);
         assert!(!deaf.has_ended());
         let silent = Shell::start("trap : USR1").await;
-        assert_eq!(silent.stacks.words(), ["it does not answer"]);
+        assert_eq!(silent.words(), ["it does not answer"]);
     }
 
     #[tokio::test]
     async fn one_that_has_ended_gets_no_signal() {
         let shell = Shell::start("trap 'echo asked >&4' USR1").await;
         shell.exit.send_replace(Some(Exit::Code(0)));
-        assert_eq!(shell.stacks.words(), ["it has ended"]);
+        assert_eq!(shell.words(), ["it has ended"]);
+    }
+
+    #[tokio::test]
+    async fn many_are_asked_at_once_and_one_that_is_silent_takes_no_time_from_others() {
+        let silent = Shell::start("trap : USR1").await;
+        let shell = Shell::start("trap 'echo 1 >&4; echo now > said' USR1").await;
+        let [nothing, one] = [&silent, &shell].map(|shell| shell.stacks.ask());
+        until(|| shell.folder.path().join("said").exists().then_some(())).await;
+        // there is no time left
+        let deadline = Instant::now();
+        assert_eq!([nothing(deadline), one(deadline)], [["it does not answer"], ["1"]]);
+    }
+
+    /// The fault: a host writes without an end, faster than it is read.
+    #[tokio::test]
+    async fn one_that_never_ends_is_read_no_further_than_it_may_be() {
+        let shell = Shell::start("trap : USR1").await;
+        let endless = File::open("/dev/zero").unwrap();
+        let stacks = Arc::new(Stacks::new(endless, Pid::from_child(&shell.child), shell.exit.subscribe()));
+        let (said, saying) = std::sync::mpsc::channel();
+        std::thread::spawn(move || said.send(stacks.ask()(Instant::now() + LIMIT).concat()));
+        let endless = saying.recv_timeout(Duration::from_mins(1)).unwrap();
+        assert!(endless.len() == MOST && endless.starts_with('\0'), "{}", endless.len());
     }
 }

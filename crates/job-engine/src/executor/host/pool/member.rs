@@ -224,7 +224,7 @@ impl Member {
             return After::Rest(order.answer(Outcome::Ended(Err(Failure::new(failure)))));
         };
         self.process.log().begin(order.run.about.clone());
-        order.run.notes.note_program(self.process.shown(&self.pool.provider.program));
+        let _done_by = order.run.notes.done_by(self.process.shown(&self.pool.provider.program));
         let followed = self.follow(&mut order, &line).await;
         if !matches!(&followed, Followed::Ended { end, .. } if end.state == EndState::Success) {
             // what it printed before it said this has been written, and perhaps not been read
