@@ -17,6 +17,7 @@ use self::handed::Handed;
 use super::faults::Faults;
 use super::{Arguments, options, with_whole_usage};
 use crate::config::{Config, Fault, Files, Setting, USUAL_FILE, below};
+use crate::instance::data_dir::DATA_DIR_VARIABLE;
 use crate::process::telemetry::Wanted;
 
 /// The command line with what the files add to it.
@@ -58,6 +59,9 @@ pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
         return Err(Refused::Files(Faults::of(&faults).into()));
     }
     let mut chosen = chosen(&whole, &path, &config.settings);
+    if !keys::is_service(named) && std::env::var_os(DATA_DIR_VARIABLE).is_some_and(|folder| !folder.is_empty()) {
+        login::take_out(&mut chosen);
+    }
     add(matches, named, &said_in(matches), &Handed::of_process(), &mut chosen);
     let whole = with_defaults(whole, &path, &chosen);
     let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;

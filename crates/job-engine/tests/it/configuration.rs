@@ -358,6 +358,12 @@ async fn a_command_needs_to_name_nothing_that_a_file_names() {
         Ran::of(&command.output().expect("the binary starts"))
     };
     assert_eq!(run(&["queue"]).good(), "the queue is empty\n");
+    // the environment names an engine, which is not there
+    let nobody = folder.path().join("nobody").display().to_string();
+    let mut command = program();
+    command.args(["queue", "--config"]).arg(&config).env("SLIPSTREAM_DATA_DIR", &nobody);
+    let other = Ran::of(&command.output().expect("the binary starts")).failed();
+    assert!(other.contains(&format!("no engine is running in {nobody}")), "{other}");
     let other = run(&["queue", "--ss-url", "http://127.0.0.1:1"]).failed();
     assert!(other.contains("no password of the user super"), "it goes to no other server: {other}");
     let other = run(&["queue", "--ss-user", "jane", "--ss-pass", "wrong"]).failed();

@@ -70,7 +70,8 @@ impl Service {
         Self::of(&part, unit, told, root, named)
     }
 
-    fn of(part: &Part, unit: Unit, told: Told, root: &Path, named: Option<&Path>) -> Self {
+    fn of(part: &Part, mut unit: Unit, told: Told, root: &Path, named: Option<&Path>) -> Self {
+        unit.environment = told.environment.unwrap_or(unit.environment);
         let environment_file = unit.environment_file.as_deref().map(|file| below(root, file));
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let variables = environment(&unit, environment_file.as_deref(), &mut faults);
@@ -331,6 +332,8 @@ fn blind(command: Command) -> Command {
 /// What systemd says of a unit.
 #[derive(Default)]
 struct Told {
+    /// Variables of the unit with its drop-ins.
+    environment: Option<Vec<(String, String)>>,
     stop_limit: Option<Duration>,
     /// The file with the password of `super` that the service is handed.
     credential: Option<String>,
@@ -339,7 +342,7 @@ struct Told {
 /// Nothing if there is no systemd, or none that knows the unit.
 async fn told(unit: &Unit) -> Told {
     let mut command = tokio::process::Command::new("systemctl");
-    command.args(["show", "--property=LoadState,TimeoutStopUSec,LoadCredential", &unit.name]);
+    command.args(["show", "--property=LoadState,Environment,TimeoutStopUSec,LoadCredential", &unit.name]);
     command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     match timeout(PATIENCE, command.output()).await {
         Ok(Ok(output)) => told_in(&String::from_utf8_lossy(&output.stdout)),
@@ -352,13 +355,19 @@ fn told_in(text: &str) -> Told {
     if values("LoadState").next() != Some("loaded") {
         return Told::default();
     }
+    let environment = values("Environment").next().map(|text| {
+        let variables = units::words(text).into_iter();
+        variables
+            .filter_map(|set| set.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .collect()
+    });
     let stop_limit = values("TimeoutStopUSec").next().and_then(|limit| match limit {
         "infinity" => Some(Duration::MAX),
         limit => parse_duration(limit).ok(),
     });
     let credential =
         values("LoadCredential").find_map(|credential| credential.strip_prefix("super:").map(str::to_owned));
-    Told { stop_limit, credential }
+    Told { environment, stop_limit, credential }
 }
 
 #[cfg(test)]
@@ -374,7 +383,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
         let credential = root.path().join(credential).display().to_string();
-        let told = Told { stop_limit: None, credential: Some(credential) };
+        let told = Told { credential: Some(credential), ..Told::default() };
         let service = Service::of(part, Unit::of(part), told, root.path(), None);
         let from = service.shown().into_iter().find(|one| one.key == "ss-pass-file").map(|one| one.from);
         (service.faults, from.unwrap_or_default())
@@ -400,6 +409,10 @@ mod tests {
         let text = "LoadState=loaded\nTimeoutStopUSec=1min 30s\nLoadCredential=other:/a\nLoadCredential=super:/b\n";
         let told = told_in(text);
         assert_eq!((told.stop_limit, told.credential.as_deref()), (Some(Duration::from_secs(90)), Some("/b")));
+        assert_eq!(told.environment, None);
+        let environment = told_in(&format!("{text}Environment=A=b \"C=d e\"\n")).environment.unwrap();
+        let expected = [("A", "b"), ("C", "d e")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(environment, expected);
         assert_eq!(told_in(&text.replace("1min 30s", "infinity")).stop_limit, Some(Duration::MAX));
         let unknown = told_in(&text.replace("loaded", "not-found"));
         assert_eq!((unknown.stop_limit, unknown.credential), (None, None));

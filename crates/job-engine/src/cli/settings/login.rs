@@ -38,6 +38,11 @@ pub fn keep_apart(command: &[&str], said: &dyn Fn(&str) -> Option<String>, chose
     }
 }
 
+/// Takes them all out: the environment says which engine is meant, by its data directory.
+pub fn take_out(chosen: &mut Chosen) {
+    chosen.retain(|id, _| ![URL, USER, PASSWORD, PASSWORD_FILE, INSECURE].contains(&&**id));
+}
+
 fn word<'a>(chosen: &'a Chosen, id: &str) -> Option<&'a str> {
     chosen.get(id)?.words.first().map(String::as_str)
 }
