@@ -36,7 +36,10 @@ mod column;
 mod failure;
 mod file;
 mod gather;
+mod key;
 mod log;
+mod migrate;
+mod packed;
 mod reader;
 mod reserve;
 mod schema;
@@ -214,8 +217,8 @@ struct Channels {
 }
 
 impl SqliteStore {
-    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds. One store at a
-    /// time has it, whatever name leads to it.
+    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds, unless a
+    /// version before wrote it: then all of it is written anew. One store at a time has it, whatever name leads to it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST })
     }
@@ -223,8 +226,8 @@ impl SqliteStore {
     fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
         let file = DatabaseFile::open(path)?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
-        let connection = match schema::open_writer(path, before::keep) {
-            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path, before::keep)?,
+        let connection = match schema::open_writer(path) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,
             opened => opened?,
         };
         let (writes, requests) = mpsc::channel(WAITING);
@@ -312,8 +315,8 @@ impl SqliteStore {
 
     async fn carry_out(&self, write: crate::Write) -> Result<Revision, StoreError> {
         let change = match write {
-            crate::Write::Create(record) => Change::Insert(self.row(record)?),
-            crate::Write::Replace(record) => Change::Replace(self.row(record)?),
+            crate::Write::Create(record) => Change::Insert(Box::new(Row::of(record))),
+            crate::Write::Replace(record) => Change::Replace(Box::new(Row::of(record))),
             crate::Write::Remove(id, revision) => Change::Remove { id, revision },
         };
         let (answer, answered) = oneshot::channel();
@@ -339,11 +342,6 @@ impl SqliteStore {
         let panicked = |_| StoreError::failed(&*what, "the store panicked");
         let found = answered.await.map_err(panicked)?;
         found.map_err(|error| failure(&what, &self.path, Arc::new(error)))
-    }
-
-    fn row(&self, record: Record) -> Result<Box<Row>, StoreError> {
-        let what = format!("write {} in {}", record.id, self.path.display());
-        Row::of(record).map(Box::new).map_err(|source| StoreError::failed(what, source))
     }
 }
 

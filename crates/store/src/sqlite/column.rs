@@ -1,12 +1,14 @@
 //! The attributes that have a column of their own.
 
 use jiff::Timestamp;
-use rusqlite::types::Value as SqlValue;
+use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal, Span, values_at};
 
 use slipstream_cimi::resource::format_time;
+
+use super::key::{Key, id_of};
 
 /// What people search jobs by. A column holds the attribute's value if it is *regular*: missing, or one value of the
 /// column's type. Of any other value only the evaluator knows how it compares, so its column is NULL and the bit of the
@@ -127,7 +129,8 @@ impl Column {
 
     fn regular(self, id: &str, value: Option<&Value>) -> Option<SqlValue> {
         match (self, value) {
-            (Self::Id, Some(Value::String(text))) => (text == id).then(|| SqlValue::Text(text.clone())),
+            // it has a column of its own already, see `Key`
+            (Self::Id, Some(Value::String(text))) => (text == id).then_some(SqlValue::Null),
             (Self::Id, _) => None,
             (_, None) => Some(SqlValue::Null),
             (Self::Priority, Some(Value::Number(number))) => {
@@ -136,7 +139,7 @@ impl Column {
             (Self::Priority, _) => None,
             (Self::Created | Self::Updated, Some(Value::String(text))) => {
                 let time = text.parse::<Timestamp>().ok()?;
-                (canonical(time)? == *text).then(|| SqlValue::Text(text.clone()))
+                (canonical(time)? == *text).then(|| SqlValue::Integer(time.as_millisecond()))
             }
             (_, Some(Value::String(text))) => Some(SqlValue::Text(text.clone())),
             _ => None,
@@ -156,6 +159,14 @@ impl Column {
             (Comparison::Equal | Comparison::NotEqual, Literal::List(elements)) => self.any_of(comparison, elements),
             (Comparison::StartsWith, _) | (_, Literal::List(_)) => None,
             _ if self.holds_times() => during(name, comparison, Span::of(literal)),
+            (Comparison::Equal | Comparison::NotEqual, _) if self == Self::Id => {
+                Some(Condition::new(format!("id {} ?", operator(comparison)), [self.comparable(literal)?]))
+            }
+            // whatever the literal is: the order of keys is that of ids only among those of one form
+            _ if self == Self::Id => Some(Condition::new(
+                format!("id_text(id) {} ?", operator(comparison)),
+                [SqlValue::Text(literal.text().into_owned())],
+            )),
             _ => Some(Condition::new(format!("{name} {} ?", operator(comparison)), [self.comparable(literal)?])),
         }
     }
@@ -169,7 +180,20 @@ impl Column {
         }
     }
 
-    fn holds_times(self) -> bool {
+    /// What the document has where the column has this.
+    pub fn shown(self, stored: ValueRef<'_>) -> rusqlite::Result<Option<Value>> {
+        Ok(match stored {
+            ValueRef::Integer(milliseconds) if self.holds_times() => {
+                Timestamp::from_millisecond(milliseconds).ok().map(|time| Value::from(format_time(time)))
+            }
+            ValueRef::Integer(number) => Some(Value::from(number)),
+            ValueRef::Text(text) => Some(Value::from(String::from_utf8_lossy(text))),
+            ValueRef::Blob(_) => Some(Value::from(id_of(stored)?)),
+            ValueRef::Null | ValueRef::Real(_) => None,
+        })
+    }
+
+    pub fn holds_times(self) -> bool {
         matches!(self, Self::Created | Self::Updated)
     }
 
@@ -179,16 +203,17 @@ impl Column {
             (Self::Priority, Literal::Integer(number)) => i64::try_from(*number).ok().map(SqlValue::Integer),
             (Self::Priority, Literal::Text(text)) => text.parse().ok().map(SqlValue::Integer),
             (Self::Priority | Self::Created | Self::Updated, _) | (_, Literal::Null | Literal::List(_)) => None,
+            (Self::Id, _) => Some(Key::of(&literal.text()).value()),
             _ => Some(SqlValue::Text(literal.text().into_owned())),
         }
     }
 
     /// As a range, for which the indexes can be used: texts are ordered by their bytes, which is by code point.
     fn starts_with(self, prefix: &str) -> Condition {
-        let name = self.name();
         if self == Self::Priority || self.holds_times() {
             return Condition::never();
         }
+        let name = if self == Self::Id { "id_text(id)" } else { self.name() };
         let start = SqlValue::Text(prefix.to_owned());
         match successor(prefix) {
             Some(end) => Condition::new(format!("({name} >= ? AND {name} < ?)"), [start, SqlValue::Text(end)]),
@@ -260,7 +285,7 @@ fn successor(prefix: &str) -> Option<String> {
     Some(format!("{}{next}", &rest[..rest.len() - last.len_utf8()]))
 }
 
-/// A column of times holds whole milliseconds: of a span only those within count. What is no date equals nothing.
+/// A column of times holds milliseconds since 1970: of a span only whole ones within count. What is no date equals nothing.
 fn during(name: &str, comparison: Comparison, span: Option<Span>) -> Option<Condition> {
     let Some(span) = span else {
         let sql = if comparison == Comparison::NotEqual { "TRUE" } else { "FALSE" };
@@ -268,7 +293,7 @@ fn during(name: &str, comparison: Comparison, span: Option<Span>) -> Option<Cond
     };
     let millisecond = |nanoseconds: i128| {
         let time = Timestamp::from_millisecond(nanoseconds.div_euclid(1_000_000).try_into().ok()?).ok()?;
-        canonical(time).map(SqlValue::Text)
+        canonical(time).map(|_| SqlValue::Integer(time.as_millisecond()))
     };
     let (first, last) = (millisecond(span.first.as_nanosecond() + 999_999)?, millisecond(span.last.as_nanosecond())?);
     let (sql, values) = match comparison {
@@ -284,7 +309,7 @@ fn during(name: &str, comparison: Comparison, span: Option<Span>) -> Option<Cond
     Some(Condition { sql, values })
 }
 
-/// `YYYY-MM-DDTHH:MM:SS.mmmZ`, which as text is ordered as time; none outside the years 0 to 9999.
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`; none outside the years 0 to 9999.
 fn canonical(time: Timestamp) -> Option<String> {
     Some(format_time(time)).filter(|text| text.len() == "YYYY-MM-DDTHH:MM:SS.mmmZ".len())
 }

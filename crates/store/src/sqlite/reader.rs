@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde::de::Error as _;
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter};
@@ -20,6 +21,8 @@ use slipstream_cimi::{Document, State};
 use super::audience;
 use super::audience::Visible;
 use super::gather::gathered;
+use super::key::{Key, id_of};
+use super::packed::unpack;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::sort::sort_key;
@@ -54,13 +57,13 @@ impl Reader {
 
     /// The record of this id.
     pub fn get(&self, id: &str) -> rusqlite::Result<Option<Record>> {
-        self.read(id, |row| record(id, row))
+        Ok(self.read(id, |row| record(id, row))?.map(|(record, _)| record))
     }
 
     fn read<T>(&self, id: &str, read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
         let sql = "SELECT revision, document, ledger FROM resource WHERE type = ? AND id = ?";
         let mut statement = self.connection.prepare_cached(sql)?;
-        statement.query_row([kind_of(id), id], read).optional()
+        statement.query_row(params![kind_of(id), Key::of(id)], read).optional()
     }
 
     /// A page, the count of all matches and what is asked about them, all of one moment.
@@ -84,7 +87,7 @@ impl Reader {
         let few = !walks && self.are_few(translator, query, count)?;
         // the count does not tell a walk whether more follow, but one document more does
         let select = translator.page(&Query { limit: query.limit + u64::from(walks), ..query.clone() }, "id", few);
-        let mut ids: Vec<String> = self.found(select, |row| row.get(0))?;
+        let mut ids: Vec<String> = self.found(select, |row| Ok(id_of(row.get_ref(0)?)?))?;
         let seen = ids.len() as u64;
         found.more = if walks { seen > query.limit } else { query.offset + seen < count };
         ids.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
@@ -94,11 +97,10 @@ impl Reader {
                 found.rest.push(id);
                 continue;
             }
-            let record = self.read(&id, |row| {
-                read += row.get_ref(1)?.as_str()?.len() as u64;
-                record(&id, row)
-            })?;
-            found.records.push(record.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
+            let (record, length) =
+                self.read(&id, |row| record(&id, row))?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            read += length as u64;
+            found.records.push(record);
         }
         Ok(found)
     }
@@ -107,7 +109,7 @@ impl Reader {
     pub fn matches(&self, kind: &str, query: &Query) -> rusqlite::Result<Vec<(String, Revision)>> {
         self.within_limit(kind, query, |translator, query| {
             self.found(translator.page(query, "id, revision", false), |row| {
-                Ok((row.get(0)?, Revision(unsigned(row, 1)?)))
+                Ok((id_of(row.get_ref(0)?)?, Revision(unsigned(row, 1)?)))
             })
         })
     }
@@ -119,9 +121,9 @@ impl Reader {
         let index_row = |row: &Row<'_>| {
             let lease: Option<String> = row.get(2)?;
             let lease = lease.and_then(|lease| lease.parse().ok());
-            Ok(IndexRow { id: row.get(0)?, entry: row.get(1)?, lease })
+            Ok(IndexRow { id: id_of(row.get_ref(0)?)?, entry: row.get(1)?, lease })
         };
-        statement.query_map(params![JOB.name, after, limit], index_row)?.collect()
+        statement.query_map(params![JOB.name, Key::of(after), limit], index_row)?.collect()
     }
 
     /// Of `all` documents, if those that match lie evenly in the order wanted, `all / count` are looked at for each that
@@ -195,17 +197,17 @@ pub(super) fn unfinished() -> String {
     format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))
 }
 
-fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<Record> {
+/// A row's revision, document and ledger, and about how long the document is in JSON.
+fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<(Record, usize)> {
     let revision = Revision(unsigned(row, 0)?);
     let damaged =
         |part, source| of_store(StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) });
-    let ledger = match row.get_ref(2)?.as_str_or_null()? {
-        Some(text) => serde_json::from_str(text).map_err(|source| damaged("ledger", source))?,
-        None => Value::Null,
+    let ledger = match row.get_ref(2)? {
+        ValueRef::Null => Value::Null,
+        stored => value(stored).map_err(|source| damaged("ledger", source))?.0,
     };
-    let document: Document =
-        serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|source| damaged("document", source))?;
-    Ok(Record { id: id.to_owned(), revision, document: document.into(), ledger })
+    let (document, length) = document(row.get_ref(1)?).map_err(|source| damaged("document", source))?;
+    Ok((Record { id: id.to_owned(), revision, document: document.into(), ledger }, length))
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -226,15 +228,35 @@ fn add_functions(connection: &Connection, filters: &Arc<Mutex<Vec<Filter>>>) -> 
         let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
         let number = usize::from(context.get::<u16>(1)?);
         let filter = filters.get(number).ok_or(rusqlite::Error::InvalidQuery)?;
-        Ok(filter.matches(&document(context.get_raw(0))?))
+        Ok(filter.matches(&asked_for(context.get_raw(0))?))
     })?;
     connection.create_scalar_function("sort_key", 3, flags, |context| {
-        Ok(sort_key(&document(context.get_raw(0))?, &Attribute(context.get(1)?), context.get(2)?))
-    })
+        Ok(sort_key(&asked_for(context.get_raw(0))?, &Attribute(context.get(1)?), context.get(2)?))
+    })?;
+    connection.create_scalar_function("id_text", 1, flags, |context| Ok(id_of(context.get_raw(0))?))
 }
 
-fn document(stored: ValueRef<'_>) -> rusqlite::Result<Document> {
-    serde_json::from_str(stored.as_str()?).map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))
+/// The document of a row that a search looks at.
+fn asked_for(stored: ValueRef<'_>) -> rusqlite::Result<Document> {
+    let found = document(stored).map_err(|error| rusqlite::Error::UserFunctionError(Box::new(error)))?;
+    Ok(found.0)
+}
+
+/// The document that is stored so, and about how long it is in JSON.
+pub(super) fn document(stored: ValueRef<'_>) -> Result<(Document, usize), serde_json::Error> {
+    match value(stored)? {
+        (Value::Object(document), length) => Ok((document, length)),
+        _ => Err(serde_json::Error::custom("expected an object")),
+    }
+}
+
+/// What is stored of a value: packed, or as the text that somebody has put there by hand, or that could not be packed.
+pub(super) fn value(stored: ValueRef<'_>) -> Result<(Value, usize), serde_json::Error> {
+    match stored {
+        ValueRef::Blob(packed) => unpack(packed).map_err(serde_json::Error::custom),
+        ValueRef::Text(text) => Ok((serde_json::from_slice(text)?, text.len())),
+        _ => Err(serde_json::Error::custom("neither packed nor a text")),
+    }
 }
 
 /// Until when the search under way may take.

@@ -9,7 +9,7 @@ use super::OpenError;
 use super::failure::{has_no_space, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// How long to wait for another process, such as a backup, that holds the file locked.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection.
@@ -18,8 +18,11 @@ const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQ
 
 /// The table has a rowid: documents are larger than what `WITHOUT ROWID` is good for (a twentieth of a page), as that
 /// keeps them in the tree that is searched. `type` is the first part of `id`, so that the primary key finds a document
-/// and walks those of one type in order of id. Each index ends in `id`, by which equal values are ordered, and has
-/// times newest first, as they are asked for.
+/// and walks those of one type in order of id. An id is stored as [`Key`](super::key::Key) says, a time as milliseconds since
+/// 1970, document and ledger as [`pack`](super::packed::pack) says: keys are narrow, as each job is in ten indexes.
+///
+/// Each index ends in `id`, by which equal values are ordered. Times are asked for newest first: such an index is walked
+/// backwards, so that what is new is added at its end, where pages become full.
 ///
 /// `entry` and `lease` are what the ledger has of a job that is not final, and NULL once it is, so that of a million
 /// finished jobs none takes room for them. They lie in the index of states, where a walk through all that is not final
@@ -30,20 +33,20 @@ const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQ
 /// writes of a transaction: a trigger for each document cost as much as all indexes together. An audience goes with its
 /// last document; the owner '5' is not the audience 5, though a column of integers takes it for that. Its index begins
 /// with the scope, so that it is used for however many of them.
-const SCHEMA: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE resource (
         type TEXT NOT NULL,
-        id TEXT NOT NULL,
+        id ANY NOT NULL,
         revision INTEGER NOT NULL,
-        document TEXT NOT NULL,
-        ledger TEXT,
+        document ANY NOT NULL,
+        ledger ANY,
         irregular INTEGER NOT NULL,
         state TEXT,
         action TEXT,
         target TEXT,
         parent TEXT,
-        created TEXT,
-        updated TEXT,
+        created INTEGER,
+        updated INTEGER,
         priority INTEGER,
         owner TEXT,
         audience INTEGER,
@@ -51,23 +54,6 @@ const SCHEMA: &str = "
         lease TEXT,
         PRIMARY KEY (type, id)
     ) STRICT;
-    CREATE INDEX resource_by_created ON resource (type, created DESC, id);
-    CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
-    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
-    CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
-    CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
-    CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
-    CREATE INDEX resource_by_parent ON resource (type, parent, created DESC, id) WHERE parent IS NOT NULL;
-    CREATE INDEX resource_by_updated ON resource (type, updated DESC, id);
-    CREATE INDEX resource_by_priority ON resource (type, priority, created DESC, id);
-    CREATE INDEX resource_by_owner ON resource (type, owner, created DESC, id);
-    CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
-        WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_action ON resource (type, audience, action, created DESC, id)
-        WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
-    CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
 
     CREATE TABLE audience (
         id INTEGER PRIMARY KEY,
@@ -101,13 +87,25 @@ const SCHEMA: &str = "
     END;
 ";
 
-/// From the version before, which had no `lease`.
-const FROM_1: &str = "
-    ALTER TABLE resource ADD COLUMN lease TEXT;
-    UPDATE resource SET lease = (ledger ->> '$.lease.generation') || '.' || (ledger ->> '$.lease.zxid')
-        WHERE type = 'job' AND state IN ('QUEUED', 'RUNNING', 'STOPPING') AND ledger IS NOT NULL;
-    DROP INDEX resource_by_state_and_id;
+/// What searches need, apart from the tables: many documents are quicker without.
+pub(super) const INDEXES: &str = "
+    CREATE INDEX resource_by_created ON resource (type, created, id DESC);
+    CREATE INDEX resource_by_state ON resource (type, state, created, id DESC);
     CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
+    CREATE INDEX resource_by_action ON resource (type, action, state, created, id DESC);
+    CREATE INDEX resource_by_action_and_created ON resource (type, action, created, id DESC);
+    CREATE INDEX resource_by_target ON resource (type, target, created, id DESC);
+    CREATE INDEX resource_by_parent ON resource (type, parent, created, id DESC) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_by_updated ON resource (type, updated, id DESC);
+    CREATE INDEX resource_by_priority ON resource (type, priority, created DESC, id);
+    CREATE INDEX resource_by_owner ON resource (type, owner, created, id DESC);
+    CREATE INDEX resource_by_audience ON resource (type, audience, created, id DESC) WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created, id DESC)
+        WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_action ON resource (type, audience, action, created, id DESC)
+        WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
+    CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
 ";
 
 /// Makes a database without documents in an empty file, which is to be that of the store `of`. Nothing is synchronised:
@@ -128,24 +126,26 @@ pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
     connection.close().map_err(|(_, error)| failed(error))
 }
 
-/// The connection that writes. Looks at nothing but the header and the schema, so that opening does not take longer with
-/// more documents. A file of a version before is first given to `keep`, with that version.
-pub(super) fn open_writer(
-    path: &Path,
-    keep: impl FnOnce(&Path, i64) -> Result<(), OpenError>,
-) -> Result<Connection, OpenError> {
+/// The connection that writes to a file of this version. Looks at nothing but the header and the schema, so that opening
+/// does not take longer with more documents.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| open_failure(path, error);
-    let mut connection = Connection::open_with_flags(path, WRITING).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    let mut connection = open_to_write(path).map_err(failed)?;
     // before anything is written
     let version = check_version(&connection, path)?;
-    if (1..VERSION).contains(&version) {
-        keep(path, version)?;
-    }
     prepare_writer(&connection).map_err(failed)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    create(&transaction).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
+    if version == 0 {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        create(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+/// A connection that may write, without any of what makes that durable.
+pub(super) fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, WRITING)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
@@ -185,12 +185,7 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let changes = match version {
-        0 => SCHEMA,
-        1 => FROM_1,
-        _ => return Ok(()),
-    };
-    transaction.execute_batch(changes)?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(INDEXES)?;
     transaction.pragma_update(None, "user_version", VERSION)
 }

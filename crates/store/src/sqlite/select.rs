@@ -9,6 +9,7 @@ use slipstream_cimi::query::Order;
 
 use super::audience::Visible;
 use super::column::Column;
+use super::key::Key;
 use crate::Query;
 
 /// SQL with what belongs to its question marks, in their order, and the filters it calls by number.
@@ -197,8 +198,10 @@ impl Translator<'_> {
         select.push(&[" WHERE type = ?"]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         if let Some(after) = &query.after {
-            select.push(&[" AND id > ?"]);
-            select.values.push(SqlValue::Text(after.clone()));
+            let key = Key::of(after);
+            // only among ids of one form is the order of keys theirs
+            select.push(&[if matches!(key, Key::Job(_)) { " AND id > ?" } else { " AND id_text(id) > ?" }]);
+            select.values.push(key.value());
         }
         match part.audience {
             Some(audience) => {

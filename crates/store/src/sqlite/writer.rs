@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter};
 use slipstream_cimi::State;
 use slipstream_cimi::acl::viewers;
 use slipstream_cimi::dialect::JOB;
@@ -20,8 +20,10 @@ use super::audience;
 use super::column::Column;
 use super::failure::{failure, has_no_space};
 use super::file::DatabaseFile;
+use super::key::Key;
 use super::log;
 use super::log::{Log, Trouble, checkpoint};
+use super::packed::{pack, pack_object};
 use super::reserve;
 use super::reserve::Reserve;
 use super::schema::BUSY_TIMEOUT;
@@ -33,18 +35,18 @@ pub(super) const LARGEST_GROUP: usize = 1_024;
 
 /// A record as the table has it.
 pub(super) struct Row {
-    id: String,
-    revision: Revision,
-    document: String,
-    ledger: Option<String>,
-    irregular: i64,
-    columns: [SqlValue; Column::STORED.len()],
+    pub id: String,
+    pub revision: Revision,
+    pub document: SqlValue,
+    pub ledger: SqlValue,
+    pub irregular: i64,
+    pub columns: [SqlValue; Column::STORED.len()],
     /// Who may see it, as [`audience::stored`] has it.
-    viewers: Option<String>,
+    pub viewers: Option<String>,
     /// The recorded entry of a job that is not final.
-    entry: Option<String>,
+    pub entry: Option<String>,
     /// Its lease.
-    lease: Option<String>,
+    pub lease: Option<String>,
 }
 
 impl Row {
@@ -53,7 +55,7 @@ impl Row {
         *state == SqlValue::Text(State::Running.as_str().to_owned())
     }
 
-    pub fn of(record: Record) -> Result<Self, serde_json::Error> {
+    pub fn of(record: Record) -> Self {
         let mut irregular = 0;
         let mut regular = |(column, value): (Column, Option<SqlValue>)| {
             irregular |= if value.is_none() { column.bit() } else { 0 };
@@ -70,20 +72,11 @@ impl Row {
             }
             _ => (None, None),
         };
-        let document = serde_json::to_string(&*record.document)?;
-        let ledger = if record.ledger.is_null() { None } else { Some(record.ledger.to_string()) };
+        let document = SqlValue::Blob(pack_object(&record.document));
+        let ledger = if record.ledger.is_null() { SqlValue::Null } else { SqlValue::Blob(pack(&record.ledger)) };
         let viewers = audience::stored(&viewers(&record.document));
-        Ok(Self {
-            id: record.id,
-            revision: record.revision,
-            document,
-            ledger,
-            irregular,
-            columns,
-            viewers,
-            entry,
-            lease,
-        })
+        let (id, revision) = (record.id, record.revision);
+        Self { id, revision, document, ledger, irregular, columns, viewers, entry, lease }
     }
 }
 
@@ -316,9 +309,9 @@ fn apply(
     tally: &mut Tally,
 ) -> rusqlite::Result<Result<Revision, StoreError>> {
     Ok(match change {
-        Change::Insert(row) => {
-            insert(connection, row, tally)?.then_some(Revision(1)).ok_or_else(|| StoreError::Exists(row.id.clone()))
-        }
+        Change::Insert(row) => insert(connection, row, Revision(1), tally)?
+            .then_some(Revision(1))
+            .ok_or_else(|| StoreError::Exists(row.id.clone())),
         Change::Replace(row) => {
             let changed = || StoreError::Changed(row.id.clone());
             replace(connection, row, tally)?.then_some(Revision(row.revision.0 + 1)).ok_or_else(changed)
@@ -329,19 +322,27 @@ fn apply(
     })
 }
 
-fn insert(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
+/// Adds a row with this revision, unless there is one of its id.
+pub(super) fn insert(
+    connection: &Connection,
+    row: &Row,
+    revision: Revision,
+    tally: &mut Tally,
+) -> rusqlite::Result<bool> {
     // whom it names must not be left behind without it
     if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
         return Ok(false);
     }
     let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, lease, state, \
                action, target, parent, created, updated, priority, owner) \
-               VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                ON CONFLICT DO NOTHING";
     let kind = kind_of(&row.id);
     let audience = audience_of(connection, row)?;
     let Row { id, document, ledger, irregular, entry, lease, .. } = row;
-    let first: [&dyn ToSql; 8] = [&kind, id, document, ledger, irregular, &audience, entry, lease];
+    let key = Key::of(id);
+    let first: [&dyn ToSql; 9] =
+        [&kind, &key, &revision.0.cast_signed(), document, ledger, irregular, &audience, entry, lease];
     let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
     let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
     if inserted {
@@ -418,7 +419,7 @@ impl Stored {
         let sql = "SELECT rowid, revision, irregular, audience, entry, lease, state, action, target, parent, \
                    created, updated, priority, owner FROM resource WHERE type = ? AND id = ?";
         let mut statement = connection.prepare_cached(sql)?;
-        let found = statement.query_row([kind_of(id), id], |row| {
+        let found = statement.query_row(params![kind_of(id), Key::of(id)], |row| {
             let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
             for (index, column) in columns.iter_mut().enumerate() {
                 *column = row.get(6 + index)?;

@@ -2,11 +2,10 @@
 //! one row for each; all others from the documents.
 
 use rusqlite::params_from_iter;
-use rusqlite::types::Value as SqlValue;
 use serde_json::Value;
 use slipstream_cimi::filter::Attribute;
 
-use super::{Reader, document, of_store, unsigned};
+use super::{Reader, asked_for, of_store, unsigned};
 use crate::Query;
 use crate::aggregate::Aggregators;
 use crate::sqlite::column::Column;
@@ -41,12 +40,7 @@ impl Reader {
         self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;
         while let Some(row) = rows.next()? {
-            let value: SqlValue = row.get(0)?;
-            let value = match value {
-                SqlValue::Text(text) => Some(Value::from(text)),
-                SqlValue::Integer(number) => Some(Value::from(number)),
-                SqlValue::Null | SqlValue::Real(_) | SqlValue::Blob(_) => None,
-            };
+            let value = column.shown(row.get_ref(0)?)?;
             aggregators.add(attribute, value.as_ref().as_slice(), unsigned(row, 1)?).map_err(of_store)?;
         }
         Ok(())
@@ -64,7 +58,7 @@ impl Reader {
         self.ask(select.filters);
         let mut rows = statement.query(params_from_iter(select.values))?;
         while let Some(row) = rows.next()? {
-            aggregators.add_document(&document(row.get_ref(0)?)?, attributes).map_err(of_store)?;
+            aggregators.add_document(&asked_for(row.get_ref(0)?)?, attributes).map_err(of_store)?;
         }
         Ok(())
     }

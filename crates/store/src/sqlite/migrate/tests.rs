@@ -1,0 +1,252 @@
+use std::fs;
+use std::sync::Arc;
+
+use rusqlite::params;
+use serde_json::{Value, json};
+use slipstream_cimi::acl::Principal;
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::{Document, Lease};
+
+use super::*;
+use crate::sqlite::SqliteStore;
+use crate::{Query, Store as _, StoreError, StoreExt as _};
+
+/// How version 2 made its tables.
+const VERSION_2: &str = "
+    CREATE TABLE resource (
+        type TEXT NOT NULL,
+        id TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        ledger TEXT,
+        irregular INTEGER NOT NULL,
+        state TEXT,
+        action TEXT,
+        target TEXT,
+        parent TEXT,
+        created TEXT,
+        updated TEXT,
+        priority INTEGER,
+        owner TEXT,
+        audience INTEGER,
+        entry TEXT,
+        lease TEXT,
+        PRIMARY KEY (type, id)
+    ) STRICT;
+    CREATE INDEX resource_by_created ON resource (type, created DESC, id);
+    CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
+    CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
+    CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
+    CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
+    CREATE INDEX resource_by_parent ON resource (type, parent, created DESC, id) WHERE parent IS NOT NULL;
+    CREATE INDEX resource_by_updated ON resource (type, updated DESC, id);
+    CREATE INDEX resource_by_priority ON resource (type, priority, created DESC, id);
+    CREATE INDEX resource_by_owner ON resource (type, owner, created DESC, id);
+    CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
+        WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_action ON resource (type, audience, action, created DESC, id)
+        WHERE audience IS NOT NULL;
+    CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
+    CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
+
+    CREATE TABLE audience (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        viewers TEXT NOT NULL,
+        UNIQUE (type, viewers)
+    ) STRICT;
+    CREATE TABLE viewer (
+        type TEXT NOT NULL,
+        principal TEXT NOT NULL,
+        audience INTEGER NOT NULL,
+        PRIMARY KEY (type, principal, audience)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX viewer_by_audience ON viewer (audience);
+
+    CREATE TABLE tally (
+        type TEXT NOT NULL,
+        scope ANY NOT NULL,
+        state TEXT,
+        action TEXT,
+        documents INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX tally_by_all ON tally (scope, type, ifnull(state, x''), ifnull(action, x''));
+
+    CREATE TRIGGER tally_empty AFTER UPDATE ON tally WHEN new.documents = 0 BEGIN
+        DELETE FROM tally WHERE rowid = new.rowid;
+        DELETE FROM viewer WHERE audience = new.scope AND typeof(new.scope) = 'integer'
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
+        DELETE FROM audience WHERE id = new.scope AND typeof(new.scope) = 'integer'
+            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
+    END;
+    PRAGMA user_version = 2;
+";
+
+/// What made a file of version 2 out of one of version 1.
+const BACK_TO_1: &str = "
+    DROP INDEX resource_by_state_and_id;
+    ALTER TABLE resource DROP COLUMN lease;
+    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry);
+    PRAGMA user_version = 1;
+";
+
+const QUEUED: &str = "job/01a22896-57ff-7010-b0be-14f3f033efd6";
+const RUNNING: &str = "job/01a22896-5800-7010-b0be-14f3f033efd6";
+const ENDED: &str = "job/01a22896-5801-7010-b0be-14f3f033efd6";
+const DAMAGED: &str = "job/01a22896-5802-7010-b0be-14f3f033efd6";
+const USER: &str = "user/jane";
+
+fn document(id: &str, state: &str, owner: &str) -> Document {
+    let document = json!({
+        "id": id, "state": state, "action": "noop", "created": "2026-11-29T18:34:31.296Z",
+        "updated": "2026-11-29T18:34:31.350Z", "priority": 999, "targetResource": {"href": "dummy/0"},
+        "acl": {"owner": {"type": "USER", "principal": owner}, "rules": [{"type": "USER", "principal": "joe", "right": "VIEW"}]},
+    });
+    document.as_object().unwrap().clone()
+}
+
+fn ledger(generation: u64) -> Value {
+    json!({"entry": "/job/entries/entry-999-0000000001", "lease": {"generation": generation, "zxid": 42}, "lost": 0})
+}
+
+/// As the version before wrote it, in its columns what it had there.
+fn file_of_version_2(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(VERSION_2).unwrap();
+    connection
+        .execute("INSERT INTO audience (type, viewers) VALUES ('job', '[\"USER jane\",\"USER joe\"]')", [])
+        .unwrap();
+    let put = |id: &str, document: &str, ledger: Option<String>, state: Option<&str>| {
+        let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, state, action, created, updated, \
+                   priority, entry, audience) VALUES (?, ?, 3, ?, ?, 0, ?, 'noop', '2026-11-29T18:34:31.296Z', \
+                   '2026-11-29T18:34:31.350Z', 999, ?, 1)";
+        let kind = id.split_once('/').unwrap().0;
+        let entry = ledger.as_ref().map(|_| "/job/entries/entry-999-0000000001");
+        assert_eq!(connection.execute(sql, params![kind, id, document, ledger, state, entry]).unwrap(), 1);
+    };
+    let text = |id, state| Value::Object(document(id, state, "jane")).to_string();
+    put(QUEUED, &text(QUEUED, "QUEUED"), None, Some("QUEUED"));
+    put(RUNNING, &text(RUNNING, "RUNNING"), Some(ledger(7).to_string()), Some("RUNNING"));
+    put(ENDED, &text(ENDED, "SUCCESS"), Some(ledger(7).to_string()), Some("SUCCESS"));
+    put(DAMAGED, "{\"id\":", Some(ledger(7).to_string()), Some("RUNNING"));
+    put(USER, &text(USER, "ACTIVE"), None, Some("ACTIVE"));
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+}
+
+fn version(path: &Path) -> i64 {
+    Connection::open(path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+fn ids(rows: &[crate::IndexRow]) -> Vec<&str> {
+    rows.iter().map(|row| &*row.id).collect()
+}
+
+async fn holds_all(store: &SqliteStore) {
+    for (id, state, ledger) in [
+        (QUEUED, "QUEUED", Value::Null),
+        (RUNNING, "RUNNING", ledger(7)),
+        (ENDED, "SUCCESS", ledger(7)),
+        (USER, "ACTIVE", Value::Null),
+    ] {
+        let document = Arc::new(document(id, state, "jane"));
+        let expected = Record { id: id.to_owned(), revision: Revision(3), document, ledger };
+        assert_eq!(store.get(id).await.unwrap(), Some(expected));
+    }
+    let damaged = store.get(DAMAGED).await.unwrap_err();
+    assert!(matches!(damaged, StoreError::Damaged { part: "document", revision: Revision(3), .. }), "{damaged}");
+    let unfinished = store.index_rows(None, 10).await.unwrap();
+    assert_eq!(ids(&unfinished), [QUEUED, RUNNING, DAMAGED]);
+    assert_eq!(unfinished[1].lease, Some(Lease { generation: 7, zxid: 42 }));
+    assert_eq!(unfinished[2].entry.as_deref(), Some("/job/entries/entry-999-0000000001"));
+    for (filter, caller, count) in [
+        ("state='RUNNING'", None, 2),
+        ("action='noop'", None, 4),
+        ("created='2026-11-29T18:34:31.296Z' and state='SUCCESS'", None, 1),
+        ("action='noop'", Some("joe"), 4),
+        ("action='noop'", Some("jim"), 0),
+    ] {
+        let query = Query {
+            filter: Some(Filter::parse(filter).unwrap()),
+            visible_to: caller.map(|name| vec![Principal::User(name.to_owned())]),
+            ..Query::default()
+        };
+        assert_eq!(store.search("job", &query).await.unwrap().count, count, "{filter} {caller:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_version_before_is_the_same_in_the_current_one() {
+    for before in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        file_of_version_2(&path);
+        if before == 1 {
+            Connection::open(&path).unwrap().execute_batch(BACK_TO_1).unwrap();
+        }
+        let store = SqliteStore::open(&path).unwrap();
+        let copy = path.with_file_name(format!("store.db.before-{before}"));
+        assert_eq!((version(&copy), version(&path)), (before, VERSION), "what it was is kept");
+        holds_all(&store).await;
+        let changed =
+            Record { id: QUEUED.to_owned(), revision: Revision(3), document: Arc::default(), ledger: Value::Null };
+        assert_eq!(store.replace(changed).await.unwrap(), Revision(4), "it is still written under the name");
+        store.close().unwrap();
+        drop(SqliteStore::open(&path).unwrap());
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.contains(&"store.db.new".into()), "{left:?}");
+    }
+}
+
+/// Fault: the disk or the process ends while the new file is written.
+#[tokio::test]
+async fn what_was_left_half_written_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let unfinished = path.with_file_name("store.db.new");
+    fs::write(&unfinished, "half").unwrap();
+    holds_all(&SqliteStore::open(&path).unwrap()).await;
+    assert!(!unfinished.exists());
+}
+
+/// Fault: the program before was killed, and what it wrote last is in the log alone.
+#[tokio::test]
+async fn what_is_in_the_log_alone_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, path) = (folder.path().join("made.db"), folder.path().join("store.db"));
+    file_of_version_2(&made);
+    let connection = Connection::open(&made).unwrap();
+    connection
+        .execute_batch("PRAGMA wal_autocheckpoint = 0; UPDATE resource SET state = 'QUEUED' WHERE id LIKE 'job/%5800%'")
+        .unwrap();
+    let sql = "UPDATE resource SET document = json_set(document, '$.state', 'QUEUED') WHERE id LIKE 'job/%5800%'";
+    connection.execute_batch(sql).unwrap();
+    // as kill -9 leaves it
+    for suffix in ["", "-wal"] {
+        fs::copy(files::beside(&made, suffix), files::beside(&path, suffix)).unwrap();
+    }
+    drop(connection);
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.get(RUNNING).await.unwrap().unwrap().document["state"], "QUEUED");
+    assert!(files::beside(&path, "-wal").exists(), "that of the new file");
+    store.close().unwrap();
+}
+
+#[test]
+fn a_file_of_the_version_before_is_changed_only_with_a_copy_unless_none_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let copy = path.with_file_name("store.db.before-2");
+    fs::create_dir(&copy).unwrap();
+    let before = fs::read(&path).unwrap();
+    let error = SqliteStore::open(&path).err().unwrap();
+    assert!(matches!(error, OpenError::NoCopy { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before, "without a copy nothing is changed");
+    fs::remove_dir(&copy).unwrap();
+    fs::write(&copy, "").unwrap();
+    SqliteStore::open(&path).unwrap().close().unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), b"", "an empty file is left empty");
+}
