@@ -160,7 +160,9 @@ fn put(packed: &mut Vec<u8>, value: &Value) {
         Value::Array(items) => {
             packed.push(LIST);
             put_size(packed, items.len() as u64);
-            items.iter().for_each(|item| put(packed, item));
+            for item in items {
+                put(packed, item);
+            }
         }
         Value::Object(members) => put_object(packed, members),
     }
@@ -381,14 +383,15 @@ mod tests {
             (json!("01a22896-57ff-7010-b0be-14f3f033efd6"), "011401a2289657ff7010b0be14f3f033efd6"),
             (json!({"state": "SUCCESS", "other": 999}), "010802 2754 06056f74686572 03ce0f"),
         ] {
-            let found = hex(&packed(&value));
-            assert_eq!(found, bytes.replace(' ', ""), "{value}");
+            assert_eq!(packed(&value), of_hex(bytes), "{value}");
         }
         assert_eq!((WORDS[0], WORDS[WORDS.len() - 1]), ("id", "super"));
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn of_hex(text: &str) -> Vec<u8> {
+        let digits = text.replace(' ', "");
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        (0..digits.len()).step_by(2).map(byte).collect()
     }
 
     #[test]
