@@ -68,7 +68,7 @@ pub const COMMAND_FAILED: u8 = 2;
 )]
 pub struct Arguments {
     /// Configuration file [default: /etc/slipstream/job-engine.toml; of `up`: DIR/config.toml if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "SLIPSTREAM_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = options::parse_path(), env = "SLIPSTREAM_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

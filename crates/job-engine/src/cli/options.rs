@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
 
 use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
@@ -92,6 +93,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
     let duration = duration.filter(|duration| *duration <= LONGEST_DURATION);
     duration.ok_or_else(|| "expected a duration such as 90s or 2m, of 8760h (a year) at most".to_owned())
+}
+
+/// A path, or none of no characters, as a variable may be that is set to nothing.
+pub fn parse_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 pub fn parse_store(text: &str) -> Result<PathBuf, String> {

@@ -99,6 +99,8 @@ async fn what_check_accepts_starts_and_what_it_refuses_does_not() {
         (with("--log-level=a=b=c"), "", false),
         (format!("{good}SLIPSTREAM_LOG=debug\n"), "", true),
         (format!("{good}SLIPSTREAM_LOG=a=b=c\n"), "", false),
+        (format!("{good}SLIPSTREAM_LOG_FILE=\n"), "", true),
+        (good.clone(), "[log]\nlog-file = \"\"\n", true),
         (format!("{good}SLIPSTREAM_THREADS=0\n"), "", false),
         (format!("{good}SLIPSTREAM_PASS_FILE=\n"), "", true),
         (format!("{good}SLIPSTREAM_PASS_FILE=/nowhere/p\n"), "", false),
@@ -231,6 +233,10 @@ fn a_file_that_somebody_names_is_checked_in_place_of_the_usual_ones() {
     machine.write(EXECUTOR, "SLIPSTREAM_CONFIG=/etc/slipstream/job-engine.toml\n");
     let told = machine.run(&["config", "check", "executor", "--config", &other]).said;
     assert!(told.contains("job-engine.toml:2: `threads` cannot be `0`"), "{told}");
+    machine.write(EXECUTOR, "SLIPSTREAM_CONFIG=\n");
+    let told = machine.config(&["check", "executor"]).said;
+    assert!(told.contains("job-engine.toml:2: `threads` cannot be `0`"), "{told}");
+    machine.write(EXECUTOR, "SLIPSTREAM_CONFIG=/etc/slipstream/job-engine.toml\n");
     machine.write(FILE, "[executor]\nthreads = 4\n");
     let shown = machine.run(&["config", "show", "executor", "--config", &other]).said;
     assert!(shown.contains("threads = 4 "), "{shown}");

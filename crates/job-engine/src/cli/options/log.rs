@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::parse_path;
 use crate::process::telemetry::{self, Form, LOG_VARIABLE, Wanted};
 
 /// Where a service logs, and what.
@@ -17,6 +18,7 @@ pub struct LogOptions {
         id = "log-file",
         long = "log-file",
         value_name = "FILE",
+        value_parser = parse_path(),
         env = "SLIPSTREAM_LOG_FILE",
         help = "Log to this file, and only warnings and errors to standard error; SIGHUP opens it again [default: in a unit \
                 SERVICE.log in LOGS_DIRECTORY, else none]"
