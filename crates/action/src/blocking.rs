@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+use tracing::Span;
 
 use crate::{Action, Failure, JobHandle, Success};
 
@@ -69,9 +70,11 @@ where
         let (function, handle) = (self.0.clone(), BlockingHandle { job, runtime: Handle::current() });
         let ended = Arc::new(Ended::default());
         let says_so = SaysEnded(ended.clone());
+        // what it logs is about its job, as everywhere else
+        let span = Span::current();
         let run = spawn_blocking(move || {
             let _says_so = says_so;
-            function(handle)
+            span.in_scope(|| function(handle))
         });
         // an aborted run is over when its function is: the slot is not free before
         let _waits = WaitsForEnd(ended);
@@ -119,6 +122,8 @@ mod tests {
 
     use slipstream_cimi::{Client, Job, Transport, client::TransportError};
     use tokio_util::sync::CancellationToken;
+    use tracing::Instrument as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
 
     use super::*;
     use crate::Reports;
@@ -163,6 +168,23 @@ mod tests {
         };
         let (outcome, ()) = tokio::join!(run, stop);
         assert_eq!(outcome, Err(Failure::new("no answer to GET /api/job/1: there is no server")));
+    }
+
+    #[tokio::test]
+    async fn what_is_logged_in_a_function_is_in_the_span_of_its_run() {
+        // on the function's thread, too
+        tracing_subscriber::registry().init();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        let action = Blocking(move |job| {
+            let name = || Span::current().metadata().map(tracing::Metadata::name);
+            let waited = job.wait(async { name() });
+            notes.lock().unwrap().extend([name(), waited]);
+            Ok(Success::default())
+        });
+        let run = action.run(handle(&Reports::new(), &CancellationToken::new()));
+        run.instrument(tracing::info_span!("attempt")).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [Some("attempt"); 2]);
     }
 
     #[tokio::test]

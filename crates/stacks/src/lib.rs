@@ -92,11 +92,16 @@ pub fn install() -> io::Result<()> {
 }
 
 /// Asks every thread of the process, this one too, where it is. Takes milliseconds, and 4 seconds at most, most of which it
-/// waits for threads that do not answer; the first time it reads the program's file. Captures happen one after the other.
+/// waits for threads that do not answer. Before that it reads the files of the code that it does not know yet: the first time
+/// the program's own, which takes longer. Captures happen one after the other.
 pub fn capture() -> Capture {
     let mut capturer = CAPTURER.lock().unwrap_or_else(PoisonError::into_inner);
-    let begun = Instant::now();
     let is_installed = signal::is_installed();
+    if is_installed {
+        // files are of any size, and no thread is to miss its turn for them
+        capturer.modules().update();
+    }
+    let begun = Instant::now();
     let last = begun + ALL;
     let threads = tasks::all().into_iter().filter_map(|id| {
         let Task { name, state, cpu, blocked, pending } = tasks::read(id)?;
@@ -123,6 +128,37 @@ struct Capturer {
 impl Capturer {
     fn frames(&mut self, task: i32, is_asked: bool) -> Result<Vec<String>, Missed> {
         let sample = self.asker.ask(task, is_asked, EACH)?;
-        Ok(self.modules.get_or_insert_with(Modules::new).frames(&sample))
+        Ok(self.modules().frames(&sample))
+    }
+
+    fn modules(&mut self) -> &mut Modules {
+        self.modules.get_or_insert_with(Modules::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_is_mapped_is_looked_at_once_for_all_threads() {
+        install().unwrap();
+        let (held, ends) = mpsc::channel::<()>();
+        let (ends, count) = (Mutex::new(ends), 5);
+        let looks = || CAPTURER.lock().unwrap().modules().looks;
+        thread::scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|| ends.lock().unwrap().recv().unwrap_err());
+            }
+            let before = looks();
+            let all = capture();
+            assert_eq!(looks(), before + 1);
+            let found = all.threads.iter().filter(|thread| thread.frames.is_ok()).count();
+            assert!(found > count, "{all:?}");
+            drop(held);
+        });
     }
 }

@@ -31,6 +31,9 @@ pub struct Modules {
     placed: Vec<Placed>,
     unwinder: UnwinderNative<Arc<[u8]>, MayAllocateDuringUnwind>,
     cache: CacheNative<MayAllocateDuringUnwind>,
+    /// How often it was looked at what is mapped.
+    #[cfg(test)]
+    pub looks: usize,
 }
 
 /// A file's code where it is mapped.
@@ -50,12 +53,13 @@ impl Modules {
             placed: Vec::new(),
             unwinder: UnwinderNative::new(),
             cache: CacheNative::new(),
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
-    /// The functions that a thread is in, innermost first.
+    /// The functions that a thread is in, innermost first, by what was mapped at the last [`update`](Self::update).
     pub fn frames(&mut self, sample: &Sample) -> Vec<String> {
-        self.update();
         let (addresses, is_cut) = self.addresses(sample);
         let names = addresses.into_iter().map(|address| self.name(address));
         names.chain(is_cut.then(|| CUT.to_owned())).collect()
@@ -94,13 +98,19 @@ impl Modules {
         })
     }
 
-    /// Follows what was mapped or unmapped since the last time.
-    fn update(&mut self) {
+    /// Follows what was mapped or unmapped since the last time; reads the files of what is new.
+    pub fn update(&mut self) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let Ok(maps) = fs::read(OF_PROCESS) else { return };
         let mapped: Vec<Mapping> = maps::code(&String::from_utf8_lossy(&maps)).collect();
         if mapped == self.mapped {
             return;
         }
+        // if this goes wrong halfway, nothing of it counts the next time
+        self.mapped.clear();
         let own = fs::read_link(OWN_PROGRAM).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         self.unwinder = UnwinderNative::new();
         self.cache = CacheNative::new();

@@ -39,8 +39,13 @@ pub fn begin(unfinished: &Path) -> io::Result<File> {
 fn put_in_place(file: &File, unfinished: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(unfinished, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder in which a file lies.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Opens the file that one process at a time locks, made if missing. Those of before this rule are their owner's alone

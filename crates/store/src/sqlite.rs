@@ -22,6 +22,7 @@ pub use self::backup::{BackupError, Copied, backup};
 use self::failure::{failure, open_failure};
 use self::file::DatabaseFile;
 use self::log::Log;
+pub use self::opening::{Opening, Step};
 use self::reader::Reader;
 use self::reserve::Reserve;
 use self::unindexed::unindexed;
@@ -39,6 +40,7 @@ mod gather;
 mod key;
 mod log;
 mod migrate;
+mod opening;
 mod packed;
 mod reader;
 mod reserve;
@@ -92,6 +94,12 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: Box<BackupError>,
+    },
+    /// Somebody stopped it while a file of a version before was copied or changed.
+    #[error("stopped before {} was changed to this version; it is as it was", path.display())]
+    Stopped {
+        /// The database file.
+        path: PathBuf,
     },
     /// A database, but not one of this program.
     #[error("{} belongs to another program; choose another file", path.display())]
@@ -217,14 +225,22 @@ struct Channels {
 }
 
 impl SqliteStore {
-    /// Opens the file, made if missing; its folder must exist. Takes milliseconds whatever the file holds, unless a
-    /// version before wrote it: then all of it is written anew. One store at a time has it, whatever name leads to it.
+    /// Opens the file, made if missing; its folder must exist. Blocks: for milliseconds whatever the file holds, but for
+    /// minutes if it is large and of a version before, as it is copied first, checked, and then written anew. One store at a
+    /// time has the file, whatever name leads to it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST })
+        Self::open_as(path, &Opening::default())
     }
 
-    fn open_within(path: &Path, limits: Limits) -> Result<Self, OpenError> {
-        let file = DatabaseFile::open(path)?;
+    /// The same, where somebody wants to know what takes so long, and may stop it.
+    pub fn open_as(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
+        let opened = Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST }, opening);
+        opening.end();
+        opened
+    }
+
+    fn open_within(path: &Path, limits: Limits, opening: &Opening) -> Result<Self, OpenError> {
+        let file = DatabaseFile::open(path, opening)?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
         let connection = match schema::open_writer(path) {
             Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,

@@ -16,7 +16,7 @@ pub fn explain(error: &anyhow::Error) -> String {
         Error::Refused { request, refusal } => explain_refusal(request, refusal, causes),
         Error::Unreachable { request, source } => {
             let text = unreachable(request, &**source);
-            let hint = if text.contains(UNTRUSTED) { UNTRUSTED_HINT } else { UNREACHABLE_HINT };
+            let hint = unreachable_hint(&text);
             (text, Some(hint))
         }
         Error::Unintelligible { .. } => (causes, Some(FOREIGN_HINT)),
@@ -30,6 +30,9 @@ pub fn explain(error: &anyhow::Error) -> String {
 
 const UNREACHABLE_HINT: &str = "start an engine with `slipstream-job up`, or name one with --ss-url";
 const UNTRUSTED_HINT: &str = "name the file of its authority in SSL_CERT_FILE, or give --ss-insecure";
+const MISNAMED_HINT: &str = "name the server in --ss-url as its certificate does";
+const EXPIRED_HINT: &str = "renew the server's certificate; is the clock of this machine right?";
+const NO_CERTIFICATE_HINT: &str = "give the server a certificate that an authority has signed";
 const CREDENTIALS_HINT: &str = "check --ss-user and --ss-pass; `up` prints where the password of super is";
 const FOREIGN_HINT: &str = "does --ss-url name a SlipStream server?";
 const UNKNOWN_HINT: &str = "`slipstream-job jobs` lists all jobs";
@@ -42,7 +45,19 @@ const HIDDEN_HINT: &str = "you may not see or change this job: ask an administra
 const ADD_USER: &str = "POST /api/user";
 
 /// How the TLS library begins what it says of a certificate that it does not accept.
-const UNTRUSTED: &str = "invalid peer certificate";
+const INVALID: &str = "invalid peer certificate";
+/// What it says then, and what to do about it; else it is the authority.
+const INVALID_HINTS: [(&str, &str); 4] = [
+    ("not valid for name", MISNAMED_HINT),
+    ("certificate expired", EXPIRED_HINT),
+    ("not valid yet", EXPIRED_HINT),
+    ("CaUsedAsEndEntity", NO_CERTIFICATE_HINT),
+];
+
+fn unreachable_hint(text: &str) -> &'static str {
+    let Some((_, why)) = text.split_once(INVALID) else { return UNREACHABLE_HINT };
+    INVALID_HINTS.iter().find(|(said, _)| why.contains(said)).map_or(UNTRUSTED_HINT, |(_, hint)| hint)
+}
 
 /// What the transport says first (it names the server) and last (it names the cause); what is between is its own affair.
 fn unreachable(request: &str, source: &(dyn std::error::Error + 'static)) -> String {
@@ -87,8 +102,28 @@ mod tests {
         Error::Refused { request: request.to_owned(), refusal }.into()
     }
 
+    fn untrusted(why: &str) -> anyhow::Error {
+        let source = anyhow!("invalid peer certificate: {why}").context("client").context("to https://x");
+        Error::Unreachable { request: "GET /api/job".to_owned(), source: source.into_boxed_dyn_error() }.into()
+    }
+
     fn in_layers() -> anyhow::Error {
         anyhow!("refused").context("tcp").context("client").context("to http://x")
+    }
+
+    #[test]
+    fn each_fault_of_a_certificate_has_its_hint() {
+        for (why, hint) in [
+            ("UnknownIssuer", UNTRUSTED_HINT),
+            ("certificate not valid for name \"x\"; certificate is only valid for DnsName(\"y\")", MISNAMED_HINT),
+            ("certificate expired: verification time 2 (UNIX)", EXPIRED_HINT),
+            ("certificate not valid yet: verification time 2 (UNIX)", EXPIRED_HINT),
+            ("CaUsedAsEndEntity", NO_CERTIFICATE_HINT),
+        ] {
+            let text = format!("error: no answer to GET /api/job: to https://x: invalid peer certificate: {why}");
+            assert_eq!(explain(&untrusted(why)), format!("{text}\nhint: {hint}"));
+            assert!(hint.chars().count() <= 74, "{hint}");
+        }
     }
 
     #[test]
@@ -105,20 +140,6 @@ mod tests {
                 Error::Unreachable { request: "GET /api/job".to_owned(), source: in_layers().into_boxed_dyn_error() }
                     .into(),
                 format!("error: no answer to GET /api/job: to http://x: refused\nhint: {UNREACHABLE_HINT}"),
-            ),
-            (
-                Error::Unreachable {
-                    request: "GET /api/job".to_owned(),
-                    source: anyhow!("invalid peer certificate: UnknownIssuer")
-                        .context("client")
-                        .context("to https://x")
-                        .into_boxed_dyn_error(),
-                }
-                .into(),
-                format!(
-                    "error: no answer to GET /api/job: to https://x: invalid peer certificate: UnknownIssuer\n\
-                     hint: {UNTRUSTED_HINT}"
-                ),
             ),
             (refused(400, "invalid filter:\n  a=\n    ^", None), "error: invalid filter:\n  a=\n    ^".to_owned()),
             (refused(404, "job/1 not found", Some("job/1")), format!("error: there is no job/1\nhint: {UNKNOWN_HINT}")),

@@ -14,6 +14,7 @@ use slipstream_action::protocol::Setup;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::Embedded;
 use slipstream_store::Store;
+use slipstream_store::sqlite::OpenError;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -32,6 +33,7 @@ use crate::executor::providers::Providers;
 use crate::executor::{self, ActionRuntime, Then, UnknownAction};
 use crate::instance::Instance;
 use crate::instance::data_dir::{DATABASE, DataDir};
+use crate::instance::error::InstanceError;
 use crate::process::activity::Activity;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
@@ -103,7 +105,11 @@ impl Default for Options {
 pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
     let runtime = ActionRuntime::start(options.slots).map_err(EngineError::Threads)?;
     let data_dir = options.folder.as_deref().map_or_else(DataDir::temporary, DataDir::open)?;
-    let mut instance = Instance::open(data_dir, Path::new(DATABASE), options.listen).await?;
+    let opened = Instance::open(data_dir, Path::new(DATABASE), options.listen, &options.activity, &options.stop).await;
+    let mut instance = match opened {
+        Err(InstanceError::Open(OpenError::Stopped { .. })) => return Err(EngineError::Stopped),
+        opened => opened?,
+    };
     let started = tokio::select! {
         biased;
         () = options.stop.asked() => Err(EngineError::Stopped),

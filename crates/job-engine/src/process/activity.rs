@@ -35,6 +35,13 @@ struct Inner {
 pub enum Phase {
     /// It has not begun to work.
     Starting,
+    /// It changes its database before it begins.
+    Changing {
+        /// What it is at, such as `copying the database`.
+        doing: &'static str,
+        /// How much of that is done, of hundred.
+        percent: Option<u8>,
+    },
     /// It works.
     Up,
     /// It was asked to stop.

@@ -15,6 +15,8 @@ use crate::process::activity::{Activity, Phase};
 /// A start is over after this time, also if something that the service needs does not answer: a boot must not hang on it.
 const LONGEST_START: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
+/// A start that takes long because a database is changed may take so much longer than its last sign of life.
+const EXTENSION: Duration = Duration::from_mins(2);
 /// How often the log says what is waited for at the end.
 const LOGGED_EVERY: u64 = 10;
 /// How many beats there are within the time after which the service manager gives up, and how many turns of a loop in a beat.
@@ -93,10 +95,11 @@ pub(crate) async fn keep_told(activity: Activity) -> Infallible {
         let facts = facts_of(&activity);
         log.write(&facts, &activity);
         let status = facts.status();
-        if status != told {
-            tell(&[NotifyState::Status(&status)]);
-            told = status;
+        let news = news(&facts, &status, &told);
+        if !news.is_empty() {
+            tell(&news);
         }
+        told = status;
         let is_looked_at = is_heard() || !matches!(facts.life, Life::Up) || facts.is_draining;
         tokio::select! {
             _ = seconds.tick(), if is_looked_at => {}
@@ -107,6 +110,15 @@ pub(crate) async fn keep_told(activity: Activity) -> Infallible {
     }
 }
 
+/// What the service manager is told, if it was told that before.
+fn news<'a>(facts: &Facts, status: &'a str, told: &str) -> Vec<NotifyState<'a>> {
+    let is_long = matches!(facts.life, Life::Changing { .. });
+    let longer =
+        is_long.then(|| NotifyState::ExtendTimeoutUsec(u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX)));
+    let other = (status != told).then_some(NotifyState::Status(status));
+    longer.into_iter().chain(other).collect()
+}
+
 /// How the service is, in one line for people.
 pub(crate) fn status_of(activity: &Activity) -> String {
     facts_of(activity).status()
@@ -115,6 +127,7 @@ pub(crate) fn status_of(activity: &Activity) -> String {
 fn facts_of(activity: &Activity) -> Facts {
     let life = match *activity.phase().borrow() {
         Phase::Starting => Life::Starting,
+        Phase::Changing { doing, percent } => Life::Changing { doing, percent },
         Phase::Up => Life::Up,
         Phase::Stopping { what, end } => Life::Stopping { what, left: end.saturating_duration_since(Instant::now()) },
     };
@@ -157,6 +170,20 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_is_extended_while_a_database_is_changed() {
+        let activity = Activity::new();
+        let told = |before: &str| -> Vec<String> {
+            let status = status_of(&activity);
+            news(&facts_of(&activity), &status, before).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(told("starting"), Vec::<String>::new());
+        activity.enter(Phase::Changing { doing: "copying the database", percent: Some(7) });
+        let extended = "EXTEND_TIMEOUT_USEC=120000000";
+        assert_eq!(told("starting"), [extended, "STATUS=copying the database: 7 %"]);
+        assert_eq!(told("copying the database: 7 %"), [extended], "again and again");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_needed_is_waited_for_also_when_the_start_is_over() {

@@ -10,6 +10,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
+use slipstream_store::sqlite::OpenError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -55,7 +56,13 @@ pub async fn run(options: Options, clock: Clock, activity: Activity, stop: Stop)
     let ensemble = ensemble(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
     let data_dir = DataDir::open(folder).map_err(with_advice)?;
-    let mut instance = Instance::open(data_dir, file, Some(options.listen)).await.map_err(with_advice)?;
+    let mut instance = match Instance::open(data_dir, file, Some(options.listen), &activity, &stop).await {
+        Err(InstanceError::Open(OpenError::Stopped { .. })) => {
+            announce("stopped");
+            return Ok(());
+        }
+        opened => opened.map_err(with_advice)?,
+    };
     activity.has_role("server", &options.listen.to_string());
     let started = start(&instance, ensemble, &options, clock, &activity).await;
     let written = started.and_then(|(server, coordinator)| Ok((server, coordinator, instance.write_endpoint()?)));

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::failure::open_failure;
+use super::opening::{Opening, Step};
 use super::schema::{check_version, open_reader};
 use crate::files;
 use crate::files::who_may;
@@ -81,6 +82,11 @@ pub enum BackupError {
 /// Copies the store `from` into the file `to`, which is its owner's alone and is there once it is whole and was found to be
 /// sound. A file that is there is replaced only if that `is_wanted`. Blocks.
 pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupError> {
+    backup_while(from, to, is_wanted, &Opening::default())
+}
+
+/// The same as a part of an opening.
+pub(super) fn backup_while(from: &Path, to: &Path, is_wanted: bool, opening: &Opening) -> Result<Copied, BackupError> {
     let failed = |source| BackupError::Write { path: to.to_owned(), source };
     let store = match from.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -96,7 +102,7 @@ pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupE
     }
     let mut jobs = 0;
     let file = files::write_whole(to, failed, |_, unfinished| {
-        jobs = copy(from, unfinished, FIRST_STEP, || {})?;
+        jobs = copy(from, unfinished, FIRST_STEP, opening, || {})?;
         Ok(())
     })?;
     let bytes = file.metadata().map_err(failed)?.len();
@@ -104,7 +110,13 @@ pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupE
 }
 
 /// Copies into an empty file, and answers how many jobs are in it. `between` is done between two steps.
-pub(super) fn copy(from: &Path, to: &Path, first_step: c_int, between: impl FnMut()) -> Result<u64, BackupError> {
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    first_step: c_int,
+    opening: &Opening,
+    between: impl FnMut(),
+) -> Result<u64, BackupError> {
     let source = open_reader(from).map_err(|error| open_failure(from, error))?;
     check_version(&source, from)?;
     let failed = |source| BackupError::Copy { from: from.to_owned(), to: to.to_owned(), source };
@@ -112,9 +124,12 @@ pub(super) fn copy(from: &Path, to: &Path, first_step: c_int, between: impl FnMu
     let mut copy = Connection::open_with_flags(to, flags).map_err(failed)?;
     // nobody knows the file yet; and it is to be one, without a log
     let alone = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;";
-    copy.execute_batch(alone).and_then(|()| in_steps(&source, &mut copy, first_step, between)).map_err(failed)?;
+    copy.execute_batch(alone)
+        .and_then(|()| in_steps(&source, &mut copy, first_step, opening, between))
+        .map_err(failed)?;
     copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(failed)?;
-    let found: String = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    let check = || copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
+    let found: String = opening.during(Step::Checking, &copy, check).map_err(failed)?;
     if found != "ok" {
         return Err(BackupError::Unsound { path: from.to_owned(), found });
     }
@@ -130,6 +145,7 @@ pub(super) fn in_steps(
     source: &Connection,
     copy: &mut Connection,
     first_step: c_int,
+    opening: &Opening,
     mut between: impl FnMut(),
 ) -> rusqlite::Result<()> {
     let backup = Backup::new(source, copy)?;
@@ -140,6 +156,7 @@ pub(super) fn in_steps(
             StepResult::More => {
                 let progress = backup.progress();
                 let done = progress.pagecount - progress.remaining;
+                opening.copied(pages(done), pages(progress.pagecount))?;
                 if done <= before {
                     step = step.saturating_mul(2);
                 }
@@ -155,4 +172,8 @@ pub(super) fn in_steps(
         }
         between();
     }
+}
+
+fn pages(count: c_int) -> u64 {
+    u64::try_from(count).unwrap_or_default()
 }

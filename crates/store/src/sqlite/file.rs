@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use super::migrate;
+use super::opening::Opening;
 use super::schema;
 use crate::files;
 use crate::files::beside;
@@ -30,7 +31,7 @@ impl DatabaseFile {
     /// Finds the file, or makes one without documents, and locks it. What was being made when a start before this one
     /// was ended is made again; a file that was whole and is empty now, or is gone and has left its log, is not. One of a
     /// version before is written anew.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
         let failed = |source| OpenError::of_system(path, source);
         let path = resolved(path).map_err(failed)?;
         let lock = lock(&path)?;
@@ -47,7 +48,7 @@ impl DatabaseFile {
         if found.nlink() > 1 {
             return Err(OpenError::SeveralNames { path });
         }
-        let found = if migrate::to_current(&path)? { fs::metadata(&path).map_err(failed)? } else { found };
+        let found = if migrate::to_current(&path, opening)? { fs::metadata(&path).map_err(failed)? } else { found };
         Ok(Self { path, identity: identity(&found), _lock: lock })
     }
 

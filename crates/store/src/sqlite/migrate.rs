@@ -14,6 +14,7 @@ use super::OpenError;
 use super::before;
 use super::column::Column;
 use super::failure::{has_no_space, open_failure};
+use super::opening::{Opening, Step, is_stop};
 use super::reader::{document, value};
 use super::schema::{self, INDEXES, TABLES, VERSION, check_version};
 use super::tally::Tally;
@@ -21,19 +22,19 @@ use super::writer::{Row, insert};
 use crate::files;
 use crate::{Record, Revision};
 
-/// After so many documents the log says how far it is.
-const TOLD_EVERY: u64 = 100_000;
+/// After so many documents it is told how far it is, and looked whether it is to stop.
+const LOOK_EVERY: u64 = 1_000;
 
 /// Rewrites a file of a version before, after a copy was made; whether it was one. Blocks for as long as writing all of it
 /// takes. Nobody else may use the file.
-pub(super) fn to_current(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn to_current(path: &Path, opening: &Opening) -> Result<bool, OpenError> {
     let failed = |error| open_failure(path, error);
     let old = schema::open_to_write(path).map_err(failed)?;
     let version = check_version(&old, path)?;
     if !(1..VERSION).contains(&version) {
         return Ok(false);
     }
-    before::keep(path, version)?;
+    before::keep(path, version, opening)?;
     // a log that stays beside the file would be taken for that of the new one
     let mode: String = old.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(failed)?;
     if mode != "delete" {
@@ -42,7 +43,8 @@ pub(super) fn to_current(path: &Path) -> Result<bool, OpenError> {
     let unwritten = |source| OpenError::of_system(path, source);
     files::write_whole(path, unwritten, |_, unfinished| {
         let mut new = schema::open_to_write(unfinished).map_err(failed)?;
-        match rewrite(&old, version, &mut new) {
+        match rewrite(&old, version, &mut new, opening) {
+            Err(error) if is_stop(&error) => return Err(OpenError::Stopped { path: path.to_owned() }),
             Err(error) if has_no_space(&new, &error) => return Err(OpenError::Full { path: path.to_owned() }),
             written => written.map_err(failed)?,
         }
@@ -52,8 +54,9 @@ pub(super) fn to_current(path: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-fn rewrite(old: &Connection, version: i64, new: &mut Connection) -> rusqlite::Result<()> {
+fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Opening) -> rusqlite::Result<()> {
     let all: i64 = old.query_row("SELECT count(*) FROM resource", [], |row| row.get(0))?;
+    let all = u64::try_from(all).unwrap_or_default();
     // nobody knows the new file before it is whole
     new.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;")?;
     let transaction = new.transaction()?;
@@ -67,15 +70,15 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection) -> rusqlite::Re
     let mut rows = statement.query([])?;
     let (mut done, mut tally) = (0_u64, Tally::default());
     while let Some(stored) = rows.next()? {
+        if done.is_multiple_of(LOOK_EVERY) {
+            opening.written(done, all)?;
+        }
         let row = read(stored)?;
         insert(&transaction, &row, row.revision, &mut tally)?;
         done += 1;
-        if done.is_multiple_of(TOLD_EVERY) {
-            tracing::info!(done, all, "writing the database anew for this version");
-        }
     }
     tally.store(&transaction)?;
-    transaction.execute_batch(INDEXES)?;
+    opening.during(Step::Indexing, &transaction, || transaction.execute_batch(INDEXES))?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

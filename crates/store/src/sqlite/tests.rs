@@ -356,8 +356,10 @@ async fn more_than_a_page_is_removed() {
 async fn a_search_that_takes_too_long_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let store =
-        Arc::new(SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }).unwrap());
+    let store = Arc::new(
+        SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }, &Opening::default())
+            .unwrap(),
+    );
     for batch in 0..4 {
         let changes = (0..250).map(|number| insert(&format!("job/{batch}-{number}"), &json!({"n": number})));
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));

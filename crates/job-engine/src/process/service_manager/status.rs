@@ -17,6 +17,10 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Life {
     Starting,
+    Changing {
+        doing: &'static str,
+        percent: Option<u8>,
+    },
     Up,
     Stopping {
         /// What is waited for where there are no slots.
@@ -37,6 +41,8 @@ impl Facts {
         let waiting = (!self.away.is_empty()).then(|| format!("waiting for {}", self.away.join(" and ")));
         match self.life {
             Life::Stopping { what, left } => self.stopping(what, left),
+            Life::Changing { doing, percent: Some(percent) } => format!("{doing}: {percent} %"),
+            Life::Changing { doing, percent: None } => doing.to_owned(),
             Life::Starting if !self.is_draining => waiting.unwrap_or_else(|| "starting".to_owned()),
             Life::Starting | Life::Up => {
                 let working = self.working();
@@ -102,6 +108,8 @@ mod tests {
 
     const UP: Facts = Facts { life: Life::Up, jobs: None, is_draining: false, is_drained: false, away: Vec::new() };
 
+    const COPYING: Life = Life::Changing { doing: "copying the database", percent: Some(41) };
+
     fn busy(busy: usize) -> Jobs {
         Jobs { busy, slots: 8 }
     }
@@ -116,6 +124,8 @@ mod tests {
         let both = vec!["the server at http://s".to_owned(), "ZooKeeper at zk1:2181".to_owned()];
         let rows = [
             (Facts { life: Life::Starting, ..UP }, "starting"),
+            (Facts { life: COPYING, ..UP }, "copying the database: 41 %"),
+            (Facts { life: Life::Changing { doing: "checking its copy", percent: None }, ..UP }, "checking its copy"),
             (Facts { life: Life::Starting, away: zookeeper.clone(), ..UP }, "waiting for ZooKeeper at zk1:2181"),
             (
                 Facts { life: Life::Starting, away: both, ..UP },

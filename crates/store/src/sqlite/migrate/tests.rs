@@ -250,3 +250,43 @@ fn a_file_of_the_version_before_is_changed_only_with_a_copy_unless_none_is_wante
     SqliteStore::open(&path).unwrap().close().unwrap();
     assert_eq!(fs::read(&copy).unwrap(), b"", "an empty file is left empty");
 }
+
+#[test]
+fn a_copy_that_has_no_room_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    // as after a kill
+    fs::write(path.with_file_name("store.db-wal"), [0; 1_000]).unwrap();
+    let needed = 2 * (fs::metadata(&path).unwrap().len() + 1_000);
+    let keep = |free| before::keep_beside(&path, 2, &Opening::default(), |_| Ok(free));
+    let error = keep(needed - 1).unwrap_err();
+    assert!(matches!(error, OpenError::NoSpaceForCopy { needed: said, .. } if said == needed), "{error}");
+    let copy = path.with_file_name("store.db.before-2");
+    assert!(!copy.exists());
+    keep(needed).unwrap();
+    assert!(copy.exists());
+}
+
+#[test]
+fn an_opening_that_is_stopped_leaves_the_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let opening = Opening::default();
+    opening.stop();
+    let stopped = |left: &[&str]| {
+        let error = SqliteStore::open_as(&path, &opening).err().unwrap();
+        assert!(matches!(error, OpenError::Stopped { .. }), "{error}");
+        assert_eq!((version(&path), opening.step()), (2, None));
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names: Vec<_> = names.filter(|name| name.contains("before") || name.contains("new")).collect();
+        assert_eq!(names, left);
+    };
+    stopped(&[]);
+    // also where only the change is left to do
+    fs::write(path.with_file_name("store.db.before-2"), "").unwrap();
+    stopped(&["store.db.before-2"]);
+    SqliteStore::open(&path).unwrap().close().unwrap();
+    assert_eq!(version(&path), VERSION);
+}

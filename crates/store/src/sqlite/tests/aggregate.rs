@@ -61,8 +61,10 @@ async fn states_and_actions_are_answered_from_the_tally() {
 async fn an_aggregation_that_takes_too_long_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let store =
-        Arc::new(SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }).unwrap());
+    let store = Arc::new(
+        SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }, &Opening::default())
+            .unwrap(),
+    );
     fill(&store).await;
     for tag in ["sum:progress", "percentiles:priority", "sum:progress"] {
         let stopped = aggregate(&store, &Query::default(), &asked(&[tag])).await.unwrap_err();

@@ -27,7 +27,7 @@ async fn a_backup_beside_a_busy_store_comes_to_an_end_and_holds_all_that_was_ans
     let copied = tokio::task::spawn_blocking(move || {
         let mut written = 0;
         crate::files::begin(&to).unwrap();
-        let jobs = crate::sqlite::backup::copy(&from, &to, 1, || {
+        let jobs = crate::sqlite::backup::copy(&from, &to, 1, &Opening::default(), || {
             runtime.block_on(store.insert(record(&format!("job/more-{written}"), &json!({})))).unwrap();
             written += 1;
             assert!(written < 1_000, "it comes to no end");
@@ -55,7 +55,7 @@ fn a_store_that_stays_locked_is_waited_for_within_a_limit() {
     source.busy_timeout(Duration::ZERO).unwrap();
     let mut copy = Connection::open_in_memory().unwrap();
     let mut steps = 0;
-    let error = in_steps(&source, &mut copy, 1, || {
+    let error = in_steps(&source, &mut copy, 1, &Opening::default(), || {
         if steps == 0 {
             other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         }
@@ -65,7 +65,7 @@ fn a_store_that_stays_locked_is_waited_for_within_a_limit() {
     assert_eq!(error.unwrap_err().sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
     assert!(steps > 1, "it is tried again: {steps}");
     other.execute_batch("COMMIT").unwrap();
-    in_steps(&source, &mut copy, 1, || {}).unwrap();
+    in_steps(&source, &mut copy, 1, &Opening::default(), || {}).unwrap();
 }
 
 #[tokio::test]
