@@ -240,7 +240,7 @@ impl SqliteStore {
     }
 
     fn open_within(path: &Path, limits: Limits, opening: &Opening) -> Result<Self, OpenError> {
-        let file = DatabaseFile::open(path, opening)?;
+        let file = DatabaseFile::open(path, |path| migrate::to_current(path, opening))?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
         let connection = match schema::open_writer(path) {
             Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,

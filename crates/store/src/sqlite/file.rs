@@ -7,8 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
-use super::migrate;
-use super::opening::Opening;
 use super::schema;
 use crate::files;
 use crate::files::beside;
@@ -30,8 +28,8 @@ pub(super) struct DatabaseFile {
 impl DatabaseFile {
     /// Finds the file, or makes one without documents, and locks it. What was being made when a start before this one
     /// was ended is made again; a file that was whole and is empty now, or is gone and has left its log, is not. One of a
-    /// version before is written anew.
-    pub fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
+    /// version before is replaced by `renew`, which answers whether it was one.
+    pub fn open(path: &Path, renew: impl FnOnce(&Path) -> Result<bool, OpenError>) -> Result<Self, OpenError> {
         let failed = |source| OpenError::of_system(path, source);
         let path = resolved(path).map_err(failed)?;
         let lock = lock(&path)?;
@@ -48,7 +46,7 @@ impl DatabaseFile {
         if found.nlink() > 1 {
             return Err(OpenError::SeveralNames { path });
         }
-        let found = if migrate::to_current(&path, opening)? { fs::metadata(&path).map_err(failed)? } else { found };
+        let found = if renew(&path)? { fs::metadata(&path).map_err(failed)? } else { found };
         Ok(Self { path, identity: identity(&found), _lock: lock })
     }
 
