@@ -80,6 +80,7 @@ pub fn start(activity: Activity) -> io::Result<Admin> {
         ended,
         asked: stop::notice(libc::SIGUSR1)?,
         aborted: stop::ending_notice(libc::SIGABRT)?,
+        owner: geteuid().as_raw(),
         activity,
     };
     thread::Builder::new().name("admin".to_owned()).spawn(move || service.run())?;
@@ -98,6 +99,8 @@ struct Service {
     ended: UnixStream,
     asked: Notice,
     aborted: EndingNotice,
+    /// The user of this process.
+    owner: u32,
     activity: Activity,
 }
 
@@ -156,7 +159,7 @@ impl Service {
 
     fn answer(&self, stream: &UnixStream) -> io::Result<()> {
         let user = Peer::of(stream)?.user;
-        if !may_ask(user, geteuid().as_raw()) {
+        if !may_ask(user, self.owner) {
             // taken as far as it is there, and not waited for: anybody could keep others waiting
             let bytes = exchange::skip(stream, LONGEST_QUESTION);
             tracing::debug!(user, bytes, "refusing a client of the admin socket");
@@ -208,6 +211,30 @@ mod tests {
     fn root_and_the_own_user_may_ask_and_nobody_else() {
         assert!(may_ask(0, 1000) && may_ask(1000, 1000) && may_ask(0, 0));
         assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
+    }
+
+    /// Who asks is the user of the tests.
+    #[test]
+    fn a_process_of_another_user_answers_root_alone() {
+        let own = geteuid().as_raw();
+        let answer_of = |owner| {
+            let (asks, asked) = UnixStream::pair().unwrap();
+            let service = Service {
+                listener: None,
+                ended: UnixStream::pair().unwrap().0,
+                asked: stop::notice(libc::SIGWINCH).unwrap(),
+                aborted: stop::ending_notice(libc::SIGABRT).unwrap(),
+                owner,
+                activity: Activity::new(),
+            };
+            exchange::write(&asks, "status\n", ASKING).unwrap();
+            service.answer(&asked).unwrap();
+            drop(asked);
+            exchange::read_line(&asks, LONGEST_QUESTION, ASKING).unwrap()
+        };
+        assert_eq!(answer_of(own), DONE);
+        let refused = "refused: only root and the user of the process may ask it";
+        assert_eq!(answer_of(own + 1), if geteuid().is_root() { DONE } else { refused });
     }
 
     #[test]
