@@ -7,9 +7,9 @@ use anyhow::Context;
 
 use crate::commands::{cargo, read, root, run as succeed, target};
 
-/// The last commit before a change of what processes say to each other, or of the store's schema: the change after it let
-/// executors keep what a program printed last (`/api/job/ID/output`).
-const COMMIT: &str = "00f80f181684b069e7fd2d08ec5a88e062a7aa5e";
+/// The last commit before a change of what processes say to each other, or of the store's schema: the change after it
+/// packs the documents of jobs.
+const COMMIT: &str = "2e1740e8760442da461612ce29e59a0ebfe977cd";
 /// Each kind of fault once.
 const SEEDS: &str = "22";
 

@@ -11,9 +11,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::future::join_all;
-use futures_util::stream;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +23,7 @@ pub use self::opening::{Opening, Step};
 use self::reader::Reader;
 use self::reserve::Reserve;
 use self::unindexed::unindexed;
-use self::writer::{Change, Request, Row, Write, Writer};
+use self::writer::{Answer, Change, Request, Write, Writer};
 use crate::files::{is_full, who_may};
 use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError};
 
@@ -54,6 +51,8 @@ mod writer;
 
 /// Requests that may wait for a thread before callers are held up.
 const WAITING: usize = 4_096;
+/// How many documents are read before another caller gets its turn.
+const READ_AT_ONCE: usize = 64;
 /// How long a search may take; only those that no index helps with come near.
 const SEARCH_LIMIT: Duration = Duration::from_secs(10);
 /// How many documents `remove_matching` removes at once, so that other writes get their turn.
@@ -329,17 +328,13 @@ impl SqliteStore {
         channels.as_ref().map(|channels| of(channels).clone()).ok_or_else(closed)
     }
 
-    async fn carry_out(&self, write: crate::Write) -> Result<Revision, StoreError> {
-        let change = match write {
-            crate::Write::Create(record) => Change::Insert(Box::new(Row::of(record))),
-            crate::Write::Replace(record) => Change::Replace(Box::new(Row::of(record))),
-            crate::Write::Remove(id, revision) => Change::Remove { id, revision },
-        };
+    /// At most [`writer::LARGEST_GROUP`] of them.
+    async fn carry_out(&self, changes: Vec<Change>) -> Result<Vec<Answer>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let writes = self.sender(|channels| &channels.writes, "write documents")?;
-        writes.send(Request::Write(Write { change, answer })).await.map_err(|_| self.gone("write documents"))?;
+        writes.send(Request::Write(Write { changes, answer })).await.map_err(|_| self.gone("write documents"))?;
         drop(writes);
-        answered.await.map_err(|_| self.gone("write documents"))?
+        answered.await.map_err(|_| self.gone("write documents"))
     }
 
     async fn look<T: Send + 'static>(
@@ -394,17 +389,32 @@ impl Drop for SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
+    /// A few at a time: others who read a document need not wait for all of these.
     async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
-        let get = |id: &&str| {
-            let (what, id) = (format!("read {id}"), (*id).to_owned());
-            self.look(|channels| &channels.gets, what, move |reader| reader.get(&id))
-        };
-        // one after the other: each waits for the same thread
-        stream::iter(ids).then(get).collect().await
+        let mut found = Vec::with_capacity(ids.len());
+        for some in ids.chunks(READ_AT_ONCE) {
+            let what = format!("read {}", some.join(", "));
+            let wanted: Vec<String> = some.iter().map(|id| (*id).to_owned()).collect();
+            let read = move |reader: &Reader| Ok(wanted.iter().map(|id| reader.get(id)).collect::<Vec<_>>());
+            match self.look(|channels| &channels.gets, what, read).await {
+                Ok(read) => found.extend(some.iter().zip(read).map(|(id, read)| {
+                    read.map_err(|error| failure(&format!("read {id}"), &self.path, Arc::new(error)))
+                })),
+                Err(error) => found.extend(some.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        found
     }
 
     async fn write(&self, writes: Vec<crate::Write>) -> Vec<Result<Revision, StoreError>> {
-        join_all(writes.into_iter().map(|write| self.carry_out(write))).await
+        let mut changes = writes.into_iter().map(Change::from).peekable();
+        let mut answers = Vec::new();
+        while changes.peek().is_some() {
+            let some: Vec<Change> = changes.by_ref().take(writer::LARGEST_GROUP).collect();
+            let count = some.len();
+            answers.extend(self.carry_out(some).await.unwrap_or_else(|error| vec![Err(error); count]));
+        }
+        answers
     }
 
     async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {

@@ -60,7 +60,9 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<crate::Write>) -> V
         .into_iter()
         .map(|change| {
             let store = Arc::clone(store);
-            tokio::spawn(async move { store.carry_out(change).await })
+            tokio::spawn(async move {
+                store.carry_out(vec![change.into()]).await.map(|answers| answers.into_iter().next().unwrap())?
+            })
         })
         .collect();
     for _ in 0..1_000 {
@@ -112,8 +114,7 @@ async fn what_was_accepted_is_written_before_the_store_is_dropped() {
     let (_folder, path, store) = new_store();
     for number in 0..50 {
         let (answer, _) = oneshot::channel();
-        let row = Row::of(record(&format!("job/{number}"), &json!({})));
-        let write = Write { change: Change::Insert(Box::new(row)), answer };
+        let write = Write { changes: vec![insert(&format!("job/{number}"), &json!({})).into()], answer };
         assert!(writer(&store).send(Request::Write(write)).await.is_ok());
     }
     drop(store);

@@ -87,11 +87,24 @@ pub(super) enum Change {
     Remove { id: String, revision: Revision },
 }
 
-/// A change and whom to tell the new revision.
-pub(super) struct Write {
-    pub change: Change,
-    pub answer: oneshot::Sender<Result<Revision, StoreError>>,
+impl From<crate::Write> for Change {
+    fn from(write: crate::Write) -> Self {
+        match write {
+            crate::Write::Create(record) => Self::Insert(Box::new(Row::of(record))),
+            crate::Write::Replace(record) => Self::Replace(Box::new(Row::of(record))),
+            crate::Write::Remove(id, revision) => Self::Remove { id, revision },
+        }
+    }
 }
+
+/// Changes and whom to tell what has become of them.
+pub(super) struct Write {
+    pub changes: Vec<Change>,
+    pub answer: oneshot::Sender<Vec<Answer>>,
+}
+
+/// What has become of a change: the new revision.
+pub(super) type Answer = Result<Revision, StoreError>;
 
 /// What the writer is asked to do.
 pub(super) enum Request {
@@ -119,15 +132,18 @@ impl Writer {
     pub fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), rusqlite::Error> {
         self.keep_reserve();
         while let Some(request) = requests.blocking_recv() {
-            let mut group = Vec::new();
+            let (mut group, mut size) = (Vec::new(), 0);
             let mut next = Some(request);
             while let Some(request) = next {
                 match request {
-                    Request::Write(write) => group.push(write),
+                    Request::Write(write) => {
+                        size += write.changes.len();
+                        group.push(write);
+                    }
                     #[cfg(any(test, feature = "testing"))]
                     Request::Inspect(look) => look(&self.connection),
                 }
-                next = if group.len() < LARGEST_GROUP { requests.try_recv().ok() } else { None };
+                next = if size < LARGEST_GROUP { requests.try_recv().ok() } else { None };
             }
             self.settle(group);
         }
@@ -150,38 +166,43 @@ impl Writer {
         Ok(())
     }
 
-    /// A transaction that fails is settled write by write, so that one that cannot be carried out takes no other with it.
-    /// A caller that no longer waits for its answer is not told; its change stays.
+    /// A caller that no longer waits for its answers is not told; its changes stay.
     fn settle(&mut self, group: Vec<Write>) {
-        let group = self.admitted(group);
-        if group.is_empty() {
-            return;
-        }
-        let (changes, callers): (Vec<Change>, Vec<_>) =
-            group.into_iter().map(|write| (write.change, write.answer)).unzip();
-        let refused = match self.carry_out(&changes, true) {
-            Ok(answers) => {
-                for (caller, answer) in callers.into_iter().zip(answers) {
-                    drop(caller.send(answer));
-                }
-                return;
-            }
-            Err(refused) => refused,
-        };
-        let is_alone = changes.len() == 1;
-        for (change, caller) in changes.into_iter().zip(callers) {
-            let answer = if is_alone {
-                Err(refused.clone())
-            } else {
-                let answers = self.carry_out(std::slice::from_ref(&change), change.frees_or_ends());
-                answers.and_then(|answers| answers.into_iter().next().expect("an answer for each change"))
-            };
-            drop(caller.send(answer));
+        let (lists, callers): (Vec<Vec<Change>>, Vec<_>) =
+            group.into_iter().map(|write| (write.changes, write.answer)).unzip();
+        let sizes: Vec<usize> = lists.iter().map(Vec::len).collect();
+        let mut answers = self.admit_and_write(lists.into_iter().flatten().collect()).into_iter();
+        for (caller, size) in callers.into_iter().zip(sizes) {
+            drop(caller.send(answers.by_ref().take(size).collect()));
         }
     }
 
-    /// Those of a group that may be written now; the others are told why not.
-    fn admitted(&mut self, group: Vec<Write>) -> Vec<Write> {
+    fn admit_and_write(&mut self, changes: Vec<Change>) -> Vec<Answer> {
+        let Some((refusal, is_refused)) = self.refusal().filter(|_| !changes.is_empty()) else {
+            return self.write(&changes);
+        };
+        let refused: Vec<bool> = changes.iter().map(is_refused).collect();
+        let admitted: Vec<Change> = changes.into_iter().filter(|change| !is_refused(change)).collect();
+        let mut written = self.write(&admitted).into_iter();
+        let answer = |refused| if refused { Err(refusal.clone()) } else { written.next().expect("it was admitted") };
+        refused.into_iter().map(answer).collect()
+    }
+
+    /// A transaction that fails is settled change by change, so that one that cannot be carried out takes no other with it.
+    fn write(&mut self, changes: &[Change]) -> Vec<Answer> {
+        match (self.carry_out(changes, true), changes) {
+            (Ok(answers), _) => answers,
+            (Err(refused), [_]) => vec![Err(refused)],
+            (Err(_), _) => {
+                let alone = |change| self.carry_out(std::slice::from_ref(change), change.frees_or_ends());
+                let only = |answers: Vec<Answer>| answers.into_iter().next().expect("an answer for each change");
+                changes.iter().map(alone).map(|answers| answers.and_then(only)).collect()
+            }
+        }
+    }
+
+    /// What is to be refused now, and why.
+    fn refusal(&mut self) -> Option<(StoreError, fn(&Change) -> bool)> {
         let was_moved = mem::replace(&mut self.is_moved, !self.file.is_in_place());
         if self.is_moved {
             if !was_moved {
@@ -190,28 +211,22 @@ impl Writer {
                     "the database was moved or replaced, nothing is written: put it back, or stop this server first"
                 );
             }
-            return refuse(group, |_| true, &StoreError::Moved { path: self.path.display().to_string() });
+            return Some((StoreError::Moved { path: self.path.display().to_string() }, |_| true));
         }
         let path = self.path.display().to_string();
         let trouble = self.without_waiting(|writer| writer.log.trouble(&writer.connection, writer.file.log_length()));
         if trouble == Trouble::Reader {
-            return refuse(group, |change| !change.frees_or_ends(), &StoreError::LogTooLong { path });
+            return Some((StoreError::LogTooLong { path }, Change::is_unneeded));
         }
         if trouble == Trouble::NoSpace || self.reserve.is_given() {
             self.make_room();
         }
-        if self.reserve.is_given() && !has_free_pages(&self.connection) {
-            return refuse(group, |change| !change.frees_or_ends(), &StoreError::Full { path });
-        }
-        group
+        let is_full = self.reserve.is_given() && !has_free_pages(&self.connection);
+        is_full.then_some((StoreError::Full { path }, Change::is_unneeded))
     }
 
     /// Does the changes in one transaction; where the disk is full, once more after making room, if that is to be tried.
-    fn carry_out(
-        &mut self,
-        changes: &[Change],
-        makes_room: bool,
-    ) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
+    fn carry_out(&mut self, changes: &[Change], makes_room: bool) -> Result<Vec<Answer>, StoreError> {
         let mut done = commit(&mut self.connection, changes);
         if makes_room && done.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) {
             self.make_room();
@@ -258,16 +273,6 @@ impl Writer {
     }
 }
 
-/// Tells those whose change is so that it is refused, and answers the others.
-fn refuse(group: Vec<Write>, is_refused: impl Fn(&Change) -> bool, refusal: &StoreError) -> Vec<Write> {
-    let (refused, others): (Vec<Write>, Vec<Write>) = group.into_iter().partition(|write| is_refused(&write.change));
-    for write in refused {
-        // a caller that no longer waits is not told
-        drop(write.answer.send(Err(refusal.clone())));
-    }
-    others
-}
-
 impl Change {
     /// Whether it frees space or ends a job, or whoever does that needs it, such as a session: it is carried out with the
     /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is.
@@ -277,6 +282,10 @@ impl Change {
             Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
             Self::Remove { .. } => true,
         }
+    }
+
+    fn is_unneeded(&self) -> bool {
+        !self.frees_or_ends()
     }
 }
 
@@ -293,7 +302,7 @@ fn finish(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Does the changes in one transaction. After an error nothing is changed: whatever `SQLite` has not rolled back already
 /// is rolled back as the transaction is dropped.
-fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Result<Revision, StoreError>>> {
+fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Answer>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tally = Tally::default();
     let apply = |change| apply(&transaction, change, &mut tally);
@@ -303,11 +312,7 @@ fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<V
     Ok(answers)
 }
 
-fn apply(
-    connection: &Connection,
-    change: &Change,
-    tally: &mut Tally,
-) -> rusqlite::Result<Result<Revision, StoreError>> {
+fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Answer> {
     Ok(match change {
         Change::Insert(row) => insert(connection, row, Revision(1), tally)?
             .then_some(Revision(1))

@@ -126,6 +126,29 @@ impl WriteBehind {
         Ok(Some(record))
     }
 
+    /// Reads those of these jobs that nobody knows, all at once, for whoever gets them next.
+    pub async fn prepare(&self, ids: impl IntoIterator<Item = &str>) {
+        if self.writers == Writers::Several {
+            return;
+        }
+        let mut loading = Vec::new();
+        for id in ids {
+            if matches!(self.shared.records().look(id), Look::Load) {
+                loading.push(Loading { shared: &self.shared, id });
+            }
+        }
+        let ids: Vec<&str> = loading.iter().map(|loading| loading.id).collect();
+        if ids.len() < 2 {
+            // whoever gets it reads it
+            return;
+        }
+        // what cannot be read is told to whoever gets it
+        for found in self.shared.store.read(&ids).await.into_iter().flatten().flatten() {
+            let revision = found.revision;
+            self.shared.records().load(Arc::new(found.into()), revision);
+        }
+    }
+
     /// The job once nobody waits for it; none if nobody knows it, so that the caller is to load it.
     async fn look(&self, id: &str) -> Option<Arc<JobRecord>> {
         loop {
@@ -270,7 +293,7 @@ async fn write_batches(shared: Arc<Shared>, closing: CancellationToken, lost: Ar
 
 /// Writes one batch and tells whoever waits for it.
 async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
-    let answers = join_all(batch.iter().map(|task| carry_out(&*shared.store, task))).await;
+    let answers = carry_out(&*shared.store, &batch).await;
     let mut written = Vec::with_capacity(batch.len());
     {
         let mut records = shared.records();
@@ -300,14 +323,11 @@ async fn write(shared: &Shared, batch: Vec<Task>, lost: &Notify) {
     }
 }
 
-/// A store that panics at one write ends no other.
-async fn carry_out(store: &dyn Store, task: &Task) -> Result<Revision, StoreError> {
-    let write = async {
-        match task.stored() {
-            Some(record) => store.replace(record).await,
-            None => store.remove(&task.id, task.revision).await.map(|()| task.revision),
-        }
-    };
-    let panicked = |_| Err(StoreError::failed(format!("write {}", task.id), "the store panicked"));
-    AssertUnwindSafe(write).catch_unwind().await.unwrap_or_else(panicked)
+/// A store that panics has written nothing that it has answered, and ends no other batch.
+async fn carry_out(store: &dyn Store, batch: &[Task]) -> Vec<Result<Revision, StoreError>> {
+    let written = AssertUnwindSafe(store.write(batch.iter().map(Task::write).collect())).catch_unwind().await;
+    written.unwrap_or_else(|_| {
+        let panicked = |task: &Task| Err(StoreError::failed(format!("write {}", task.id), "the store panicked"));
+        batch.iter().map(panicked).collect()
+    })
 }

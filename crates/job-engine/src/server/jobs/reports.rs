@@ -69,6 +69,7 @@ pub async fn carry_out(
             Err(error) => written(&refused(error, request_id)),
         });
     }
+    shared.jobs.prepare(by_job.keys().map(String::as_str)).await;
     let one_job = async |(id, reports): (String, Vec<(usize, Report)>)| {
         let mut answers = Vec::with_capacity(reports.len());
         for (index, report) in reports {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_store::{Record, Revision, StoreError};
+use slipstream_store::{Revision, StoreError, Write};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -295,9 +295,12 @@ impl Records {
 }
 
 impl Task {
-    /// What the store is to have.
-    pub(super) fn stored(&self) -> Option<Record> {
-        self.record.as_ref().map(|record| record.stored(self.revision))
+    /// What the store is to do.
+    pub(super) fn write(&self) -> Write {
+        match &self.record {
+            Some(record) => Write::Replace(record.stored(self.revision)),
+            None => Write::Remove((*self.id).to_owned(), self.revision),
+        }
     }
 }
 

@@ -394,3 +394,22 @@ async fn a_change_that_is_lost_is_published_too() {
     assert_eq!(desk.store.fails.load(Ordering::Relaxed), 0, "it did fail");
     assert_eq!(desk.read().await.document["state"], "QUEUED");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_prepared_is_read_by_one_question_and_known_to_whoever_gets_it() {
+    let desk = Desk::new().await;
+    let others = ["job/2", "job/3", "job/4"];
+    for id in others {
+        desk.store.inner.insert(job(id).stored(Revision::default())).await.unwrap();
+    }
+    desk.jobs.prepare([ID, "job/2", "job/3", "job/none"]).await;
+    let gets = || desk.store.gets.load(Ordering::Relaxed);
+    assert_eq!(gets(), 3, "the first is known");
+    for id in ["job/2", "job/3"] {
+        assert!(desk.jobs.get(id).await.unwrap().is_some());
+    }
+    assert_eq!(gets(), 3);
+    assert!(desk.jobs.get("job/4").await.unwrap().is_some(), "nobody has prepared it");
+    assert!(desk.jobs.get("job/none").await.unwrap().is_none(), "nobody waits for what is not there");
+    assert_eq!(gets(), 5);
+}
