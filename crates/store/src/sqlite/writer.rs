@@ -103,6 +103,9 @@ pub(super) struct Write {
     pub answer: oneshot::Sender<Vec<Answer>>,
 }
 
+/// Which changes are refused.
+type Refused = fn(&Change) -> bool;
+
 /// What has become of a change: the new revision.
 pub(super) type Answer = Result<Revision, StoreError>;
 
@@ -202,7 +205,7 @@ impl Writer {
     }
 
     /// What is to be refused now, and why.
-    fn refusal(&mut self) -> Option<(StoreError, fn(&Change) -> bool)> {
+    fn refusal(&mut self) -> Option<(StoreError, Refused)> {
         let was_moved = mem::replace(&mut self.is_moved, !self.file.is_in_place());
         if self.is_moved {
             if !was_moved {
