@@ -3,6 +3,7 @@
 //! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
 //! `cargo xtask bench hosts`: what actions cost that are programs, and how soon they start and end.
 //! `cargo xtask bench zookeeper`: what a site over a real `ZooKeeper` does in a second, and what that costs.
+//! `cargo xtask bench peers`: other job engines beside this one, in turns.
 //! `cargo xtask bench filter`: how long a filter takes to be parsed and to be held against a document.
 //!
 //! Linux only: the figures come from `/proc`. The ratio is to the same program doing nothing (`--version`), started in
@@ -33,7 +34,8 @@ const JOBS: &str = "1000000";
 const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
 cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
-cargo xtask bench embedded [--help | OPTIONS] | hosts [--help | OPTIONS] | zookeeper [--help | OPTIONS] | compare A.json B.json";
+cargo xtask bench embedded [--help | OPTIONS] | hosts [--help | OPTIONS] | zookeeper [--help | OPTIONS]
+cargo xtask bench peers [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -44,15 +46,19 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         }
         [name] if name == "query" => return query(JOBS),
         [name, flag, jobs] if name == "query" && flag == "--jobs" => return query(jobs),
-        [name, options @ ..] if name == "embedded" => return engine(name, options),
+        [name, options @ ..] if name == "embedded" => return engine(name, options, &[]),
         [name, options @ ..] if name == "hosts" => {
             // its keepers
             build_engine(&commands::root()?)?;
-            return engine(name, options);
+            return engine(name, options, &[]);
         }
         [name, options @ ..] if name == "zookeeper" => {
             crate::zookeeper::set_up()?;
-            return engine(name, options);
+            return engine(name, options, &[]);
+        }
+        [name, options @ ..] if name == "peers" => {
+            let found = crate::peers::set_up(&commands::root()?, options);
+            return engine(name, options, &found);
         }
         [name, before, after] if name == "compare" => {
             return benchmark("embedded", &["compare", before, after]);
@@ -80,15 +86,16 @@ fn query(jobs: &str) -> anyhow::Result<bool> {
     benchmark("query", &[&jobs.to_string()])
 }
 
-/// Fails only if something does not work: whether a promise is kept is printed.
-fn engine(name: &str, options: &[String]) -> anyhow::Result<bool> {
+/// Fails only if something does not work: whether a promise is kept is printed. `found` are options that nobody gave: what
+/// was set up, and where.
+fn engine(name: &str, options: &[String], found: &[String]) -> anyhow::Result<bool> {
     let root = commands::root()?;
     let folder = commands::target(&root).join("bench").display().to_string();
     let (machine, commit) = (machine()?, commit(&root)?);
     let command = [&[format!("cargo xtask bench {name}")], options].concat().join(" ");
     let mut arguments = vec!["run", "--machine", &machine, "--commit", &commit, "--command", &command];
     arguments.extend(["--folder", &folder]);
-    arguments.extend(options.iter().map(String::as_str));
+    arguments.extend(options.iter().chain(found).map(String::as_str));
     benchmark(name, &arguments)
 }
 

@@ -21,6 +21,7 @@ mod faults;
 mod fuzz;
 mod node;
 mod package;
+mod peers;
 mod previous;
 mod prometheus;
 mod python;
@@ -51,7 +52,8 @@ cargo xtask <command>
   bench filter                     how long a filter takes to be parsed and to be held against a document
   bench embedded [--help]          what an engine in one process does in a second, and what that costs
   bench zookeeper [--help]         what a site over a real ZooKeeper does in a second, and what that costs
-  bench compare A.json B.json      two reports of either side by side";
+  bench peers [--help]             other job engines beside this one: Graphile Worker, River, asynq
+  bench compare A.json B.json      two reports of any of these side by side";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -6,13 +6,13 @@
 
 mod backlog;
 mod baseline;
-mod bulk;
+pub mod bulk;
 mod components;
 mod counter;
-mod drain;
-mod engine;
-mod flow;
-mod load;
+pub mod drain;
+pub mod engine;
+pub mod flow;
+pub mod load;
 mod meters;
 mod metrics;
 pub mod process;
@@ -104,7 +104,7 @@ pub struct Options {
 }
 
 /// What all measurements share.
-struct Bench {
+pub struct Bench {
     stores: Stores,
     report: Report,
     runs: usize,

@@ -5,7 +5,7 @@
 
 mod alone;
 mod folder;
-mod processes;
+pub mod processes;
 mod rates;
 mod starts;
 mod stops;

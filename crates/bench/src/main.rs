@@ -10,6 +10,7 @@ mod arrays;
 mod embedded;
 mod figures;
 mod hosts;
+mod peers;
 mod query;
 mod zookeeper;
 
@@ -34,6 +35,9 @@ enum Benchmark {
     /// What a site over a real `ZooKeeper` does in a second, and what that costs
     #[command(subcommand)]
     Zookeeper(zookeeper::Task),
+    /// Other job engines beside this one
+    #[command(subcommand)]
+    Peers(peers::Task),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -47,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Benchmark::Embedded(task) => embedded::perform(task).await,
             Benchmark::Hosts(task) => hosts::perform(task).await,
             Benchmark::Zookeeper(task) => zookeeper::perform(task).await,
+            Benchmark::Peers(task) => peers::perform(task).await,
         }
     })?;
     Ok(ExitCode::SUCCESS)

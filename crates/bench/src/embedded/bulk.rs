@@ -9,7 +9,7 @@ use crate::arrays::Bulk;
 use crate::figures::{Figure, Report};
 
 /// Jobs of a run are so many times those of others: an array is quick.
-const MORE: u64 = 5;
+pub const MORE: u64 = 5;
 const PROMISED: f64 = 40_000.0;
 
 pub async fn run(bench: &mut Bench) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use slipstream_job_engine::internals::process::Metrics;
 
 use super::Bench;
-use super::engine::{Engine, SLOTS};
+use super::engine::{Engine, SLOTS, Working};
 use super::load::remove;
 use super::process::{Moment, Spent};
 use crate::figures::{Figure, Report};
@@ -38,13 +38,19 @@ pub async fn run(bench: &mut Bench, jobs: u64) -> anyhow::Result<()> {
 pub async fn once(bench: &mut Bench, jobs: u64, metrics: Metrics) -> anyhow::Result<Spent> {
     let path = bench.stores.copy(jobs).await?;
     let engine = Engine::counting(&path, false, metrics).await?;
-    let all_gone = engine.gone.mark(jobs);
-    let begin = Moment::now();
-    let working = engine.work(SLOTS, &engine.client);
-    let end = all_gone.reached().await?;
+    let (spent, working) = work_off(&engine, jobs).await?;
     engine.ensure_done(jobs).await?;
     working.end().await?;
     engine.close().await?;
     remove(&path)?;
-    Ok(begin.until(end))
+    Ok(spent)
+}
+
+/// Works off so many jobs that wait, from the start of an executor, which goes on.
+pub async fn work_off(engine: &Engine, jobs: u64) -> anyhow::Result<(Spent, Working)> {
+    let all_gone = engine.gone.mark(jobs);
+    let begin = Moment::now();
+    let working = engine.work(SLOTS, &engine.client);
+    let end = all_gone.reached().await?;
+    Ok((begin.until(end), working))
 }

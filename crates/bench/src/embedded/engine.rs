@@ -160,7 +160,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn count(&self, filter: Option<&str>) -> anyhow::Result<u64> {
+    /// Jobs that a filter matches, or all.
+    pub async fn count(&self, filter: Option<&str>) -> anyhow::Result<u64> {
         let search = Search { filter: filter.map(str::to_owned), last: Some(0), ..Search::default() };
         Ok(self.client.search(JOB.name, &search).await?.count)
     }

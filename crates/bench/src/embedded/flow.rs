@@ -1,6 +1,6 @@
 //! `adds-and-drain`, `submit` and `pickup`: jobs that are added while the engine runs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slipstream_cimi::Client;
 use slipstream_cimi::dialect::JOB;
@@ -13,9 +13,9 @@ use super::process::Moment;
 use crate::figures::{Figure, Report, percentile};
 
 /// Adds of which each is waited for until it is done.
-const PICKUPS: u64 = 1_000;
+pub const PICKUPS: u64 = 1_000;
 /// Submitters of the second figure of `submit`.
-const FEW: usize = 8;
+pub const FEW: usize = 8;
 
 /// How requests get to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub async fn pickup(bench: &mut Bench) -> anyhow::Result<()> {
     for (way, promised) in [(Way::InProcess, 3.0), (Way::Http, 5.0)] {
         let (mut half, mut most) = (Vec::new(), Vec::new());
         for _ in 0..bench.runs {
-            let times = pickups(bench, way).await?;
+            let times: Vec<f64> = pickups(bench, way).await?.iter().map(|time| time.as_secs_f64() * 1_000.0).collect();
             half.push(percentile(&times, 50));
             most.push(percentile(&times, 99));
         }
@@ -163,22 +163,29 @@ pub async fn pickup(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn pickups(bench: &mut Bench, way: Way) -> anyhow::Result<Vec<f64>> {
+async fn pickups(bench: &mut Bench, way: Way) -> anyhow::Result<Vec<Duration>> {
     let path = bench.stores.fresh();
     let scene = Scene::open(&path, way, 1).await?;
     let working = scene.engine.work(way.slots(), &scene.executor);
-    let (job, submitter) = (job(), &scene.submitters[0]);
-    let mut times = Vec::new();
-    for number in 1..=PICKUPS {
-        let (begun, gone) = (scene.engine.begun.mark(number), scene.engine.gone.mark(number));
-        let before = Instant::now();
-        submitter.add(JOB.name, &job, None).await?;
-        times.push((begun.reached().await?.at - before).as_secs_f64() * 1_000.0);
-        gone.reached().await?;
-    }
+    let times = pick_up(&scene.engine, &scene.submitters[0], PICKUPS).await?;
     scene.engine.ensure_done(PICKUPS).await?;
     working.end().await?;
     scene.close().await?;
     remove(&path)?;
+    Ok(times)
+}
+
+/// Adds so many jobs, each after the one before is done, to an engine that has done none; answers how long each waited for
+/// its action to begin.
+pub async fn pick_up(engine: &Engine, submitter: &Client, jobs: u64) -> anyhow::Result<Vec<Duration>> {
+    let job = job();
+    let mut times = Vec::new();
+    for number in 1..=jobs {
+        let (begun, gone) = (engine.begun.mark(number), engine.gone.mark(number));
+        let before = Instant::now();
+        submitter.add(JOB.name, &job, None).await?;
+        times.push(begun.reached().await?.at - before);
+        gone.reached().await?;
+    }
     Ok(times)
 }
