@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal, pipe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use crate::commands::{cargo, root, run as succeed};
 use crate::debian_root;
@@ -31,6 +32,9 @@ const SEEDS: u64 = 20_000;
 /// Kills in such a run.
 const ROUNDS: usize = 200;
 
+/// Jobs that leave nothing behind in such a run.
+const JOBS: usize = 10_000;
+
 /// How often every thread of a process is asked for its stack in such a run.
 const CAPTURES: usize = 1_000;
 
@@ -48,19 +52,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
 /// of threads, faults beside the version before, and the faults at their full length, which writes their page.
 fn everything_else() -> anyhow::Result<bool> {
     timed("simulation", || simulate::simulate(SEEDS, 0))?;
-    timed("kills", kills)?;
+    timed("kills", || one_of_it("programs::kills", "KILLS_ROUNDS", ROUNDS))?;
+    timed("many jobs", || one_of_it("programs::many", "MANY_JOBS", JOBS))?;
     timed("stacks", stacks)?;
     timed("beside the version before", previous::run)?;
-    timed("threads", threads)?;
+    timed("threads", || one_of_it("threads::", "THREADS_TURNS", CAPTURES))?;
     timed("faults", || faults::run(&[]))
-}
-
-/// Kills what does jobs, and what keeps it, at random moments.
-fn kills() -> anyhow::Result<()> {
-    let mut command = cargo(&root()?);
-    command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "it"]);
-    command.args(["programs::kills", "--", "--nocapture"]).env("KILLS_ROUNDS", ROUNDS.to_string());
-    succeed(&mut command)
 }
 
 /// Asks threads of every kind where they are.
@@ -71,23 +68,22 @@ fn stacks() -> anyhow::Result<()> {
     succeed(&mut command)
 }
 
-/// Asks a process whose actions are stuck in every way what it is doing.
-fn threads() -> anyhow::Result<()> {
+/// Tests of the program, of which a variable says how much they do.
+fn one_of_it(filter: &str, variable: &str, count: usize) -> anyhow::Result<()> {
     let mut command = cargo(&root()?);
     command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "it"]);
-    command.args(["threads::", "--", "--nocapture"]).env("THREADS_TURNS", CAPTURES.to_string());
-    succeed(&mut command)
+    succeed(command.args([filter, "--", "--nocapture"]).env(variable, count.to_string()))
 }
 
 fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     let root = root()?;
-    let python = timed("Python set-up", || python::set_up(&root))?;
-    let pythons = timed("Pythons of the Python host", || pythons::set_up(&root))?;
-    timed("ZooKeeper set-up", zookeeper::set_up)?;
-    timed("Node.js set-up", node::set_up)?;
-    timed("Prometheus set-up", prometheus::set_up)?;
-    let debian = timed("Debian set-up", || debian_root::set_up(&root))?;
-    let build = timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run")));
+    // what is fetched and unpacked leaves the processors to the compiler
+    let (installed, build) = thread::scope(|scope| {
+        let build = scope.spawn(|| timed("build", || succeed(cargo(&root).args(ARGUMENTS).arg("--no-run"))));
+        (set_up(&root), build.join())
+    });
+    let build = build.map_err(|_| anyhow!("the build panicked"))?;
+    let Installed { python, pythons, debian } = installed?;
     let refusal = debian_root::refusal(&debian);
     let totals = match build {
         Ok(()) => {
@@ -106,6 +102,24 @@ fn test_all(arguments: &[String]) -> anyhow::Result<bool> {
     };
     println!("{}", totals.with_remark(refusal.as_deref()));
     Ok(totals.failed == 0)
+}
+
+/// What was set up for the tests, by its folder or its program.
+struct Installed {
+    python: PathBuf,
+    pythons: PathBuf,
+    debian: PathBuf,
+}
+
+fn set_up(root: &Path) -> anyhow::Result<Installed> {
+    timed("ZooKeeper set-up", zookeeper::set_up)?;
+    timed("Node.js set-up", node::set_up)?;
+    timed("Prometheus set-up", prometheus::set_up)?;
+    Ok(Installed {
+        python: timed("Python set-up", || python::set_up(root))?,
+        pythons: timed("Pythons of the Python host", || pythons::set_up(root))?,
+        debian: timed("Debian set-up", || debian_root::set_up(root))?,
+    })
 }
 
 /// Runs every test, its output passed on as it comes. The variables name what has been set up.
