@@ -1,5 +1,6 @@
 //! Our program of the protocol: the engine as `bench embedded` measures it, in a process of its own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub async fn obey(store: &Path) -> anyhow::Result<()> {
         }
         let answer = ours.answer(&line).await;
         let answer = answer.unwrap_or_else(|error| Answer { error: Some(format!("{error:#}")), ..Answer::default() });
-        println!("{}", serde_json::to_string(&answer)?);
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&answer)?)?;
     }
     ours.close().await
 }
