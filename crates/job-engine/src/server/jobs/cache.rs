@@ -36,6 +36,11 @@ use crate::server::jobs::record::JobRecord;
 /// Batches under way: the store prepares one while it synchronises the one before.
 const BATCHES: usize = 2;
 
+/// Jobs that are prepared at once, and bytes of them after which no more are: those that are prepared last must not put the
+/// first ones out before anybody gets them.
+const PREPARED_AT_ONCE: usize = 64;
+const PREPARED_BYTES: usize = 8 << 20;
+
 /// When a change has to be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -98,11 +103,8 @@ impl WriteBehind {
             record.revision = self.shared.store.insert(record.stored(Revision::default())).await?;
             return Ok(Arc::new(record));
         }
-        if self.look(&id).await.is_some() {
-            return Err(StoreError::Exists((*id).to_owned()));
-        }
         // whoever finds it in the store before it is known here waits
-        let _loading = Loading { shared: &self.shared, id: &id };
+        let Err(_loading) = self.look(&id).await else { return Err(StoreError::Exists((*id).to_owned())) };
         let revision = self.shared.store.insert(record.stored(Revision::default())).await?;
         let record = Arc::new(record);
         self.shared.records().load(record.clone(), revision);
@@ -115,10 +117,10 @@ impl WriteBehind {
             let found = self.shared.store.get(id).await?;
             return Ok(found.map(|record| Arc::new(record.into())));
         }
-        if let Some(record) = self.look(id).await {
-            return Ok(Some(record));
-        }
-        let _loading = Loading { shared: &self.shared, id };
+        let _loading = match self.look(id).await {
+            Ok(record) => return Ok(Some(record)),
+            Err(loading) => loading,
+        };
         let Some(found) = self.shared.store.get(id).await? else { return Ok(None) };
         let revision = found.revision;
         let record = Arc::new(JobRecord::from(found));
@@ -126,38 +128,42 @@ impl WriteBehind {
         Ok(Some(record))
     }
 
-    /// Reads those of these jobs that nobody knows, all at once, for whoever gets them next.
+    /// Reads those of these jobs that nobody knows, many at once, for whoever gets them next; as many as are kept until then.
     pub async fn prepare(&self, ids: impl IntoIterator<Item = &str>) {
         if self.writers == Writers::Several {
             return;
         }
         let mut loading = Vec::new();
         for id in ids {
-            if matches!(self.shared.records().look(id), Look::Load) {
-                loading.push(Loading { shared: &self.shared, id });
+            if let Look::Load(number) = self.shared.records().look(id) {
+                loading.push(Loading { shared: &self.shared, id, number });
             }
         }
-        let ids: Vec<&str> = loading.iter().map(|loading| loading.id).collect();
-        if ids.len() < 2 {
-            // whoever gets it reads it
-            return;
-        }
-        // what cannot be read is told to whoever gets it
-        for found in self.shared.store.read(&ids).await.into_iter().flatten().flatten() {
-            let revision = found.revision;
-            self.shared.records().load(Arc::new(found.into()), revision);
+        let mut bytes = 0;
+        // one alone is read by whoever gets it
+        for some in loading.chunks(PREPARED_AT_ONCE).filter(|some| some.len() > 1) {
+            let ids: Vec<&str> = some.iter().map(|loading| loading.id).collect();
+            // what cannot be read is told to whoever gets it
+            for found in self.shared.store.read(&ids).await.into_iter().flatten().flatten() {
+                let (revision, record) = (found.revision, Arc::new(JobRecord::from(found)));
+                bytes += record.weight();
+                self.shared.records().load(record, revision);
+            }
+            if bytes > PREPARED_BYTES {
+                return;
+            }
         }
     }
 
-    /// The job once nobody waits for it; none if nobody knows it, so that the caller is to load it.
-    async fn look(&self, id: &str) -> Option<Arc<JobRecord>> {
+    /// The job once nobody waits for it; if nobody knows it, the caller is to load it.
+    async fn look<'a>(&'a self, id: &'a str) -> Result<Arc<JobRecord>, Loading<'a>> {
         loop {
             let looked = self.shared.records().look(id);
             match looked {
-                Look::Found(record) => return Some(record),
+                Look::Found(record) => return Ok(record),
                 // however that ended, what there is now is looked at again
                 Look::Wait(waiting) => drop(waiting.await),
-                Look::Load => return None,
+                Look::Load(number) => return Err(Loading { shared: &self.shared, id, number }),
             }
         }
     }
@@ -251,11 +257,12 @@ impl Shared {
 struct Loading<'a> {
     shared: &'a Shared,
     id: &'a str,
+    number: u64,
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        self.shared.records().not_loaded(self.id);
+        self.shared.records().not_loaded(self.id, self.number);
     }
 }
 

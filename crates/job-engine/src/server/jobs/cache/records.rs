@@ -37,13 +37,15 @@ pub(super) struct Records {
     /// Records in the order in which the store had them, each once; some may have changed again meanwhile.
     kept: VecDeque<Arc<str>>,
     bytes: usize,
+    /// How often somebody has begun to read a record.
+    loads: u64,
     /// Nothing is written any more.
     closed: bool,
 }
 
 enum Known {
-    /// Somebody reads it; whoever else wants it waits.
-    Loading(Vec<Waiter>),
+    /// Somebody reads it, by this number; whoever else wants it waits.
+    Loading(u64, Vec<Waiter>),
     Loaded(Loaded),
 }
 
@@ -85,18 +87,19 @@ pub(super) enum Look {
     Found(Arc<JobRecord>),
     /// Somebody else reads it, or it has changes that their callers wait for.
     Wait(Waiting),
-    /// Nobody knows it: it is to be read.
-    Load,
+    /// Nobody knows it: it is to be read, by this number.
+    Load(u64),
 }
 
 impl Records {
     pub(super) fn look(&mut self, id: &str) -> Look {
         match self.known.get_mut(id) {
             None => {
-                self.known.insert(id.into(), Known::Loading(Vec::new()));
-                Look::Load
+                self.loads += 1;
+                self.known.insert(id.into(), Known::Loading(self.loads, Vec::new()));
+                Look::Load(self.loads)
             }
-            Some(Known::Loading(waiters)) => Look::Wait(wait_among(waiters)),
+            Some(Known::Loading(_, waiters)) => Look::Wait(wait_among(waiters)),
             Some(Known::Loaded(loaded)) => match &loaded.current {
                 Some(current) if loaded.writing.is_empty() && loaded.waiting.is_empty() => Look::Found(current.clone()),
                 _ => Look::Wait(loaded.wait()),
@@ -104,9 +107,10 @@ impl Records {
         }
     }
 
-    /// Whoever read a record did not find it, or gave up: who waits for that hears it by the end of the channel.
-    pub(super) fn not_loaded(&mut self, id: &str) {
-        if matches!(self.known.get(id), Some(Known::Loading(_))) {
+    /// Whoever read a record by this number did not find it, or gave up: who waits for that hears it by the end of the
+    /// channel. What somebody else reads by now is left to them.
+    pub(super) fn not_loaded(&mut self, id: &str, number: u64) {
+        if matches!(self.known.get(id), Some(Known::Loading(by, _)) if *by == number) {
             self.known.remove(id);
         }
     }
@@ -159,7 +163,7 @@ impl Records {
     pub(super) fn any(&self, is_such: impl Fn(&JobRecord) -> bool) -> bool {
         self.known.values().any(|known| match known {
             Known::Loaded(loaded) => loaded.current.as_deref().is_some_and(&is_such),
-            Known::Loading(_) => false,
+            Known::Loading(..) => false,
         })
     }
 

@@ -21,6 +21,8 @@ const LONG: Duration = Duration::from_hours(1);
 struct Watched {
     inner: MemoryStore,
     gets: AtomicUsize,
+    /// Questions, each for one document or several.
+    reads: AtomicUsize,
     replaced: Mutex<Vec<Value>>,
     open: Semaphore,
     fails: AtomicUsize,
@@ -56,6 +58,7 @@ impl Watched {
 #[async_trait]
 impl Store for Watched {
     async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let mut found = Vec::new();
         for id in ids {
             found.push(self.read_one(id).await);
@@ -108,6 +111,7 @@ impl Desk {
         let store = Arc::new(Watched {
             inner: MemoryStore::default(),
             gets: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
             replaced: Mutex::default(),
             open: Semaphore::new(Semaphore::MAX_PERMITS),
             fails: AtomicUsize::new(0),
@@ -404,7 +408,7 @@ async fn what_is_prepared_is_read_by_one_question_and_known_to_whoever_gets_it()
     }
     desk.jobs.prepare([ID, "job/2", "job/3", "job/none"]).await;
     let gets = || desk.store.gets.load(Ordering::Relaxed);
-    assert_eq!(gets(), 3, "the first is known");
+    assert_eq!((desk.store.reads.load(Ordering::Relaxed), gets()), (1, 3), "the first is known");
     for id in ["job/2", "job/3"] {
         assert!(desk.jobs.get(id).await.unwrap().is_some());
     }
@@ -412,4 +416,26 @@ async fn what_is_prepared_is_read_by_one_question_and_known_to_whoever_gets_it()
     assert!(desk.jobs.get("job/4").await.unwrap().is_some(), "nobody has prepared it");
     assert!(desk.jobs.get("job/none").await.unwrap().is_none(), "nobody waits for what is not there");
     assert_eq!(gets(), 5);
+}
+
+/// Fault: what was prepared first is forgotten while the rest is read, and somebody else reads it again.
+#[test]
+fn whoever_gives_up_reading_a_record_leaves_it_to_who_reads_it_after() {
+    let mut records = Records::default();
+    let load = |records: &mut Records| match records.look(ID) {
+        Look::Load(number) => number,
+        _ => panic!("nobody knows it"),
+    };
+    let first = load(&mut records);
+    records.load(Arc::new(job(ID)), Revision::default());
+    records.not_loaded(ID, first);
+    assert!(matches!(records.look(ID), Look::Found(_)));
+    let mut records = Records::default();
+    let first = load(&mut records);
+    records.not_loaded(ID, first);
+    let second = load(&mut records);
+    records.not_loaded(ID, first);
+    assert!(matches!(records.look(ID), Look::Wait(_)), "the second reads it");
+    records.not_loaded(ID, second);
+    load(&mut records);
 }
