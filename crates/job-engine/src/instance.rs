@@ -163,6 +163,7 @@ async fn looked_after<T>(
         }
         let Some(now) = at() else { continue };
         let (doing, percent) = match now {
+            Step::Waiting => ("waiting until nobody else reads the database", None),
             Step::Copying { percent } => ("copying the database", Some(percent)),
             Step::Checking => ("checking the copy of the database", None),
             Step::Writing { percent } => ("writing the database anew for this version", Some(percent)),

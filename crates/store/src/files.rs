@@ -1,9 +1,9 @@
 //! How files are kept: whole or not at all, and for their owner alone. And whom to ask about those of others.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// The owner reads and writes, whatever the umask, and nobody else: to lock a file one has to open it.
@@ -32,6 +32,15 @@ pub fn begin(unfinished: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create_new(true).read(true).write(true).mode(OWNERS_ALONE).open(unfinished)?;
     file.set_permissions(Permissions::from_mode(OWNERS_ALONE))?;
     Ok(file)
+}
+
+/// Gives a file to the owner of another one, for whom that has been until now, with the same rights.
+pub fn give_as(file: &File, other: &Metadata) -> io::Result<()> {
+    let found = file.metadata()?;
+    if (found.uid(), found.gid()) != (other.uid(), other.gid()) {
+        fchown(file, Some(other.uid()), Some(other.gid()))?;
+    }
+    file.set_permissions(other.permissions())
 }
 
 /// Gives a file that is whole its name. However that ends, by a power cut even, there is the whole file under it, or what

@@ -239,10 +239,10 @@ impl SqliteStore {
     }
 
     fn open_within(path: &Path, limits: Limits, opening: &Opening) -> Result<Self, OpenError> {
-        let file = DatabaseFile::open(path, |path| migrate::to_current(path, opening))?;
+        let mut file = DatabaseFile::open(path)?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
-        let connection = match schema::open_writer(path) {
-            Err(OpenError::Full { .. }) if reserve.give_back() => schema::open_writer(path)?,
+        let connection = match migrate::open_writer(&mut file, opening) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => migrate::open_writer(&mut file, opening)?,
             opened => opened?,
         };
         let (writes, requests) = mpsc::channel(WAITING);

@@ -1,6 +1,7 @@
 //! `up` on a disk of three megabytes, and under a limit of the size of its files: once it is full nothing is added, but
 //! jobs can be stopped and deleted, and it stops and starts as always.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -54,21 +55,34 @@ impl Disk {
         }
     }
 
+    /// A program of this name that sees the small file system.
+    fn within(keeper: &Child, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--mount", "--preserve-credentials", "--target", &keeper.id().to_string()]);
+        command.arg(program);
+        command
+    }
+
+    /// Takes what is left of the space by a file beside the data directory.
+    fn take_the_rest(&self) {
+        let Self::Small { keeper, folder } = self else { panic!("a limit leaves no space") };
+        let filler = folder.path().join("filler");
+        let script = "if cat /dev/zero >\"$0\"; then exit 1; fi; test \"$(stat -f -c %a \"$0\")\" = 0";
+        let status = Self::within(keeper, "sh").args(["-c", script]).arg(filler).stderr(Stdio::null()).status();
+        assert!(status.expect("it can be run").success(), "not all is taken");
+    }
+
     fn start(&self) -> Up {
         let up = up_command(&self.folder().join("data"));
         let mut command = match self {
-            Self::Small { keeper, .. } => {
-                let mut command = Command::new("nsenter");
-                command.args(["--user", "--mount", "--preserve-credentials", "--target", &keeper.id().to_string()]);
-                command
-            }
+            Self::Small { keeper, .. } => Self::within(keeper, up.get_program()),
             Self::Limited(_) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", "ulimit -f 6144 && exec \"$0\" \"$@\""]);
+                command.args(["-c", "ulimit -f 6144 && exec \"$0\" \"$@\""]).arg(up.get_program());
                 command
             }
         };
-        command.arg(up.get_program()).args(up.get_args()).args(["--threads", "1", "--distributors", ""]);
+        command.args(up.get_args()).args(["--threads", "1", "--distributors", ""]);
         command.env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
         Up::spawn(command)
     }
@@ -134,6 +148,7 @@ async fn jobs_are_stopped_and_deleted_on_a_full_disk_and_up_starts_again() {
         other.delete(id).await.expect("deleted");
     }
     stop(up).await;
+    disk.take_the_rest();
     let up = disk.start();
     let client = up.client();
     let found = client.search("job", &Search::default()).await.expect("searched");

@@ -1,6 +1,6 @@
 //! [`keep`]: the copy of a store's file that is made before its version changes, with which the program before can go on.
 
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use rustix::fs::statvfs;
 use super::OpenError;
 use super::backup::{BackupError, backup_while};
 use super::opening::{Opening, is_stop};
-use crate::files::{beside, folder_of};
+use crate::files::{self, beside, folder_of};
 
 /// Copies a file of this version to `jobs.db.before-VERSION`, in place of an older copy. Blocks for as long as reading all of
 /// it takes. An empty file of that name says that no copy is wanted.
@@ -24,28 +24,35 @@ pub(super) fn keep_beside(
     free_space: impl Fn(&Path) -> io::Result<u64>,
 ) -> Result<(), OpenError> {
     let copy = beside(path, &format!(".before-{version}"));
-    if fs::metadata(&copy).is_ok_and(|found| found.len() == 0) {
+    let failed = |source| OpenError::of_system(path, source);
+    // what a change that was ended has left takes the room that is needed now
+    for left in [beside(path, ".new"), beside(&copy, ".new")] {
+        files::remove(&left).map_err(failed)?;
+    }
+    let older = fs::metadata(&copy).ok().filter(Metadata::is_file).map(|found| found.len());
+    if older == Some(0) {
         return Ok(());
     }
-    let failed = |source| OpenError::of_system(path, source);
-    let (size, log) = (fs::metadata(path).map_err(failed)?.len(), beside(path, "-wal"));
-    // what is in the log is not in the file yet
-    let needed = needed_space(size, fs::metadata(log).map_or(0, |log| log.len()));
+    let store = fs::metadata(path).map_err(failed)?;
+    let needed = needed_space(store.len(), older.unwrap_or_default());
     if free_space(path).map_err(failed)? < needed {
         return Err(OpenError::NoSpaceForCopy { path: path.to_owned(), needed, copy });
     }
     let (database, kept) = (path.display(), copy.display());
-    tracing::info!(%database, copy = %kept, bytes = size, "copying the database before its version changes");
-    match backup_while(path, &copy, true, opening) {
-        Ok(_) => Ok(()),
-        Err(BackupError::Copy { source, .. }) if is_stop(&source) => Err(OpenError::Stopped { path: path.to_owned() }),
-        Err(source) => Err(OpenError::NoCopy { path: path.to_owned(), source: Box::new(source) }),
-    }
+    tracing::info!(%database, copy = %kept, bytes = store.len(), "copying the database before its version changes");
+    let copied = backup_while(path, &copy, true, opening).and_then(|_| {
+        let given = File::open(&copy).and_then(|file| files::give_as(&file, &store));
+        given.map_err(|source| BackupError::Write { path: copy, source })
+    });
+    copied.map_err(|source| match source {
+        BackupError::Copy { source, .. } if is_stop(&source) => OpenError::Stopped { path: path.to_owned() },
+        source => OpenError::NoCopy { path: path.to_owned(), source: Box::new(source) },
+    })
 }
 
-/// How many bytes have to be free: one half for the copy, one for what the change itself writes.
-fn needed_space(file: u64, log: u64) -> u64 {
-    file.saturating_add(log).saturating_mul(2)
+/// How many bytes have to be free: for the copy, and then for what the change itself writes, by when an older copy is gone.
+fn needed_space(file: u64, older_copy: u64) -> u64 {
+    file.saturating_add(file.saturating_sub(older_copy))
 }
 
 /// How many bytes are free where a file lies.
@@ -59,8 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_needs_room_as_the_file_does() {
-        assert_eq!([needed_space(0, 0), needed_space(100, 0), needed_space(100, 7)], [0, 200, 214]);
+    fn an_older_copy_makes_room_for_the_change_and_none_for_the_copy() {
+        let needed =
+            [(0, 0), (100, 0), (100, 30), (100, 100), (100, 900)].map(|(file, older)| needed_space(file, older));
+        assert_eq!(needed, [0, 200, 170, 100, 100]);
         assert_eq!(needed_space(u64::MAX, 1), u64::MAX);
     }
 

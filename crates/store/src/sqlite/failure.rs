@@ -41,6 +41,14 @@ pub(super) fn open_failure(path: &Path, error: rusqlite::Error) -> OpenError {
     }
 }
 
+/// The same of the last call on this connection.
+pub(super) fn failure_of(connection: &Connection, path: &Path, error: rusqlite::Error) -> OpenError {
+    if has_no_space(connection, &error) {
+        return OpenError::Full { path: path.to_owned() };
+    }
+    open_failure(path, error)
+}
+
 /// `SQLite` reports a full disk as such, except where the index of the log would have to grow.
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)

@@ -27,9 +27,8 @@ pub(super) struct DatabaseFile {
 
 impl DatabaseFile {
     /// Finds the file, or makes one without documents, and locks it. What was being made when a start before this one
-    /// was ended is made again; a file that was whole and is empty now, or is gone and has left its log, is not. One of a
-    /// version before is replaced by `renew`, which answers whether it was one.
-    pub fn open(path: &Path, renew: impl FnOnce(&Path) -> Result<bool, OpenError>) -> Result<Self, OpenError> {
+    /// was ended is made again; a file that was whole and is empty now, or is gone and has left its log, is not.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::of_system(path, source);
         let path = resolved(path).map_err(failed)?;
         let lock = lock(&path)?;
@@ -46,8 +45,19 @@ impl DatabaseFile {
         if found.nlink() > 1 {
             return Err(OpenError::SeveralNames { path });
         }
-        let found = if renew(&path)? { fs::metadata(&path).map_err(failed)? } else { found };
         Ok(Self { path, identity: identity(&found), _lock: lock })
+    }
+
+    /// Where it is, links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on it is the file that has the name by now: the store itself has put it there.
+    pub fn note_replaced(&mut self) -> Result<(), OpenError> {
+        let found = fs::metadata(&self.path).map_err(|source| OpenError::of_system(&self.path, source))?;
+        self.identity = identity(&found);
+        Ok(())
     }
 
     /// Whether its name still leads to it: what is written to a file that was moved away, or that another one has

@@ -1,19 +1,23 @@
-//! [`to_current`]: a file of a version before becomes one of this version.
+//! [`open_writer`]: the connection that writes. A file of a version before becomes one of this version first.
 //!
 //! All of it is written anew beside the old one, which is replaced once the new one is whole and on the disk: whenever that is
 //! ended, the one or the other is there, and the next start goes on from it. Indexes come last, and so are as small as they
 //! can be.
 
+use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::ffi::{self, SQLITE_CONSTRAINT};
 use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, ErrorCode};
 
 use super::OpenError;
 use super::before;
 use super::column::Column;
-use super::failure::{has_no_space, open_failure};
+use super::failure::{failure_of, open_failure};
+use super::file::DatabaseFile;
 use super::opening::{Opening, Step, is_stop};
 use super::reader::{document, value};
 use super::schema::{self, INDEXES, TABLES, VERSION, check_version};
@@ -24,34 +28,63 @@ use crate::{Record, Revision};
 
 /// After so many documents it is told how far it is, and looked whether it is to stop.
 const LOOK_EVERY: u64 = 1_000;
+/// How long somebody who reads the file is waited for, and how often it is looked whether that has ended.
+const PATIENCE: Duration = Duration::from_mins(10);
+const LOOK: Duration = Duration::from_millis(100);
 
-/// Rewrites a file of a version before, after a copy was made; whether it was one. Blocks for as long as writing all of it
-/// takes. Nobody else may use the file.
-pub(super) fn to_current(path: &Path, opening: &Opening) -> Result<bool, OpenError> {
-    let failed = |error| open_failure(path, error);
-    let old = schema::open_to_write(path).map_err(failed)?;
-    let version = check_version(&old, path)?;
-    if !(1..VERSION).contains(&version) {
-        return Ok(false);
+/// Opens the file to write to it. That looks at nothing but the header and the schema of a file of this version, so that
+/// it does not take longer with more documents; one of a version before is written anew, which takes as long as that does.
+pub(super) fn open_writer(file: &mut DatabaseFile, opening: &Opening) -> Result<Connection, OpenError> {
+    let path = file.path().to_owned();
+    let open = || schema::open_to_write(&path).map_err(|error| open_failure(&path, error));
+    let mut connection = open()?;
+    // before anything is written
+    let mut version = check_version(&connection, &path)?;
+    if (1..VERSION).contains(&version) {
+        to_current(connection, version, &path, opening)?;
+        file.note_replaced()?;
+        (connection, version) = (open()?, VERSION);
     }
+    let prepared = schema::prepare_writer(&mut connection, version);
+    prepared.map_err(|error| failure_of(&connection, &path, error))?;
+    Ok(connection)
+}
+
+/// Rewrites a file of a version before, after a copy was made. Nobody else may use the file.
+fn to_current(old: Connection, version: i64, path: &Path, opening: &Opening) -> Result<(), OpenError> {
+    leave_log(&old, path, PATIENCE, opening)?;
     before::keep(path, version, opening)?;
-    // a log that stays beside the file would be taken for that of the new one
-    let mode: String = old.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0)).map_err(failed)?;
-    if mode != "delete" {
-        return Err(OpenError::InUse { path: path.to_owned() });
-    }
     let unwritten = |source| OpenError::of_system(path, source);
-    files::write_whole(path, unwritten, |_, unfinished| {
-        let mut new = schema::open_to_write(unfinished).map_err(failed)?;
-        match rewrite(&old, version, &mut new, opening) {
-            Err(error) if is_stop(&error) => return Err(OpenError::Stopped { path: path.to_owned() }),
-            Err(error) if has_no_space(&new, &error) => return Err(OpenError::Full { path: path.to_owned() }),
-            written => written.map_err(failed)?,
-        }
-        new.close().map_err(|(_, error)| failed(error))
+    let before = fs::metadata(path).map_err(unwritten)?;
+    // the old one is closed before its name is another's
+    files::write_whole(path, unwritten, move |file, unfinished| {
+        let mut new = schema::open_to_write(unfinished).map_err(|error| open_failure(path, error))?;
+        let written = rewrite(&old, version, &mut new, opening);
+        written.map_err(|error| match error {
+            error if is_stop(&error) => OpenError::Stopped { path: path.to_owned() },
+            error => failure_of(&new, path, error),
+        })?;
+        new.close().map_err(|(_, error)| open_failure(path, error))?;
+        files::give_as(file, &before).map_err(unwritten)
     })?;
     tracing::info!(database = %path.display(), version = VERSION, "the database has the current version");
-    Ok(true)
+    Ok(())
+}
+
+/// Puts the log into the file: one that stays beside it would be taken for that of the new file. Whoever reads keeps it there,
+/// such as a backup, and is waited for.
+fn leave_log(old: &Connection, path: &Path, patience: Duration, opening: &Opening) -> Result<(), OpenError> {
+    let until = Instant::now() + patience;
+    while let Err(error) = old.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())) {
+        if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) {
+            return Err(failure_of(old, path, error));
+        }
+        if Instant::now() >= until {
+            return Err(OpenError::InUse { path: path.to_owned() });
+        }
+        opening.wait(LOOK).map_err(|_| OpenError::Stopped { path: path.to_owned() })?;
+    }
+    Ok(())
 }
 
 fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Opening) -> rusqlite::Result<()> {
@@ -74,7 +107,10 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Openi
             opening.written(done, all)?;
         }
         let row = read(stored)?;
-        insert(&transaction, &row, row.revision, &mut tally)?;
+        if !insert(&transaction, &row, row.revision, &mut tally)? {
+            let twice = format!("{} is there twice", row.id);
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(SQLITE_CONSTRAINT), Some(twice)));
+        }
         done += 1;
     }
     tally.store(&transaction)?;

@@ -1,7 +1,8 @@
 //! [`Opening`]: what the opening of a store is at, where that takes long, and a way to stop it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::ffi::{self, SQLITE_INTERRUPT};
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
@@ -11,10 +12,18 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 #[derive(Clone, Default)]
 pub struct Opening(Arc<Inner>);
 
+#[cfg(test)]
+type Look = Box<dyn FnMut(&Opening, Step) + Send>;
+
 #[derive(Default)]
 struct Inner {
     is_stopped: AtomicBool,
     under_way: Mutex<UnderWay>,
+    /// Somebody stops it.
+    asked: Condvar,
+    /// What a test does at the beginning of each step.
+    #[cfg(test)]
+    look: Mutex<Option<Look>>,
 }
 
 #[derive(Default)]
@@ -26,6 +35,8 @@ struct UnderWay {
 /// What takes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Somebody else reads the file, which is not changed meanwhile.
+    Waiting,
     /// The file is copied, of which so much is done.
     Copying {
         /// Of hundred.
@@ -47,6 +58,7 @@ impl Opening {
     /// opening goes on: what begins at this very moment does not hear it.
     pub fn stop(&self) {
         self.0.is_stopped.store(true, Ordering::SeqCst);
+        self.0.asked.notify_all();
         if let Some(interrupt) = &self.under_way().interrupt {
             interrupt.interrupt();
         }
@@ -56,6 +68,13 @@ impl Opening {
     #[must_use]
     pub fn step(&self) -> Option<Step> {
         self.under_way().step
+    }
+
+    /// Waits so long for whoever reads the file; an error if it is to stop.
+    pub(super) fn wait(&self, time: Duration) -> rusqlite::Result<()> {
+        self.begin(Step::Waiting, None)?;
+        drop(self.0.asked.wait_timeout(self.under_way(), time));
+        self.begin(Step::Waiting, None)
     }
 
     /// Notes that so many of all pages are copied; an error if it is to stop.
@@ -86,8 +105,20 @@ impl Opening {
         *self.under_way() = UnderWay::default();
     }
 
+    /// Has this called at the beginning of each step.
+    #[cfg(test)]
+    pub(super) fn looking(look: impl FnMut(&Self, Step) + Send + 'static) -> Self {
+        let opening = Self::default();
+        *opening.0.look.lock().unwrap() = Some(Box::new(look));
+        opening
+    }
+
     fn begin(&self, step: Step, interrupt: Option<InterruptHandle>) -> rusqlite::Result<()> {
         *self.under_way() = UnderWay { step: Some(step), interrupt };
+        #[cfg(test)]
+        if let Some(look) = &mut *self.0.look.lock().unwrap_or_else(PoisonError::into_inner) {
+            look(self, step);
+        }
         if self.0.is_stopped.load(Ordering::SeqCst) {
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(SQLITE_INTERRUPT), None));
         }

@@ -64,12 +64,24 @@ impl Reserve {
             .is_ok()
     }
 
-    /// Takes the space again, if there is enough.
+    /// Takes the space again, if there is enough; or more than it has, if there is more than there was.
     pub fn take(&mut self) {
-        if self.state != State::Given {
-            return;
-        }
-        self.state = match keep(&self.path) {
+        self.take_at_least(0);
+    }
+
+    /// The same at the end, when nothing more is written: the next start needs the smallest at least, whoever has taken the
+    /// rest by then.
+    pub fn take_for_the_next_start(&mut self) {
+        self.take_at_least(SMALLEST);
+    }
+
+    fn take_at_least(&mut self, least: u64) {
+        let held = match self.state {
+            State::Held(size) => size,
+            State::Given => 0,
+            State::Impossible => return,
+        };
+        self.state = match keep(&self.path, held, least) {
             Ok(size) => State::Held(size),
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => State::Given,
             Err(error) => {
@@ -80,13 +92,17 @@ impl Reserve {
     }
 }
 
-/// A file of the largest size that can be had, and how large that is, in bytes: at most what the log comes to.
-fn keep(path: &Path) -> io::Result<u64> {
+/// A file of the largest size that can be had, unless the one that is there has it, and how large that is, in bytes: at most
+/// what the log comes to.
+fn keep(path: &Path, held: u64, least: u64) -> io::Result<u64> {
     let disk = statvfs(path.parent().unwrap_or(path))?;
     if disk.f_blocks == 0 {
         return Err(ErrorKind::Unsupported.into());
     }
-    let mut size = (disk.f_bavail.saturating_mul(disk.f_frsize) / PART).min(USUAL);
+    let mut size = (disk.f_bavail.saturating_mul(disk.f_frsize) / PART).max(least).min(USUAL);
+    if held >= size.max(SMALLEST) {
+        return Ok(held);
+    }
     let mut refused = io::Error::from(ErrorKind::StorageFull);
     while size >= SMALLEST {
         let file = files::begin(path)?;
@@ -118,6 +134,17 @@ mod tests {
         let mut next = Reserve::find(path.clone());
         assert!(!next.is_given() && next.give_back());
         assert!(!path.exists() && next.is_given());
+    }
+
+    #[test]
+    fn one_of_times_when_little_was_free_grows_with_what_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reserve");
+        std::fs::write(&path, vec![0; usize::try_from(SMALLEST).unwrap()]).unwrap();
+        let mut reserve = Reserve::find(path.clone());
+        assert_eq!(reserve.log(), SMALLEST);
+        reserve.take();
+        assert!(reserve.log() > SMALLEST && path.metadata().unwrap().len() == reserve.log());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::OpenError;
-use super::failure::{has_no_space, open_failure};
+use super::failure::{failure_of, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
 pub(super) const VERSION: i64 = 3;
@@ -119,27 +119,26 @@ pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
         create(&transaction)?;
         transaction.commit()
     };
-    match write() {
-        Err(error) if has_no_space(&connection, &error) => Err(OpenError::Full { path: of.to_owned() }),
-        written => written.map_err(failed),
-    }?;
+    let written = write();
+    written.map_err(|error| failure_of(&connection, of, error))?;
     connection.close().map_err(|(_, error)| failed(error))
 }
 
-/// The connection that writes to a file of this version. Looks at nothing but the header and the schema, so that opening
-/// does not take longer with more documents.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
-    let failed = |error| open_failure(path, error);
-    let mut connection = open_to_write(path).map_err(failed)?;
-    // before anything is written
-    let version = check_version(&connection, path)?;
-    prepare_writer(&connection).map_err(failed)?;
+/// Makes a connection to a file of this version, or to one without tables, the one that writes. Full synchronisation: what
+/// is committed survives a power cut.
+pub(super) fn prepare_writer(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
     if version == 0 {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        create(&transaction).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        create(&transaction)?;
+        transaction.commit()?;
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// A connection that may write, without any of what makes that durable.
@@ -161,7 +160,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Answers the version, 0 of an empty file.
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
-    let failed = |error| open_failure(path, error);
+    let failed = |error| failure_of(connection, path, error);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
@@ -171,17 +170,6 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
         _ if found > VERSION => Err(OpenError::Newer { path: path.to_owned(), found }),
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
-}
-
-/// Full synchronisation: what is committed survives a power cut.
-fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
-    connection.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192;
-         PRAGMA journal_size_limit = 67108864;",
-    )?;
-    connection.set_prepared_statement_cache_capacity(PREPARED);
-    Ok(())
 }
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

@@ -30,7 +30,8 @@ use super::schema::BUSY_TIMEOUT;
 use super::tally::{Place, Tally};
 use crate::{Record, Revision, StoreError, is_unfinished, kind_of};
 
-/// The most writes in one transaction.
+/// The most changes in one request. A group of requests that has come to as many takes no other: so a transaction has less
+/// than twice as many.
 pub(super) const LARGEST_GROUP: usize = 1_024;
 
 /// A record as the table has it.
@@ -165,7 +166,7 @@ impl Writer {
             }
             finished => finished?,
         }
-        self.reserve.take();
+        self.reserve.take_for_the_next_start();
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use rusqlite::params;
@@ -10,6 +11,8 @@ use slipstream_cimi::{Document, Lease};
 use super::*;
 use crate::sqlite::SqliteStore;
 use crate::{Query, Store as _, StoreError, StoreExt as _};
+
+mod small_disk;
 
 /// How version 2 made its tables.
 const VERSION_2: &str = "
@@ -241,10 +244,9 @@ fn a_file_of_the_version_before_is_changed_only_with_a_copy_unless_none_is_wante
     file_of_version_2(&path);
     let copy = path.with_file_name("store.db.before-2");
     fs::create_dir(&copy).unwrap();
-    let before = fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
     assert!(matches!(error, OpenError::NoCopy { .. }), "{error}");
-    assert_eq!(fs::read(&path).unwrap(), before, "without a copy nothing is changed");
+    assert_eq!(version(&path), 2, "without a copy nothing is changed");
     fs::remove_dir(&copy).unwrap();
     fs::write(&copy, "").unwrap();
     SqliteStore::open(&path).unwrap().close().unwrap();
@@ -256,16 +258,42 @@ fn a_copy_that_has_no_room_is_not_begun() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     file_of_version_2(&path);
-    // as after a kill
-    fs::write(path.with_file_name("store.db-wal"), [0; 1_000]).unwrap();
-    let needed = 2 * (fs::metadata(&path).unwrap().len() + 1_000);
+    let size = fs::metadata(&path).unwrap().len();
     let keep = |free| before::keep_beside(&path, 2, &Opening::default(), |_| Ok(free));
-    let error = keep(needed - 1).unwrap_err();
-    assert!(matches!(error, OpenError::NoSpaceForCopy { needed: said, .. } if said == needed), "{error}");
+    let refused = |free: u64, needed: u64| {
+        let error = keep(free).unwrap_err();
+        assert!(matches!(error, OpenError::NoSpaceForCopy { needed: said, .. } if said == needed), "{error}");
+    };
     let copy = path.with_file_name("store.db.before-2");
+    refused(2 * size - 1, 2 * size);
     assert!(!copy.exists());
-    keep(needed).unwrap();
-    assert!(copy.exists());
+    keep(2 * size).unwrap();
+    assert_eq!(fs::metadata(&copy).unwrap().len(), size);
+    // a second try: the copy is put in place of the older one, which makes room for the change
+    refused(size - 1, size);
+    keep(size).unwrap();
+    fs::write(&copy, "older").unwrap();
+    refused(2 * size - 6, 2 * size - 5);
+    keep(2 * size - 5).unwrap();
+}
+
+/// Fault: the room is taken by what the same change has left when it was ended before.
+#[test]
+fn what_an_ended_change_has_left_is_removed_before_room_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let left = ["store.db.new", "store.db.before-2.new"].map(|name| path.with_file_name(name));
+    for left in &left {
+        fs::write(left, "half").unwrap();
+    }
+    let is_free = |_: &Path| Ok(if left.iter().any(|left| left.exists()) { 0 } else { u64::MAX });
+    before::keep_beside(&path, 2, &Opening::default(), is_free).unwrap();
+    // also where no copy is wanted
+    fs::write(path.with_file_name("store.db.before-2"), "").unwrap();
+    fs::write(&left[0], "half").unwrap();
+    before::keep_beside(&path, 2, &Opening::default(), is_free).unwrap();
+    assert!(!left[0].exists());
 }
 
 #[test]
@@ -289,4 +317,144 @@ fn an_opening_that_is_stopped_leaves_the_file_as_it_was() {
     stopped(&["store.db.before-2"]);
     SqliteStore::open(&path).unwrap().close().unwrap();
     assert_eq!(version(&path), VERSION);
+}
+
+/// So many jobs more, of the form of version 2.
+fn add_jobs(path: &Path, count: u32, bytes: u32) {
+    let connection = Connection::open(path).unwrap();
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+               INSERT INTO resource (type, id, revision, document, irregular, state, action, created, updated) \
+               SELECT 'job', printf('job/%08x-57ff-7010-b0be-14f3f033efd7', i), 1, \
+               printf('{\"state\":\"STOPPED\",\"action\":\"more\",\"description\":\"%.*c\"}', ?2, 'x'), 0, 'STOPPED', 'more', \
+               NULL, NULL FROM n";
+    assert_eq!(connection.execute(sql, [count, bytes]).unwrap(), usize::try_from(count).unwrap());
+}
+
+async fn holds_jobs(store: &SqliteStore, count: u32) {
+    let filter = Some(Filter::parse("action='more'").unwrap());
+    let found = store.search("job", &Query { filter, ..Query::default() }).await.unwrap();
+    assert_eq!(found.count, u64::from(count));
+}
+
+fn mode(path: &Path) -> String {
+    Connection::open(path).unwrap().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap()
+}
+
+/// Fault: somebody stops the change, or the process is killed, at each of its steps, with a copy there already or not.
+#[tokio::test]
+async fn a_change_that_is_ended_at_any_step_is_done_by_the_next_start() {
+    let is_at: [fn(Step) -> bool; 5] = [
+        |step| matches!(step, Step::Copying { .. }),
+        |step| step == Step::Checking,
+        |step| step == Step::Writing { percent: 0 },
+        |step| matches!(step, Step::Writing { percent: 1.. }),
+        |step| step == Step::Indexing,
+    ];
+    for (number, is_at) in is_at.into_iter().enumerate() {
+        for (is_killed, has_copy) in [(false, false), (true, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            file_of_version_2(&path);
+            // more than are written between two looks
+            add_jobs(&path, 2_500, 10);
+            let copy = path.with_file_name("store.db.before-2");
+            if has_copy {
+                fs::write(&copy, "of an older change").unwrap();
+            }
+            let opening = Opening::looking(move |opening, step| {
+                if is_at(step) {
+                    assert!(!is_killed, "as the test wants it");
+                    opening.stop();
+                }
+            });
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| SqliteStore::open_as(&path, &opening).err()));
+            let when = format!("step {number}, killed {is_killed}, copy {has_copy}");
+            match ended {
+                Ok(stopped) => {
+                    assert!(!is_killed && matches!(stopped, Some(OpenError::Stopped { .. })), "{when}: {stopped:?}");
+                }
+                Err(_) => assert!(is_killed, "{when}"),
+            }
+            // a killed one leaves what it had begun
+            let begun = path.with_file_name("store.db.new").exists() || files::beside(&copy, ".new").exists();
+            assert_eq!(begun, is_killed, "{when}");
+            assert_eq!((version(&path), mode(&path).as_str()), (2, "delete"), "{when}");
+            let store = SqliteStore::open(&path).unwrap();
+            holds_all(&store).await;
+            holds_jobs(&store, 2_500).await;
+            assert_eq!((version(&copy), mode(&path).as_str()), (2, "wal"), "{when}");
+            store.close().unwrap();
+        }
+    }
+}
+
+/// Fault: a backup, or a shell of sqlite3, reads while the newer version starts.
+#[tokio::test]
+async fn whoever_reads_the_file_is_waited_for_within_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let reader = Connection::open(&path).unwrap();
+    reader.query_row("SELECT count(*) FROM resource", [], |row| row.get::<_, i64>(0)).unwrap();
+    let old = schema::open_to_write(&path).unwrap();
+    old.query_row("SELECT count(*) FROM resource", [], |row| row.get::<_, i64>(0)).unwrap();
+    let error = leave_log(&old, &path, Duration::ZERO, &Opening::default()).unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    drop(old);
+    let stopped = Opening::looking(|opening, step| {
+        assert_eq!(step, Step::Waiting);
+        opening.stop();
+    });
+    let error = SqliteStore::open_as(&path, &stopped).err().unwrap();
+    assert!(matches!(error, OpenError::Stopped { .. }), "{error:?}");
+    assert_eq!(mode(&path), "wal", "nothing is changed meanwhile");
+    let (mut reader, mut waited) = (Some(reader), 0);
+    let (told, steps) = std::sync::mpsc::channel();
+    let opening = Opening::looking(move |_, step| {
+        if step == Step::Waiting {
+            waited += 1;
+            reader.take_if(|_| waited > 2);
+        }
+        told.send(step).unwrap();
+    });
+    holds_all(&SqliteStore::open_as(&path, &opening).unwrap()).await;
+    let steps: Vec<Step> = steps.try_iter().collect();
+    assert!(steps[0] == Step::Waiting && steps.contains(&Step::Checking), "{steps:?}");
+}
+
+/// Somebody else's file stays theirs, whoever starts the newer version: root, to look what it does.
+#[test]
+fn owner_and_rights_of_the_file_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    // only root may give a file away
+    let is_given = std::os::unix::fs::chown(&path, Some(12_345), Some(23_456)).is_ok();
+    let whose = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    };
+    let before = whose(&path);
+    assert!(!is_given || before == (12_345, 23_456, 0o640), "{before:?}");
+    SqliteStore::open(&path).unwrap().close().unwrap();
+    assert_eq!((whose(&path), whose(&path.with_file_name("store.db.before-2"))), (before, before));
+}
+
+/// Fault: somebody has put a row into the table by hand whose type is not that of its id.
+#[test]
+fn a_row_that_would_be_lost_is_an_error_before_anything_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_2(&path);
+    let connection = Connection::open(&path).unwrap();
+    let sql = "INSERT INTO resource SELECT 'other', id, revision, document, ledger, irregular, state, action, target, parent, \
+               created, updated, priority, owner, audience, entry, lease FROM resource WHERE id = ?";
+    assert_eq!(connection.execute(sql, [QUEUED]).unwrap(), 1);
+    drop(connection);
+    let error = SqliteStore::open(&path).err().unwrap();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains(QUEUED) && cause.contains("is there twice"), "{error:?}");
+    assert_eq!(version(&path), 2);
+    assert!(!path.with_file_name("store.db.new").exists());
 }
