@@ -69,6 +69,13 @@ pub enum BackupError {
         #[source]
         source: rusqlite::Error,
     },
+    /// Another file has its name by now, such as that of the next version: the log of the one may have been read with the
+    /// other.
+    #[error("{} was moved or replaced while it was copied: try again", path.display())]
+    Replaced {
+        /// The store.
+        path: PathBuf,
+    },
     /// The copy is not sound, because the store is not.
     #[error("the copy of {} is not sound, and is removed: {found}", path.display())]
     Unsound {
@@ -111,6 +118,23 @@ pub(super) fn backup_while(from: &Path, to: &Path, is_wanted: bool, opening: &Op
 
 /// Copies into an empty file, and answers how many jobs are in it. `between` is done between two steps.
 pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    first_step: c_int,
+    opening: &Opening,
+    between: impl FnMut(),
+) -> Result<u64, BackupError> {
+    let identity = || from.metadata().ok().map(|found| (found.dev(), found.ino()));
+    let before = identity();
+    let copied = copy_whatever_it_is(from, to, first_step, opening, between);
+    // also where that has failed, as two databases in one look like damage
+    if before.is_none() || identity() != before {
+        return Err(BackupError::Replaced { path: from.to_owned() });
+    }
+    copied
+}
+
+fn copy_whatever_it_is(
     from: &Path,
     to: &Path,
     first_step: c_int,

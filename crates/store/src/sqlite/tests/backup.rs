@@ -44,6 +44,30 @@ async fn a_backup_beside_a_busy_store_comes_to_an_end_and_holds_all_that_was_ans
     store.close().unwrap();
 }
 
+/// The fault: an upgrade puts another file in place of the one that is being copied.
+#[tokio::test]
+async fn a_store_that_is_replaced_while_it_is_copied_gives_no_backup() {
+    let (folder, path, store) = new_store();
+    let (_other_folder, other, next) = new_store();
+    for store in [&store, &next] {
+        for number in 0..50 {
+            store.insert(record(&format!("job/{number}"), &json!({"text": "x".repeat(2_000)}))).await.unwrap();
+        }
+        store.close().unwrap();
+    }
+    let copy = folder.path().join("copy.db");
+    crate::files::begin(&copy).unwrap();
+    let mut steps = 0;
+    let copied = crate::sqlite::backup::copy(&path, &copy, 1, &Opening::default(), || {
+        if steps == 0 {
+            fs::rename(&other, &path).unwrap();
+        }
+        steps += 1;
+    });
+    assert!(steps > 0 && matches!(copied, Err(BackupError::Replaced { .. })), "{copied:?}");
+    assert_eq!(backup(&path, &folder.path().join("again.db"), false).unwrap().jobs, 50);
+}
+
 /// The fault: after the first step another program locks the file, and keeps it.
 #[test]
 fn a_store_that_stays_locked_is_waited_for_within_a_limit() {
