@@ -32,6 +32,11 @@ const FORM: u8 = 16;
 /// The first of [`WORDS`].
 const WORD: u8 = 32;
 
+/// Bytes of text that a number has at most.
+const LONGEST_NUMBER: usize = 24;
+/// For so many items room is made before they are read: how many there are is only said.
+const ROOM: usize = 1_024;
+
 /// How deep values may lie in each other: deeper than `serde_json` reads any.
 const DEEPEST: u8 = 200;
 
@@ -141,7 +146,7 @@ pub(super) fn pack(value: &Value) -> Vec<u8> {
     packed
 }
 
-/// The value as it was packed, and about how many bytes its text in JSON has.
+/// The value as it was packed, and about how many bytes its text in JSON has: not less, but for what has to be escaped.
 pub(super) fn unpack(packed: &[u8]) -> Result<(Value, usize), NotPacked> {
     let mut rest = Rest { packed, text: 0 };
     if rest.byte()? != PACKED {
@@ -284,7 +289,18 @@ impl<'a> Rest<'a> {
         Err(NotPacked)
     }
 
-    /// How many items follow, each of which takes a byte at least: so nothing is reserved for more than there can be.
+    /// How many items follow within brackets.
+    fn length(&mut self) -> Result<usize, NotPacked> {
+        self.text += "[]".len();
+        self.items()
+    }
+
+    fn number(&mut self) -> Result<u64, NotPacked> {
+        self.text += LONGEST_NUMBER;
+        self.size()
+    }
+
+    /// How many items follow, each of which takes a byte at least.
     fn items(&mut self) -> Result<usize, NotPacked> {
         let items = usize::try_from(self.size()?).map_err(|_| NotPacked)?;
         if items <= self.packed.len() { Ok(items) } else { Err(NotPacked) }
@@ -294,34 +310,37 @@ impl<'a> Rest<'a> {
         if depth >= DEEPEST {
             return Err(NotPacked);
         }
-        // what stands around and between values
-        self.text += 2;
+        // a comma
+        self.text += 1;
         Ok(match self.byte()? {
-            NULL => Value::Null,
-            FALSE => Value::Bool(false),
-            TRUE => Value::Bool(true),
+            known @ (NULL | FALSE | TRUE) => {
+                self.text += "false".len();
+                if known == NULL { Value::Null } else { Value::Bool(known == TRUE) }
+            }
             INTEGER => {
-                let size = self.size()?;
+                let size = self.number()?;
                 Value::from((size >> 1).cast_signed() ^ -((size & 1).cast_signed()))
             }
-            UNSIGNED => Value::from(self.size()?),
+            UNSIGNED => Value::from(self.number()?),
             FLOAT => {
+                self.text += LONGEST_NUMBER;
                 let bytes = self.take(8)?.try_into().map_err(|_| NotPacked)?;
                 Value::Number(Number::from_f64(f64::from_le_bytes(bytes)).ok_or(NotPacked)?)
             }
             LIST => {
-                let items = self.items()?;
-                let mut list = Vec::with_capacity(items);
+                let items = self.length()?;
+                let mut list = Vec::with_capacity(items.min(ROOM));
                 for _ in 0..items {
                     list.push(self.value(depth + 1)?);
                 }
                 Value::Array(list)
             }
             OBJECT => {
-                let members = self.items()?;
-                let mut object = Map::with_capacity(members);
+                let members = self.length()?;
+                let mut object = Map::with_capacity(members.min(ROOM));
                 for _ in 0..members {
                     let first = self.byte()?;
+                    self.text += ":".len();
                     object.insert(self.text(first)?, self.value(depth + 1)?);
                 }
                 Value::Object(object)
@@ -440,6 +459,14 @@ mod tests {
         })
     }
 
+    fn values(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(items) => items.iter().map(values).sum(),
+            Value::Object(members) => members.values().map(values).sum(),
+            _ => 0,
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_unpacked_is_what_was_packed(value in value()) {
@@ -447,7 +474,9 @@ mod tests {
             let (unpacked, about) = unpack(&packed).unwrap();
             let text = value.to_string();
             prop_assert_eq!(unpacked.to_string(), &*text);
-            prop_assert!(about <= text.len() + 2 && text.len() <= about * 8 + 24, "{}: {}", about, text);
+            // what has to be escaped here is quotation marks and backslashes
+            prop_assert!(text.len() <= about + text.matches('\\').count(), "{}: {}", about, text);
+            prop_assert!(about <= text.len() + values(&value) * (LONGEST_NUMBER + 1), "{}: {}", about, text);
             for end in 0..packed.len() {
                 prop_assert_eq!(unpack(&packed[..end]), Err(NotPacked));
             }
