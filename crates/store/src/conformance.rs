@@ -66,6 +66,7 @@ cases!(
     a_page_that_is_large_names_its_other_documents,
     limit_0_counts,
     a_walk_sees_each_exactly_once,
+    a_walk_passes_over_no_form_of_ids,
     unfinished_jobs_are_told_by_id_with_their_entries,
     what_is_unfinished_follows_every_change,
     dates_compare_as_instants,
@@ -351,6 +352,34 @@ async fn a_walk_sees_each_exactly_once(store: Arc<dyn Store>) {
     let expected: Vec<String> =
         (0..40).filter(|number| number % 4 < 2).map(|number| format!("job/{number:02}")).collect();
     assert_eq!(seen, expected);
+}
+
+/// Ids of the server's making and others: all are walked through, told and removed, each page after the other.
+async fn a_walk_passes_over_no_form_of_ids(store: Arc<dyn Store>) {
+    let of_server = |number: u32| format!("job/{number:08x}-57ff-7010-b0be-14f3f033efd6");
+    let others = ["job/", "job/a", "job/zzz", "job/01a22896-57ff-7010-b0be-14f3f033efdG"].map(str::to_owned);
+    let others = (0..1_010).map(|number| format!("job/{number}")).chain(others);
+    let ids: BTreeSet<String> = (0..200).map(|number| of_server(number << 24)).chain(others).collect();
+    let add = |id: &String| crate::Write::Create(record(id, &json!({"state": "QUEUED"})));
+    assert!(store.write(ids.iter().map(add).collect()).await.iter().all(Result::is_ok));
+    let mut query = Query { after: Some(String::new()), limit: 100, ..Query::default() };
+    let (mut walked, mut listed, mut after) = (BTreeSet::new(), BTreeSet::new(), None::<String>);
+    loop {
+        let page = store.search("job", &query).await.unwrap();
+        let Some(last) = page.records.last() else { break };
+        query.after = Some(last.id.clone());
+        for found in page.records {
+            assert!(walked.insert(found.id.clone()), "{} is seen twice", found.id);
+        }
+    }
+    loop {
+        let page = store.index_rows(after.as_deref(), 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        listed.extend(page.into_iter().map(|row| row.id));
+    }
+    assert_eq!((walked.len(), walked == ids, listed == ids), (ids.len(), true, true));
+    assert_eq!(store.remove_matching("job", &filter("state='QUEUED'")).await.unwrap(), ids.len() as u64);
 }
 
 fn unfinished(id: &str, entry: Option<&str>) -> IndexRow {

@@ -78,9 +78,10 @@ pub struct Query {
     pub filter: Option<Filter>,
     /// Only documents that one of these may see, see [`viewers`]; all without them.
     pub visible_to: Option<Vec<Principal>>,
-    /// Then by id, so that pages do not overlap.
+    /// Then by id, so that pages do not overlap. In order of id, here as elsewhere, jobs whose ids are none of the server's
+    /// making come first; else it is that of the texts.
     pub order: Vec<Order>,
-    /// Only documents whose id is greater, for walking through all of them in order of id; needs an empty `order`.
+    /// Only documents whose id comes later, for walking through all of them in order of id; needs an empty `order`.
     pub after: Option<String>,
     /// How many to pass over.
     pub offset: u64,
@@ -189,7 +190,7 @@ pub trait Store: Send + Sync {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>>;
     /// Searches the documents of one type, e.g. `job`.
     async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError>;
-    /// So many rows of jobs that are not final and whose id is greater, in order of id, without reading their documents: a
+    /// So many rows of jobs that are not final and whose id comes later, in order of id, without reading their documents: a
     /// million are walked through at each start, and again and again.
     async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.

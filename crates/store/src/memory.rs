@@ -44,7 +44,7 @@ impl Store for MemoryStore {
         let aggregations = aggregate::over(matches.iter().map(|record| &*record.document), &query.aggregations)?;
         matches.sort_by(|left, right| compare(left, right, &query.order));
         let mut found = Found { count: matches.len() as u64, aggregations, ..Found::default() };
-        matches.retain(|record| query.after.as_ref().is_none_or(|after| record.id > *after));
+        matches.retain(|record| query.after.as_ref().is_none_or(|after| by_id(&record.id, after).is_gt()));
         let mut following = matches.into_iter().skip(saturating(query.offset));
         let mut read = 0;
         for record in following.by_ref().take(saturating(query.limit)) {
@@ -63,13 +63,16 @@ impl Store for MemoryStore {
 
     async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
         let records = self.records();
-        let is_next = |record: &&Record| after.is_none_or(|after| *record.id > *after) && is_unfinished_job(record);
+        let is_later = |record: &Record| after.is_none_or(|after| by_id(&record.id, after).is_gt());
+        let mut next: Vec<&Record> =
+            records.values().filter(|record| is_later(record) && is_unfinished_job(record)).collect();
+        next.sort_by(|left, right| by_id(&left.id, &right.id));
         let row = |record: &Record| IndexRow {
             id: record.id.clone(),
             entry: record.entry().map(str::to_owned),
             lease: record.lease(),
         };
-        Ok(records.values().filter(is_next).take(saturating(limit)).map(row).collect())
+        Ok(next.into_iter().take(saturating(limit)).map(row).collect())
     }
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
@@ -121,7 +124,21 @@ fn compare(left: &Record, right: &Record, order: &[Order]) -> Ordering {
             (left, right) => left.is_none().cmp(&right.is_none()),
         }
     };
-    order.iter().map(by_attribute).find(|ordering| ordering.is_ne()).unwrap_or_else(|| left.id.cmp(&right.id))
+    order.iter().map(by_attribute).find(|ordering| ordering.is_ne()).unwrap_or_else(|| by_id(&left.id, &right.id))
+}
+
+/// The order of ids, see [`Query::order`].
+fn by_id(left: &str, right: &str) -> Ordering {
+    (is_of_server(left), left).cmp(&(is_of_server(right), right))
+}
+
+/// Whether it is the id of a job as the server makes them: a UUID in its usual form.
+fn is_of_server(id: &str) -> bool {
+    let is_in_form = |(place, byte)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    id.strip_prefix("job/").is_some_and(|uuid| uuid.len() == 36 && uuid.bytes().enumerate().all(is_in_form))
 }
 
 fn saturating(number: u64) -> usize {

@@ -1,8 +1,8 @@
 //! How the table has ids: that of a job as its 16 bytes, any other as its text.
 //!
 //! Almost all that is stored is jobs, and each index of them has their ids: as bytes these take a third of the space, and
-//! are compared at once. Their order is that of the texts. A kind has ids of one form: those of jobs that are none of the
-//! server's making would come before all others.
+//! are compared at once. Their order is that of the texts. Jobs whose ids are none of the server's making come before all
+//! others.
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSqlError, ToSqlOutput, Value as SqlValue, ValueRef};

@@ -198,10 +198,8 @@ impl Translator<'_> {
         select.push(&[" WHERE type = ?"]);
         select.values.push(SqlValue::Text(self.kind.to_owned()));
         if let Some(after) = &query.after {
-            let key = Key::of(after);
-            // only among ids of one form is the order of keys theirs
-            select.push(&[if matches!(key, Key::Job(_)) { " AND id > ?" } else { " AND id_text(id) > ?" }]);
-            select.values.push(key.value());
+            select.push(&[" AND id > ?"]);
+            select.values.push(Key::of(after).value());
         }
         match part.audience {
             Some(audience) => {

@@ -142,6 +142,7 @@ fn check(reader: &Reader, when: &str) {
         for line in reads {
             assert!(line.starts_with("SEARCH"), "{told}");
             assert!(format!("{line} ").contains(question.index), "{told}");
+            assert!(!question.after || line.contains("id>?"), "a walk goes on where it was: {told}");
         }
         let sorts: Vec<&String> = page.iter().filter(|line| line.contains("TEMP B-TREE")).collect();
         let only_last = sorts.iter().all(|line| line.contains("LAST TERM"));
