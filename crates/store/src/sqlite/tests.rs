@@ -20,6 +20,7 @@ mod aggregate;
 mod audiences;
 mod backup;
 mod file;
+mod groups;
 mod plans;
 
 fn new_store() -> (TempDir, PathBuf, SqliteStore) {
@@ -45,8 +46,17 @@ async fn inspect<T: Send + 'static>(store: &SqliteStore, look: impl FnOnce(&Conn
     answered.await.unwrap()
 }
 
-/// Holds up the writer, hands it all these changes at once, and gives their answers.
+/// Holds up the writer, hands it all these changes at once, each by itself, and gives their answers.
 async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<crate::Write>) -> Vec<Result<Revision, StoreError>> {
+    let lists = changes.into_iter().map(|change| vec![change]).collect();
+    lists_in_one_group(store, lists).await.into_iter().flatten().collect()
+}
+
+/// The same with lists of changes, each of a caller of its own.
+async fn lists_in_one_group(
+    store: &Arc<SqliteStore>,
+    lists: Vec<Vec<crate::Write>>,
+) -> Vec<Vec<Result<Revision, StoreError>>> {
     let (release, released) = blocking::channel::<()>();
     let (entered, held) = oneshot::channel();
     let stall = Box::new(move |_: &Connection| {
@@ -55,13 +65,13 @@ async fn in_one_group(store: &Arc<SqliteStore>, changes: Vec<crate::Write>) -> V
     });
     assert!(writer(store).send(Request::Inspect(stall)).await.is_ok());
     held.await.unwrap();
-    let count = changes.len();
-    let writes: Vec<_> = changes
+    let count = lists.len();
+    let writes: Vec<_> = lists
         .into_iter()
-        .map(|change| {
+        .map(|list| {
             let store = Arc::clone(store);
             tokio::spawn(async move {
-                store.carry_out(vec![change.into()]).await.map(|answers| answers.into_iter().next().unwrap())?
+                store.carry_out(list.into_iter().map(Change::from).collect()).await.expect("the writer lives")
             })
         })
         .collect();
@@ -148,6 +158,25 @@ async fn an_answered_write_survives_the_end_of_the_process() {
         assert_eq!(copy.search("job", &Query::default()).await.unwrap().count, number + 1);
         assert!(copy.get(&format!("job/{number}")).await.unwrap().is_some());
     }
+}
+
+/// Fault: the process was killed, and left a log. To put that into the database takes long, and is for later.
+#[tokio::test]
+async fn opening_leaves_the_log_of_a_killed_process_where_it_is() {
+    let (folder, path, store) = new_store();
+    for number in 0..20 {
+        store.insert(record(&format!("job/{number}"), &json!({"n": number}))).await.unwrap();
+    }
+    let copy = folder.path().join("copy.db");
+    for suffix in ["", "-wal"] {
+        fs::copy(beside(&path, suffix), beside(&copy, suffix)).unwrap();
+    }
+    let (before, log) = (fs::read(&copy).unwrap(), fs::read(beside(&copy, "-wal")).unwrap());
+    let store = SqliteStore::open(&copy).unwrap();
+    assert_eq!(store.search("job", &Query::default()).await.unwrap().count, 20);
+    assert!(fs::read(&copy).unwrap() == before && fs::read(beside(&copy, "-wal")).unwrap() == log && !log.is_empty());
+    store.close().unwrap();
+    assert!(fs::read(&copy).unwrap() != before);
 }
 
 #[tokio::test]
