@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::commands::{cargo, read, root, run as succeed, target};
+use crate::python;
 
 /// The last commit before a change of what processes say to each other, or of the store's schema: the change after it
 /// packs the documents of jobs.
@@ -29,10 +30,11 @@ pub fn run() -> anyhow::Result<()> {
         "--test",
         "faults",
     ]))?;
+    let python = python::set_up(&root)?;
     let release = folder.join("target/release");
     let tests = newest(&release.join("deps"), "faults-")?;
-    faults(&root, "FAULTS_EXECUTOR_PROGRAM", &tests)?;
-    faults(&root, "FAULTS_SERVER_PROGRAM", &release.join("slipstream-job"))
+    faults(&root, &python, "FAULTS_EXECUTOR_PROGRAM", &tests)?;
+    faults(&root, &python, "FAULTS_SERVER_PROGRAM", &release.join("slipstream-job"))
 }
 
 /// The sources of that commit, in a folder of their own.
@@ -59,10 +61,11 @@ fn newest(folder: &Path, begin: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.join(name.with_context(|| format!("no {begin} in {}", folder.display()))?))
 }
 
-fn faults(root: &Path, variable: &str, program: &Path) -> anyhow::Result<()> {
+fn faults(root: &Path, python: &Path, variable: &str, program: &Path) -> anyhow::Result<()> {
     println!("{variable}={}", program.display());
     let mut command = cargo(root);
     command.args(["test", "--release", "--locked", "--package", "slipstream-job-engine", "--test", "faults"]);
     command.args(["every_promise_holds_whatever_fails", "--", "--nocapture"]);
+    command.env(python::VARIABLE, python);
     succeed(command.env("FAULTS_SEEDS", SEEDS).env_remove("FAULTS_SEED").env(variable, program))
 }
