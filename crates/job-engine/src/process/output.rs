@@ -103,13 +103,19 @@ pub(crate) async fn warn_of_dropped() -> Infallible {
     }
 }
 
-/// Opens the file of the log again, as after a rotation.
+/// Opens the file of the log again, as after a rotation, and logs whether that could be done.
 pub(crate) fn reopen() {
     // under the lock: its thread must not begin to wait in between
     let state = FILE.lock();
     FILE.reopen.store(true, Ordering::Release);
     drop(state);
     FILE.changed.notify_all();
+}
+
+/// By the thread of the file, whose lines wait for nobody.
+fn warn_of_old_file(error: &io::Error) {
+    let file = LOG_FILE.get().map(|file| file.display().to_string());
+    tracing::warn!(file, %error, "cannot open the log file again: logging goes on into the old one");
 }
 
 /// What others may not read: the log names users and their resources.
@@ -203,11 +209,15 @@ impl Queue {
         let mut writer = Writer::new((self.open)().ok());
         loop {
             let (waiting, lost) = self.take();
-            if self.reopen.swap(false, Ordering::AcqRel)
-                && let Ok(target) = (self.open)()
-            {
-                // else the old one is better than none
-                writer.target = Some(target);
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                match (self.open)() {
+                    Ok(target) => {
+                        writer.target = Some(target);
+                        tracing::info!("opened the file of the log again");
+                    }
+                    // the old one is better than none
+                    Err(error) => warn_of_old_file(&error),
+                }
             }
             for text in waiting {
                 writer.write(&text);

@@ -123,8 +123,8 @@ pub fn on_signals_of_a_service(
         let mut signal = signal(SignalKind::hangup())?;
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
+                tracing::info!("SIGHUP: opening the file of the log again, if there is one");
                 output::reopen();
-                tracing::info!("opened the file of the log again, if there is one");
                 on_hangup();
             }
         });

@@ -43,6 +43,35 @@ async fn a_file_has_all_and_standard_error_what_matters() {
     assert!(!text(&log).is_empty() && !text(&rotated).contains("opened the file"));
 }
 
+/// The fault: the folder of the file is gone when it is opened again.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_again_is_told_and_the_old_one_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [logs, moved] = ["logs", "moved"].map(|name| folder.path().join(name));
+    fs::create_dir(&logs).expect("made");
+    let (log, errors) = (logs.join("a.log"), folder.path().join("errors"));
+    let mut command = up_command(&folder.path().join("data"));
+    command.arg("--log-file").arg(&log).stdin(std::process::Stdio::null());
+    let up = Up::spawn_logging(command, File::create(&errors).expect("made"));
+    fs::rename(&logs, &moved).expect("renamed");
+    up.signal("HUP");
+    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    for path in [&moved.join("a.log"), &errors] {
+        let line = eventually("it is told", async || {
+            let text = text(path);
+            text.lines().find(|line| line.contains("cannot open the log file again")).map(str::to_owned)
+        })
+        .await;
+        assert!(line.contains("logging goes on into the old one"), "{line}");
+        assert!(line.contains(&log.display().to_string()) && line.contains("No such file"), "{line}");
+    }
+    assert!(!text(&moved.join("a.log")).contains("opened the file of the log again"));
+    fs::create_dir(&logs).expect("made");
+    up.signal("HUP");
+    eventually("it is opened", async || text(&log).contains("opened the file of the log again").then_some(())).await;
+    stopped(up, &errors).await;
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_written_is_no_reason_not_to_start() {
     let folder = tempfile::tempdir().expect("a folder");
