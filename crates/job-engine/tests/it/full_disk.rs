@@ -12,7 +12,7 @@ use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Document};
 use slipstream_store::sqlite::SqliteStore;
 
-use crate::support::{InProcess, PASSWORD, Up, document, eventually, state, up_command};
+use crate::support::{InProcess, PASSWORD, Raw, Up, cookie, document, eventually, state, up_command};
 
 /// Where there is little space.
 enum Disk {
@@ -73,6 +73,10 @@ impl Disk {
     }
 
     fn start(&self) -> Up {
+        self.start_logging(Stdio::null())
+    }
+
+    fn start_logging(&self, log: impl Into<Stdio>) -> Up {
         let up = up_command(&self.folder().join("data"));
         let mut command = match self {
             Self::Small { keeper, .. } => Self::within(keeper, up.get_program()),
@@ -84,7 +88,7 @@ impl Disk {
         };
         command.args(up.get_args()).args(["--threads", "1", "--distributors", ""]);
         command.env("SLIPSTREAM_SUPER_PASSWORD", PASSWORD);
-        Up::spawn(command)
+        Up::spawn_logging(command, log)
     }
 }
 
@@ -160,6 +164,31 @@ async fn jobs_are_stopped_and_deleted_on_a_full_disk_and_up_starts_again() {
         client.delete(id).await.expect("deleted");
     }
     eventually("there is space again", async || client.add("job", &large(40_000), None).await.ok()).await;
+}
+
+/// However many jobs are refused: a client may send a thousand in a request.
+#[tokio::test]
+async fn a_full_disk_is_a_warning_and_a_line_for_each_request() {
+    let disk = Disk::limited();
+    let errors = tempfile::NamedTempFile::new().expect("a file");
+    let up = disk.start_logging(errors.reopen().expect("opened"));
+    filled(&up).await;
+    let (client, transport) = (up.client(), up.transport());
+    let list = vec![large(10); 50];
+    let sent = Raw::new("POST", "/api/job").json(&json!(list)).header("cookie", &cookie(&transport).await);
+    let answered = sent.send(&transport).await;
+    let answers = answered.body["jobs"].as_array().unwrap_or_else(|| panic!("a list: {}", answered.text));
+    assert!(answers.len() == 50 && answers.iter().all(|answer| answer["status"] == 507), "{}", answered.text);
+    let found = client.search("job", &Search::default()).await.expect("searched");
+    assert!(found.count >= 10, "a floor of work: {}", found.count);
+    stop(up).await;
+    let said = std::fs::read_to_string(errors.path()).expect("there");
+    let times = |text: &str| said.lines().filter(|line| line.contains(text)).count();
+    let bulk: Vec<&str> = said.lines().filter(|line| line.contains("request failed for some of its items")).collect();
+    assert_eq!(bulk.len(), 1, "{bulk:?}");
+    assert!(bulk[0].contains("no space left for") && bulk[0].contains("items=50 first=\"0\""), "{bulk:?}");
+    let (full, over) = (times("no space left: jobs can be stopped"), times("there is space again"));
+    assert!(full == over + 1 && full < 10, "the one follows the other: {full} and {over}");
 }
 
 /// The signal that comes with it ends nobody.

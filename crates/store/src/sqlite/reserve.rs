@@ -17,6 +17,8 @@ const PART: u64 = 4;
 pub(super) struct Reserve {
     path: PathBuf,
     state: State,
+    /// That the disk is full is told.
+    is_told: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,27 @@ impl Reserve {
     /// Takes over what is there; else there is none until it is [taken](Self::take).
     pub fn find(path: PathBuf) -> Self {
         let found = path.metadata().map_or(0, |found| found.len());
-        Self { path, state: if found >= SMALLEST { State::Held(found) } else { State::Given } }
+        let state = if found >= SMALLEST { State::Held(found) } else { State::Given };
+        Self { path, state, is_told: false }
     }
 
     /// Whether the disk was full and may be so still: nothing is to be written but what frees space and ends jobs.
     pub fn is_given(&self) -> bool {
         self.state == State::Given
+    }
+
+    /// Warns once when the disk is full, and once when it is no longer: `lacks_space` says that something was refused for want
+    /// of it, `added` that something was written that is not on a full disk.
+    pub fn tell(&mut self, lacks_space: bool, added: bool) {
+        let folder = self.path.parent().unwrap_or(&self.path).display();
+        let is_full = lacks_space || self.is_given();
+        if is_full && !self.is_told {
+            tracing::warn!(%folder, "no space left: jobs can be stopped and deleted, but none is added until some is free");
+            self.is_told = true;
+        } else if !is_full && added && self.is_told {
+            tracing::warn!(%folder, "there is space again: jobs are added as before");
+            self.is_told = false;
+        }
     }
 
     /// How long the log may become, so that the reserve is enough to put it into the database.
@@ -145,6 +162,21 @@ mod tests {
         assert_eq!(reserve.log(), SMALLEST);
         reserve.take();
         assert!(reserve.log() > SMALLEST && path.metadata().unwrap().len() == reserve.log());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_until_something_is_added_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reserve = Reserve::find(folder.path().join("reserve"));
+        let told = |reserve: &mut Reserve, lacks_space, added| {
+            reserve.tell(lacks_space, added);
+            reserve.is_told
+        };
+        assert!(told(&mut reserve, false, true), "the reserve is given back");
+        reserve.take();
+        assert!(told(&mut reserve, false, false), "nobody has seen that there is space");
+        assert!(!told(&mut reserve, false, true));
+        assert!(told(&mut reserve, true, false), "a limit that is no disk's has no reserve");
     }
 
     #[test]

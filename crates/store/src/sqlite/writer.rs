@@ -175,7 +175,12 @@ impl Writer {
         let (lists, callers): (Vec<Vec<Change>>, Vec<_>) =
             group.into_iter().map(|write| (write.changes, write.answer)).unzip();
         let sizes: Vec<usize> = lists.iter().map(Vec::len).collect();
-        let mut answers = self.admit_and_write(lists.into_iter().flatten().collect()).into_iter();
+        let changes: Vec<Change> = lists.into_iter().flatten().collect();
+        let adds = changes.iter().any(Change::is_unneeded);
+        let answers = self.admit_and_write(changes);
+        let lacks_space = answers.iter().any(|answer| matches!(answer, Err(StoreError::Full { .. })));
+        self.reserve.tell(lacks_space, adds && answers.iter().all(Result::is_ok));
+        let mut answers = answers.into_iter();
         for (caller, size) in callers.into_iter().zip(sizes) {
             drop(caller.send(answers.by_ref().take(size).collect()));
         }

@@ -7,7 +7,7 @@ use slipstream_cimi::dialect::JOB;
 
 use super::Stored;
 use super::record::JobRecord;
-use super::reports;
+use super::reports::{Refusals, check_length};
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
@@ -25,7 +25,7 @@ pub async fn add_all(
     request_id: &str,
 ) -> Result<Document, ApiError> {
     caller.require_administrator()?;
-    reports::check_length(&list)?;
+    check_length(&list)?;
     let prepare = |(index, sent)| {
         let key = key.map(|key| format!("{key}/{index}"));
         match sent {
@@ -36,17 +36,17 @@ pub async fn add_all(
     // before anything is awaited: ids rise in the order of the list
     let new: Vec<Result<JobRecord, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
     let added = join_all(new.into_iter().map(async |new| jobs::store(shared, new?).await)).await;
-    let mut stored = Vec::new();
-    let mut answer = |added| match added {
+    let (mut stored, mut refusals) = (Vec::new(), Refusals::default());
+    let mut answer = |(index, added): (usize, Result<Stored, ApiError>)| match added {
         Ok(job) => {
-            let job: Stored = job;
             let answer = json!({"status": 201, "resource-id": job.id()});
             stored.push(job);
             answer
         }
-        Err(error) => reports::refused(error, request_id),
+        Err(error) => refusals.refuse(error, &index, request_id),
     };
-    let answers: Vec<Value> = added.into_iter().map(&mut answer).collect();
+    let answers: Vec<Value> = added.into_iter().enumerate().map(&mut answer).collect();
+    refusals.log();
     queue(shared, stored).await;
     Ok(Document::from_iter([(JOB.plural.to_owned(), answers.into())]))
 }

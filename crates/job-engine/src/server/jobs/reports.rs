@@ -1,6 +1,7 @@
 //! Reports: a list of reads, begins and edits of attempts in one `POST /api/job/reports`, answered item by item. An extension.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -60,28 +61,30 @@ pub async fn carry_out(
     let actions = actions(body.shift_remove(ACTIONS))?;
     let mut answers: Vec<Vec<u8>> = Vec::with_capacity(items.len());
     let mut by_job: BTreeMap<String, Vec<(usize, Report)>> = BTreeMap::new();
+    let mut refusals = Refusals::default();
     for (index, item) in items.into_iter().enumerate() {
         answers.push(match Report::read(item) {
             Ok(report) => {
                 by_job.entry(report.id.clone()).or_default().push((index, report));
                 Vec::new()
             }
-            Err(error) => written(&refused(error, request_id)),
+            Err(error) => written(&refusals.refuse(error, &index, request_id)),
         });
     }
     shared.jobs.prepare(by_job.keys().map(String::as_str)).await;
     let one_job = async |(id, reports): (String, Vec<(usize, Report)>)| {
         let mut answers = Vec::with_capacity(reports.len());
         for (index, report) in reports {
-            let refused =
-                |error| tracing::error_span!("report", job = id).in_scope(|| written(&refused(error, request_id)));
-            answers.push((index, report.carry_out(shared, caller, &actions).await.unwrap_or_else(refused)));
+            answers.push((index, report.carry_out(shared, caller, &actions).await));
         }
-        answers
+        (id, answers)
     };
-    for (index, answer) in join_all(by_job.into_iter().map(one_job)).await.into_iter().flatten() {
-        answers[index] = answer;
+    for (id, of_job) in join_all(by_job.into_iter().map(one_job)).await {
+        for (index, answer) in of_job {
+            answers[index] = answer.unwrap_or_else(|error| written(&refusals.refuse(error, &id, request_id)));
+        }
     }
+    refusals.log();
     let mut body = format!("{{\"{REPORTS}\":[").into_bytes();
     body.extend(answers.join(&b','));
     body.extend(b"]}");
@@ -119,10 +122,30 @@ pub fn check_length(items: &[Value]) -> Result<(), ApiError> {
     Err(ApiError::bad_request(format!("a list has at most {MOST_ITEMS} items, not {}", items.len())))
 }
 
-/// The answer to an item that was not carried out: the body that a request of its own would have got.
-#[must_use]
-pub fn refused(error: ApiError, request_id: &str) -> Value {
-    serde_json::to_value(error.respond(request_id)).expect("a refusal is made of texts and numbers")
+/// The items of a list that are not carried out. The log gets one line for each cause, not for each item: on a full disk it
+/// is the same for all.
+#[derive(Default)]
+pub struct Refusals {
+    /// By the cause, how many items there are and which one is the first.
+    causes: BTreeMap<String, (usize, String)>,
+}
+
+impl Refusals {
+    /// The answer to this item, its job or its index: the body that a request of its own would have got.
+    #[must_use]
+    pub fn refuse(&mut self, mut error: ApiError, item: &dyn Display, request_id: &str) -> Value {
+        if let Some(cause) = error.log.take() {
+            self.causes.entry(cause).or_insert_with(|| (0, item.to_string())).0 += 1;
+        }
+        serde_json::to_value(error.respond(request_id)).expect("a refusal is made of texts and numbers")
+    }
+
+    /// Logs what is for the log, within the span of the request.
+    pub fn log(self) {
+        for (cause, (items, first)) in self.causes {
+            tracing::error!(cause, items, first, "request failed for some of its items");
+        }
+    }
 }
 
 impl Report {
