@@ -394,9 +394,9 @@ fn log_again(mut now: Wanted) -> impl FnMut() + Send + 'static {
     }
 }
 
-fn log_from_now_on(level: Option<&str>) {
-    match telemetry::log_from_now_on(level.unwrap_or(LEVEL)) {
-        Ok(()) => tracing::info!(level, "the configuration has another level of the log now"),
+fn log_from_now_on(filter: Option<&str>) {
+    match telemetry::log_from_now_on(filter.unwrap_or(LEVEL)) {
+        Ok(()) => tracing::info!(filter, "the configuration has another level of the log now"),
         Err(error) => tracing::error!("cannot read the level of the log again: {error:#}"),
     }
 }

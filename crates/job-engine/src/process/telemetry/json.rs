@@ -1,5 +1,5 @@
 //! Lines of the log as objects in JSON: `time`, `level`, `target`, `message`, then the fields of all spans and of the event
-//! itself, of which the inner one wins.
+//! itself, of which the inner one wins. A field that has the name of one of these four gets another one.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Lines {
         }
         let mut fields = Object::default();
         event.record(&mut fields);
-        line.extend(fields.0);
+        line.extend(fields.0.into_iter().map(|(name, value)| (own(name), value)));
         writeln!(writer, "{}", Value::Object(line))
     }
 }
@@ -65,8 +65,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, Fields> for Lines {
 /// What is called `id` or `name` within its span is called so after it outside, and an attempt is known by its lease.
 fn named(span: &str, field: String) -> String {
     match (span, &*field) {
-        (_, "id" | "name") => format!("{span}-{field}"),
+        (_, "id" | "name" | "time" | "level" | "target" | MESSAGE) => format!("{span}-{field}"),
         ("attempt", "lease") => span.to_owned(),
+        _ => field,
+    }
+}
+
+/// The name of an event's own field: what each line has is not replaced by it.
+fn own(field: String) -> String {
+    match &*field {
+        "time" | "level" | "target" => format!("event-{field}"),
         _ => field,
     }
 }
@@ -145,14 +153,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_has_what_its_spans_know() {
+    /// The one line that is logged, without its time.
+    fn line_of(log: impl FnOnce()) -> Value {
         let written = Written::default();
         let layer = tracing_subscriber::fmt::layer()
             .fmt_fields(Fields)
             .event_format(Lines(Clock::system()))
             .with_writer(written.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        let time = line.as_object_mut().unwrap().remove("time").unwrap();
+        time.as_str().unwrap().parse::<Timestamp>().unwrap();
+        line
+    }
+
+    #[test]
+    fn no_field_takes_the_place_of_what_each_line_has() {
+        let line = line_of(|| {
+            let span = tracing::info_span!("round", target = "t", message = "m", time = 1);
+            span.in_scope(|| tracing::warn!(level = "debug", time = 2, target = "other", "said"));
+        });
+        let expected = json!({
+            "level": "WARN", "target": module_path!(), "message": "said",
+            "event-level": "debug", "event-time": 2, "event-target": "other",
+            "round-target": "t", "round-message": "m", "round-time": 1,
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_line_has_what_its_spans_know() {
+        let line = line_of(|| {
             let outer = tracing::info_span!("worker", executor = "kenny", job = "job/0");
             let attempt =
                 tracing::info_span!(parent: &outer, "attempt", lease = "1-42", action = tracing::field::Empty);
@@ -160,11 +193,6 @@ mod tests {
             let inner = tracing::info_span!(parent: &attempt, "request", id = 7, job = "job/1");
             inner.in_scope(|| tracing::warn!(seconds = 1.5, ok = true, "two\nlines \"quoted\""));
         });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
-        let mut line: Value = serde_json::from_str(&text).unwrap();
-        let time = line.as_object_mut().unwrap().remove("time").unwrap();
-        time.as_str().unwrap().parse::<Timestamp>().unwrap();
         let expected = json!({
             "level": "WARN", "target": module_path!(), "message": "two\nlines \"quoted\"",
             "executor": "kenny", "job": "job/1", "attempt": "1-42", "action": "noop", "request-id": 7, "seconds": 1.5, "ok": true,
