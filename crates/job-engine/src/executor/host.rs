@@ -108,6 +108,9 @@ impl Runner {
             Self::Hosted(pool) => pool.context(),
         };
         let admission = context.admit(&run.job);
+        if let Some(admission) = &admission {
+            admission.note_progress_in(run.notes.clone());
+        }
         run.api = admission.as_ref().map(Admission::api).unwrap_or_default();
         let outcome = match self {
             Self::Native(_) => unreachable!("it runs among the actions"),

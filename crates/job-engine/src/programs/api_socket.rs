@@ -39,6 +39,7 @@ use tracing::{Instrument as _, Span, debug, warn};
 use self::listen::Use;
 use self::own_job::OwnJobLane;
 use self::repeat::{Unanswered, repeats};
+use crate::process::activity::slot::AttemptNotes;
 
 /// Most requests of one attempt that are sent on at once; further ones wait.
 const MOST_REQUESTS: usize = 16;
@@ -103,6 +104,7 @@ impl ApiSocket {
             client,
             own,
             lane: OnceLock::new(),
+            notes: OnceLock::new(),
             requests: Semaphore::new(MOST_REQUESTS),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             ended: CancellationToken::new(),
@@ -118,6 +120,12 @@ impl Admission {
     #[must_use]
     pub fn api(&self) -> String {
         format!("http://{}/api", self.token)
+    }
+
+    /// The progress that the attempt writes into its own job is noted here, too.
+    pub(crate) fn note_progress_in(&self, notes: Arc<AttemptNotes>) {
+        // an attempt has one place for its notes
+        self.admitted.notes.get_or_init(|| notes);
     }
 
     /// Withdraws the token, and ends once every edit of the own job that was taken is answered and what was reported is
@@ -166,6 +174,8 @@ struct Admitted {
     own: Option<OwnJob>,
     /// Made with the first edit of the own job.
     lane: OnceLock<OwnJobLane>,
+    /// For whoever asks what the executor is doing; none of a script.
+    notes: OnceLock<Arc<AttemptNotes>>,
     requests: Semaphore,
     connections: Arc<Semaphore>,
     /// Cancelled when the token is withdrawn.
@@ -254,7 +264,13 @@ impl Admitted {
         if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             let is_plain = is_as_it_is && request.method() == Method::PUT && !has_own_login(&request);
             let lane = self.lane.get_or_init(|| OwnJobLane::new(self.client.clone(), own.to_owned()));
-            return lane.edit(request, repeats, is_plain).await;
+            let notes = self.notes.get().filter(|_| place.is_empty() && request.method() == Method::PUT);
+            let noted = notes.map(|notes| (notes, progress_in(request.body())));
+            let answer = lane.edit(request, repeats, is_plain).await?;
+            if let Some((notes, progress)) = noted.filter(|_| answer.status().is_success()) {
+                notes.note_progress(progress);
+            }
+            return Ok(answer);
         }
         let unsettled = self.lane.get().filter(|_| is_as_it_is).map(OwnJobLane::unsettled).unwrap_or_default();
         if unsettled.is_empty() {
@@ -265,6 +281,12 @@ impl Admitted {
         let answer = repeat::send(&self.client, request, repeats, &self.ended).await?;
         Ok(with(answer, unsettled))
     }
+}
+
+/// How many percent an edit says, if it does.
+fn progress_in(edit: &[u8]) -> Option<u8> {
+    let edit: Document = serde_json::from_slice(edit).ok()?;
+    u8::try_from(edit.get("progress")?.as_u64()?).ok().filter(|percent| *percent <= 100)
 }
 
 /// What follows the document of this id in a path: nothing, or an operation.

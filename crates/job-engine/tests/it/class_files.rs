@@ -161,11 +161,13 @@ async fn threads_shows_where_class_files_are_and_their_log_does_not() {
     let process = up.process().to_string();
     for inner in ["wait(600)", "sum(range("] {
         let frame = format!("uses.py\", line {} in do_work", line(inner));
-        eventually(&frame, async || {
+        let shown = eventually(&frame, async || {
             let shown = program().args(["threads", &process]).output().expect("the binary starts").stdout;
-            String::from_utf8_lossy(&shown).contains(&frame).then_some(())
+            let shown = String::from_utf8_lossy(&shown).into_owned();
+            shown.contains(&frame).then_some(shown)
         })
         .await;
+        assert!(shown.contains("last progress 30 % "), "{shown}");
     }
     let logged = fs::read_to_string(&log).expect("there");
     assert!(logged.contains("attempt begins") && !logged.contains("most recent call first"), "{logged}");

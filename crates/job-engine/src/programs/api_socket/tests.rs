@@ -10,6 +10,7 @@ use slipstream_cimi::{Credentials, Transport};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::process::activity::Activity;
 
 pub(super) const JOB: &str = "job/1";
 
@@ -147,6 +148,30 @@ async fn the_own_job_is_read_as_it_was_answered() {
     assert_eq!(body(&selected)["progress"], 1, "what is asked for in part is answered by the server alone");
     admission.close().await;
     assert_eq!(fake.job.lock().unwrap()["progress"], 2);
+}
+
+/// As `set_progress` of class files writes it.
+#[tokio::test(start_paused = true)]
+async fn progress_of_the_own_job_is_noted() {
+    let fake = Fake::new([Fate::Answered, Fate::Status(403)]);
+    let (_socket, admission) = admitted(fake.client());
+    let activity = Activity::new();
+    let attempt = activity.slot(0).begin(JOB.to_owned());
+    admission.note_progress_in(attempt.notes().clone());
+    let noted = || attempt.notes().progress().map(|(percent, _)| percent);
+    let send = |method, path, body| admission.admitted.answer(request(method, path, body));
+    send("PUT", "/api/job/1", r#"{"progress":33,"state":"RUNNING"}"#).await;
+    assert_eq!(noted(), Some(33));
+    send("PUT", "/api/job/1", r#"{"progress":50,"state":"RUNNING"}"#).await;
+    assert_eq!(noted(), Some(33), "the server refused it");
+    for (method, path) in [("PUT", "/api/job/2"), ("POST", "/api/job/1/stop"), ("GET", "/api/job/1")] {
+        send(method, path, r#"{"progress":60}"#).await;
+        assert_eq!(noted(), Some(33), "{method} {path}");
+    }
+    // answered for before it is written
+    send("PUT", "/api/job/1", r#"{"progress":70}"#).await;
+    send("PUT", "/api/job/1", r#"{"progress":71}"#).await;
+    assert_eq!(noted(), Some(71));
 }
 
 #[tokio::test(start_paused = true)]
