@@ -167,6 +167,11 @@ impl Service {
             return exchange::write(stream, &why, REFUSING);
         }
         let question = exchange::read_line(stream, LONGEST_QUESTION, ASKING)?;
+        if exchange::is_left(stream) {
+            // whoever asked was told that it failed, as while this process was stopped: it must not be done later
+            tracing::debug!(question, "nobody waits for the answer of the admin socket");
+            return Ok(());
+        }
         let answer = caught(|| question.parse().and_then(|verb: Verb| verb.answer(&self.activity)));
         let text = match answer.unwrap_or_else(|| Err("it panicked over the question: its log says where".to_owned())) {
             Ok(lines) => [vec![DONE.to_owned()], lines].concat().join("\n"),
@@ -213,20 +218,39 @@ mod tests {
         assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
     }
 
+    fn service(owner: u32, activity: Activity) -> Service {
+        Service {
+            listener: None,
+            ended: UnixStream::pair().unwrap().0,
+            asked: stop::notice(libc::SIGWINCH).unwrap(),
+            aborted: stop::ending_notice(libc::SIGABRT).unwrap(),
+            owner,
+            activity,
+        }
+    }
+
+    /// The fault: the process is stopped until whoever asks has given up.
+    #[test]
+    fn what_is_asked_by_somebody_who_has_gone_is_not_done() {
+        for (has_gone, expected) in [(true, false), (false, true)] {
+            let activity = Activity::new();
+            activity.has_role("executor", "Kenny");
+            let (asks, asked) = UnixStream::pair().unwrap();
+            exchange::write(&asks, "drain\n", ASKING).unwrap();
+            let waits = (!has_gone).then_some(asks);
+            service(geteuid().as_raw(), activity.clone()).answer(&asked).unwrap();
+            assert_eq!(activity.is_draining(), expected);
+            drop(waits);
+        }
+    }
+
     /// Who asks is the user of the tests.
     #[test]
     fn a_process_of_another_user_answers_root_alone() {
         let own = geteuid().as_raw();
         let answer_of = |owner| {
             let (asks, asked) = UnixStream::pair().unwrap();
-            let service = Service {
-                listener: None,
-                ended: UnixStream::pair().unwrap().0,
-                asked: stop::notice(libc::SIGWINCH).unwrap(),
-                aborted: stop::ending_notice(libc::SIGABRT).unwrap(),
-                owner,
-                activity: Activity::new(),
-            };
+            let service = service(owner, Activity::new());
             exchange::write(&asks, "status\n", ASKING).unwrap();
             service.answer(&asked).unwrap();
             drop(asked);

@@ -152,8 +152,9 @@ fn status_within(service: Service, limit: Duration) -> anyhow::Result<Status> {
 
 fn ask_within(service: Service, verb: &Verb, limit: Duration) -> anyhow::Result<Vec<String>> {
     let Service { process, is_given } = service;
-    let stream = connected(process, limit.min(CONNECT))
-        .with_context(|| format!("no service of slipstream-job is process {process}"))?;
+    let limit_of_connect = limit.min(CONNECT);
+    let none = || format!("no service of slipstream-job is process {process}");
+    let stream = connected(process, limit_of_connect).map_err(|error| unanswered(error, limit_of_connect, none()))?;
     let peer = Peer::of(&stream).context("cannot see who answers")?;
     let mut users = believed();
     users.extend(user_of(process).filter(|_| is_given));
@@ -164,9 +165,10 @@ fn ask_within(service: Service, verb: &Verb, limit: Duration) -> anyhow::Result<
     match exchange::write(&stream, &format!("{verb}\n"), CONNECT) {
         // who is refused is told so without being heard
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written.context("cannot ask it")?,
+        written => written.map_err(|error| unanswered(error, CONNECT, "cannot ask it".to_owned()))?,
     }
-    let answer = exchange::read_all(&stream, LONGEST_ANSWER, limit).context("it does not answer")?;
+    let answer = exchange::read_all(&stream, LONGEST_ANSWER, limit)
+        .map_err(|error| unanswered(error, limit, "it does not answer".to_owned()))?;
     let mut lines = answer.lines().map(|line| visible(line, &[]));
     match lines.next() {
         Some(first) if first == DONE => Ok(lines.collect()),
@@ -176,6 +178,14 @@ fn ask_within(service: Service, verb: &Verb, limit: Duration) -> anyhow::Result<
         },
         None => bail!("it has ended"),
     }
+}
+
+/// Why there is no answer: what the kernel says of a wait that was too long helps nobody.
+fn unanswered(error: io::Error, limit: Duration, else_said: String) -> anyhow::Error {
+    if exchange::is_late(&error) {
+        return anyhow!("it does not answer within {} seconds: it is stopped or stuck", limit.as_secs());
+    }
+    anyhow::Error::new(error).context(else_said)
 }
 
 fn connected(process: u32, limit: Duration) -> io::Result<UnixStream> {
@@ -271,6 +281,16 @@ Num       RefCount Protocol Flags    Type St Inode Path
         assert_eq!(choose(Some("127.0.0.1:8201"), &all, Status::takes_jobs), Ok(2), "it says itself why it does not");
         let none = "no service here takes jobs, only an executor does:\n  2 server 127.0.0.1:8201: 0 of 1 jobs running";
         assert_eq!(choose(None, &all[1..], Status::takes_jobs), Err(none.to_owned()));
+    }
+
+    /// The fault: somebody listens and never answers, as a process that is stopped.
+    #[test]
+    fn who_does_not_answer_in_time_is_stopped_or_stuck() {
+        let (asks, _silent) = UnixStream::pair().unwrap();
+        let error = exchange::read_all(&asks, LONGEST_ANSWER, Duration::from_millis(1)).unwrap_err();
+        let said = |error| format!("{:#}", unanswered(error, ANSWER, "cannot ask it".to_owned()));
+        assert_eq!(said(error), "it does not answer within 30 seconds: it is stopped or stuck");
+        assert!(said(ErrorKind::ConnectionRefused.into()).starts_with("cannot ask it: "));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// One line, without its end.
 pub(super) fn read_line(stream: &UnixStream, longest: usize, limit: Duration) -> io::Result<String> {
     let text = read_until(stream, longest, limit, |text| text.contains(&b'\n'))?;
@@ -47,6 +49,18 @@ pub(super) fn skip(mut stream: &UnixStream, longest: usize) -> usize {
     taken.unwrap_or_default()
 }
 
+/// Whether nobody is at the other end any more.
+pub(super) fn is_left(stream: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+}
+
+/// Whether it is the error of what did not come in time.
+pub(super) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 /// Writes all of it.
 pub(super) fn write(mut stream: &UnixStream, text: &str, limit: Duration) -> io::Result<()> {
     let deadline = Instant::now() + limit;
@@ -83,9 +97,11 @@ mod tests {
         assert_eq!(read_line(&other, 100, LIMIT).unwrap(), "first");
         write(&one, &"x".repeat(101), LIMIT).unwrap();
         assert_eq!(read_line(&other, 100, LIMIT).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        let late = read_all(&other, 100, Duration::from_millis(1)).unwrap_err().kind();
-        assert!(matches!(late, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{late:?}");
+        let late = read_all(&other, 100, Duration::from_millis(1)).unwrap_err();
+        assert!(is_late(&late), "{late:?}");
+        assert!(!is_left(&other));
         drop(one);
+        assert!(is_left(&other));
         assert_eq!(read_all(&other, 100, LIMIT).unwrap(), "");
     }
 
@@ -93,6 +109,6 @@ mod tests {
     fn who_does_not_read_is_given_up() {
         let (one, _other) = UnixStream::pair().unwrap();
         let error = write(&one, &"x".repeat(10 << 20), Duration::from_millis(100)).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        assert!(is_late(&error), "{error}");
     }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 use slipstream_stacks::Capture;
 
-use crate::process::activity::Activity;
 use crate::process::activity::slot::{self, AttemptNotes};
+use crate::process::activity::{Activity, Phase};
+use crate::process::service_manager;
 use crate::process::visible::visible;
 
 /// Longest job id that is shown, in characters: what is no id of a job may be of any length.
@@ -27,6 +28,10 @@ pub(super) struct Shown {
     up: Duration,
     peers: Vec<Peer>,
     draining: bool,
+    /// It was asked to stop.
+    stopping: bool,
+    /// In words for people.
+    status: String,
     /// By their numbers, from 1.
     slots: Vec<Slot>,
     threads: Vec<Thread>,
@@ -134,6 +139,8 @@ impl Shown {
             up: activity.age(),
             peers: peers.iter().map(|peer| Peer { name: peer.name().to_owned(), connected: peer.is_there() }).collect(),
             draining: activity.is_draining(),
+            stopping: matches!(*activity.phase().borrow(), Phase::Stopping { .. }),
+            status: service_manager::status_of(activity),
             slots,
             threads: threads.into_iter().map(|thread| Thread::of(thread, &polls)).collect(),
             missed,
@@ -178,7 +185,9 @@ impl Shown {
                 .iter()
                 .map(|peer| format!("{} {}", peer.name, if peer.connected { "connected" } else { "out of reach" })),
         );
-        if !slots.is_empty() {
+        if self.stopping {
+            facts.push(self.status.clone());
+        } else if !slots.is_empty() {
             facts.push(format!("draining: {}", if self.draining { "yes" } else { "no" }));
         }
         facts.join(", ")
@@ -381,6 +390,19 @@ mod tests {
         assert_eq!(json["hosts"], json!([host]));
         let threads = json["threads"].as_array().unwrap();
         assert!(threads.iter().any(|it| it["id"] == json!(thread) && it["slot"] == 1), "{threads:?}");
+    }
+
+    #[test]
+    fn who_stops_says_so_and_how_far_it_is() {
+        let activity = Activity::new();
+        activity.has_role("executor", "kenny");
+        let _busy = activity.slot(0).begin("job/1".to_owned());
+        activity.enter(Phase::Stopping { what: "jobs", end: Instant::now() + Duration::from_hours(1) });
+        let head = Shown::of(&activity).head();
+        let (before, said) = head.split_once(", stopping: 1 job, ").expect("it says that it stops");
+        assert!(before.ends_with("1 of 1 slots busy") && said.ends_with(" seconds left"), "{head}");
+        let json = serde_json::to_value(Shown::of(&activity)).unwrap();
+        assert!(json["stopping"] == true && json["status"].as_str().unwrap().starts_with("stopping: 1 job"), "{json}");
     }
 
     #[test]

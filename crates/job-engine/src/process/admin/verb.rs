@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::threads::Shown;
-use crate::process::activity::Activity;
+use crate::process::activity::{Activity, Phase};
 use crate::process::{service_manager, telemetry};
 
 /// A question.
@@ -73,6 +73,9 @@ impl Verb {
                 if !takes_jobs(role) {
                     return Err(format!("a {role} takes no jobs, only an executor does"));
                 }
+                if matches!(*activity.phase().borrow(), Phase::Stopping { .. }) {
+                    return Err(format!("it takes no more jobs, it is {}", service_manager::status_of(activity)));
+                }
                 let is_draining = *self == Self::Drain;
                 if is_draining != activity.is_draining() {
                     tracing::info!("asked by the admin socket to {}", if is_draining { "drain" } else { "resume" });
@@ -127,6 +130,8 @@ impl FromStr for Verb {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -159,5 +164,16 @@ mod tests {
         let status: Status = serde_json::from_str(&status).unwrap();
         assert!(status.draining && status.drained && status.name == "Kenny", "{status:?}");
         assert!(Verb::Resume.answer(&activity).is_ok() && !activity.is_draining());
+    }
+
+    #[test]
+    fn who_stops_is_neither_drained_nor_resumed() {
+        let activity = Activity::new();
+        activity.has_role("executor", "Kenny");
+        activity.enter(Phase::Stopping { what: "jobs", end: Instant::now() });
+        for verb in [Verb::Drain, Verb::Resume] {
+            assert_eq!(verb.answer(&activity), Err("it takes no more jobs, it is stopping".to_owned()));
+        }
+        assert!(!activity.is_draining());
     }
 }
