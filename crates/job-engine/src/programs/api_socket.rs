@@ -265,9 +265,9 @@ impl Admitted {
             let is_plain = is_as_it_is && request.method() == Method::PUT && !has_own_login(&request);
             let lane = self.lane.get_or_init(|| OwnJobLane::new(self.client.clone(), own.to_owned()));
             let notes = self.notes.get().filter(|_| place.is_empty() && request.method() == Method::PUT);
-            let noted = notes.map(|notes| (notes, progress_in(request.body())));
+            let said = notes.map(|notes| (notes, progress_in(request.body())));
             let answer = lane.edit(request, repeats, is_plain).await?;
-            if let Some((notes, progress)) = noted.filter(|_| answer.status().is_success()) {
+            if let Some((notes, progress)) = said.filter(|_| answer.status().is_success()) {
                 notes.note_progress(progress);
             }
             return Ok(answer);
