@@ -8,7 +8,7 @@ use slipstream_store::sqlite::{BackupError, backup};
 
 use super::options::{self, parse_store};
 use super::{example, terminal};
-use crate::instance::data_dir::DATABASE;
+use crate::instance::data_dir::{DATABASE, TAKEN};
 
 #[derive(Debug, Args)]
 #[command(after_help = example!(
@@ -30,7 +30,7 @@ pub struct BackupArguments {
     /// Where `server` keeps documents: sqlite:PATH
     #[arg(long, value_name = "STORE", value_parser = parse_store, conflicts_with = "data_dir")]
     store: Option<PathBuf>,
-    /// Replace FILE if it exists
+    /// Replace FILE if it is an older backup
     #[arg(long)]
     overwrite: bool,
 }
@@ -43,8 +43,9 @@ pub async fn run(arguments: BackupArguments) -> anyhow::Result<()> {
         None => options::data_dir(data_dir)?.join(DATABASE),
     };
     let (from, to) = (store.clone(), file.clone());
-    let copied =
-        tokio::task::spawn_blocking(move || backup(&from, &to, overwrite)).await.context("the backup crashed")?;
+    let copied = tokio::task::spawn_blocking(move || backup(&from, &to, overwrite, &TAKEN))
+        .await
+        .context("the backup crashed")?;
     let copied = match copied {
         Err(BackupError::Exists { path }) => {
             bail!("{} exists: choose another file, or replace a backup with --overwrite", path.display())

@@ -14,6 +14,8 @@ use super::error::{InstanceError, refused};
 
 /// The store's file, unless it is called otherwise.
 pub(crate) const DATABASE: &str = "jobs.db";
+/// What else has a name of its own in a data directory, which nobody else may write.
+pub(crate) const TAKEN: [&str; 6] = ["lock", "endpoint", "super.password", "config.toml", "actions", "work"];
 
 /// A data directory that this process holds.
 #[derive(Debug)]

@@ -29,6 +29,19 @@ async fn a_backup_beside_a_running_up_is_a_store_of_its_own() {
     assert!(refused.contains("copy.db exists") && refused.contains("--overwrite"), "{refused}");
     client.add("job", &job("noop"), None).await.expect("the server goes on");
     assert!(backup(&["--overwrite"]).good().contains("4 jobs"));
+    for name in ["jobs.db-wal", "jobs.db-shm", "jobs.db-reserve", "lock", "endpoint", "super.password", "jobs.db.new"] {
+        let mut command = program();
+        command.args(["backup", "--overwrite"]).arg(here.join(name)).env("SLIPSTREAM_DATA_DIR", &here);
+        let refused = Ran::of(&command.output().expect("the binary starts")).failed();
+        assert!(refused.contains(" is a file of the engine itself: choose another file"), "{name}: {refused}");
+    }
+    let letter = folder.path().join("letter");
+    std::fs::write(&letter, "dear Kenny").expect("written");
+    let mut command = program();
+    command.args(["backup", "--overwrite"]).arg(&letter).env("SLIPSTREAM_DATA_DIR", &here);
+    let refused = Ran::of(&command.output().expect("the binary starts")).failed();
+    assert!(refused.contains("letter is no backup that this program knows, and is not replaced"), "{refused}");
+    assert_eq!(std::fs::read(&letter).expect("there"), b"dear Kenny");
     let elsewhere = backup(&["--overwrite", "--data-dir", "/nowhere"]).failed();
     assert!(elsewhere.contains("there is no database /nowhere/jobs.db"), "{elsewhere}");
     std::fs::create_dir(&there).expect("made");

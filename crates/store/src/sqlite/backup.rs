@@ -17,6 +17,8 @@ use super::schema::{check_version, open_reader};
 use crate::files;
 use crate::files::who_may;
 
+mod target;
+
 /// Pages in the first step: a megabyte.
 const FIRST_STEP: c_int = 256;
 /// Steps in a row that find the file locked, each after the patience that a connection has.
@@ -47,6 +49,18 @@ pub enum BackupError {
     #[error("{} exists", path.display())]
     Exists {
         /// The backup.
+        path: PathBuf,
+    },
+    /// The name is one of those that an engine with this store uses itself, whether or not the file is there.
+    #[error("{} is a file of the engine itself: choose another file for the backup", path.display())]
+    OfEngine {
+        /// The backup.
+        path: PathBuf,
+    },
+    /// What would be replaced is no backup.
+    #[error("{} is no backup that this program knows, and is not replaced: choose another file", path.display())]
+    NoBackup {
+        /// What is there.
         path: PathBuf,
     },
     /// The operating system refuses the backup.
@@ -87,9 +101,22 @@ pub enum BackupError {
 }
 
 /// Copies the store `from` into the file `to`, which is its owner's alone and is there once it is whole and was found to be
-/// sound. A file that is there is replaced only if that `is_wanted`. Blocks.
-pub fn backup(from: &Path, to: &Path, is_wanted: bool) -> Result<Copied, BackupError> {
+/// sound. A file that is there is replaced only if that `is_wanted` and it is an older backup. None of `taken` in the
+/// store's folder is written, nor any file of the store. Blocks.
+pub fn backup(from: &Path, to: &Path, is_wanted: bool, taken: &[&str]) -> Result<Copied, BackupError> {
+    if target::is_of_engine(from, to, taken) {
+        return Err(BackupError::OfEngine { path: to.to_owned() });
+    }
+    if is_wanted && !is_same(from, to) && target::is_there(to) && !target::is_backup(to) {
+        return Err(BackupError::NoBackup { path: to.to_owned() });
+    }
     backup_while(from, to, is_wanted, &Opening::default())
+}
+
+/// Whether both names lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
 /// The same as a part of an opening.

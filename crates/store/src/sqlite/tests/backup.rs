@@ -1,6 +1,6 @@
 //! Backups: whole, sound, of one moment, and never over another file.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use rusqlite::Connection;
 
@@ -39,7 +39,7 @@ async fn a_backup_beside_a_busy_store_comes_to_an_end_and_holds_all_that_was_ans
     assert_eq!(copied, 200 + written, "all but a write that came after the last step");
     assert_eq!(jobs(&copy).await, copied);
     let whole = folder.path().join("whole.db");
-    assert_eq!(backup(&path, &whole, false).unwrap().jobs, copied);
+    assert_eq!(backup(&path, &whole, false, &[]).unwrap().jobs, copied);
     assert_eq!(fs::metadata(&whole).unwrap().permissions().mode() & 0o777, 0o600);
     store.close().unwrap();
 }
@@ -65,7 +65,7 @@ async fn a_store_that_is_replaced_while_it_is_copied_gives_no_backup() {
         steps += 1;
     });
     assert!(steps > 0 && matches!(copied, Err(BackupError::Replaced { .. })), "{copied:?}");
-    assert_eq!(backup(&path, &folder.path().join("again.db"), false).unwrap().jobs, 50);
+    assert_eq!(backup(&path, &folder.path().join("again.db"), false, &[]).unwrap().jobs, 50);
 }
 
 /// The fault: after the first step another program locks the file, and keeps it.
@@ -98,19 +98,96 @@ async fn a_backup_replaces_nothing_unasked_and_never_the_store() {
     store.insert(record("job/1", &json!({}))).await.unwrap();
     let copy = folder.path().join("copy.db");
     fs::write(&copy, "something else").unwrap();
-    assert!(matches!(backup(&path, &copy, false), Err(BackupError::Exists { .. })));
+    assert!(matches!(backup(&path, &copy, false, &[]), Err(BackupError::Exists { .. })));
+    assert!(matches!(backup(&path, &copy, true, &[]), Err(BackupError::NoBackup { .. })));
     assert_eq!(fs::read(&copy).unwrap(), b"something else");
+    fs::remove_file(&copy).unwrap();
     for is_wanted in [false, true] {
-        assert!(matches!(backup(&path, &path, is_wanted), Err(BackupError::Exists { .. })));
+        assert!(matches!(backup(&path, &path, is_wanted, &[]), Err(BackupError::Exists { .. })));
     }
     fs::write(beside(&copy, ".new"), "what a backup that was killed has left").unwrap();
-    assert_eq!(backup(&path, &copy, true).unwrap().jobs, 1);
-    assert!(!beside(&copy, ".new").exists());
-    assert_eq!(jobs(&copy).await, 1);
-    let missing = backup(&folder.path().join("missing.db"), &copy, true).unwrap_err();
+    for _ in 0..2 {
+        assert_eq!(backup(&path, &copy, true, &[]).unwrap().jobs, 1);
+        assert!(!beside(&copy, ".new").exists());
+    }
+    let missing = backup(&folder.path().join("missing.db"), &copy, true, &[]).unwrap_err();
     assert!(matches!(missing, BackupError::Missing { .. }), "{missing}");
-    let nowhere = backup(&path, &folder.path().join("no/copy.db"), false).unwrap_err();
+    assert_eq!(jobs(&copy).await, 1);
+    let nowhere = backup(&path, &folder.path().join("no/copy.db"), false, &[]).unwrap_err();
     assert!(nowhere.to_string().starts_with("cannot write"), "{nowhere}");
+}
+
+/// Each of these would be lost, and with the log every job that it holds alone.
+#[tokio::test]
+async fn a_backup_takes_the_place_of_no_file_that_an_engine_works_with() {
+    let (folder, path, store) = new_store();
+    store.insert(record("job/1", &json!({}))).await.unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let link = elsewhere.join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let suffixes = ["-wal", "-shm", "-journal", "-reserve", "-lock", ".new", ".before-1", ".before-27"];
+    let taken = ["lock", "super.password"];
+    let own = suffixes.iter().map(|suffix| format!("{name}{suffix}"));
+    for name in own.chain(["lock", "super.password", "super.password.new"].map(str::to_owned)) {
+        let target = folder.path().join("elsewhere/..").join(&name);
+        // to read a file of SQLite would take the locks from it that this process has
+        let identity = || target.metadata().map(|found| (found.ino(), found.len())).ok();
+        let before = identity();
+        for (from, is_wanted) in [(&path, false), (&path, true), (&link, true)] {
+            let refused = backup(from, &target, is_wanted, &taken).unwrap_err();
+            assert!(matches!(refused, BackupError::OfEngine { .. }), "{name} {is_wanted}: {refused}");
+        }
+        assert_eq!(identity(), before, "{name}");
+    }
+    let unfinished = folder.path().join("other.new");
+    fs::write(&unfinished, "").unwrap();
+    let refused = backup(&unfinished, &folder.path().join("other"), false, &[]).unwrap_err();
+    assert!(matches!(refused, BackupError::OfEngine { .. }), "it would begin by removing the store: {refused}");
+    store.insert(record("job/2", &json!({}))).await.unwrap();
+    store.close().unwrap();
+    assert_eq!(jobs(&path).await, 2);
+}
+
+#[tokio::test]
+async fn a_backup_replaces_an_older_one_only() {
+    let (folder, path, store) = new_store();
+    store.insert(record("job/1", &json!({}))).await.unwrap();
+    let target = folder.path().join("target.db");
+    let refused = |what: &str| {
+        let before = fs::read(&target).ok();
+        let refused = backup(&path, &target, true, &[]).unwrap_err();
+        assert!(matches!(refused, BackupError::NoBackup { .. }), "{what}: {refused}");
+        assert_eq!(fs::read(&target).ok(), before, "{what}");
+    };
+    fs::write(&target, "").unwrap();
+    refused("nothing");
+    fs::write(&target, "SQLite format 3\0").unwrap();
+    refused("a beginning");
+    fs::remove_file(&target).unwrap();
+    let other = Connection::open(&target).unwrap();
+    other.execute_batch("CREATE TABLE song (title); PRAGMA user_version = 1;").unwrap();
+    refused("a database of another program");
+    other.execute_batch("CREATE TABLE resource (id); PRAGMA user_version = 0;").unwrap();
+    refused("one without a version");
+    other.execute_batch("PRAGMA user_version = 1000;").unwrap();
+    refused("one of a newer version");
+    drop(other);
+    fs::remove_file(&target).unwrap();
+    SqliteStore::open(&target).unwrap().close().unwrap();
+    refused("the store of another engine");
+    fs::remove_file(&target).unwrap();
+    fs::create_dir(&target).unwrap();
+    refused("a folder");
+    fs::remove_dir(&target).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &target, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(matches!(backup(&path, &target, true, &[]), Err(BackupError::NoBackup { .. })), "a pipe");
+    fs::remove_file(&target).unwrap();
+    backup(&path, &target, false, &[]).unwrap();
+    store.insert(record("job/2", &json!({}))).await.unwrap();
+    assert_eq!(backup(&path, &target, true, &[]).unwrap().jobs, 2);
+    store.close().unwrap();
 }
 
 #[tokio::test]
@@ -128,7 +205,7 @@ async fn a_damaged_store_gives_no_backup() {
     }
     fs::write(&path, file).unwrap();
     let copy = folder.path().join("copy.db");
-    let error = backup(&path, &copy, false).unwrap_err();
+    let error = backup(&path, &copy, false, &[]).unwrap_err();
     assert!(matches!(error, BackupError::Unsound { .. } | BackupError::Copy { .. }), "{error}");
     assert!(!copy.exists() && !beside(&copy, ".new").exists());
 }
