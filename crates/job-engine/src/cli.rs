@@ -31,6 +31,7 @@ use anyhow::Context;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use faults::Said;
 use help::{ends_with_the_job, example};
 use options::connection::ShowOptions;
 use options::loading::{LoadingOptions, ScriptOptions};
@@ -185,14 +186,13 @@ impl Arguments {
     /// What a service would find wrong before it begins; `zookeeper` is the password that its environment has.
     fn check(self, config: &Config, zookeeper: Option<SecretString>) -> anyhow::Result<()> {
         let metrics = Metrics::of("config");
-        let checked = match self.command {
+        match self.command {
             Command::Up(arguments) => arguments.prepared().map(drop),
             Command::Server(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
             Command::Executor(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
             Command::Distributor(arguments) => arguments.prepared(config, &metrics, zookeeper).map(drop),
             _ => Ok(()),
-        };
-        faults::placed(checked, &config.settings)
+        }
     }
 }
 
@@ -298,7 +298,7 @@ impl UpArguments {
 }
 
 async fn run_up(arguments: UpArguments, config: Config) -> anyhow::Result<()> {
-    let PreparedUp { log, data_dir, scripts, loading } = faults::placed(arguments.prepared(), &config.settings)?;
+    let PreparedUp { log, data_dir, scripts, loading } = faults::placed(arguments.prepared(), &Said::all(&config))?;
     let activity = Activity::new();
     let stop = services::begin(&log, &activity)?;
     let metrics = Metrics::of("up");

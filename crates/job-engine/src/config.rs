@@ -169,7 +169,7 @@ impl Config {
         let (mut distributors, mut settings) = (Vec::new(), Vec::new());
         let mut faults: Vec<Fault> = files.wrong.iter().cloned().collect();
         for path in &files.paths {
-            let bytes = match std::fs::read(path) {
+            let bytes = match read(path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     faults.push(Fault::Unreadable { path: path.clone(), reason: reason(&error) });
@@ -216,6 +216,18 @@ impl Config {
         })
     }
 }
+
+/// The content of a file. A pipe or a device would be waited for, or never come to an end.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?;
+    if kind.is_file() || kind.is_dir() || path == Path::new(NO_FILE) {
+        return std::fs::read(path);
+    }
+    Err(std::io::Error::other("it is no regular file"))
+}
+
+/// What people name who want no file.
+const NO_FILE: &str = "/dev/null";
 
 /// A path of the machine whose file system lies below `root`.
 #[must_use]

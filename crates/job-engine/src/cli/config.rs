@@ -4,7 +4,6 @@ mod access;
 pub mod reference;
 mod service;
 mod units;
-mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Setting, Value};
+use crate::config::{Config, Setting, Value};
 
 /// All of them, a line each.
 #[derive(Debug, thiserror::Error)]
@@ -42,32 +42,61 @@ pub fn listed(error: &anyhow::Error) -> Vec<String> {
     }
 }
 
-/// The same with the lines of the files whose values it is about: what is wrong with a value only beside others, or on this
-/// machine, is found without them.
-pub fn placed<T>(done: anyhow::Result<T>, settings: &[Setting]) -> anyhow::Result<T> {
-    let error = match done {
-        Ok(done) => return Ok(done),
-        Err(error) => error,
-    };
-    let about = |fault: &str| {
+/// A value that somebody has set.
+#[derive(Clone)]
+pub struct Said {
+    /// As the files call it.
+    pub key: String,
+    /// The value.
+    pub words: Vec<String>,
+    /// Where it is set, for people.
+    pub place: String,
+}
+
+impl Said {
+    /// All that the files say.
+    pub fn all(config: &Config) -> Vec<Self> {
+        let told = config.settings.iter().map(|Setting { key, value, place, .. }| Self {
+            key: key.clone(),
+            words: match value {
+                Value::Word(_) | Value::List(_) => value.words(),
+                Value::Switch(_) | Value::Other => Vec::new(),
+            },
+            place: place.to_string(),
+        });
+        told.collect()
+    }
+
+    /// The longest of its words that a fault speaks of. Nobody looks for passwords, and a name of a user, which may be a part
+    /// of anything, is not what is wrong.
+    fn is_in(&self, fault: &str) -> Option<usize> {
+        if ["pass", "-user"].iter().any(|end| self.key.ends_with(end)) {
+            return None;
+        }
         let is_part = |character: char| character.is_alphanumeric() || "-_".contains(character);
-        let is_told = |word: &String| {
-            let mut found = fault.match_indices(&**word);
+        let is_told = |word: &&String| {
+            let mut found = fault.match_indices(&***word);
             word.len() > 2
                 && found.any(|(place, _)| {
                     !fault[..place].ends_with(is_part) && !fault[place + word.len()..].starts_with(is_part)
                 })
         };
-        // where a password is said nobody looks for it
-        let told =
-            settings.iter().rev().filter(|setting| !setting.key.ends_with("pass")).find(|setting| {
-                match &setting.value {
-                    Value::Word(word) => is_told(word),
-                    Value::List(words) => words.iter().any(is_told),
-                    Value::Switch(_) | Value::Other => false,
-                }
-            });
-        told.map(|setting| format!(" (`{}` in {})", setting.key, setting.place))
+        self.words.iter().filter(is_told).map(String::len).max()
+    }
+}
+
+/// The same with the places of the values it is about: what is wrong with a value only beside others, or on this machine,
+/// is found without them.
+pub fn placed<T>(done: anyhow::Result<T>, told: &[Said]) -> anyhow::Result<T> {
+    let error = match done {
+        Ok(done) => return Ok(done),
+        Err(error) => error,
+    };
+    let about = |fault: &str| {
+        // of two that are as long the later one counts more
+        let (_, told) =
+            told.iter().filter_map(|one| Some((one.is_in(fault)?, one))).max_by_key(|(length, _)| *length)?;
+        Some(format!(" (`{}` in {})", told.key, told.place))
     };
     let (faults, places): (Vec<String>, Vec<Option<String>>) =
         listed(&error).into_iter().map(|fault| (fault.clone(), about(&fault))).unzip();
@@ -83,19 +112,28 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
-    use crate::config::Place;
-
     #[test]
     fn what_is_found_wrong_later_has_its_line_too() {
-        let setting = |key: &str, value: &str, line| Setting {
-            table: "peers",
+        let one = |key: &str, value: &str, line| Said {
             key: key.to_owned(),
-            value: Value::Word(value.to_owned()),
-            place: Place { path: "a.toml".into(), line },
+            words: vec![value.to_owned()],
+            place: format!("a.toml:{line}"),
         };
-        let settings =
-            [setting("ss-pass-file", "/a/p", 2), setting("zk-ca", "/a/p2", 3), setting("ss-pass", "cannot", 4)];
-        let told = |text: &str| placed::<()>(Err(anyhow!("why").context(text.to_owned())), &settings).unwrap_err();
+        let all = [
+            one("ss-pass-file", "/a/p", 2),
+            one("zk-ca", "/a/p2", 3),
+            one("ss-pass", "cannot", 4),
+            one("ss-pass-file", "/a/super.password", 5),
+            one("actions-dir", "super", 6),
+            one("ss-user", "jane", 7),
+        ];
+        let told = |text: &str| placed::<()>(Err(anyhow!("why").context(text.to_owned())), &all).unwrap_err();
+        assert_eq!(
+            format!("{:#}", told("cannot read /a/super.password")),
+            "cannot read /a/super.password: why (`ss-pass-file` in a.toml:5)",
+            "the longest is meant"
+        );
+        assert_eq!(format!("{:#}", told("no password of the user jane")), "no password of the user jane: why");
         assert_eq!(format!("{:#}", told("cannot read /a/p")), "cannot read /a/p: why (`ss-pass-file` in a.toml:2)");
         assert_eq!(format!("{:#}", told("cannot read /a/p2")), "cannot read /a/p2: why (`zk-ca` in a.toml:3)");
         assert_eq!(

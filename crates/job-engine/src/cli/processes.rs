@@ -20,11 +20,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 pub struct ProcessOptions {
     /// Process id [default: that of the only service of this machine]
-    #[arg(value_name = "PID", conflicts_with = "name")]
+    #[arg(value_name = "PID", conflicts_with = "name", value_parser = parse_process)]
     process: Option<u32>,
     /// Name of the service instead: of an executor or a distributor
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+}
+
+fn parse_process(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected a process id, or --name and a name".to_owned())
+}
+
+/// The process itself says whether it is one.
+fn parse_level(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected error, warn, info, debug, or a filter such as warn,hyper=debug".to_owned()),
+        level => Ok(level.to_owned()),
+    }
 }
 
 impl ProcessOptions {
@@ -87,7 +99,7 @@ pub struct ResumeArguments {
 ))]
 pub struct LogArguments {
     /// What is logged: error, warn, info, debug, or a filter such as warn,hyper=debug
-    #[arg(value_name = "LEVEL")]
+    #[arg(value_name = "LEVEL", value_parser = parse_level)]
     level: String,
     #[command(flatten)]
     process: ProcessOptions,
@@ -108,6 +120,9 @@ pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
     let DrainArguments { process, wait, json } = arguments;
     let process = process.find(Status::takes_jobs)?;
     let mut said = ask(process, &Verb::Drain)?.join("\n");
+    if !json && !wait && said == NOTHING_LEFT {
+        said = settled(process, said).await;
+    }
     if !json {
         terminal::print(&said)?;
     }
@@ -124,6 +139,23 @@ pub async fn drain(arguments: DrainArguments) -> anyhow::Result<()> {
     }
     let status = drained.map_or_else(|| status(process), Ok)?;
     terminal::print(&many_lines(&serde_json::to_string_pretty(&status)?))
+}
+
+/// What it says while nothing runs, and a slot may be about to get a job yet.
+const NOTHING_LEFT: &str = "draining: 0 jobs";
+/// How often it is asked whether that has changed, which it does at once.
+const MOST_ASKED: usize = 10;
+
+/// What an executor says next that has just been told to drain and does nothing: mostly that it is drained.
+async fn settled(process: Service, said: String) -> String {
+    for _ in 0..MOST_ASKED {
+        match status(process) {
+            Ok(status) if status.words != said => return status.words,
+            Ok(_) => tokio::time::sleep(ASK_AGAIN).await,
+            Err(_) => break,
+        }
+    }
+    said
 }
 
 /// How an executor is that has been drained; until then each status is told.

@@ -51,6 +51,15 @@ pub fn administrators() -> anyhow::Result<Option<SecretString>> {
     }
 }
 
+/// An address without user and password, which do not belong there, so that nobody is shown them.
+pub fn without_login(address: &str) -> String {
+    let Some((before, host)) = address.rsplit_once('@') else { return address.to_owned() };
+    match before.split_once("://") {
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => format!("{scheme}://{host}"),
+        _ => host.to_owned(),
+    }
+}
+
 /// `ZooKeeper`'s password, if the environment says what it is.
 pub fn zookeepers() -> Option<SecretString> {
     std::env::var(ZK_PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty()).map(SecretString::from)
@@ -208,6 +217,19 @@ mod tests {
         ] {
             let found = found.map(|(position, password): (usize, &str)| (position, password.to_owned()));
             assert_eq!(split(line), (kept.to_owned(), found), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_login() {
+        for (address, shown) in [
+            ("http://h:1/x", "http://h:1/x"),
+            ("http://super:secret@h:1", "http://h:1"),
+            ("https://super:se@cret/x@h", "https://h"),
+            ("u:s@a:2181,u:s@b:2181", "b:2181"),
+            ("u:s://x@h", "h"),
+        ] {
+            assert_eq!(without_login(address), shown);
         }
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args, value_parser};
 use secrecy::SecretString;
 
-use super::faults::{both, placed};
+use super::faults::{Said, both, placed};
 use super::options::account::AccountArguments;
 use super::options::loading::{LoadingOptions, PythonOption, ScriptOptions, work_of_a_site};
 use super::options::log::LogOptions;
@@ -191,7 +191,7 @@ pub struct DistributorArguments {
 /// Serves until it is stopped.
 pub async fn server(arguments: ServerArguments, config: &Config) -> anyhow::Result<()> {
     let metrics = Metrics::of("server");
-    let (options, seen) = placed(arguments.prepared(&metrics, secrets::zookeepers()), &config.settings)?;
+    let (options, seen) = placed(arguments.prepared(&metrics, secrets::zookeepers()), &Said::all(config))?;
     let activity = Activity::new();
     let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
     server::run(options, Clock::system(), activity, stop).await
@@ -229,7 +229,7 @@ impl ServerArguments {
 /// Does jobs until it is stopped.
 pub async fn executor(arguments: ExecutorArguments, config: &Config) -> anyhow::Result<()> {
     let metrics = Metrics::of("executor");
-    let prepared = placed(arguments.prepared(&metrics, secrets::zookeepers()), &config.settings)?;
+    let prepared = placed(arguments.prepared(&metrics, secrets::zookeepers()), &Said::all(config))?;
     let Prepared { name: given, running, cimi_grace, unknown_action, elasticsearch, peers, loading, seen } = prepared;
     let clock = Clock::system();
     let activity = Activity::new();
@@ -290,7 +290,7 @@ pub async fn distributor(arguments: DistributorArguments, config: &Config) -> an
     let given = arguments.name.clone();
     let metrics = Metrics::of("distributor");
     let prepared = arguments.prepared(config, &metrics, secrets::zookeepers());
-    let Distributing { found, peers, seen, wrong } = placed(prepared, &config.settings)?;
+    let Distributing { found, peers, seen, wrong } = placed(prepared, &Said::all(config))?;
     let chosen = match found {
         Found::Script { script, interpreter, arguments } => distributor::Chosen::Script(distributor::Scripted {
             script,

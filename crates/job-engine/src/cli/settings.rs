@@ -4,6 +4,8 @@
 pub mod handed;
 pub mod keys;
 pub mod login;
+pub mod together;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -39,13 +41,13 @@ pub enum Refused {
 
 impl From<clap::Error> for Refused {
     fn from(error: clap::Error) -> Self {
-        Self::Usage(error)
+        Self::Usage(words::hide(error))
     }
 }
 
 /// Reads the command line, and the files for what it does not say.
 pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
-    let (whole, parsed) = first_look(words)?;
+    let (whole, parsed) = first_look(words).map_err(|error| together::all_wrong(words, error))?;
     let (path, matches) = leaf(&parsed);
     let named = &names(&path)[..];
     if of_files(&whole, &path).is_empty() {
@@ -53,7 +55,7 @@ pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
         return Ok(Resolved { arguments: arguments(&whole, parsed)?, config: Config::default() });
     }
     let given = matches.get_one::<PathBuf>("config").cloned();
-    let (config, faults) = Config::read(&files(given, named, matches, Path::new("/")).map_err(Refused::Files)?);
+    let (mut config, faults) = Config::read(&files(given, named, matches, Path::new("/")).map_err(Refused::Files)?);
     let faults = check(&config, faults, named);
     if !faults.is_empty() {
         return Err(Refused::Files(Faults::of(&faults).into()));
@@ -65,7 +67,21 @@ pub fn resolve(words: &[OsString]) -> Result<Resolved, Refused> {
     add(matches, named, &said_in(matches), &Handed::of_process(), &mut chosen);
     let whole = with_defaults(whole, &path, &chosen);
     let parsed = whole.clone().try_get_matches_from(words).map_err(|error| with_whole_usage(error, words))?;
+    if keys::is_service(named) {
+        let (_, matches) = leaf(&parsed);
+        // the others are not what is wrong, should something be
+        config.settings.retain(|setting| counts(setting, matches, &chosen));
+    }
     Ok(Resolved { arguments: arguments(&whole, parsed)?, config })
+}
+
+/// Whether a setting is what holds.
+fn counts(setting: &Setting, matches: &ArgMatches, chosen: &Chosen) -> bool {
+    let place = setting.place.to_string();
+    let id = chosen.iter().find(|(_, written)| written.place == place).map(|(id, _)| id);
+    id.is_some_and(|id| {
+        matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::DefaultValue)
+    })
 }
 
 /// What a service logs, read once more: the files may have changed.

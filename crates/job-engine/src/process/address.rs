@@ -13,6 +13,10 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
+    // what somebody has written as a password would be told as a port
+    if text.contains('@') {
+        return Err(expected.to_owned());
+    }
     let (host, port) = text.rsplit_once(':').ok_or(expected)?;
     let port: u16 = port.parse().map_err(|_| format!("invalid port `{port}`: {expected}"))?;
     if host.is_empty() {

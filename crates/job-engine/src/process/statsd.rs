@@ -33,6 +33,9 @@ impl FromStr for StatsdHost {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = "expected HOST or HOST:PORT, such as stats.example.org:8125";
+        if text.contains('@') {
+            return Err(expected.to_owned());
+        }
         // an IPv6 address has several colons
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {

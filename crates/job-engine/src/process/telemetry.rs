@@ -116,10 +116,11 @@ pub(crate) fn log_from_now_on(wanted: &str) -> anyhow::Result<()> {
 }
 
 fn parsed(asked_for: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(format!("{QUIET},{asked_for},{ALWAYS}=info")).with_context(|| {
-        format!(
+    EnvFilter::try_new(format!("{QUIET},{asked_for},{ALWAYS}=info")).map_err(|error| {
+        // its text holds that of its source
+        anyhow!(error.to_string()).context(format!(
             "{asked_for:?} is no filter of the log: give a level such as debug, or warn,slipstream_job_engine=debug"
-        )
+        ))
     })
 }
 

@@ -168,7 +168,17 @@ async fn what_is_logged_can_be_changed_while_a_service_runs() {
     kenny.says("DEBUG").await;
     let wrong = asks(&["log", "slipstream=loud", &process]).failed();
     assert!(wrong.contains("is no filter of the log: give a level such as debug"), "{wrong}");
+    let (_, why) = wrong.trim().rsplit_once("slipstream_job_engine=debug: ").expect("a reason");
+    assert_eq!(wrong.matches(why.rsplit(": ").next().expect("a text")).count(), 1, "{wrong}");
+    for (arguments, expected) in [
+        (&["log", "", &process][..], "expected error, warn, info, debug, or a filter such as"),
+        (&["threads", "abc"], "expected a process id, or --name and a name"),
+    ] {
+        let wrong = asks(arguments).failed();
+        assert!(wrong.contains(expected), "{wrong}");
+    }
     asks(&["log", "error", &process]).good();
+    assert_eq!(asks(&["drain", &process]).good().trim(), "drained", "it is idle");
     kenny.stop().await;
     assert_eq!(kenny.times("executor ends"), 0, "{:?}", kenny.said());
 }

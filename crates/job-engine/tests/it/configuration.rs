@@ -13,10 +13,10 @@ use crate::services::support::Service;
 use crate::support::{PASSWORD, Up, eventually, program, up_command};
 
 /// A machine's files, below a folder.
-struct Machine(TempDir);
+pub struct Machine(TempDir);
 
 impl Machine {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let machine = Self(tempfile::tempdir().expect("a folder"));
         for (path, text) in files {
             machine.write(path, text);
@@ -24,17 +24,17 @@ impl Machine {
         machine
     }
 
-    fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub fn write(&self, path: &str, text: &str) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(path, text).expect("written");
     }
 
-    fn config(&self, arguments: &[&str]) -> Ran {
+    pub fn config(&self, arguments: &[&str]) -> Ran {
         self.run(&[&["config"], arguments].concat())
     }
 
@@ -45,7 +45,7 @@ impl Machine {
     }
 
     /// The service as systemd starts it, as long as nothing is quoted.
-    fn service(&self, name: &str) -> Command {
+    pub fn service(&self, name: &str) -> Command {
         let text = fs::read_to_string(self.root().join(format!("etc/default/slipstream-job-{name}"))).expect("there");
         let mut command = program();
         command.arg(name).current_dir(self.root());
@@ -60,8 +60,8 @@ impl Machine {
     }
 }
 
-const FILE: &str = "etc/slipstream/job-engine.toml";
-const EXECUTOR: &str = "etc/default/slipstream-job-executor";
+pub const FILE: &str = "etc/slipstream/job-engine.toml";
+pub const EXECUTOR: &str = "etc/default/slipstream-job-executor";
 /// Nobody listens there.
 const PEERS: &str = "--ss-url=http://127.0.0.1:1 --ss-user=super --zk-hosts=127.0.0.1:1";
 
@@ -143,7 +143,8 @@ fn check_tells_all_that_is_wrong_at_once() {
         "warning: --ss-user holds quotation marks or backslashes, which the original engines took literally",
         "warning: --ss-pass holds quotation marks or backslashes",
         "warning: `grace` of 600 s is not shorter than the 180 s after which systemd kills",
-        "slipstream-job-distributor@jobs_cleanup.service: 1 fault\n",
+        "slipstream-job-distributor@jobs_cleanup.service: 3 faults\n  no server given",
+        "\n  no user given: name an administrator with --ss-user or SLIPSTREAM_USER\n  no password: give it with",
     ] {
         assert!(told.contains(expected), "{expected}\n{told}");
     }

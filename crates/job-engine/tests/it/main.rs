@@ -16,6 +16,7 @@ mod commands_as_actions;
 mod commands_engine;
 mod commands_watch;
 mod configuration;
+mod configuration_faults;
 mod connections;
 mod database;
 mod distributor_scripts;

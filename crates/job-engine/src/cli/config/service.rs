@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use super::Part;
 use super::access::Reader;
 use super::units::{self, ARGUMENTS, Unit};
-use super::words;
-use crate::cli::faults::{both, listed};
+use crate::cli::faults::{Said, both, listed, placed};
 use crate::cli::options::parse_duration;
+use crate::cli::secrets::without_login;
 use crate::cli::settings::handed::Handed;
-use crate::cli::settings::keys::{self, without_environment};
-use crate::cli::settings::{self, Chosen, Written, with_defaults, without_required};
+use crate::cli::settings::keys;
+use crate::cli::settings::together::{blind, of_environment};
+use crate::cli::settings::{self, Chosen, with_defaults, without_required, words};
 use crate::cli::{Arguments, secrets};
 use crate::config::{Config, Fault, Files, below};
 use crate::instance::password::{PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE};
@@ -115,7 +116,12 @@ impl Service {
         self.faults.extend(wrong.iter().map(|wrong| place_of(&self.environment_file, wrong)));
         let Some(first) = first else { return };
         let (_, said) = settings::leaf(&first);
-        let environment = self.of_environment(variables);
+        let variable = |name: &str| {
+            let (value, place) = variables.get(name)?;
+            Some((value.clone(), format!("{place}, by {name}")))
+        };
+        let (environment, wrong) = of_environment(&without_required(self.command.clone()), &self.path, &variable);
+        self.faults.extend(wrong);
         let name = self.path[0].clone();
         let name = [&*name];
         let own = environment.get("config").and_then(|written| written.words.first()).map(PathBuf::from);
@@ -151,33 +157,13 @@ impl Service {
                 self.parsed = without_required(whole).try_get_matches_from(&words).ok();
             }
             Ok(parsed) => {
+                self.parsed = Some(parsed.clone());
                 if is_sound {
                     self.check_parts(&parsed, &config, variables, handed);
                 }
                 self.check_access(root, files.paths, &parsed, variables, handed);
-                self.parsed = Some(parsed);
             }
         }
-    }
-
-    /// What the environment says, which counts more than files, without what cannot be.
-    fn of_environment(&mut self, variables: &Variables) -> Chosen {
-        let command = Arguments::command();
-        let options = settings::at(&command, &self.path).get_arguments().chain(command.get_arguments());
-        let mut said = Chosen::new();
-        for option in options {
-            let variable = option.get_env().and_then(|name| Some((name.to_str()?, variables.get(name.to_str()?)?)));
-            let Some((name, (value, place))) = variable else { continue };
-            let id = option.get_id().to_string();
-            let written = Written { words: vec![value.clone()], place: format!("{place}, by {name}") };
-            let alone = Chosen::from([(id.clone(), written.clone())]);
-            let alone = with_defaults(without_required(self.command.clone()), &self.path, &alone);
-            match alone.try_get_matches_from(self.words(&[])) {
-                Ok(_) => drop(said.insert(id, written)),
-                Err(error) => self.faults.push(format!("{}: {}", written.place, words::wrong(&error))),
-            }
-        }
-        said
     }
 
     /// What the service finds wrong itself, before it begins.
@@ -186,6 +172,7 @@ impl Service {
         let zookeeper = value(secrets::ZK_PASSWORD_VARIABLE).map(SecretString::from);
         let checked = Arguments::from_arg_matches(parsed).map_err(anyhow::Error::from);
         let checked = checked.and_then(|arguments| arguments.check(config, zookeeper));
+        let checked = placed(checked, &self.said());
         // a server's own password
         let file = match (value(PASSWORD_FILE_VARIABLE), value(PASSWORD_VARIABLE)) {
             (Some(file), _) => Some(PathBuf::from(file)),
@@ -257,6 +244,22 @@ impl Service {
         }
     }
 
+    /// The values that somebody has set, with who says so.
+    fn said(&self) -> Vec<Said> {
+        let Some(parsed) = &self.parsed else { return Vec::new() };
+        let (_, matches) = settings::leaf(parsed);
+        let ids = settings::of_files(&self.command, &self.path);
+        let told = self.shown().into_iter().filter_map(|Shown { key, from, .. }| {
+            let known = ids.iter().find(|known| known.key == key)?;
+            let is_set = matches.value_source(&known.id) != Some(ValueSource::DefaultValue)
+                || self.chosen.contains_key(&known.id);
+            let words = matches.get_raw(&known.id).filter(|_| is_set)?;
+            let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+            Some(Said { key, words, place: from })
+        });
+        told.collect()
+    }
+
     /// Each option that may stand in a file, with its value.
     pub fn shown(&self) -> Vec<Shown> {
         let Some(parsed) = &self.parsed else { return Vec::new() };
@@ -284,10 +287,19 @@ impl Service {
                 Some(ValueSource::CommandLine) => format!("{}, by --{}", self.unit.name, known.key),
                 Some(_) => place().unwrap_or_else(|| "default".to_owned()),
             };
+            let table = keys::home(&known);
             Some(Shown {
-                table: keys::home(&known),
+                table,
+                value: value.map(|value| {
+                    if is_secret {
+                        Vec::new()
+                    } else if keys::is_address(&known.key) {
+                        value.iter().map(|word| without_login(word)).collect()
+                    } else {
+                        value
+                    }
+                }),
                 key: known.key,
-                value: value.map(|value| if is_secret { Vec::new() } else { value }),
                 from,
                 is_list: keys::is_list(option),
                 is_switch: keys::is_switch(option),
@@ -322,11 +334,6 @@ fn environment(unit: &Unit, file: Option<&Path>, faults: &mut Vec<String>) -> Va
 
 fn place_of(file: &Path, wrong: &str) -> String {
     if file.as_os_str().is_empty() { wrong.to_owned() } else { format!("{}: {wrong}", file.display()) }
-}
-
-/// A command line that does not look into the environment of this process.
-fn blind(command: Command) -> Command {
-    without_environment(command).mut_subcommands(blind)
 }
 
 /// What systemd says of a unit.

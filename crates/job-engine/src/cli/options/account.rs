@@ -5,7 +5,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use slipstream_cimi::Credentials;
 
-use super::login::LoginOptions;
+use super::login::{LoginOptions, without_user};
 use crate::cli::faults::both;
 use crate::roles::peers::Account;
 
@@ -15,7 +15,7 @@ use crate::roles::peers::Account;
     next_help_heading = "Server",
     mut_arg("ss-url", |url| url.help("Address of the server")),
     mut_arg("ss-user", |user| {
-        user.help("User name of an administrator").required(true).value_parser(NonEmptyStringValueParser::new())
+        user.help("User name of an administrator").value_parser(NonEmptyStringValueParser::new())
     })
 )]
 pub struct AccountArguments {
@@ -28,13 +28,15 @@ impl AccountArguments {
     pub fn account(self) -> anyhow::Result<Account> {
         let password = self.login.password();
         let LoginOptions { url, user, is_insecure, .. } = self.login;
-        let username = user.expect("the option is required");
         let password = password.and_then(|password| {
             password.with_context(|| {
-                format!("no password of the user {username}: give it with --ss-pass-file, --ss-pass or SLIPSTREAM_PASS")
+                let whose = user.as_ref().map(|user| format!(" of the user {user}")).unwrap_or_default();
+                format!("no password{whose}: give it with --ss-pass-file, --ss-pass or SLIPSTREAM_PASS")
             })
         });
-        let (endpoint, password) = both(endpoint(url), password)?;
+        // not required by the parser: without it nothing else would be told
+        let user = user.context("no user given: name an administrator with --ss-user or SLIPSTREAM_USER");
+        let ((endpoint, username), password) = both(both(endpoint(url), user), password)?;
         Ok(Account { endpoint, credentials: Credentials { username, password }, is_insecure })
     }
 }
@@ -44,8 +46,6 @@ fn endpoint(url: Option<String>) -> anyhow::Result<String> {
     let Some(endpoint) = url.filter(|url| !url.is_empty()) else {
         bail!("no server given: name it with --ss-url or SLIPSTREAM_URL")
     };
-    if endpoint.contains('@') {
-        bail!("the address must not have a user or password: use --ss-user and --ss-pass-file");
-    }
+    without_user(&endpoint)?;
     Ok(endpoint)
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, UnixTransport};
 
-use super::login::LoginOptions;
+use super::login::{LoginOptions, without_user};
 use crate::api::user::ADMINISTRATOR;
 use crate::cli::secrets;
 use crate::cli::spinner::asking;
@@ -156,6 +156,7 @@ impl Connection {
 
     fn endpoint(&self, data_dir: Option<&Path>) -> anyhow::Result<String> {
         if let Some(url) = given(self.login.url.as_ref()) {
+            without_user(url)?;
             return Ok(url.to_owned());
         }
         let found = data_dir.map(endpoint::read_endpoint).transpose()?.flatten();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, value_parser};
 
-use crate::cli::faults::placed;
+use crate::cli::faults::{Said, placed};
 use crate::config::{Config, Value};
 use crate::executor::load::settings::{DEFAULT_PYTHON, Loading};
 
@@ -47,7 +47,7 @@ pub struct LoadingOptions {
 pub fn folders_of_a_site(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
     let written = config.value("executor", "actions-dir").map(Value::words).unwrap_or_default();
     let words = written.iter().flat_map(|word| word.split(':')).map(OsString::from);
-    let named = placed(named_folders(&words.collect::<Vec<_>>(), "actions-dir"), &config.settings)?;
+    let named = placed(named_folders(&words.collect::<Vec<_>>(), "actions-dir"), &Said::all(config))?;
     Ok(if named.is_empty() { SITE_FOLDERS.map(PathBuf::from).into() } else { named })
 }
 

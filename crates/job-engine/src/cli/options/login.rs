@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use anyhow::bail;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -36,6 +37,14 @@ pub struct LoginOptions {
     /// Do not check the server's certificate
     #[arg(id = "ss-insecure", long = "ss-insecure")]
     pub is_insecure: bool,
+}
+
+/// An address is shown in errors and logs, and so would be what stands in it.
+pub fn without_user(address: &str) -> anyhow::Result<()> {
+    if address.contains('@') {
+        bail!("the address must not have a user or password: use --ss-user and --ss-pass-file");
+    }
+    Ok(())
 }
 
 impl LoginOptions {

@@ -4,15 +4,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 use slipstream_coordination::zookeeper::{Login, Scheme, Settings, Tls};
 
 use super::parse_duration;
+use crate::cli::faults::both;
 use crate::cli::secrets;
 use crate::cli::secrets::{ZK_PASSWORD_FILE_VARIABLE, ZK_PASSWORD_VARIABLE};
+use crate::roles::peers;
 
 /// The original's.
 const DEFAULT_HOSTS: &str = "127.0.0.1:2181";
@@ -93,22 +95,30 @@ enum LoginScheme {
 impl ZooKeeperArguments {
     /// The settings, with what is in the files; the password of the environment counts if no file has one.
     pub fn settings(self, password: Option<SecretString>) -> anyhow::Result<Settings> {
-        if self.password.is_some() {
-            bail!(
-                "arguments are visible to all users: give ZooKeeper's password with --zk-pass-file or \
-                     {ZK_PASSWORD_VARIABLE}"
-            );
-        }
         // each may come with the comma that people set between them
         let hosts: Vec<&str> = self.hosts.iter().map(|host| host.trim().trim_end_matches(',')).collect();
         let hosts = hosts.join(",");
-        Ok(Settings {
-            hosts: if hosts.is_empty() { DEFAULT_HOSTS.to_owned() } else { hosts },
-            session_timeout: self.session_timeout,
-            login: login(self.user, self.password_file, password, self.scheme, self.protect)?,
-            tls: tls(self.authorities, self.certificate, self.key)?,
-        })
+        let hosts = if hosts.is_empty() { DEFAULT_HOSTS.to_owned() } else { hosts };
+        let login = match self.password {
+            Some(_) => Err(anyhow!(
+                "arguments are visible to all users: give ZooKeeper's password with --zk-pass-file or \
+                     {ZK_PASSWORD_VARIABLE}"
+            )),
+            None => login(self.user, self.password_file, password, self.scheme, self.protect),
+        };
+        let others = both(login, tls(self.authorities, self.certificate, self.key));
+        let (hosts, (login, tls)) = both(sound(hosts, self.session_timeout), others)?;
+        Ok(Settings { hosts, session_timeout: self.session_timeout, login, tls })
     }
+}
+
+/// The hosts, if they and the time-out can be, whatever else is wrong.
+fn sound(hosts: String, session_timeout: Duration) -> anyhow::Result<String> {
+    if hosts.contains('@') {
+        bail!("an address of ZooKeeper has no user and no password: use --zk-user and --zk-pass-file");
+    }
+    peers::ensemble(Settings { session_timeout, ..Settings::new(&hosts) })?;
+    Ok(hosts)
 }
 
 fn login(
@@ -143,19 +153,24 @@ fn tls(
     certificate: Option<OsString>,
     key: Option<OsString>,
 ) -> anyhow::Result<Option<Tls>> {
-    let identity = match (given(certificate), given(key)) {
-        (Some(certificate), Some(key)) => Some((text(&certificate)?, SecretString::from(text(&key)?))),
-        (None, None) => None,
-        (Some(_), None) => bail!("a certificate for ZooKeeper needs its key: give it with --zk-key"),
-        (None, Some(_)) => bail!("a key for ZooKeeper needs its certificate: give it with --zk-certificate"),
+    let (certificate, key) = (given(certificate), given(key));
+    let has_identity = certificate.is_some() && key.is_some();
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => both(text(&certificate), text(&key)).map(Some),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(anyhow!("a certificate for ZooKeeper needs its key: give it with --zk-key")),
+        (None, Some(_)) => Err(anyhow!("a key for ZooKeeper needs its certificate: give it with --zk-certificate")),
     };
-    match given(authorities) {
-        Some(authorities) => Ok(Some(Tls { authorities: text(&authorities)?, identity })),
-        None if identity.is_some() => {
-            bail!("a certificate for ZooKeeper needs those of its servers' authorities: give them with --zk-ca")
+    let authorities = match given(authorities) {
+        Some(authorities) => text(&authorities).map(Some),
+        None if has_identity => {
+            Err(anyhow!("a certificate for ZooKeeper needs those of its servers' authorities: give them with --zk-ca"))
         }
         None => Ok(None),
-    }
+    };
+    let (authorities, identity) = both(authorities, identity)?;
+    let identity = identity.map(|(certificate, key)| (certificate, SecretString::from(key)));
+    Ok(authorities.map(|authorities| Tls { authorities, identity }))
 }
 
 /// An environment variable that is set to nothing gives nothing.

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::{Chosen, Known, Written, with_defaults, without_required};
 use crate::cli::Arguments;
+use crate::cli::secrets::without_login;
 use crate::config::{Fault, Setting, Value};
 
 /// The services, each with the table of what is its own.
@@ -157,6 +158,7 @@ impl Key {
         let service = with_defaults(without_environment(without_required(service)), &[], &chosen);
         let error = service.try_get_matches_from([command]).err()?;
         let shown = match (self.option.is_hide_env_values_set(), value) {
+            (false, Value::Word(word)) if is_address(name) => format!(" `{}`", without_login(word)),
             (false, Value::Word(word)) => format!(" `{word}`"),
             _ => String::new(),
         };
@@ -170,6 +172,11 @@ pub fn words_of(key: &str, value: &Value) -> Vec<String> {
         words if words.is_empty() && key == WHICH => vec![String::new()],
         words => words,
     }
+}
+
+/// Whether an option is an address, in which somebody may have written a password.
+pub fn is_address(name: &str) -> bool {
+    ["ss-url", "zk-hosts", "es-hosts-list", "statsd", "listen", "admin-listen"].contains(&name)
 }
 
 /// Whether an option is only said or not.

@@ -72,7 +72,7 @@ async fn wrong_arguments_end_a_service_and_say_what_would_be_right() {
     assert!(refusal(nobody).await.contains("no password of the user jane: give it with --ss-pass-file"));
     let mut nobody = program();
     nobody.args(["executor"]);
-    assert!(refusal(nobody).await.contains("--ss-user <NAME>"));
+    assert!(refusal(nobody).await.contains("no user given: name an administrator with --ss-user"));
 }
 
 #[tokio::test]
