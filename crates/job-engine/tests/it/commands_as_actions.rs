@@ -376,7 +376,8 @@ async fn the_last_lines_of_what_did_not_succeed_are_in_the_ledger() {
         let ledger = world.engine.client.operation(id, "ledger").await.expect("read");
         ledger["attempts"][0].get("output").cloned().unwrap_or_default()
     };
-    let world = World::new("seq 1 30; echo oops >&2; exit 1").await;
+    // by one pipe: of two, the order is nobody's
+    let world = World::new("seq 1 30 >&2; echo oops >&2; exit 1").await;
     let id = world.add().await;
     assert_eq!(outcome_of(&world.ended(&id).await), failed(Some(1), "oops"));
     let lines = output(&world, &id).await;
