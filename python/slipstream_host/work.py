@@ -94,6 +94,7 @@ class Worker:
             for name in {action.dialect for action in actions.values()}
         }
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        os.register_at_fork(after_in_child=self._end_by_sigterm)
         self._surroundings = Surroundings()
 
     def hello(self, failed):
@@ -201,12 +202,13 @@ class Worker:
             end["message"] = shorten(end["message"])
         return dict(end, number=order.get("number"))
 
-    def _on_sigterm(self, number, _frame):
-        if self._wire.forked:
-            # A child is no host: this ends it, as whoever forked it expects.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif self._armed:
+    def _end_by_sigterm(self):
+        """A child that an action forks is no host: SIGTERM ends it, also where no handler in Python would get its turn."""
+        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _on_sigterm(self, _number, _frame):
+        if self._armed:
             run = self._run
             run.stopped = True
             if run.on_stop is not None:

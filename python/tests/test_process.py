@@ -317,6 +317,10 @@ class Children(HostTest):
         host = self.do("import multiprocessing as m\nwith m.get_context('fork').Pool(2) as p:\n    return sum(p.map(abs, [-1, 2]))")
         self.assertEqual(self.run_job(host, "one"), {"state": "SUCCESS", "return-code": 3})
 
+    def test_what_it_forks_ends_by_sigterm(self):
+        host = self.do("p = os.fork()\nif p == 0:\n    os.kill(os.getpid(), signal.SIGTERM)\n    os._exit(7)\nreturn os.WTERMSIG(os.waitpid(p, 0)[1])")
+        self.assertEqual(self.run_job(host, "one"), {"state": "SUCCESS", "return-code": 15})
+
     def test_a_child_that_is_left_retires_the_process(self):
         host = self.do("subprocess.Popen(['sleep', '600']); return 0")
         self.assertEqual(self.run_job(host, "one"), dict(DONE, retire=True))
