@@ -94,7 +94,8 @@ class Worker:
             for name in {action.dialect for action in actions.values()}
         }
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        os.register_at_fork(after_in_child=self._end_by_sigterm)
+        self._fork = threading.local()
+        os.register_at_fork(before=self._hold_sigterm, after_in_parent=self._take_sigterm, after_in_child=self._end_by_sigterm)
         self._surroundings = Surroundings()
 
     def hello(self, failed):
@@ -202,10 +203,18 @@ class Worker:
             end["message"] = shorten(end["message"])
         return dict(end, number=order.get("number"))
 
+    def _hold_sigterm(self):
+        """One that comes while a child begins would be lost between the host's handler and the child's."""
+        self._fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _take_sigterm(self):
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._fork.mask)
+
     def _end_by_sigterm(self):
         """A child that an action forks is no host: SIGTERM ends it, also where no handler in Python would get its turn."""
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._take_sigterm()
 
     def _on_sigterm(self, _number, _frame):
         if self._armed:
