@@ -404,13 +404,18 @@ async fn up_takes_its_options_from_its_own_file() {
 async fn a_service_reads_the_level_of_its_log_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config.toml");
-    let level = |level: &str| fs::write(&file, format!("[log]\nlog-level = {level}\n")).expect("written");
+    // at once: the service may read it at any time
+    let level = |level: &str| {
+        let unfinished = file.with_extension("new");
+        fs::write(&unfinished, format!("[log]\nlog-level = {level}\n")).expect("written");
+        fs::rename(&unfinished, &file).expect("renamed");
+    };
     let restart = "log-file or log-format has changed in the configuration: restart the service for it";
     level("\"info\"");
     let mut service = Service::start(up_command(folder.path()));
     service.says(" is up").await;
     service.signal("HUP");
-    service.says("opened the file of the log again").await;
+    service.says("SIGHUP: opening the file of the log again").await;
     level("\"warn,slipstream_job_engine=info\"");
     service.signal("HUP");
     service.says("the configuration has another level of the log now").await;
