@@ -11,7 +11,7 @@ use slipstream_coordination::zookeeper::{Settings, Tls};
 use slipstream_test_ensemble::Ensemble;
 use tokio::net::TcpSocket;
 
-use crate::support::{connect, create, exists, open};
+use crate::support::{connect, create, eventually, exists, open};
 
 /// `openssl`, in this folder.
 fn openssl(folder: &Path, arguments: &str) {
@@ -69,7 +69,12 @@ async fn client_and_server_show_each_other_who_they_are() {
     let hosts = address.to_string();
     let settings =
         |tls: Option<Tls>| Settings { tls, session_timeout: Duration::from_secs(5), ..Settings::new(&hosts) };
-    let session = connect(settings(Some(tls(folder, "ours", Some("client"))))).await;
+    // the port of the ensemble is open before this one
+    eventually("it listens", async || tokio::net::TcpStream::connect(address).await.is_ok()).await;
+    let own = || settings(Some(tls(folder, "ours", Some("client"))));
+    // its first handshake may take longer than a session may be silent
+    eventually("it shows who it is", async || open(own()).await.is_ok()).await;
+    let session = connect(own()).await;
     create(&*session, "/over-tls", Mode::Persistent).await.unwrap();
     let wrong = [
         None,

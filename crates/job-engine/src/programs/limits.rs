@@ -116,6 +116,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_used_too_much_already_is_seen_at_once() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        // for a moment a process that begins has no memory
+        let deadline = std::time::Instant::now() + Duration::from_mins(1);
+        while usage(rustix::process::getpid()).memory <= 1 {
+            assert!(std::time::Instant::now() < deadline, "it has begun");
+            std::thread::yield_now();
+        }
         let some = Limits { memory: Some(1), ..Limits::default() };
         let seen = exceeded(rustix::process::getpid(), &some, Duration::ZERO).now_or_never();
         child.kill().unwrap();
