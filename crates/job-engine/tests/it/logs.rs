@@ -53,9 +53,10 @@ async fn a_file_that_cannot_be_opened_again_is_told_and_the_old_one_goes_on() {
     let mut command = up_command(&folder.path().join("data"));
     command.arg("--log-file").arg(&log).stdin(std::process::Stdio::null());
     let up = Up::spawn_logging(command, File::create(&errors).expect("made"));
+    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    eventually("it logs", async || text(&log).contains(" INFO ").then_some(())).await;
     fs::rename(&logs, &moved).expect("renamed");
     up.signal("HUP");
-    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     for path in [&moved.join("a.log"), &errors] {
         let line = eventually("it is told", async || {
             let text = text(path);
