@@ -80,13 +80,8 @@ impl Tree {
         paths.into_iter().map(Change::Deleted).collect()
     }
 
-    /// Carries out all operations or none. Answers a path for each (for creates the path created) and what changed,
-    /// in order.
-    pub fn apply(
-        &mut self,
-        session: SessionId,
-        operations: Vec<Operation>,
-    ) -> Result<(Vec<String>, Vec<Change>), Error> {
+    /// Carries out all operations or none. Answers what changed, one change for each, in order.
+    pub fn apply(&mut self, session: SessionId, operations: Vec<Operation>) -> Result<Vec<Change>, Error> {
         if !self.owned.contains_key(&session) {
             return Err(Error::Expired);
         }
@@ -101,8 +96,7 @@ impl Tree {
             }
         }
         self.zxid += 1;
-        let changes = steps.iter().map(Step::change).collect();
-        Ok((steps.into_iter().map(|step| step.path).collect(), changes))
+        Ok(steps.into_iter().map(Step::change).collect())
     }
 
     /// Reads a node.
@@ -189,29 +183,39 @@ impl Tree {
         let below = parent.below.get_or_insert_default();
         let next = below.next;
         let path = if sequential { format!("{path}{next:010}") } else { path };
-        let name = split(&path).1;
-        if below.children.contains_key(name) {
+        let Entry::Vacant(place) = below.children.entry(split(&path).1.into()) else {
             return Err((path, Cause::NodeExists));
-        }
+        };
         let owner = ephemeral.then_some(owner);
         let data = data.into_boxed_slice();
-        below.children.insert(name.into(), Branch { data, created, owner, ..Branch::default() });
+        place.insert(Branch { data, created, owner, ..Branch::default() });
         below.next = next.wrapping_add(1);
         self.own(owner, &path);
         Ok(Step { path, undo: Undo::Create { next } })
     }
 
     fn delete(&mut self, path: String, version: Option<i32>) -> Result<Step, (String, Cause)> {
-        match self.versioned(&path, version) {
-            Err(cause) => Err((path, cause)),
-            Ok(_) if path == "/" => Err((path, Cause::BadPath)),
-            Ok(Branch { below: Some(below), .. }) if !below.children.is_empty() => Err((path, Cause::NotEmpty)),
-            Ok(_) => {
-                let branch = self.detach(&path).expect("the node was found a moment ago");
-                self.disown(branch.owner, &path);
-                Ok(Step { path, undo: Undo::Delete(branch) })
-            }
+        if !is_path(&path) || path == "/" {
+            return Err((path, Cause::BadPath));
         }
+        let (parent, name) = split(&path);
+        let siblings = self.find_mut(parent).and_then(|parent| parent.below.as_mut()).map(|below| &mut below.children);
+        let Some((siblings, (name, branch))) = siblings.and_then(|siblings| {
+            let removed = siblings.remove_entry(name)?;
+            Some((siblings, removed))
+        }) else {
+            return Err((path, Cause::NoNode));
+        };
+        let cause = match &branch.below {
+            _ if version.is_some_and(|version| version != branch.version) => Cause::BadVersion,
+            Some(below) if !below.children.is_empty() => Cause::NotEmpty,
+            _ => {
+                self.disown(branch.owner, &path);
+                return Ok(Step { path, undo: Undo::Delete(branch) });
+            }
+        };
+        siblings.insert(name, branch);
+        Err((path, cause))
     }
 
     fn set(&mut self, path: String, data: Vec<u8>, version: Option<i32>) -> Result<Step, (String, Cause)> {
@@ -294,12 +298,11 @@ impl Tree {
 }
 
 impl Step {
-    fn change(&self) -> Change {
-        let path = self.path.clone();
+    fn change(self) -> Change {
         match self.undo {
-            Undo::Create { .. } => Change::Created(path),
-            Undo::Delete(_) => Change::Deleted(path),
-            Undo::Set { .. } => Change::Set(path),
+            Undo::Create { .. } => Change::Created(self.path),
+            Undo::Delete(_) => Change::Deleted(self.path),
+            Undo::Set { .. } => Change::Set(self.path),
         }
     }
 }

@@ -82,11 +82,11 @@ impl Requests {
     }
 
     pub(super) fn entry_path(&self, name: EntryName) -> String {
-        format!("{}/{name}", self.entries)
+        name.below(&self.entries)
     }
 
     pub(super) fn claim_path(&self, name: EntryName) -> String {
-        format!("{}/{name}", self.taken)
+        name.below(&self.taken)
     }
 
     /// The name in the path of an entry of this queue.
