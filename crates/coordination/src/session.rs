@@ -282,7 +282,8 @@ pub fn is_path(path: &str) -> bool {
         path.contains(refused)
     };
     let good = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
-    let names = |path: &str| path.strip_prefix('/').is_some_and(|it| it.as_bytes().split(|byte| *byte == b'/').all(good));
+    let names =
+        |path: &str| path.strip_prefix('/').is_some_and(|it| it.as_bytes().split(|byte| *byte == b'/').all(good));
     path == "/" || path.len() <= PATH_LIMIT && !has_refused && names(path)
 }
 

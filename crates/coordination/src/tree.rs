@@ -176,7 +176,7 @@ impl Tree {
         if path == "/" && !sequential {
             return Err((path, Cause::NodeExists));
         }
-        let Some(parent) = self.find_mut(split(&path).0) else { return Err((path, Cause::NoNode)) };
+        let Some(parent) = self.parent_mut(split(&path).0) else { return Err((path, Cause::NoNode)) };
         if parent.owner.is_some() {
             return Err((path, Cause::ParentIsEphemeral));
         }
@@ -195,16 +195,14 @@ impl Tree {
     }
 
     fn delete(&mut self, path: String, version: Option<i32>) -> Result<Step, (String, Cause)> {
-        if !is_path(&path) || path == "/" {
-            return Err((path, Cause::BadPath));
-        }
-        let (parent, name) = split(&path);
-        let siblings = self.find_mut(parent).and_then(|parent| parent.below.as_mut()).map(|below| &mut below.children);
-        let Some((siblings, (name, branch))) = siblings.and_then(|siblings| {
-            let removed = siblings.remove_entry(name)?;
-            Some((siblings, removed))
-        }) else {
-            return Err((path, Cause::NoNode));
+        let found = path.rsplit_once('/').and_then(|(parent, name)| {
+            let siblings = &mut self.parent_mut(parent)?.below.as_mut()?.children;
+            let (name, branch) = siblings.remove_entry(name)?;
+            Some((siblings, name, branch))
+        });
+        let Some((siblings, name, branch)) = found else {
+            let cause = if path == "/" { Cause::BadPath } else { missing(&path) };
+            return Err((path, cause));
         };
         let cause = match &branch.below {
             _ if version.is_some_and(|version| version != branch.version) => Cause::BadVersion,
@@ -266,18 +264,12 @@ impl Tree {
     }
 
     fn read(&self, path: &str) -> Result<&Branch, Error> {
-        if !is_path(path) {
-            return Err(refused(path, Cause::BadPath));
-        }
         let found = names(path).try_fold(&self.root, |branch, name| branch.below.as_ref()?.children.get(name));
-        found.ok_or_else(|| refused(path, Cause::NoNode))
+        found.ok_or_else(|| refused(path, missing(path)))
     }
 
     fn versioned(&mut self, path: &str, version: Option<i32>) -> Result<&mut Branch, Cause> {
-        if !is_path(path) {
-            return Err(Cause::BadPath);
-        }
-        let branch = self.find_mut(path).ok_or(Cause::NoNode)?;
+        let branch = self.find_mut(path).ok_or_else(|| missing(path))?;
         if version.is_some_and(|version| version != branch.version) { Err(Cause::BadVersion) } else { Ok(branch) }
     }
 
@@ -285,15 +277,24 @@ impl Tree {
         names(path).try_fold(&mut self.root, |branch, name| branch.below.as_mut()?.children.get_mut(name))
     }
 
+    /// The parent out of a path: that of `/a` is empty, and that of `//a` is none.
+    fn parent_mut(&mut self, parent: &str) -> Option<&mut Branch> {
+        match parent {
+            "" => Some(&mut self.root),
+            "/" => None,
+            parent => self.find_mut(parent),
+        }
+    }
+
     /// Where the node of this path belongs, for taking back what was done there.
     fn below(&mut self, path: &str) -> &mut Below {
-        let parent = self.find_mut(split(path).0).expect("the parent of a node that was touched is still there");
+        let parent = self.parent_mut(split(path).0).expect("the parent of a node that was touched is still there");
         parent.below.as_mut().expect("it has or had children")
     }
 
     fn detach(&mut self, path: &str) -> Option<Branch> {
         let (parent, name) = split(path);
-        self.find_mut(parent)?.below.as_mut()?.children.remove(name)
+        self.parent_mut(parent)?.below.as_mut()?.children.remove(name)
     }
 }
 
@@ -307,11 +308,18 @@ impl Step {
     }
 }
 
+/// The names of a path. What is no path has one that no node has: an empty one, or one with what is refused in names.
 fn names(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|name| !name.is_empty())
+    let below = if path == "/" { None } else { Some(path.strip_prefix('/').unwrap_or_default()) };
+    below.into_iter().flat_map(|names| names.split('/'))
 }
 
-/// Parent and name; the parent of `/a` is empty, which finds the root.
+/// Why there is no such node: what a node was found by needs no other look.
+fn missing(path: &str) -> Cause {
+    if is_path(path) { Cause::NoNode } else { Cause::BadPath }
+}
+
+/// Parent and name of a path; the parent of `/a` is empty.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }

@@ -75,6 +75,13 @@ fn refusals_row_by_row() {
         (Operation::delete("/a"), Cause::NotEmpty),
         (Operation::delete("/none"), Cause::NoNode),
         (Operation::delete("x"), Cause::BadPath),
+        (Operation::delete("e"), Cause::BadPath),
+        (Operation::delete("a/child"), Cause::BadPath),
+        (Operation::delete("/a//child"), Cause::BadPath),
+        (Operation::delete("//e"), Cause::BadPath),
+        (Operation::delete(""), Cause::BadPath),
+        (Operation::Set { path: String::new(), data: vec![], version: None }, Cause::BadPath),
+        (Operation::Set { path: "a".into(), data: vec![], version: None }, Cause::BadPath),
         (Operation::delete("/a/child/"), Cause::BadPath),
         (Operation::delete("/"), Cause::BadPath),
     ];
