@@ -44,7 +44,7 @@ pub(super) struct Attempt<'a> {
 
 /// What is known of the job before the action runs.
 struct Known {
-    job: Job,
+    job: Box<Job>,
     /// Whether the attempt was begun by reading it.
     begun: bool,
     /// Whether another attempt was lost before.
@@ -188,7 +188,7 @@ impl<'a> Attempt<'a> {
     async fn run(
         &self,
         offer: &Offer,
-        job: Job,
+        job: Box<Job>,
         rerun: bool,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Finished, AttemptEnd> {
