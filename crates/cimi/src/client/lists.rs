@@ -36,7 +36,12 @@ fn leads_to(entry_point: &Document, name: &str, place: &str) -> bool {
 #[derive(Clone, Debug)]
 pub enum Report {
     /// Reads a job.
-    Read(String),
+    Read {
+        /// The job.
+        id: String,
+        /// Whether it is to be answered, and not only whether it is there.
+        shows_job: bool,
+    },
     /// Reads the attempt's job and, if it waits or runs and the list's actions include its own, sets it RUNNING.
     Begin(Arc<AttemptIdentity>),
     /// Edits the attempt's job.
@@ -91,7 +96,7 @@ impl Report {
     #[must_use]
     pub fn job(&self) -> &str {
         match self {
-            Self::Read(id) => id,
+            Self::Read { id, .. } => id,
             Self::Begin(attempt) | Self::Edit { attempt, .. } => &attempt.job,
         }
     }
@@ -105,14 +110,14 @@ impl Report {
     /// The request that this report stands for.
     #[must_use]
     pub fn request(&self) -> String {
-        let method = if matches!(self, Self::Read(_)) { Method::GET } else { Method::PUT };
+        let method = if matches!(self, Self::Read { .. }) { Method::GET } else { Method::PUT };
         format!("{method} {}", path(self.job()))
     }
 
     fn text(&self) -> String {
         let running;
         let (attempt, changes, document, begin) = match self {
-            Self::Read(_) => (None, None, true, false),
+            Self::Read { shows_job, .. } => (None, None, *shows_job, false),
             // a server that knows no begins edits the job, whatever it is, and shows it then
             Self::Begin(attempt) => {
                 running = Document::from_iter([("state".to_owned(), State::Running.as_str().into())]);
@@ -147,12 +152,12 @@ impl Report {
                 let job = document.map_err(str::to_owned).and_then(|document| read(&document));
                 Ok(Reported::Begin { job, begun, rerun })
             }
-            Self::Read(_) | Self::Edit { shows_job: true, .. } => {
+            Self::Read { shows_job: true, .. } | Self::Edit { shows_job: true, .. } => {
                 let job = document.map_err(str::to_owned).and_then(|document| read(&document));
                 let unintelligible = |reason| Error::Unintelligible { request: self.request(), reason };
                 job.map(Reported::Job).map_err(unintelligible)
             }
-            Self::Edit { .. } => Ok(Reported::Done),
+            Self::Read { .. } | Self::Edit { .. } => Ok(Reported::Done),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Batcher {
 
     /// Reads the job `id`; `client` is the attempt's own.
     pub(super) async fn read(&self, client: &Client, id: &str) -> Result<Document, Error> {
-        match self.batch(&self.quick, || Report::Read(id.to_owned())).await {
+        match self.batch(&self.quick, || Report::Read { id: id.to_owned(), shows_job: true }).await {
             Some(answer) => document(answer?, id),
             None => client.get(id).await,
         }

@@ -337,8 +337,8 @@ async fn the_client_hears_of_each_item_what_a_request_of_its_own_would_say() {
         edit(json!({"state": "RUNNING"}), true),
         edit(json!({"state": "SUCCESS"}), false),
         edit(json!({"progress": 1}), true),
-        Report::Read(id.clone()),
-        Report::Read(missing.to_owned()),
+        Report::Read { id: id.clone(), shows_job: true },
+        Report::Read { id: missing.to_owned(), shows_job: true },
     ];
     let list = ReportList { reports: reports.into(), actions: [].into() };
     let answers = client.report(list).await.expect("answered");

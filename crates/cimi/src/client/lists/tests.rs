@@ -38,7 +38,8 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
         json!({"status": 409, "message": "no", "code": "late-lease", "resource-id": "job/1", "request-id": "r"});
     let newer = json!({"status": 409, "message": "no", "code": "a-later-versions", "resource-id": "job/1"});
     let (client, script) = client(&json!({"reports": [{"status": 200, "document": {"id": "job/2"}}, refused, newer]}));
-    let reports = [Report::Read("job/2".to_owned()), edit(json!({"progress": 1})), edit(json!({}))];
+    let reports =
+        [Report::Read { id: "job/2".to_owned(), shows_job: true }, edit(json!({"progress": 1})), edit(json!({}))];
     let answers = client.report(list(reports)).await.unwrap();
     assert_eq!(script.asked(), ["POST /api/job/reports"]);
     let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
@@ -86,7 +87,10 @@ async fn a_begin_is_an_edit_that_says_so_and_hears_whether_it_was_made() {
 async fn an_answer_that_does_not_fit_its_list_is_none() {
     for body in [json!({"reports": [{"status": 200}]}), json!({"reports": [{}, {}]}), json!({"status": 200})] {
         let (client, _) = client(&body);
-        let error = client.report(list(["job/1", "job/2"].map(|id| Report::Read(id.to_owned())))).await.unwrap_err();
+        let error = client
+            .report(list(["job/1", "job/2"].map(|id| Report::Read { id: id.to_owned(), shows_job: true })))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Unintelligible { .. }), "{error}");
     }
     let (client, _) = client(&json!({"jobs": []}));

@@ -132,7 +132,10 @@ async fn carry_out_one<T: Send>(
     show: fn(Done<'_>) -> T,
 ) -> Result<T, ApiError> {
     match report {
-        Report::Read(id) => Ok(show(Done::Job(&*jobs::read(shared, caller, id).await?))),
+        Report::Read { id, shows_job } => {
+            let job = jobs::read(shared, caller, id).await?;
+            Ok(show(if *shows_job { Done::Job(&job) } else { Done::Nothing }))
+        }
         Report::Begin(attempt) => begin(shared, caller, attempt, actions, show).await,
         Report::Edit { attempt, changes, shows_job } => {
             let request = EditRequest::of_attempt(attempt, changes.clone());
@@ -236,7 +239,7 @@ fn read(item: Value) -> Result<Report, ApiError> {
     };
     let (begins, shows_job) = (wants("begin")?, wants("document")?);
     match item.shift_remove("changes") {
-        None => Ok(Report::Read(id)),
+        None => Ok(Report::Read { id, shows_job }),
         Some(Value::Object(changes)) if begins => {
             if changes.len() != 1 || changes.get("state") != Some(&State::Running.as_str().into()) {
                 return Err(ApiError::bad_request(
