@@ -177,8 +177,11 @@ fn to_value(done: Done<'_>) -> Reported {
         Done::Nothing => Reported::Done,
         Done::Job(job) => Reported::Job(document::shown((*job.document).clone(), job.entry())),
         Done::Begin(job, begun, rerun) => {
-            let read = Job::from_document(document::shown((*job.document).clone(), job.entry()));
-            Reported::Begin { job: read.map(Box::new).map_err(|error| error.to_string()), begun, rerun: Some(rerun) }
+            let read = Job::read(&job.document).map(|mut read| {
+                document::show_entry(&mut read.others, job.entry());
+                Box::new(read)
+            });
+            Reported::Begin { job: read.map_err(|error| error.to_string()), begun, rerun: Some(rerun) }
         }
     }
 }
