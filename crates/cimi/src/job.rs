@@ -184,7 +184,7 @@ impl Job {
             others: Document::new(),
         };
         for (name, value) in members {
-            let of = |error| attribute(&name, error);
+            let of = |error| attribute(&name, &error);
             match &*name {
                 "id" => id = Some(read(&value).map_err(of)?),
                 "state" => state = Some(read(&value).map_err(of)?),
@@ -226,7 +226,7 @@ fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, serde_json::Error
     T::deserialize(value)
 }
 
-fn attribute(name: &str, error: serde_json::Error) -> serde_json::Error {
+fn attribute(name: &str, error: &serde_json::Error) -> serde_json::Error {
     serde_json::Error::custom(format_args!("attribute `{name}`: {error}"))
 }
 

@@ -244,18 +244,14 @@ impl Client {
         let call = Call::new(Method::POST, path(REPORTS_PLACE));
         let call = if self.takes_values() { call.values(list) } else { call.json_text(list.text().into()) };
         let mut answer = self.exchange(&call).await?;
-        let answers: Vec<_> = match answer.extensions_mut().remove() {
-            Some(ReportAnswers(answers)) => {
-                let answered = |(report, answer): (&Report, Result<_, _>)| answer.map_err(|it| report.refused(it));
-                reports.iter().zip(answers).map(answered).collect()
-            }
-            None => {
-                let ListAnswer { reports: answers } = call.answer(answer)?;
-                reports.iter().zip(answers).map(|(report, answer)| report.answer(answer)).collect()
-            }
-        };
+        if let Some(ReportAnswers(answers)) = answer.extensions_mut().remove() {
+            call.has_all(answers.len(), reports.len())?;
+            let answered = |(report, answer): (&Report, Result<_, _>)| answer.map_err(|it| report.refused(it));
+            return Ok(reports.iter().zip(answers).map(answered).collect());
+        }
+        let ListAnswer { reports: answers } = call.answer(answer)?;
         call.has_all(answers.len(), reports.len())?;
-        Ok(answers)
+        Ok(reports.iter().zip(answers).map(|(report, answer)| report.answer(answer)).collect())
     }
 
     /// Whether the server is in this process and takes values as they are.

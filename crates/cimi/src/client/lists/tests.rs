@@ -85,7 +85,13 @@ async fn a_begin_is_an_edit_that_says_so_and_hears_whether_it_was_made() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_its_list_is_none() {
-    for body in [json!({"reports": [{"status": 200}]}), json!({"reports": [{}, {}]}), json!({"status": 200})] {
+    let good = json!({"status": 200, "document": {}});
+    for body in [
+        json!({"reports": [good]}),
+        json!({"reports": [good, good, good]}),
+        json!({"reports": [{}, {}]}),
+        json!({"status": 200}),
+    ] {
         let (client, _) = client(&body);
         let error = client
             .report(list(["job/1", "job/2"].map(|id| Report::Read { id: id.to_owned(), shows_job: true })))
