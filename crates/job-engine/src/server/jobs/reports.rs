@@ -29,6 +29,7 @@ use crate::server::jobs;
 const NAME_LIMIT: usize = 1024;
 
 /// What has become of a report, for whoever answers it.
+#[derive(Clone, Copy)]
 enum Done<'a> {
     Nothing,
     /// The job as it is then.
@@ -62,12 +63,11 @@ pub async fn carry_out_text(
     let mut text = format!("{{\"{REPORTS}\":[").into_bytes();
     let mut answered = reports.iter().zip(carried_out.drain(..));
     for index in 0..reports.len() + refused.len() {
-        let answer = match refused.remove(&index) {
-            Some(error) => to_text(&refusals.refuse(error, &index, request_id)),
-            None => {
-                let (report, answer) = answered.next().expect("an answer to each report");
-                answer.unwrap_or_else(|error| to_text(&refusals.refuse(error, &report.job(), request_id)))
-            }
+        let answer = if let Some(error) = refused.remove(&index) {
+            to_text(&refusals.refuse(error, &index, request_id))
+        } else {
+            let (report, answer) = answered.next().expect("an answer to each report");
+            answer.unwrap_or_else(|error| to_text(&refusals.refuse(error, &report.job(), request_id)))
         };
         if index > 0 {
             text.push(b',');
