@@ -16,7 +16,6 @@ use super::mirror::{Chosen, Mirror, Share};
 use super::refusals::Refusals;
 use super::requests::{Attempt, End, Ending, Requests};
 use super::standing::{News, Standing};
-use super::taker::Asked;
 use super::{Claim, LockingQueue, Settled, Shared};
 use crate::retry::Pauses;
 use crate::session::{Cause, Change, Error, State, Watch};
@@ -37,6 +36,12 @@ pub(super) enum Command {
     Forget { name: EntryName },
     /// Somebody waits until no claim waits for its end, and hears of that by the drop of this.
     Settle(oneshot::Sender<Infallible>),
+}
+
+/// Who waits for claims, and for how many.
+pub(super) struct Asked {
+    pub(super) number: usize,
+    pub(super) door: mpsc::UnboundedSender<Claim>,
 }
 
 struct Held {

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::actor::Command;
+use super::actor::{Asked, Command};
 use super::{Claim, LockingQueue};
 use crate::session::Error;
 
@@ -13,12 +13,6 @@ pub struct Taker {
     /// Where claims come in. Unbounded, and never longer than was asked for.
     door: mpsc::UnboundedSender<Claim>,
     claims: mpsc::UnboundedReceiver<Claim>,
-}
-
-/// Who waits for claims, and for how many.
-pub(super) struct Asked {
-    pub(super) number: usize,
-    pub(super) door: mpsc::UnboundedSender<Claim>,
 }
 
 impl Taker {
