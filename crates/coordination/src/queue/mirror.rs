@@ -235,21 +235,14 @@ impl Mirror {
     }
 
     fn change(&mut self, name: EntryName, change: impl FnOnce(&mut Facts)) {
-        // those that change oftenest are not free, and few
-        let known = match self.others.get(&name) {
-            Some(facts) => *facts,
-            None if self.free.remove(&name) => FREE,
-            None => Facts::default(),
-        };
-        let mut facts = known;
+        let known = if self.free.remove(&name) { Some(FREE) } else { self.others.remove(&name) };
+        let before = known.unwrap_or_default();
+        let mut facts = before;
         change(&mut facts);
-        self.entries = self.entries + usize::from(facts.entry) - usize::from(known.entry);
+        self.entries = self.entries + usize::from(facts.entry) - usize::from(before.entry);
         if facts == FREE {
-            self.others.remove(&name);
             self.free.insert(name);
-        } else if facts == Facts::default() {
-            self.others.remove(&name);
-        } else if facts != known || known == FREE {
+        } else if facts != Facts::default() {
             self.others.insert(name, facts);
         }
     }

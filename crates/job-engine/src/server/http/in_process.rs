@@ -56,8 +56,4 @@ impl Transport for InProcess {
         };
         tokio::time::timeout(LIMIT, answer).await?
     }
-
-    fn takes_values(&self) -> bool {
-        true
-    }
 }
