@@ -14,6 +14,9 @@ pub const USERS: &str = "USER";
 /// The role of everybody, logged in or not.
 pub const ANYBODY: &str = "ANON";
 
+/// The rights that let somebody see a document.
+const VIEW: &[&str] = &["VIEW", "MODIFY", "ALL"];
+
 /// Somebody whom access control can name (specification 3.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Principal {
@@ -37,7 +40,7 @@ impl Display for Principal {
 /// any other right shows nothing.
 #[must_use]
 pub fn viewers(document: &Document) -> BTreeSet<Principal> {
-    with_rights(document, &["VIEW", "MODIFY", "ALL"])
+    with_rights(document, VIEW)
 }
 
 /// Whom a document's access control lets edit, stop and delete it: its owner, and whoever has MODIFY or ALL by a rule.
@@ -46,21 +49,35 @@ pub fn modifiers(document: &Document) -> BTreeSet<Principal> {
     with_rights(document, &["MODIFY", "ALL"])
 }
 
-/// The owner, and everybody with one of these rights by a rule.
-fn with_rights(document: &Document, rights: &[&str]) -> BTreeSet<Principal> {
-    let Some(acl) = document.get("acl") else { return BTreeSet::new() };
-    let rules = acl.get("rules").and_then(Value::as_array).into_iter().flatten();
-    let granted = rules.filter(|rule| rule["right"].as_str().is_some_and(|right| rights.contains(&right)));
-    acl.get("owner").into_iter().chain(granted).filter_map(principal).collect()
+/// Whether [`viewers`] are administrators and nobody else, as of most documents.
+#[must_use]
+pub fn administrators_alone_view(document: &Document) -> bool {
+    let mut named = named(document, VIEW).peekable();
+    named.peek().is_some() && named.all(|named| named == ("ROLE", ADMINISTRATORS))
 }
 
-fn principal(of: &Value) -> Option<Principal> {
-    let name = of["principal"].as_str()?.to_owned();
-    match of["type"].as_str()? {
-        "USER" => Some(Principal::User(name)),
-        "ROLE" => Some(Principal::Role(name)),
-        _ => None,
-    }
+/// The owner, and everybody with one of these rights by a rule.
+fn with_rights(document: &Document, rights: &[&str]) -> BTreeSet<Principal> {
+    let principal = |(kind, name): (&str, &str)| match kind {
+        "USER" => Principal::User(name.to_owned()),
+        _ => Principal::Role(name.to_owned()),
+    };
+    named(document, rights).map(principal).collect()
+}
+
+/// The same, each as its type and its name.
+fn named<'a>(document: &'a Document, rights: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let acl = document.get("acl").and_then(Value::as_object);
+    let rules = acl.and_then(|acl| acl.get("rules")).and_then(Value::as_array).into_iter().flatten();
+    let granted = rules.filter(|rule| text(rule, "right").is_some_and(|right| rights.contains(&right)));
+    let owner = acl.and_then(|acl| acl.get("owner"));
+    let named = |of| Some((text(of, "type")?, text(of, "principal")?));
+    owner.into_iter().chain(granted).filter_map(named).filter(|(kind, _)| matches!(*kind, "USER" | "ROLE"))
+}
+
+/// The text of a member of an object with few: to look at each takes less time than to hash a name.
+fn text<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
+    of.as_object()?.iter().find(|(member, _)| *member == name)?.1.as_str()
 }
 
 /// The access control of a document whose author gave none. Only administrators add documents that have one.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slipstream_cimi::acl::Principal;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
 use slipstream_cimi::{Document, Lease};
@@ -26,7 +27,7 @@ use self::visibility::{
 };
 use crate::memory::MemoryStore;
 use crate::sqlite::SqliteStore;
-use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt};
+use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
 
 mod aggregations;
 mod filters;
@@ -54,6 +55,8 @@ cases!(
     get_finds_nothing_where_nothing_is,
     replace_needs_the_stored_revision,
     remove_needs_the_stored_revision,
+    a_noted_entry_changes_nothing_else,
+    many_inserts_at_once_are_answered_each_by_itself,
     one_of_many_concurrent_replaces_wins_each_revision,
     one_of_many_concurrent_inserts_wins,
     documents_keep_the_order_of_their_members,
@@ -176,6 +179,74 @@ async fn remove_needs_the_stored_revision(store: Arc<dyn Store>) {
     assert_eq!(store.get("job/1").await.unwrap(), None);
     assert!(store.get("job/2").await.unwrap().is_some());
     store.insert(record("job/1", &json!({}))).await.unwrap();
+}
+
+/// The path of the n-th entry of the queue.
+fn entry(number: u32) -> String {
+    format!("/job/entries/entry-999-{number:010}")
+}
+
+async fn a_noted_entry_changes_nothing_else(store: Arc<dyn Store>) {
+    let id = "job/01a22896-57ff-7010-b0be-14f3f033efd6";
+    let added = Record { ledger: json!({"lost": 0}), ..record(id, &json!({"state": "QUEUED"})) };
+    let revision = store.insert(added.clone()).await.unwrap();
+    let note = async |revision, number| {
+        store.write(vec![Write::NoteEntry(id.to_owned(), revision, entry(number))]).await.remove(0)
+    };
+    let recorded = async || {
+        let (record, rows) = (store.get(id).await.unwrap(), store.index_rows(None, 10).await.unwrap());
+        let row = rows.into_iter().next().unwrap();
+        assert_eq!(record.as_ref().and_then(Record::entry), row.entry.as_deref());
+        (record.unwrap(), row)
+    };
+    assert_eq!(recorded().await.1.entry, None);
+    for number in [1, 2] {
+        assert_eq!(note(revision, number).await.unwrap(), revision);
+        let ledger = json!({"lost": 0, "entry": entry(number)});
+        assert_eq!(recorded().await.0, Record { revision, ledger, ..added.clone() });
+    }
+    assert_eq!(search(&*store, "state='QUEUED'").await, [id]);
+    assert!(matches!(note(Revision::number(9), 3).await, Err(StoreError::Changed(_))));
+    // whatever is replaced is replaced with what was noted of it
+    let ledger = json!({"lost": 1, "entry": entry(4)});
+    let revision = store.replace(Record { revision, ledger, ..added.clone() }).await.unwrap();
+    assert_eq!(recorded().await.1.entry, Some(entry(4)));
+    let revision = store.replace(Record { revision, ..added.clone() }).await.unwrap();
+    assert_eq!(recorded().await.1.entry, None);
+    note(revision, 5).await.unwrap();
+    let done = Record { revision, ..record(id, &json!({"state": "SUCCESS"})) };
+    let revision = store.replace(Record { ledger: json!({"entry": entry(5)}), ..done }).await.unwrap();
+    assert_eq!(store.get(id).await.unwrap().unwrap().entry(), Some(&*entry(5)));
+    store.remove(id, revision).await.unwrap();
+    let revision = store.insert(added).await.unwrap();
+    assert_eq!(recorded().await.1.entry, None);
+    note(revision, 6).await.unwrap();
+    store.remove(id, revision).await.unwrap();
+    assert!(matches!(note(revision, 7).await, Err(StoreError::Changed(_))));
+    store.insert(record(id, &json!({"state": "QUEUED"}))).await.unwrap();
+    assert_eq!(recorded().await.0.ledger, Value::Null);
+}
+
+/// Whatever is added together, and whoever is to see it.
+async fn many_inserts_at_once_are_answered_each_by_itself(store: Arc<dyn Store>) {
+    let seen_by = |name: &str| json!({"state": "QUEUED", "acl": {"owner": {"principal": name, "type": "USER"}}});
+    let add = |number: usize, document: &Value| Write::Create(record(&format!("job/{number:02}"), document));
+    store.write(vec![add(3, &json!({})), add(11, &seen_by("joe"))]).await;
+    let twice = [5, 17, 3, 18].map(|number| add(number, &seen_by("late")));
+    let writes = (0..30).map(|number| add(number, &seen_by(["jane", "joe", "jack"][number % 3]))).chain(twice);
+    let answers = store.write(writes.collect()).await;
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), number < 30 && ![3, 11].contains(&number), "{number}: {answer:?}");
+    }
+    let count = async |name: &str| {
+        let visible_to = Some(vec![Principal::User(name.to_owned())]);
+        store.search("job", &Query { visible_to, ..Query::default() }).await.unwrap().count
+    };
+    assert_eq!([count("jane").await, count("joe").await, count("jack").await, count("late").await], [9, 11, 9, 0]);
+    for number in 0..30 {
+        let id = format!("job/{number:02}");
+        assert_eq!(store.get(&id).await.unwrap().unwrap().revision, Revision::number(1), "{id}");
+    }
 }
 
 async fn one_of_many_concurrent_replaces_wins_each_revision(store: Arc<dyn Store>) {

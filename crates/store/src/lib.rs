@@ -67,6 +67,9 @@ pub enum Write {
     Create(Record),
     /// Replaces the record of the same id; [`StoreError::Changed`] if that has another revision.
     Replace(Record),
+    /// Notes the entry of a job, and leaves everything else of it as it is, its revision too; [`StoreError::Changed`] if it has
+    /// another one. For a job that was just added, of which nothing else has changed: it costs a tenth of a replacement.
+    NoteEntry(String, Revision, String),
     /// Removes the record of this id; [`StoreError::Changed`] if it has another revision.
     Remove(String, Revision),
 }
@@ -233,7 +236,7 @@ impl Write {
     pub fn id(&self) -> &str {
         match self {
             Self::Create(record) | Self::Replace(record) => &record.id,
-            Self::Remove(id, _) => id,
+            Self::NoteEntry(id, ..) | Self::Remove(id, _) => id,
         }
     }
 }
@@ -292,6 +295,16 @@ impl Record {
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
         self.ledger.get("lease").and_then(|lease| Lease::deserialize(lease).ok())
+    }
+}
+
+/// Has this as the entry in a job's ledger.
+fn note_entry(ledger: &mut Value, entry: String) {
+    if ledger.is_null() {
+        *ledger = Document::new().into();
+    }
+    if let Some(ledger) = ledger.as_object_mut() {
+        ledger.insert("entry".to_owned(), entry.into());
     }
 }
 

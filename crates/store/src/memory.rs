@@ -13,7 +13,9 @@ use slipstream_cimi::filter::{Attribute, Filter, values_at};
 use slipstream_cimi::query::Order;
 
 use crate::sort::sort_key;
-use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, Write, aggregate, is_unfinished, kind_of};
+use crate::{
+    Found, IndexRow, Query, Record, Revision, Store, StoreError, Write, aggregate, is_unfinished, kind_of, note_entry,
+};
 
 /// Keeps documents in memory, for tests and simulations; forgets them when dropped.
 #[derive(Debug, Default)]
@@ -95,6 +97,11 @@ fn carry_out(records: &mut BTreeMap<String, Record>, write: Write) -> Result<Rev
             let stored = stored.ok_or_else(|| changed(&record.id))?;
             *stored = Record { revision: Revision(record.revision.0 + 1), ..record };
             Ok(stored.revision)
+        }
+        Write::NoteEntry(id, revision, entry) => {
+            let stored = records.get_mut(&id).filter(|stored| stored.revision == revision);
+            note_entry(&mut stored.ok_or_else(|| changed(&id))?.ledger, entry);
+            Ok(revision)
         }
         Write::Remove(id, revision) => {
             records.get(&id).filter(|stored| stored.revision == revision).ok_or_else(|| changed(&id))?;

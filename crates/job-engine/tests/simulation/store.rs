@@ -85,19 +85,25 @@ impl SeenStore {
         let what = match write {
             Write::Create(_) => "insert",
             Write::Replace(_) => "replace",
+            Write::NoteEntry(..) => "note",
             Write::Remove(..) => "remove",
         };
         let id = write.id().to_owned();
         self.before(what, &id).await?;
         let stored = board::read(&self.world.documents, &id);
-        if let (Write::Replace(record), Some(stored)) = (&mut write, &stored)
+        if let (Write::Replace(Record { revision, .. }) | Write::NoteEntry(_, revision, _), Some(stored)) =
+            (&mut write, &stored)
             && self.world.broken == Broken::IgnoresRevision
         {
-            record.revision = stored.revision;
+            *revision = stored.revision;
         }
         let done = self.world.documents.write(vec![write.clone()]).await.remove(0);
         match write {
             Write::Replace(record) if done.is_ok() => self.seen(stored.as_ref(), &record),
+            Write::NoteEntry(..) if done.is_ok() => {
+                let noted = board::read(&self.world.documents, &id).expect("it was noted");
+                self.seen(stored.as_ref(), &noted);
+            }
             Write::Remove(..) if done.is_ok() && id.starts_with("job/") => {
                 self.world.board().deleted(&id);
                 self.world.trace.note(&self.life.name, &format!("{id} removed"));

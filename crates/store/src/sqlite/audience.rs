@@ -4,10 +4,11 @@
 //! document has one audience, so none is found twice, however many of its viewers ask. Most documents are shown to
 //! administrators alone: their audience is NULL, and costs nothing.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use slipstream_cimi::acl::Principal;
+use slipstream_cimi::Document;
+use slipstream_cimi::acl::{Principal, administrators_alone_view, viewers};
 
 /// The documents that a search may show.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +28,9 @@ pub(super) enum Visible {
 /// Of so many audiences each is searched by itself.
 const MOST_AUDIENCES: u8 = 32;
 
-/// A set of viewers as it is stored; none for administrators alone.
-pub(super) fn stored(viewers: &BTreeSet<Principal>) -> Option<String> {
-    if viewers.len() == 1 && viewers.contains(&administrators()) { None } else { Some(names(viewers)) }
+/// The viewers of a document as they are stored; none for administrators alone.
+pub(super) fn stored(document: &Document) -> Option<String> {
+    (!administrators_alone_view(document)).then(|| names(&viewers(document)))
 }
 
 /// What these callers may see.
@@ -49,18 +50,48 @@ pub(super) fn visible(connection: &Connection, kind: &str, callers: &[Principal]
     Ok(Visible::Audiences(audiences))
 }
 
-/// The audience of these viewers, made if there is none. Whoever asks for it stores a document of it in the same
-/// transaction; with its last document it goes, see the triggers.
-pub(super) fn of(connection: &Connection, kind: &str, viewers: &str) -> rusqlite::Result<i64> {
-    let mut find = connection.prepare_cached("SELECT id FROM audience WHERE type = ? AND viewers = ?")?;
-    if let Some(id) = find.query_row([kind, viewers], |row| row.get(0)).optional()? {
-        return Ok(id);
+/// The audience of a document.
+pub(super) enum Audience {
+    /// It is there, or it needs none.
+    Stored(Option<i64>),
+    ToBeMade,
+}
+
+/// The audiences that were asked for in a transaction: none goes before its end.
+#[derive(Default)]
+pub(super) struct Audiences(HashMap<String, HashMap<String, i64>>);
+
+impl Audiences {
+    pub fn find(&mut self, connection: &Connection, kind: &str, viewers: Option<&str>) -> rusqlite::Result<Audience> {
+        let Some(viewers) = viewers else { return Ok(Audience::Stored(None)) };
+        if let Some(id) = self.0.get(kind).and_then(|ids| ids.get(viewers)) {
+            return Ok(Audience::Stored(Some(*id)));
+        }
+        let mut find = connection.prepare_cached("SELECT id FROM audience WHERE type = ? AND viewers = ?")?;
+        let found: Option<i64> = find.query_row([kind, viewers], |row| row.get(0)).optional()?;
+        let Some(id) = found else { return Ok(Audience::ToBeMade) };
+        self.note(kind, viewers, id);
+        Ok(Audience::Stored(Some(id)))
     }
-    connection.prepare_cached("INSERT INTO audience (type, viewers) VALUES (?, ?)")?.execute([kind, viewers])?;
-    let id = connection.last_insert_rowid();
-    let sql = "INSERT INTO viewer (type, principal, audience) SELECT ?, value, ? FROM json_each(?)";
-    connection.prepare_cached(sql)?.execute(params![kind, id, viewers])?;
-    Ok(id)
+
+    /// The audience of these viewers, made if there is none. Whoever asks for it stores a document of it in the same
+    /// transaction; with its last document it goes, see the triggers.
+    pub fn of(&mut self, connection: &Connection, kind: &str, viewers: Option<&str>) -> rusqlite::Result<Option<i64>> {
+        if let Audience::Stored(audience) = self.find(connection, kind, viewers)? {
+            return Ok(audience);
+        }
+        let viewers = viewers.unwrap_or_default();
+        connection.prepare_cached("INSERT INTO audience (type, viewers) VALUES (?, ?)")?.execute([kind, viewers])?;
+        let id = connection.last_insert_rowid();
+        let sql = "INSERT INTO viewer (type, principal, audience) SELECT ?, value, ? FROM json_each(?)";
+        connection.prepare_cached(sql)?.execute(params![kind, id, viewers])?;
+        self.note(kind, viewers, id);
+        Ok(Some(id))
+    }
+
+    fn note(&mut self, kind: &str, viewers: &str, id: i64) {
+        self.0.entry(kind.to_owned()).or_default().insert(viewers.to_owned(), id);
+    }
 }
 
 fn administrators() -> Principal {

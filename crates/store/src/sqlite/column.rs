@@ -96,19 +96,16 @@ impl Column {
         // one walk through the members is quicker than looking for each
         let mut tops = [None; Self::ALL.len()];
         for (name, value) in document {
-            for (column, top) in Self::ALL.into_iter().zip(&mut tops) {
-                if column.top() == name {
-                    *top = Some(value);
-                }
+            if let Some(column) = Self::beginning_with(name) {
+                tops[column as usize] = Some(value);
             }
         }
-        let mut tops = tops.into_iter();
-        Self::ALL.map(|column| column.value(id, document, tops.next().flatten()))
+        Self::ALL.map(|column| column.value(id, document, tops[column as usize]))
     }
 
     /// `top` is the member of the document in which the path begins.
     fn value(self, id: &str, document: &Document, top: Option<&Value>) -> Option<SqlValue> {
-        match plain(top, self.path()) {
+        match plain(top, self.below()) {
             Ok(value) => self.regular(id, value),
             Err(NotPlain) => match values_at(document, &Attribute(self.path().to_owned())).as_slice() {
                 [] => self.regular(id, None),
@@ -118,12 +115,28 @@ impl Column {
         }
     }
 
-    /// The first name of its path.
-    fn top(self) -> &'static str {
+    /// The one whose path begins with this name.
+    fn beginning_with(name: &str) -> Option<Self> {
+        Some(match name {
+            "id" => Self::Id,
+            "state" => Self::State,
+            "action" => Self::Action,
+            "targetResource" => Self::Target,
+            "parentJob" => Self::Parent,
+            "created" => Self::Created,
+            "updated" => Self::Updated,
+            "priority" => Self::Priority,
+            "acl" => Self::Owner,
+            _ => return None,
+        })
+    }
+
+    /// The names of its path that follow the first.
+    fn below(self) -> &'static [&'static str] {
         match self {
-            Self::Target => "targetResource",
-            Self::Owner => "acl",
-            _ => self.path(),
+            Self::Target => &["href"],
+            Self::Owner => &["owner", "principal"],
+            _ => &[],
         }
     }
 
@@ -137,10 +150,7 @@ impl Column {
                 number.as_i64().filter(|whole| (-EXACT..=EXACT).contains(whole)).map(SqlValue::Integer)
             }
             (Self::Priority, _) => None,
-            (Self::Created | Self::Updated, Some(Value::String(text))) => {
-                let time = text.parse::<Timestamp>().ok()?;
-                (canonical(time)? == *text).then(|| SqlValue::Integer(time.as_millisecond()))
-            }
+            (Self::Created | Self::Updated, Some(Value::String(text))) => milliseconds(text).map(SqlValue::Integer),
             (_, Some(Value::String(text))) => Some(SqlValue::Text(text.clone())),
             _ => None,
         }
@@ -237,13 +247,12 @@ impl Column {
 /// Only the evaluator knows which values a document has at a path.
 struct NotPlain;
 
-/// The one value at a path that leads from `top` through objects alone, as almost every path does; none if it is
-/// missing.
-fn plain<'a>(top: Option<&'a Value>, path: &str) -> Result<Option<&'a Value>, NotPlain> {
+/// The one value that these names lead to from `top` through objects alone, as almost every path does; none if it is missing.
+fn plain<'a>(top: Option<&'a Value>, names: &[&str]) -> Result<Option<&'a Value>, NotPlain> {
     let mut found = top;
-    for name in path.split('/').skip(1) {
+    for name in names {
         found = match found {
-            Some(Value::Object(object)) => object.get(name),
+            Some(Value::Object(object)) => object.get(*name),
             None => None,
             Some(_) => return Err(NotPlain),
         };
@@ -309,7 +318,90 @@ fn during(name: &str, comparison: Comparison, span: Option<Span>) -> Option<Cond
     Some(Condition { sql, values })
 }
 
+/// Milliseconds since 1970 of a time in the one form in which the server writes it, see [`canonical`]: its digits are enough,
+/// where any other form needs a parser.
+fn milliseconds(text: &str) -> Option<i64> {
+    let form = *b"0000-00-00T00:00:00.000Z";
+    let bytes: [u8; 24] = text.as_bytes().try_into().ok()?;
+    let fits = |(wanted, found): (u8, u8)| if wanted == b'0' { found.is_ascii_digit() } else { wanted == found };
+    if !form.into_iter().zip(bytes).all(fits) {
+        return None;
+    }
+    let number =
+        |from: usize, to: usize| bytes[from..to].iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last_day = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        _ => return None,
+    };
+    // the last days that there are, in whatever zone, are no times
+    let is_time = (1..=last_day).contains(&day) && hour < 24 && minute < 60 && second < 60 && text < LATEST;
+    // years begin in March, so that the leap day is the last one
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = days + (153 * month + 2) / 5 + day - 1 - MARCH_0_TO_1970;
+    is_time.then(|| (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + number(20, 23))
+}
+
+/// Days from 1 March of the year 0 to 1 January 1970.
+const MARCH_0_TO_1970: i64 = 719_468;
+/// The first whole second after [`Timestamp::MAX`].
+const LATEST: &str = "9999-12-30T22:00:01";
+
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ`; none outside the years 0 to 9999.
 fn canonical(time: Timestamp) -> Option<String> {
     Some(format_time(time)).filter(|text| text.len() == "YYYY-MM-DDTHH:MM:SS.mmmZ".len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the parser of any time makes of it.
+    fn parsed(text: &str) -> Option<i64> {
+        let time = text.parse::<Timestamp>().ok()?;
+        (canonical(time)? == text).then(|| time.as_millisecond())
+    }
+
+    #[test]
+    fn times_that_are_none_have_no_milliseconds() {
+        for text in [
+            "2026-02-29T00:00:00.000Z",
+            "2024-02-29T00:00:00.000Z",
+            "1900-02-29T00:00:00.000Z",
+            "2000-02-29T23:59:59.999Z",
+            "0000-01-01T00:00:00.000Z",
+            "0000-02-29T00:00:00.000Z",
+            "9999-12-30T22:00:00.999Z",
+            "9999-12-30T22:00:01.000Z",
+            "9999-12-31T00:00:00.000Z",
+            "2026-04-31T00:00:00.000Z",
+            "2026-00-01T00:00:00.000Z",
+            "2026-01-00T00:00:00.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-01T00:60:00.000Z",
+            "2026-01-01T00:00:60.000Z",
+            "2026-01-01 00:00:00.000Z",
+            "2026-01-01T00:00:00.000z",
+            "2026-01-01T00:00:00Z",
+            "",
+        ] {
+            assert_eq!(milliseconds(text), parsed(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_have_the_milliseconds_that_a_parser_finds(
+            text in "[0-9]{4}-(0[0-9]|1[0-3])-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\\.[0-9]{3}Z"
+        ) {
+            prop_assert_eq!(milliseconds(&text), parsed(&text));
+        }
+    }
 }

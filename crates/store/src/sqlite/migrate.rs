@@ -14,15 +14,15 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode};
 
 use super::OpenError;
+use super::apply::Work;
 use super::before;
 use super::column::Column;
 use super::failure::{failure_of, open_failure};
 use super::file::DatabaseFile;
 use super::opening::{Opening, Step, is_stop};
 use super::reader::{document, value};
-use super::schema::{self, INDEXES, TABLES, VERSION, check_version};
-use super::tally::Tally;
-use super::writer::{Row, insert};
+use super::row::Row;
+use super::schema::{self, INDEXES, NOTED, TABLES, VERSION, check_version};
 use crate::files;
 use crate::{Record, Revision};
 
@@ -94,6 +94,7 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Openi
     new.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;")?;
     let transaction = new.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(NOTED)?;
     let lease = if version == 1 { "NULL" } else { "lease" };
     let mut statement = old.prepare(&format!(
         "SELECT id, revision, document, ledger, irregular, entry, {lease}, \
@@ -101,19 +102,19 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Openi
          state, action, target, parent, created, updated, priority, owner FROM resource ORDER BY rowid"
     ))?;
     let mut rows = statement.query([])?;
-    let (mut done, mut tally) = (0_u64, Tally::default());
+    let (mut done, mut work) = (0_u64, Work::new(&transaction));
     while let Some(stored) = rows.next()? {
         if done.is_multiple_of(LOOK_EVERY) {
             opening.written(done, all)?;
         }
         let row = read(stored)?;
-        if !insert(&transaction, &row, row.revision, &mut tally)? {
+        if work.insert(&[&row])? != [true] {
             let twice = format!("{} is there twice", row.id);
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(SQLITE_CONSTRAINT), Some(twice)));
         }
         done += 1;
     }
-    tally.store(&transaction)?;
+    work.end()?;
     opening.during(Step::Indexing, &transaction, || transaction.execute_batch(INDEXES))?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

@@ -115,15 +115,20 @@ const WORDS: &[&str] = &[
     "super",
 ];
 
-/// Words by their length, each with its byte.
-static BY_LENGTH: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
-    let longest = WORDS.iter().map(|word| word.len()).max().unwrap_or_default();
-    let mut by_length = vec![Vec::new(); longest + 1];
+/// Words, each with its byte, by their [`place`].
+static PLACES: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
+    let mut places = vec![Vec::new(); 256];
     for (word, byte) in WORDS.iter().zip(WORD..) {
-        by_length[word.len()].push((*word, byte));
+        places[place(word)].push((*word, byte));
     }
-    by_length
+    places
 });
+
+/// Where a word is looked for. These numbers give each a place of its own.
+fn place(word: &str) -> usize {
+    let (first, last) = (word.bytes().next().unwrap_or_default(), word.bytes().next_back().unwrap_or_default());
+    (word.len() * 11 + usize::from(first) * 6 + usize::from(last) * 15) % 256
+}
 
 /// What is wrong with what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +148,13 @@ pub(super) fn pack(value: &Value) -> Vec<u8> {
     let mut packed = Vec::with_capacity(128);
     packed.push(PACKED);
     put(&mut packed, value);
+    packed
+}
+
+/// Packs a text.
+pub(super) fn pack_text(text: &str) -> Vec<u8> {
+    let mut packed = vec![PACKED];
+    put_text(&mut packed, text);
     packed
 }
 
@@ -198,8 +210,7 @@ fn put_number(packed: &mut Vec<u8>, number: &Number) {
 }
 
 fn put_text(packed: &mut Vec<u8>, text: &str) {
-    let words = BY_LENGTH.get(text.len()).map(Vec::as_slice).unwrap_or_default();
-    if let Some((_, byte)) = words.iter().find(|(word, _)| *word == text) {
+    if let Some((_, byte)) = PLACES[place(text)].iter().find(|(word, _)| *word == text) {
         packed.push(*byte);
         return;
     }

@@ -26,7 +26,7 @@ use super::packed::unpack;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
 use crate::sort::sort_key;
-use crate::{Found, IndexRow, Query, Record, Revision, StoreError, kind_of};
+use crate::{Found, IndexRow, Query, Record, Revision, StoreError, kind_of, note_entry};
 
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
@@ -61,7 +61,8 @@ impl Reader {
     }
 
     fn read<T>(&self, id: &str, read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
-        let sql = "SELECT revision, document, ledger FROM resource WHERE type = ? AND id = ?";
+        let sql = "SELECT revision, document, ledger, (SELECT entry FROM noted_entry WHERE job = resource.id) \
+                   FROM resource WHERE type = ? AND id = ?";
         let mut statement = self.connection.prepare_cached(sql)?;
         statement.query_row(params![kind_of(id), Key::of(id)], read).optional()
     }
@@ -121,7 +122,8 @@ impl Reader {
         let index_row = |row: &Row<'_>| {
             let lease: Option<String> = row.get(2)?;
             let lease = lease.and_then(|lease| lease.parse().ok());
-            Ok(IndexRow { id: id_of(row.get_ref(0)?)?, entry: row.get(1)?, lease })
+            let entry = row.get::<_, Option<String>>(1)?.or(noted(row.get_ref(3)?));
+            Ok(IndexRow { id: id_of(row.get_ref(0)?)?, entry, lease })
         };
         statement.query_map(params![JOB.name, Key::of(after), limit], index_row)?.collect()
     }
@@ -193,8 +195,10 @@ pub(super) fn unfinished() -> String {
     let of = |state: State| {
         format!("SELECT id, entry, lease FROM resource WHERE type = ?1 AND state = '{}' AND id > ?2", state.as_str())
     };
+    let noted = "CASE WHEN found.entry IS NULL THEN (SELECT entry FROM noted_entry WHERE job = id) END";
     let searches: Vec<String> = State::ALL.into_iter().filter(|state| !state.is_final()).map(of).collect();
-    format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "))
+    let found = format!("{} ORDER BY id LIMIT ?3", searches.join(" UNION ALL "));
+    format!("SELECT id, entry, lease, {noted} FROM ({found}) AS found")
 }
 
 /// A row's revision, document and ledger, and about how long the document is in JSON.
@@ -202,12 +206,23 @@ fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<(Record, usize)> {
     let revision = Revision(unsigned(row, 0)?);
     let damaged =
         |part, source| of_store(StoreError::Damaged { id: id.to_owned(), part, revision, source: Arc::new(source) });
-    let ledger = match row.get_ref(2)? {
+    let mut ledger = match row.get_ref(2)? {
         ValueRef::Null => Value::Null,
         stored => value(stored).map_err(|source| damaged("ledger", source))?.0,
     };
+    if let Some(entry) = noted(row.get_ref(3)?) {
+        note_entry(&mut ledger, entry);
+    }
     let (document, length) = document(row.get_ref(1)?).map_err(|source| damaged("document", source))?;
     Ok((Record { id: id.to_owned(), revision, document: document.into(), ledger }, length))
+}
+
+/// The entry that was noted beside a job; none of one that cannot be read, which is put again.
+fn noted(stored: ValueRef<'_>) -> Option<String> {
+    match value(stored) {
+        Ok((Value::String(entry), _)) => Some(entry),
+        _ => None,
+    }
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -28,6 +28,10 @@ const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQ
 /// finished jobs none takes room for them. They lie in the index of states, where a walk through all that is not final
 /// finds them without looking at a document.
 ///
+/// `noted_entry` has the entry of a job that was noted alone, packed, until the job is written as a whole: a row of few bytes at
+/// the end of the table, where the job's own row would be made longer and an index changed. The program wrote files of this
+/// version without that table, which is made where it is missing.
+///
 /// `tally` counts documents by state and action, so that a count walks through none of them, in several scopes: 0 is
 /// all, another number an audience (see `audience`), a text an owner. The writer keeps it (see `tally`), once for all
 /// writes of a transaction: a trigger for each document cost as much as all indexes together. An audience goes with its
@@ -87,6 +91,13 @@ pub(super) const TABLES: &str = "
     END;
 ";
 
+pub(super) const NOTED: &str = "
+    CREATE TABLE IF NOT EXISTS noted_entry (
+        job ANY PRIMARY KEY NOT NULL,
+        entry ANY NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// What searches need, apart from the tables: many documents are quicker without.
 pub(super) const INDEXES: &str = "
     CREATE INDEX resource_by_created ON resource (type, created, id DESC);
@@ -138,7 +149,7 @@ pub(super) fn prepare_writer(connection: &mut Connection, version: i64) -> rusql
         create(&transaction)?;
         transaction.commit()?;
     }
-    Ok(())
+    connection.execute_batch(NOTED)
 }
 
 /// A connection that may write, without any of what makes that durable.
@@ -174,6 +185,7 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(NOTED)?;
     transaction.execute_batch(INDEXES)?;
     transaction.pragma_update(None, "user_version", VERSION)
 }

@@ -9,94 +9,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter};
-use slipstream_cimi::State;
-use slipstream_cimi::acl::viewers;
-use slipstream_cimi::dialect::JOB;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audience;
-use super::column::Column;
+use super::apply::apply;
 use super::failure::{failure, has_no_space};
 use super::file::DatabaseFile;
-use super::key::Key;
 use super::log;
 use super::log::{Log, Trouble, checkpoint};
-use super::packed::{pack, pack_object};
 use super::reserve;
 use super::reserve::Reserve;
+use super::row::{Answer, Change};
 use super::schema::BUSY_TIMEOUT;
-use super::tally::{Place, Tally};
-use crate::{Record, Revision, StoreError, is_unfinished, kind_of};
+use crate::StoreError;
 
 /// The most changes in one request. A group of requests that has come to as many takes no other: so a transaction has less
 /// than twice as many.
 pub(super) const LARGEST_GROUP: usize = 1_024;
-
-/// A record as the table has it.
-pub(super) struct Row {
-    pub id: String,
-    pub revision: Revision,
-    pub document: SqlValue,
-    pub ledger: SqlValue,
-    pub irregular: i64,
-    pub columns: [SqlValue; Column::STORED.len()],
-    /// Who may see it, as [`audience::stored`] has it.
-    pub viewers: Option<String>,
-    /// The recorded entry of a job that is not final.
-    pub entry: Option<String>,
-    /// Its lease.
-    pub lease: Option<String>,
-}
-
-impl Row {
-    fn is_running(&self) -> bool {
-        let [state, ..] = &self.columns;
-        *state == SqlValue::Text(State::Running.as_str().to_owned())
-    }
-
-    pub fn of(record: Record) -> Self {
-        let mut irregular = 0;
-        let mut regular = |(column, value): (Column, Option<SqlValue>)| {
-            irregular |= if value.is_none() { column.bit() } else { 0 };
-            value.unwrap_or(SqlValue::Null)
-        };
-        let mut values = Column::ALL.into_iter().zip(Column::values(&record.id, &record.document)).map(&mut regular);
-        // the id has a column of its own
-        values.next();
-        let columns = Column::STORED.map(|_| values.next().expect("the others follow in this order"));
-        let [state, ..] = &columns;
-        let (entry, lease) = match state {
-            SqlValue::Text(state) if is_unfinished(state) => {
-                (record.entry().map(str::to_owned), record.lease().map(|lease| lease.to_string()))
-            }
-            _ => (None, None),
-        };
-        let document = SqlValue::Blob(pack_object(&record.document));
-        let ledger = if record.ledger.is_null() { SqlValue::Null } else { SqlValue::Blob(pack(&record.ledger)) };
-        let viewers = audience::stored(&viewers(&record.document));
-        let (id, revision) = (record.id, record.revision);
-        Self { id, revision, document, ledger, irregular, columns, viewers, entry, lease }
-    }
-}
-
-/// What to write.
-pub(super) enum Change {
-    Insert(Box<Row>),
-    Replace(Box<Row>),
-    Remove { id: String, revision: Revision },
-}
-
-impl From<crate::Write> for Change {
-    fn from(write: crate::Write) -> Self {
-        match write {
-            crate::Write::Create(record) => Self::Insert(Box::new(Row::of(record))),
-            crate::Write::Replace(record) => Self::Replace(Box::new(Row::of(record))),
-            crate::Write::Remove(id, revision) => Self::Remove { id, revision },
-        }
-    }
-}
 
 /// Changes and whom to tell what has become of them.
 pub(super) struct Write {
@@ -106,9 +35,6 @@ pub(super) struct Write {
 
 /// Which changes are refused.
 type Refused = fn(&Change) -> bool;
-
-/// What has become of a change: the new revision.
-pub(super) type Answer = Result<Revision, StoreError>;
 
 /// What the writer is asked to do.
 pub(super) enum Request {
@@ -282,22 +208,6 @@ impl Writer {
     }
 }
 
-impl Change {
-    /// Whether it frees space or ends a job, or whoever does that needs it, such as a session: it is carried out with the
-    /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is.
-    fn frees_or_ends(&self) -> bool {
-        match self {
-            Self::Insert(row) => !matches!(kind_of(&row.id), "job" | "user"),
-            Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
-            Self::Remove { .. } => true,
-        }
-    }
-
-    fn is_unneeded(&self) -> bool {
-        !self.frees_or_ends()
-    }
-}
-
 /// Whether what was deleted has left as much space in the database as a reserve has at least.
 fn has_free_pages(connection: &Connection) -> bool {
     let free = connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0));
@@ -313,139 +223,7 @@ fn finish(connection: &Connection) -> rusqlite::Result<()> {
 /// is rolled back as the transaction is dropped.
 fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Answer>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut tally = Tally::default();
-    let apply = |change| apply(&transaction, change, &mut tally);
-    let answers = changes.iter().map(apply).collect::<rusqlite::Result<Vec<_>>>()?;
-    tally.store(&transaction)?;
+    let answers = apply(&transaction, changes)?;
     transaction.commit()?;
     Ok(answers)
-}
-
-fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Answer> {
-    Ok(match change {
-        Change::Insert(row) => insert(connection, row, Revision(1), tally)?
-            .then_some(Revision(1))
-            .ok_or_else(|| StoreError::Exists(row.id.clone())),
-        Change::Replace(row) => {
-            let changed = || StoreError::Changed(row.id.clone());
-            replace(connection, row, tally)?.then_some(Revision(row.revision.0 + 1)).ok_or_else(changed)
-        }
-        Change::Remove { id, revision } => remove(connection, id, *revision, tally)?
-            .then_some(*revision)
-            .ok_or_else(|| StoreError::Changed(id.clone())),
-    })
-}
-
-/// Adds a row with this revision, unless there is one of its id.
-pub(super) fn insert(
-    connection: &Connection,
-    row: &Row,
-    revision: Revision,
-    tally: &mut Tally,
-) -> rusqlite::Result<bool> {
-    // whom it names must not be left behind without it
-    if row.viewers.is_some() && Stored::find(connection, &row.id)?.is_some() {
-        return Ok(false);
-    }
-    let sql = "INSERT INTO resource (type, id, revision, document, ledger, irregular, audience, entry, lease, state, \
-               action, target, parent, created, updated, priority, owner) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-               ON CONFLICT DO NOTHING";
-    let kind = kind_of(&row.id);
-    let audience = audience_of(connection, row)?;
-    let Row { id, document, ledger, irregular, entry, lease, .. } = row;
-    let key = Key::of(id);
-    let first: [&dyn ToSql; 9] =
-        [&kind, &key, &revision.0.cast_signed(), document, ledger, irregular, &audience, entry, lease];
-    let values = first.into_iter().chain(row.columns.iter().map(|value| value as &dyn ToSql));
-    let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
-    if inserted {
-        tally.count(Place::of(kind, &row.columns, audience), 1);
-    }
-    Ok(inserted)
-}
-
-/// Sets what differs and nothing else: an index is written only if one of its columns is set.
-fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
-    let Some(stored) = Stored::find(connection, &row.id)?.filter(|stored| stored.has(row.revision)) else {
-        return Ok(false);
-    };
-    let audience = audience_of(connection, row)?;
-    let mut sql = "UPDATE resource SET revision = revision + 1, document = ?, ledger = ?".to_owned();
-    let mut values: Vec<&dyn ToSql> = vec![&row.document, &row.ledger];
-    let mut set = |name: &str, value| {
-        sql.extend([", ", name, " = ?"]);
-        values.push(value);
-    };
-    if stored.irregular != row.irregular {
-        set("irregular", &row.irregular);
-    }
-    if stored.audience != audience {
-        set("audience", &audience);
-    }
-    if stored.entry != row.entry {
-        set("entry", &row.entry);
-    }
-    if stored.lease != row.lease {
-        set("lease", &row.lease);
-    }
-    for ((column, before), value) in Column::STORED.into_iter().zip(&stored.columns).zip(&row.columns) {
-        if before != value {
-            set(column.name(), value);
-        }
-    }
-    sql.push_str(" WHERE rowid = ?");
-    values.push(&stored.rowid);
-    connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
-    let kind = kind_of(&row.id);
-    let (before, after) = (Place::of(kind, &stored.columns, stored.audience), Place::of(kind, &row.columns, audience));
-    if before != after {
-        tally.count(after, 1);
-        tally.count(before, -1);
-    }
-    Ok(true)
-}
-
-fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i64>> {
-    row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers)).transpose()
-}
-
-fn remove(connection: &Connection, id: &str, revision: Revision, tally: &mut Tally) -> rusqlite::Result<bool> {
-    let Some(stored) = Stored::find(connection, id)?.filter(|stored| stored.has(revision)) else { return Ok(false) };
-    connection.prepare_cached("DELETE FROM resource WHERE rowid = ?")?.execute([stored.rowid])?;
-    tally.count(Place::of(kind_of(id), &stored.columns, stored.audience), -1);
-    Ok(true)
-}
-
-/// What is stored of a document, but for what it says itself.
-struct Stored {
-    rowid: i64,
-    revision: i64,
-    irregular: i64,
-    audience: Option<i64>,
-    entry: Option<String>,
-    lease: Option<String>,
-    columns: [SqlValue; Column::STORED.len()],
-}
-
-impl Stored {
-    fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
-        let sql = "SELECT rowid, revision, irregular, audience, entry, lease, state, action, target, parent, \
-                   created, updated, priority, owner FROM resource WHERE type = ? AND id = ?";
-        let mut statement = connection.prepare_cached(sql)?;
-        let found = statement.query_row(params![kind_of(id), Key::of(id)], |row| {
-            let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
-            for (index, column) in columns.iter_mut().enumerate() {
-                *column = row.get(6 + index)?;
-            }
-            let [rowid, revision, irregular] = [row.get(0)?, row.get(1)?, row.get(2)?];
-            let (audience, entry, lease) = (row.get(3)?, row.get(4)?, row.get(5)?);
-            Ok(Self { rowid, revision, irregular, audience, entry, lease, columns })
-        });
-        found.optional()
-    }
-
-    fn has(&self, revision: Revision) -> bool {
-        u64::try_from(self.revision) == Ok(revision.0)
-    }
 }

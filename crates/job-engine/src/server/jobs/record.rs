@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 use slipstream_cimi::Document;
-use slipstream_store::{Record, Revision};
+use slipstream_store::{Record, Revision, Write};
 
 use super::document::{Patch, Shown};
 use super::ledger::Ledger;
@@ -16,11 +16,21 @@ use crate::server::error::ApiError;
 pub struct JobRecord {
     /// `job/<uuid>`.
     pub id: Arc<str>,
-    /// The document, without `operations`.
+    /// The document, without `operations`; changed by [`set`](Self::set) alone.
     pub document: Arc<Document>,
     ledger: Result<Ledger, UnreadableLedger>,
     /// Its revision in the store when it was read or written.
     pub(super) revision: Revision,
+    changed: Changed,
+}
+
+/// What has changed of a job since it was added or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    Nothing,
+    /// It has an entry, where it had none.
+    Entry,
+    More,
 }
 
 /// The ledger of a stored job cannot be read, so that nobody knows who may write into the job. It stays as it is.
@@ -43,7 +53,8 @@ impl JobRecord {
     /// A job that is added.
     #[must_use]
     pub fn new(id: &str, document: Document) -> Self {
-        Self { id: id.into(), document: document.into(), ledger: Ok(Ledger::default()), revision: Revision::default() }
+        let (document, ledger) = (document.into(), Ok(Ledger::default()));
+        Self { id: id.into(), document, ledger, revision: Revision::default(), changed: Changed::Nothing }
     }
 
     /// As it is stored, in its revision there.
@@ -54,6 +65,15 @@ impl JobRecord {
             Err(unreadable) => unreadable.stored.clone(),
         };
         Record { id: (*self.id).to_owned(), revision, document: self.document.clone(), ledger }
+    }
+
+    /// How it gets into a store that has it in this revision: as a whole, unless only its entry is new.
+    #[must_use]
+    pub fn write(&self, revision: Revision) -> Write {
+        match (self.changed, self.entry()) {
+            (Changed::Entry, Some(entry)) => Write::NoteEntry((*self.id).to_owned(), revision, entry.to_owned()),
+            _ => Write::Replace(self.stored(revision)),
+        }
     }
 
     /// What the server keeps of the job.
@@ -72,6 +92,10 @@ impl JobRecord {
 
     /// Another ledger from now on.
     pub fn set_ledger(&mut self, ledger: Ledger) {
+        self.changed = match &self.ledger {
+            Ok(before) if self.changed == Changed::Nothing && has_new_entry(before, &ledger) => Changed::Entry,
+            _ => Changed::More,
+        };
         self.ledger = Ok(ledger);
     }
 
@@ -79,7 +103,8 @@ impl JobRecord {
     pub fn set(&mut self, patch: Patch, ledger: Ledger) {
         // copied only if somebody else still looks at it as it was
         patch.apply(Arc::make_mut(&mut self.document));
-        self.set_ledger(ledger);
+        self.ledger = Ok(ledger);
+        self.changed = Changed::More;
     }
 
     /// About how much memory it takes, in bytes.
@@ -106,8 +131,15 @@ impl JobRecord {
 impl From<Record> for JobRecord {
     fn from(record: Record) -> Self {
         let ledger = ledger_of(&record);
-        Self { id: record.id.into(), document: record.document, ledger, revision: record.revision }
+        let Record { id, document, revision, .. } = record;
+        Self { id: id.into(), document, ledger, revision, changed: Changed::Nothing }
     }
+}
+
+/// Whether an entry is recorded where none was, and all else is the same.
+fn has_new_entry(before: &Ledger, after: &Ledger) -> bool {
+    let entry = &after.entry;
+    before.entry.is_none() && entry.is_some() && Ledger { entry: entry.clone(), ..before.clone() } == *after
 }
 
 /// The ledger of a job as it is stored.

@@ -302,7 +302,7 @@ impl Task {
     /// What the store is to do.
     pub(super) fn write(&self) -> Write {
         match &self.record {
-            Some(record) => Write::Replace(record.stored(self.revision)),
+            Some(record) => record.write(self.revision),
             None => Write::Remove((*self.id).to_owned(), self.revision),
         }
     }

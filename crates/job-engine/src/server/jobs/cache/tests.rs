@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::filter::Filter;
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::*;
+use crate::server::jobs::document::Patch;
 use crate::server::jobs::ledger::Ledger;
 
 const ID: &str = "job/0a";
@@ -37,13 +39,17 @@ impl Watched {
     async fn write_one(&self, write: Write) -> Result<Revision, StoreError> {
         match write {
             Write::Create(record) => self.inner.insert(record).await,
-            Write::Replace(record) => {
+            Write::Replace(_) | Write::NoteEntry(..) => {
                 drop(self.open.acquire().await.expect("never closed"));
                 if self.fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     return Err(StoreError::Full { path: "jobs.db".to_owned() });
                 }
-                self.replaced.lock().unwrap().push(record.document["state"].clone());
-                self.inner.replace(record).await
+                let written = self.inner.write(vec![write.clone()]).await.remove(0);
+                if written.is_ok() {
+                    let stored = self.inner.get(write.id()).await?.unwrap();
+                    self.replaced.lock().unwrap().push(stored.document["state"].clone());
+                }
+                written
             }
             Write::Remove(id, revision) => {
                 let removed = self.inner.remove(&id, revision).await;
@@ -98,7 +104,12 @@ fn job(id: &str) -> JobRecord {
 }
 
 fn into_state(state: &'static str) -> impl FnOnce(&mut JobRecord) {
-    move |job| drop(Arc::make_mut(&mut job.document).insert("state".to_owned(), json!(state)))
+    move |job| {
+        let state = Document::from_iter([("state".to_owned(), json!(state))]);
+        let (patch, ledger) =
+            (Patch::new(&job.document, state, &[], Timestamp::UNIX_EPOCH), job.ledger().unwrap().clone());
+        job.set(patch, ledger);
+    }
 }
 
 impl Desk {
@@ -155,6 +166,29 @@ async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+}
+
+/// Without all else of it, and only as long as the store has that.
+#[tokio::test(start_paused = true)]
+async fn an_entry_alone_is_noted() {
+    let desk = Desk::new().await;
+    let entry =
+        |number| Ledger { entry: Some(format!("/job/entries/entry-999-000000000{number}")), ..Ledger::default() };
+    let record = async |number| {
+        desk.jobs.change(desk.read().await, Durability::Soon, |job| job.set_ledger(entry(number))).await.unwrap();
+        desk.jobs.settled().await;
+        desk.store.inner.get(ID).await.unwrap().unwrap()
+    };
+    let noted = record(1).await;
+    assert_eq!((noted.revision, noted.entry().unwrap().ends_with('1')), (Revision::number(1), true));
+    let replaced = record(2).await;
+    assert_eq!((replaced.revision, replaced.entry().unwrap().ends_with('2')), (Revision::number(2), true));
+    desk.change(Durability::OnDisk, "SUCCESS").await.unwrap();
+    let done = desk.store.inner.get(ID).await.unwrap().unwrap();
+    assert_eq!(
+        (done.revision, done.ledger, &done.document["state"]),
+        (Revision::number(3), replaced.ledger, &json!("SUCCESS"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
