@@ -81,6 +81,30 @@ impl Hearer {
     }
 }
 
+/// Requests that are under way.
+#[derive(Default)]
+struct UnderWay {
+    requests: usize,
+    items: usize,
+}
+
+impl UnderWay {
+    /// A coordinator writes to its disk what two requests ask for at once; more would only be smaller.
+    fn is_full(&self) -> bool {
+        self.requests >= 2
+    }
+
+    fn begin(&mut self, items: usize) {
+        self.requests += 1;
+        self.items += items;
+    }
+
+    fn end(&mut self, items: usize) {
+        self.requests -= 1;
+        self.items -= items;
+    }
+}
+
 /// Most commands or changes that are dealt with before anything else is looked at.
 const AT_ONCE: usize = 256;
 /// Most claims that are made or ended in one transaction, far below what a server takes.
@@ -107,12 +131,12 @@ pub(super) struct Actor {
     held: BTreeMap<EntryName, Held>,
     /// Fails only when the session has expired.
     work: FuturesUnordered<BoxFuture<'static, Result<Done, Error>>>,
-    /// How many claims are under way, in one request: those who come meanwhile share the next one.
-    claiming: usize,
+    /// What makes claims: those who come while it is under way share the next request.
+    claiming: UnderWay,
     /// Claims that wait for their end.
     ends: VecDeque<Waiting>,
-    /// How many are ended, in one request.
-    ending: usize,
+    /// What ends them, in the same way.
+    ending: UnderWay,
     /// Who waits until none are.
     settling: Vec<oneshot::Sender<Infallible>>,
     /// Meanwhile no change is read, so that each is applied to a listing that is not newer.
@@ -134,9 +158,9 @@ impl Actor {
             waiting: VecDeque::new(),
             held: BTreeMap::new(),
             work: FuturesUnordered::new(),
-            claiming: 0,
+            claiming: UnderWay::default(),
             ends: VecDeque::new(),
-            ending: 0,
+            ending: UnderWay::default(),
             settling: Vec::new(),
             listing: false,
             refusals: Refusals::default(),
@@ -186,7 +210,7 @@ impl Actor {
 
     /// Whether claims are made or ended.
     fn is_busy(&self) -> bool {
-        self.claiming + self.ending + self.ends.len() > 0
+        self.claiming.items + self.ending.items + self.ends.len() > 0
     }
 
     /// When an entry that is left alone, or all of them, may be tried again.
@@ -197,7 +221,7 @@ impl Actor {
 
     /// A claim for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
-        if self.claiming > 0 || self.ends.len() > MOST_ENDS {
+        if self.claiming.is_full() || self.ends.len() > MOST_ENDS {
             return;
         }
         if self.forbidden.is_some_and(|(until, _)| until > Instant::now()) {
@@ -206,11 +230,13 @@ impl Actor {
         self.waiting.retain(|asked| !asked.door.is_closed());
         let wanted: usize = self.waiting.iter().map(|asked| asked.number).sum();
         let slots = wanted + self.held.len();
+        let wanted = wanted.saturating_sub(self.claiming.items);
         let Chosen { again, new } = self.mirror.take_in_hand(wanted.min(MOST_IN_ONE), slots, self.share);
-        self.claiming = again.len() + new.len();
-        if self.claiming == 0 {
+        let chosen = again.len() + new.len();
+        if chosen == 0 {
             return;
         }
+        self.claiming.begin(chosen);
         let requests = self.requests.clone();
         self.work.push(Box::pin(async move {
             // apart, as others may reach for the overdue ones too
@@ -221,15 +247,14 @@ impl Actor {
     }
 
     fn begin_ends(&mut self) {
-        if self.ending > 0 {
-            return;
-        }
-        if self.ends.is_empty() {
+        if self.ends.is_empty() && self.ending.items == 0 {
             self.settling.clear();
+        }
+        if self.ends.is_empty() || self.ending.is_full() {
             return;
         }
         let waiting: Vec<_> = self.ends.drain(..self.ends.len().min(MOST_IN_ONE)).collect();
-        self.ending = waiting.len();
+        self.ending.begin(waiting.len());
         let requests = self.requests.clone();
         self.work.push(Box::pin(async move {
             let endings: Vec<_> = waiting.iter().map(|(ending, _)| *ending).collect();
@@ -322,13 +347,13 @@ impl Actor {
                 }
             }
             Done::Claimed(attempts) => {
-                self.claiming = 0;
+                self.claiming.end(attempts.len());
                 for (name, attempt) in attempts {
                     self.claimed(name, attempt);
                 }
             }
             Done::Ended(ended) => {
-                self.ending = 0;
+                self.ending.end(ended.len());
                 return ended.into_iter().try_for_each(|(waiting, settled)| self.ended(waiting, settled));
             }
             Done::Verified { name, zxid, holds } => {

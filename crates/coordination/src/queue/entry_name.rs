@@ -42,25 +42,11 @@ impl EntryName {
 
     /// Written by hand: a queue writes many for each job.
     fn text(self, bytes: &mut [u8; LONGEST]) -> &str {
-        let mut from = LONGEST;
-        let mut put = |byte| {
-            from -= 1;
-            bytes[from] = byte;
-        };
-        let digits = |mut number: u64, count, put: &mut dyn FnMut(u8)| {
-            for _ in 0..count {
-                put(b"0123456789"[usize::try_from(number % 10).unwrap_or_default()]);
-                number /= 10;
-            }
-        };
-        digits(self.0 & (NOT_NEGATIVE - 1), 10, &mut put);
-        if self.0 & NOT_NEGATIVE == 0 {
-            put(b'-');
-        }
-        put(b'-');
-        digits(u64::from(self.priority()), 3, &mut put);
-        PREFIX.bytes().rev().for_each(&mut put);
-        str::from_utf8(&bytes[from..]).expect("all of it is ASCII")
+        let end = if self.0 & NOT_NEGATIVE == 0 { LONGEST } else { LONGEST - 1 };
+        bytes.copy_from_slice(b"entry-000--0000000000");
+        write_number(&mut bytes[PREFIX.len()..PREFIX.len() + 3], self.priority().into());
+        write_number(&mut bytes[end - 10..end], self.0 & (NOT_NEGATIVE - 1));
+        str::from_utf8(&bytes[..end]).expect("all of it is ASCII")
     }
 
     /// Whose turn this is of so many, from 0: turns go round with the sequence.
@@ -88,6 +74,13 @@ fn number(text: &[u8], digits: usize) -> Option<u64> {
         return None;
     }
     text.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
+}
+
+fn write_number(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+    }
 }
 
 impl fmt::Display for EntryName {
