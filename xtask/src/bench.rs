@@ -68,14 +68,14 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
     };
     let root = commands::root()?;
     build_engine(&root)?;
-    let program = commands::target(&root).join("release/slipstream-job");
+    let program = commands::target(&root).join("packaged/slipstream-job");
     idle(&program, watched)?;
     Ok(true)
 }
 
 /// Builds the program itself.
 fn build_engine(root: &Path) -> anyhow::Result<()> {
-    commands::run(commands::cargo(root).args(["build", "--release", "--locked", "--package", ENGINE]))
+    commands::run(commands::cargo(root).args(["build", "--profile", "packaged", "--locked", "--package", ENGINE]))
 }
 
 /// Fails if an answer takes longer than is promised.
@@ -121,7 +121,7 @@ fn benchmark(name: &str, arguments: &[&str]) -> anyhow::Result<bool> {
 
 fn cargo_run(arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = commands::cargo(&commands::root()?);
-    commands::run(command.args(["run", "--release", "--locked", "--quiet"]).args(arguments))?;
+    commands::run(command.args(["run", "--profile", "packaged", "--locked", "--quiet"]).args(arguments))?;
     Ok(true)
 }
 

@@ -65,7 +65,16 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     build.env("PATH", format!("{}:{path}", folder.join("bin").display()));
     // shown by its metrics
     build.env("SLIPSTREAM_COMMIT", commit(root)?);
-    build.args(["zigbuild", "--release", "--locked", "--package", "slipstream-job-engine", "--bin", "slipstream-job"]);
+    build.args([
+        "zigbuild",
+        "--profile",
+        "packaged",
+        "--locked",
+        "--package",
+        "slipstream-job-engine",
+        "--bin",
+        "slipstream-job",
+    ]);
     succeed(build.args(["--target", &format!("{TARGET}.{GLIBC}")]))?;
-    Ok(target(root).join(TARGET).join("release/slipstream-job"))
+    Ok(target(root).join(TARGET).join("packaged/slipstream-job"))
 }

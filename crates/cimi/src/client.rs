@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::lists::ReportList;
 use self::session::Session;
 use crate::error::{Code, Error, Refusal};
 use crate::lease::{AttemptIdentity, ENTRY_HEADER, EXECUTOR_HEADER, IDEMPOTENCY_HEADER, JOB_HEADER, LEASE_HEADER};
@@ -38,6 +39,12 @@ pub type TransportError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Transport: Send + Sync {
     /// Sends it and waits for the whole answer, within a limit of the adapter's own.
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError>;
+
+    /// Whether the server is in this process, so that it sees the extensions of a request, in which a list of reports is
+    /// handed over as it is.
+    fn takes_values(&self) -> bool {
+        false
+    }
 }
 
 /// Who the client is.
@@ -169,6 +176,8 @@ struct Call {
     path: String,
     headers: HeaderMap,
     body: Bytes,
+    /// Instead of a body, see [`Transport::takes_values`].
+    values: Option<ReportList>,
     login: Login,
 }
 
@@ -186,7 +195,7 @@ enum Login {
 impl Call {
     fn new(method: Method, path: String) -> Self {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-        Self { method, path, headers, body: Bytes::new(), login: Login::Client }
+        Self { method, path, headers, body: Bytes::new(), values: None, login: Login::Client }
     }
 
     fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
@@ -197,6 +206,10 @@ impl Call {
         self.body = body;
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self
+    }
+
+    fn values(self, list: ReportList) -> Self {
+        Self { values: Some(list), ..self }
     }
 
     fn keyed(mut self, key: Option<&str>) -> Self {
@@ -226,6 +239,9 @@ impl Call {
             headers.insert(EXECUTOR_HEADER, header_value(executor));
         }
         headers.extend(cookie.map(|cookie| (COOKIE, cookie)));
+        if let Some(list) = &self.values {
+            request.extensions_mut().insert(list.clone());
+        }
         request
     }
 

@@ -1,9 +1,11 @@
 //! Jobs: their attributes (specification 5) and their states as a pure state machine.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::dialect::JOB;
@@ -84,7 +86,7 @@ impl fmt::Display for State {
 }
 
 /// A job as a client reads it. Attributes that this version does not know are kept in `others`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
     /// `job/<uuid>`.
@@ -92,16 +94,14 @@ pub struct Job {
     /// How far it is.
     pub state: State,
     /// Name of the action that does it. Old servers store jobs without one.
-    #[serde(default)]
     pub action: String,
     /// Percent, 0 to 100.
-    #[serde(default)]
     pub progress: u8,
     /// What the action works on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_resource: Option<Link>,
     /// All that the action touched; the target is among them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub affected_resources: Vec<Link>,
     /// What the action returned, if it returned a number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,19 +110,19 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
     /// When state or message last changed.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
     pub time_of_status_change: Option<Timestamp>,
     /// The job that made this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_job: Option<String>,
     /// The jobs that this one made.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nested_jobs: Vec<String>,
     /// 0 to 999, lower first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u16>,
     /// When it was first RUNNING.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_any_time")]
     pub started: Option<Timestamp>,
     /// Whole seconds from `started` to the final state.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,7 +140,7 @@ pub struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// What may be done with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
     /// `acl`, `properties`, `resourceURI` and what this version does not know.
     #[serde(flatten)]
@@ -150,8 +150,88 @@ pub struct Job {
 impl Job {
     /// Reads a job out of a document.
     pub fn from_document(document: Document) -> Result<Self, serde_json::Error> {
-        serde_json::from_value(Value::Object(document))
+        Self::of(document.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Owned(value))))
     }
+
+    /// Reads a job out of a document that somebody else goes on with.
+    pub fn read(document: &Document) -> Result<Self, serde_json::Error> {
+        Self::of(document.iter().map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(value))))
+    }
+
+    /// One walk through the members: that each is looked at once counts, as every attempt reads its job.
+    fn of<'a>(members: impl Iterator<Item = (Cow<'a, str>, Cow<'a, Value>)>) -> Result<Self, serde_json::Error> {
+        let (mut id, mut state, mut created, mut updated) = (None, None, None, None);
+        let mut job = Self {
+            id: String::new(),
+            state: State::Queued,
+            action: String::new(),
+            progress: 0,
+            target_resource: None,
+            affected_resources: Vec::new(),
+            return_code: None,
+            status_message: None,
+            time_of_status_change: None,
+            parent_job: None,
+            nested_jobs: Vec::new(),
+            priority: None,
+            started: None,
+            duration: None,
+            created: Timestamp::UNIX_EPOCH,
+            updated: Timestamp::UNIX_EPOCH,
+            name: None,
+            description: None,
+            operations: Vec::new(),
+            others: Document::new(),
+        };
+        for (name, value) in members {
+            let of = |error| attribute(&name, &error);
+            match &*name {
+                "id" => id = Some(read(&value).map_err(of)?),
+                "state" => state = Some(read(&value).map_err(of)?),
+                "action" => job.action = read(&value).map_err(of)?,
+                "progress" => job.progress = read(&value).map_err(of)?,
+                "targetResource" => job.target_resource = read(&value).map_err(of)?,
+                "affectedResources" => job.affected_resources = read(&value).map_err(of)?,
+                "returnCode" => job.return_code = read(&value).map_err(of)?,
+                "statusMessage" => job.status_message = read(&value).map_err(of)?,
+                "timeOfStatusChange" => job.time_of_status_change = read(&value).map_err(of)?,
+                "parentJob" => job.parent_job = read(&value).map_err(of)?,
+                "nestedJobs" => job.nested_jobs = read(&value).map_err(of)?,
+                "priority" => job.priority = read(&value).map_err(of)?,
+                "started" => job.started = read(&value).map_err(of)?,
+                "duration" => job.duration = read(&value).map_err(of)?,
+                "created" => created = Some(read(&value).map_err(of)?),
+                "updated" => updated = Some(read(&value).map_err(of)?),
+                "name" => job.name = read(&value).map_err(of)?,
+                "description" => job.description = read(&value).map_err(of)?,
+                "operations" => job.operations = read(&value).map_err(of)?,
+                _ => drop(job.others.insert(name.into_owned(), value.into_owned())),
+            }
+        }
+        job.id = id.ok_or_else(|| missing("id"))?;
+        job.state = state.ok_or_else(|| missing("state"))?;
+        job.created = created.ok_or_else(|| missing("created"))?;
+        job.updated = updated.ok_or_else(|| missing("updated"))?;
+        Ok(job)
+    }
+}
+
+impl<'de> Deserialize<'de> for Job {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::from_document(Document::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, serde_json::Error> {
+    T::deserialize(value)
+}
+
+fn attribute(name: &str, error: &serde_json::Error) -> serde_json::Error {
+    serde_json::Error::custom(format_args!("attribute `{name}`: {error}"))
+}
+
+fn missing(name: &'static str) -> serde_json::Error {
+    serde_json::Error::missing_field(name)
 }
 
 /// A job to add.
@@ -204,6 +284,33 @@ mod tests {
         });
         let job: Job = serde_json::from_value(written.clone()).expect("it is a job");
         assert_eq!(serde_json::to_value(job).expect("its keys are texts"), written);
+    }
+
+    #[test]
+    fn what_is_no_job_is_named() {
+        let good = json!({"id": "job/1", "state": "QUEUED", "created": "2026-11-28T05:59:59Z",
+                          "updated": "2026-11-28T05:59:59Z", "action": "a", "name": null, "more": {"a": [1]}});
+        let job: Job = serde_json::from_value(good.clone()).expect("it is a job");
+        assert_eq!((&*job.action, job.name.as_deref(), &job.others["more"]), ("a", None, &json!({"a": [1]})));
+        let rows = [
+            ("id", json!(null), "attribute `id`: invalid type: null"),
+            ("state", json!("LOST"), "attribute `state`: unknown variant `LOST`"),
+            ("progress", json!(256), "attribute `progress`: invalid value: integer `256`"),
+            ("created", json!("yesterday"), "attribute `created`: "),
+            ("affectedResources", json!([{"href": 1}]), "attribute `affectedResources`: invalid type: integer `1`"),
+        ];
+        for (name, value, said) in rows {
+            let mut bad = good.clone();
+            bad[name] = value;
+            let error = serde_json::from_value::<Job>(bad).expect_err(name).to_string();
+            assert!(error.starts_with(said), "{error}");
+        }
+        for name in ["id", "state", "created", "updated"] {
+            let mut bad = good.as_object().expect("an object").clone();
+            bad.shift_remove(name);
+            let error = Job::read(&bad).expect_err(name).to_string();
+            assert_eq!(error, format!("missing field `{name}`"));
+        }
     }
 
     #[test]

@@ -167,9 +167,9 @@ impl Coordinator for Embedded {
 
 impl Inner {
     fn commit(&mut self, session: SessionId, operations: Vec<Operation>) -> Result<Vec<String>, Error> {
-        let (paths, changes) = self.tree.apply(session, operations)?;
+        let changes = self.tree.apply(session, operations)?;
         self.publish(&changes);
-        Ok(paths)
+        Ok(changes.into_iter().filter_map(Change::into_path).collect())
     }
 
     fn watch(&mut self, session: SessionId, path: &str) -> Result<Watch, Error> {
@@ -237,8 +237,7 @@ impl Inner {
 impl Watcher {
     fn send(&mut self, changes: &[Change]) {
         for change in changes {
-            let (Change::Created(path) | Change::Deleted(path) | Change::Set(path)) = change else { continue };
-            if is_at_or_below(path, &self.path) {
+            if change.path().is_some_and(|path| is_at_or_below(path, &self.path)) {
                 self.sender.send(change.clone());
             }
         }

@@ -31,10 +31,11 @@ use tokio::time::Instant;
 
 use crate::session::{Cause, Error, Operation, Session, State, existing};
 use crate::tasks;
-use actor::{Actor, Command, Standing};
+use actor::{Actor, Command, Hearer};
 use mirror::Share;
 use renewal::Renewal;
 use requests::{End, Ending, Requests};
+use standing::{News, Standing};
 
 mod actor;
 mod entry_name;
@@ -42,9 +43,12 @@ mod mirror;
 mod refusals;
 mod renewal;
 mod requests;
+mod standing;
+mod taker;
 
 pub use entry_name::EntryName;
 pub use refusals::{MOST_REFUSED_LISTED, RefusedEntry};
+pub use taker::Taker;
 
 /// Longer than any process lives, and short enough to be added to a time.
 const LONGEST_AVOIDED: Duration = Duration::from_hours(30 * 365 * 24);
@@ -134,10 +138,15 @@ impl LockingQueue {
     /// Waits for the first free entry that can be held. Dropping the future at any point leaves no claim behind.
     /// Fails only when the session has expired.
     pub async fn take(&self) -> Result<Claim, Error> {
-        self.start();
-        let (taker, claim) = oneshot::channel();
-        self.shared.send(Command::Take(taker));
-        claim.await.map_err(|_| Error::Expired)
+        let mut taker = self.taker();
+        taker.ask(1);
+        taker.next().await
+    }
+
+    /// Takes many claims, one after the other.
+    #[must_use]
+    pub fn taker(&self) -> Taker {
+        Taker::new(self.clone())
     }
 
     /// Leaves an entry alone for a while: `take` of this process passes over it until then. To keep a released entry
@@ -230,6 +239,17 @@ impl LockingQueue {
         }
     }
 
+    /// Ends when no claim waits for its end any more, or the session has expired.
+    pub async fn settled(&self) {
+        let is_started = self.shared.unstarted.lock().expect("nothing panics while it holds this").is_none();
+        if is_started {
+            let (settled, all_settled) = oneshot::channel();
+            self.shared.send(Command::Settle(settled));
+            // dropped unanswered when the session has expired
+            drop(all_settled.await);
+        }
+    }
+
     fn own_entry(&self, path: &str) -> Result<EntryName, Error> {
         let refused = || Error::Refused { path: path.to_owned(), index: 0, cause: Cause::BadPath };
         self.shared.requests.entry_name(path).ok_or_else(refused)
@@ -267,18 +287,12 @@ pub struct Claim {
     path: String,
     value: Vec<u8>,
     zxid: i64,
-    standing: watch::Receiver<Standing>,
+    standing: Arc<Standing>,
     settled: bool,
 }
 
 impl Claim {
-    fn new(
-        queue: LockingQueue,
-        name: EntryName,
-        value: Vec<u8>,
-        zxid: i64,
-        standing: watch::Receiver<Standing>,
-    ) -> Self {
+    fn new(queue: LockingQueue, name: EntryName, value: Vec<u8>, zxid: i64, standing: Arc<Standing>) -> Self {
         let path = queue.shared.requests.entry_path(name);
         Self { queue, name, path, value, zxid, standing, settled: false }
     }
@@ -313,6 +327,17 @@ impl Claim {
         self.settle(End::Release).await
     }
 
+    /// As [`Claim::consume`], and nobody waits for it: what goes wrong is logged, in the span of this call. See also
+    /// [`LockingQueue::settled`].
+    pub fn consume_later(self) {
+        self.settle_later(End::Consume);
+    }
+
+    /// As [`Claim::release`], in the same way.
+    pub fn release_later(self) {
+        self.settle_later(End::Release);
+    }
+
     /// Touches nothing: for a claim known to be lost, or left to the session's close.
     pub fn abandon(mut self) {
         self.settled = true;
@@ -321,21 +346,17 @@ impl Claim {
 
     /// Ends when the claim is known to be gone: its node was deleted or its session has expired.
     pub async fn lost(&self) {
-        // an error says that the actor has ended, which it does under a claim only with the session, or ends that
-        if self.standing.clone().wait_for(|standing| standing.lost).await.is_err() {
-            tracing::debug!(entry = self.path, "claim lost with its session");
-        }
+        // the queue ends under a claim only with the session, or ends that
+        self.standing.becomes(&[News::Lost, News::QueueEnded]).await;
     }
 
     /// Ends when the entry was deleted by somebody else: the job was stopped or deleted.
     pub async fn entry_gone(&self) {
-        if self.standing.clone().wait_for(|standing| standing.entry_gone).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.standing.becomes(&[News::EntryGone]).await;
     }
 
-    fn end(&self, end: End, settled: Option<oneshot::Sender<Result<Settled, Error>>>) -> Command {
-        Command::End((Ending { name: self.name, zxid: self.zxid, end }, settled))
+    fn end(&self, end: End, hearer: Hearer) -> Command {
+        Command::End((Ending { name: self.name, zxid: self.zxid, end }, hearer))
     }
 
     /// Once it was first polled it is carried out, also if it is dropped then.
@@ -345,20 +366,35 @@ impl Claim {
             return Err(Error::Expired);
         }
         self.settled = true;
-        if self.standing.borrow().lost {
+        if self.standing.is(News::Lost) {
             shared.send(Command::Forget { name: self.name });
             return Ok(Settled::Lost);
         }
         let (settled, outcome) = oneshot::channel();
-        shared.send(self.end(end, Some(settled)));
+        shared.send(self.end(end, Hearer::Holder(settled)));
         outcome.await.unwrap_or(Err(Error::Expired))
+    }
+
+    fn settle_later(mut self, end: End) {
+        let hearer = Hearer::Log(tracing::Span::current());
+        let shared = self.queue.shared.clone();
+        if *shared.requests.state().borrow() == State::Expired {
+            return hearer.hear(Err(Error::Expired), || self.path.clone());
+        }
+        self.settled = true;
+        if self.standing.is(News::Lost) {
+            hearer.hear(Ok(Settled::Lost), || self.path.clone());
+            shared.send(Command::Forget { name: self.name });
+        } else {
+            shared.send(self.end(end, hearer));
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.queue.shared.send(self.end(End::Release, None));
+            self.queue.shared.send(self.end(End::Release, Hearer::Nobody));
         }
     }
 }

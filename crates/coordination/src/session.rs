@@ -94,6 +94,22 @@ pub enum Change {
     Set(String),
 }
 
+impl Change {
+    pub(crate) fn path(&self) -> Option<&str> {
+        match self {
+            Self::Created(path) | Self::Deleted(path) | Self::Set(path) => Some(path),
+            Self::Reset => None,
+        }
+    }
+
+    pub(crate) fn into_path(self) -> Option<String> {
+        match self {
+            Self::Created(path) | Self::Deleted(path) | Self::Set(path) => Some(path),
+            Self::Reset => None,
+        }
+    }
+}
+
 /// Changes at and below a path, in order; ends when the session has expired.
 pub type Watch = mpsc::Receiver<Change>;
 
@@ -259,8 +275,16 @@ pub const PATH_LIMIT: usize = 1024;
 #[must_use]
 pub fn is_path(path: &str) -> bool {
     let refused = |c: char| c.is_control() || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}');
-    let good = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(refused);
-    path == "/" || path.len() <= PATH_LIMIT && path.strip_prefix('/').is_some_and(|names| names.split('/').all(good))
+    // almost all are ASCII, of which many bytes are looked at in one step
+    let has_refused = if path.is_ascii() {
+        path.bytes().fold(false, |found, byte| found | byte.is_ascii_control())
+    } else {
+        path.contains(refused)
+    };
+    let good = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    let names =
+        |path: &str| path.strip_prefix('/').is_some_and(|it| it.as_bytes().split(|byte| *byte == b'/').all(good));
+    path == "/" || path.len() <= PATH_LIMIT && !has_refused && names(path)
 }
 
 /// Creates the persistent nodes of `path` that are missing, empty as kazoo's. Those that are there need not allow it:

@@ -80,13 +80,8 @@ impl Tree {
         paths.into_iter().map(Change::Deleted).collect()
     }
 
-    /// Carries out all operations or none. Answers a path for each (for creates the path created) and what changed,
-    /// in order.
-    pub fn apply(
-        &mut self,
-        session: SessionId,
-        operations: Vec<Operation>,
-    ) -> Result<(Vec<String>, Vec<Change>), Error> {
+    /// Carries out all operations or none. Answers what changed, one change for each, in order.
+    pub fn apply(&mut self, session: SessionId, operations: Vec<Operation>) -> Result<Vec<Change>, Error> {
         if !self.owned.contains_key(&session) {
             return Err(Error::Expired);
         }
@@ -101,8 +96,7 @@ impl Tree {
             }
         }
         self.zxid += 1;
-        let changes = steps.iter().map(Step::change).collect();
-        Ok((steps.into_iter().map(|step| step.path).collect(), changes))
+        Ok(steps.into_iter().map(Step::change).collect())
     }
 
     /// Reads a node.
@@ -182,36 +176,44 @@ impl Tree {
         if path == "/" && !sequential {
             return Err((path, Cause::NodeExists));
         }
-        let Some(parent) = self.find_mut(split(&path).0) else { return Err((path, Cause::NoNode)) };
+        let Some(parent) = self.parent_mut(split(&path).0) else { return Err((path, Cause::NoNode)) };
         if parent.owner.is_some() {
             return Err((path, Cause::ParentIsEphemeral));
         }
         let below = parent.below.get_or_insert_default();
         let next = below.next;
         let path = if sequential { format!("{path}{next:010}") } else { path };
-        let name = split(&path).1;
-        if below.children.contains_key(name) {
+        let Entry::Vacant(place) = below.children.entry(split(&path).1.into()) else {
             return Err((path, Cause::NodeExists));
-        }
+        };
         let owner = ephemeral.then_some(owner);
         let data = data.into_boxed_slice();
-        below.children.insert(name.into(), Branch { data, created, owner, ..Branch::default() });
+        place.insert(Branch { data, created, owner, ..Branch::default() });
         below.next = next.wrapping_add(1);
         self.own(owner, &path);
         Ok(Step { path, undo: Undo::Create { next } })
     }
 
     fn delete(&mut self, path: String, version: Option<i32>) -> Result<Step, (String, Cause)> {
-        match self.versioned(&path, version) {
-            Err(cause) => Err((path, cause)),
-            Ok(_) if path == "/" => Err((path, Cause::BadPath)),
-            Ok(Branch { below: Some(below), .. }) if !below.children.is_empty() => Err((path, Cause::NotEmpty)),
-            Ok(_) => {
-                let branch = self.detach(&path).expect("the node was found a moment ago");
+        let found = path.rsplit_once('/').and_then(|(parent, name)| {
+            let siblings = &mut self.parent_mut(parent)?.below.as_mut()?.children;
+            let (name, branch) = siblings.remove_entry(name)?;
+            Some((siblings, name, branch))
+        });
+        let Some((siblings, name, branch)) = found else {
+            let cause = if path == "/" { Cause::BadPath } else { missing(&path) };
+            return Err((path, cause));
+        };
+        let cause = match &branch.below {
+            _ if version.is_some_and(|version| version != branch.version) => Cause::BadVersion,
+            Some(below) if !below.children.is_empty() => Cause::NotEmpty,
+            _ => {
                 self.disown(branch.owner, &path);
-                Ok(Step { path, undo: Undo::Delete(branch) })
+                return Ok(Step { path, undo: Undo::Delete(branch) });
             }
-        }
+        };
+        siblings.insert(name, branch);
+        Err((path, cause))
     }
 
     fn set(&mut self, path: String, data: Vec<u8>, version: Option<i32>) -> Result<Step, (String, Cause)> {
@@ -262,18 +264,12 @@ impl Tree {
     }
 
     fn read(&self, path: &str) -> Result<&Branch, Error> {
-        if !is_path(path) {
-            return Err(refused(path, Cause::BadPath));
-        }
         let found = names(path).try_fold(&self.root, |branch, name| branch.below.as_ref()?.children.get(name));
-        found.ok_or_else(|| refused(path, Cause::NoNode))
+        found.ok_or_else(|| refused(path, missing(path)))
     }
 
     fn versioned(&mut self, path: &str, version: Option<i32>) -> Result<&mut Branch, Cause> {
-        if !is_path(path) {
-            return Err(Cause::BadPath);
-        }
-        let branch = self.find_mut(path).ok_or(Cause::NoNode)?;
+        let branch = self.find_mut(path).ok_or_else(|| missing(path))?;
         if version.is_some_and(|version| version != branch.version) { Err(Cause::BadVersion) } else { Ok(branch) }
     }
 
@@ -281,34 +277,49 @@ impl Tree {
         names(path).try_fold(&mut self.root, |branch, name| branch.below.as_mut()?.children.get_mut(name))
     }
 
+    /// The parent out of a path: that of `/a` is empty, and that of `//a` is none.
+    fn parent_mut(&mut self, parent: &str) -> Option<&mut Branch> {
+        match parent {
+            "" => Some(&mut self.root),
+            "/" => None,
+            parent => self.find_mut(parent),
+        }
+    }
+
     /// Where the node of this path belongs, for taking back what was done there.
     fn below(&mut self, path: &str) -> &mut Below {
-        let parent = self.find_mut(split(path).0).expect("the parent of a node that was touched is still there");
+        let parent = self.parent_mut(split(path).0).expect("the parent of a node that was touched is still there");
         parent.below.as_mut().expect("it has or had children")
     }
 
     fn detach(&mut self, path: &str) -> Option<Branch> {
         let (parent, name) = split(path);
-        self.find_mut(parent)?.below.as_mut()?.children.remove(name)
+        self.parent_mut(parent)?.below.as_mut()?.children.remove(name)
     }
 }
 
 impl Step {
-    fn change(&self) -> Change {
-        let path = self.path.clone();
+    fn change(self) -> Change {
         match self.undo {
-            Undo::Create { .. } => Change::Created(path),
-            Undo::Delete(_) => Change::Deleted(path),
-            Undo::Set { .. } => Change::Set(path),
+            Undo::Create { .. } => Change::Created(self.path),
+            Undo::Delete(_) => Change::Deleted(self.path),
+            Undo::Set { .. } => Change::Set(self.path),
         }
     }
 }
 
+/// The names of a path. What is no path has one that no node has: an empty one, or one with what is refused in names.
 fn names(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|name| !name.is_empty())
+    let below = if path == "/" { None } else { Some(path.strip_prefix('/').unwrap_or_default()) };
+    below.into_iter().flat_map(|names| names.split('/'))
 }
 
-/// Parent and name; the parent of `/a` is empty, which finds the root.
+/// Why there is no such node: what a node was found by needs no other look.
+fn missing(path: &str) -> Cause {
+    if is_path(path) { Cause::NoNode } else { Cause::BadPath }
+}
+
+/// Parent and name of a path; the parent of `/a` is empty.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }

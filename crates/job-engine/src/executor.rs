@@ -19,6 +19,7 @@ mod run;
 mod run_action;
 mod runtime;
 mod sharing;
+mod slots;
 mod threads;
 mod unknown_action;
 mod worker;

@@ -130,6 +130,10 @@ impl Transport for MeteredTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         metered(Part::Routes, self.0.send(request)).await
     }
+
+    fn takes_values(&self) -> bool {
+        self.0.takes_values()
+    }
 }
 
 /// A coordinator whose sessions count entries that are gone, and are measured if that is wanted.

@@ -48,7 +48,7 @@ impl Client {
             headers.remove(name);
         }
         remove_those_of_the_connection(&mut headers);
-        let mut answer = self.exchange(&Call { method: head.method, path, headers, body, login }).await?;
+        let mut answer = self.exchange(&Call { method: head.method, path, headers, body, values: None, login }).await?;
         remove_those_of_the_connection(answer.headers_mut());
         keep_cookies(answer.headers_mut(), login == Login::Senders);
         Ok(answer)

@@ -1,6 +1,7 @@
 //! Many requests in one, for servers that announce it in their entry point: bulk adds and reports. Extensions.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{Call, Client, is_earlier_add, path};
 use crate::dialect::{ACTIONS, BULK_ADD, JOB, REPORTS, REPORTS_PLACE};
 use crate::error::{Error, Refusal};
+use crate::job::{Job, State};
 use crate::lease::AttemptIdentity;
 use crate::resource::Document;
 
@@ -30,13 +32,27 @@ fn leads_to(entry_point: &Document, name: &str, place: &str) -> bool {
     entry_point.get(name).is_some_and(|link| link["href"] == place)
 }
 
-/// One edit or read of a job by an attempt, written down as it is sent.
+/// One read, begin or edit of a job by an attempt.
 #[derive(Clone, Debug)]
-pub struct Report {
-    id: String,
-    method: Method,
-    begins: bool,
-    text: String,
+pub enum Report {
+    /// Reads a job.
+    Read {
+        /// The job.
+        id: String,
+        /// Whether it is to be answered, and not only whether it is there.
+        shows_job: bool,
+    },
+    /// Reads the attempt's job and, if it waits or runs and the list's actions include its own, sets it RUNNING.
+    Begin(Arc<AttemptIdentity>),
+    /// Edits the attempt's job.
+    Edit {
+        /// Who edits.
+        attempt: Arc<AttemptIdentity>,
+        /// Replaces whole values at top level.
+        changes: Document,
+        /// Whether the job is to be answered, as it is then.
+        shows_job: bool,
+    },
 }
 
 /// As the server reads it.
@@ -58,87 +74,123 @@ struct Item<'a> {
 }
 
 /// What is answered to a report that was carried out.
-#[derive(Debug)]
-pub struct Reported {
-    /// The job as JSON, if it was asked for.
-    pub document: Option<Box<RawValue>>,
-    /// Of [`Report::begin`]: whether the attempt was begun.
-    pub begun: bool,
-    /// Of [`Report::begin`]: whether another attempt was begun before, and lost.
-    pub rerun: Option<bool>,
-}
-
-impl Reported {
-    /// Reads the job that `request` asked for.
-    pub fn job<Answer: DeserializeOwned>(self, request: &str) -> Result<Answer, Error> {
-        let unintelligible = |reason: String| Error::Unintelligible { request: request.to_owned(), reason };
-        let document = self.document.ok_or_else(|| unintelligible("it shows no document".to_owned()))?;
-        serde_json::from_str(document.get()).map_err(|error| unintelligible(error.to_string()))
-    }
-}
-
-impl<'a> Item<'a> {
-    fn edit(attempt: &'a AttemptIdentity, changes: &'a Document) -> Self {
-        Self {
-            id: &attempt.job,
-            lease: Some(attempt.lease.to_string()),
-            entry: Some(&attempt.entry),
-            executor: Some(&attempt.executor),
-            changes: Some(changes),
-            document: false,
-            begin: false,
-        }
-    }
+#[derive(Clone, Debug)]
+pub enum Reported {
+    /// Nothing was asked for.
+    Done,
+    /// The job as it is then.
+    Job(Document),
+    /// To [`Report::Begin`].
+    Begin {
+        /// The job as it was before; or why it is none that this version understands.
+        job: Result<Box<Job>, String>,
+        /// Whether the attempt was begun.
+        begun: bool,
+        /// Whether another attempt was begun before, and lost; none if the server does not say that.
+        rerun: Option<bool>,
+    },
 }
 
 impl Report {
-    /// Reads a job.
+    /// Id of the job.
     #[must_use]
-    pub fn read(id: &str) -> Self {
-        let (lease, entry, executor, changes) = (None, None, None, None);
-        Self::new(Method::GET, &Item { id, lease, entry, executor, changes, document: true, begin: false })
-    }
-
-    /// Reads the attempt's job and, if it waits or runs and the list's actions include its own, edits it: answered are
-    /// the job as it was before, and whether that was done.
-    #[must_use]
-    pub fn begin(attempt: &AttemptIdentity, changes: &Document) -> Self {
-        // a server that knows no begins edits the job, whatever it is, and shows it then
-        Self::new(Method::PUT, &Item { begin: true, document: true, ..Item::edit(attempt, changes) })
-    }
-
-    /// Edits the attempt's job; `document` asks for the job as it is then.
-    #[must_use]
-    pub fn edit(attempt: &AttemptIdentity, changes: &Document, document: bool) -> Self {
-        Self::new(Method::PUT, &Item { document, ..Item::edit(attempt, changes) })
-    }
-
-    fn new(method: Method, item: &Item<'_>) -> Self {
-        let text = serde_json::to_string(item).expect("an item's keys are texts");
-        Self { id: item.id.to_owned(), method, begins: item.begin, text }
+    pub fn job(&self) -> &str {
+        match self {
+            Self::Read { id, .. } => id,
+            Self::Begin(attempt) | Self::Edit { attempt, .. } => &attempt.job,
+        }
     }
 
     /// How many bytes of a request it takes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.text.len() + 1
+        self.text().len() + 1
     }
 
     /// The request that this report stands for.
     #[must_use]
     pub fn request(&self) -> String {
-        format!("{} {}", self.method, path(&self.id))
+        let method = if matches!(self, Self::Read { .. }) { Method::GET } else { Method::PUT };
+        format!("{method} {}", path(self.job()))
+    }
+
+    fn text(&self) -> String {
+        let running;
+        let (attempt, changes, document, begin) = match self {
+            Self::Read { shows_job, .. } => (None, None, *shows_job, false),
+            // a server that knows no begins edits the job, whatever it is, and shows it then
+            Self::Begin(attempt) => {
+                running = Document::from_iter([("state".to_owned(), State::Running.as_str().into())]);
+                (Some(attempt), Some(&running), true, true)
+            }
+            Self::Edit { attempt, changes, shows_job } => (Some(attempt), Some(changes), *shows_job, false),
+        };
+        let item = Item {
+            id: self.job(),
+            lease: attempt.map(|attempt| attempt.lease.to_string()),
+            entry: attempt.map(|attempt| &*attempt.entry),
+            executor: attempt.map(|attempt| &*attempt.executor),
+            changes,
+            document,
+            begin,
+        };
+        serde_json::to_string(&item).expect("an item's keys are texts")
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        Error::Refused { request: self.request(), refusal }
     }
 
     fn answer(&self, answer: ItemAnswer) -> Result<Reported, Error> {
-        match answer {
-            ItemAnswer { status, document, begun, rerun, .. } if is_good(status) => {
-                Ok(Reported { document, begun, rerun })
+        if !is_good(answer.status) {
+            return Err(self.refused(answer.refusal()));
+        }
+        let ItemAnswer { document, begun, rerun, .. } = answer;
+        let document = document.ok_or("it shows no document");
+        match self {
+            Self::Begin(_) => {
+                let job = document.map_err(str::to_owned).and_then(|document| read(&document));
+                Ok(Reported::Begin { job, begun, rerun })
             }
-            refused => Err(Error::Refused { request: self.request(), refusal: refused.refusal() }),
+            Self::Read { shows_job: true, .. } | Self::Edit { shows_job: true, .. } => {
+                let job = document.map_err(str::to_owned).and_then(|document| read(&document));
+                let unintelligible = |reason| Error::Unintelligible { request: self.request(), reason };
+                job.map(Reported::Job).map_err(unintelligible)
+            }
+            Self::Read { .. } | Self::Edit { .. } => Ok(Reported::Done),
         }
     }
 }
+
+/// Reports as values, for a server in the same process, which finds them in the extensions of the request.
+#[derive(Clone, Debug)]
+pub struct ReportList {
+    /// What is to be carried out.
+    pub reports: Arc<[Report]>,
+    /// Names of the actions that [`Report::Begin`] may begin.
+    pub actions: Arc<[String]>,
+}
+
+impl ReportList {
+    fn text(&self) -> String {
+        let mut text = "{".to_owned();
+        if self.reports.iter().any(|report| matches!(report, Report::Begin(_))) {
+            let actions = serde_json::to_string(&self.actions[..]).expect("a list of texts");
+            text.extend(["\"", ACTIONS, "\":", &actions, ","]);
+        }
+        text.extend(["\"", REPORTS, "\":["]);
+        for (index, report) in self.reports.iter().enumerate() {
+            text.push_str(if index == 0 { "" } else { "," });
+            text.push_str(&report.text());
+        }
+        text.push_str("]}");
+        text
+    }
+}
+
+/// What is answered to a [`ReportList`], report by report, in the extensions of the response.
+#[derive(Clone, Debug)]
+pub struct ReportAnswers(pub Vec<Result<Reported, Refusal>>);
 
 /// What is answered to one item of a list.
 #[derive(Deserialize)]
@@ -156,13 +208,17 @@ struct ItemAnswer {
 }
 
 #[derive(Deserialize)]
-struct ReportAnswers {
+struct ListAnswer {
     reports: Vec<ItemAnswer>,
 }
 
 #[derive(Deserialize)]
 struct Added {
     jobs: Vec<ItemAnswer>,
+}
+
+fn read<T: DeserializeOwned>(document: &RawValue) -> Result<T, String> {
+    serde_json::from_str(document.get()).map_err(|error| error.to_string())
 }
 
 fn is_good(status: u16) -> bool {
@@ -180,26 +236,28 @@ impl ItemAnswer {
 }
 
 impl Client {
-    /// Sends reports in one request, and answers each as its own request would have been answered: with the job if it
-    /// was asked for. `actions` are those that [`Report::begin`] may begin. Only for servers that announce it, see [`takes_reports`]; they take at most
-    /// [`MOST_ITEMS`](crate::dialect::MOST_ITEMS) in a body of at most 1 MiB. The outer error is that of the request.
-    pub async fn report(&self, reports: &[Report], actions: &[String]) -> Result<Vec<Result<Reported, Error>>, Error> {
-        let mut body = String::with_capacity(32 + reports.iter().map(Report::size).sum::<usize>());
-        body.push('{');
-        if reports.iter().any(|report| report.begins) {
-            let actions = serde_json::to_string(actions).expect("a list of texts");
-            body.extend(["\"", ACTIONS, "\":", &actions, ","]);
+    /// Sends reports in one request, and answers each as its own request would have been answered. Only for servers that
+    /// announce it, see [`takes_reports`]; they take at most [`MOST_ITEMS`](crate::dialect::MOST_ITEMS), in a body of at
+    /// most 1 MiB unless they are in this process. The outer error is that of the request.
+    pub async fn report(&self, list: ReportList) -> Result<Vec<Result<Reported, Error>>, Error> {
+        let reports = list.reports.clone();
+        let call = Call::new(Method::POST, path(REPORTS_PLACE));
+        let call = if self.takes_values() { call.values(list) } else { call.json_text(list.text().into()) };
+        let mut answer = self.exchange(&call).await?;
+        if let Some(ReportAnswers(answers)) = answer.extensions_mut().remove() {
+            call.has_all(answers.len(), reports.len())?;
+            let answered = |(report, answer): (&Report, Result<_, _>)| answer.map_err(|it| report.refused(it));
+            return Ok(reports.iter().zip(answers).map(answered).collect());
         }
-        body.extend(["\"", REPORTS, "\":["]);
-        for (index, report) in reports.iter().enumerate() {
-            body.push_str(if index == 0 { "" } else { "," });
-            body.push_str(&report.text);
-        }
-        body.push_str("]}");
-        let call = Call::new(Method::POST, path(REPORTS_PLACE)).json_text(Bytes::from(body));
-        let ReportAnswers { reports: answers } = self.send(&call).await?;
+        let ListAnswer { reports: answers } = call.answer(answer)?;
         call.has_all(answers.len(), reports.len())?;
         Ok(reports.iter().zip(answers).map(|(report, answer)| report.answer(answer)).collect())
+    }
+
+    /// Whether the server is in this process and takes values as they are.
+    #[must_use]
+    pub fn takes_values(&self) -> bool {
+        self.session.takes_values()
     }
 
     /// Adds documents to the collection `kind` in one request, and answers for each its id or why it was refused. With

@@ -39,6 +39,10 @@ impl Session {
         Self { transport, credentials, login: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
+    pub(super) fn takes_values(&self) -> bool {
+        self.transport.takes_values()
+    }
+
     /// Sends a call, logged in if there are credentials. If it is refused for want of rights, perhaps the session has
     /// ended (specification 2.5): logs in again and repeats it once. If that does not help, the first refusal is the
     /// answer.

@@ -1,18 +1,21 @@
 //! [`Actor`]: the one task of a queue. It keeps the mirror, claims for those who wait, and gives back what was dropped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, try_join};
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tracing::Span;
 
 use super::entry_name::EntryName;
 use super::mirror::{Chosen, Mirror, Share};
 use super::refusals::Refusals;
 use super::requests::{Attempt, End, Ending, Requests};
+use super::standing::{News, Standing};
 use super::{Claim, LockingQueue, Settled, Shared};
 use crate::retry::Pauses;
 use crate::session::{Cause, Change, Error, State, Watch};
@@ -20,7 +23,7 @@ use crate::session::{Cause, Change, Error, State, Watch};
 /// What queues and claims tell their actor.
 pub(super) enum Command {
     /// Somebody waits.
-    Take(oneshot::Sender<Claim>),
+    Take(Asked),
     /// Pass over this entry until then.
     Avoid { name: EntryName, until: Instant },
     /// So many queues reach for entries at the same time, and this is one of them.
@@ -31,18 +34,19 @@ pub(super) enum Command {
     Abandon { name: EntryName },
     /// A claim that was lost is not needed any more.
     Forget { name: EntryName },
+    /// Somebody waits until no claim waits for its end, and hears of that by the drop of this.
+    Settle(oneshot::Sender<Infallible>),
 }
 
-/// What is known to have become of a claim.
-#[derive(Default)]
-pub(super) struct Standing {
-    pub(super) lost: bool,
-    pub(super) entry_gone: bool,
+/// Who waits for claims, and for how many.
+pub(super) struct Asked {
+    pub(super) number: usize,
+    pub(super) door: mpsc::UnboundedSender<Claim>,
 }
 
 struct Held {
     zxid: i64,
-    standing: watch::Sender<Standing>,
+    standing: Arc<Standing>,
 }
 
 /// A request that was answered.
@@ -53,13 +57,41 @@ enum Done {
     Verified { name: EntryName, zxid: i64, holds: bool },
 }
 
-/// A claim that is to end, and who asked; nobody if it was dropped.
-pub(super) type Waiting = (Ending, Option<oneshot::Sender<Result<Settled, Error>>>);
+/// A claim that is to end, and who hears how.
+pub(super) type Waiting = (Ending, Hearer);
+
+/// Who hears how a claim ended.
+pub(super) enum Hearer {
+    /// Who asked, and may have gone.
+    Holder(oneshot::Sender<Result<Settled, Error>>),
+    /// The log, in the span of who asked.
+    Log(Span),
+    /// It was dropped.
+    Nobody,
+}
+
+impl Hearer {
+    pub(super) fn hear(self, settled: Result<Settled, Error>, entry: impl FnOnce() -> String) {
+        match (self, settled) {
+            (Self::Holder(holder), settled) => drop(holder.send(settled)),
+            (Self::Log(span), Ok(Settled::Lost)) => {
+                span.in_scope(|| tracing::warn!(entry = entry(), "claim lost before it was settled"));
+            }
+            (Self::Log(span), Err(error)) => {
+                span.in_scope(|| tracing::warn!(entry = entry(), cause = %error, "cannot settle the claim"));
+            }
+            // of an entry that is refused the queue has said so
+            (Self::Log(_), Ok(_)) | (Self::Nobody, _) => {}
+        }
+    }
+}
 
 /// Most commands or changes that are dealt with before anything else is looked at.
 const AT_ONCE: usize = 256;
 /// Most claims that are made or ended in one transaction, far below what a server takes.
 const MOST_IN_ONE: usize = 128;
+/// While more claims than this wait for their end, none are made.
+const MOST_ENDS: usize = 1024;
 
 /// The next change; never any if nobody watches.
 async fn next(changes: &mut Option<Watch>) -> Option<Change> {
@@ -76,7 +108,7 @@ pub(super) struct Actor {
     shared: Weak<Shared>,
     mirror: Mirror,
     share: Share,
-    waiting: VecDeque<oneshot::Sender<Claim>>,
+    waiting: VecDeque<Asked>,
     held: BTreeMap<EntryName, Held>,
     /// Fails only when the session has expired.
     work: FuturesUnordered<BoxFuture<'static, Result<Done, Error>>>,
@@ -86,6 +118,8 @@ pub(super) struct Actor {
     ends: VecDeque<Waiting>,
     /// How many are ended, in one request.
     ending: usize,
+    /// Who waits until none are.
+    settling: Vec<oneshot::Sender<Infallible>>,
     /// Meanwhile no change is read, so that each is applied to a listing that is not newer.
     listing: bool,
     refusals: Refusals,
@@ -108,6 +142,7 @@ impl Actor {
             claiming: 0,
             ends: VecDeque::new(),
             ending: 0,
+            settling: Vec::new(),
             listing: false,
             refusals: Refusals::default(),
             stuck: BTreeMap::new(),
@@ -167,12 +202,16 @@ impl Actor {
 
     /// A claim for each who waits, as far as entries are free: never more than can be handed out.
     fn begin_claims(&mut self) {
-        if self.claiming > 0 || self.forbidden.is_some_and(|(until, _)| until > Instant::now()) {
+        if self.claiming > 0 || self.ends.len() > MOST_ENDS {
             return;
         }
-        self.waiting.retain(|taker| !taker.is_closed());
-        let wanted = self.waiting.len().min(MOST_IN_ONE);
-        let Chosen { again, new } = self.mirror.take_in_hand(wanted, self.waiting.len() + self.held.len(), self.share);
+        if self.forbidden.is_some_and(|(until, _)| until > Instant::now()) {
+            return;
+        }
+        self.waiting.retain(|asked| !asked.door.is_closed());
+        let wanted: usize = self.waiting.iter().map(|asked| asked.number).sum();
+        let slots = wanted + self.held.len();
+        let Chosen { again, new } = self.mirror.take_in_hand(wanted.min(MOST_IN_ONE), slots, self.share);
         self.claiming = again.len() + new.len();
         if self.claiming == 0 {
             return;
@@ -187,7 +226,11 @@ impl Actor {
     }
 
     fn begin_ends(&mut self) {
-        if self.ending > 0 || self.ends.is_empty() {
+        if self.ending > 0 {
+            return;
+        }
+        if self.ends.is_empty() {
+            self.settling.clear();
             return;
         }
         let waiting: Vec<_> = self.ends.drain(..self.ends.len().min(MOST_IN_ONE)).collect();
@@ -202,7 +245,7 @@ impl Actor {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Take(taker) => self.waiting.push_back(taker),
+            Command::Take(asked) => self.waiting.push_back(asked),
             Command::Avoid { name, until } => self.mirror.avoid(name, until),
             Command::Share(share) => self.share = share,
             Command::End(waiting) => {
@@ -218,11 +261,12 @@ impl Actor {
                 self.held.remove(&name);
                 self.mirror.put_down(name);
             }
+            Command::Settle(settled) => self.settling.push(settled),
         }
     }
 
     fn release(&mut self, name: EntryName, zxid: i64) {
-        self.ends.push_back((Ending { name, zxid, end: End::Release }, None));
+        self.ends.push_back((Ending { name, zxid, end: End::Release }, Hearer::Nobody));
     }
 
     /// What has happened, and what else has happened meanwhile.
@@ -239,9 +283,10 @@ impl Actor {
     }
 
     fn see(&mut self, change: Change) {
-        let requests = self.requests.clone();
+        let requests = &self.requests;
         match change {
             Change::Reset => {
+                let requests = requests.clone();
                 self.listing = true;
                 self.work.push(Box::pin(async move {
                     let (entries, claims) = requests.list().await?;
@@ -293,7 +338,7 @@ impl Actor {
             }
             Done::Verified { name, zxid, holds } => {
                 if let Some(held) = self.held.get(&name).filter(|held| held.zxid == zxid && !holds) {
-                    held.standing.send_modify(|standing| standing.lost = true);
+                    held.standing.note(News::Lost);
                 }
             }
         }
@@ -327,7 +372,7 @@ impl Actor {
         }
     }
 
-    fn ended(&mut self, (ending, asked): Waiting, settled: Result<Settled, Error>) -> Result<(), Error> {
+    fn ended(&mut self, (ending, hearer): Waiting, settled: Result<Settled, Error>) -> Result<(), Error> {
         let Ending { name, end, .. } = ending;
         match &settled {
             Ok(Settled::Done) if end == End::Consume => {
@@ -340,15 +385,16 @@ impl Actor {
                 let _until = self.refused(name, *cause);
             }
             Ok(_) => self.mirror.put_down(name),
-            Err(Error::Expired) => return Err(Error::Expired),
+            // the queue ends
+            Err(Error::Expired) => {}
             Err(error) => match error.refusal() {
                 Some(cause) => self.stuck(name, ending.zxid, cause),
                 None => self.mirror.put_down_as_taken(name),
             },
         }
-        // who asked may have gone
-        drop(asked.map(|asked| asked.send(settled)));
-        Ok(())
+        let is_over = settled == Err(Error::Expired);
+        hearer.hear(settled, || self.requests.entry_path(name));
+        if is_over { Err(Error::Expired) } else { Ok(()) }
     }
 
     /// The entry is left alone until the time answered, which concerns no other.
@@ -401,24 +447,29 @@ impl Actor {
     /// To the first who still waits; dropped, and so given back, if nobody does.
     fn hand_out(&mut self, name: EntryName, value: Vec<u8>, zxid: i64) {
         let Some(shared) = self.shared.upgrade() else { return self.release(name, zxid) };
-        let (sender, standing) = watch::channel(Standing::default());
-        self.held.insert(name, Held { zxid, standing: sender });
+        let standing = Arc::new(Standing::default());
+        self.held.insert(name, Held { zxid, standing: standing.clone() });
         self.note_if_entry_gone(name);
         if self.mirror.is_unsure(name) {
             self.verify(name);
         }
         let mut claim = Claim::new(LockingQueue { shared }, name, value, zxid, standing);
-        while let Some(taker) = self.waiting.pop_front() {
-            match taker.send(claim) {
+        while let Some(first) = self.waiting.front_mut() {
+            let sent = first.door.send(claim);
+            first.number -= usize::from(sent.is_ok());
+            if sent.is_err() || first.number == 0 {
+                self.waiting.pop_front();
+            }
+            match sent {
                 Ok(()) => return,
-                Err(returned) => claim = returned,
+                Err(mpsc::error::SendError(returned)) => claim = returned,
             }
         }
     }
 
     fn note_if_entry_gone(&self, name: EntryName) {
         if let Some(held) = self.held.get(&name).filter(|_| !self.mirror.has_entry(name)) {
-            held.standing.send_modify(|standing| standing.entry_gone = true);
+            held.standing.note(News::EntryGone);
         }
     }
 
@@ -443,5 +494,11 @@ impl Actor {
         if let Some(shared) = self.shared.upgrade() {
             shared.set_length(self.mirror.len(), self.mirror.free());
         }
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.held.values().for_each(|held| held.standing.note(News::QueueEnded));
     }
 }

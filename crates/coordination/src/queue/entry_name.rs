@@ -11,6 +11,8 @@ mod tests;
 pub struct EntryName(u64);
 
 const PREFIX: &str = "entry-";
+/// Length of the longest text: of a name with a negative number.
+const LONGEST: usize = PREFIX.len() + 3 + 2 + 10;
 /// Bits of a number of ten digits.
 const DIGITS: u32 = 34;
 /// Set where the sequence is not negative: as text `-` comes before every digit.
@@ -20,12 +22,45 @@ impl EntryName {
     /// The name of this text; none if it is not that of an entry. Anything else in the folders is not ours.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let (priority, sequence) = name.strip_prefix(PREFIX)?.split_once('-')?;
-        let (digits, sign) = match sequence.strip_prefix('-') {
+        let (priority, sequence) = name.as_bytes().strip_prefix(PREFIX.as_bytes())?.split_at_checked(3)?;
+        let sequence = sequence.strip_prefix(b"-")?;
+        let (digits, sign) = match sequence.strip_prefix(b"-") {
             Some(digits) => (digits, 0),
             None => (sequence, NOT_NEGATIVE),
         };
         Some(Self(number(priority, 3)? << (DIGITS + 1) | sign | number(digits, 10)?))
+    }
+
+    /// The path of the node of this name in a folder.
+    pub(super) fn below(self, folder: &str) -> String {
+        let mut path = String::with_capacity(folder.len() + 1 + LONGEST);
+        path.push_str(folder);
+        path.push('/');
+        path.push_str(self.text(&mut [0; LONGEST]));
+        path
+    }
+
+    /// Written by hand: a queue writes many for each job.
+    fn text(self, bytes: &mut [u8; LONGEST]) -> &str {
+        let mut from = LONGEST;
+        let mut put = |byte| {
+            from -= 1;
+            bytes[from] = byte;
+        };
+        let digits = |mut number: u64, count, put: &mut dyn FnMut(u8)| {
+            for _ in 0..count {
+                put(b"0123456789"[usize::try_from(number % 10).unwrap_or_default()]);
+                number /= 10;
+            }
+        };
+        digits(self.0 & (NOT_NEGATIVE - 1), 10, &mut put);
+        if self.0 & NOT_NEGATIVE == 0 {
+            put(b'-');
+        }
+        put(b'-');
+        digits(u64::from(self.priority()), 3, &mut put);
+        PREFIX.bytes().rev().for_each(&mut put);
+        str::from_utf8(&bytes[from..]).expect("all of it is ASCII")
     }
 
     /// Whose turn this is of so many, from 0: turns go round with the sequence.
@@ -48,16 +83,16 @@ impl EntryName {
 }
 
 /// The number that so many digits are.
-fn number(text: &str, digits: usize) -> Option<u64> {
-    let all_digits = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits.then(|| text.bytes().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+fn number(text: &[u8], digits: usize) -> Option<u64> {
+    if text.len() != digits {
+        return None;
+    }
+    text.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
 }
 
 impl fmt::Display for EntryName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 & NOT_NEGATIVE == 0 { "-" } else { "" };
-        let digits = self.0 & (NOT_NEGATIVE - 1);
-        write!(formatter, "{PREFIX}{:03}-{sign}{digits:010}", self.priority())
+        formatter.write_str(self.text(&mut [0; LONGEST]))
     }
 }
 

@@ -235,14 +235,21 @@ impl Mirror {
     }
 
     fn change(&mut self, name: EntryName, change: impl FnOnce(&mut Facts)) {
-        let known = if self.free.remove(&name) { Some(FREE) } else { self.others.remove(&name) };
-        let before = known.unwrap_or_default();
-        let mut facts = before;
+        // those that change oftenest are not free, and few
+        let known = match self.others.get(&name) {
+            Some(facts) => *facts,
+            None if self.free.remove(&name) => FREE,
+            None => Facts::default(),
+        };
+        let mut facts = known;
         change(&mut facts);
-        self.entries = self.entries + usize::from(facts.entry) - usize::from(before.entry);
+        self.entries = self.entries + usize::from(facts.entry) - usize::from(known.entry);
         if facts == FREE {
+            self.others.remove(&name);
             self.free.insert(name);
-        } else if facts != Facts::default() {
+        } else if facts == Facts::default() {
+            self.others.remove(&name);
+        } else if facts != known || known == FREE {
             self.others.insert(name, facts);
         }
     }

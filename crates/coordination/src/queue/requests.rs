@@ -82,11 +82,11 @@ impl Requests {
     }
 
     pub(super) fn entry_path(&self, name: EntryName) -> String {
-        format!("{}/{name}", self.entries)
+        name.below(&self.entries)
     }
 
     pub(super) fn claim_path(&self, name: EntryName) -> String {
-        format!("{}/{name}", self.taken)
+        name.below(&self.taken)
     }
 
     /// The name in the path of an entry of this queue.
@@ -140,8 +140,7 @@ impl Requests {
             }
             let asked = match (created, found) {
                 (Ok(()), Ok(found)) => {
-                    let made =
-                        join_all(self.attempts(&open, found)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                    let made = self.attempts(&open, found).await?;
                     attempts.extend(open.into_iter().zip(made));
                     return Ok(attempts);
                 }
@@ -178,7 +177,7 @@ impl Requests {
                     (Ok(found), Some(cause)) if !asked || found.first() == Some(&Ok(None)) => {
                         return Ok(Attempt::NoClaims(cause));
                     }
-                    (Ok(found), _) => return self.attempts(&[name], found).remove(0).await,
+                    (Ok(found), _) => return self.attempts(&[name], found).await.map(|mut made| made.remove(0)),
                     (Err(error), _) => error,
                 },
             };
@@ -195,28 +194,35 @@ impl Requests {
         (created.map(drop), found)
     }
 
-    /// What became of attempts to claim, from claim and entry of each.
-    fn attempts(
-        &self,
-        names: &[EntryName],
-        found: Vec<Found>,
-    ) -> Vec<impl Future<Output = Result<Attempt, Error>> + use<'_>> {
+    /// What became of attempts to claim, from claim and entry of each. Claims of no use are given back.
+    async fn attempts(&self, names: &[EntryName], found: Vec<Found>) -> Result<Vec<Attempt>, Error> {
         let mut found = found.into_iter();
         let mut next = || found.next().unwrap_or(Ok(None));
-        let pairs: Vec<_> = names.iter().map(|name| (*name, next(), next())).collect();
-        let attempt = async |(name, claim, entry): (EntryName, Found, Found)| match (claim, entry) {
-            (Ok(Some(claim)), _) if claim.data != self.claimant.as_bytes() => Ok(Attempt::Taken),
-            // what we have made we may read
-            (Ok(None) | Err(_), _) => Ok(Attempt::Taken),
-            (Ok(Some(claim)), Ok(Some(entry))) => Ok(Attempt::Held { value: entry.data, zxid: claim.created }),
-            (Ok(Some(claim)), Ok(None)) => self.give_up(name, &claim, Attempt::EntryGone).await,
-            (Ok(Some(claim)), Err(cause)) => self.give_up(name, &claim, Attempt::Refused(cause)).await,
-        };
-        pairs.into_iter().map(attempt).collect()
+        let mut of_no_use = Vec::new();
+        let mut attempts = Vec::with_capacity(names.len());
+        for name in names {
+            attempts.push(match (next(), next()) {
+                (Ok(Some(claim)), entry) if claim.data == self.claimant.as_bytes() => match entry {
+                    Ok(Some(entry)) => Attempt::Held { value: entry.data, zxid: claim.created },
+                    entry => {
+                        let attempt = entry.map_or_else(Attempt::Refused, |_| Attempt::EntryGone);
+                        of_no_use.push((attempts.len(), self.give_up(*name, claim, attempt)));
+                        Attempt::Taken
+                    }
+                },
+                // what we have made we may read
+                _ => Attempt::Taken,
+            });
+        }
+        let given_up = of_no_use.into_iter().map(async |(at, given_up)| Ok((at, given_up.await?)));
+        for (at, attempt) in join_all(given_up).await.into_iter().collect::<Result<Vec<_>, Error>>()? {
+            attempts[at] = attempt;
+        }
+        Ok(attempts)
     }
 
     /// Gives back a claim of no use.
-    async fn give_up(&self, name: EntryName, claim: &Node, attempt: Attempt) -> Result<Attempt, Error> {
+    async fn give_up(&self, name: EntryName, claim: Node, attempt: Attempt) -> Result<Attempt, Error> {
         match self.settle(Ending { name, zxid: claim.created, end: End::Release }, false).await {
             Err(Error::Refused { cause, .. }) => Ok(Attempt::Stuck { zxid: claim.created, cause }),
             Err(error) => Err(error),
@@ -232,8 +238,10 @@ impl Requests {
             Ok(claims) => {
                 let ours: Vec<bool> =
                     endings.iter().zip(&claims).map(|(ending, claim)| is_ours(ending, claim)).collect();
-                let deletions = endings.iter().zip(&ours).filter(|(_, ours)| **ours);
-                let deletions = deletions.flat_map(|(ending, _)| self.deletions(*ending)).collect();
+                let mut deletions = Vec::with_capacity(endings.len() * 2);
+                for (ending, _) in endings.iter().zip(&ours).filter(|(_, ours)| **ours) {
+                    deletions.extend(self.deletions(*ending));
+                }
                 match self.session.commit(deletions).await {
                     Ok(_) => {
                         let settled = |ours: bool| Ok(if ours { Settled::Done } else { Settled::Lost });
@@ -274,10 +282,10 @@ impl Requests {
             return Ok(if by_us { Settled::Done } else { Settled::Lost });
         }
         let mut kept = None;
-        let outcome = match self.session.commit(self.deletions(ending)).await {
+        let outcome = match self.session.commit(self.deletions(ending).collect()).await {
             Err(Error::Refused { index: 0, cause, .. }) if end == End::Consume => {
                 kept = Some(cause).filter(|cause| *cause != Cause::NoNode);
-                self.session.commit(self.deletions(Ending { end: End::Release, ..ending })).await
+                self.session.commit(self.deletions(Ending { end: End::Release, ..ending }).collect()).await
             }
             outcome => outcome,
         };
@@ -291,12 +299,9 @@ impl Requests {
         }
     }
 
-    fn deletions(&self, Ending { name, end, .. }: Ending) -> Vec<Operation> {
-        let claim = Operation::delete(self.claim_path(name));
-        match end {
-            End::Consume => vec![Operation::delete(self.entry_path(name)), claim],
-            End::Release => vec![claim],
-        }
+    fn deletions(&self, Ending { name, end, .. }: Ending) -> impl Iterator<Item = Operation> {
+        let entry = (end == End::Consume).then(|| Operation::delete(self.entry_path(name)));
+        entry.into_iter().chain([Operation::delete(self.claim_path(name))])
     }
 
     /// Whether the claim that this transaction created still exists. Fails only when the session has expired.

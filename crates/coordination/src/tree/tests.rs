@@ -31,7 +31,8 @@ fn a_refused_transaction_leaves_no_trace() {
     assert_eq!(tree.data("/a/e").unwrap(), Node { data: b"x".into(), version: 0, created: 1, is_ephemeral: true });
     assert_eq!(tree.data("/a").unwrap(), Node { data: b"".into(), version: 0, created: 1, is_ephemeral: false });
     // neither the counter nor the owners moved
-    assert_eq!(tree.apply(session, vec![sequential("/a/s")]).unwrap().0, ["/a/s0000000002"]);
+    let created = |path: &str| Change::Created(path.to_owned());
+    assert_eq!(tree.apply(session, vec![sequential("/a/s")]).unwrap(), [created("/a/s0000000002")]);
     assert_eq!(tree.expire(session), [Change::Deleted("/a/e".into())]);
 }
 
@@ -41,10 +42,11 @@ fn sequences_go_on_at_the_negative_end() {
     let session = tree.open();
     tree.apply(session, vec![create("/a")]).unwrap();
     tree.lift_sequence("/a", i32::MAX).unwrap();
-    let (paths, _) = tree.apply(session, vec![sequential("/a/"), sequential("/a/")]).unwrap();
-    assert_eq!(paths, ["/a/2147483647", "/a/-2147483648"]);
+    let created = |path: &str| Change::Created(path.to_owned());
+    let changes = tree.apply(session, vec![sequential("/a/"), sequential("/a/")]).unwrap();
+    assert_eq!(changes, [created("/a/2147483647"), created("/a/-2147483648")]);
     tree.lift_sequence("/a", i32::MIN).unwrap();
-    assert_eq!(tree.apply(session, vec![sequential("/a/")]).unwrap().0, ["/a/-2147483647"]);
+    assert_eq!(tree.apply(session, vec![sequential("/a/")]).unwrap(), [created("/a/-2147483647")]);
 }
 
 #[test]
@@ -73,6 +75,13 @@ fn refusals_row_by_row() {
         (Operation::delete("/a"), Cause::NotEmpty),
         (Operation::delete("/none"), Cause::NoNode),
         (Operation::delete("x"), Cause::BadPath),
+        (Operation::delete("e"), Cause::BadPath),
+        (Operation::delete("a/child"), Cause::BadPath),
+        (Operation::delete("/a//child"), Cause::BadPath),
+        (Operation::delete("//e"), Cause::BadPath),
+        (Operation::delete(""), Cause::BadPath),
+        (Operation::Set { path: String::new(), data: vec![], version: None }, Cause::BadPath),
+        (Operation::Set { path: "a".into(), data: vec![], version: None }, Cause::BadPath),
         (Operation::delete("/a/child/"), Cause::BadPath),
         (Operation::delete("/"), Cause::BadPath),
     ];
@@ -220,7 +229,10 @@ proptest! {
                 Act::Apply(session, operations) => {
                     let expected = model.apply(sessions[session], &operations);
                     match tree.apply(sessions[session], operations) {
-                        Ok((paths, _)) => prop_assert_eq!(Ok(paths), expected),
+                        Ok(changes) => {
+                            let paths = changes.into_iter().filter_map(Change::into_path).collect();
+                            prop_assert_eq!(Ok(paths), expected);
+                        }
                         Err(Error::Refused { index, cause, .. }) => prop_assert_eq!(Err((index, cause)), expected),
                         Err(other) => prop_assert!(false, "{}", other),
                     }

@@ -63,7 +63,8 @@ macro_rules! all_cases {
                 a_take_costs_the_same_whatever_waits;
             queue_batches:
                 what_waits_shares_requests, the_folder_is_made_anew_before_its_counter_ends, a_failed_transaction_is_settled_item_by_item,
-                what_others_do_not_have_is_claimed_by_one_more_transaction;
+                what_others_do_not_have_is_claimed_by_one_more_transaction, a_taker_is_handed_no_more_than_it_asked_for,
+                what_ends_later_has_ended_when_all_is_settled;
             queue_gaps:
                 what_comes_while_listing_is_not_missed, a_gap_is_caught_up, an_overflow_is_caught_up,
                 a_taker_waits_out_a_suspension, an_unproven_claim_is_consumed_later, a_claim_deleted_by_a_stranger_is_lost,

@@ -1,9 +1,9 @@
 //! Cases of the queue in which several takers and holders share requests.
 
 use futures_util::future::join_all;
-use slipstream_coordination::Claim;
 use slipstream_coordination::queue::Settled;
 use slipstream_coordination::session::{Mode, Operation};
+use slipstream_coordination::{Claim, Error};
 
 use crate::harness::{Harness, Plan, within};
 use crate::queue::{Operator, claim_node, open, take, value};
@@ -109,4 +109,64 @@ pub async fn what_others_do_not_have_is_claimed_by_one_more_transaction(harness:
     assert_eq!(values, ["c", "d", "f", "g", "h"]);
     let asked = faults.asked("create claim") - before;
     assert!((1..=3).contains(&asked), "{asked}");
+}
+
+/// A taker asks for more than there is, and then for more than it is handed: what it has not been handed when it goes,
+/// others take.
+pub async fn a_taker_is_handed_no_more_than_it_asked_for(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    for value in ["a", "b", "c"] {
+        operator.put(value, 1).await;
+    }
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    let mut taker = queue.taker();
+    taker.ask(0);
+    taker.ask(1);
+    taker.ask(1);
+    let first = within(taker.next()).await.unwrap();
+    let second = within(taker.next()).await.unwrap();
+    assert_eq!([value(&first), value(&second)], ["a", "b"]);
+    let third = take(&queue).await;
+    assert_eq!(value(&third), "c", "it was not asked for by the taker");
+    assert!(taker.try_next().is_none());
+    taker.ask(5);
+    for value in ["d", "e"] {
+        operator.put(value, 1).await;
+    }
+    let fourth = within(taker.next()).await.unwrap();
+    assert_eq!(value(&fourth), "d");
+    drop(taker);
+    let fifth = take(&queue).await;
+    assert_eq!(value(&fifth), "e");
+    for claim in [first, second, third, fourth, fifth] {
+        claim.consume().await.unwrap();
+    }
+    operator.expect_nothing().await;
+    let mut taker = queue.taker();
+    taker.ask(1);
+    client.session.close().await;
+    assert!(matches!(within(taker.next()).await, Err(Error::Expired)));
+}
+
+/// Whoever does not wait for the end of claims can wait for all of them later.
+pub async fn what_ends_later_has_ended_when_all_is_settled(harness: &dyn Harness) {
+    let operator = Operator::new(harness).await;
+    let client = harness.connect().await;
+    let queue = open(&client).await;
+    within(queue.settled()).await;
+    for value in ["a", "b", "c"] {
+        operator.put(value, 1).await;
+    }
+    let [first, second, third] = [take(&queue).await, take(&queue).await, take(&queue).await];
+    first.consume_later();
+    second.release_later();
+    third.consume_later();
+    within(queue.settled()).await;
+    assert_eq!(operator.queue.entries().await.unwrap(), ["/job/entries/entry-001-0000000001"]);
+    let again = take(&queue).await;
+    assert_eq!(value(&again), "b");
+    again.consume_later();
+    within(queue.settled()).await;
+    operator.expect_nothing().await;
 }

@@ -7,14 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use slipstream_action::{Failure, Report, Success, with_causes};
+use slipstream_action::{Failure, Report, Success};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Job, State};
-use slipstream_coordination::queue::Settled;
 use slipstream_coordination::{Claim, session};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument as _, Span, debug, error, info, warn};
+use tracing::{Instrument as _, Span, error, info, warn};
 
 use super::attempt_client::{AttemptClient, span};
 use super::batcher::Fetched;
@@ -45,7 +44,7 @@ pub(super) struct Attempt<'a> {
 
 /// What is known of the job before the action runs.
 struct Known {
-    job: Job,
+    job: Box<Job>,
     /// Whether the attempt was begun by reading it.
     begun: bool,
     /// Whether another attempt was lost before.
@@ -95,7 +94,7 @@ impl<'a> Attempt<'a> {
             end = attempt.prepare_release(end).await;
         }
         attempt.log(&end, begun.elapsed());
-        settle(executor, session, claim, &identity, &end).await;
+        settle(executor, session, claim, &identity, &end);
     }
 
     /// The steps; one that ends the attempt early answers `Err`.
@@ -189,7 +188,7 @@ impl<'a> Attempt<'a> {
     async fn run(
         &self,
         offer: &Offer,
-        job: Job,
+        job: Box<Job>,
         rerun: bool,
         turn: Option<SemaphorePermit<'_>>,
     ) -> Result<Finished, AttemptEnd> {
@@ -306,41 +305,24 @@ impl<'a> Attempt<'a> {
 
 /// Does with the claim what the verdict says. A claim that cannot be settled is not tried again: the session's close gives
 /// the entry back, and its next claimant finds a final job (decision 7).
-async fn settle(
-    executor: &Executor,
-    session: &WorkerSession,
-    claim: Claim,
-    attempt: &AttemptIdentity,
-    end: &AttemptEnd,
-) {
+fn settle(executor: &Executor, session: &WorkerSession, claim: Claim, attempt: &AttemptIdentity, end: &AttemptEnd) {
     let entry = &attempt.entry;
     executor.metrics.settled(verdict(end.kind) as usize);
-    let settled = match verdict(end.kind) {
+    // nobody waits for the queue: the slot is free for the next job
+    match verdict(end.kind) {
         Verdict::Consume => {
             executor.forget(entry);
-            claim.consume().await
+            claim.consume_later();
         }
         Verdict::Release => {
             let reason = Reason { text: end.reason(), is_refusal: end.is_about_the_job() };
             let pause = executor.back_off(entry, &attempt.job, reason);
             session.queue.avoid(entry, pause);
-            claim.release().await
+            claim.release_later();
         }
         Verdict::Abandon => {
             executor.forget(entry);
-            return claim.abandon();
-        }
-    };
-    match settled {
-        Ok(Settled::Done) => {}
-        // the queue says so itself where that is new
-        Ok(Settled::Refused(cause)) => {
-            debug!(entry, %cause, "entry not removed, ignoring it");
-        }
-        Ok(Settled::Lost) => warn!(entry, "claim lost before it was settled"),
-        Err(error) => {
-            let cause = with_causes(&error);
-            warn!(entry, cause, "cannot settle the claim");
+            claim.abandon();
         }
     }
 }

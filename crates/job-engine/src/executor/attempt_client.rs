@@ -57,8 +57,7 @@ impl<'a> AttemptClient<'a> {
     /// Reads the job and, where the server does both at once, sets it RUNNING. `asked` becomes true once the server is asked
     /// for that, whose answer may be lost.
     pub(super) async fn begin(&self, asked: &AtomicBool) -> Result<Fetched, AttemptEnd> {
-        let running = edits::state(State::Running);
-        self.before_the_run(|| self.executor.batcher.begin(&self.client, &self.identity, &running, asked)).await
+        self.before_the_run(|| self.executor.batcher.begin(&self.client, &self.identity, asked)).await
     }
 
     /// Sets RUNNING under the lease, where reading the job did not do that.

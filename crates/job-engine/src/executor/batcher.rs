@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use slipstream_action::with_causes;
-use slipstream_cimi::client::lists::{Report, Reported, takes_reports};
+use slipstream_cimi::client::lists::{Report, ReportList, Reported, takes_reports};
 use slipstream_cimi::dialect::ENTRY_POINT;
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, Job};
 use slipstream_coordination::retry::Pauses;
@@ -82,35 +82,32 @@ impl Batcher {
 
     /// Reads the job `id`; `client` is the attempt's own.
     pub(super) async fn read(&self, client: &Client, id: &str) -> Result<Document, Error> {
-        match self.batch(&self.quick, || Report::read(id)).await {
-            Some(answer) => answer?.job(&format!("a report of {id}")),
+        match self.batch(&self.quick, || Report::Read { id: id.to_owned(), shows_job: true }).await {
+            Some(answer) => document(answer?, id),
             None => client.get(id).await,
         }
     }
 
-    /// Reads the attempt's job and, where the server takes reports and the job's action can be run here, makes the
-    /// `changes` that begin the attempt: answers the job as it was before, and whether that was done. `asked` becomes true
-    /// once the server is asked for that.
+    /// Reads the attempt's job and, where the server takes reports and the job's action can be run here, sets it RUNNING,
+    /// which begins the attempt: answers the job as it was before, and whether that was done. `asked` becomes true once the
+    /// server is asked for that.
     pub(super) async fn begin(
         &self,
         client: &Client,
-        attempt: &AttemptIdentity,
-        changes: &Document,
+        attempt: &Arc<AttemptIdentity>,
         asked: &AtomicBool,
     ) -> Result<Fetched, Error> {
         let report = || {
             asked.store(true, Ordering::Relaxed);
-            Report::begin(attempt, changes)
+            Report::Begin(attempt.clone())
         };
         match self.batch(&self.quick, report).await {
-            Some(answer) => {
-                let answer = answer?;
-                Ok(Fetched {
-                    begun: answer.begun,
-                    rerun: answer.rerun,
-                    job: answer.job(&format!("a report of {}", attempt.job)),
-                })
-            }
+            Some(answer) => match answer? {
+                Reported::Begin { job, begun, rerun } => {
+                    Ok(Fetched { begun, rerun, job: job.map_err(|reason| unintelligible(&attempt.job, reason)) })
+                }
+                Reported::Done | Reported::Job(_) => Err(unintelligible(&attempt.job, "it shows no job".to_owned())),
+            },
             None => Ok(Fetched { begun: false, rerun: None, job: read(client.get(&attempt.job).await?) }),
         }
     }
@@ -119,11 +116,11 @@ impl Batcher {
     pub(super) async fn edit(
         &self,
         client: &Client,
-        attempt: &AttemptIdentity,
+        attempt: &Arc<AttemptIdentity>,
         changes: &Document,
     ) -> Result<Document, Error> {
-        match self.batch(&self.quick, || Report::edit(attempt, changes, true)).await {
-            Some(answer) => answer?.job(&format!("a report of {}", attempt.job)),
+        match self.batch(&self.quick, || edit(attempt, changes, true)).await {
+            Some(answer) => document(answer?, &attempt.job),
             None => client.edit(&attempt.job, changes, &[]).await,
         }
     }
@@ -132,10 +129,10 @@ impl Batcher {
     pub(super) async fn end(
         &self,
         client: &Client,
-        attempt: &AttemptIdentity,
+        attempt: &Arc<AttemptIdentity>,
         changes: &Document,
     ) -> Result<(), Error> {
-        match self.batch(&self.lasting, || Report::edit(attempt, changes, false)).await {
+        match self.batch(&self.lasting, || edit(attempt, changes, false)).await {
             Some(answer) => answer.map(drop),
             None => client.edit(&attempt.job, changes, &[]).await.map(drop),
         }
@@ -165,16 +162,33 @@ struct Pending {
 /// The job as it was before its attempt.
 pub(super) struct Fetched {
     /// An error if it is not a job that this version understands.
-    pub(super) job: Result<Job, Error>,
+    pub(super) job: Result<Box<Job>, Error>,
     /// Whether the attempt was begun.
     pub(super) begun: bool,
     /// Whether another attempt was lost before, where the server says that.
     pub(super) rerun: Option<bool>,
 }
 
-fn read(document: Document) -> Result<Job, Error> {
+fn edit(attempt: &Arc<AttemptIdentity>, changes: &Document, shows_job: bool) -> Report {
+    Report::Edit { attempt: attempt.clone(), changes: changes.clone(), shows_job }
+}
+
+/// The job that a report asked for.
+fn document(answer: Reported, id: &str) -> Result<Document, Error> {
+    match answer {
+        Reported::Job(document) => Ok(document),
+        Reported::Done | Reported::Begin { .. } => Err(unintelligible(id, "it shows no job".to_owned())),
+    }
+}
+
+fn unintelligible(id: &str, reason: String) -> Error {
+    Error::Unintelligible { request: format!("a report of {id}"), reason }
+}
+
+fn read(document: Document) -> Result<Box<Job>, Error> {
     let request = document.get("id").map_or_else(String::new, |id| format!("GET {id}"));
-    Job::from_document(document).map_err(|error| Error::Unintelligible { request, reason: error.to_string() })
+    let job = Job::from_document(document).map(Box::new);
+    job.map_err(|error| Error::Unintelligible { request, reason: error.to_string() })
 }
 
 impl Lane {
@@ -202,9 +216,11 @@ async fn work(shared: &Shared, received: &mut mpsc::Receiver<Pending>) {
         };
         // those that were woken together with the first come along
         tokio::task::yield_now().await;
-        let (reports, answers) = gather(first, received, &mut left_over);
+        // values are no bytes
+        let most_bytes = if shared.client.takes_values() { usize::MAX } else { MOST_BYTES };
+        let (reports, answers) = gather(first, received, &mut left_over, most_bytes);
         if !reports.is_empty() {
-            shared.send(&reports, answers).await;
+            shared.send(reports.into(), answers).await;
         }
     }
 }
@@ -214,16 +230,18 @@ fn gather(
     first: Pending,
     received: &mut mpsc::Receiver<Pending>,
     left_over: &mut Option<Pending>,
+    most_bytes: usize,
 ) -> (Vec<Report>, Vec<oneshot::Sender<Answer>>) {
     let (mut reports, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut next = Some(first);
     while let Some(Pending { report, answer }) = next.take() {
         if !answer.is_closed() {
-            if bytes + report.size() > MOST_BYTES && !reports.is_empty() {
+            let size = if most_bytes == usize::MAX { 0 } else { report.size() };
+            if bytes + size > most_bytes && !reports.is_empty() {
                 *left_over = Some(Pending { report, answer });
                 break;
             }
-            bytes += report.size();
+            bytes += size;
             reports.push(report);
             answers.push(answer);
         }
@@ -236,10 +254,11 @@ fn gather(
 }
 
 impl Shared {
-    async fn send(&self, reports: &[Report], waiting: Vec<oneshot::Sender<Answer>>) {
+    async fn send(&self, reports: Arc<[Report]>, waiting: Vec<oneshot::Sender<Answer>>) {
         // a caller that is gone needs no answer
         let answer_to = |waiting: oneshot::Sender<Answer>, answer| drop(waiting.send(answer));
-        match self.client.report(reports, &self.offers.names()).await {
+        let list = ReportList { reports: reports.clone(), actions: self.offers.names().into() };
+        match self.client.report(list).await {
             Ok(answers) => {
                 for (waiting, answer) in waiting.into_iter().zip(answers) {
                     answer_to(waiting, Some(answer));

@@ -66,7 +66,7 @@ pub(super) async fn run_action(
     attempt: &AttemptClient<'_>,
     session: &WorkerSession,
     offer: &Offer,
-    job: Job,
+    job: Box<Job>,
     rerun: bool,
 ) -> Result<Finished, AttemptEnd> {
     let output = Output::default();
@@ -81,7 +81,7 @@ async fn follow_action(
     attempt: &AttemptClient<'_>,
     session: &WorkerSession,
     offer: &Offer,
-    job: Job,
+    job: Box<Job>,
     rerun: bool,
     output: &Output,
 ) -> Result<Finished, AttemptEnd> {
@@ -92,7 +92,7 @@ async fn follow_action(
     let client = runtime.client(attempt.client.clone());
     let warn_slow = Arc::new(warn_of_slow_poll(attempt, job.action.clone()));
     // what is shared with the action is kept here to its end, so that it is freed where it was made
-    let handle = JobHandle::new(job, client, rerun, reports.clone(), cancellation.clone());
+    let handle = JobHandle::new(*job, client, rerun, reports.clone(), cancellation.clone());
     let mut action = Run::begin(offer, handle.clone(), runtime, clock, output, warn_slow.clone(), attempt.notes).await;
     let mut monitor = Monitor::new(attempt, session, reports, known);
 

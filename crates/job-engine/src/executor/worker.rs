@@ -3,21 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_coordination::Claim;
 use slipstream_coordination::queue::RefusedEntry;
-use slipstream_coordination::session::{Error, Session, State};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use slipstream_coordination::session::{Error, Session};
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument as _, debug, error_span, warn};
+use tracing::{Instrument as _, error_span, warn};
 
 use super::Executor;
-use super::api_health::ApiHealth;
-use super::attempt::Attempt;
 use super::sharing;
+use super::slots;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
-use crate::process::activity::slot::{Busy, Slot};
 use crate::process::paths;
 use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
 use crate::process::supervise::persist;
@@ -43,11 +38,11 @@ pub(super) async fn work(
     };
     let ended = match opened {
         Ok(Some(opened)) => {
-            let worker = Arc::new(Worker { executor: executor.clone(), session: opened });
+            let worker = Worker { executor: executor.clone(), session: Arc::new(opened) };
             let registration = worker.register();
             tokio::select! {
                 biased;
-                () = worker.clone().fill_slots() => {}
+                () = worker.fill_slots() => {}
                 () = worker.show_others(&registration).instrument(span) => {}
             }
             Ok(())
@@ -61,68 +56,32 @@ pub(super) async fn work(
 /// The slots of one session.
 struct Worker {
     executor: Arc<Executor>,
-    session: WorkerSession,
+    session: Arc<WorkerSession>,
 }
 
 impl Worker {
-    async fn fill_slots(self: Arc<Self>) {
-        let mut slots = JoinSet::new();
-        for number in 0..self.executor.options.slots() {
-            let (worker, slot) = (self.clone(), self.executor.options.activity.slot(number));
-            slots.spawn(async move { persist("slot", || worker.fill(&slot)).await });
-        }
+    /// No outcome of a job ends a slot (quirk 40).
+    async fn fill_slots(&self) {
+        let mut slots = slots::begin(&self.executor, &self.session);
         let overdue = async {
             self.executor.interrupted.cancelled().await;
             sleep(SETTLING).await;
         };
         tokio::select! {
             biased;
-            () = async { while slots.join_next().await.is_some() {} } => {}
+            () = async {
+                while slots.join_next().await.is_some() {}
+                self.session.queue.settled().await;
+            } => {}
             () = overdue => warn!(slots = slots.len(), "attempts do not end, closing the session"),
         }
         slots.shutdown().await;
     }
 
-    /// One claim after the other; no outcome of a job ends it (quirk 40).
-    async fn fill(&self, slot: &Arc<Slot>) {
-        while let Some((claim, busy)) = self.next_claim(slot).await {
-            Attempt::make(&self.executor, &self.session, claim, busy.notes()).await;
-        }
-    }
-
-    /// The next claim, while it makes sense to take one; `None` when the session is over.
-    async fn next_claim(&self, slot: &Arc<Slot>) -> Option<(Claim, Busy)> {
-        let executor = &self.executor;
-        let mut session = self.session.state();
-        let mut draining = executor.options.activity.draining();
-        loop {
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
-                // nothing is taken that would say so
-                () = expired(session.clone()), if *draining.borrow() => return None,
-                () = ready(&mut session, &executor.api_health, &mut draining) => {}
-            }
-            let _taking = slot.take();
-            tokio::select! {
-                biased;
-                () = executor.stop.asked() => return None,
-                Ok(_) = draining.wait_for(|is_wanted| *is_wanted) => {}
-                Ok(_) = session.wait_for(|state| *state == State::Suspended) => {}
-                () = executor.api_health.until_down() => {}
-                taken = self.session.queue.take() => {
-                    let claim = taken.inspect_err(|error| debug!(%error, "queue closed")).ok()?;
-                    let busy = slot.begin(String::from_utf8_lossy(claim.value()).into_owned());
-                    return Some((claim, busy));
-                }
-            }
-        }
-    }
-
     /// Registers the executor under the claimant that its claims show (decision 17).
     fn register(&self) -> Registration<RegisteredExecutor> {
         let Executor { options, offers, .. } = &*self.executor;
-        let WorkerSession { session, claimant, .. } = &self.session;
+        let WorkerSession { session, claimant, .. } = &*self.session;
         let executor = RegisteredExecutor {
             name: options.name.clone(),
             process: Process::this(),
@@ -139,7 +98,7 @@ impl Worker {
     /// Shares the queue with other executors, and shows what this one does and leaves alone. Never ends.
     async fn show_others(&self, registration: &Registration<RegisteredExecutor>) {
         let clock = &self.executor.options.clock;
-        let WorkerSession { session, queue, claimant, .. } = &self.session;
+        let WorkerSession { session, queue, claimant, .. } = &*self.session;
         tokio::join!(
             persist("sharing of the queue", || sharing::keep(&**session, queue, claimant)),
             persist("list of actions", || unknown_action::keep_listed(&**session, &self.executor.offers, clock)),
@@ -206,21 +165,5 @@ impl Worker {
             until: time(released.until),
         });
         refused.chain(backed_off).take(MOST_PASSED_OVER).collect()
-    }
-}
-
-/// Ends when the session is over.
-async fn expired(mut session: watch::Receiver<State>) {
-    // a closed channel belongs to such a session, too
-    drop(session.wait_for(|state| *state == State::Expired).await);
-}
-
-/// Ends when more is to be taken, the session is not suspended and CIMI is not known to be down.
-async fn ready(session: &mut watch::Receiver<State>, api_health: &ApiHealth, draining: &mut watch::Receiver<bool>) {
-    // the sender is as old as the executor
-    drop(draining.wait_for(|is_wanted| !is_wanted).await);
-    // A closed channel belongs to a session that is over, which the queue will say.
-    if session.wait_for(|state| *state != State::Suspended).await.is_ok() {
-        api_health.until_retry().await;
     }
 }

@@ -161,6 +161,10 @@ impl<T: Transport> Transport for WatchedTransport<T> {
         }
         answer
     }
+
+    fn takes_values(&self) -> bool {
+        self.inner.takes_values()
+    }
 }
 
 /// What is at the bottom of an error: what is above names the server, which the contact does too.

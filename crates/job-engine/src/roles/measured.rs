@@ -29,6 +29,10 @@ impl<T: Transport> Transport for Measured<T> {
         let timed = &self.operations[operation(request.method(), request.uri().path())];
         timed.time(self.inner.send(request), is_failure).await
     }
+
+    fn takes_values(&self) -> bool {
+        self.inner.takes_values()
+    }
 }
 
 /// A refusal is an answer; that the server is not there, cannot, or has too much to do is none.

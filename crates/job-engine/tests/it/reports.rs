@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use slipstream_cimi::client::lists::{Report, takes_reports};
+use slipstream_cimi::client::lists::{Report, ReportList, Reported, takes_reports};
 use slipstream_cimi::{AttemptIdentity, Code, Lease};
 use slipstream_store::sqlite::SqliteStore;
 use slipstream_store::{Record, StoreExt};
@@ -325,25 +325,34 @@ async fn the_client_hears_of_each_item_what_a_request_of_its_own_would_say() {
     let client = &api.engine.client;
     assert!(takes_reports(&client.get("cloud-entry-point").await.expect("answered")));
     let (id, entry) = api.add().await;
-    let attempt =
-        AttemptIdentity { job: id.clone(), lease: Lease { generation: 1, zxid: 10 }, entry, executor: "ä".into() };
-    let edit = |changes: Value, document| Report::edit(&attempt, &crate::support::document(changes), document);
+    let lease = Lease { generation: 1, zxid: 10 };
+    let attempt = Arc::new(AttemptIdentity { job: id.clone(), lease, entry, executor: "ä".into() });
+    let edit = |changes: Value, shows_job| Report::Edit {
+        attempt: attempt.clone(),
+        changes: crate::support::document(changes),
+        shows_job,
+    };
     let missing = "job/11111111-2222-3333-4444-555555555555";
     let reports = [
         edit(json!({"state": "RUNNING"}), true),
         edit(json!({"state": "SUCCESS"}), false),
         edit(json!({"progress": 1}), true),
-        Report::read(&id),
-        Report::read(missing),
+        Report::Read { id: id.clone(), shows_job: true },
+        Report::Read { id: missing.to_owned(), shows_job: true },
     ];
-    let answers = client.report(&reports, &[]).await.expect("answered");
+    let list = ReportList { reports: reports.into(), actions: [].into() };
+    let answers = client.report(list).await.expect("answered");
     let [begun, ended, late, read, gone] = <[_; 5]>::try_from(answers).expect("one for each");
-    assert_eq!(begun.expect("accepted").job::<Value>("it").expect("asked for")["state"], "RUNNING");
-    assert!(ended.expect("accepted").document.is_none());
+    let state = |answer| match answer {
+        Ok(Reported::Job(job)) => job["state"].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(state(begun), "RUNNING");
+    assert!(matches!(ended, Ok(Reported::Done)), "nothing was asked for");
     let late = late.expect_err("final");
     assert_eq!(late.refusal().and_then(|refusal| refusal.code), Some(Code::Final));
     assert_eq!(late.to_string(), format!("PUT /api/{id} was refused"));
-    assert_eq!(read.expect("there").job::<Value>("it").expect("asked for")["state"], "SUCCESS");
+    assert_eq!(state(read), "SUCCESS");
     assert!(gone.expect_err("missing").is_not_found(missing));
     assert_eq!(api.stored(&id).await.expect("there").ledger["attempts"][0]["executor"], "ä");
 }

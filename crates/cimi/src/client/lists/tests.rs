@@ -10,11 +10,15 @@ fn client(body: &Value) -> (Client, std::sync::Arc<Script>) {
     (Client::new(script.clone(), None), script)
 }
 
+fn list(reports: impl IntoIterator<Item = Report>) -> ReportList {
+    ReportList { reports: reports.into_iter().collect(), actions: ["noop".to_owned()].into() }
+}
+
 fn edit(changes: Value) -> Report {
     let lease = Lease { generation: 1, zxid: 7 };
     let entry = "/job/entries/entry-999-0000000001".to_owned();
     let attempt = AttemptIdentity { job: "job/1".to_owned(), lease, entry, executor: "é".to_owned() };
-    Report::edit(&attempt, &document(changes), true)
+    Report::Edit { attempt: attempt.into(), changes: document(changes), shows_job: true }
 }
 
 #[test]
@@ -34,8 +38,9 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
         json!({"status": 409, "message": "no", "code": "late-lease", "resource-id": "job/1", "request-id": "r"});
     let newer = json!({"status": 409, "message": "no", "code": "a-later-versions", "resource-id": "job/1"});
     let (client, script) = client(&json!({"reports": [{"status": 200, "document": {"id": "job/2"}}, refused, newer]}));
-    let reports = [Report::read("job/2"), edit(json!({"progress": 1})), edit(json!({}))];
-    let answers = client.report(&reports, &["noop".to_owned()]).await.unwrap();
+    let reports =
+        [Report::Read { id: "job/2".to_owned(), shows_job: true }, edit(json!({"progress": 1})), edit(json!({}))];
+    let answers = client.report(list(reports)).await.unwrap();
     assert_eq!(script.asked(), ["POST /api/job/reports"]);
     let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
     let attempt = |changes: Value| {
@@ -46,7 +51,7 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
     let items = [read, attempt(json!({"progress": 1})), attempt(json!({}))];
     assert_eq!(sent, json!({"reports": items}), "without the actions, as none begins");
     let [read, late, unknown] = <[_; 3]>::try_from(answers).unwrap();
-    assert_eq!(read.unwrap().job::<Document>("GET job/2").unwrap(), document(json!({"id": "job/2"})));
+    assert!(matches!(read, Ok(Reported::Job(job)) if job == document(json!({"id": "job/2"}))));
     let late = late.unwrap_err();
     assert_eq!(late.to_string(), "PUT /api/job/1 was refused");
     let refusal = late.refusal().unwrap();
@@ -56,28 +61,42 @@ async fn reports_are_sent_as_the_protocol_says_and_answered_one_by_one() {
 
 #[tokio::test]
 async fn a_begin_is_an_edit_that_says_so_and_hears_whether_it_was_made() {
-    let item = json!({"status": 200, "begun": true, "document": {"id": "job/1", "state": "QUEUED"}});
-    let (client, script) = client(&json!({"reports": [item]}));
+    let times = json!({"created": "2026-11-28T05:59:59.000Z", "updated": "2026-11-28T05:59:59.000Z"});
+    let mut job = document(times);
+    job.extend(document(json!({"id": "job/1", "state": "QUEUED", "action": "noop"})));
+    let good = json!({"status": 200, "begun": true, "rerun": true, "document": job});
+    let no_job = json!({"status": 200, "begun": true, "document": {"id": "job/1", "state": "LOST"}});
+    let (client, script) = client(&json!({"reports": [good, no_job]}));
     let lease = Lease { generation: 1, zxid: 7 };
     let entry = "/job/entries/entry-999-0000000001".to_owned();
     let attempt = AttemptIdentity { job: "job/1".to_owned(), lease, entry, executor: "Kenny".to_owned() };
-    let report = Report::begin(&attempt, &document(json!({"state": "RUNNING"})));
-    let answers = client.report(&[report], &["noop".to_owned()]).await.unwrap();
+    let begin = Report::Begin(attempt.into());
+    let answers = client.report(list([begin.clone(), begin])).await.unwrap();
     let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
     let item = json!({"id": "job/1", "lease": "1.7", "entry": "/job/entries/entry-999-0000000001",
                       "executor": "Kenny", "changes": {"state": "RUNNING"}, "document": true, "begin": true});
-    assert_eq!(sent, json!({"actions": ["noop"], "reports": [item]}));
-    let [begun] = <[_; 1]>::try_from(answers).unwrap();
-    let begun = begun.unwrap();
-    assert!(begun.begun);
-    assert_eq!(begun.job::<Value>("GET job/1").unwrap(), json!({"id": "job/1", "state": "QUEUED"}));
+    assert_eq!(sent, json!({"actions": ["noop"], "reports": [item, item]}));
+    let [good, no_job] = <[_; 2]>::try_from(answers).unwrap();
+    let Ok(Reported::Begin { job: Ok(job), begun: true, rerun: Some(true) }) = good else { panic!("{good:?}") };
+    assert_eq!((&*job.id, job.state), ("job/1", State::Queued));
+    let Ok(Reported::Begin { job: Err(reason), begun: true, rerun: None }) = no_job else { panic!("{no_job:?}") };
+    assert!(reason.contains("LOST"), "{reason}");
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_its_list_is_none() {
-    for body in [json!({"reports": [{"status": 200}]}), json!({"reports": [{}, {}]}), json!({"status": 200})] {
+    let good = json!({"status": 200, "document": {}});
+    for body in [
+        json!({"reports": [good]}),
+        json!({"reports": [good, good, good]}),
+        json!({"reports": [{}, {}]}),
+        json!({"status": 200}),
+    ] {
         let (client, _) = client(&body);
-        let error = client.report(&[Report::read("job/1"), Report::read("job/2")], &[]).await.unwrap_err();
+        let error = client
+            .report(list(["job/1", "job/2"].map(|id| Report::Read { id: id.to_owned(), shows_job: true })))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Unintelligible { .. }), "{error}");
     }
     let (client, _) = client(&json!({"jobs": []}));

@@ -156,9 +156,10 @@ impl Fixture {
         Self { server, batcher, client, _asking: asking }
     }
 
-    fn attempt(&self, number: usize) -> (Client, AttemptIdentity) {
+    fn attempt(&self, number: usize) -> (Client, Arc<AttemptIdentity>) {
         let (job, entry) = (format!("job/{number}"), format!("/job/entries/entry-999-{number:010}"));
-        let attempt = AttemptIdentity { job, lease: Lease { generation: 1, zxid: 7 }, entry, executor: "e".to_owned() };
+        let lease = Lease { generation: 1, zxid: 7 };
+        let attempt = Arc::new(AttemptIdentity { job, lease, entry, executor: "e".to_owned() });
         (self.client.for_attempt(attempt.clone()), attempt)
     }
 

@@ -128,22 +128,36 @@ async fn is_done_undisturbed(mut harness: Harness, long: &Runs) {
     harness.finish().await;
 }
 
-/// A slot asks for the state when it settles a claim, and when it looks for the next one.
+/// A slot asks for the state when it settles a claim.
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_crashes_is_begun_again_and_jobs_of_other_slots_go_on() {
-    for after in [0, 1] {
-        let (long, short) = (Runs::default(), Runs::default());
-        let (harness, crashes) = busy(&long, &short).await;
-        harness.add("job/1", "short").await;
-        until("it runs", || short.now() == 1).await;
-        crashes.arm("state", after);
-        harness.until_state("job/1", State::Success).await;
-        until("the slot crashes", || crashes.injected() == 1).await;
-        harness.add("job/2", "short").await;
-        harness.until_state("job/2", State::Success).await;
-        assert_eq!((long.now(), short.begun()), (1, 2), "{after}");
-        is_done_undisturbed(harness, &long).await;
-    }
+    let (long, short) = (Runs::default(), Runs::default());
+    let (harness, crashes) = busy(&long, &short).await;
+    harness.add("job/1", "short").await;
+    until("it runs", || short.now() == 1).await;
+    crashes.arm("state", 0);
+    harness.until_state("job/1", State::Success).await;
+    until("the slot crashes", || crashes.injected() == 1).await;
+    harness.add("job/2", "short").await;
+    harness.until_state("job/2", State::Success).await;
+    assert_eq!((long.now(), short.begun()), (1, 2));
+    is_done_undisturbed(harness, &long).await;
+}
+
+/// Fault: what takes for all slots asks for the state when it begins, and crashes.
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_what_fills_the_slots_holds_up_jobs_for_a_moment_only() {
+    let short = Runs::default();
+    let mut harness = Harness::new().await;
+    harness.catalogue.register("short", short.action(SECOND), None);
+    let crashes = Crashes::over(&harness.sessions);
+    crashes.arm("state", 0);
+    harness.add("job/1", "short").await;
+    harness.start_over(Arc::new(crashes.clone()));
+    harness.until_state("job/1", State::Success).await;
+    assert_eq!((crashes.injected(), short.begun()), (1, 1));
+    assert_eq!(harness.sessions.opened(), 1, "the session lives on");
+    harness.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

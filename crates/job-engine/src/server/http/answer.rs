@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
+use slipstream_cimi::client::lists::ReportAnswers;
 
 use super::body::{self, Body};
 use super::shares::{Held, SMALL, Shares};
@@ -28,6 +29,8 @@ enum Content {
     Text(Vec<u8>),
     /// A page, which has its memory already.
     Page(Body),
+    /// To reports that were handed over as they are.
+    Reports(ReportAnswers),
 }
 
 impl Answer {
@@ -47,6 +50,12 @@ impl Answer {
     #[must_use]
     pub fn page(body: Body) -> Self {
         Self::new(Content::Page(body))
+    }
+
+    /// 200 with answers that are handed over as they are.
+    #[must_use]
+    pub fn reports(answers: ReportAnswers) -> Self {
+        Self::new(Content::Reports(answers))
     }
 
     /// 201 for a document of this id.
@@ -81,8 +90,13 @@ impl Answer {
     /// The response to this caller. A large answer has its share of the memory for answers; where there is none left,
     /// whatever changed nothing (`is_safe`) may as well be asked again.
     pub fn into_response(self, shares: &Shares, caller: &Caller, is_safe: bool) -> Result<Response<Body>, ApiError> {
+        let mut values = None;
         let body = match self.content {
             Content::Page(page) => page,
+            Content::Reports(answers) => {
+                values = Some(answers);
+                body::full("")
+            }
             Content::Text(text) if text.len() <= SMALL => body::full(text),
             Content::Text(text) => match shares.try_take(caller, text.len()) {
                 Some(share) => body::full(Held::bytes(text, Arc::new(share))),
@@ -91,6 +105,9 @@ impl Answer {
             },
         };
         let mut response = response(self.status, self.content_type, body);
+        if let Some(answers) = values {
+            response.extensions_mut().insert(answers);
+        }
         for (name, value) in [(header::LOCATION, self.location), (header::SET_COOKIE, self.cookie)] {
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
                 response.headers_mut().insert(name, value);

@@ -56,4 +56,8 @@ impl Transport for InProcess {
         };
         tokio::time::timeout(LIMIT, answer).await?
     }
+
+    fn takes_values(&self) -> bool {
+        true
+    }
 }

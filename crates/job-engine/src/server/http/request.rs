@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
 use slipstream_action::with_causes;
+use slipstream_cimi::client::lists::ReportList;
 use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 
@@ -43,6 +44,8 @@ pub struct ApiRequest {
     body: Option<Document>,
     /// JSON body of a bulk add.
     list: Option<Vec<Value>>,
+    /// Reports that somebody in this process hands over as they are.
+    pub reports: Option<ReportList>,
     /// Of the memory for bodies.
     _share: Option<Share>,
 }
@@ -50,7 +53,7 @@ pub struct ApiRequest {
 impl ApiRequest {
     /// Finds out who asks, and reads the body as far as that caller may send one.
     pub async fn receive(shared: &Shared, request: Request<Body>, id: String) -> Result<Self, ApiError> {
-        let (Parts { method, uri, version, headers, extensions, .. }, body) = request.into_parts();
+        let (Parts { method, uri, version, headers, mut extensions, .. }, body) = request.into_parts();
         let cookies: Vec<&str> =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
         let origin = Origin::of(&extensions, &headers);
@@ -75,7 +78,8 @@ impl ApiRequest {
                 _ => return Err(ApiError::bad_request("expected a JSON object as request body")),
             }
         }
-        Ok(Self { id, method, path, headers, origin, caller, query, form, body, list, _share: share })
+        let reports = extensions.remove();
+        Ok(Self { id, method, path, headers, origin, caller, query, form, body, list, reports, _share: share })
     }
 
     /// The JSON body; an empty document if there is none.

@@ -25,7 +25,7 @@ pub async fn add_all(
     request_id: &str,
 ) -> Result<Document, ApiError> {
     caller.require_administrator()?;
-    check_length(&list)?;
+    check_length(list.len())?;
     let prepare = |(index, sent)| {
         let key = key.map(|key| format!("{key}/{index}"));
         match sent {
@@ -43,7 +43,7 @@ pub async fn add_all(
             stored.push(job);
             answer
         }
-        Err(error) => refusals.refuse(error, &index, request_id),
+        Err(error) => json!(refusals.refuse(error, &index, request_id)),
     };
     let answers: Vec<Value> = added.into_iter().enumerate().map(&mut answer).collect();
     refusals.log();

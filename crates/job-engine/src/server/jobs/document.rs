@@ -164,13 +164,17 @@ pub fn time_of(document: &Document, attribute: &str) -> Timestamp {
 /// The document as a reader sees it: with the path of its entry.
 #[must_use]
 pub fn shown(mut document: Document, entry: Option<&str>) -> Document {
-    if let Some(entry) = entry {
-        let properties = document.entry("properties").or_insert_with(|| json!({}));
-        if let Some(properties) = properties.as_object_mut() {
-            properties.insert(ENTRY_PROPERTY.to_owned(), json!(entry));
-        }
-    }
+    show_entry(&mut document, entry);
     document
+}
+
+/// Puts the path of the entry where a reader finds it.
+pub(super) fn show_entry(document: &mut Document, entry: Option<&str>) {
+    let Some(entry) = entry else { return };
+    let properties = document.entry("properties").or_insert_with(|| json!({}));
+    if let Some(properties) = properties.as_object_mut() {
+        properties.insert(ENTRY_PROPERTY.to_owned(), json!(entry));
+    }
 }
 
 /// As [`shown`], without a copy of the document.

@@ -31,7 +31,7 @@ pub struct EditRequest {
     /// Attributes to take out first.
     pub remove: Vec<String>,
     /// Set if an attempt writes.
-    pub attempt: Option<AttemptIdentity>,
+    pub attempt: Option<Arc<AttemptIdentity>>,
 }
 
 /// Judges an edit, merges it, and writes it if the job is still the one that was judged; otherwise judges again, the
@@ -130,7 +130,7 @@ impl Decide for Editor<'_> {
         if action.is_some_and(|action| job.document.get("action") != Some(action)) {
             self.caller.require_administrator_for(&job.id)?;
         }
-        check_generation(shared, request.attempt.as_ref()).await?;
+        check_generation(shared, request.attempt.as_deref()).await?;
         let (edit, ledger) = (request.edit(), job.ledger()?);
         let mut facts = Facts::default();
         let judgement = loop {
@@ -223,9 +223,14 @@ async fn lease_of_claim(shared: &Shared, ledger: &Ledger) -> Result<Option<Lease
 }
 
 impl EditRequest {
+    /// What an attempt asks.
+    pub(super) fn of_attempt(attempt: &Arc<AttemptIdentity>, changes: Document) -> Self {
+        Self { changes, remove: Vec::new(), attempt: Some(attempt.clone()) }
+    }
+
     fn edit(&self) -> Edit<'_> {
         let state = self.changes.get("state").and_then(|state| state.as_str()).and_then(State::from_text);
-        Edit { attempt: self.attempt.as_ref(), state }
+        Edit { attempt: self.attempt.as_deref(), state }
     }
 }
 

@@ -54,7 +54,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<
     if attempt.is_none() {
         fence(shared, &request).await?;
     }
-    let edit = EditRequest { changes: request.document(), remove, attempt };
+    let edit = EditRequest { changes: request.document(), remove, attempt: attempt.map(Arc::new) };
     Ok(Answer::ok(&jobs::edit(shared, &request.caller, id, &edit).await?.to_show()))
 }
 
@@ -89,8 +89,11 @@ pub async fn output(shared: &Shared, mut request: ApiRequest, id: &str) -> Resul
 /// Carries out a list of reports.
 pub async fn report(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
     fence(shared, &request).await?;
+    if let Some(list) = request.reports.take() {
+        return Ok(Answer::reports(reports::carry_out_values(shared, &request.caller, &list, &request.id).await?));
+    }
     let body = request.document();
-    Ok(Answer::text(reports::carry_out(shared, &request.caller, body, &request.id).await?))
+    Ok(Answer::text(reports::carry_out_text(shared, &request.caller, body, &request.id).await?))
 }
 
 /// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and
