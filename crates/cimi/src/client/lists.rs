@@ -43,7 +43,12 @@ pub enum Report {
         shows_job: bool,
     },
     /// Reads the attempt's job and, if it waits or runs and the list's actions include its own, sets it RUNNING.
-    Begin(Arc<AttemptIdentity>),
+    Begin {
+        /// Who begins.
+        attempt: Arc<AttemptIdentity>,
+        /// What else is changed with the state, as in an edit.
+        changes: Document,
+    },
     /// Edits the attempt's job.
     Edit {
         /// Who edits.
@@ -97,7 +102,7 @@ impl Report {
     pub fn job(&self) -> &str {
         match self {
             Self::Read { id, .. } => id,
-            Self::Begin(attempt) | Self::Edit { attempt, .. } => &attempt.job,
+            Self::Begin { attempt, .. } | Self::Edit { attempt, .. } => &attempt.job,
         }
     }
 
@@ -119,8 +124,9 @@ impl Report {
         let (attempt, changes, document, begin) = match self {
             Self::Read { shows_job, .. } => (None, None, *shows_job, false),
             // a server that knows no begins edits the job, whatever it is, and shows it then
-            Self::Begin(attempt) => {
-                running = Document::from_iter([("state".to_owned(), State::Running.as_str().into())]);
+            Self::Begin { attempt, changes } => {
+                let state = ("state".to_owned(), State::Running.as_str().into());
+                running = changes.clone().into_iter().chain([state]).collect::<Document>();
                 (Some(attempt), Some(&running), true, true)
             }
             Self::Edit { attempt, changes, shows_job } => (Some(attempt), Some(changes), *shows_job, false),
@@ -148,7 +154,7 @@ impl Report {
         let ItemAnswer { document, begun, rerun, .. } = answer;
         let document = document.ok_or("it shows no document");
         match self {
-            Self::Begin(_) => {
+            Self::Begin { .. } => {
                 let job = document.map_err(str::to_owned).and_then(|document| read(&document));
                 Ok(Reported::Begin { job, begun, rerun })
             }
@@ -174,7 +180,7 @@ pub struct ReportList {
 impl ReportList {
     fn text(&self) -> String {
         let mut text = "{".to_owned();
-        if self.reports.iter().any(|report| matches!(report, Report::Begin(_))) {
+        if self.reports.iter().any(|report| matches!(report, Report::Begin { .. })) {
             let actions = serde_json::to_string(&self.actions[..]).expect("a list of texts");
             text.extend(["\"", ACTIONS, "\":", &actions, ","]);
         }

@@ -99,7 +99,7 @@ impl Batcher {
     ) -> Result<Fetched, Error> {
         let report = || {
             asked.store(true, Ordering::Relaxed);
-            Report::Begin(attempt.clone())
+            Report::Begin { attempt: attempt.clone(), changes: Document::new() }
         };
         match self.batch(&self.quick, report).await {
             Some(answer) => match answer? {

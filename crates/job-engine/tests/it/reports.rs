@@ -358,6 +358,18 @@ async fn the_client_hears_of_each_item_what_a_request_of_its_own_would_say() {
 }
 
 #[tokio::test]
+async fn a_begin_may_change_more_than_the_state() {
+    let api = Api::new().await;
+    let (id, entry) = api.add().await;
+    let item = json!({"id": id, "lease": "1.10", "entry": entry, "begin": true,
+                      "changes": {"state": "RUNNING", "description": "begun", "progress": 5}});
+    let answered = api.send(Raw::new("POST", PATH).json(&json!({"actions": ["noop"], "reports": [item]}))).await;
+    assert_eq!(answered.body["reports"][0]["begun"], true, "{}", answered.text);
+    let job = api.engine.client.get(&id).await.expect("there");
+    assert_eq!((&job["state"], &job["description"], &job["progress"]), (&json!("RUNNING"), &json!("begun"), &json!(5)));
+}
+
+#[tokio::test]
 async fn a_begin_edits_what_waits_or_runs_and_can_be_run_there_and_shows_it_as_it_was() {
     let api = Api::new().await;
     let begin = async |id: &str, zxid: i64, entry: &str, actions: Value| {

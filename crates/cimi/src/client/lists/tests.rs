@@ -70,7 +70,7 @@ async fn a_begin_is_an_edit_that_says_so_and_hears_whether_it_was_made() {
     let lease = Lease { generation: 1, zxid: 7 };
     let entry = "/job/entries/entry-999-0000000001".to_owned();
     let attempt = AttemptIdentity { job: "job/1".to_owned(), lease, entry, executor: "Kenny".to_owned() };
-    let begin = Report::Begin(attempt.into());
+    let begin = Report::Begin { attempt: attempt.into(), changes: Document::new() };
     let answers = client.report(list([begin.clone(), begin])).await.unwrap();
     let sent: Value = serde_json::from_str(&script.body(0)).unwrap();
     let item = json!({"id": "job/1", "lease": "1.7", "entry": "/job/entries/entry-999-0000000001",

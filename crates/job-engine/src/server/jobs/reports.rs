@@ -136,7 +136,7 @@ async fn carry_out_one<T: Send>(
             let job = jobs::read(shared, caller, id).await?;
             Ok(show(if *shows_job { Done::Job(&job) } else { Done::Nothing }))
         }
-        Report::Begin(attempt) => begin(shared, caller, attempt, actions, show).await,
+        Report::Begin { attempt, changes } => begin(shared, caller, attempt, changes, actions, show).await,
         Report::Edit { attempt, changes, shows_job } => {
             let request = EditRequest::of_attempt(attempt, changes.clone());
             let job = jobs::edit(shared, caller, &attempt.job, &request).await?;
@@ -243,13 +243,11 @@ fn read(item: Value) -> Result<Report, ApiError> {
     let (begins, shows_job) = (wants("begin")?, wants("document")?);
     match item.shift_remove("changes") {
         None => Ok(Report::Read { id, shows_job }),
-        Some(Value::Object(changes)) if begins => {
-            if changes.len() != 1 || changes.get("state") != Some(&State::Running.as_str().into()) {
-                return Err(ApiError::bad_request(
-                    "a report that begins an attempt sets the state RUNNING and nothing else",
-                ));
+        Some(Value::Object(mut changes)) if begins => {
+            if changes.shift_remove("state") != Some(State::Running.as_str().into()) {
+                return Err(ApiError::bad_request("a report that begins an attempt sets the state RUNNING"));
             }
-            Ok(Report::Begin(attempt(&id, &item)?.into()))
+            Ok(Report::Begin { attempt: attempt(&id, &item)?.into(), changes })
         }
         Some(Value::Object(changes)) => Ok(Report::Edit { attempt: attempt(&id, &item)?.into(), changes, shows_job }),
         Some(_) => Err(ApiError::bad_request("the `changes` of a report are a JSON object")),
@@ -261,10 +259,13 @@ async fn begin<T: Send>(
     shared: &Shared,
     caller: &Caller,
     attempt: &Arc<AttemptIdentity>,
+    changes: &Document,
     actions: &[String],
     show: fn(Done<'_>) -> T,
 ) -> Result<T, ApiError> {
-    let request = EditRequest::of_attempt(attempt, state_alone(State::Running));
+    let mut changes = changes.clone();
+    changes.extend(state_alone(State::Running));
+    let request = EditRequest::of_attempt(attempt, changes);
     let editor = Editor::new(shared, caller, &attempt.job, &request)?;
     let mut begin = Begin { editor, lease: attempt.lease, actions, show, answer: None };
     update(shared, caller, &attempt.job, &mut begin).await?;
