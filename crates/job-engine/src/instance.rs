@@ -4,25 +4,25 @@
 pub(crate) mod data_dir;
 pub(crate) mod endpoint;
 pub(crate) mod error;
+mod opening;
 pub(crate) mod password;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use slipstream_store::Store;
-use slipstream_store::sqlite::{Opening, SqliteStore, Step};
+use slipstream_store::sqlite::{Opening, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::interval;
 
 use self::data_dir::DataDir;
 use self::endpoint::EndpointFile;
 use self::error::InstanceError;
+use self::opening::looked_after;
 use self::password::Password;
-use crate::process::activity::{Activity, Phase};
+use crate::process::activity::Activity;
 use crate::process::registry::host_name;
 use crate::process::stop::Stop;
 use crate::process::supervise::supervise;
@@ -134,51 +134,6 @@ impl Instance {
     }
 }
 
-/// How often it is looked at how far the opening of a store is.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// Waits for the opening of a store; notes what it is at and logs it, and stops it at the stop.
-async fn looked_after<T>(
-    opened: impl Future<Output = T>,
-    at: impl Fn() -> Option<Step>,
-    end: impl Fn(),
-    activity: &Activity,
-    stop: &Stop,
-) -> T {
-    let mut opened = std::pin::pin!(opened);
-    let (mut looks, mut logged) = (interval(LOOK), None);
-    loop {
-        tokio::select! {
-            biased;
-            opened = &mut opened => {
-                if logged.is_some() {
-                    activity.enter(Phase::Starting);
-                }
-                return opened;
-            }
-            _ = looks.tick() => {}
-        }
-        if stop.is_asked() {
-            end();
-        }
-        let Some(now) = at() else { continue };
-        let (doing, percent) = match now {
-            Step::Waiting => ("waiting until nobody else reads the database", None),
-            Step::Copying { percent } => ("copying the database", Some(percent)),
-            Step::Checking => ("checking the copy of the database", None),
-            Step::Writing { percent } => ("writing the database anew for this version", Some(percent)),
-            Step::Indexing => ("indexing the database", None),
-        };
-        activity.enter(Phase::Changing { doing, percent });
-        // each ten percent
-        let line = Some((doing, percent.map(|percent| percent / 10)));
-        if logged != line {
-            tracing::info!(percent, "{doing}");
-            logged = line;
-        }
-    }
-}
-
 /// Waits for all tasks; one that panicked is an error once the others have ended.
 async fn finish(mut tasks: JoinSet<()>) -> Result<(), InstanceError> {
     let mut result = Ok(());
@@ -190,8 +145,6 @@ async fn finish(mut tasks: JoinSet<()>) -> Result<(), InstanceError> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use slipstream_coordination::Embedded;
 
     use super::*;
@@ -217,51 +170,6 @@ mod tests {
         let ended = instance.work(&server, Vec::new(), JoinSet::new(), &activity, &stop).await.unwrap_err();
         assert!(matches!(ended, InstanceError::Broken) && stop.is_asked(), "{ended}");
         server.close().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_opening_that_takes_long_is_noted_and_ends_at_the_stop() {
-        let (activity, stop) = (Activity::new(), Stop::new());
-        let (steps, asked) = (Cell::new(0), Cell::new(0));
-        let ends = tokio::sync::Notify::new();
-        let at = || {
-            steps.set(steps.get() + 1);
-            match steps.get() {
-                1 => None,
-                2 => Some(Step::Copying { percent: 41 }),
-                3 => Some(Step::Checking),
-                _ => {
-                    stop.ask();
-                    Some(Step::Indexing)
-                }
-            }
-        };
-        let end = || {
-            asked.set(asked.get() + 1);
-            // what begins at the moment of the first one does not hear it
-            if asked.get() == 2 {
-                ends.notify_one();
-            }
-        };
-        let mut phases = activity.phase();
-        let seen = async {
-            let mut seen = Vec::new();
-            while seen.last() != Some(&Phase::Starting) {
-                phases.changed().await.unwrap();
-                seen.push(phases.borrow_and_update().clone());
-            }
-            seen
-        };
-        let ((), seen) = tokio::join!(looked_after(ends.notified(), at, end, &activity, &stop), seen);
-        let changing = |doing, percent| Phase::Changing { doing, percent };
-        assert_eq!(
-            (seen.first(), seen.get(1)),
-            (
-                Some(&changing("copying the database", Some(41))),
-                Some(&changing("checking the copy of the database", None))
-            )
-        );
-        assert_eq!(asked.get(), 2);
     }
 
     /// The fault: another program has the database for a while, which the store waits for.

@@ -19,7 +19,9 @@ pub use self::backup::{BackupError, Copied, backup};
 use self::failure::{failure, open_failure};
 use self::file::DatabaseFile;
 use self::log::Log;
-pub use self::opening::{Opening, Step};
+#[cfg(any(test, feature = "testing"))]
+pub use self::migrate::version_2;
+pub use self::opening::{Done, Opening, Step};
 use self::reader::Reader;
 use self::reserve::Reserve;
 use self::unindexed::unindexed;

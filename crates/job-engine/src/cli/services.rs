@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args, value_parser};
+use console::Term;
 use secrecy::SecretString;
 
 use super::faults::{Said, both, placed};
@@ -15,6 +16,7 @@ use super::options::log::LogOptions;
 use super::options::monitoring::{Monitoring, MonitoringOptions};
 use super::options::zookeeper::ZooKeeperArguments;
 use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse_duration, parse_store};
+use super::terminal::can_redraw;
 use super::{SERVER_ADMIN, example, secrets, settings};
 use crate::actions;
 use crate::config::Config;
@@ -31,7 +33,7 @@ use crate::process::registry::host_name;
 use crate::process::service_manager;
 use crate::process::stop;
 use crate::process::stop::Stop;
-use crate::process::telemetry::{self, Wanted};
+use crate::process::telemetry::{self, Form, Wanted};
 use crate::programs::keepers::Keepers;
 use crate::roles::peers::{self, Peers};
 use crate::roles::{distributor, executor, server};
@@ -361,6 +363,9 @@ impl DistributorArguments {
 /// Starts the log and listens for signals.
 pub(super) fn begin(log: &Wanted, activity: &Activity) -> anyhow::Result<Stop> {
     telemetry::start_as(log, LEVEL)?;
+    if log.form == Form::Text && can_redraw(&Term::stderr()) {
+        output::may_show_progress();
+    }
     service_manager::keep_alive(activity);
     let admin = admin::start(activity.clone())
         .inspect_err(|error| tracing::warn!(%error, "cannot answer `threads`, `drain`, `log` and signals"));

@@ -16,6 +16,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use console::{Term, truncate_str};
 use tokio::time::sleep;
 
 use crate::process::visible::visible;
@@ -28,6 +29,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often the log says that lines of it were dropped, at most.
 const BETWEEN_WARNINGS: Duration = Duration::from_mins(1);
+/// Erases all that is right of the cursor (ECMA-48, 8.3.41).
+const ERASE_REST: &str = "\u{1b}[K";
 /// What stands as it is in what we write: the styles are ours, those of others are escaped where their texts come in.
 const OURS: char = '\u{1b}';
 
@@ -38,6 +41,8 @@ static FILE: Queue = Queue::new("log file", || open_log(LOG_FILE.get().ok_or(Err
 static LOG_FILE: OnceLock<PathBuf> = OnceLock::new();
 /// Whether each line of the log is an object in JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
+/// Whether standard error is a terminal that shows how far something is.
+static SHOWS_PROGRESS: AtomicBool = AtomicBool::new(false);
 /// Lines that were dropped since the process began.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -68,6 +73,32 @@ pub(crate) fn flush_until(deadline: Instant) {
     ERROR.flush(deadline);
     OUTPUT.flush(deadline);
     FILE.flush(deadline);
+}
+
+/// From now on standard error may show how far something is: whoever logs there says so, as in a program that others have
+/// written it is not ours to draw upon.
+pub(crate) fn may_show_progress() {
+    SHOWS_PROGRESS.store(true, Ordering::Relaxed);
+}
+
+/// Whether it may.
+pub(crate) fn shows_progress() -> bool {
+    SHOWS_PROGRESS.load(Ordering::Relaxed)
+}
+
+/// Shows a line below all that is written to standard error, in place of the one before.
+pub(crate) fn show_progress(line: &str) {
+    // one that is broken in two could not be replaced
+    let width = Term::stderr().size_checked().map_or(usize::MAX, |(_, columns)| usize::from(columns).saturating_sub(1));
+    ERROR.show(Some(truncate_str(line, width, "").into_owned()));
+}
+
+/// Takes that line away, and waits a moment until it is gone.
+pub(crate) fn hide_progress() {
+    if shows_progress() {
+        ERROR.show(None);
+        ERROR.flush(Instant::now() + FLUSH);
+    }
 }
 
 /// Has a file for the log from now on; an error if it cannot be written.
@@ -167,12 +198,25 @@ struct State {
     size: usize,
     /// How many were dropped since something was last taken, because too much waited.
     lost: u64,
+    /// What is shown below it all, and whether that has changed since it was last taken.
+    shown: (Option<String>, bool),
+}
+
+impl State {
+    const fn empty() -> Self {
+        let shown = (None, false);
+        Self { is_begun: false, is_writing: false, waiting: VecDeque::new(), size: 0, lost: 0, shown }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.lost > 0 || self.shown.1
+    }
 }
 
 impl Queue {
     const fn new(name: &'static str, open: fn() -> io::Result<File>) -> Self {
-        let state = State { is_begun: false, is_writing: false, waiting: VecDeque::new(), size: 0, lost: 0 };
-        Self { name, open, state: Mutex::new(state), changed: Condvar::new(), reopen: AtomicBool::new(false) }
+        let state = Mutex::new(State::empty());
+        Self { name, open, state, changed: Condvar::new(), reopen: AtomicBool::new(false) }
     }
 
     /// Puts one line or several, with their ends.
@@ -184,6 +228,16 @@ impl Queue {
             state.size += text.len();
             state.waiting.push_back(text);
         }
+        self.wake(state);
+    }
+
+    fn show(&'static self, line: Option<String>) {
+        let mut state = self.lock();
+        state.shown = (line, true);
+        self.wake(state);
+    }
+
+    fn wake(&'static self, mut state: MutexGuard<'_, State>) {
         if !state.is_begun {
             let writing = thread::Builder::new().name(format!("{} write", self.name)).spawn(|| self.write());
             // without a thread it waits for the next try
@@ -196,7 +250,7 @@ impl Queue {
     /// Waits until nothing waits any more.
     fn flush(&self, deadline: Instant) {
         let mut state = self.lock();
-        while state.is_begun && (state.is_writing || !state.waiting.is_empty() || state.lost > 0) {
+        while state.is_begun && (state.is_writing || state.has_work()) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -208,7 +262,7 @@ impl Queue {
     fn write(&self) {
         let mut writer = Writer::new((self.open)().ok());
         loop {
-            let (waiting, lost) = self.take();
+            let (waiting, lost, shown) = self.take();
             if self.reopen.swap(false, Ordering::AcqRel) {
                 match (self.open)() {
                     Ok(target) => {
@@ -219,23 +273,22 @@ impl Queue {
                     Err(error) => warn_of_old_file(&error),
                 }
             }
-            for text in waiting {
-                writer.write(&text);
-            }
-            writer.lose(lost);
+            writer.write_all(waiting, lost, shown.as_deref());
         }
     }
 
-    fn take(&self) -> (VecDeque<String>, u64) {
+    /// The lines to write, how many were lost, and what is to be shown below them.
+    fn take(&self) -> (VecDeque<String>, u64, Option<String>) {
         let mut state = self.lock();
         state.is_writing = false;
         self.changed.notify_all();
-        while state.waiting.is_empty() && state.lost == 0 && !self.reopen.load(Ordering::Acquire) {
+        while !state.has_work() && !self.reopen.load(Ordering::Acquire) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_writing = true;
         state.size = 0;
-        (std::mem::take(&mut state.waiting), std::mem::take(&mut state.lost))
+        state.shown.1 = false;
+        (std::mem::take(&mut state.waiting), std::mem::take(&mut state.lost), state.shown.0.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -249,12 +302,28 @@ struct Writer<W> {
     lost: u64,
     /// The last line was written in part.
     is_cut: bool,
+    /// A line is shown below all that was written.
+    is_shown: bool,
 }
 
 impl<W: Write> Writer<W> {
     /// Without a target all is lost.
     fn new(target: Option<W>) -> Self {
-        Self { target, lost: 0, is_cut: false }
+        Self { target, lost: 0, is_cut: false, is_shown: false }
+    }
+
+    /// What waits, then that so many lines were lost, and below that what is to be shown.
+    fn write_all(&mut self, waiting: VecDeque<String>, lost: u64, shown: Option<&str>) {
+        if !waiting.is_empty() || lost > 0 || shown.is_none() {
+            self.hide();
+        }
+        for text in waiting {
+            self.write(&text);
+        }
+        self.lose(lost);
+        if let Some(line) = shown {
+            self.is_shown |= self.put(&format!("\r{line}{ERASE_REST}")).is_ok();
+        }
     }
 
     fn write(&mut self, text: &str) {
@@ -284,6 +353,10 @@ impl<W: Write> Writer<W> {
         if self.put(&text).is_ok() {
             self.lost = 0;
         }
+    }
+
+    fn hide(&mut self) {
+        self.is_shown = self.is_shown && self.put(&format!("\r{ERASE_REST}")).is_err();
     }
 
     fn put(&mut self, text: &str) -> io::Result<()> {
@@ -322,7 +395,7 @@ fn dropping(text: &str) -> u64 {
 }
 
 /// `1,204`
-fn in_thousands(number: u64) -> String {
+pub(crate) fn in_thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

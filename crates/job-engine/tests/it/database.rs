@@ -1,11 +1,19 @@
 //! The file under a running `up`: a backup of it, another name for it, and what happens when it is moved away.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use slipstream_cimi::query::Search;
+use slipstream_store::sqlite::version_2;
 
 use crate::commands::Ran;
-use crate::support::{Up, eventually, job, program, state, up_command};
+use crate::signals::terminal;
+use crate::support::{LIMIT, Up, eventually, job, program, state, up_command};
 
 #[tokio::test]
 async fn a_backup_beside_a_running_up_is_a_store_of_its_own() {
@@ -76,4 +84,73 @@ async fn nothing_is_answered_as_added_once_the_database_was_moved_away() {
     std::fs::rename(&elsewhere, &path).expect("put back");
     client.add("job", &job("noop"), None).await.expect("added");
     assert_eq!(client.search("job", &Search::default()).await.expect("searched").count, 2);
+}
+
+/// What is shown on a terminal, piece by piece.
+fn shown_on(mut terminal: File) -> Receiver<String> {
+    let (sender, pieces) = channel();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        // an error once nobody has the other end
+        while let Ok(length @ 1..) = terminal.read(&mut piece) {
+            if sender.send(String::from_utf8_lossy(&piece[..length]).into_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    pieces
+}
+
+/// Reads on until the text is there, and answers all since then.
+fn read_until(pieces: &Receiver<String>, shown: &mut String, is_there: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_there(shown) {
+        let piece = pieces.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        shown.push_str(&piece.unwrap_or_else(|error| panic!("{error}: {shown:?}")));
+    }
+}
+
+fn make_older_database(path: &Path) {
+    version_2::make(path, &[]).expect("made");
+}
+
+#[tokio::test]
+async fn a_terminal_shows_how_far_the_change_of_an_older_database_is_below_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("jobs.db");
+    make_older_database(&path);
+    // for as long as it is read the change waits
+    let reader = rusqlite::Connection::open(&path).expect("opened");
+    reader.query_row("SELECT count(*) FROM resource", [], |row| row.get::<_, i64>(0)).expect("read");
+    let (ours, theirs) = terminal(50);
+    let pieces = shown_on(ours);
+    let mut command = up_command(folder.path());
+    command.env("TERM", "xterm").stdout(Stdio::null()).stderr(theirs);
+    let mut up = command.spawn().expect("the binary starts");
+    // ours would stay open for reading
+    drop(command);
+    // cut where the terminal ends, and drawn in place
+    let line = "\rwaiting until nobody else reads the database, for\u{1b}[K";
+    let mut shown = String::new();
+    read_until(&pieces, &mut shown, |shown| shown.contains(&line.repeat(2)));
+    drop(reader);
+    read_until(&pieces, &mut shown, |shown| shown.contains("the database has the current version"));
+    let (before, after) = shown.rsplit_once(line).expect("it was drawn");
+    assert!(before.contains("waiting until nobody else reads the database\r\n"), "the log says it once: {shown:?}");
+    assert!(after.starts_with("\r\u{1b}[K"), "erased before the next line: {shown:?}");
+    up.kill().expect("it is there");
+    up.wait().expect("it is ours");
+    // elsewhere there are lines only
+    for name in ["jobs.db", "jobs.db-wal", "jobs.db-shm"] {
+        drop(fs::remove_file(folder.path().join(name)));
+    }
+    make_older_database(&path);
+    let log = folder.path().join("log");
+    let up = Up::spawn_logging(up_command(folder.path()), File::create(&log).expect("made"));
+    let logged = fs::read_to_string(&log).expect("read");
+    assert!(
+        logged.contains("the database has the current version") && !logged.contains(['\r', '\u{1b}']),
+        "{logged:?}"
+    );
+    up.kill();
 }

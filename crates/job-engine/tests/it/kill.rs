@@ -2,10 +2,14 @@
 //! acknowledged adds and final states).
 //!
 //! After each kill the store is read before anything can mend it, so that the test knows in which states jobs were
-//! hit and that nothing acknowledged is missing. Seeded: `KILL_SEED` repeats a run.
+//! hit and that nothing acknowledged is missing. The same while it changes a database of the version before. Seeded:
+//! `KILL_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,12 +17,14 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Document};
-use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Query, Record, Store};
+use slipstream_job_engine::internals::server::new_document;
+use slipstream_store::sqlite::{SqliteStore, version_2};
+use slipstream_store::{Query, Record, Revision, Store};
 use tokio::sync::Mutex;
 
-use crate::support::{Up, eventually, job, state};
+use crate::support::{self, Up, eventually, job, state, up_command};
 
 const KILLS: usize = 50;
 const SUBMITTERS: usize = 3;
@@ -35,9 +41,8 @@ struct Acknowledged {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_survives_kills_at_random_moments() {
-    let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let (seed, mut random) = seeded();
     println!("KILL_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let mut hit: BTreeMap<String, usize> = BTreeMap::new();
@@ -51,7 +56,7 @@ async fn what_was_answered_survives_kills_at_random_moments() {
                 tokio::spawn(submit(up.client(), life, number, random, acknowledged.clone(), ended.clone()))
             })
             .collect();
-        tokio::time::interval_at(tokio::time::Instant::now() + moment, Duration::from_secs(1)).tick().await;
+        passes(moment).await;
         up.kill();
         ended.store(true, Ordering::Relaxed);
         for submitter in submitters {
@@ -81,6 +86,114 @@ async fn what_was_answered_survives_kills_at_random_moments() {
     let extra = assert_extra_attempts_were_killed(&read_store(folder.path()).await, seed);
     println!("{} jobs, {extra} extra attempts, states at the kills: {hit:?}", acknowledged.added.len());
     assert!(extra >= KILLS / 2, "kills hit running attempts: {extra}, seed {seed}");
+}
+
+/// Of the version before, one in ten to be done.
+const OLDER_JOBS: u64 = 20_000;
+const KILLS_OF_CHANGE: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_version_before_survives_kills_while_it_is_changed() {
+    let (seed, mut random) = seeded();
+    println!("KILL_SEED={seed}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (made, path) = (folder.path().join("made"), folder.path().join("jobs.db"));
+    let jobs: BTreeMap<String, Record> =
+        (0..OLDER_JOBS).map(older_job).map(|record| (record.id.clone(), record)).collect();
+    version_2::make(&made, &jobs.values().cloned().collect::<Vec<_>>()).expect("made");
+    std::fs::copy(&made, &path).expect("copied");
+    let left = |suffix: &str| folder.path().join(format!("jobs.db{suffix}"));
+    let mut hit: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..KILLS_OF_CHANGE {
+        let mut command = up_command(folder.path());
+        command.args(["--distributors", ""]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut up = command.spawn().expect("the binary starts");
+        let begun = left([".before-2.new", ".new"][random.random_range(0..2)]);
+        eventually("the change is there", async || (begun.exists() || version(&path) > 2).then_some(())).await;
+        passes(Duration::from_millis(random.random_range(0..200))).await;
+        up.kill().expect("it is there");
+        up.wait().expect("it is ours");
+        let what = match version(&path) {
+            2 if left(".new").exists() => "writing",
+            2 if left(".before-2.new").exists() => "copying",
+            2 => "between",
+            _ => "changed",
+        };
+        *hit.entry(what).or_default() += 1;
+        if what != "changed" {
+            assert_eq!(read_older(&path), jobs, "{what}, seed {seed}");
+            continue;
+        }
+        assert_ended_jobs_are_kept(&read_store(folder.path()).await, &jobs, seed);
+        assert_eq!(read_older(&left(".before-2")), jobs, "what it was is kept, seed {seed}");
+        for suffix in ["", "-wal", "-shm", ".before-2"] {
+            drop(std::fs::remove_file(left(suffix)));
+        }
+        std::fs::copy(&made, &path).expect("copied");
+    }
+    println!("what the kills hit: {hit:?}");
+    for what in ["copying", "writing"] {
+        assert!(hit.contains_key(what), "no kill hit {what}: {hit:?}, seed {seed}");
+    }
+    let up = Up::start(folder.path(), &["--threads", THREADS, "--distributors", ""]);
+    let (client, filter) = (up.client(), Some("state='SUCCESS'".to_owned()));
+    eventually("every job ends", async || {
+        let found = client.search("job", &Search { filter: filter.clone(), ..Search::default() }).await.expect("found");
+        (found.count == OLDER_JOBS).then_some(())
+    })
+    .await;
+    up.kill();
+    assert_ended_jobs_are_kept(&read_store(folder.path()).await, &jobs, seed);
+}
+
+fn older_job(number: u64) -> Record {
+    let id = format!("job/{number:08x}-57ff-7010-b0be-14f3f033efd6");
+    let created = "2026-11-29T18:34:31.296Z".parse().expect("a time");
+    let mut document = new_document(&id, job("noop"), created);
+    let mut ledger = Value::Null;
+    if !number.is_multiple_of(10) {
+        document.insert("state".to_owned(), json!("SUCCESS"));
+        ledger = json!({"lease": {"generation": 1, "zxid": number}, "lost": 0, "attempts": []});
+    }
+    Record { id, revision: Revision::number(1), document: document.into(), ledger }
+}
+
+/// The version that a file says of itself, at its place in the header.
+fn version(path: &Path) -> u32 {
+    let mut number = [0; 4];
+    let file = File::open(path).expect("there is always a file");
+    file.read_exact_at(&mut number, 60).expect("it is whole");
+    u32::from_be_bytes(number)
+}
+
+fn read_older(path: &Path) -> BTreeMap<String, Record> {
+    let connection = rusqlite::Connection::open(path).expect("opened");
+    let mut all = connection.prepare("SELECT id, document, ledger FROM resource").expect("its tables are there");
+    let records = all.query_map([], |row| {
+        let parsed = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
+        let document = support::document(parsed(row.get(1)?)).into();
+        let ledger = row.get::<_, Option<String>>(2)?.map_or(Value::Null, parsed);
+        Ok(Record { id: row.get(0)?, revision: Revision::number(1), document, ledger })
+    });
+    records.expect("read").map(|record| record.expect("read")).map(|record| (record.id.clone(), record)).collect()
+}
+
+/// The others are done meanwhile.
+fn assert_ended_jobs_are_kept(stored: &BTreeMap<String, Record>, jobs: &BTreeMap<String, Record>, seed: u64) {
+    for (id, record) in jobs {
+        let kept = stored.get(id).unwrap_or_else(|| panic!("{id} is lost, seed {seed}"));
+        assert!(state(&record.document) == "QUEUED" || kept == record, "{id} is not the same, seed {seed}: {kept:?}");
+    }
+    assert_eq!(stored.len(), jobs.len());
+}
+
+fn seeded() -> (u64, StdRng) {
+    let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    (seed, StdRng::seed_from_u64(seed))
+}
+
+async fn passes(time: Duration) {
+    tokio::time::interval_at(tokio::time::Instant::now() + time, Duration::from_secs(1)).tick().await;
 }
 
 /// Adds jobs until the server is gone, stops some, and looks at others.

@@ -35,12 +35,13 @@ async fn signals_without_a_meaning_end_nothing() {
     assert_eq!(up.ended().await.code(), Some(0));
 }
 
-/// Both ends of a terminal.
-fn terminal() -> (File, OwnedFd) {
+/// Both ends of a terminal that has so many columns.
+pub fn terminal(columns: u16) -> (File, OwnedFd) {
     let (mut ours, mut theirs) = (-1, -1);
     let none = std::ptr::null_mut();
-    // SAFETY: the two places are valid for writing, and null is allowed for the rest.
-    let made = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), none.cast()) };
+    let mut size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the two places are valid for writing, the size is one, and null is allowed for the rest.
+    let made = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, none, none.cast(), &raw mut size) };
     assert_eq!(made, 0, "{}", io::Error::last_os_error());
     // SAFETY: both were just opened, and nobody else has them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
@@ -50,7 +51,7 @@ fn terminal() -> (File, OwnedFd) {
 async fn the_end_of_a_terminal_and_its_quit_are_orderly_stops() {
     for name in ["HUP", "QUIT"] {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut ours, theirs) = terminal();
+        let (mut ours, theirs) = terminal(80);
         let mut command = up_command(folder.path());
         command.args(["--threads", "1", "--grace", "60s"]).stdin(theirs);
         let mut up = Up::spawn(command);

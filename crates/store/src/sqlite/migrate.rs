@@ -18,7 +18,7 @@ use super::before;
 use super::column::Column;
 use super::failure::{failure_of, open_failure};
 use super::file::DatabaseFile;
-use super::opening::{Opening, Step, is_stop};
+use super::opening::{Done, Opening, Step, is_stop};
 use super::reader::{document, value};
 use super::schema::{self, INDEXES, TABLES, VERSION, check_version};
 use super::tally::Tally;
@@ -114,9 +114,18 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Openi
         done += 1;
     }
     tally.store(&transaction)?;
-    opening.during(Step::Indexing, &transaction, || transaction.execute_batch(INDEXES))?;
+    index(&transaction, opening)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// One index after the other, so that it is seen how far it is.
+fn index(new: &Connection, opening: &Opening) -> rusqlite::Result<()> {
+    let all = INDEXES.matches(';').count() as u64;
+    for (done, index) in (0..all).zip(INDEXES.split_inclusive(';')) {
+        opening.during(Step::Indexing(Done { done, all }), new, || new.execute_batch(index))?;
+    }
+    Ok(())
 }
 
 /// What cannot be read stays as it is, with what its columns say of it.
@@ -148,3 +157,5 @@ fn read(stored: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod version_2;

@@ -37,20 +37,31 @@ struct UnderWay {
 pub enum Step {
     /// Somebody else reads the file, which is not changed meanwhile.
     Waiting,
-    /// The file is copied, of which so much is done.
-    Copying {
-        /// Of hundred.
-        percent: u8,
-    },
+    /// The file is copied, of which so many pages are done.
+    Copying(Done),
     /// The copy is read, to see whether it is sound.
     Checking,
-    /// The file is written anew in the form of this version, of which so much is done.
-    Writing {
-        /// Of hundred.
-        percent: u8,
-    },
-    /// What makes it quick to search is written.
-    Indexing,
+    /// The file is written anew in the form of this version, of which so many documents are done.
+    Writing(Done),
+    /// What makes it quick to search is written, of which so many indexes are done.
+    Indexing(Done),
+}
+
+/// How much of a step is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// So many.
+    pub done: u64,
+    /// Of so many.
+    pub all: u64,
+}
+
+impl Done {
+    /// Of hundred.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        u8::try_from(self.done.saturating_mul(100) / self.all.max(1)).unwrap_or(100)
+    }
 }
 
 impl Opening {
@@ -79,12 +90,12 @@ impl Opening {
 
     /// Notes that so many of all pages are copied; an error if it is to stop.
     pub(super) fn copied(&self, pages: u64, all: u64) -> rusqlite::Result<()> {
-        self.begin(Step::Copying { percent: percent(pages, all) }, None)
+        self.begin(Step::Copying(Done { done: pages, all }), None)
     }
 
     /// The same of documents that are written anew.
     pub(super) fn written(&self, documents: u64, all: u64) -> rusqlite::Result<()> {
-        self.begin(Step::Writing { percent: percent(documents, all) }, None)
+        self.begin(Step::Writing(Done { done: documents, all }), None)
     }
 
     /// Does something that takes long with a connection, by which it is stopped.
@@ -130,10 +141,6 @@ impl Opening {
     }
 }
 
-fn percent(done: u64, all: u64) -> u8 {
-    u8::try_from(done.saturating_mul(100) / all.max(1)).unwrap_or(100)
-}
-
 /// Whether an error says that somebody has stopped it.
 pub(super) fn is_stop(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
@@ -174,7 +181,8 @@ mod tests {
         let opening = Opening::default();
         for (pages, all, percent) in [(0, 0, 0), (1, 200, 0), (82, 200, 41), (200, 200, 100)] {
             opening.copied(pages, all).unwrap();
-            assert_eq!(opening.step(), Some(Step::Copying { percent }));
+            let Some(Step::Copying(done)) = opening.step() else { panic!("it is copied") };
+            assert_eq!((done.done, done.all, done.percent()), (pages, all, percent));
         }
     }
 }

@@ -49,6 +49,24 @@ fn what_was_lost_is_told_in_thousands() {
     assert_eq!([0, 12, 123, 12_345].map(in_thousands), ["0", "12", "123", "12,345"]);
 }
 
+#[test]
+fn what_is_shown_is_below_all_lines_and_drawn_over() {
+    let mut writer = Writer::new(Some(Disk { room: 1_000, ..Disk::default() }));
+    writer.write_all(["first\n".to_owned()].into(), 0, Some("1 %"));
+    writer.write_all([].into(), 0, Some("2 %"));
+    writer.write_all(["second\n".to_owned()].into(), 7, Some("2 %"));
+    writer.write_all(["third\n".to_owned()].into(), 0, None);
+    writer.write_all(["fourth\n".to_owned()].into(), 0, None);
+    let expected = [
+        "first\n\r1 %\u{1b}[K",
+        "\r2 %\u{1b}[K",
+        "\r\u{1b}[Ksecond\n… 7 lines were lost\n\r2 %\u{1b}[K",
+        "\r\u{1b}[Kthird\n",
+        "fourth\n",
+    ];
+    assert_eq!(writer.target.unwrap().written, expected.concat());
+}
+
 static READER: Mutex<Option<PipeReader>> = Mutex::new(None);
 
 fn unread() -> io::Result<File> {

@@ -8,84 +8,12 @@ use slipstream_cimi::acl::Principal;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::{Document, Lease};
 
+use super::version_2::TABLES as VERSION_2;
 use super::*;
 use crate::sqlite::SqliteStore;
 use crate::{Query, Store as _, StoreError, StoreExt as _};
 
 mod small_disk;
-
-/// How version 2 made its tables.
-const VERSION_2: &str = "
-    CREATE TABLE resource (
-        type TEXT NOT NULL,
-        id TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        document TEXT NOT NULL,
-        ledger TEXT,
-        irregular INTEGER NOT NULL,
-        state TEXT,
-        action TEXT,
-        target TEXT,
-        parent TEXT,
-        created TEXT,
-        updated TEXT,
-        priority INTEGER,
-        owner TEXT,
-        audience INTEGER,
-        entry TEXT,
-        lease TEXT,
-        PRIMARY KEY (type, id)
-    ) STRICT;
-    CREATE INDEX resource_by_created ON resource (type, created DESC, id);
-    CREATE INDEX resource_by_state ON resource (type, state, created DESC, id);
-    CREATE INDEX resource_by_state_and_id ON resource (type, state, id, entry, lease);
-    CREATE INDEX resource_by_action ON resource (type, action, state, created DESC, id);
-    CREATE INDEX resource_by_action_and_created ON resource (type, action, created DESC, id);
-    CREATE INDEX resource_by_target ON resource (type, target, created DESC, id);
-    CREATE INDEX resource_by_parent ON resource (type, parent, created DESC, id) WHERE parent IS NOT NULL;
-    CREATE INDEX resource_by_updated ON resource (type, updated DESC, id);
-    CREATE INDEX resource_by_priority ON resource (type, priority, created DESC, id);
-    CREATE INDEX resource_by_owner ON resource (type, owner, created DESC, id);
-    CREATE INDEX resource_by_audience ON resource (type, audience, created DESC, id) WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_state ON resource (type, audience, state, created DESC, id)
-        WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_action ON resource (type, audience, action, created DESC, id)
-        WHERE audience IS NOT NULL;
-    CREATE INDEX resource_by_audience_and_id ON resource (type, audience, id) WHERE audience IS NOT NULL;
-    CREATE INDEX resource_irregular ON resource (type, irregular) WHERE irregular <> 0;
-
-    CREATE TABLE audience (
-        id INTEGER PRIMARY KEY,
-        type TEXT NOT NULL,
-        viewers TEXT NOT NULL,
-        UNIQUE (type, viewers)
-    ) STRICT;
-    CREATE TABLE viewer (
-        type TEXT NOT NULL,
-        principal TEXT NOT NULL,
-        audience INTEGER NOT NULL,
-        PRIMARY KEY (type, principal, audience)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX viewer_by_audience ON viewer (audience);
-
-    CREATE TABLE tally (
-        type TEXT NOT NULL,
-        scope ANY NOT NULL,
-        state TEXT,
-        action TEXT,
-        documents INTEGER NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX tally_by_all ON tally (scope, type, ifnull(state, x''), ifnull(action, x''));
-
-    CREATE TRIGGER tally_empty AFTER UPDATE ON tally WHEN new.documents = 0 BEGIN
-        DELETE FROM tally WHERE rowid = new.rowid;
-        DELETE FROM viewer WHERE audience = new.scope AND typeof(new.scope) = 'integer'
-            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
-        DELETE FROM audience WHERE id = new.scope AND typeof(new.scope) = 'integer'
-            AND NOT EXISTS (SELECT 1 FROM tally WHERE type = new.type AND scope = new.scope);
-    END;
-    PRAGMA user_version = 2;
-";
 
 /// What made a file of version 2 out of one of version 1.
 const BACK_TO_1: &str = "
@@ -343,12 +271,13 @@ fn mode(path: &Path) -> String {
 /// Fault: somebody stops the change, or the process is killed, at each of its steps, with a copy there already or not.
 #[tokio::test]
 async fn a_change_that_is_ended_at_any_step_is_done_by_the_next_start() {
-    let is_at: [fn(Step) -> bool; 5] = [
-        |step| matches!(step, Step::Copying { .. }),
+    let is_at: [fn(Step) -> bool; 6] = [
+        |step| matches!(step, Step::Copying(_)),
         |step| step == Step::Checking,
-        |step| step == Step::Writing { percent: 0 },
-        |step| matches!(step, Step::Writing { percent: 1.. }),
-        |step| step == Step::Indexing,
+        |step| matches!(step, Step::Writing(Done { done: 0, .. })),
+        |step| matches!(step, Step::Writing(Done { done: 1.., .. })),
+        |step| matches!(step, Step::Indexing(Done { done: 0, .. })),
+        |step| matches!(step, Step::Indexing(Done { done: 1.., .. })),
     ];
     for (number, is_at) in is_at.into_iter().enumerate() {
         for (is_killed, has_copy) in [(false, false), (true, true)] {
