@@ -21,6 +21,7 @@
 //! ```
 
 mod actions;
+mod api;
 mod cli;
 mod config;
 mod distributor;

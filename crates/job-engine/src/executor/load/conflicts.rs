@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use slipstream_cimi::overview::executors::loaded::FailedToLoad;
+use crate::process::registry::loaded::FailedToLoad;
 
 /// Most other files that a reason names.
 const MOST_NAMED: usize = 3;

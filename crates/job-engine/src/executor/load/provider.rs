@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use slipstream_cimi::overview::executors::loaded::Kind;
-
+use crate::process::registry::loaded::Kind;
 pub use crate::programs::program::{Limits, Program};
 
 /// How long a stopped action may take to end, unless its manifest says otherwise.

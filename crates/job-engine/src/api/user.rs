@@ -1,6 +1,6 @@
 //! Users: names and ids.
 
-use crate::dialect::USER;
+use slipstream_cimi::dialect::USER;
 
 /// Name of the administrator, who is always there.
 pub const ADMINISTRATOR: &str = "super";
