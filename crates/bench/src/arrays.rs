@@ -9,8 +9,8 @@ use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::INTERNAL_TEMPLATE;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Document, Transport};
-use slipstream_job_engine::internals::api::ADMINISTRATOR;
 use tokio::task::JoinSet;
 
 /// A way to add many jobs at once.

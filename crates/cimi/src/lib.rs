@@ -8,6 +8,7 @@
 //!   `unix` the one over a Unix socket.
 //! * [`lease`]: who may write into a job.
 //! * [`dialect`]: the names and texts of the `SlipStream` servers' dialect.
+//! * [`overview`]: what this engine answers besides: its queue, executors, distributors and ledgers.
 
 pub mod acl;
 pub mod client;
@@ -18,6 +19,7 @@ pub mod filter;
 pub mod http;
 pub mod job;
 pub mod lease;
+pub mod overview;
 pub mod query;
 pub mod resource;
 #[cfg(feature = "unix")]

@@ -23,7 +23,7 @@ use crate::marks::HighWaterMark;
 use crate::process::clock::Clock;
 use crate::process::metrics::Metrics;
 use crate::process::paths::{DISTRIBUTORS, ELECTION};
-use crate::process::registry::{Process, RegisteredDistributor, Registration};
+use crate::process::registry::{RegisteredDistributor, Registration, this_process};
 use crate::process::stop::Stop;
 
 pub mod configured;
@@ -322,7 +322,7 @@ impl Candidate<'_> {
                 Kind::Script(_) | Kind::Refused(_) => None,
             },
             candidate: self.deps.name.clone(),
-            process: Process::this(),
+            process: this_process(),
             schedule: self.kind.schedule(),
             term: None,
             problem: None,

@@ -11,11 +11,6 @@ pub mod reference {
 pub mod actions {
     pub use crate::actions::built_in;
 }
-pub mod api {
-    pub use crate::api::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
-    pub use crate::api::queue::MOST_LISTED;
-    pub use crate::api::user::ADMINISTRATOR;
-}
 pub mod distributor {
     pub use crate::distributor::configured::Configured;
     pub use crate::distributor::marks::NodeMarks;
@@ -51,7 +46,7 @@ pub mod process {
     pub use crate::process::address::parse_network;
     pub use crate::process::clock::{Age, Clock};
     pub use crate::process::metrics::Metrics;
-    pub use crate::process::registry::{RegisteredDistributor, RegisteredExecutor, host_name};
+    pub use crate::process::registry::{RegisteredDistributor, host_name};
     pub use crate::process::service_manager::keep_alive;
     pub use crate::process::stop::{Stop, on_signals};
     pub mod admin {

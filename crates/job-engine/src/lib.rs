@@ -21,7 +21,6 @@
 //! ```
 
 mod actions;
-mod api;
 mod cli;
 mod config;
 mod distributor;

@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_action::with_causes;
+pub use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
 use slipstream_coordination::Coordinator;
 use slipstream_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -32,11 +33,10 @@ use self::http::shares::Shares;
 use self::jobs::cache::WriteBehind;
 pub use self::jobs::cache::Writers;
 use self::jobs::feed::Feed;
+use self::jobs::released::Releases;
 use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
 use self::reconcile::LastRound;
-pub use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
-use crate::api::queue::Released;
 use crate::process::clock::Clock;
 use crate::process::health::Health;
 use crate::process::metrics::{MeasuredStore, Metrics, ServerMetrics};
@@ -97,7 +97,7 @@ pub struct Shared {
     /// What the last round of the reconciler found.
     last_round: Mutex<LastRound>,
     /// What became free again without having ended.
-    released: Mutex<Released>,
+    released: Mutex<Releases>,
     /// Of those who are no administrators one searches at a time, so that they cannot hold up anybody else's searches.
     user_search_permit: Semaphore,
     /// Memory for answers.
@@ -124,7 +124,7 @@ impl Shared {
             identity: None,
             queue,
             sessions: Sessions::default(),
-            released: Mutex::new(Released::since(clock.now())),
+            released: Mutex::new(Releases::since(clock.now())),
             clock,
             generation,
             _watch: Part::begin("watch over the generation", watch),
@@ -140,7 +140,7 @@ impl Shared {
         }
     }
 
-    fn released(&self) -> MutexGuard<'_, Released> {
+    fn released(&self) -> MutexGuard<'_, Releases> {
         self.released.lock().expect("nothing panics while it holds this")
     }
 

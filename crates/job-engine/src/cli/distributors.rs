@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use slipstream_cimi::overview::distributors::{Distributor, Distributors, PLACE};
 
 use super::example;
 use super::options::connection::ShowOptions;
 use super::spinner::Spinner;
 use super::terminal::{Screen, ago, one_line};
-use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::clock::Clock;
 
 /// What `distributors` is asked for.

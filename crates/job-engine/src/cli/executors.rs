@@ -1,9 +1,10 @@
 //! `slipstream-job executors`: who does jobs.
 
+use slipstream_cimi::overview::executors::loaded::FailedToLoad;
+use slipstream_cimi::overview::executors::{Executor, Executors, PLACE};
+
 use super::options::connection::ShowOptions;
 use super::terminal::{Screen, one_line};
-use crate::api::executors::{Executor, Executors, PLACE};
-use crate::process::registry::loaded::FailedToLoad;
 
 /// Most lines of an executor: the names of its actions may be many.
 const MOST_LINES: usize = 3;
@@ -59,9 +60,10 @@ fn render_executors(executors: &[Executor], screen: Screen) -> String {
 
 #[cfg(test)]
 pub mod tests {
+    use slipstream_cimi::overview::executors::loaded::{Kind, Loaded, Source};
+    use slipstream_cimi::overview::executors::{Process, RegisteredExecutor};
+
     use super::*;
-    use crate::process::registry::loaded::{Kind, Loaded, Source};
-    use crate::process::registry::{Process, RegisteredExecutor};
 
     fn executor(name: &str, slots: usize, busy: Option<usize>, actions: &[&str]) -> Executor {
         let process = Process { host: format!("{name}.example.org"), id: 4711, version: "0.1.0".to_owned() };

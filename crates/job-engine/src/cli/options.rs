@@ -16,8 +16,8 @@ use anyhow::Context;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use ipnet::IpNet;
+use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
 
-use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
 use crate::executor::{Then, UnknownAction};
 use crate::instance::data_dir;
 use crate::process::address::{parse_address, parse_network};

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use slipstream_cimi::overview::queue::{
+    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting,
+};
 
 use super::adopt::{self, AdoptArguments};
 use super::example;
 use super::options::connection::{ShowOptions, understood};
 use super::spinner::Spinner;
 use super::terminal::{Screen, age, ago, lasting, one_line};
-use crate::api::queue::{
-    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting,
-};
 use crate::process::clock::Clock;
 
 /// How long `restore` waits: the server reads each job that is not queued, and writes to it.
@@ -171,9 +171,11 @@ fn claim_row(claim: &Claim, now: Timestamp) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use slipstream_cimi::overview::queue::{Claimed, ReleasedJob, WaitingJob};
+
     use super::*;
-    use crate::api::ledger::{Attempt, Outcome};
-    use crate::api::queue::{Claimed, WaitingJob};
 
     const SCREEN: Screen = Screen { width: Some(80), colours: false };
 
@@ -258,25 +260,26 @@ the queue is empty
     #[test]
     fn what_was_released_is_told_with_its_reason_and_since_when_it_counts() {
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
-        let mut released = Released::since("2026-11-24T11:00:00Z".parse().unwrap());
+        let since = "2026-11-24T11:00:00Z".parse().unwrap();
+        let mut released = Released { since, count: 0, latest: VecDeque::new() };
         let shown = |released: &Released| {
             let claimed = Claimed { count: 0, claims: Vec::new() };
             let queue = Queue { waiting: waiting.clone(), claimed, left_alone: None, released: Some(released.clone()) };
             render(&queue, "2026-11-24T12:00:00Z".parse().unwrap(), SCREEN)
         };
         assert_eq!(shown(&released), "the queue is empty");
-        let attempt = |outcome| Attempt {
-            lease: None,
-            executor: "node-1".to_owned(),
-            begun: Timestamp::UNIX_EPOCH,
-            ended: None,
-            outcome: Some(outcome),
-            output: Vec::new(),
+        let one = |time: &str, executor: Option<&str>, reason: &str| ReleasedJob {
+            job: "job/01991d3c-7c1e-7a3b-8f3c-000000000009".to_owned(),
+            time: time.parse().unwrap(),
+            executor: executor.map(str::to_owned),
+            reason: reason.to_owned(),
         };
-        let (job, minute) = ("job/01991d3c-7c1e-7a3b-8f3c-000000000009", |at: &str| at.parse().unwrap());
-        released.note_attempt(job, attempt(Outcome::Lost), minute("2026-11-24T11:57:00Z"));
-        released.note_attempt(job, attempt(Outcome::Released), minute("2026-11-24T11:58:00Z"));
-        released.note_entry(job, minute("2026-11-24T11:59:00Z"));
+        released.count = 3;
+        released.latest = VecDeque::from([
+            one("2026-11-24T11:59:00Z", None, "its entry was gone"),
+            one("2026-11-24T11:58:00Z", Some("node-1"), "it was released"),
+            one("2026-11-24T11:57:00Z", Some("node-1"), "its attempt was lost"),
+        ]);
         let expected = "\
 the queue is empty
 

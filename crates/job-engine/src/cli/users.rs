@@ -11,13 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::USER;
+use slipstream_cimi::overview::user;
 use slipstream_cimi::query::{Order, Search};
 
 use super::options::connection::{Connection, ShowOptions};
 use super::spinner::asking;
 use super::terminal::{self, Screen, age, one_line};
 use super::{example, secrets};
-use crate::api::user;
 use crate::process::clock::Clock;
 
 /// What `users` is asked for.

@@ -7,13 +7,13 @@ use anyhow::Context;
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
+use slipstream_cimi::overview::ledger::{Reason, WAITS};
 use slipstream_cimi::{Client, Document, Error, Job, State};
 use slipstream_coordination::retry::Pauses;
 use tokio::time::Instant;
 
 use super::terminal::text;
 use super::{JOB_NOT_DONE, terminal};
-use crate::api::ledger::{Reason, WAITS};
 use crate::process::output;
 use crate::process::stop;
 use crate::process::stop::Stop;

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use slipstream_action::Catalogue;
 use slipstream_action::protocol::Setup;
+use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Client, Credentials};
 use slipstream_coordination::Embedded;
 use slipstream_store::Store;
@@ -20,8 +22,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Engine;
 use super::error::EngineError;
-use crate::api::ledger::DEFAULT_MAX_ATTEMPTS;
-use crate::api::user::ADMINISTRATOR;
 use crate::distributor::configured::Configured;
 use crate::distributor::script::found::{RefusedScript, ScriptFile};
 use crate::distributor::script::{Python, Script};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use slipstream_action::with_causes;
+use slipstream_cimi::overview::ledger::{OUTPUT, Printed};
 use slipstream_cimi::{AttemptIdentity, Client, Document, Error, State};
 use slipstream_coordination::Claim;
 use slipstream_coordination::retry::Pauses;
@@ -18,7 +19,6 @@ use super::Executor;
 use super::batcher::Fetched;
 use super::edits;
 use super::end::{AttemptEnd, EndKind, ErrorClass, Failed, Phase};
-use crate::api::ledger::{OUTPUT, Printed};
 use crate::process::activity::slot::AttemptNotes;
 
 /// How often a request about a job is tried before its action runs, while CIMI answers others.

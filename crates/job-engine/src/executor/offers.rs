@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use slipstream_action::Catalogue;
+pub use slipstream_cimi::overview::executors::loaded::{FailedToLoad, Kind};
+use slipstream_cimi::overview::executors::loaded::{Loaded, Source};
 use tokio::sync::watch;
 
 use super::host::{Command, Runner};
 use super::load::provider::{CommandProvider, Terms};
-pub use crate::process::registry::loaded::{FailedToLoad, Kind};
-use crate::process::registry::loaded::{Loaded, Source};
 use crate::programs::context::Context;
 
 /// What an executor has. It changes while hosts say what they have.

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 
+use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_coordination::LockingQueue;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Error, Session};
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::process::paths;
-use crate::process::registry::{Registered, RegisteredExecutor, registered};
+use crate::process::registry::{Registered, registered};
 
 /// Keeps this executor's share up to date, as executors come and go, until the session is over.
 pub(super) async fn keep(session: &dyn Session, queue: &LockingQueue, own: &str) {
@@ -58,18 +59,18 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use slipstream_cimi::overview::executors::loaded::Loaded;
     use slipstream_coordination::session::make_path;
     use slipstream_coordination::{Coordinator as _, Embedded};
 
     use super::*;
     use crate::process::clock::Clock;
-    use crate::process::registry::loaded::Loaded;
-    use crate::process::registry::{Process, Registration};
+    use crate::process::registry::{Registration, this_process};
 
     fn register(session: &Arc<dyn Session>, claimant: &str) -> Registration<RegisteredExecutor> {
         let executor = RegisteredExecutor {
             name: claimant.to_owned(),
-            process: Process::this(),
+            process: this_process(),
             slots: 1,
             actions: Vec::new(),
             loaded: Loaded::default(),

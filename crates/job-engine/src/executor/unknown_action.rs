@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use slipstream_cimi::Job;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_coordination::session::{Error, Mode, Node, Operation, Session, existing, make_path};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -16,7 +17,7 @@ use super::offers::Offered;
 use super::worker_session::WorkerSession;
 use crate::process::clock::{Age, Clock};
 use crate::process::paths;
-use crate::process::registry::{RegisteredExecutor, registered};
+use crate::process::registry::registered;
 
 /// How often executors write down that they have an action, at most: after this time none has it any more.
 const WRITTEN_AGAIN: Duration = Duration::from_mins(5);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use slipstream_cimi::overview::executors::{MOST_PASSED_OVER, PassedOver, RegisteredExecutor};
 use slipstream_coordination::queue::RefusedEntry;
 use slipstream_coordination::session::{Error, Session};
 use tokio::time::{Instant, sleep};
@@ -14,7 +15,7 @@ use super::slots;
 use super::unknown_action;
 use super::worker_session::WorkerSession;
 use crate::process::paths;
-use crate::process::registry::{MOST_PASSED_OVER, PassedOver, Process, RegisteredExecutor, Registration};
+use crate::process::registry::{Registration, this_process};
 use crate::process::supervise::persist;
 
 /// How long, after the grace, attempts may take to cancel, report and settle; each step of these has its own limit.
@@ -84,7 +85,7 @@ impl Worker {
         let WorkerSession { session, claimant, .. } = &*self.session;
         let executor = RegisteredExecutor {
             name: options.name.clone(),
-            process: Process::this(),
+            process: this_process(),
             slots: options.slots(),
             actions: offers.names(),
             loaded: offers.now().registered(),

@@ -2,61 +2,19 @@
 //! its session. People are shown it, and executors share by it (`executor/sharing.rs`); no job depends on it, so
 //! an entry that cannot be written holds up no work.
 
-pub mod loaded;
-
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slipstream_cimi::overview::executors::Process;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, existing, make_path};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::loaded::Loaded;
 use crate::process::supervise::persist;
-
-/// What an executor says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegisteredExecutor {
-    /// As in ledgers; need not be unique.
-    pub name: String,
-    /// Where it runs.
-    pub process: Process,
-    /// How many jobs at once.
-    pub slots: usize,
-    /// Names of the actions that it can do.
-    pub actions: Vec<String>,
-    /// Where these come from, and what failed to load.
-    #[serde(flatten)]
-    pub loaded: Loaded,
-    /// When its session began.
-    pub begun: Timestamp,
-    /// Entries that it leaves alone for a while, the latest `MOST_PASSED_OVER` at most.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub passed_over: Vec<PassedOver>,
-    /// It takes no more entries.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub draining: bool,
-}
-
-/// How many entries an executor says that it leaves alone.
-pub const MOST_PASSED_OVER: usize = 20;
-
-/// An entry that an executor leaves alone for a while.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedOver {
-    /// Path of the entry.
-    pub entry: String,
-    /// Id of the job, if it is known.
-    pub job: Option<String>,
-    /// Why, in words for people: lower case, no full stop.
-    pub reason: String,
-    /// Until when.
-    pub until: Timestamp,
-}
 
 /// Most registrations of one folder that are read, and how many in one request.
 const MOST_REGISTERED: usize = 10_000;
@@ -126,23 +84,10 @@ pub struct RegisteredTerm {
     pub next: Option<Timestamp>,
 }
 
-/// A process of an operating system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Name of the machine.
-    pub host: String,
-    /// Process id.
-    pub id: u32,
-    /// Version of the engine.
-    pub version: String,
-}
-
-impl Process {
-    /// This process.
-    #[must_use]
-    pub fn this() -> Self {
-        Self { host: host_name(), id: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
-    }
+/// This process.
+#[must_use]
+pub fn this_process() -> Process {
+    Process { host: host_name(), id: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// Name of this machine; `localhost` if it has none.

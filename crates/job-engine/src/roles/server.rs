@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ipnet::IpNet;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, ZooKeeper};
 use slipstream_store::sqlite::OpenError;
@@ -16,7 +17,6 @@ use tokio::time::timeout;
 
 use super::greeting::{environment_line, notes, start_error};
 use super::peers::{coordinator, ensemble, first_contact};
-use crate::api::user::ADMINISTRATOR;
 use crate::instance::Instance;
 use crate::instance::data_dir::DataDir;
 use crate::instance::error::InstanceError;

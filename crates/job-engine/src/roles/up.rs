@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use serde_json::json;
 use slipstream_action::Catalogue;
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Client, Document};
 
 use super::greeting::{environment_line, notes, start_error};
-use crate::api::user::ADMINISTRATOR;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::distributor::script::found::{self, Found, RefusedScript, ScriptFile};

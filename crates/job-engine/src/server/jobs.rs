@@ -20,6 +20,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::overview::ledger::{CLAIM, WAITS};
 use slipstream_cimi::{Document, State};
 use slipstream_store::Revision;
 use uuid::Uuid;
@@ -35,7 +36,6 @@ use super::Shared;
 use super::auth::caller::Caller;
 use super::error::ApiError;
 use super::queue::QueueError;
-use crate::api::ledger::{CLAIM, WAITS};
 
 /// Ids of repeatable adds are UUIDs of version 5 in this name space (itself drawn once, at random).
 const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2_77e3);

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::ledger::Holder;
 use slipstream_coordination::queue::{EntryName, Moved};
 use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
@@ -17,9 +19,8 @@ use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
 
 use self::puts::Puts;
 use self::session_keeper::{Connection, SessionKeeper};
-use crate::api::ledger::Holder;
 use crate::process::paths;
-use crate::process::registry::{self, RegisteredExecutor};
+use crate::process::registry;
 
 /// Longest wait for the coordinator within a request.
 const LIMIT: Duration = Duration::from_secs(2);

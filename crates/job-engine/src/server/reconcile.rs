@@ -22,6 +22,8 @@ pub(super) use round::LastRound;
 pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
 use slipstream_action::with_causes;
+use slipstream_cimi::overview::executors::Process;
+use slipstream_cimi::overview::queue::{LeftAlone, Refused};
 use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::{Election, Embedded};
 use slipstream_store::{IndexRow, Store, StoreError};
@@ -32,9 +34,8 @@ use super::error::ApiError;
 use super::jobs::document::UNTOUCHED;
 use super::queue::QueueError;
 use super::queue::generation::GenerationError;
-use crate::api::queue::{LeftAlone, Refused, Sample};
 use crate::process::paths;
-use crate::process::registry::{Process, Registration};
+use crate::process::registry::{Registration, this_process};
 use crate::process::stop::Stop;
 
 /// Time between rounds that nobody asked for.
@@ -43,18 +44,6 @@ const PERIOD: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(1);
 /// Time between removals of expired sessions.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
-/// Most names of one kind in what is left alone.
-const MOST_NAMES: usize = 10;
-
-impl Sample {
-    /// All of these, by the first of them.
-    pub(super) fn of(mut names: Vec<String>) -> Self {
-        let count = names.len();
-        names.truncate(MOST_NAMES);
-        Self { count, names }
-    }
-}
-
 /// The reconciler that is at work, as it says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredReconciler {
@@ -129,7 +118,7 @@ pub async fn run(shared: &Shared, name: &str, stop: Stop) {
 async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination::Error> {
     let (session, node) = shared.queue.connected().await;
     let leadership = Election::new(session.clone(), paths::RECONCILER, name).passing_over_strays().lead().await?;
-    let (candidate, process, begun) = (name.to_owned(), Process::this(), shared.clock.now());
+    let (candidate, process, begun) = (name.to_owned(), this_process(), shared.clock.now());
     let registered = RegisteredReconciler { candidate, process, begun, left_alone: LeftAlone::default() };
     let registration = Registration::begin(session, paths::RECONCILED, &node, registered);
     let rounds = async {

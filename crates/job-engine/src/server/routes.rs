@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
+use slipstream_cimi::overview::ledger::OUTPUT;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -17,7 +18,6 @@ use super::http::answer::{self, Answer};
 use super::http::body::{self, Body};
 use super::http::request::ApiRequest;
 use super::resources::{entry_point, jobs, sessions, templates, users};
-use crate::api::ledger::OUTPUT;
 
 /// Joins an answer to the log (decision 19).
 const REQUEST_ID_HEADER: &str = "x-request-id";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::Document;
-use slipstream_job_engine::internals::api::{Attempt, Ledger, Outcome, RefusedWrite};
+use slipstream_cimi::overview::ledger::{Attempt, Ledger, Outcome, RefusedWrite};
 use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::process::paths;
 use tokio::time::Instant;

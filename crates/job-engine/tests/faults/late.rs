@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slipstream_cimi::State;
-use slipstream_job_engine::internals::api::{Ledger, Outcome};
+use slipstream_cimi::overview::ledger::{Ledger, Outcome};
 use slipstream_test_ensemble::Fault;
 
 use crate::load::step;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use slipstream_cimi::overview::ledger::Outcome;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::session::existing;
-use slipstream_job_engine::internals::api::Outcome;
 use slipstream_job_engine::internals::process::paths;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

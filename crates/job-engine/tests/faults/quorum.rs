@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slipstream_cimi::State;
-use slipstream_job_engine::internals::api::Outcome;
+use slipstream_cimi::overview::ledger::Outcome;
 
 use crate::load::step;
 use crate::records::How;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_coordination::{Coordinator, ZooKeeper};
 use slipstream_job_engine::internals::process::Clock;
-use slipstream_job_engine::internals::process::RegisteredExecutor;
 use slipstream_job_engine::internals::process::paths;
 use tokio_util::task::AbortOnDropHandle;
 

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::overview::queue::MOST_LISTED;
 use slipstream_cimi::{AttemptIdentity, Lease};
 use slipstream_coordination::session::{Coordinator, Mode, Operation, make_path};
 use slipstream_coordination::{LockingQueue, Session};
-use slipstream_job_engine::internals::api::MOST_LISTED;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, value_parser};
 use jiff::SignedDuration;
 use serde::Serialize;
+use slipstream_cimi::overview::executors::loaded::{FailedToLoad, Kind};
 
 use crate::actions::built_in;
 use crate::cli::executors::failure;
@@ -27,7 +28,6 @@ use crate::executor::offers::Offers;
 use crate::executor::providers::Providers;
 use crate::process::clock::Clock;
 use crate::process::registry::host_name;
-use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::process::stop::Stop;
 use crate::programs::context::Context;
 use crate::programs::directories::WorkDir;

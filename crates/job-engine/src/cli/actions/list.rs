@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use slipstream_cimi::overview::executors::loaded::Kind;
+use slipstream_cimi::overview::executors::{Executor, Executors, PLACE};
 
-use crate::api::executors::{Executor, Executors, PLACE};
 use crate::cli::executors::render_failed;
 use crate::cli::options::connection::ShowOptions;
 use crate::cli::terminal::{Screen, one_line};
-use crate::process::registry::loaded::Kind;
 
 /// Lists the actions that executors know.
 pub async fn run(options: ShowOptions) -> anyhow::Result<()> {

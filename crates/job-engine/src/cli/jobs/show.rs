@@ -5,11 +5,11 @@ use clap::Args;
 use comfy_table::Table;
 use jiff::Timestamp;
 use serde_json::Value;
+use slipstream_cimi::overview::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use slipstream_cimi::{Client, Document, State};
 
 use super::super::terminal::{self, Screen, ago, as_printed, keep_widths, lasting, many_lines, one_line, text};
 use super::parse_id;
-use crate::api::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
 use crate::cli::example;
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::asking;

@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Client, Credentials, Document, UnixTransport};
 
 use super::login::{LoginOptions, without_user};
-use crate::api::user::ADMINISTRATOR;
 use crate::cli::secrets;
 use crate::cli::spinner::asking;
 use crate::cli::terminal::{self, Screen};

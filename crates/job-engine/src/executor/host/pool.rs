@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use slipstream_action::protocol::{Hello, Setup};
+use slipstream_cimi::overview::executors::loaded::Kind;
 use slipstream_coordination::retry::Complaint;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -19,7 +20,6 @@ use tracing::{debug, info, warn};
 use self::damping::Damping;
 use super::{Outcome, Run};
 use crate::executor::load::provider::{HostProvider, Program};
-use crate::process::registry::loaded::Kind;
 use crate::programs::context::Context;
 use crate::programs::program::in_words;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::process::registry::loaded::FailedToLoad;
+use slipstream_cimi::overview::executors::loaded::FailedToLoad;
 
 /// Most other files that a reason names.
 const MOST_NAMED: usize = 3;

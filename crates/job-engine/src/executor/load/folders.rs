@@ -10,12 +10,13 @@ use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use slipstream_cimi::overview::executors::loaded::{FailedToLoad, Kind};
+
 use super::conflicts::{Claim, doubles};
 use super::manifest::{self, ClassFiles, Dialect, JOBS_PER_PROCESS, Manifest, START_WITHIN, Started, values};
 use super::program;
 use super::provider::{CommandProvider, HostProvider, Limits, Program, Provider, Terms};
 use super::settings::Settings;
-use crate::process::registry::loaded::{FailedToLoad, Kind};
 use crate::process::written::text_of;
 use crate::programs::ownership::Trust;
 

@@ -8,11 +8,11 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use slipstream_cimi::overview::executors::loaded::Kind;
 use toml::de::{DeTable, DeValue};
 
 use self::fields::Fields;
 use super::provider::{CommandProvider, HostProvider, Limits, Own, Program, Provider, Terms};
-use crate::process::registry::loaded::Kind;
 use crate::process::written::{Wrong, line_of};
 
 /// After how many jobs a host's process is replaced, unless its manifest says otherwise.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::process::registry::loaded::Kind;
+use slipstream_cimi::overview::executors::loaded::Kind;
+
 pub use crate::programs::program::{Limits, Program};
 
 /// How long a stopped action may take to end, unless its manifest says otherwise.

@@ -7,6 +7,8 @@ use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use slipstream_action::{Catalogue, Failure, JobHandle, Success};
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::executors::loaded::{FailedToLoad, Loaded};
 use slipstream_cimi::{Lease, State};
 use slipstream_coordination::session::{Mode, Operation, Session as _, make_path};
 use tokio::time::{Instant, sleep};
@@ -15,8 +17,7 @@ use super::harness::{Closure, Harness, Runs, until};
 use crate::executor::{Then, run};
 use crate::process::clock::Clock;
 use crate::process::paths;
-use crate::process::registry::loaded::{FailedToLoad, Loaded};
-use crate::process::registry::{Process, RegisteredExecutor, registered};
+use crate::process::registry::{registered, this_process};
 use crate::process::stop::Stop;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,7 +193,7 @@ async fn an_action_that_nobody_has_is_waited_for_while_anything_has_failed_to_lo
 async fn register_another(harness: &Harness, loaded: Loaded) -> String {
     let other = RegisteredExecutor {
         name: "other".to_owned(),
-        process: Process::this(),
+        process: this_process(),
         slots: 1,
         actions: Vec::new(),
         loaded,
@@ -212,7 +213,7 @@ async fn register_another(harness: &Harness, loaded: Loaded) -> String {
 async fn an_action_that_another_executor_has_is_left_to_it_and_fails_when_that_has_gone() {
     let mut harness = Harness::new().await;
     let (name, actions, begun) = ("other".to_owned(), vec!["dance".to_owned()], Timestamp::UNIX_EPOCH);
-    let (process, loaded, passed_over) = (Process::this(), Loaded::default(), Vec::new());
+    let (process, loaded, passed_over) = (this_process(), Loaded::default(), Vec::new());
     let other = RegisteredExecutor { name, process, slots: 1, actions, loaded, begun, passed_over, draining: false };
     make_path(&*harness.session, paths::EXECUTORS).await.unwrap();
     let path = format!("{}/{}", paths::EXECUTORS, "b".repeat(32));

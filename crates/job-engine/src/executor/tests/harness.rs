@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::State;
+use slipstream_cimi::overview::executors::{PassedOver, RegisteredExecutor};
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Mode, Operation, SESSION_TIMEOUT};
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
@@ -17,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::fake_server::FakeServer;
 use crate::executor::{ActionRuntime, Options, run};
 use crate::process::paths;
-use crate::process::registry::{PassedOver, RegisteredExecutor, registered};
+use crate::process::registry::registered;
 use crate::process::stop::Stop;
 
 /// In tokio's paused time; no test waits that long.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use slipstream_action::{JobHandle, Success};
+use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_cimi::{Lease, State};
 use slipstream_coordination::session::{Mode, Operation};
 use slipstream_coordination::{Coordinator as _, LockingQueue, Session as _};
@@ -15,7 +16,7 @@ use super::fake_server::Fault;
 use super::harness::{Closure, Harness, Runs, name_of, until};
 use crate::executor::ActionRuntime;
 use crate::process::paths;
-use crate::process::registry::{RegisteredExecutor, host_name};
+use crate::process::registry::host_name;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::executors::loaded::Loaded;
 use slipstream_coordination::Embedded;
 use slipstream_coordination::session::{Coordinator, Found, Node, State, Watch};
 
@@ -16,7 +18,7 @@ async fn who_registered_without_a_session_is_gone() {
     make_path(&session, FOLDER).await.expect("made");
     let executor = RegisteredExecutor {
         name: "Kenny".to_owned(),
-        process: Process::this(),
+        process: this_process(),
         slots: 1,
         actions: Vec::new(),
         loaded: Loaded::default(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use slipstream_cimi::overview::distributors::{Distributor, Distributors, PLACE};
 use slipstream_coordination::Contender;
 
 use super::{View, identifiers};
-use crate::api::distributors::{Distributor, Distributors, PLACE};
 use crate::process::paths;
 use crate::process::registry::RegisteredDistributor;
 use crate::server::Shared;

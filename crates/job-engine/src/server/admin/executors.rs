@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use slipstream_cimi::overview::executors::{Executor, Executors, Foreign, PLACE};
+use slipstream_cimi::overview::queue::MOST_LISTED;
+
 use super::View;
 use super::claims::Claims;
-use crate::api::executors::{Executor, Executors, Foreign, PLACE};
-use crate::api::queue::MOST_LISTED;
 use crate::process::paths;
 use crate::server::Shared;
 use crate::server::error::ApiError;

@@ -6,6 +6,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::queue::{
+    Claim, Claimed, LeftAlone, MOST_LISTED, PLACE, Priority, Queue, Waiting, WaitingJob,
+};
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::queue::EntryName;
@@ -13,9 +17,7 @@ use slipstream_store::{Query, Record, StoreError, StoreExt};
 
 use super::claims::{Claim as Held, Claims};
 use super::{View, identifiers};
-use crate::api::queue::{Claim, Claimed, LeftAlone, MOST_LISTED, PLACE, Priority, Queue, Waiting, WaitingJob};
 use crate::process::paths;
-use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
@@ -64,7 +66,7 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     };
     let claims = stream::iter(oldest.into_iter().map(show)).buffered(READS_AT_ONCE).try_collect();
     let claims = claims.await?;
-    let (left_alone, released) = (left_alone(shared).await?, Some(shared.released().clone()));
+    let (left_alone, released) = (left_alone(shared).await?, Some(shared.released().shown()));
     Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone, released })
 }
 

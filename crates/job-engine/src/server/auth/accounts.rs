@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::acl;
 use slipstream_cimi::dialect::USER;
+use slipstream_cimi::overview::user::id;
 use slipstream_cimi::resource::format_time;
 use slipstream_store::{Record, Revision};
-
-use crate::api::user::id;
 
 /// State of a user who may log in.
 pub const ACTIVE: &str = "ACTIVE";

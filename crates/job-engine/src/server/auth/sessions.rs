@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
+use slipstream_cimi::overview::user::{self, ADMINISTRATOR};
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, dialect};
 use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
@@ -22,7 +23,6 @@ use super::passwords;
 use super::passwords::{HashError, Passwords, Queue};
 use super::proxy::Origin;
 use super::throttle::{Attempt, Throttle};
-use crate::api::user::{self, ADMINISTRATOR};
 use crate::process::clock::{Age, CLOCKS_MAY_DIFFER};
 use crate::server::error::ApiError;
 

@@ -2,12 +2,41 @@
 //! edit. `judge` is the table of `docs/decisions.md#judge`: the first row that fits holds.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+pub(crate) use slipstream_cimi::overview::ledger::{Attempt, Outcome, Printed, RefusedWrite};
 use slipstream_cimi::{AttemptIdentity, Code, Lease, State};
-
-pub(crate) use crate::api::ledger::{Attempt, Ledger, Outcome, Printed, RefusedWrite};
 
 /// How many attempts and how many refused writes are kept word by word.
 const KEPT: usize = 20;
+
+/// What the server keeps of a job, as it is stored; [`shown`](slipstream_cimi::overview::ledger::Ledger) with who holds the
+/// job besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ledger {
+    /// Path of the queue entry that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// The highest lease ever seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// How many attempts were begun and lost; a clean release does not count (decision 6).
+    #[serde(default)]
+    pub lost: u32,
+    /// How many of these were lost at once with others of their process: most likely it was not this job that ended it,
+    /// so that each counts half.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_together: u32,
+    /// The last attempts, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// The last writes that were refused because their lease was late, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedWrite>,
+    /// How many writes were refused in all.
+    #[serde(default)]
+    pub refused_total: u64,
+}
 
 /// What the server answers to an edit of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +280,11 @@ impl Ledger {
         let last = self.attempts.last().map_or("an unknown executor", |attempt| &attempt.executor);
         format!("given up after {} attempts, last on {last}", self.lost)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn push_bounded<T>(list: &mut Vec<T>, item: T) {

@@ -3,13 +3,13 @@
 
 use jiff::Timestamp;
 use slipstream_cimi::State;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::ledger::Reason;
 
 use super::document::state_of;
 use super::record::JobRecord;
-use crate::api::ledger::Reason;
 use crate::process::clock::Age;
 use crate::process::paths;
-use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
 use crate::server::queue::QueueError;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use slipstream_action::with_causes;
+use slipstream_cimi::overview::queue::{MOST_NAMES, Refused, Sample};
 use slipstream_coordination::Error;
 use slipstream_store::StoreError;
 
-use super::{MOST_NAMES, ReconcileError};
-use crate::api::queue::{Refused, Sample};
+use super::ReconcileError;
 use crate::server::queue::QueueError;
 use crate::server::queue::generation::GenerationError;
 

@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use slipstream_cimi::overview::queue::{Refused, Restored};
 use slipstream_store::{StoreError, each_unfinished};
 
 use super::ReconcileError;
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation};
-use crate::api::queue::{Refused, Restored};
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;

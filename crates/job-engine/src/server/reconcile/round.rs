@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use futures_util::stream::{self, StreamExt};
 use jiff::SignedDuration;
 use slipstream_cimi::job::is_job_id;
+use slipstream_cimi::overview::executors::RegisteredExecutor;
+use slipstream_cimi::overview::queue::{LeftAlone, Sample};
 use slipstream_coordination::queue::EntryName;
 use slipstream_store::StoreExt;
 
@@ -13,9 +15,7 @@ use super::listing::{Listing, walk};
 use super::measure::measure;
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation, only_its_own};
-use crate::api::queue::{LeftAlone, Sample};
 use crate::process::paths;
-use crate::process::registry::RegisteredExecutor;
 use crate::server::Shared;
 use crate::server::jobs::document::state_of;
 use crate::server::queue::QueueError;

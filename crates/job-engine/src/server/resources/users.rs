@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{SERVICE_ATTRIBUTES, USER};
 use slipstream_cimi::error::Code;
+use slipstream_cimi::overview::user::{ADMINISTRATOR, LONGEST_NAME, id, is_name};
 use slipstream_cimi::resource::format_time;
 use slipstream_store::{Record, StoreExt};
 
 use super::{collection, fence};
-use crate::api::user::{ADMINISTRATOR, LONGEST_NAME, id, is_name};
 use crate::server::Shared;
 use crate::server::auth::accounts::{ACTIVE, is_active, is_super, ledger, name, password_hash, record};
 use crate::server::error::ApiError;

@@ -1,7 +1,7 @@
 //! What kills explain: attempts that were lost or given back, and jobs that failed.
 
 use jiff::Timestamp;
-use slipstream_job_engine::internals::api::{Attempt, Outcome};
+use slipstream_cimi::overview::ledger::{Attempt, Outcome};
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

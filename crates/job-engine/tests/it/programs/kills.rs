@@ -17,7 +17,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use slipstream_action::{Catalogue, Failure, JobHandle, Success, host};
 use slipstream_cimi::Client;
-use slipstream_job_engine::internals::api::Ledger;
+use slipstream_cimi::overview::ledger::Ledger;
 use slipstream_job_engine::internals::process::Clock;
 use slipstream_job_engine::internals::server::DEFAULT_MAX_ATTEMPTS;
 use tokio::time::{Instant, sleep_until};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use slipstream_job_engine::internals::api::{Ledger, Outcome};
+use slipstream_cimi::overview::ledger::{Ledger, Outcome};
 use slipstream_test_ensemble::{Fault, Proxy};
 
 use super::support::Place;

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::json;
 use slipstream_cimi::client::TransportError;
+use slipstream_cimi::overview::ledger::RefusedWrite;
 use slipstream_cimi::{Lease, Transport};
 
 use super::super::super::terminal::Screen;
 use super::*;
-use crate::api::ledger::RefusedWrite;
 
 const PLAIN_80: Screen = Screen { width: Some(80), colours: false };
 

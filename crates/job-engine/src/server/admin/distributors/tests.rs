@@ -1,7 +1,8 @@
 use jiff::Timestamp;
+use slipstream_cimi::overview::executors::Process;
 
 use super::*;
-use crate::process::registry::{Process, RegisteredTerm};
+use crate::process::registry::RegisteredTerm;
 
 fn candidate(name: &str, who: &str, term: Option<RegisteredTerm>) -> RegisteredDistributor {
     let process = Process { host: "here".to_owned(), id: 1, version: "0.1.0".to_owned() };

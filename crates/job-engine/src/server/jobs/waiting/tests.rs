@@ -1,8 +1,9 @@
 use jiff::SignedDuration;
+use slipstream_cimi::overview::executors::PassedOver;
+use slipstream_cimi::overview::executors::loaded::Loaded;
 
 use super::*;
-use crate::process::registry::loaded::Loaded;
-use crate::process::registry::{PassedOver, Process};
+use crate::process::registry::this_process;
 
 const ENTRY: &str = "/job/entries/entry-999-0000000007";
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -10,7 +11,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 fn executor(name: &str, actions: &[&str], passed_over: Vec<PassedOver>) -> RegisteredExecutor {
     RegisteredExecutor {
         name: name.to_owned(),
-        process: Process::this(),
+        process: this_process(),
         slots: 1,
         actions: actions.iter().map(|action| (*action).to_owned()).collect(),
         loaded: Loaded::default(),

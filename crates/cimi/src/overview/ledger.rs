@@ -3,7 +3,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use slipstream_cimi::{Lease, State};
+
+use crate::{Lease, State};
 
 /// How often a job may be claimed and lost before it is given up, unless somebody says otherwise (decision 6).
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
@@ -139,7 +140,6 @@ pub struct Holder {
 
 /// One reason for which a job waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the wire")]
 pub struct Reason {
     /// In words: lower case, no full stop, with what to do where a person can do something.
     pub reason: String,

@@ -1,6 +1,6 @@
 //! Users: names and ids.
 
-use slipstream_cimi::dialect::USER;
+use crate::dialect::USER;
 
 /// Name of the administrator, who is always there.
 pub const ADMINISTRATOR: &str = "super";

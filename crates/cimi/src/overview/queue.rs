@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const PLACE: &str = "queue";
 /// How many claims are shown one by one, the oldest ones.
 pub const MOST_LISTED: usize = 1_000;
+/// Most names in a [`Sample`].
+pub const MOST_NAMES: usize = 10;
 
 /// What waits, and who holds what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,8 +119,18 @@ pub struct Refused {
 pub struct Sample {
     /// How many.
     pub count: usize,
-    /// Names of the first ten.
+    /// Names of the first [`MOST_NAMES`].
     pub names: Vec<String>,
+}
+
+impl Sample {
+    /// All of these, by the first of them.
+    #[must_use]
+    pub fn of(mut names: Vec<String>) -> Self {
+        let count = names.len();
+        names.truncate(MOST_NAMES);
+        Self { count, names }
+    }
 }
 
 /// What was given back, was lost, or had lost its entry.

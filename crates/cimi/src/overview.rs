@@ -1,0 +1,8 @@
+//! What this engine's extensions of the API answer, as its server writes it and everybody else reads it: command line,
+//! dashboard, tests. No other server has them.
+
+pub mod distributors;
+pub mod executors;
+pub mod ledger;
+pub mod queue;
+pub mod user;
