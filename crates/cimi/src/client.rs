@@ -92,7 +92,12 @@ impl Client {
 
     /// Reads a document.
     pub async fn get(&self, id: &str) -> Result<Document, Error> {
-        self.send(&Call::new(Method::GET, path(id))).await
+        self.view(id).await
+    }
+
+    /// Reads what is at a place below `/api/`, as the type that it has there: one of [`overview`](crate::overview).
+    pub async fn view<View: DeserializeOwned>(&self, place: &str) -> Result<View, Error> {
+        self.send(&Call::new(Method::GET, path(place))).await
     }
 
     /// Adds a document to the collection `kind` and answers its id. With a `key` the add is repeatable: one that was

@@ -3,6 +3,7 @@
 
 pub mod distributors;
 pub mod executors;
+pub mod explain;
 pub mod ledger;
 pub mod queue;
 pub mod user;

@@ -21,6 +21,7 @@ pub mod submit;
 mod terminal;
 mod users;
 mod watch;
+mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

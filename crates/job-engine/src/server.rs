@@ -36,6 +36,7 @@ use self::jobs::feed::Feed;
 use self::jobs::released::Releases;
 use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
+use self::queue::snapshot::Snapshots;
 use self::reconcile::LastRound;
 use crate::process::clock::Clock;
 use crate::process::health::Health;
@@ -83,6 +84,8 @@ pub struct Shared {
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
     queue: Arc<QueueClient>,
+    /// Of the queue, as it was a moment ago.
+    snapshots: Snapshots,
     sessions: Sessions,
     clock: Clock,
     generation: Arc<Generation>,
@@ -123,6 +126,7 @@ impl Shared {
             store,
             identity: None,
             queue,
+            snapshots: Snapshots::default(),
             sessions: Sessions::default(),
             released: Mutex::new(Releases::since(clock.now())),
             clock,

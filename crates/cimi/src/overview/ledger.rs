@@ -1,5 +1,4 @@
-//! `/api/job/<uuid>/ledger`: what the server keeps of a job and never shows as an attribute, with who holds the job and why
-//! it waits.
+//! `/api/job/<uuid>/ledger`: what the server keeps of a job and never shows as an attribute, with who holds the job.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,8 +10,6 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
 
 /// Member beside those of the [`Ledger`]: the [`Holder`] of the recorded entry; null if nobody holds it.
 pub const CLAIM: &str = "claim";
-/// Member beside those of the [`Ledger`]: why the job waits, a list of [`Reason`].
-pub const WAITS: &str = "waits";
 
 /// What the server keeps of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,19 +133,6 @@ pub struct Holder {
     pub executor: Option<String>,
     /// The executor's machine.
     pub host: Option<String>,
-}
-
-/// One reason for which a job waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// In words: lower case, no full stop, with what to do where a person can do something.
-    pub reason: String,
-    /// The executor that says so; none if none does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executor: Option<String>,
-    /// Until when, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -1,5 +1,6 @@
 //! `slipstream-job jobs`: lists, shows, stops and deletes jobs.
 
+mod explain;
 mod list;
 mod show;
 mod watch;
@@ -38,6 +39,8 @@ enum JobsCommand {
     List(list::ListArguments),
     /// Show a job: its attributes, claim, attempts and refused writes
     Show(show::ShowArguments),
+    /// Say why a job runs, waits or has ended
+    Explain(explain::ExplainArguments),
     /// Stop jobs: waiting ones are not run, running ones are cancelled
     #[command(after_help = example!(
         "Prints each job's state afterwards; a final state does not change.",
@@ -70,6 +73,7 @@ pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
         None => list::run(arguments.list).await.map(done),
         Some(JobsCommand::List(arguments)) => list::run(arguments).await.map(done),
         Some(JobsCommand::Show(arguments)) => show::run(arguments).await.map(done),
+        Some(JobsCommand::Explain(arguments)) => explain::run(arguments).await.map(done),
         Some(JobsCommand::Stop(chosen)) => each("stopping", &chosen, stop).await,
         Some(JobsCommand::Delete(chosen)) => each("deleting", &chosen, delete).await,
         Some(JobsCommand::Watch(arguments)) => watch::run(arguments).await,

@@ -129,6 +129,18 @@ impl Screen {
         }
         table
     }
+
+    /// Names and values in two columns; a value that is long or has several lines stays in its column.
+    #[must_use]
+    pub fn pairs(self, pairs: &[(String, String)]) -> Vec<String> {
+        let mut table = self.table(&["", ""]);
+        for (name, value) in pairs {
+            table.add_row([format!("  {name}"), value.clone()]);
+        }
+        keep_widths(&mut table, &[1]);
+        // below the titles, which are empty
+        table.trim_fmt().lines().skip(1).map(str::to_owned).collect()
+    }
 }
 
 /// Keeps all columns but the `flexible` ones as wide as their content.

@@ -7,13 +7,12 @@ use anyhow::Context;
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use slipstream_cimi::overview::ledger::{Reason, WAITS};
 use slipstream_cimi::{Client, Document, Error, Job, State};
 use slipstream_coordination::retry::Pauses;
 use tokio::time::Instant;
 
 use super::terminal::text;
-use super::{JOB_NOT_DONE, terminal};
+use super::{JOB_NOT_DONE, terminal, why};
 use crate::process::output;
 use crate::process::stop;
 use crate::process::stop::Stop;
@@ -155,25 +154,14 @@ impl Waiting {
         if self.seen < WAITS_WITHOUT_REASON || self.is_silent {
             return None;
         }
-        match in_time("POST ledger", client.operation(&job.id, "ledger")).await {
-            Ok(ledger) => self.why = waits_because(&ledger),
-            // it does not tell this user, or tells nobody
+        match in_time("GET explain", why::read(client, &job.id)).await {
+            Ok(explanation) => self.why = why::in_a_line(&why::in_the_way(explanation)),
+            // it says so to nobody
             Err(error) if !error.is_transient() => self.is_silent = true,
             Err(_) => {}
         }
         self.why.clone()
     }
-}
-
-/// The reasons that the server has, on one line.
-fn waits_because(ledger: &Document) -> Option<String> {
-    let reasons: Vec<Reason> = serde_json::from_value(ledger.get(WAITS)?.clone()).ok()?;
-    let said = |Reason { reason, executor, .. }: &Reason| match executor {
-        Some(executor) => format!("{}: {}", terminal::one_line(executor), terminal::one_line(reason)),
-        None => terminal::one_line(reason),
-    };
-    let said: Vec<String> = reasons.iter().map(said).collect();
-    (!said.is_empty()).then(|| format!("waits because {}", said.join("; ")))
 }
 
 /// What the user's Ctrl-C asks to stop.

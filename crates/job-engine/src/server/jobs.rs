@@ -5,6 +5,7 @@ pub mod cache;
 mod counts;
 pub mod document;
 mod edit;
+pub mod explain;
 pub mod feed;
 pub mod ledger;
 mod priority;
@@ -13,14 +14,13 @@ pub mod released;
 pub mod reports;
 pub mod schema;
 mod update;
-pub mod waiting;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::overview::ledger::{CLAIM, WAITS};
+use slipstream_cimi::overview::ledger::CLAIM;
 use slipstream_cimi::{Document, State};
 use slipstream_store::Revision;
 use uuid::Uuid;
@@ -162,9 +162,6 @@ pub async fn read_ledger(shared: &Shared, caller: &Caller, id: &str) -> Result<D
     // nothing is said while the coordinator cannot be asked
     if let Some(holder) = holder.await {
         ledger.insert(CLAIM.to_owned(), json!(holder));
-    }
-    if let Ok(reasons) = waiting::reasons(shared, &record).await {
-        ledger.insert(WAITS.to_owned(), json!(reasons));
     }
     Ok(ledger)
 }

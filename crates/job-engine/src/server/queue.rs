@@ -1,9 +1,11 @@
 //! The server's way to the queue: it puts entries, removes them, and asks which are there. Every call has a limit,
 //! because a job is stored whether or not the coordinator answers (decision 1).
 
+pub mod claims;
 pub mod generation;
 mod puts;
 mod session_keeper;
+pub mod snapshot;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

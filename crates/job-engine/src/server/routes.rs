@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
+use slipstream_cimi::overview::explain::EXPLAIN;
 use slipstream_cimi::overview::ledger::OUTPUT;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -102,6 +103,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Document(JOB, id), "DELETE") => jobs::delete(shared, &request, &id).await,
         (Place::Operation(JOB, id, "stop"), "POST") => jobs::stop(shared, &request, &id).await,
         (Place::Operation(JOB, id, "ledger"), _) => jobs::ledger(shared, &request, &id).await,
+        (Place::Operation(JOB, id, EXPLAIN), "GET") => jobs::explain(shared, &request, &id).await,
         (Place::Operation(JOB, id, OUTPUT), "POST") => jobs::output(shared, request, &id).await,
 
         (Place::Collection(SESSION), "GET" | "PUT") => sessions::search(shared, &request).await,
@@ -150,6 +152,7 @@ fn route_of(path: &str) -> &'static str {
         [Some("job"), Some(_), None, _] => "/api/job/{id}",
         [Some("job"), Some(_), Some("stop"), None] => "/api/job/{id}/stop",
         [Some("job"), Some(_), Some("ledger"), None] => "/api/job/{id}/ledger",
+        [Some("job"), Some(_), Some(EXPLAIN), None] => "/api/job/{id}/explain",
         [Some("job"), Some(_), Some(OUTPUT), None] => "/api/job/{id}/output",
         [Some("session"), None, ..] => "/api/session",
         [Some("session"), Some(_), None, _] => "/api/session/{id}",

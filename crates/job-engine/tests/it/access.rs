@@ -17,7 +17,7 @@ use crate::support::{Answered, InProcess, Raw, cookie, document};
 
 /// Every route that is for administrators where access control names nobody else, as (method, path); `ID` is a job's
 /// id.
-const ADMINISTRATORS_ONLY: [(&str, &str); 8] = [
+const ADMINISTRATORS_ONLY: [(&str, &str); 9] = [
     ("PUT", "cloud-entry-point"),
     ("POST", "job"),
     ("GET", "ID"),
@@ -25,6 +25,7 @@ const ADMINISTRATORS_ONLY: [(&str, &str); 8] = [
     ("DELETE", "ID"),
     ("POST", "ID/stop"),
     ("GET", "ID/ledger"),
+    ("GET", "ID/explain"),
     ("POST", "job/reports"),
 ];
 
@@ -122,7 +123,9 @@ async fn a_missing_document_answers_as_a_hidden_one_unlike_the_original() {
     let put = Raw::new("PUT", &ended).json(&json!({"state": "FAILED"}));
     assert_eq!(world.by(&world.administrator, put).await.status, 200);
     for path in [hidden.as_str(), ended.as_str(), "/api/job/0a"] {
-        for (method, action) in [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/ledger")] {
+        for (method, action) in
+            [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/ledger"), ("GET", "/explain")]
+        {
             let request = || Raw::new(method, &format!("{path}{action}"));
             let id = path.trim_start_matches("/api/");
             let message = format!("invalid credentials for '{id}'");

@@ -97,7 +97,7 @@ const CASES: [Case; 37] = [
 ];
 
 /// What is asked about the secret job, in the order in which it is told.
-const OPERATIONS: [Operation; 21] = [
+const OPERATIONS: [Operation; 22] = [
     Operation::Get,
     Operation::Head,
     Operation::Put,
@@ -106,6 +106,7 @@ const OPERATIONS: [Operation; 21] = [
     Operation::Delete,
     Operation::Stop,
     Operation::Ledger,
+    Operation::Explain,
     Operation::Fenced,
     Operation::Add,
     Operation::BulkAdd,
@@ -133,6 +134,7 @@ enum Operation {
     Delete,
     Stop,
     Ledger,
+    Explain,
     /// An edit of a job that is open to everybody, by an attempt at the secret job.
     Fenced,
     Add,
@@ -152,6 +154,8 @@ enum Expected {
     OpenJob,
     /// 200 with the ledger.
     Ledger,
+    /// 200 with why the job waits.
+    Explanation,
     Deleted,
     Created,
     /// 200 with one item of this status.
@@ -185,6 +189,7 @@ fn expected(operation: Operation, who: Who, may: May, exists: bool) -> Expected 
         Operation::PutUnknown if modifies => Expected::Violation,
         Operation::PutLeased if root && exists => Expected::Superseded,
         Operation::Delete if modifies => Expected::Deleted,
+        Operation::Explain if views => Expected::Explanation,
         Operation::Ledger if root && exists => Expected::Ledger,
         Operation::Fenced if root && exists => Expected::OpenJob,
         Operation::Add if root => Expected::Created,
@@ -270,6 +275,7 @@ impl World {
             Operation::Delete => Raw::new("DELETE", &path),
             Operation::Stop => Raw::new("POST", &format!("{path}/stop")),
             Operation::Ledger => Raw::new("POST", &format!("{path}/ledger")),
+            Operation::Explain => Raw::new("GET", &format!("{path}/explain")),
             Operation::Fenced => leased(Raw::new("PUT", &format!("/api/{}", self.open)).json(&json!({}))),
             Operation::Add => Raw::new("POST", "/api/job").json(&json!({"action": "noop", "parentJob": id})),
             Operation::BulkAdd => Raw::new("POST", "/api/job").json(&json!([{"action": "noop", "parentJob": id}])),
@@ -361,6 +367,10 @@ impl World {
             Expected::Job => is_job(id),
             Expected::OpenJob => is_job(&self.open),
             Expected::Ledger => assert_eq!((answer.status, body["lost"].as_u64()), (200, Some(0)), "{place}"),
+            Expected::Explanation => {
+                assert_eq!((answer.status, &body["job"]), (200, &json!(id)), "{place}");
+                assert_eq!(body["reasons"][0]["code"], "no-executor", "{place}");
+            }
             Expected::Deleted => {
                 is(200, json!({"status": 200, "message": format!("{id} deleted"), "resource-id": id}));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
-use serde_json::{Value, json};
+use serde_json::json;
 use slipstream_coordination::session::{Mode, Operation, Session};
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
@@ -164,8 +164,8 @@ async fn what_is_left_alone_is_told_by_name() {
     .await;
     assert_eq!(told["without_session"]["names"], json!([format!("{}/{name}", paths::TAKEN)]));
     assert_eq!(told["refused"], json!([{"count": 1, "names": [path], "reason": "not allowed for this login"}]));
-    let why = client.operation(&id, "ledger").await.expect("there")["waits"].clone();
-    assert_ne!(why, Value::Null, "and the job says why it waits");
+    let why = client.get(&format!("{id}/explain")).await.expect("explained")["reasons"][0]["code"].clone();
+    assert_eq!(why, "claim-without-session", "and the job says why it waits");
     stop.ask();
     running.await.expect("no panic");
 }

@@ -78,6 +78,7 @@ pub const TARGETS: &[&str] = &[
     "/api/job/NEWEST/stop",
     "/api/job/SECOND/stop",
     "/api/job/NEWEST/ledger",
+    "/api/job/NEWEST/explain",
     "/api/job/NEWEST/start",
     "/api/job/0a",
     "/api/job/reports",

@@ -5,14 +5,15 @@ use clap::Args;
 use comfy_table::Table;
 use jiff::Timestamp;
 use serde_json::Value;
-use slipstream_cimi::overview::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome, Reason, WAITS};
+use slipstream_cimi::overview::explain::Reason;
+use slipstream_cimi::overview::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome};
 use slipstream_cimi::{Client, Document, State};
 
 use super::super::terminal::{self, Screen, ago, as_printed, keep_widths, lasting, many_lines, one_line, text};
 use super::parse_id;
-use crate::cli::example;
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::asking;
+use crate::cli::{example, why};
 use crate::process::clock::Clock;
 
 /// What a reader looks for first; the other attributes follow as the document has them.
@@ -57,16 +58,14 @@ pub async fn run(arguments: ShowArguments) -> anyhow::Result<()> {
     }
     let (screen, now) = (Screen::standard_output(), Clock::system().now());
     let mut parts = vec![render_attributes(&document, now, screen)];
+    let obstacles = asking(why::obstacles(&client, &arguments.id)).await?;
+    if !obstacles.is_empty() {
+        parts.push(render_waits(&obstacles, now, screen));
+    }
     match ledger {
         Err(reason) => parts.push(reason.to_owned()),
         Ok(ledger) => {
             let claim = ledger.get(CLAIM).map(claimed).transpose().context("cannot understand the claim")?;
-            // a server that is older says nothing
-            let waits = ledger.get(WAITS).cloned().map(serde_json::from_value::<Vec<Reason>>).transpose();
-            let waits = waits.context("cannot understand why it waits")?.unwrap_or_default();
-            if !waits.is_empty() {
-                parts.push(render_waits(&waits, screen));
-            }
             let ledger = serde_json::from_value(Value::Object(ledger)).context("cannot understand the ledger")?;
             parts.push(render_ledger(&ledger, claim, now, screen));
         }
@@ -95,21 +94,11 @@ fn render_attributes(document: &Document, now: Timestamp, screen: Screen) -> Str
     let attributes: Vec<(String, String)> =
         first.chain(others).map(|(name, value)| (one_line(name), readable(name, value, now))).collect();
     let mut lines = vec![screen.bold(&one_line(text(document, "id")))];
-    lines.extend(aligned(&attributes, screen).into_iter().map(|line| match line.strip_prefix("  state") {
+    lines.extend(screen.pairs(&attributes).into_iter().map(|line| match line.strip_prefix("  state") {
         Some(rest) if rest.trim() == state => format!("  state{}", screen.coloured(state, rest)),
         _ => line,
     }));
     lines.join("\n")
-}
-
-/// Names and values in two columns; a value that is long or has several lines stays in its column.
-fn aligned(pairs: &[(String, String)], screen: Screen) -> Vec<String> {
-    let mut table = screen.table(&["", ""]);
-    for (name, value) in pairs {
-        table.add_row([format!("  {name}"), value.clone()]);
-    }
-    // below the titles, which are empty
-    finished(table, 1).lines().skip(1).map(str::to_owned).collect()
 }
 
 /// A value as people write it, by its name and shape.
@@ -172,7 +161,7 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
     pairs.push(("refused writes", ledger.refused_total.to_string()));
     let mut parts = vec![screen.bold("ledger")];
     let pairs: Vec<(String, String)> = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    parts.extend(aligned(&pairs, screen));
+    parts.extend(screen.pairs(&pairs));
     if !ledger.attempts.is_empty() {
         parts.extend([String::new(), screen.bold("attempts, oldest first"), attempts_table(&ledger.attempts, screen)]);
     }
@@ -188,14 +177,9 @@ fn render_ledger(ledger: &Ledger, claim: Option<String>, now: Timestamp, screen:
     parts.join("\n")
 }
 
-fn render_waits(waits: &[Reason], screen: Screen) -> String {
-    let said = |Reason { reason, executor, until }: &Reason| {
-        let who = executor.as_deref().map_or_else(|| "the server".to_owned(), one_line);
-        let until = until.map(|until| format!(" (looks again at {})", to_the_second(until))).unwrap_or_default();
-        (who, format!("{}{until}", one_line(reason)))
-    };
-    let said: Vec<(String, String)> = waits.iter().map(said).collect();
-    std::iter::once(screen.bold("waits because")).chain(aligned(&said, screen)).collect::<Vec<_>>().join("\n")
+fn render_waits(reasons: &[Reason], now: Timestamp, screen: Screen) -> String {
+    let rows = why::rows(reasons, now);
+    std::iter::once(screen.bold("waits because")).chain(screen.pairs(&rows)).collect::<Vec<_>>().join("\n")
 }
 
 /// Who has a claim on the entry in the coordinator.

@@ -23,18 +23,19 @@ enum Answer {
 struct Script {
     answers: Mutex<VecDeque<Answer>>,
     asked: Mutex<usize>,
-    /// What is answered to whoever asks for the ledger, and how often that was.
-    ledger: Mutex<(u16, Value)>,
+    /// What is answered to whoever asks why it waits, and how often that was.
+    explanation: Mutex<(u16, Value)>,
     asked_why: Mutex<usize>,
 }
 
 impl Script {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
-        let ledger = (403, json!({"status": 403, "message": "for administrators"}));
+        let unknown =
+            (404, json!({"status": 404, "message": "undefined action", "resource-id": "/api/job/0a/explain"}));
         Arc::new(Self {
             answers: Mutex::new(answers.into_iter().collect()),
             asked: Mutex::new(0),
-            ledger: Mutex::new(ledger),
+            explanation: Mutex::new(unknown),
             asked_why: Mutex::new(0),
         })
     }
@@ -52,8 +53,8 @@ impl Script {
 impl Transport for Script {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         let asked = (request.method().as_str(), request.uri().path());
-        if asked == ("POST", "/api/job/0a/ledger") {
-            let (status, body) = self.ledger.lock().unwrap().clone();
+        if asked == ("GET", "/api/job/0a/explain") {
+            let (status, body) = self.explanation.lock().unwrap().clone();
             *self.asked_why.lock().unwrap() += 1;
             return Ok(Response::builder().status(status).body(Bytes::from(body.to_string())).unwrap());
         }
@@ -175,17 +176,20 @@ async fn of_a_job_that_waits_the_reason_is_shown() {
     let queued = || (0..5).map(|_| job("QUEUED", "")).chain([job("RUNNING", ""), job("SUCCESS", "done")]);
     let script = Script::new(queued());
     let reasons = json!([
-        {"reason": "no executor has the action `backup`"},
-        {"reason": "the host does not start", "executor": "Kenny", "until": "2026-11-24T12:00:00Z"},
+        {"code": "no-executor", "text": "no executor has the action `backup`", "blocks": true},
+        {"code": "released", "text": "the host does not start", "executor": "Kenny", "blocks": false},
+        {"code": "next", "text": "it is next", "blocks": false},
     ]);
-    *script.ledger.lock().unwrap() = (200, json!({WAITS: reasons}));
+    let explanation = json!({"job": ID, "reasons": reasons});
+    *script.explanation.lock().unwrap() = (200, explanation.clone());
     let mut view = View::new(None);
     let waits = watched_in(&script, &mut view).await;
     assert!(matches!(waits, Ending::Final(State::Success, _)), "{waits:?}");
     assert_eq!(*script.asked_why.lock().unwrap(), 3, "not in the first moments, and while it waits");
-    let said = waits_because(&serde_json::from_value(json!({WAITS: reasons})).unwrap()).unwrap();
+    let said = why::in_a_line(&why::in_the_way(serde_json::from_value(explanation).unwrap()));
+    let said = said.expect("there are reasons");
     assert_eq!(said, "waits because no executor has the action `backup`; Kenny: the host does not start");
-    assert_eq!(waits_because(&Document::new()), None);
+    assert_eq!(why::in_a_line(&[]), None);
 
     let script = Script::new(queued());
     watched_in(&script, &mut View::new(None)).await;

@@ -15,7 +15,6 @@ use slipstream_cimi::{Document, State};
 use slipstream_coordination::queue::EntryName;
 use slipstream_store::{Query, Record, StoreError, StoreExt};
 
-use super::claims::{Claim as Held, Claims};
 use super::{View, identifiers};
 use crate::process::paths;
 use crate::server::Shared;
@@ -23,6 +22,7 @@ use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
 use crate::server::jobs::record::ledger_of;
+use crate::server::queue::claims::{Claim as Held, Claims};
 use crate::server::queue::text;
 use crate::server::reconcile::{RegisteredReconciler, restore as restoring};
 use crate::server::resources::fence;
@@ -43,7 +43,7 @@ pub async fn restore(shared: &Shared, request: &ApiRequest) -> Result<Answer, Ap
 }
 
 async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
-    let claims = Claims::read(shared).await?;
+    let claims = Claims::read(&shared.queue).await?;
     let waiting = waiting(shared, &claims.names).await?;
     let executors: HashMap<String, RegisteredExecutor> =
         shared.queue.registered(paths::EXECUTORS).await?.into_iter().collect();

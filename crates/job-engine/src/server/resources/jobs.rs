@@ -76,6 +76,11 @@ pub async fn ledger(shared: &Shared, request: &ApiRequest, id: &str) -> Result<A
     Ok(Answer::ok(&jobs::read_ledger(shared, &request.caller, id).await?))
 }
 
+/// Says why a job runs, waits or has ended.
+pub async fn explain(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    Ok(Answer::ok(&jobs::explain::of(shared, &request.caller, id).await?))
+}
+
 /// Takes what the program of an attempt printed last.
 pub async fn output(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let attempt = request.attempt()?.filter(|attempt| attempt.job == id);

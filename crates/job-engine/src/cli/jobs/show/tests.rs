@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::json;
 use slipstream_cimi::client::TransportError;
+use slipstream_cimi::overview::explain::Code;
 use slipstream_cimi::overview::ledger::RefusedWrite;
 use slipstream_cimi::{Lease, Transport};
 
@@ -186,20 +187,22 @@ async fn a_job_is_shown_without_its_ledger_to_whoever_may_not_see_it() {
 #[test]
 fn a_job_says_why_it_waits() {
     let until = Some("2026-11-24T12:00:00Z".parse().unwrap());
-    let waits = [
-        Reason {
-            reason: "no executor has its action, the job fails unless one has it by 2026-11-24T12:15:00Z".to_owned(),
-            executor: Some("Kenny".to_owned()),
-            until,
-        },
-        Reason { reason: "held by nobody\u{1b}".to_owned(), executor: None, until: None },
-    ];
+    let reason = |text: &str| Reason {
+        code: Code::Released,
+        text: text.to_owned(),
+        since: None,
+        until: None,
+        executor: None,
+        blocks: false,
+    };
+    let text = "no executor has its action, the job fails unless one has it by 2026-11-24T12:15:00Z";
+    let waits = [Reason { executor: Some("Kenny".to_owned()), until, ..reason(text) }, reason("held by nobody\u{1b}")];
     let expected = "\
 waits because
   Kenny       no executor has its action, the job fails unless one has it by
               2026-11-24T12:15:00Z (looks again at 2026-11-24T12:00:00Z)
   the server  held by nobody\\u001b";
-    assert_eq!(render_waits(&waits, PLAIN_80), expected, "in whole, however narrow the screen");
+    assert_eq!(render_waits(&waits, now(), PLAIN_80), expected, "in whole, however narrow the screen");
 }
 
 #[test]

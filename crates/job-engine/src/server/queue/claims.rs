@@ -3,9 +3,8 @@
 use slipstream_coordination::queue::EntryName;
 use slipstream_coordination::session::{Cause, Node};
 
+use super::{QueueClient, QueueError, text};
 use crate::process::paths;
-use crate::server::Shared;
-use crate::server::queue::{QueueError, text};
 
 /// How many claims are looked at. Who holds them is not counted where there are more.
 const MOST_CLAIMS: usize = 20_000;
@@ -30,12 +29,12 @@ pub struct Claim {
 
 impl Claims {
     /// Lists and reads the claims.
-    pub async fn read(shared: &Shared) -> Result<Self, QueueError> {
-        let names = shared.queue.names_in(paths::TAKEN).await?;
+    pub async fn read(queue: &QueueClient) -> Result<Self, QueueError> {
+        let names = queue.names_in(paths::TAKEN).await?;
         let mut names: Vec<EntryName> = names.iter().filter_map(|name| EntryName::parse(name)).collect();
         names.sort_unstable();
         let first: Vec<String> = names.iter().take(MOST_CLAIMS).map(ToString::to_string).collect();
-        let seen = shared.queue.nodes_in(paths::TAKEN, &first).await?;
+        let seen = queue.nodes_in(paths::TAKEN, &first).await?;
         let claim = |(name, node): (String, Result<Node, Cause>)| {
             let node = node.ok()?;
             Some(Claim { name: EntryName::parse(&name)?, claimant: text(&node), zxid: node.created })
