@@ -6,4 +6,5 @@ pub mod executors;
 pub mod explain;
 pub mod ledger;
 pub mod queue;
+pub mod retries;
 pub mod user;

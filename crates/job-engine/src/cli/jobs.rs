@@ -2,6 +2,7 @@
 
 mod explain;
 mod list;
+mod retry;
 mod show;
 mod watch;
 
@@ -50,6 +51,12 @@ enum JobsCommand {
     /// Delete jobs, running ones too
     #[command(after_help = example!("slipstream-job jobs delete 01991d3c-7c1e-7a3b-8f3c-0123456789ab"))]
     Delete(ChosenJobs),
+    /// Run jobs again that have ended, each as a new job
+    #[command(after_help = example!(
+        "Prints the new job's id beside the old one's.",
+        "slipstream-job jobs retry 01991d3c-7c1e-7a3b-8f3c-0123456789ab"
+    ))]
+    Retry(ChosenJobs),
     /// Watch jobs: a live table, or one job to its end
     Watch(watch::WatchArguments),
 }
@@ -59,7 +66,7 @@ struct ChosenJobs {
     /// Ids, with or without job/
     #[arg(value_name = "ID", required = true, value_parser = parse_id)]
     ids: Vec<String>,
-    /// Print a line of JSON for each job: its id, and its state unless it was deleted
+    /// Print a line of JSON for each job: its id, and what became of it: its state, or the new job that repeats it
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -76,23 +83,31 @@ pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
         Some(JobsCommand::Explain(arguments)) => explain::run(arguments).await.map(done),
         Some(JobsCommand::Stop(chosen)) => each("stopping", &chosen, stop).await,
         Some(JobsCommand::Delete(chosen)) => each("deleting", &chosen, delete).await,
+        Some(JobsCommand::Retry(chosen)) => each("adding", &chosen, again).await,
         Some(JobsCommand::Watch(arguments)) => watch::run(arguments).await,
     }
 }
 
-/// Does the same with each job and prints its state, if it is still there; one that fails does not keep the others from
+/// What became of a job.
+enum Became {
+    State(String),
+    Deleted,
+    Repeated { by: String },
+}
+
+/// Does the same with each job and prints what became of it; one that fails does not keep the others from
 /// it.
 async fn each(
     what: &'static str,
     chosen: &ChosenJobs,
-    work: impl AsyncFn(&Client, &str) -> anyhow::Result<Option<String>>,
+    work: impl AsyncFn(&Client, &str) -> anyhow::Result<Became>,
 ) -> anyhow::Result<ExitCode> {
     let client = chosen.connection.client()?;
     let mut code = ExitCode::SUCCESS;
     let spinner = Spinner::bar(what, chosen.ids.len());
     for id in &chosen.ids {
         match spinner.during(work(&client, id)).await {
-            Ok(state) => spinner.aside(|| terminal::print(&render(id, state.as_deref(), chosen.json)))?,
+            Ok(became) => spinner.aside(|| terminal::print(&render(id, &became, chosen.json)))?,
             Err(error) => {
                 spinner.aside(|| output::report(&failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
@@ -102,24 +117,31 @@ async fn each(
     Ok(code)
 }
 
-fn render(id: &str, state: Option<&str>, is_json: bool) -> String {
-    match state {
-        Some(state) if is_json => json!({ "id": id, "state": state }).to_string(),
-        None if is_json => json!({ "id": id }).to_string(),
-        state => format!("{id} {}", state.map_or_else(|| "deleted".to_owned(), terminal::one_line)),
+fn render(id: &str, became: &Became, is_json: bool) -> String {
+    match became {
+        Became::State(state) if is_json => json!({ "id": id, "state": state }).to_string(),
+        Became::Deleted if is_json => json!({ "id": id }).to_string(),
+        Became::Repeated { by } if is_json => json!({ "id": id, "retry": by }).to_string(),
+        Became::State(state) => format!("{id} {}", terminal::one_line(state)),
+        Became::Deleted => format!("{id} deleted"),
+        Became::Repeated { by } => format!("{id} retried as {}", terminal::one_line(by)),
     }
 }
 
-async fn stop(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
+async fn stop(client: &Client, id: &str) -> anyhow::Result<Became> {
     let answer = client.operation(id, "stop").await?;
     // specification 3.5: some servers answer the standard body instead of the document
     let job = if answer.contains_key("state") { answer } else { client.get(id).await? };
-    Ok(Some(text(&job, "state").to_owned()))
+    Ok(Became::State(text(&job, "state").to_owned()))
 }
 
-async fn delete(client: &Client, id: &str) -> anyhow::Result<Option<String>> {
+async fn delete(client: &Client, id: &str) -> anyhow::Result<Became> {
     client.delete(id).await?;
-    Ok(None)
+    Ok(Became::Deleted)
+}
+
+async fn again(client: &Client, id: &str) -> anyhow::Result<Became> {
+    Ok(Became::Repeated { by: retry::retry(client, id).await? })
 }
 
 /// Reads `job/<name>` or `<name>`; of a UUID in any of its spellings.

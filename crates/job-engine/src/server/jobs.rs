@@ -12,6 +12,7 @@ mod priority;
 pub mod record;
 pub mod released;
 pub mod reports;
+pub mod retry;
 pub mod schema;
 mod update;
 
@@ -43,7 +44,11 @@ const KEY_NAMESPACE: Uuid = Uuid::from_u128(0x5f2b_7a0c_3e64_4d0e_9c1b_84f6_a1d2
 /// Stores a job as QUEUED, then puts its entry, then records the entry's path if none is recorded (decision 1). The
 /// job is added once it is stored; an entry that cannot be put now is put by the reconciler.
 pub async fn add(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<String, ApiError> {
-    let new = prepare(shared, caller, sent, key)?;
+    put_new(shared, prepare(shared, caller, sent, key)?).await
+}
+
+/// All but the first step of [`add`]; answers the job's id.
+async fn put_new(shared: &Shared, new: JobRecord) -> Result<String, ApiError> {
     let stored = store(shared, new).await?;
     let id = stored.id().to_owned();
     if let [Some(entry)] = &*put_entries(shared, std::slice::from_ref(&stored)).await {

@@ -7,6 +7,7 @@ use hyper::body::Body as _;
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::overview::explain::EXPLAIN;
 use slipstream_cimi::overview::ledger::OUTPUT;
+use slipstream_cimi::overview::retries::{RETRIES, RETRY};
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -104,6 +105,8 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Operation(JOB, id, "stop"), "POST") => jobs::stop(shared, &request, &id).await,
         (Place::Operation(JOB, id, "ledger"), _) => jobs::ledger(shared, &request, &id).await,
         (Place::Operation(JOB, id, EXPLAIN), "GET") => jobs::explain(shared, &request, &id).await,
+        (Place::Operation(JOB, id, RETRY), "POST") => jobs::retry(shared, request, &id).await,
+        (Place::Operation(JOB, id, RETRIES), "GET") => jobs::retries(shared, &request, &id).await,
         (Place::Operation(JOB, id, OUTPUT), "POST") => jobs::output(shared, request, &id).await,
 
         (Place::Collection(SESSION), "GET" | "PUT") => sessions::search(shared, &request).await,
@@ -153,6 +156,8 @@ fn route_of(path: &str) -> &'static str {
         [Some("job"), Some(_), Some("stop"), None] => "/api/job/{id}/stop",
         [Some("job"), Some(_), Some("ledger"), None] => "/api/job/{id}/ledger",
         [Some("job"), Some(_), Some(EXPLAIN), None] => "/api/job/{id}/explain",
+        [Some("job"), Some(_), Some(RETRY), None] => "/api/job/{id}/retry",
+        [Some("job"), Some(_), Some(RETRIES), None] => "/api/job/{id}/retries",
         [Some("job"), Some(_), Some(OUTPUT), None] => "/api/job/{id}/output",
         [Some("session"), None, ..] => "/api/session",
         [Some("session"), Some(_), None, _] => "/api/session/{id}",

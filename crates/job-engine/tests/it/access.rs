@@ -17,7 +17,7 @@ use crate::support::{Answered, InProcess, Raw, cookie, document};
 
 /// Every route that is for administrators where access control names nobody else, as (method, path); `ID` is a job's
 /// id.
-const ADMINISTRATORS_ONLY: [(&str, &str); 9] = [
+const ADMINISTRATORS_ONLY: [(&str, &str); 11] = [
     ("PUT", "cloud-entry-point"),
     ("POST", "job"),
     ("GET", "ID"),
@@ -26,6 +26,8 @@ const ADMINISTRATORS_ONLY: [(&str, &str); 9] = [
     ("POST", "ID/stop"),
     ("GET", "ID/ledger"),
     ("GET", "ID/explain"),
+    ("POST", "ID/retry"),
+    ("GET", "ID/retries"),
     ("POST", "job/reports"),
 ];
 

@@ -97,7 +97,7 @@ const CASES: [Case; 37] = [
 ];
 
 /// What is asked about the secret job, in the order in which it is told.
-const OPERATIONS: [Operation; 22] = [
+const OPERATIONS: [Operation; 24] = [
     Operation::Get,
     Operation::Head,
     Operation::Put,
@@ -107,6 +107,8 @@ const OPERATIONS: [Operation; 22] = [
     Operation::Stop,
     Operation::Ledger,
     Operation::Explain,
+    Operation::Retry,
+    Operation::Retries,
     Operation::Fenced,
     Operation::Add,
     Operation::BulkAdd,
@@ -135,6 +137,9 @@ enum Operation {
     Stop,
     Ledger,
     Explain,
+    /// Of a job that has not ended.
+    Retry,
+    Retries,
     /// An edit of a job that is open to everybody, by an attempt at the secret job.
     Fenced,
     Add,
@@ -164,6 +169,10 @@ enum Expected {
     Violation,
     /// 409 with a code.
     Superseded,
+    /// 409, since the job has not ended.
+    NotFinal,
+    /// 200 with no retries.
+    NoRetries,
     /// 200 with as many jobs.
     Found(usize),
     CredentialsRequired,
@@ -190,6 +199,8 @@ fn expected(operation: Operation, who: Who, may: May, exists: bool) -> Expected 
         Operation::PutLeased if root && exists => Expected::Superseded,
         Operation::Delete if modifies => Expected::Deleted,
         Operation::Explain if views => Expected::Explanation,
+        Operation::Retry if root && exists => Expected::NotFinal,
+        Operation::Retries if views => Expected::NoRetries,
         Operation::Ledger if root && exists => Expected::Ledger,
         Operation::Fenced if root && exists => Expected::OpenJob,
         Operation::Add if root => Expected::Created,
@@ -276,6 +287,8 @@ impl World {
             Operation::Stop => Raw::new("POST", &format!("{path}/stop")),
             Operation::Ledger => Raw::new("POST", &format!("{path}/ledger")),
             Operation::Explain => Raw::new("GET", &format!("{path}/explain")),
+            Operation::Retry => Raw::new("POST", &format!("{path}/retry")).json(&json!({"retries": 0})),
+            Operation::Retries => Raw::new("GET", &format!("{path}/retries")),
             Operation::Fenced => leased(Raw::new("PUT", &format!("/api/{}", self.open)).json(&json!({}))),
             Operation::Add => Raw::new("POST", "/api/job").json(&json!({"action": "noop", "parentJob": id})),
             Operation::BulkAdd => Raw::new("POST", "/api/job").json(&json!([{"action": "noop", "parentJob": id}])),
@@ -371,6 +384,10 @@ impl World {
                 assert_eq!((answer.status, &body["job"]), (200, &json!(id)), "{place}");
                 assert_eq!(body["reasons"][0]["code"], "no-executor", "{place}");
             }
+            Expected::NotFinal => {
+                assert_eq!((answer.status, &body["code"]), (409, &json!("conflict")), "{place}: {}", answer.text);
+            }
+            Expected::NoRetries => is(200, json!({"job": id, "count": 0, "retries": []})),
             Expected::Deleted => {
                 is(200, json!({"status": 200, "message": format!("{id} deleted"), "resource-id": id}));
             }
@@ -387,18 +404,7 @@ impl World {
             Expected::Superseded => {
                 assert_eq!((answer.status, &body["code"]), (409, &json!("superseded")), "{place}: {}", answer.text);
             }
-            Expected::Found(count) => {
-                let told = if matches!(operation, Operation::Search("$last=0")) { 0 } else { *count };
-                assert_eq!((answer.status, &body["count"]), (200, &json!(count)), "{place}: {}", answer.text);
-                assert_eq!(body["jobs"].as_array().map(Vec::len), Some(told), "{place}: {}", answer.text);
-                if let Some(aggregations) = body.get("aggregations") {
-                    assert_eq!(aggregations["cardinality:id"]["value"].to_string(), format!("{count}.0"), "{place}");
-                    let names = usize::from(answer.text.contains(MARK));
-                    assert_eq!(aggregations["terms:name"]["buckets"].as_array().map(Vec::len), Some(names), "{place}");
-                }
-                let add = json!([{"rel": "add", "href": "job"}]);
-                assert_eq!(body.get("operations"), (may == Everything).then_some(&add), "{place}");
-            }
+            Expected::Found(count) => assert_found(place, operation, answer, *count, may),
             Expected::CredentialsRequired => is(403, json!({"status": 403, "message": "credentials required"})),
             Expected::Refused => {
                 let message = format!("invalid credentials for '{id}'");
@@ -415,6 +421,21 @@ impl World {
             assert_eq!(rels(job), rels_for(may), "{place}");
         }
     }
+}
+
+/// So many jobs, and answers to aggregations about no others.
+fn assert_found(place: &str, operation: Operation, answer: &Answered, count: usize, may: May) {
+    let body = &answer.body;
+    let told = if matches!(operation, Operation::Search("$last=0")) { 0 } else { count };
+    assert_eq!((answer.status, &body["count"]), (200, &json!(count)), "{place}: {}", answer.text);
+    assert_eq!(body["jobs"].as_array().map(Vec::len), Some(told), "{place}: {}", answer.text);
+    if let Some(aggregations) = body.get("aggregations") {
+        assert_eq!(aggregations["cardinality:id"]["value"].to_string(), format!("{count}.0"), "{place}");
+        let names = usize::from(answer.text.contains(MARK));
+        assert_eq!(aggregations["terms:name"]["buckets"].as_array().map(Vec::len), Some(names), "{place}");
+    }
+    let add = json!([{"rel": "add", "href": "job"}]);
+    assert_eq!(body.get("operations"), (may == Everything).then_some(&add), "{place}");
 }
 
 /// The open job's entry is the first one; all later ones are of secret jobs.

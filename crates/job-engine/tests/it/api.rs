@@ -121,6 +121,8 @@ async fn bodies_and_statuses_are_the_originals() {
         ("POST", "/stop".to_owned()),
         ("GET", "/ledger".to_owned()),
         ("GET", "/explain".to_owned()),
+        ("POST", "/retry".to_owned()),
+        ("GET", "/retries".to_owned()),
     ] {
         for id in [id.as_str(), "job/0a"] {
             let refusal = refused(method, &format!("/api/{id}{path}"), false).await;

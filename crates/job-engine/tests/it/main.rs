@@ -51,6 +51,7 @@ mod reconcile_runs;
 mod reports;
 mod requests;
 mod requeue;
+mod retry;
 mod service_manager;
 mod services;
 mod signals;

@@ -120,6 +120,7 @@ async fn good_answers_are_the_originals() {
         ("PUT", format!("/api/{id}"), Some(json!({"name": "renamed"})), JSON),
         ("GET", format!("/api/{id}/ledger"), None, JSON),
         ("GET", format!("/api/{id}/explain"), None, JSON),
+        ("GET", format!("/api/{id}/retries"), None, JSON),
         ("POST", format!("/api/{id}/stop"), None, JSON),
     ] {
         let request = Raw::new(method, &path);

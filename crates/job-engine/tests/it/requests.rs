@@ -79,6 +79,8 @@ pub const TARGETS: &[&str] = &[
     "/api/job/SECOND/stop",
     "/api/job/NEWEST/ledger",
     "/api/job/NEWEST/explain",
+    "/api/job/NEWEST/retry",
+    "/api/job/NEWEST/retries",
     "/api/job/NEWEST/start",
     "/api/job/0a",
     "/api/job/reports",

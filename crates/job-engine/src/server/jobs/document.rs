@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 use slipstream_cimi::acl;
 use slipstream_cimi::dialect::{self, JOB};
+use slipstream_cimi::overview::retries::RETRY_OF;
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, State, job};
 
@@ -14,7 +15,7 @@ use crate::process::clock::Age;
 /// Jobs written to within this time are left alone: whoever wrote may still be putting the entry.
 pub const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
 /// Attributes of a job that only the server sets, besides those of every resource.
-const DERIVED_ATTRIBUTES: [&str; 3] = ["started", "duration", "timeOfStatusChange"];
+const DERIVED_ATTRIBUTES: [&str; 4] = ["started", "duration", "timeOfStatusChange", RETRY_OF];
 /// The attribute that says in which order jobs are taken. The entry has it in its name: no edit takes it out, and one that
 /// changes it moves the entry.
 pub const PRIORITY: &str = "priority";
@@ -66,7 +67,9 @@ impl Patch {
     /// message up to date. Whether that is valid is not decided here.
     #[must_use]
     pub fn new(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Self {
-        let may_go = |name: &&String| !dialect::UNDELETABLE_ATTRIBUTES.contains(&name.as_str()) && *name != PRIORITY;
+        let stays =
+            |name: &str| dialect::UNDELETABLE_ATTRIBUTES.contains(&name) || [PRIORITY, RETRY_OF].contains(&name);
+        let may_go = |name: &&String| !stays(name);
         let remove = remove.iter().filter(may_go).cloned().collect();
         let mut set = without_service_attributes(changes);
         if let Some(acl) = set.get_mut("acl") {
@@ -275,14 +278,14 @@ mod tests {
     fn an_add_takes_no_service_attribute_from_the_client() {
         let job = added(json!({
             "id": "job/mine", "resourceURI": "x", "created": "x", "updated": "x", "operations": [], "state": "SUCCESS",
-            "started": "x", "duration": 3, "timeOfStatusChange": "x", "action": "noop",
+            "started": "x", "duration": 3, "timeOfStatusChange": "x", "retryOf": {"href": "job/0b"}, "action": "noop",
             "properties": {"zookeeper-path": "/etc"},
         }));
         assert_eq!(job["id"], ID);
         assert_eq!(job["resourceURI"], JOB.resource_uri);
         assert_eq!(job["created"], "1970-01-01T00:00:00.000Z");
         assert_eq!(job["state"], "QUEUED");
-        for absent in ["operations", "started", "duration", "timeOfStatusChange", "properties"] {
+        for absent in ["operations", "started", "duration", "timeOfStatusChange", "retryOf", "properties"] {
             assert!(!job.contains_key(absent), "{absent}");
         }
     }

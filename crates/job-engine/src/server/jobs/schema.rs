@@ -66,6 +66,7 @@ fn attribute_violation(attribute: &str, value: &Value) -> Result<(), String> {
         "duration" => integer_between(value, 0, i64::MAX),
         "targetResource" => link(value),
         "affectedResources" => list_of(value, "links", link),
+        "retryOf" => link(value).and_then(|()| job_id(&value["href"])),
         "parentJob" => job_id(value),
         "nestedJobs" => list_of(value, "job ids", job_id),
         reserved if RESERVED.contains(&reserved) => Err("not yet supported".to_owned()),

@@ -81,6 +81,20 @@ pub async fn explain(shared: &Shared, request: &ApiRequest, id: &str) -> Result<
     Ok(Answer::ok(&jobs::explain::of(shared, &request.caller, id).await?))
 }
 
+/// Runs a final job again, as a new one.
+pub async fn retry(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    fence(shared, &request).await?;
+    request.caller.require_administrator_for(id)?;
+    let wish = serde_json::from_value(Value::Object(request.document()))
+        .map_err(|error| ApiError::bad_request(format!("expected how many `retries` you have seen: {error}")))?;
+    Ok(Answer::created(&jobs::retry::retry(shared, &request.caller, id, wish).await?))
+}
+
+/// Says as what a job was run again.
+pub async fn retries(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    Ok(Answer::ok(&jobs::retry::retries(shared, &request.caller, id).await?))
+}
+
 /// Takes what the program of an attempt printed last.
 pub async fn output(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let attempt = request.attempt()?.filter(|attempt| attempt.job == id);
