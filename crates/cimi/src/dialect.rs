@@ -58,6 +58,10 @@ pub const SESSION_TEMPLATE: Kind = Kind {
 /// Users.
 pub const USER: Kind = Kind { name: "user", resource_uri: "http://sixsq.com/slipstream/1/User", plural: "users" };
 
+/// Bulk operations (extension). Their list in a collection is not called `operations`, which are what may be done.
+pub const OPERATION: Kind =
+    Kind { name: "operation", resource_uri: "http://sixsq.com/slipstream/1/Operation", plural: "bulkOperations" };
+
 /// The list of documents in a collection: its one member that is an array and not `operations`.
 #[must_use]
 pub fn collection_members(collection: Document) -> Option<Vec<Value>> {

@@ -14,6 +14,22 @@ pub enum Code {
     Final,
     /// Anything else that contradicts the stored document.
     Conflict,
+    /// More jobs match than were counted.
+    Changed,
+}
+
+impl Code {
+    /// As it is on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LateLease => "late-lease",
+            Self::Superseded => "superseded",
+            Self::Final => "final",
+            Self::Conflict => "conflict",
+            Self::Changed => "changed",
+        }
+    }
 }
 
 /// An answer with a status of 400 or above.

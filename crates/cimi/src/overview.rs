@@ -1,6 +1,7 @@
 //! What this engine's extensions of the API answer, as its server writes it and everybody else reads it: command line,
 //! dashboard, tests. No other server has them.
 
+pub mod bulk;
 pub mod distributors;
 pub mod executors;
 pub mod explain;

@@ -30,6 +30,7 @@ use self::auth::sessions::{self, PasswordError, Sessions};
 use self::http::in_process::InProcess;
 use self::http::listen;
 use self::http::shares::Shares;
+use self::jobs::bulk::Bulk;
 use self::jobs::cache::WriteBehind;
 pub use self::jobs::cache::Writers;
 use self::jobs::feed::Feed;
@@ -84,6 +85,8 @@ pub struct Shared {
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
     queue: Arc<QueueClient>,
+    /// Bulk operations.
+    bulk: Bulk,
     /// Of the queue, as it was a moment ago.
     snapshots: Snapshots,
     sessions: Sessions,
@@ -126,6 +129,7 @@ impl Shared {
             store,
             identity: None,
             queue,
+            bulk: Bulk::default(),
             snapshots: Snapshots::default(),
             sessions: Sessions::default(),
             released: Mutex::new(Releases::since(clock.now())),

@@ -1,5 +1,6 @@
 //! `slipstream-job jobs`: lists, shows, stops and deletes jobs.
 
+mod bulk;
 mod explain;
 mod list;
 mod retry;
@@ -57,6 +58,8 @@ enum JobsCommand {
         "slipstream-job jobs retry 01991d3c-7c1e-7a3b-8f3c-0123456789ab"
     ))]
     Retry(ChosenJobs),
+    /// Stop, delete or retry all jobs that match a filter
+    Bulk(bulk::BulkArguments),
     /// Watch jobs: a live table, or one job to its end
     Watch(watch::WatchArguments),
 }
@@ -84,6 +87,7 @@ pub async fn run(arguments: JobsArguments) -> anyhow::Result<ExitCode> {
         Some(JobsCommand::Stop(chosen)) => each("stopping", &chosen, stop).await,
         Some(JobsCommand::Delete(chosen)) => each("deleting", &chosen, delete).await,
         Some(JobsCommand::Retry(chosen)) => each("adding", &chosen, again).await,
+        Some(JobsCommand::Bulk(arguments)) => bulk::run(arguments).await,
         Some(JobsCommand::Watch(arguments)) => watch::run(arguments).await,
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs behind the API: add, read, edit, stop, delete.
 
+pub mod bulk;
 pub mod bulk_add;
 pub mod cache;
 mod counts;

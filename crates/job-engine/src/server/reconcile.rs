@@ -31,6 +31,7 @@ use tracing::Instrument;
 
 use super::Shared;
 use super::error::ApiError;
+use super::jobs::bulk;
 use super::jobs::document::UNTOUCHED;
 use super::queue::QueueError;
 use super::queue::generation::GenerationError;
@@ -42,7 +43,7 @@ use crate::process::stop::Stop;
 const PERIOD: Duration = Duration::from_secs(30);
 /// Shortest time between rounds, however often somebody asks.
 const REST: Duration = Duration::from_secs(1);
-/// Time between removals of expired sessions.
+/// Time between removals of expired sessions and of old bulk operations.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
 /// The reconciler that is at work, as it says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +150,8 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
         biased;
         () = leadership.lost() => {}
         () = rounds => {}
-        () = purge_sessions(shared) => {}
+        () = purge(shared) => {}
+        () = bulk::run(shared) => {}
     }
     // another server's reconciler will know
     shared.metrics.waits(&[]);
@@ -198,11 +200,12 @@ fn log_changes(left_alone: &LeftAlone, before: &LeftAlone) {
     }
 }
 
-async fn purge_sessions(shared: &Shared) {
+async fn purge(shared: &Shared) {
     loop {
         if let Err(error) = shared.sessions.purge(&*shared.store, shared.clock.now()).await {
             tracing::warn!(error = with_causes(&error), "expired sessions not removed");
         }
+        bulk::purge(shared).await;
         tokio::time::sleep(PURGE_PERIOD).await;
     }
 }

@@ -3,6 +3,7 @@
 pub mod collection;
 pub mod entry_point;
 pub mod jobs;
+pub mod operations;
 mod pages;
 pub mod search;
 pub mod sessions;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Body as _;
-use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, SESSION, SESSION_TEMPLATE, USER};
+use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, Kind, OPERATION, SESSION, SESSION_TEMPLATE, USER};
+use slipstream_cimi::overview::bulk;
 use slipstream_cimi::overview::explain::EXPLAIN;
 use slipstream_cimi::overview::ledger::OUTPUT;
 use slipstream_cimi::overview::retries::{RETRIES, RETRY};
@@ -19,7 +20,7 @@ use super::http::Service;
 use super::http::answer::{self, Answer};
 use super::http::body::{self, Body};
 use super::http::request::ApiRequest;
-use super::resources::{entry_point, jobs, sessions, templates, users};
+use super::resources::{entry_point, jobs, operations, sessions, templates, users};
 
 /// Joins an answer to the log (decision 19).
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -99,6 +100,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Collection(JOB), "GET" | "PUT") => jobs::search(shared, &request).await,
         (Place::Collection(JOB), "POST") => jobs::add(shared, request).await,
         (Place::Document(_, id), "POST") if id == dialect::REPORTS_PLACE => jobs::report(shared, request).await,
+        (Place::Document(_, id), "POST") if id == bulk::PLACE => operations::begin(shared, request).await,
         (Place::Document(JOB, id), "GET") => jobs::read(shared, &request, &id).await,
         (Place::Document(JOB, id), "PUT") => jobs::edit(shared, request, &id).await,
         (Place::Document(JOB, id), "DELETE") => jobs::delete(shared, &request, &id).await,
@@ -123,13 +125,19 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Document(USER, id), "PUT") => users::edit(shared, request, &id).await,
         (Place::Document(USER, id), "DELETE") => users::delete(shared, &request, &id).await,
 
+        (Place::Collection(OPERATION), "GET" | "PUT") => operations::search(shared, &request).await,
+        (Place::Document(OPERATION, id), "GET") => operations::read(shared, &request, &id).await,
+        (Place::Operation(OPERATION, id, bulk::STOP), "POST") => operations::stop(shared, &request, &id).await,
+
         (Place::Queue, "GET") => queue::read(shared, &request).await,
         (Place::QueueRestore, "POST") => queue::restore(shared, &request).await,
         (Place::Executors, "GET") => executors::read(shared, &request).await,
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
         (Place::DistributorReset(name), "POST") => marks::reset(shared, &request, name).await,
 
-        (Place::Operation(kind, _, operation), _) if (kind, operation) != (JOB, "stop") => {
+        (Place::Operation(kind, _, operation), _)
+            if (kind, operation) != (JOB, "stop") && (kind, operation) != (OPERATION, bulk::STOP) =>
+        {
             Err(ApiError::undefined_action(&sent.as_str().to_lowercase(), kind.name, operation, &path))
         }
         _ => Err(ApiError::invalid_method(&sent.as_str().to_lowercase(), &path)),
@@ -151,6 +159,7 @@ fn route_of(path: &str) -> &'static str {
         [Some("distributor"), None, ..] => "/api/distributor",
         [Some("distributor"), Some(_), Some("reset"), None] => "/api/distributor/{name}/reset",
         [Some("job"), None, ..] => "/api/job",
+        [Some("job"), Some("bulk"), None, _] => "/api/job/bulk",
         [Some("job"), Some("reports"), None, _] => "/api/job/reports",
         [Some("job"), Some(_), None, _] => "/api/job/{id}",
         [Some("job"), Some(_), Some("stop"), None] => "/api/job/{id}/stop",
@@ -159,6 +168,9 @@ fn route_of(path: &str) -> &'static str {
         [Some("job"), Some(_), Some(RETRY), None] => "/api/job/{id}/retry",
         [Some("job"), Some(_), Some(RETRIES), None] => "/api/job/{id}/retries",
         [Some("job"), Some(_), Some(OUTPUT), None] => "/api/job/{id}/output",
+        [Some("operation"), None, ..] => "/api/operation",
+        [Some("operation"), Some(_), None, _] => "/api/operation/{id}",
+        [Some("operation"), Some(_), Some(bulk::STOP), None] => "/api/operation/{id}/stop",
         [Some("session"), None, ..] => "/api/session",
         [Some("session"), Some(_), None, _] => "/api/session/{id}",
         [Some("session-template"), None, ..] => "/api/session-template",
@@ -199,7 +211,8 @@ impl<'path> Place<'path> {
             return Ok(Self::EntryPoint);
         }
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
-        let kind = |name: &str| [JOB, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
+        let kind =
+            |name: &str| [JOB, OPERATION, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
         let kind = |name| kind(name).ok_or_else(unknown);
         match segments[..] {
             [ENTRY_POINT] => Ok(Self::EntryPoint),

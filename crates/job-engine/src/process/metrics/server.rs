@@ -97,7 +97,7 @@ impl ServerMetrics {
             waiting_writes: Gauge::default(),
         };
         for code in [Code::LateLease, Code::Superseded, Code::Final, Code::Conflict] {
-            drop(counted.refused.get_or_create_owned(&[("code", label(code))]));
+            drop(counted.refused.get_or_create_owned(&[("code", code.as_str())]));
         }
         register(registry, "slipstream_jobs", counted.jobs.clone());
         register(registry, "slipstream_writes_refused_total", counted.refused.clone());
@@ -161,7 +161,7 @@ impl ServerMetrics {
     /// A write to a job was refused.
     pub(crate) fn refused(&self, code: Code) {
         if let Some(counted) = &self.0 {
-            counted.refused.get_or_create(&[("code", label(code))]).inc();
+            counted.refused.get_or_create(&[("code", code.as_str())]).inc();
         }
     }
 
@@ -224,16 +224,6 @@ fn by_action(registry: &mut Registry) -> ByAction<OfAction> {
             wait: wait.get_or_create_owned(&one()),
         }
     })
-}
-
-/// As it is on the wire.
-fn label(code: Code) -> &'static str {
-    match code {
-        Code::LateLease => "late-lease",
-        Code::Superseded => "superseded",
-        Code::Final => "final",
-        Code::Conflict => "conflict",
-    }
 }
 
 fn whole(number: u64) -> i64 {

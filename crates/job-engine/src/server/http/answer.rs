@@ -65,6 +65,13 @@ impl Answer {
         Self { status: StatusCode::CREATED, location: Some(id.to_owned()), ..Self::ok(&body) }.naming_its_encoding()
     }
 
+    /// 202 for what the document of this id tells of.
+    #[must_use]
+    pub fn accepted(id: &str) -> Self {
+        let body = json!({"status": 202, "message": format!("{id} begun"), "resource-id": id});
+        Self { status: StatusCode::ACCEPTED, location: Some(id.to_owned()), ..Self::ok(&body) }
+    }
+
     /// 200 for a document of this id that is gone.
     #[must_use]
     pub fn deleted(id: &str) -> Self {

@@ -329,7 +329,7 @@ fn refusal(code: Code, stored: State, id: &str) -> ApiError {
         Code::LateLease => format!("{id} was released, or taken over by a later claim"),
         Code::Superseded => format!("{id} is queued under another entry"),
         Code::Final => "edit is not allowed in final state".to_owned(),
-        Code::Conflict => format!("{id} is {stored} under a live claim"),
+        Code::Conflict | Code::Changed => format!("{id} is {stored} under a live claim"),
     };
     ApiError::contradiction(id, code, message)
 }

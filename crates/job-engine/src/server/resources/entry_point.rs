@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
-use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, SESSION, SESSION_TEMPLATE, USER};
+use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, OPERATION, SESSION, SESSION_TEMPLATE, USER};
 use slipstream_cimi::resource::format_time;
 use slipstream_store::{Record, Revision, StoreError, StoreExt};
 
@@ -72,7 +72,7 @@ async fn stored(shared: &Shared) -> Result<Record, ApiError> {
 fn presented(shared: &Shared, stored: Record, request: &ApiRequest) -> Answer {
     let mut document = Arc::unwrap_or_clone(stored.document);
     document.insert("baseURI".to_owned(), json!(base_uri(&request.headers)));
-    for kind in [JOB, SESSION, SESSION_TEMPLATE, USER] {
+    for kind in [JOB, SESSION, SESSION_TEMPLATE, USER, OPERATION] {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
     }
     // whoever knows nothing of lists sends single requests

@@ -1,0 +1,58 @@
+//! Bulk operations as documents. What they do is in [`crate::server::jobs::bulk`].
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use slipstream_cimi::Document;
+use slipstream_cimi::dialect::OPERATION;
+use slipstream_store::{Record, StoreExt};
+
+use super::collection::{self, keep_selected};
+use super::fence;
+use crate::server::Shared;
+use crate::server::auth::caller::Caller;
+use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
+use crate::server::jobs::bulk;
+
+/// Begins an operation.
+pub async fn begin(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
+    fence(shared, &request).await?;
+    request.caller.require_user()?;
+    let wish = serde_json::from_value(Value::Object(request.document()))
+        .map_err(|error| ApiError::bad_request(format!("expected `do`, `filter` and `expect`: {error}")))?;
+    Ok(Answer::accepted(&bulk::begin(shared, &request.caller, wish).await?.id))
+}
+
+/// Reads an operation.
+pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    let select = request.parameters()?.select;
+    let stored = shared.store.get(id).await?;
+    let record = request.caller.permit(id, stored, |record| &record.document, Caller::may_view)?;
+    Ok(Answer::ok(&presented(&request.caller, Arc::unwrap_or_clone(record.document), &select)))
+}
+
+/// Searches operations.
+pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    let parameters = request.search()?;
+    request.caller.require_user()?;
+    let (caller, select) = (request.caller.clone(), parameters.select.clone());
+    let present = move |record: Record| presented(&caller, Arc::unwrap_or_clone(record.document), &select);
+    collection::search(shared, OPERATION, &request.caller, &parameters, present).await
+}
+
+/// Ends an operation.
+pub async fn stop(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
+    fence(shared, request).await?;
+    Ok(Answer::ok(&bulk::stop(shared, &request.caller, id).await?))
+}
+
+fn presented(caller: &Caller, mut document: Document, select: &[String]) -> Document {
+    if caller.may_modify(&document) && document.get("state") == Some(&json!("RUNNING")) {
+        let href = format!("{}/stop", document.get("id").and_then(Value::as_str).unwrap_or_default());
+        document.insert("operations".to_owned(), json!([{"rel": "stop", "href": href}]));
+    }
+    keep_selected(&mut document, select);
+    document
+}
