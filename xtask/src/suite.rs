@@ -32,6 +32,9 @@ const SEEDS: u64 = 20_000;
 /// Kills in such a run.
 const ROUNDS: usize = 200;
 
+/// Jobs in the database of the version before that is changed in such a run.
+const MIGRATED: usize = 1_000_000;
+
 /// Jobs that leave nothing behind in such a run.
 const JOBS: usize = 10_000;
 
@@ -53,6 +56,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
 fn everything_else() -> anyhow::Result<bool> {
     timed("simulation", || simulate::simulate(SEEDS, 0))?;
     timed("kills", || one_of_it("programs::kills", "KILLS_ROUNDS", ROUNDS))?;
+    timed("kills while a database is changed", || one_of_it("kill::a_database", "MIGRATED_JOBS", MIGRATED))?;
     timed("many jobs", || one_of_it("programs::many", "MANY_JOBS", JOBS))?;
     timed("stacks", stacks)?;
     timed("beside the version before", previous::run)?;

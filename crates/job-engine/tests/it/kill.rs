@@ -2,8 +2,8 @@
 //! acknowledged adds and final states).
 //!
 //! After each kill the store is read before anything can mend it, so that the test knows in which states jobs were
-//! hit and that nothing acknowledged is missing. The same while it changes a database of the version before. Seeded:
-//! `KILL_SEED` repeats a run.
+//! hit and that nothing acknowledged is missing. The same while it changes a database of the version before, of
+//! `MIGRATED_JOBS` jobs. Seeded: `KILL_SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -24,7 +24,7 @@ use slipstream_store::sqlite::{SqliteStore, version_2};
 use slipstream_store::{Query, Record, Revision, Store};
 use tokio::sync::Mutex;
 
-use crate::support::{self, Up, eventually, job, state, up_command};
+use crate::support::{self, Up, eventually, job, state, up_command, within};
 
 const KILLS: usize = 50;
 const SUBMITTERS: usize = 3;
@@ -91,6 +91,8 @@ async fn what_was_answered_survives_kills_at_random_moments() {
 /// Of the version before, one in ten to be done.
 const OLDER_JOBS: u64 = 20_000;
 const KILLS_OF_CHANGE: usize = 20;
+/// To change a million jobs takes two minutes, and as long again to read what a kill has left.
+const LIMIT_OF_CHANGE: Duration = Duration::from_mins(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_version_before_survives_kills_while_it_is_changed() {
@@ -98,19 +100,23 @@ async fn a_database_of_the_version_before_survives_kills_while_it_is_changed() {
     println!("KILL_SEED={seed}");
     let folder = tempfile::tempdir().expect("a folder");
     let (made, path) = (folder.path().join("made"), folder.path().join("jobs.db"));
-    let jobs: BTreeMap<String, Record> =
-        (0..OLDER_JOBS).map(older_job).map(|record| (record.id.clone(), record)).collect();
+    let all = std::env::var("MIGRATED_JOBS").map_or(OLDER_JOBS, |all| all.parse().expect("a number"));
+    let jobs: BTreeMap<String, Record> = (0..all).map(older_job).map(|record| (record.id.clone(), record)).collect();
     version_2::make(&made, &jobs.values().cloned().collect::<Vec<_>>()).expect("made");
     std::fs::copy(&made, &path).expect("copied");
     let left = |suffix: &str| folder.path().join(format!("jobs.db{suffix}"));
     let mut hit: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..KILLS_OF_CHANGE {
+    let start = || {
         let mut command = up_command(folder.path());
         command.args(["--distributors", ""]).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut up = command.spawn().expect("the binary starts");
+        command.spawn().expect("the binary starts")
+    };
+    for _ in 0..KILLS_OF_CHANGE {
+        let mut up = start();
         let begun = left([".before-2.new", ".new"][random.random_range(0..2)]);
-        eventually("the change is there", async || (begun.exists() || version(&path) > 2).then_some(())).await;
-        passes(Duration::from_millis(random.random_range(0..200))).await;
+        let is_there = async || (begun.exists() || version(&path) > 2).then_some(());
+        within(LIMIT_OF_CHANGE, "the change is there", is_there).await;
+        passes(Duration::from_millis(random.random_range(0..all / 100))).await;
         up.kill().expect("it is there");
         up.wait().expect("it is ours");
         let what = match version(&path) {
@@ -135,11 +141,15 @@ async fn a_database_of_the_version_before_survives_kills_while_it_is_changed() {
     for what in ["copying", "writing"] {
         assert!(hit.contains_key(what), "no kill hit {what}: {hit:?}, seed {seed}");
     }
+    let mut up = start();
+    within(LIMIT_OF_CHANGE, "the database is changed", async || (version(&path) > 2).then_some(())).await;
+    up.kill().expect("it is there");
+    up.wait().expect("it is ours");
     let up = Up::start(folder.path(), &["--threads", THREADS, "--distributors", ""]);
     let (client, filter) = (up.client(), Some("state='SUCCESS'".to_owned()));
-    eventually("every job ends", async || {
+    within(LIMIT_OF_CHANGE, "every job ends", async || {
         let found = client.search("job", &Search { filter: filter.clone(), ..Search::default() }).await.expect("found");
-        (found.count == OLDER_JOBS).then_some(())
+        (found.count == all).then_some(())
     })
     .await;
     up.kill();

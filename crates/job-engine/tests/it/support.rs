@@ -23,14 +23,19 @@ pub const PASSWORD: &str = "for-tests";
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Asks `condition` until it answers something.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(LIMIT, what, condition).await
+}
+
+/// As [`eventually`], for what takes longer.
+pub async fn within<T>(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     let mut pause = tokio::time::interval(Duration::from_millis(10));
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
         pause.tick().await;
     }
 }
