@@ -150,7 +150,7 @@ async fn lives(store: &SqliteStore, jobs: &Jobs) -> anyhow::Result<f64> {
             let mut record: Record = jobs.queued(number);
             record.revision = store.insert(record.clone()).await?;
             for state in ["RUNNING", "SUCCESS"] {
-                record.document = jobs.changed(&record.document, number, state).into();
+                record.document = jobs.changed(&record.document, number, state);
                 record.revision = store.replace(record.clone()).await?;
             }
             anyhow::Ok(())

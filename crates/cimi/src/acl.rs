@@ -14,6 +14,9 @@ pub const USERS: &str = "USER";
 /// The role of everybody, logged in or not.
 pub const ANYBODY: &str = "ANON";
 
+/// The rights that let somebody see a document.
+const VIEW: &[&str] = &["VIEW", "MODIFY", "ALL"];
+
 /// Somebody whom access control can name (specification 3.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Principal {
@@ -37,29 +40,49 @@ impl Display for Principal {
 /// any other right shows nothing.
 #[must_use]
 pub fn viewers(document: &Document) -> BTreeSet<Principal> {
-    with_rights(document, &["VIEW", "MODIFY", "ALL"])
+    viewers_by(document.get("acl"))
+}
+
+/// As [`viewers`], by the document's access control alone.
+#[must_use]
+pub fn viewers_by(acl: Option<&Value>) -> BTreeSet<Principal> {
+    named(acl, VIEW).map(Principal::from).collect()
+}
+
+/// Whether [`viewers_by`] are administrators and nobody else, as of most documents.
+#[must_use]
+pub fn administrators_alone_view(acl: Option<&Value>) -> bool {
+    let mut named = named(acl, VIEW).peekable();
+    named.peek().is_some() && named.all(|named| named == ("ROLE", ADMINISTRATORS))
 }
 
 /// Whom a document's access control lets edit, stop and delete it: its owner, and whoever has MODIFY or ALL by a rule.
 #[must_use]
 pub fn modifiers(document: &Document) -> BTreeSet<Principal> {
-    with_rights(document, &["MODIFY", "ALL"])
+    named(document.get("acl"), &["MODIFY", "ALL"]).map(Principal::from).collect()
 }
 
-/// The owner, and everybody with one of these rights by a rule.
-fn with_rights(document: &Document, rights: &[&str]) -> BTreeSet<Principal> {
-    let Some(acl) = document.get("acl") else { return BTreeSet::new() };
-    let rules = acl.get("rules").and_then(Value::as_array).into_iter().flatten();
-    let granted = rules.filter(|rule| rule["right"].as_str().is_some_and(|right| rights.contains(&right)));
-    acl.get("owner").into_iter().chain(granted).filter_map(principal).collect()
+/// The owner, and everybody with one of these rights by a rule, each as its type and its name.
+fn named<'a>(acl: Option<&'a Value>, rights: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let acl = acl.and_then(Value::as_object);
+    let rules = acl.and_then(|acl| acl.get("rules")).and_then(Value::as_array).into_iter().flatten();
+    let granted = rules.filter(|rule| text(rule, "right").is_some_and(|right| rights.contains(&right)));
+    let owner = acl.and_then(|acl| acl.get("owner"));
+    let named = |of| Some((text(of, "type")?, text(of, "principal")?));
+    owner.into_iter().chain(granted).filter_map(named).filter(|(kind, _)| matches!(*kind, "USER" | "ROLE"))
 }
 
-fn principal(of: &Value) -> Option<Principal> {
-    let name = of["principal"].as_str()?.to_owned();
-    match of["type"].as_str()? {
-        "USER" => Some(Principal::User(name)),
-        "ROLE" => Some(Principal::Role(name)),
-        _ => None,
+fn text<'a>(of: &'a Value, name: &str) -> Option<&'a str> {
+    of.get(name)?.as_str()
+}
+
+/// A type and a name.
+impl From<(&str, &str)> for Principal {
+    fn from((kind, name): (&str, &str)) -> Self {
+        match kind {
+            "USER" => Self::User(name.to_owned()),
+            _ => Self::Role(name.to_owned()),
+        }
     }
 }
 

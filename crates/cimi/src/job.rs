@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
@@ -150,16 +150,18 @@ pub struct Job {
 impl Job {
     /// Reads a job out of a document.
     pub fn from_document(document: Document) -> Result<Self, serde_json::Error> {
-        Self::of(document.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Owned(value))))
+        Self::from_members(document.into_iter().map(|(name, value)| (Cow::Owned(name), Cow::Owned(value))))
     }
 
     /// Reads a job out of a document that somebody else goes on with.
     pub fn read(document: &Document) -> Result<Self, serde_json::Error> {
-        Self::of(document.iter().map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(value))))
+        Self::from_members(document.iter().map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(value))))
     }
 
-    /// One walk through the members: that each is looked at once counts, as every attempt reads its job.
-    fn of<'a>(members: impl Iterator<Item = (Cow<'a, str>, Cow<'a, Value>)>) -> Result<Self, serde_json::Error> {
+    /// Reads a job out of the members of a document. Each is looked at once, as every attempt reads its job.
+    pub fn from_members<'a>(
+        members: impl Iterator<Item = (Cow<'a, str>, Cow<'a, Value>)>,
+    ) -> Result<Self, serde_json::Error> {
         let (mut id, mut state, mut created, mut updated) = (None, None, None, None);
         let mut job = Self {
             id: String::new(),
@@ -186,25 +188,25 @@ impl Job {
         for (name, value) in members {
             let of = |error| attribute(&name, &error);
             match &*name {
-                "id" => id = Some(read(&value).map_err(of)?),
-                "state" => state = Some(read(&value).map_err(of)?),
-                "action" => job.action = read(&value).map_err(of)?,
-                "progress" => job.progress = read(&value).map_err(of)?,
-                "targetResource" => job.target_resource = read(&value).map_err(of)?,
-                "affectedResources" => job.affected_resources = read(&value).map_err(of)?,
-                "returnCode" => job.return_code = read(&value).map_err(of)?,
-                "statusMessage" => job.status_message = read(&value).map_err(of)?,
-                "timeOfStatusChange" => job.time_of_status_change = read(&value).map_err(of)?,
-                "parentJob" => job.parent_job = read(&value).map_err(of)?,
-                "nestedJobs" => job.nested_jobs = read(&value).map_err(of)?,
-                "priority" => job.priority = read(&value).map_err(of)?,
-                "started" => job.started = read(&value).map_err(of)?,
-                "duration" => job.duration = read(&value).map_err(of)?,
-                "created" => created = Some(read(&value).map_err(of)?),
-                "updated" => updated = Some(read(&value).map_err(of)?),
-                "name" => job.name = read(&value).map_err(of)?,
-                "description" => job.description = read(&value).map_err(of)?,
-                "operations" => job.operations = read(&value).map_err(of)?,
+                "id" => id = Some(read(value).map_err(of)?),
+                "state" => state = Some(read(value).map_err(of)?),
+                "action" => job.action = read(value).map_err(of)?,
+                "progress" => job.progress = read(value).map_err(of)?,
+                "targetResource" => job.target_resource = read(value).map_err(of)?,
+                "affectedResources" => job.affected_resources = read(value).map_err(of)?,
+                "returnCode" => job.return_code = read(value).map_err(of)?,
+                "statusMessage" => job.status_message = read(value).map_err(of)?,
+                "timeOfStatusChange" => job.time_of_status_change = read(value).map_err(of)?,
+                "parentJob" => job.parent_job = read(value).map_err(of)?,
+                "nestedJobs" => job.nested_jobs = read(value).map_err(of)?,
+                "priority" => job.priority = read(value).map_err(of)?,
+                "started" => job.started = read(value).map_err(of)?,
+                "duration" => job.duration = read(value).map_err(of)?,
+                "created" => created = Some(read(value).map_err(of)?),
+                "updated" => updated = Some(read(value).map_err(of)?),
+                "name" => job.name = read(value).map_err(of)?,
+                "description" => job.description = read(value).map_err(of)?,
+                "operations" => job.operations = read(value).map_err(of)?,
                 _ => drop(job.others.insert(name.into_owned(), value.into_owned())),
             }
         }
@@ -222,8 +224,11 @@ impl<'de> Deserialize<'de> for Job {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, serde_json::Error> {
-    T::deserialize(value)
+fn read<T: DeserializeOwned>(value: Cow<'_, Value>) -> Result<T, serde_json::Error> {
+    match value {
+        Cow::Owned(value) => T::deserialize(value),
+        Cow::Borrowed(value) => T::deserialize(value),
+    }
 }
 
 fn attribute(name: &str, error: &serde_json::Error) -> serde_json::Error {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use slipstream_cimi::acl::{Principal, default_acl};
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
 use slipstream_cimi::{Document, Lease};
@@ -26,7 +27,7 @@ use self::visibility::{
 };
 use crate::memory::MemoryStore;
 use crate::sqlite::SqliteStore;
-use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt};
+use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, StoredDocument};
 
 mod aggregations;
 mod filters;
@@ -53,6 +54,7 @@ cases!(
     insert_adds_as_revision_1_and_refuses_a_second,
     get_finds_nothing_where_nothing_is,
     replace_needs_the_stored_revision,
+    what_was_read_is_found_as_it_was_changed,
     remove_needs_the_stored_revision,
     one_of_many_concurrent_replaces_wins_each_revision,
     one_of_many_concurrent_inserts_wins,
@@ -153,13 +155,42 @@ async fn get_finds_nothing_where_nothing_is(store: Arc<dyn Store>) {
     assert_eq!(store.get("").await.unwrap(), None);
 }
 
+/// Without having been looked at as a whole.
+async fn what_was_read_is_found_as_it_was_changed(store: Arc<dyn Store>) {
+    let acl = json!({"owner": {"type": "USER", "principal": "jane"}, "rules": []});
+    let before = json!({"id": "job/1", "state": "QUEUED", "action": "a", "priority": 7, "acl": default_acl(),
+                        "parentJob": "job/2", "targetResource": {"href": "x/1"}, "tags": [1, {"b": null}]});
+    fill(&*store, &[("job/1", before), ("job/2", json!({"id": "job/2", "state": "QUEUED"}))]).await;
+    let change = async |remove: &[&str], set: Value| {
+        let mut changed = store.get("job/1").await.unwrap().unwrap();
+        let remove: Vec<String> = remove.iter().map(|&name| name.to_owned()).collect();
+        changed.document.change(&remove, set.as_object().unwrap().clone());
+        store.replace(changed).await.unwrap();
+        let text = serde_json::to_string(&*store.get("job/1").await.unwrap().unwrap().document).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let after = change(&[], json!({"state": "RUNNING", "started": "now"})).await;
+    assert_eq!(
+        (&after["state"], &after["started"], &after["tags"][1]),
+        (&json!("RUNNING"), &json!("now"), &json!({"b": null}))
+    );
+    assert_eq!(search(&*store, "state='RUNNING' and action='a' and priority=7 and parentJob='job/2'").await, ["job/1"]);
+    assert_eq!(search(&*store, "acl/owner/principal='ADMIN' and targetResource/href='x/1'").await, ["job/1"]);
+    let after = change(&["parentJob", "started"], json!({"acl": acl, "action": "b", "priority": "high"})).await;
+    assert_eq!((after.get("parentJob"), after.get("started"), &after["acl"]), (None, None, &acl));
+    assert_eq!(search(&*store, "acl/owner/principal='jane' and action='b' and priority='high'").await, ["job/1"]);
+    let jane = Query { visible_to: Some(vec![Principal::User("jane".to_owned())]), limit: 9, ..Query::default() };
+    assert_eq!(ids(&store.search("job", &jane).await.unwrap()), ["job/1"]);
+    assert_eq!(search(&*store, "parentJob='job/2' or started='now'").await, [""; 0]);
+}
+
 async fn replace_needs_the_stored_revision(store: Arc<dyn Store>) {
     fill(&*store, &[("job/1", json!({"state": "QUEUED"}))]).await;
     let mut changed = store.get("job/1").await.unwrap().unwrap();
-    Arc::make_mut(&mut changed.document).insert("state".into(), json!("RUNNING"));
+    changed.document.make_mut().insert("state".into(), json!("RUNNING"));
     changed.ledger = json!({"lease": 3});
     assert_eq!(store.replace(changed.clone()).await.unwrap(), Revision(2));
-    let late = store.replace(Record { document: Arc::default(), ..changed.clone() }).await;
+    let late = store.replace(Record { document: StoredDocument::default(), ..changed.clone() }).await;
     assert!(matches!(late, Err(StoreError::Changed(id)) if id == "job/1"));
     assert_eq!(store.get("job/1").await.unwrap(), Some(Record { revision: Revision(2), ..changed }));
     assert_eq!(search(&*store, "state='RUNNING'").await, ["job/1"]);
@@ -422,7 +453,7 @@ async fn unfinished_jobs_are_told_by_id_with_their_entries(store: Arc<dyn Store>
 async fn what_is_unfinished_follows_every_change(store: Arc<dyn Store>) {
     let change = async |state: &str, entry: Option<&str>| {
         let mut changed = store.get("job/1").await.unwrap().unwrap();
-        Arc::make_mut(&mut changed.document).insert("state".into(), json!(state));
+        changed.document.make_mut().insert("state".into(), json!(state));
         changed.ledger = entry.map_or(json!(null), |entry| json!({"entry": entry}));
         store.replace(changed).await.unwrap();
         store.index_rows(None, 10).await.unwrap()

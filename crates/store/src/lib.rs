@@ -1,8 +1,10 @@
 //! [`Store`]: where the server keeps documents.
 
 pub mod aggregate;
+mod document;
 pub mod files;
 pub mod memory;
+mod packed;
 mod sort;
 pub mod sqlite;
 
@@ -18,9 +20,10 @@ use serde_json::Value;
 use slipstream_cimi::acl::{Principal, viewers};
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::{Aggregation, Order};
-use slipstream_cimi::{Document, Lease, State};
+use slipstream_cimi::{Lease, State};
 
 use self::aggregate::AggregationError;
+pub use self::document::{StoredDocument, weight};
 
 /// What a store calls a version of a document. Opaque: it is equal only to itself. The default is that of a document that is
 /// not stored yet.
@@ -43,8 +46,8 @@ pub struct Record {
     pub id: String,
     /// The version that was read.
     pub revision: Revision,
-    /// The document, without `operations`.
-    pub document: Arc<Document>,
+    /// The document.
+    pub document: StoredDocument,
     /// What is never shown as an attribute: a job's ledger; null for everything else.
     pub ledger: Value,
 }

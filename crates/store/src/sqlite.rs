@@ -40,7 +40,6 @@ mod key;
 mod log;
 mod migrate;
 mod opening;
-mod packed;
 mod reader;
 mod reserve;
 mod schema;

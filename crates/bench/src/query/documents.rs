@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_job_engine::internals::server::{Patch, new_document};
-use slipstream_store::{Record, Revision};
+use slipstream_store::{Record, Revision, StoredDocument};
 use uuid::Uuid;
 
 /// Three in ten jobs are hers.
@@ -108,7 +108,7 @@ impl Jobs {
     }
 
     /// The document in another state, some seconds later.
-    pub fn changed(&self, document: &Document, number: u64, state: &str) -> Document {
+    pub fn changed(&self, document: &StoredDocument, number: u64, state: &str) -> StoredDocument {
         let seconds = if state == "RUNNING" { 2 } else { 60 };
         let now = self.created(number) + SignedDuration::from_secs(seconds);
         let changes = match state {
@@ -132,7 +132,7 @@ impl Jobs {
             _ => "SUCCESS",
         };
         let document = self.changed(&record.document, number, state);
-        Record { document: document.into(), ..record }
+        Record { document, ..record }
     }
 }
 

@@ -91,7 +91,7 @@ pub fn id_of_key(user: &str, key: &str) -> String {
 /// The second step of [`add`]: what it answers is on disk.
 pub async fn store(shared: &Shared, new: JobRecord) -> Result<Stored, ApiError> {
     let stored = shared.jobs.insert(new).await.map(Stored)?;
-    shared.metrics.added(action_of(&stored.0.document));
+    shared.metrics.added(&action_of(&stored.0.document));
     Ok(stored)
 }
 

@@ -202,7 +202,7 @@ async fn a_right_is_checked_on_the_very_record_that_is_written() {
         let message = format!("invalid credentials for '{id}'");
         assert_eq!((answered.status, &answered.body["message"]), (403, &json!(message)), "{what}: {}", answered.text);
         assert_eq!(store.injected(), number + 1, "{what}: overtaken");
-        Arc::make_mut(&mut expected.document).insert("acl".to_owned(), default_acl());
+        expected.document.make_mut().insert("acl".to_owned(), default_acl());
         let found = store.get(id).await.expect("answers").expect("still there");
         assert_eq!((&found.document, &found.ledger), (&expected.document, &expected.ledger), "{what}");
     }

@@ -13,7 +13,7 @@ use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::Operation;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, Write};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, StoredDocument, Write};
 use tokio::sync::Semaphore;
 
 use crate::support::{Answered, InProcess, Log, Raw, cookie, eventually};
@@ -107,11 +107,11 @@ impl Failing {
         let missing = || Record {
             id: id.to_owned(),
             revision: Revision::default(),
-            document: Arc::default(),
+            document: StoredDocument::default(),
             ledger: json!(null),
         };
         let mut record = stored.unwrap_or_else(missing);
-        Arc::make_mut(&mut record.document).insert(attribute.to_owned(), value);
+        record.document.make_mut().insert(attribute.to_owned(), value);
         if record.revision == Revision::default() {
             self.inner.insert(record).await.map(drop)
         } else {

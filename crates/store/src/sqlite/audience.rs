@@ -4,10 +4,9 @@
 //! document has one audience, so none is found twice, however many of its viewers ask. Most documents are shown to
 //! administrators alone: their audience is NULL, and costs nothing.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, OptionalExtension, params};
-use slipstream_cimi::acl::Principal;
+use serde_json::Value;
+use slipstream_cimi::acl::{Principal, administrators_alone_view, viewers_by};
 
 /// The documents that a search may show.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +26,9 @@ pub(super) enum Visible {
 /// Of so many audiences each is searched by itself.
 const MOST_AUDIENCES: u8 = 32;
 
-/// A set of viewers as it is stored; none for administrators alone.
-pub(super) fn stored(viewers: &BTreeSet<Principal>) -> Option<String> {
-    if viewers.len() == 1 && viewers.contains(&administrators()) { None } else { Some(names(viewers)) }
+/// Whom this access control lets see a document, as it is stored; none for administrators alone.
+pub(super) fn stored(acl: Option<&Value>) -> Option<String> {
+    if administrators_alone_view(acl) { None } else { Some(names(&viewers_by(acl))) }
 }
 
 /// What these callers may see.

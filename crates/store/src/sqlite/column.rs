@@ -1,14 +1,19 @@
 //! The attributes that have a column of their own.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use rusqlite::types::{Value as SqlValue, ValueRef};
 use serde_json::Value;
-use slipstream_cimi::Document;
 use slipstream_cimi::filter::{Attribute, Comparison, Literal, Span, values_at};
 
 use slipstream_cimi::resource::format_time;
 
 use super::key::{Key, id_of};
+use crate::StoredDocument;
+
+/// See [`Column::tops`].
+pub(super) type Tops<'a> = [Option<Cow<'a, Value>>; Column::ALL.len()];
 
 /// What people search jobs by. A column holds the attribute's value if it is *regular*: missing, or one value of the
 /// column's type. Of any other value only the evaluator knows how it compares, so its column is NULL and the bit of the
@@ -92,22 +97,17 @@ impl Column {
     }
 
     /// What each column holds for a document, in the order of [`ALL`](Self::ALL); none where that is irregular.
-    pub fn values(id: &str, document: &Document) -> [Option<SqlValue>; Self::ALL.len()] {
-        // one walk through the members is quicker than looking for each
-        let mut tops = [None; Self::ALL.len()];
-        for (name, value) in document {
-            for (column, top) in Self::ALL.into_iter().zip(&mut tops) {
-                if column.top() == name {
-                    *top = Some(value);
-                }
-            }
-        }
-        let mut tops = tops.into_iter();
-        Self::ALL.map(|column| column.value(id, document, tops.next().flatten()))
+    pub fn values(id: &str, document: &StoredDocument, tops: &Tops<'_>) -> [Option<SqlValue>; Self::ALL.len()] {
+        let mut tops = tops.iter();
+        Self::ALL.map(|column| column.value(id, document, tops.next().and_then(|top| top.as_deref())))
     }
 
-    /// `top` is the member of the document in which the path begins.
-    fn value(self, id: &str, document: &Document, top: Option<&Value>) -> Option<SqlValue> {
+    /// The members of the document in which the paths begin, in the same order.
+    pub fn tops(document: &StoredDocument) -> Tops<'_> {
+        document.values(Self::ALL.map(Self::top))
+    }
+
+    fn value(self, id: &str, document: &StoredDocument, top: Option<&Value>) -> Option<SqlValue> {
         match plain(top, self.path()) {
             Ok(value) => self.regular(id, value),
             Err(NotPlain) => match values_at(document, &Attribute(self.path().to_owned())).as_slice() {

@@ -7,7 +7,7 @@
 use rusqlite::ToSql;
 use rusqlite::types::{FromSqlError, ToSqlOutput, Value as SqlValue, ValueRef};
 
-use super::packed::{JOB_ID, put_digits, text_of};
+use crate::packed::{JOB_ID, put_digits, text_of};
 
 /// An id as the table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

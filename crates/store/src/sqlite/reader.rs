@@ -22,11 +22,11 @@ use super::audience;
 use super::audience::Visible;
 use super::gather::gathered;
 use super::key::{Key, id_of};
-use super::packed::unpack;
 use super::schema::open_reader;
 use super::select::{Select, Translator};
+use crate::packed::unpack;
 use crate::sort::sort_key;
-use crate::{Found, IndexRow, Query, Record, Revision, StoreError, kind_of};
+use crate::{Found, IndexRow, Query, Record, Revision, StoreError, StoredDocument, kind_of};
 
 /// After so many steps of `SQLite`'s machine, of which a row takes some tens, the time is looked at.
 const STEPS_BETWEEN_LOOKS: c_int = 1_000;
@@ -206,8 +206,12 @@ fn record(id: &str, row: &Row<'_>) -> rusqlite::Result<(Record, usize)> {
         ValueRef::Null => Value::Null,
         stored => value(stored).map_err(|source| damaged("ledger", source))?.0,
     };
-    let (document, length) = document(row.get_ref(1)?).map_err(|source| damaged("document", source))?;
-    Ok((Record { id: id.to_owned(), revision, document: document.into(), ledger }, length))
+    let (document, length) = match row.get_ref(1)? {
+        ValueRef::Blob(packed) => StoredDocument::read(packed).map_err(serde_json::Error::custom),
+        stored => document(stored).map(|(document, length)| (document.into(), length)),
+    }
+    .map_err(|source| damaged("document", source))?;
+    Ok((Record { id: id.to_owned(), revision, document, ledger }, length))
 }
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -19,7 +19,7 @@ const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQ
 /// The table has a rowid: documents are larger than what `WITHOUT ROWID` is good for (a twentieth of a page), as that
 /// keeps them in the tree that is searched. `type` is the first part of `id`, so that the primary key finds a document
 /// and walks those of one type in order of id. An id is stored as [`Key`](super::key::Key) says, a time as milliseconds since
-/// 1970, document and ledger as [`pack`](super::packed::pack) says: keys are narrow, as each job is in ten indexes.
+/// 1970, document and ledger as [`pack`](crate::packed::pack) says: keys are narrow, as each job is in ten indexes.
 ///
 /// Each index ends in `id`, by which equal values are ordered. Times are asked for newest first: such an index is walked
 /// backwards, so that what is new is added at its end, where pages become full.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, ToSql, TransactionBehavior, params, params_from_iter};
 use slipstream_cimi::State;
-use slipstream_cimi::acl::viewers;
 use slipstream_cimi::dialect::JOB;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,11 +22,11 @@ use super::file::DatabaseFile;
 use super::key::Key;
 use super::log;
 use super::log::{Log, Trouble, checkpoint};
-use super::packed::{pack, pack_object};
 use super::reserve;
 use super::reserve::Reserve;
 use super::schema::BUSY_TIMEOUT;
 use super::tally::{Place, Tally};
+use crate::packed::pack;
 use crate::{Record, Revision, StoreError, is_unfinished, kind_of};
 
 /// The most changes in one request. A group of requests that has come to as many takes no other: so a transaction has less
@@ -62,7 +61,9 @@ impl Row {
             irregular |= if value.is_none() { column.bit() } else { 0 };
             value.unwrap_or(SqlValue::Null)
         };
-        let mut values = Column::ALL.into_iter().zip(Column::values(&record.id, &record.document)).map(&mut regular);
+        let tops = Column::tops(&record.document);
+        let values = Column::values(&record.id, &record.document, &tops);
+        let mut values = Column::ALL.into_iter().zip(values).map(&mut regular);
         // the id has a column of its own
         values.next();
         let columns = Column::STORED.map(|_| values.next().expect("the others follow in this order"));
@@ -73,9 +74,9 @@ impl Row {
             }
             _ => (None, None),
         };
-        let document = SqlValue::Blob(pack_object(&record.document));
+        let document = SqlValue::Blob(record.document.packed().to_vec());
         let ledger = if record.ledger.is_null() { SqlValue::Null } else { SqlValue::Blob(pack(&record.ledger)) };
-        let viewers = audience::stored(&viewers(&record.document));
+        let viewers = audience::stored(tops[Column::Owner as usize].as_deref());
         let (id, revision) = (record.id, record.revision);
         Self { id, revision, document, ledger, irregular, columns, viewers, entry, lease }
     }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use slipstream_cimi::Document;
 use slipstream_cimi::acl::{ADMINISTRATORS, ANYBODY, Principal, USERS, modifiers, viewers};
+use slipstream_store::StoredDocument;
 
 use crate::server::error::ApiError;
 
@@ -65,13 +65,13 @@ impl Caller {
 
     /// Whether the caller may read a document and find it.
     #[must_use]
-    pub fn may_view(&self, document: &Document) -> bool {
+    pub fn may_view(&self, document: &StoredDocument) -> bool {
         self.is_administrator() || !viewers(document).is_disjoint(&self.principals())
     }
 
     /// Whether the caller may edit, stop and delete a document.
     #[must_use]
-    pub fn may_modify(&self, document: &Document) -> bool {
+    pub fn may_modify(&self, document: &StoredDocument) -> bool {
         self.is_administrator() || !modifiers(document).is_disjoint(&self.principals())
     }
 
@@ -87,8 +87,8 @@ impl Caller {
         &self,
         id: &str,
         stored: Option<Stored>,
-        document: impl FnOnce(&Stored) -> &Document,
-        may: impl FnOnce(&Self, &Document) -> bool,
+        document: impl FnOnce(&Stored) -> &StoredDocument,
+        may: impl FnOnce(&Self, &StoredDocument) -> bool,
     ) -> Result<Stored, ApiError> {
         match stored {
             Some(record) if may(self, document(&record)) => Ok(record),

@@ -6,7 +6,6 @@ mod step;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -95,7 +94,7 @@ pub async fn stop(shared: &Shared, caller: &Caller, id: &str) -> Result<Document
         let record = caller.permit(id, stored, |record| &record.document, Caller::may_modify)?;
         let mut operation = read_operation(&record)?;
         if operation.state != State::Running {
-            return Ok(Arc::unwrap_or_clone(record.document));
+            return Ok(record.document.into_document());
         }
         (operation.state, operation.updated) = (State::Stopped, shared.clock.now());
         let document = document_of(&operation);

@@ -33,14 +33,14 @@ impl Before {
     pub(super) fn count(&self, shared: &Shared, job: &JobRecord, given_back: Option<&Attempt>) {
         let (metrics, action, state) = (&shared.metrics, action_of(&job.document), state_of(&job.document));
         if !self.state.is_final() && state.is_final() {
-            metrics.ended(action, state);
+            metrics.ended(&action, state);
         }
         let runs = job.ledger().is_ok_and(|ledger| ledger.open_attempt().is_some());
         if let Some(outcome) = self.attempt_outcome(state, runs, given_back.and_then(|attempt| attempt.outcome)) {
-            metrics.attempt_ended(action, outcome);
+            metrics.attempt_ended(&action, outcome);
         }
         if self.state == State::Queued && state == State::Running && !self.had_attempts {
-            metrics.begun(action, wait(shared.clock.now(), time_of(&job.document, "created")));
+            metrics.begun(&action, wait(shared.clock.now(), time_of(&job.document, "created")));
         }
     }
 

@@ -1,6 +1,8 @@
 //! What adding, editing, stopping and showing do to a job's document. Pure: no store, no clock (specification 5.2 to
 //! 5.4, with the quirks of specification 8 mended).
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
@@ -9,6 +11,7 @@ use slipstream_cimi::dialect::{self, JOB};
 use slipstream_cimi::overview::retries::RETRY_OF;
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, State, job};
+use slipstream_store::StoredDocument;
 
 use crate::process::clock::Age;
 
@@ -66,7 +69,7 @@ impl Patch {
     /// Merges `changes` in at top level, after `remove` is taken out, and brings everything derived from state and
     /// message up to date. Whether that is valid is not decided here.
     #[must_use]
-    pub fn new(stored: &Document, changes: Document, remove: &[String], now: Timestamp) -> Self {
+    pub fn new(stored: &StoredDocument, changes: Document, remove: &[String], now: Timestamp) -> Self {
         let stays =
             |name: &str| dialect::UNDELETABLE_ATTRIBUTES.contains(&name) || [PRIORITY, RETRY_OF].contains(&name);
         let may_go = |name: &&String| !stays(name);
@@ -88,37 +91,45 @@ impl Patch {
         self.set.iter().filter(move |(name, _)| !is_derived(name))
     }
 
-    /// Whether an attribute is there once this is applied to `stored`.
+    /// Those of these attributes that are missing once this is applied to `stored`.
     #[must_use]
-    pub fn leaves(&self, stored: &Document, name: &str) -> bool {
-        self.value(stored, name).is_some()
+    pub fn lacks<'n>(&self, stored: &StoredDocument, names: &[&'n str]) -> Vec<&'n str> {
+        if self.remove.is_empty() && stored.has_all(names) {
+            return Vec::new();
+        }
+        let is_there = |name: &str| self.set.contains_key(name) || stored.contains_key(name) && !self.removes(name);
+        names.iter().copied().filter(|name| !is_there(name)).collect()
     }
 
     /// The state once this is applied to `stored`.
     #[must_use]
-    pub fn state(&self, stored: &Document) -> State {
-        self.value(stored, "state").and_then(Value::as_str).and_then(State::from_text).unwrap_or(State::Queued)
+    pub fn state(&self, stored: &StoredDocument) -> State {
+        match self.set.get("state") {
+            Some(state) => state.as_str().and_then(State::from_text).unwrap_or(State::Queued),
+            None if self.removes("state") => State::Queued,
+            None => state_of(stored),
+        }
     }
 
     /// Makes the document what it is to be.
-    pub fn apply(self, document: &mut Document) {
-        for attribute in &self.remove {
-            document.shift_remove(attribute);
-        }
-        document.extend(self.set);
+    pub fn apply(self, document: &mut StoredDocument) {
+        document.change(&self.remove, self.set);
     }
 
-    /// The value of an attribute once this is applied to `stored`.
-    fn value<'a>(&'a self, stored: &'a Document, name: &str) -> Option<&'a Value> {
-        self.set.get(name).or_else(|| stored.get(name).filter(|_| !self.remove.iter().any(|removed| removed == name)))
+    fn removes(&self, name: &str) -> bool {
+        self.remove.iter().any(|removed| removed == name)
     }
 
-    fn derive(&mut self, stored: &Document, now: Timestamp) {
+    fn derive(&mut self, stored: &StoredDocument, now: Timestamp) {
         let state = self.state(stored);
-        let changed = |name: &str| stored.get(name) != self.value(stored, name);
-        let has_changed = changed("state") || changed("statusMessage");
-        let started = self.value(stored, "started").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        if state == State::Running && !self.leaves(stored, "started") {
+        let [before, message, started] = stored.values(["state", "statusMessage", "started"]);
+        let changes = |name: &str, before: Option<&Value>| {
+            before != self.set.get(name).or(before.filter(|_| !self.removes(name)))
+        };
+        let has_changed = changes("state", before.as_deref()) || changes("statusMessage", message.as_deref());
+        // no edit sets it
+        let started = started.filter(|_| !self.removes("started"));
+        if state == State::Running && started.is_none() {
             self.set.insert("started".to_owned(), json!(format_time(now)));
         }
         if has_changed {
@@ -126,7 +137,7 @@ impl Patch {
         }
         if state.is_final() {
             self.set.insert("progress".to_owned(), json!(100));
-            if let Some(started) = started {
+            if let Some(started) = started.and_then(|started| started.as_str()?.parse().ok()) {
                 // between two clocks of which one was wrong nothing is known to have passed
                 let seconds = match Age::of(started, now) {
                     Age::Past(age) => age.as_secs(),
@@ -140,27 +151,27 @@ impl Patch {
 
 /// The state that a stored document is in. A store holds only documents that were checked.
 #[must_use]
-pub fn state_of(document: &Document) -> State {
-    document.get("state").and_then(Value::as_str).and_then(State::from_text).unwrap_or(State::Queued)
+pub fn state_of(document: &StoredDocument) -> State {
+    document.text("state").and_then(|state| State::from_text(&state)).unwrap_or(State::Queued)
 }
 
 /// The action of a job.
 #[must_use]
-pub fn action_of(document: &Document) -> &str {
-    document.get("action").and_then(Value::as_str).unwrap_or_default()
+pub fn action_of(document: &StoredDocument) -> Cow<'_, str> {
+    document.text("action").unwrap_or_default()
 }
 
 /// The priority under which a job is queued.
 #[must_use]
-pub fn priority_of(document: &Document) -> u16 {
-    let priority = document.get("priority").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+pub fn priority_of(document: &StoredDocument) -> u16 {
+    let priority = document.value("priority").and_then(|priority| u16::try_from(priority.as_u64()?).ok());
     priority.unwrap_or(job::LOWEST_PRIORITY)
 }
 
 /// The time in this attribute, `created` or `updated`.
 #[must_use]
-pub fn time_of(document: &Document, attribute: &str) -> Timestamp {
-    let time = document.get(attribute).and_then(Value::as_str).and_then(|text| text.parse().ok());
+pub fn time_of(document: &StoredDocument, attribute: &str) -> Timestamp {
+    let time = document.text(attribute).and_then(|text| text.parse().ok());
     time.unwrap_or(Timestamp::MIN)
 }
 
@@ -241,7 +252,7 @@ fn shorten_message(document: &mut Document) {
 /// that is ahead says nothing of the sort, by however little: the job gets an entry, and if another one was under way all
 /// the same, the one of the two that is recorded counts.
 #[must_use]
-pub fn is_written_within(job: &Document, span: SignedDuration, now: Timestamp) -> bool {
+pub fn is_written_within(job: &StoredDocument, span: SignedDuration, now: Timestamp) -> bool {
     Age::of(time_of(job, "updated"), now).is_within(span)
 }
 
@@ -267,11 +278,12 @@ mod tests {
     }
 
     fn merged(stored: &Document, changes: Value, remove: &[String], now: Timestamp) -> Document {
-        let patch = Patch::new(stored, document(changes), remove, now);
-        let (mut merged, state) = (stored.clone(), patch.state(stored));
+        let mut merged = StoredDocument::from(stored.clone());
+        let patch = Patch::new(&merged, document(changes), remove, now);
+        let state = patch.state(&merged);
         patch.apply(&mut merged);
         assert_eq!(state_of(&merged), state, "what is said before it is done");
-        merged
+        merged.into_document()
     }
 
     #[test]

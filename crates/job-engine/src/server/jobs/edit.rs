@@ -1,5 +1,6 @@
 //! Edits of a job, by clients and by attempts, and what else an attempt is refused.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,9 +26,9 @@ const UNKNOWN_GENERATION: &str = "this server does not know the generation of th
 
 /// What a client asks of a job by PUT.
 #[derive(Debug)]
-pub struct EditRequest {
+pub struct EditRequest<'a> {
     /// Replaces whole values at top level.
-    pub changes: Document,
+    pub changes: Cow<'a, Document>,
     /// Attributes to take out first.
     pub remove: Vec<String>,
     /// Set if an attempt writes.
@@ -40,7 +41,7 @@ pub async fn edit(
     shared: &Shared,
     caller: &Caller,
     id: &str,
-    request: &EditRequest,
+    request: &EditRequest<'_>,
 ) -> Result<Arc<JobRecord>, ApiError> {
     let editor = Editor::new(shared, caller, id, request)?;
     Ok(update(shared, caller, id, editor).await?.job)
@@ -101,7 +102,7 @@ impl Decide for Fence<'_> {
 pub(super) struct Editor<'a> {
     shared: &'a Shared,
     caller: &'a Caller,
-    request: &'a EditRequest,
+    request: &'a EditRequest<'a>,
     /// The job's new entry, once that has moved to another priority.
     moved: Option<String>,
 }
@@ -113,7 +114,7 @@ impl<'a> Editor<'a> {
         shared: &'a Shared,
         caller: &'a Caller,
         id: &str,
-        request: &'a EditRequest,
+        request: &'a EditRequest<'a>,
     ) -> Result<Self, ApiError> {
         if request.attempt.is_some() {
             caller.require_administrator_for(id)?;
@@ -222,9 +223,9 @@ async fn lease_of_claim(shared: &Shared, ledger: &Ledger) -> Result<Option<Lease
     Ok(Some(Lease { generation: shared.generation.latest().await?, zxid: claim.created }))
 }
 
-impl EditRequest {
+impl<'a> EditRequest<'a> {
     /// What an attempt asks.
-    pub(super) fn of_attempt(attempt: &Arc<AttemptIdentity>, changes: Document) -> Self {
+    pub(super) fn of_attempt(attempt: &Arc<AttemptIdentity>, changes: Cow<'a, Document>) -> Self {
         Self { changes, remove: Vec::new(), attempt: Some(attempt.clone()) }
     }
 
@@ -248,7 +249,7 @@ struct Judged {
 fn merge(
     job: &JobRecord,
     ledger: &Ledger,
-    request: &EditRequest,
+    request: &EditRequest<'_>,
     judged: Judged,
     now: Timestamp,
 ) -> Result<Decision, ApiError> {
@@ -285,7 +286,7 @@ fn merge(
         }
         Judgement::Accept => {}
     }
-    let patch = Patch::new(&job.document, request.changes.clone(), &request.remove, now);
+    let patch = Patch::new(&job.document, Document::clone(&request.changes), &request.remove, now);
     refuse(&edit_violations(&job.document, &patch))?;
     let next = patch.state(&job.document);
     // An attempt gives the job back even where its RUNNING never arrived and the job is QUEUED all the while.

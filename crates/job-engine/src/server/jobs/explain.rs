@@ -81,7 +81,7 @@ pub async fn of(shared: &Shared, caller: &Caller, id: &str) -> Result<Explanatio
     });
     let reasons = explain(&Facts {
         id,
-        action: action_of(&record.document),
+        action: &action_of(&record.document),
         state,
         updated: time_of(&record.document, "updated"),
         ledger,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 use slipstream_cimi::Document;
-use slipstream_store::{Record, Revision};
+use slipstream_store::{Record, Revision, StoredDocument, weight};
 
 use super::document::{Patch, Shown};
 use super::ledger::Ledger;
@@ -16,8 +16,8 @@ use crate::server::error::ApiError;
 pub struct JobRecord {
     /// `job/<uuid>`.
     pub id: Arc<str>,
-    /// The document, without `operations`.
-    pub document: Arc<Document>,
+    /// The document.
+    pub document: StoredDocument,
     ledger: Result<Ledger, UnreadableLedger>,
     /// Its revision in the store when it was read or written.
     pub(super) revision: Revision,
@@ -77,8 +77,7 @@ impl JobRecord {
 
     /// Another document from now on, and another ledger.
     pub fn set(&mut self, patch: Patch, ledger: Ledger) {
-        // copied only if somebody else still looks at it as it was
-        patch.apply(Arc::make_mut(&mut self.document));
+        patch.apply(&mut self.document);
         self.set_ledger(ledger);
     }
 
@@ -93,7 +92,7 @@ impl JobRecord {
             }
             Err(unreadable) => weight(&unreadable.stored),
         };
-        LEDGER_ITEM + ledger + self.document.values().map(weight).sum::<usize>()
+        LEDGER_ITEM + ledger + self.document.weight()
     }
 
     /// The job as its readers see it, to be written down.
@@ -124,14 +123,3 @@ pub fn ledger_of(record: &Record) -> Result<Ledger, UnreadableLedger> {
 
 /// Bytes of an attempt in the ledger, or of the rest of it, without texts of any length.
 const LEDGER_ITEM: usize = 128;
-
-/// About how much memory a value takes, in bytes.
-fn weight(value: &Value) -> usize {
-    size_of::<Value>()
-        + match value {
-            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-            Value::String(text) => text.len(),
-            Value::Array(values) => values.iter().map(weight).sum(),
-            Value::Object(members) => members.iter().map(|(name, value)| 64 + name.len() + weight(value)).sum(),
-        }
-}

@@ -1,6 +1,7 @@
 //! Reports: a list of reads, begins and edits of attempts in one `POST /api/job/reports`, answered item by item. An
 //! extension. Whoever is in this process hands the list over as it is.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use slipstream_cimi::client::lists::{Report, ReportAnswers, ReportList, Reported
 use slipstream_cimi::dialect::{ACTIONS, MOST_ITEMS, REPORTS};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::{AttemptIdentity, Document, Job, Lease, Refusal, State, lease};
+use slipstream_store::StoredDocument;
 
 use super::document::{self, Shown, action_of, state_of};
 use super::edit::Editor;
@@ -138,7 +140,7 @@ async fn carry_out_one<T: Send>(
         }
         Report::Begin { attempt, changes } => begin(shared, caller, attempt, changes, actions, show).await,
         Report::Edit { attempt, changes, shows_job } => {
-            let request = EditRequest::of_attempt(attempt, changes.clone());
+            let request = EditRequest::of_attempt(attempt, Cow::Borrowed(changes));
             let job = jobs::edit(shared, caller, &attempt.job, &request).await?;
             Ok(show(if *shows_job { Done::Job(&job) } else { Done::Nothing }))
         }
@@ -175,9 +177,9 @@ fn to_text(answer: &impl Serialize) -> Vec<u8> {
 fn to_value(done: Done<'_>) -> Reported {
     match done {
         Done::Nothing => Reported::Done,
-        Done::Job(job) => Reported::Job(document::shown((*job.document).clone(), job.entry())),
+        Done::Job(job) => Reported::Job(document::shown(job.document.clone().into_document(), job.entry())),
         Done::Begin(job, begun, rerun) => {
-            let read = Job::read(&job.document).map(|mut read| {
+            let read = Job::from_members(job.document.members()).map(|mut read| {
                 document::show_entry(&mut read.others, job.entry());
                 Box::new(read)
             });
@@ -265,7 +267,7 @@ async fn begin<T: Send>(
 ) -> Result<T, ApiError> {
     let mut changes = changes.clone();
     changes.extend(state_alone(State::Running));
-    let request = EditRequest::of_attempt(attempt, changes);
+    let request = EditRequest::of_attempt(attempt, Cow::Owned(changes));
     let editor = Editor::new(shared, caller, &attempt.job, &request)?;
     let mut begin = Begin { editor, lease: attempt.lease, actions, show, answer: None };
     update(shared, caller, &attempt.job, &mut begin).await?;
@@ -295,8 +297,9 @@ impl<T: Send> Decide for &mut Begin<'_, T> {
 
 /// Whether an attempt by somebody who has these actions may begin: what else there is to do with a job, whoever holds
 /// its entry decides.
-fn may_begin(job: &Document, actions: &[String]) -> bool {
-    let is_known = actions.iter().any(|action| action == action_of(job));
+fn may_begin(job: &StoredDocument, actions: &[String]) -> bool {
+    let own = action_of(job);
+    let is_known = actions.iter().any(|action| *action == own);
     is_known && matches!(state_of(job), State::Queued | State::Running)
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use slipstream_cimi::acl::acl_violations;
 use slipstream_cimi::resource::{is_id, is_link};
 use slipstream_cimi::{Document, State, job};
+use slipstream_store::StoredDocument;
 
 use super::document::Patch;
 
@@ -20,22 +21,19 @@ const REQUIRED: [&str; 8] = ["id", "resourceURI", "created", "updated", "acl", "
 /// Everything that is wrong with a job, one sentence each.
 #[must_use]
 pub fn job_violations(document: &Document) -> Vec<String> {
-    violations(document.iter(), |required| document.contains_key(required))
+    let missing: Vec<&str> = REQUIRED.into_iter().filter(|required| !document.contains_key(*required)).collect();
+    violations(&missing, document.iter())
 }
 
 /// Everything that would be wrong with a job that is valid now, once it is edited.
 #[must_use]
-pub fn edit_violations(stored: &Document, patch: &Patch) -> Vec<String> {
-    violations(patch.asked(), |required| patch.leaves(stored, required))
+pub fn edit_violations(stored: &StoredDocument, patch: &Patch) -> Vec<String> {
+    violations(&patch.lacks(stored, &REQUIRED), patch.asked())
 }
 
-/// What is wrong with these attributes, and those that a job needs and that are not there.
-fn violations<'a>(
-    attributes: impl Iterator<Item = (&'a String, &'a Value)> + Clone,
-    is_there: impl Fn(&str) -> bool,
-) -> Vec<String> {
-    let missing = REQUIRED.iter().filter(|required| !is_there(required)).map(|required| format!("{required}: missing"));
-    let mut violations: Vec<String> = missing.collect();
+/// What is wrong with these attributes, and those that a job needs and that are missing.
+fn violations<'a>(missing: &[&str], attributes: impl Iterator<Item = (&'a String, &'a Value)> + Clone) -> Vec<String> {
+    let mut violations: Vec<String> = missing.iter().map(|required| format!("{required}: missing")).collect();
     violations.extend(attribute_violations(attributes.clone()));
     violations.extend(attributes.filter(|(name, _)| *name == "acl").flat_map(|(_, acl)| acl_violations(acl)));
     violations

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -78,7 +79,7 @@ async fn the_entry_that_an_attempt_recorded_stays_recorded() {
     let lease = Lease { generation: 1, zxid: 5 };
     let attempt = AttemptIdentity { job: id.clone(), lease, entry: entry.clone(), executor: "Kenny".to_owned() };
     let changes = json!({"state": "RUNNING"}).as_object().cloned().expect("an object");
-    let request = EditRequest { changes, remove: Vec::new(), attempt: Some(attempt.into()) };
+    let request = EditRequest { changes: Cow::Owned(changes), remove: Vec::new(), attempt: Some(attempt.into()) };
     edit(&shared, &administrator("super"), &id, &request).await.expect("begun");
     record_entry(&shared, stored(&shared, &id).await, "/job/entries/entry-999-0000000099").await;
     let ledger = ledger(&shared, &id).await;

@@ -18,7 +18,7 @@ use slipstream_coordination::Error;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Mode, Operation, Session, State, existing, write_over};
 use slipstream_store::each_unfinished;
-use slipstream_store::{Record, Revision, Store, StoreError, StoreExt};
+use slipstream_store::{Record, Revision, Store, StoreError, StoreExt, StoredDocument};
 use tokio::sync::Mutex;
 
 use super::QueueClient;
@@ -96,7 +96,7 @@ impl Generation {
             let mut document = Document::new();
             document.insert("id".to_owned(), json!(ID));
             document.insert("generation".to_owned(), json!(generation));
-            let document = Arc::new(document);
+            let document = StoredDocument::from(document);
             let written = match stored {
                 Some(_) if generation == before => Ok(()),
                 Some(record) => self.store.replace(Record { document, ..record }).await.map(drop),

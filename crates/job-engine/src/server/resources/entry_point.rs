@@ -1,7 +1,5 @@
 //! The cloud entry point (specification 1): what there is, and where.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::{self, ENTRY_POINT, JOB, OPERATION, SESSION, SESSION_TEMPLATE, USER};
@@ -34,7 +32,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest) -> Result<Answer, Ap
         return Err(ApiError::schema(&violations));
     }
     let mut stored = stored(shared).await?;
-    let document = Arc::make_mut(&mut stored.document);
+    let document = stored.document.make_mut();
     document.extend(changes);
     document.insert("updated".to_owned(), json!(format_time(shared.clock.now())));
     shared.store.replace(stored.clone()).await?;
@@ -70,7 +68,7 @@ async fn stored(shared: &Shared) -> Result<Record, ApiError> {
 }
 
 fn presented(shared: &Shared, stored: Record, request: &ApiRequest) -> Answer {
-    let mut document = Arc::unwrap_or_clone(stored.document);
+    let mut document = stored.document.into_document();
     document.insert("baseURI".to_owned(), json!(base_uri(&request.headers)));
     for kind in [JOB, SESSION, SESSION_TEMPLATE, USER, OPERATION] {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));

@@ -1,12 +1,13 @@
 //! Jobs as documents: what each request about them comes to, and how they are shown. What happens to a job is in
 //! [`crate::server::jobs`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{self, JOB};
-use slipstream_store::Record;
+use slipstream_store::{Record, StoredDocument};
 
 use super::{collection, fence};
 use crate::server::auth::caller::Caller;
@@ -34,8 +35,7 @@ pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, Api
     let (caller, select) = (request.caller.clone(), parameters.select.clone());
     let present = move |record: Record| {
         let entry = record.entry().map(str::to_owned);
-        let document = Arc::unwrap_or_clone(record.document);
-        presented(&caller, document::shown(document, entry.as_deref()), &select)
+        presented(&caller, record.document, entry.as_deref(), &select)
     };
     collection::search(shared, JOB, &request.caller, &parameters, present).await
 }
@@ -44,7 +44,7 @@ pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, Api
 pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let select = request.parameters()?.select;
     let job = jobs::read(shared, &request.caller, id).await?;
-    Ok(Answer::ok(&presented(&request.caller, document::shown(Document::clone(&job.document), job.entry()), &select)))
+    Ok(Answer::ok(&presented(&request.caller, job.document.clone(), job.entry(), &select)))
 }
 
 /// Edits a job, as one of its attempts if the request says so.
@@ -54,7 +54,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<
     if attempt.is_none() {
         fence(shared, &request).await?;
     }
-    let edit = EditRequest { changes: request.document(), remove, attempt: attempt.map(Arc::new) };
+    let edit = EditRequest { changes: Cow::Owned(request.document()), remove, attempt: attempt.map(Arc::new) };
     Ok(Answer::ok(&jobs::edit(shared, &request.caller, id, &edit).await?.to_show()))
 }
 
@@ -118,8 +118,9 @@ pub async fn report(shared: &Shared, mut request: ApiRequest) -> Result<Answer, 
 /// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and
 /// `operations` are always there, because old clients need them to do anything with it (quirk 11). As in the original,
 /// whoever may view a job is told how to stop it (specification 5.4).
-fn presented(caller: &Caller, mut job: Document, select: &[String]) -> Document {
+fn presented(caller: &Caller, job: StoredDocument, entry: Option<&str>, select: &[String]) -> Document {
     let may_modify = caller.may_modify(&job);
+    let mut job = document::shown(job.into_document(), entry);
     let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     collection::keep_selected(&mut job, select);
     let mut operations = Vec::new();

@@ -1,11 +1,9 @@
 //! Bulk operations as documents. What they do is in [`crate::server::jobs::bulk`].
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::OPERATION;
-use slipstream_store::{Record, StoreExt};
+use slipstream_store::{Record, StoreExt, StoredDocument};
 
 use super::collection::{self, keep_selected};
 use super::fence;
@@ -30,7 +28,7 @@ pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Ans
     let select = request.parameters()?.select;
     let stored = shared.store.get(id).await?;
     let record = request.caller.permit(id, stored, |record| &record.document, Caller::may_view)?;
-    Ok(Answer::ok(&presented(&request.caller, Arc::unwrap_or_clone(record.document), &select)))
+    Ok(Answer::ok(&presented(&request.caller, record.document, &select)))
 }
 
 /// Searches operations.
@@ -38,7 +36,7 @@ pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, Api
     let parameters = request.search()?;
     request.caller.require_user()?;
     let (caller, select) = (request.caller.clone(), parameters.select.clone());
-    let present = move |record: Record| presented(&caller, Arc::unwrap_or_clone(record.document), &select);
+    let present = move |record: Record| presented(&caller, record.document, &select);
     collection::search(shared, OPERATION, &request.caller, &parameters, present).await
 }
 
@@ -48,8 +46,10 @@ pub async fn stop(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Ans
     Ok(Answer::ok(&bulk::stop(shared, &request.caller, id).await?))
 }
 
-fn presented(caller: &Caller, mut document: Document, select: &[String]) -> Document {
-    if caller.may_modify(&document) && document.get("state") == Some(&json!("RUNNING")) {
+fn presented(caller: &Caller, stored: StoredDocument, select: &[String]) -> Document {
+    let may_modify = caller.may_modify(&stored);
+    let mut document = stored.into_document();
+    if may_modify && document.get("state") == Some(&json!("RUNNING")) {
         let href = format!("{}/stop", document.get("id").and_then(Value::as_str).unwrap_or_default());
         document.insert("operations".to_owned(), json!([{"rel": "stop", "href": href}]));
     }

@@ -1,7 +1,5 @@
 //! Sessions as documents (specification 2.3); adding one logs in, deleting it logs out.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::SESSION;
@@ -60,7 +58,7 @@ async fn own_session(shared: &Shared, caller: &Caller, id: &str) -> Result<Recor
 }
 
 fn presented(record: Record) -> Document {
-    let mut document = Arc::unwrap_or_clone(record.document);
+    let mut document = record.document.into_document();
     document.insert("operations".to_owned(), json!([{"rel": "delete", "href": record.id}]));
     document
 }

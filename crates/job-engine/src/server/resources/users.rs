@@ -1,7 +1,5 @@
 //! Users: who may log in (an extension beyond the original's templates). Administrators alone learn anything of them.
 
-use std::sync::Arc;
-
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
@@ -50,7 +48,7 @@ pub async fn add(shared: &Shared, mut request: ApiRequest) -> Result<Answer, Api
 /// Reads a user.
 pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let select = request.parameters()?.select;
-    Ok(Answer::ok(&presented(Arc::unwrap_or_clone(existing(shared, id).await?.document), &select)))
+    Ok(Answer::ok(&presented(existing(shared, id).await?.document.into_document(), &select)))
 }
 
 /// Merges changes into a user, after the selected attributes are taken out, and answers the result. A new password, an
@@ -75,7 +73,7 @@ pub async fn edit(shared: &Shared, mut request: ApiRequest, id: &str) -> Result<
     let password = taken_text(&mut changes, "password");
     let was = stored.clone();
     let mut user = stored;
-    let document = Arc::make_mut(&mut user.document);
+    let document = user.document.make_mut();
     document.retain(|name, _| !remove.contains(name));
     document.extend(changes);
     document.insert("updated".to_owned(), json!(format_time(shared.clock.now())));
@@ -113,7 +111,7 @@ pub async fn delete(shared: &Shared, request: &ApiRequest, id: &str) -> Result<A
 pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
     let parameters = request.search()?;
     let select = parameters.select.clone();
-    let present = move |record: Record| presented(Arc::unwrap_or_clone(record.document), &select);
+    let present = move |record: Record| presented(record.document.into_document(), &select);
     collection::search(shared, USER, &request.caller, &parameters, present).await
 }
 

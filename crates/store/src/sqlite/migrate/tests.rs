@@ -1,6 +1,5 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 
 use rusqlite::params;
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use slipstream_cimi::{Document, Lease};
 use super::version_2::TABLES as VERSION_2;
 use super::*;
 use crate::sqlite::SqliteStore;
-use crate::{Query, Store as _, StoreError, StoreExt as _};
+use crate::{Query, Store as _, StoreError, StoreExt as _, StoredDocument};
 
 mod small_disk;
 
@@ -81,7 +80,7 @@ async fn holds_all(store: &SqliteStore) {
         (ENDED, "SUCCESS", ledger(7)),
         (USER, "ACTIVE", Value::Null),
     ] {
-        let document = Arc::new(document(id, state, "jane"));
+        let document = document(id, state, "jane").into();
         let expected = Record { id: id.to_owned(), revision: Revision(3), document, ledger };
         assert_eq!(store.get(id).await.unwrap(), Some(expected));
     }
@@ -120,8 +119,12 @@ async fn a_file_of_a_version_before_is_the_same_in_the_current_one() {
         let copy = path.with_file_name(format!("store.db.before-{before}"));
         assert_eq!((version(&copy), version(&path)), (before, VERSION), "what it was is kept");
         holds_all(&store).await;
-        let changed =
-            Record { id: QUEUED.to_owned(), revision: Revision(3), document: Arc::default(), ledger: Value::Null };
+        let changed = Record {
+            id: QUEUED.to_owned(),
+            revision: Revision(3),
+            document: StoredDocument::default(),
+            ledger: Value::Null,
+        };
         assert_eq!(store.replace(changed).await.unwrap(), Revision(4), "it is still written under the name");
         store.close().unwrap();
         drop(SqliteStore::open(&path).unwrap());

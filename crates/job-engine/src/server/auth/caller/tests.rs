@@ -29,6 +29,7 @@ fn the_eleven_rights_answer_two_questions() {
             .as_object()
             .cloned()
             .expect("an object")
+            .into()
     };
     for right in RIGHTS {
         let document = stored(right);
@@ -46,8 +47,8 @@ fn the_eleven_rights_answer_two_questions() {
         assert!(!Caller::Anonymous.may_view(&document));
         assert!(somebody("root", &["ADMIN"]).may_modify(&document));
     }
-    assert!(!somebody("jane", &[]).may_view(&Document::new()), "without access control administrators alone");
-    assert!(somebody("root", &["ADMIN"]).may_view(&Document::new()));
+    assert!(!somebody("jane", &[]).may_view(&StoredDocument::default()), "without access control administrators alone");
+    assert!(somebody("root", &["ADMIN"]).may_view(&StoredDocument::default()));
 }
 
 #[test]

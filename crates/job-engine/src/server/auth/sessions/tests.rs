@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Extensions, HeaderMap};
@@ -189,7 +188,7 @@ async fn a_session_gives_the_roles_that_it_has() {
     let now = Timestamp::UNIX_EPOCH;
     let login = sessions.login(&store, &login_document("secret"), &HERE, now).await.expect("the password is right");
     let mut session = store.get(&login.id).await.expect("answers").expect("there");
-    Arc::make_mut(&mut session.document).insert("roles".to_owned(), json!("USER ANON"));
+    session.document.make_mut().insert("roles".to_owned(), json!("USER ANON"));
     store.replace(session).await.expect("replaced");
     let user = caller(&sessions, &store, &sent_back(&login), now).await;
     assert_eq!((user.is_administrator(), user.name()), (false, Some("super")));
@@ -200,7 +199,7 @@ async fn a_session_gives_the_roles_that_it_has() {
 async fn a_user_that_is_not_active_is_refused() {
     let store = store_with("secret").await;
     let mut user = store.get("user/super").await.expect("answers").expect("there");
-    Arc::make_mut(&mut user.document).insert("state".to_owned(), json!("SUSPENDED"));
+    user.document.make_mut().insert("state".to_owned(), json!("SUSPENDED"));
     store.replace(user).await.expect("replaced");
     let refused = Sessions::default().login(&store, &login_document("secret"), &HERE, Timestamp::UNIX_EPOCH).await;
     assert_eq!(refused.expect_err("refused").refusal.status, 403);

@@ -1,7 +1,5 @@
 //! One step of a bulk operation: a page of jobs in order of id, then the cursor.
 
-use std::sync::Arc;
-
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use serde_json::json;
@@ -145,7 +143,7 @@ async fn again(shared: &Shared, asker: &Caller, begun: Timestamp, id: &str) -> R
     let found = jobs::retry::retries(shared, asker, id).await?;
     if let Some(latest) = found.retries.last() {
         let latest = jobs::read(shared, asker, latest).await?;
-        if time_of(&Arc::clone(&latest.document), "created") >= begun {
+        if time_of(&latest.document, "created") >= begun {
             return Ok(());
         }
     }

@@ -73,7 +73,7 @@ async fn whoever_may_no_longer_log_in_changes_nothing_more() {
     let begun = begun.expect("begun");
     assert_eq!(step_once(&shared, &begun.id).await.done, 500);
     let mut jane = shared.store.get(&user::id("jane")).await.expect("read").expect("there");
-    Arc::make_mut(&mut jane.document).insert("state".to_owned(), json!("SUSPENDED"));
+    jane.document.make_mut().insert("state".to_owned(), json!("SUSPENDED"));
     shared.store.replace(jane).await.expect("written");
     let ended = step_once(&shared, &begun.id).await;
     assert_eq!((ended.state, ended.done, states(&shared, "QUEUED").await), (State::Failed, 500, 100));
@@ -85,7 +85,7 @@ async fn an_administrator_who_is_none_any_more_is_refused_job_by_job() {
     let shared = world(2).await;
     let begun = begin(&shared, &caller("super", "ADMIN"), wish(Deed::Stop, "action='noop'", 2)).await.expect("begun");
     let mut root = shared.store.get(&user::id("super")).await.expect("read").expect("there");
-    Arc::make_mut(&mut root.document).insert("isSuperUser".to_owned(), json!(false));
+    root.document.make_mut().insert("isSuperUser".to_owned(), json!(false));
     shared.store.replace(root).await.expect("written");
     let ended = step_once(&shared, &begun.id).await;
     assert_eq!((ended.state, ended.done, states(&shared, "QUEUED").await), (State::Success, 0, 2));

@@ -98,7 +98,7 @@ fn job(id: &str) -> JobRecord {
 }
 
 fn into_state(state: &'static str) -> impl FnOnce(&mut JobRecord) {
-    move |job| drop(Arc::make_mut(&mut job.document).insert("state".to_owned(), json!(state)))
+    move |job| drop(job.document.make_mut().insert("state".to_owned(), json!(state)))
 }
 
 impl Desk {

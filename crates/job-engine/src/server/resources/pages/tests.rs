@@ -110,7 +110,7 @@ async fn what_changes_while_a_page_is_read_is_shown_as_it_is_or_not_at_all() {
         ("job/013", "name", json!("new")),
     ] {
         let mut record = shared.store.get(id).await.expect("read").expect("there");
-        Arc::make_mut(&mut record.document).insert(attribute.to_owned(), value);
+        record.document.make_mut().insert(attribute.to_owned(), value);
         shared.store.replace(record).await.expect("changed");
     }
     let (_, page) = read(answer).await;

@@ -83,7 +83,7 @@ async fn a_disk_that_is_full_at_the_start_is_survived_by_the_reserve() {
     let session = Record {
         id: "session/1".to_owned(),
         revision: Revision::default(),
-        document: Arc::default(),
+        document: StoredDocument::default(),
         ledger: Value::Null,
     };
     store.insert(session).await.unwrap();

@@ -8,9 +8,11 @@
 //!
 //! A file is full of these bytes: [`WORDS`] and [`FORMS`] may grow at their ends, and change in no other way.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Number, Value};
+use slipstream_cimi::acl::default_acl;
 
 /// The first byte of all that is packed; no text in JSON begins so.
 const PACKED: u8 = 1;
@@ -50,7 +52,29 @@ const FORMS: &[&str] = &[
 ];
 
 /// The id of a job as the server makes it.
-pub(super) const JOB_ID: &str = "job/########-####-####-####-############";
+pub(crate) const JOB_ID: &str = "job/########-####-####-####-############";
+
+/// In how many bytes the digits of each form are.
+const DIGITS: [usize; FORMS.len()] = {
+    let mut digits = [0; FORMS.len()];
+    let mut form = 0;
+    while form < FORMS.len() {
+        digits[form] = bytes_of_digits(FORMS[form]);
+        form += 1;
+    }
+    digits
+};
+
+const fn bytes_of_digits(form: &str) -> usize {
+    let (mut digits, mut at) = (0_usize, 0);
+    while at < form.len() {
+        if matches!(form.as_bytes()[at], b'0' | b'#') {
+            digits += 1;
+        }
+        at += 1;
+    }
+    digits.div_ceil(2)
+}
 
 /// Names of members and texts that many jobs have.
 const WORDS: &[&str] = &[
@@ -115,23 +139,33 @@ const WORDS: &[&str] = &[
     "super",
 ];
 
-/// Words by their length, each with its byte.
-static BY_LENGTH: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
-    let longest = WORDS.iter().map(|word| word.len()).max().unwrap_or_default();
-    let mut by_length = vec![Vec::new(); longest + 1];
+/// Words, each with its byte, by their [`place`].
+static PLACES: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
+    let mut places = vec![Vec::new(); 256];
     for (word, byte) in WORDS.iter().zip(WORD..) {
-        by_length[word.len()].push((*word, byte));
+        places[place(word)].push((*word, byte));
     }
-    by_length
+    places
 });
+
+/// Where a word is looked for. These numbers give each a place of its own.
+fn place(word: &str) -> usize {
+    let (first, last) = (word.bytes().next().unwrap_or_default(), word.bytes().next_back().unwrap_or_default());
+    (word.len() * 11 + usize::from(first) * 6 + usize::from(last) * 15) % 256
+}
+
+/// The byte of a text that is a word.
+fn byte_of(text: &str) -> Option<u8> {
+    PLACES[place(text)].iter().find(|(word, _)| *word == text).map(|(_, byte)| *byte)
+}
 
 /// What is wrong with what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a packed value, or cut off")]
-pub(super) struct NotPacked;
+pub(crate) struct NotPacked;
 
 /// Packs a document.
-pub(super) fn pack_object(object: &Map<String, Value>) -> Vec<u8> {
+pub(crate) fn pack_object(object: &Map<String, Value>) -> Vec<u8> {
     let mut packed = Vec::with_capacity(256);
     packed.push(PACKED);
     put_object(&mut packed, object);
@@ -139,7 +173,7 @@ pub(super) fn pack_object(object: &Map<String, Value>) -> Vec<u8> {
 }
 
 /// Packs any value.
-pub(super) fn pack(value: &Value) -> Vec<u8> {
+pub(crate) fn pack(value: &Value) -> Vec<u8> {
     let mut packed = Vec::with_capacity(128);
     packed.push(PACKED);
     put(&mut packed, value);
@@ -147,13 +181,128 @@ pub(super) fn pack(value: &Value) -> Vec<u8> {
 }
 
 /// The value as it was packed, and about how many bytes its text in JSON has: not less, but for what has to be escaped.
-pub(super) fn unpack(packed: &[u8]) -> Result<(Value, usize), NotPacked> {
+pub(crate) fn unpack(packed: &[u8]) -> Result<(Value, usize), NotPacked> {
     let mut rest = Rest { packed, text: 0 };
     if rest.byte()? != PACKED {
         return Err(NotPacked);
     }
     let value = rest.value(0)?;
     if rest.packed.is_empty() { Ok((value, rest.text)) } else { Err(NotPacked) }
+}
+
+/// Whether this is a packed object, and about how many bytes its text in JSON has, as [`unpack`] would say, without its values.
+pub(crate) fn check_object(packed: &[u8]) -> Result<usize, NotPacked> {
+    let mut rest = Rest { packed, text: 0 };
+    if !packed.starts_with(&[PACKED, OBJECT]) {
+        return Err(NotPacked);
+    }
+    rest.take(1)?;
+    rest.skip(0)?;
+    if rest.packed.is_empty() { Ok(rest.text) } else { Err(NotPacked) }
+}
+
+/// A packed object with these members taken out first, and those set at their places, or at the end. It is what the same
+/// changes of the object are once they are packed.
+pub(crate) fn with_members(packed: &[u8], remove: &[String], set: &Map<String, Value>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(packed.len() + 128);
+    let mut count = 0;
+    let removed: Vec<Name<'_>> = remove.iter().map(|name| Name::of(name)).collect();
+    let mut to_set: Vec<(Name<'_>, Option<&Value>)> =
+        set.iter().map(|(name, value)| (Name::of(name), Some(value))).collect();
+    for member in members(packed).filter(|member| !removed.iter().any(|name| name.is_of(member))) {
+        count += 1;
+        match to_set.iter_mut().find(|(name, _)| name.is_of(&member)).and_then(|(_, value)| value.take()) {
+            Some(value) => {
+                body.extend(member.name);
+                put(&mut body, value);
+            }
+            None => body.extend(member.name.iter().chain(member.value)),
+        }
+    }
+    for (name, value) in to_set {
+        let Some(value) = value else { continue };
+        count += 1;
+        put_text(&mut body, name.text);
+        put(&mut body, value);
+    }
+    let mut changed = Vec::with_capacity(body.len() + 4);
+    changed.extend([PACKED, OBJECT]);
+    put_size(&mut changed, count);
+    changed.extend(body);
+    changed
+}
+
+/// The name of a member that is looked for.
+pub(crate) struct Name<'n> {
+    text: &'n str,
+    /// Its byte, if it is a word: to compare bytes takes less time.
+    word: Option<u8>,
+}
+
+impl<'n> Name<'n> {
+    pub fn of(text: &'n str) -> Self {
+        Self { text, word: byte_of(text) }
+    }
+
+    pub fn is_of(&self, member: &Member<'_>) -> bool {
+        match self.word {
+            Some(word) => member.name == [word],
+            None => member.name[0] < WORD && member.name() == self.text,
+        }
+    }
+}
+
+/// A member of a packed object.
+#[derive(Clone, Copy)]
+pub(crate) struct Member<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The access control that almost all documents have, and how it is packed.
+static DEFAULT_ACL: LazyLock<(Vec<u8>, Value)> = LazyLock::new(|| {
+    let (mut packed, acl) = (Vec::new(), default_acl());
+    put(&mut packed, &acl);
+    (packed, acl)
+});
+
+impl<'a> Member<'a> {
+    pub fn name(&self) -> Cow<'a, str> {
+        text(self.name).expect("it was checked")
+    }
+
+    pub fn value(&self) -> Cow<'static, Value> {
+        let (packed, acl) = &*DEFAULT_ACL;
+        if self.value == packed {
+            return Cow::Borrowed(acl);
+        }
+        Cow::Owned(Rest { packed: self.value, text: 0 }.value(0).expect("it was checked"))
+    }
+
+    /// The text that it is, if it is one.
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        text(self.value).ok()
+    }
+}
+
+fn text(packed: &[u8]) -> Result<Cow<'_, str>, NotPacked> {
+    let mut rest = Rest { packed, text: 0 };
+    let first = rest.byte()?;
+    rest.text(first)
+}
+
+/// The members of an object that was [checked](check_object), in their order.
+pub(crate) fn members(packed: &[u8]) -> impl Iterator<Item = Member<'_>> {
+    let mut rest = Rest { packed: &packed[[PACKED, OBJECT].len()..], text: 0 };
+    let count = rest.items().expect("it was checked");
+    (0..count).map(move |_| {
+        let mut next = || {
+            let before = rest.packed;
+            rest.pass().expect("it was checked");
+            &before[..before.len() - rest.packed.len()]
+        };
+        Member { name: next(), value: next() }
+    })
 }
 
 fn put(packed: &mut Vec<u8>, value: &Value) {
@@ -198,9 +347,8 @@ fn put_number(packed: &mut Vec<u8>, number: &Number) {
 }
 
 fn put_text(packed: &mut Vec<u8>, text: &str) {
-    let words = BY_LENGTH.get(text.len()).map(Vec::as_slice).unwrap_or_default();
-    if let Some((_, byte)) = words.iter().find(|(word, _)| *word == text) {
-        packed.push(*byte);
+    if let Some(byte) = byte_of(text) {
+        packed.push(byte);
         return;
     }
     for (form, byte) in FORMS.iter().zip(FORM..).filter(|(form, _)| form.len() == text.len()) {
@@ -217,7 +365,7 @@ fn put_text(packed: &mut Vec<u8>, text: &str) {
 }
 
 /// Puts the digits of a text of this form, two to a byte; whether it has the form.
-pub(super) fn put_digits(packed: &mut Vec<u8>, form: &str, text: &str) -> bool {
+pub(crate) fn put_digits(packed: &mut Vec<u8>, form: &str, text: &str) -> bool {
     let mut first = None;
     for (wanted, found) in form.bytes().zip(text.bytes()) {
         let digit = match (wanted, found) {
@@ -237,7 +385,7 @@ pub(super) fn put_digits(packed: &mut Vec<u8>, form: &str, text: &str) -> bool {
 }
 
 /// The text of a form with these digits; none if there are too few, or one is none.
-pub(super) fn text_of(form: &str, digits: &[u8]) -> Option<String> {
+pub(crate) fn text_of(form: &str, digits: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(form.len());
     let mut digits = digits.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     for wanted in form.chars() {
@@ -341,153 +489,128 @@ impl<'a> Rest<'a> {
                 for _ in 0..members {
                     let first = self.byte()?;
                     self.text += ":".len();
-                    object.insert(self.text(first)?, self.value(depth + 1)?);
+                    object.insert(self.text(first)?.into_owned(), self.value(depth + 1)?);
                 }
                 Value::Object(object)
             }
-            text => Value::String(self.text(text)?),
+            text => Value::String(self.text(text)?.into_owned()),
         })
     }
 
+    /// Passes over what [`value`](Self::value) reads, and refuses what that does.
+    fn skip(&mut self, depth: u8) -> Result<(), NotPacked> {
+        if depth >= DEEPEST {
+            return Err(NotPacked);
+        }
+        self.text += 1;
+        match self.byte()? {
+            NULL | FALSE | TRUE => self.text += "false".len(),
+            INTEGER | UNSIGNED => drop(self.number()?),
+            FLOAT => {
+                self.text += LONGEST_NUMBER;
+                let bytes = self.take(8)?.try_into().map_err(|_| NotPacked)?;
+                if !f64::from_le_bytes(bytes).is_finite() {
+                    return Err(NotPacked);
+                }
+            }
+            LIST => {
+                for _ in 0..self.length()? {
+                    self.skip(depth + 1)?;
+                }
+            }
+            OBJECT => {
+                for _ in 0..self.length()? {
+                    let first = self.byte()?;
+                    self.text += ":".len();
+                    self.skip_text(first)?;
+                    self.skip(depth + 1)?;
+                }
+            }
+            text => self.skip_text(text)?,
+        }
+        Ok(())
+    }
+
+    /// The same of what was checked, which takes less time.
+    fn pass(&mut self) -> Result<(), NotPacked> {
+        let bytes = match self.byte()? {
+            NULL | FALSE | TRUE | WORD.. => 0,
+            INTEGER | UNSIGNED => return self.size().map(drop),
+            FLOAT => 8,
+            TEXT => self.items()?,
+            LIST => return (0..self.items()?).try_for_each(|_| self.pass()),
+            OBJECT => return (0..2 * self.items()?).try_for_each(|_| self.pass()),
+            form => *DIGITS.get(usize::from(form.wrapping_sub(FORM))).ok_or(NotPacked)?,
+        };
+        self.take(bytes).map(drop)
+    }
+
     /// The text that begins with this byte.
-    fn text(&mut self, first: u8) -> Result<String, NotPacked> {
-        let text = self.text_or_word(first)?;
+    fn text(&mut self, first: u8) -> Result<Cow<'a, str>, NotPacked> {
+        let text = match form(first)? {
+            Form::Bytes => Cow::Borrowed(self.utf8()?),
+            Form::Word(word) => Cow::Borrowed(word),
+            Form::Digits(form) => Cow::Owned(text_of(form, self.digits(form)?).ok_or(NotPacked)?),
+        };
         self.text += text.len() + 2;
         Ok(text)
     }
 
-    fn text_or_word(&mut self, first: u8) -> Result<String, NotPacked> {
-        if first == TEXT {
-            let bytes = self.items()?;
-            return String::from_utf8(self.take(bytes)?.to_vec()).map_err(|_| NotPacked);
-        }
-        if let Some(word) = first.checked_sub(WORD) {
-            return WORDS.get(usize::from(word)).map(|word| (*word).to_owned()).ok_or(NotPacked);
-        }
-        let form = first.checked_sub(FORM).and_then(|form| FORMS.get(usize::from(form))).ok_or(NotPacked)?;
-        let digits = form.bytes().filter(|byte| matches!(byte, b'0' | b'#')).count();
-        text_of(form, self.take(digits.div_ceil(2))?).ok_or(NotPacked)
+    fn skip_text(&mut self, first: u8) -> Result<(), NotPacked> {
+        let length = match form(first)? {
+            Form::Bytes => self.utf8()?.len(),
+            Form::Word(word) => word.len(),
+            Form::Digits(form) => {
+                let digits = self.digits(form)?;
+                if !are_digits(form, digits) {
+                    return Err(NotPacked);
+                }
+                form.len()
+            }
+        };
+        self.text += length + 2;
+        Ok(())
     }
+
+    fn utf8(&mut self) -> Result<&'a str, NotPacked> {
+        let bytes = self.items()?;
+        str::from_utf8(self.take(bytes)?).map_err(|_| NotPacked)
+    }
+
+    fn digits(&mut self, form: &str) -> Result<&'a [u8], NotPacked> {
+        self.take(bytes_of_digits(form))
+    }
+}
+
+/// How a text is packed.
+enum Form {
+    /// Its bytes follow.
+    Bytes,
+    Word(&'static str),
+    /// Its digits follow.
+    Digits(&'static str),
+}
+
+fn form(first: u8) -> Result<Form, NotPacked> {
+    if first == TEXT {
+        return Ok(Form::Bytes);
+    }
+    if let Some(word) = first.checked_sub(WORD) {
+        return WORDS.get(usize::from(word)).map(|word| Form::Word(word)).ok_or(NotPacked);
+    }
+    let form = first.checked_sub(FORM).and_then(|form| FORMS.get(usize::from(form))).ok_or(NotPacked)?;
+    Ok(Form::Digits(form))
+}
+
+/// Whether a form has a text with these digits.
+fn are_digits(form: &str, digits: &[u8]) -> bool {
+    let mut digits = digits.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    form.bytes().all(|wanted| match wanted {
+        b'0' => digits.next().is_some_and(|digit| digit < 10),
+        b'#' => digits.next().is_some(),
+        _ => true,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn packed(value: &Value) -> Vec<u8> {
-        let packed = pack(value);
-        assert_eq!(unpack(&packed).unwrap().0, *value);
-        packed
-    }
-
-    /// What lies in files: a change of any of these bytes makes them unreadable.
-    #[test]
-    fn values_are_packed_as_they_always_were() {
-        for (value, bytes) in [
-            (json!(null), "0100"),
-            (json!([false, true]), "0107020102"),
-            (json!([0, -1, 1, 999]), "010704030003010302 03ce0f"),
-            (json!(i64::MIN), "0103ffffffffffffffffff01"),
-            (json!(u64::MAX), "0104ffffffffffffffffff01"),
-            (json!(0.5), "0105000000000000e03f"),
-            (json!("é"), "010602c3a9"),
-            (json!(""), "0159"),
-            (json!({"id": "job/01a22896-57ff-7010-b0be-14f3f033efd6"}), "01080120 1001a2289657ff7010b0be14f3f033efd6"),
-            (json!("2026-11-29T18:34:31.296Z"), "0111202611291834312960"),
-            (json!("2026-11-29T18:34:42.347574109Z"), "0112202611291834423475741090"),
-            (json!("/job/entries/entry-999-0000019982"), "011399900000199820"),
-            (json!("01a22896-57ff-7010-b0be-14f3f033efd6"), "011401a2289657ff7010b0be14f3f033efd6"),
-            (json!({"state": "SUCCESS", "other": 999}), "010802 2754 06056f74686572 03ce0f"),
-        ] {
-            assert_eq!(packed(&value), of_hex(bytes), "{value}");
-        }
-        assert_eq!((WORDS[0], WORDS[WORDS.len() - 1]), ("id", "super"));
-    }
-
-    fn of_hex(text: &str) -> Vec<u8> {
-        let digits = text.replace(' ', "");
-        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-        (0..digits.len()).step_by(2).map(byte).collect()
-    }
-
-    #[test]
-    fn each_word_is_a_byte_and_stands_once() {
-        assert!(WORDS.len() <= usize::from(u8::MAX - WORD));
-        assert!(FORMS.len() <= usize::from(WORD - FORM));
-        for word in WORDS {
-            assert_eq!(packed(&json!(word)).len(), 2, "{word}");
-            assert_eq!(WORDS.iter().filter(|other| *other == word).count(), 1, "{word}");
-        }
-    }
-
-    #[test]
-    fn what_almost_has_a_form_is_a_text() {
-        for text in [
-            "2026-11-29T18:34:31.29aZ",
-            "2026-11-29 18:34:31.296Z",
-            "job/01a22896-57ff-7010-b0be-14f3f033efdG",
-            "job/01a22896-57ff-7010-b0be_14f3f033efd6",
-            "/job/entries/entry-99-00000199820",
-        ] {
-            assert_eq!(packed(&json!(text))[1], TEXT, "{text}");
-        }
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let text = prop_oneof![
-            "\\PC{0,8}",
-            prop::sample::select(WORDS).prop_map(str::to_owned),
-            "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.([0-9]{3}|[0-9]{9})Z",
-            "job/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-        ];
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<u64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            text.clone().prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 32, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((text.clone(), inner), 0..6).prop_map(|members| members.into_iter().collect()),
-            ]
-        })
-    }
-
-    fn values(value: &Value) -> usize {
-        1 + match value {
-            Value::Array(items) => items.iter().map(values).sum(),
-            Value::Object(members) => members.values().map(values).sum(),
-            _ => 0,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_unpacked_is_what_was_packed(value in value()) {
-            let packed = pack(&value);
-            let (unpacked, about) = unpack(&packed).unwrap();
-            let text = value.to_string();
-            prop_assert_eq!(unpacked.to_string(), &*text);
-            // what has to be escaped here is quotation marks and backslashes
-            prop_assert!(text.len() <= about + text.matches('\\').count(), "{}: {}", about, text);
-            prop_assert!(about <= text.len() + values(&value) * (LONGEST_NUMBER + 1), "{}: {}", about, text);
-            for end in 0..packed.len() {
-                prop_assert_eq!(unpack(&packed[..end]), Err(NotPacked));
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let packed = [&[PACKED], bytes.as_slice()].concat();
-            if let Ok((value, _)) = unpack(&packed) {
-                prop_assert_eq!(unpack(&pack(&value)).unwrap().0, value);
-            }
-        }
-    }
-}
+mod tests;
