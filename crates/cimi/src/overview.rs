@@ -3,6 +3,7 @@
 
 pub mod bulk;
 pub mod distributors;
+pub mod doctor;
 pub mod executors;
 pub mod explain;
 pub mod ledger;

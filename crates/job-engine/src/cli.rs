@@ -5,6 +5,7 @@ mod adopt;
 mod backup;
 pub mod config;
 mod distributors;
+mod doctor;
 mod executors;
 mod failure;
 mod faults;
@@ -102,6 +103,15 @@ enum Command {
     Actions(actions::ActionsArguments),
     /// List distributors, their schedules and leaders
     Distributors(distributors::DistributorsArguments),
+    /// Say whether the engine is well, and what to do
+    #[command(
+        mut_arg("json", |json| json.help("Print the server's answer as JSON")),
+        after_help = example!(
+            "Exits with 1 if work does not get done (✕), which monitoring may watch.",
+            "slipstream-job doctor"
+        )
+    )]
+    Doctor(ShowOptions),
     /// List, add, change and delete users
     Users(users::UsersArguments),
     /// Back up the store to a file, with or without a running server
@@ -256,6 +266,7 @@ fn dispatch(Arguments { config: named, command }: Arguments, config: Config) -> 
             Command::Executors(options) => executors::executors(options).await.map(done),
             Command::Actions(arguments) => actions::run(arguments, &config).await,
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
+            Command::Doctor(options) => doctor::run(options).await,
             Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),
             Command::Threads(arguments) => processes::threads(arguments).map(done),

@@ -2,6 +2,7 @@
 //! (decision 17), the elections and the ledgers, each read once, so it may show a job that has just ended.
 
 pub mod distributors;
+pub mod doctor;
 pub mod executors;
 pub mod marks;
 pub mod queue;

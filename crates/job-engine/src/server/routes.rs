@@ -14,7 +14,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
-use super::admin::{distributors, executors, marks, queue};
+use super::admin::{distributors, doctor, executors, marks, queue};
 use super::error::ApiError;
 use super::http::Service;
 use super::http::answer::{self, Answer};
@@ -132,6 +132,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Queue, "GET") => queue::read(shared, &request).await,
         (Place::QueueRestore, "POST") => queue::restore(shared, &request).await,
         (Place::Executors, "GET") => executors::read(shared, &request).await,
+        (Place::Doctor, "GET") => doctor::read(shared, &request).await,
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
         (Place::DistributorReset(name), "POST") => marks::reset(shared, &request, name).await,
 
@@ -156,6 +157,7 @@ fn route_of(path: &str) -> &'static str {
         [Some("queue"), None, ..] => "/api/queue",
         [Some("queue"), Some("restore"), None, _] => "/api/queue/restore",
         [Some("executor"), None, ..] => "/api/executor",
+        [Some("doctor"), None, ..] => "/api/doctor",
         [Some("distributor"), None, ..] => "/api/distributor",
         [Some("distributor"), Some(_), Some("reset"), None] => "/api/distributor/{name}/reset",
         [Some("job"), None, ..] => "/api/job",
@@ -191,6 +193,7 @@ enum Place<'path> {
     Queue,
     QueueRestore,
     Executors,
+    Doctor,
     Distributors,
     /// Of the distributor of this name.
     DistributorReset(&'path str),
@@ -218,6 +221,7 @@ impl<'path> Place<'path> {
             [ENTRY_POINT] => Ok(Self::EntryPoint),
             ["queue"] => Ok(Self::Queue),
             ["executor"] => Ok(Self::Executors),
+            ["doctor"] => Ok(Self::Doctor),
             ["distributor"] => Ok(Self::Distributors),
             [name] => Ok(Self::Collection(kind(name)?)),
             [_, ""] | [_, _, ""] => Err(unknown()),

@@ -157,3 +157,34 @@ fn help_goes_to_standard_output_and_mistakes_to_standard_error() {
     assert!(run(&[]).failed().contains("Usage: slipstream-job [OPTIONS] <COMMAND>"));
     assert!(run(&["jobbs"]).failed().contains("a similar subcommand exists: 'jobs'"));
 }
+
+#[tokio::test]
+async fn the_doctor_says_what_is_not_well_and_exits_with_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = Up::start(folder.path(), &["--distributors", "jobs_cleanup", "--unknown-action", "release"]);
+    let well = eventually("all has begun", async || {
+        let ran = run(&up, &["doctor"]);
+        (ran.code == 0 && !ran.said.contains("  ! ")).then_some(ran.said)
+    })
+    .await;
+    for line in ["✓ store", "✓ coordinator", "✓ reconciler", "✓ executors", "✓ distributor jobs_cleanup"] {
+        assert!(well.contains(line), "{well}");
+    }
+    let id = up.client().add("job", &document(json!({"action": "nobody has it"})), None).await.expect("added");
+    let ill = eventually("it is seen", async || {
+        let ran = run(&up, &["doctor", "--json"]);
+        (ran.code == 1).then_some(ran.said)
+    })
+    .await;
+    assert!(ill.contains("1 jobs of the action nobody has it wait"), "{ill}");
+    let why = run(&up, &["jobs", "explain", &id]).good();
+    assert!(why.contains("no registered executor has the action nobody has it"), "{why}");
+    let json = run(&up, &["jobs", "explain", &id, "--json"]).json();
+    assert_eq!((&json["reasons"][0]["code"], &json["reasons"][0]["blocks"]), (&json!("no-executor"), &json!(true)));
+    let counted = run(&up, &["jobs", "bulk", "stop", "--filter", "state='QUEUED'"]).good();
+    assert_eq!(counted, "1 jobs match: add --yes to stop them\n");
+    let stopped = run(&up, &["jobs", "bulk", "stop", "--filter", "state='QUEUED'", "--yes"]).good();
+    assert!(stopped.contains("SUCCESS: 1 of 1 stopped"), "{stopped}");
+    let again = run(&up, &["jobs", "retry", &id]).good();
+    assert!(again.starts_with(&format!("{id} retried as job/")), "{again}");
+}

@@ -86,6 +86,7 @@ pub const TARGETS: &[&str] = &[
     "/api/job/reports",
     "/api/job/bulk",
     "/api/operation",
+    "/api/doctor",
     "/api/operation/0a",
     "/api/operation/0a/stop",
     "/api/cloud-entry-point",

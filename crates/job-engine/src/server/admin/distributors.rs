@@ -23,7 +23,7 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
     Ok(View::answer(PLACE, uri, distributors(shared).await?))
 }
 
-async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
+pub(super) async fn distributors(shared: &Shared) -> Result<Distributors, ApiError> {
     let registered: Vec<(String, RegisteredDistributor)> = shared.queue.registered(paths::DISTRIBUTORS).await?;
     let elections = shared.queue.names_in(paths::ELECTION).await?;
     let known = registered.iter().filter_map(|(_, distributor)| distributor.election.clone());

@@ -88,7 +88,7 @@ fn shown(claim: Held, job: Option<String>, record: Option<&Record>, executor: Op
 }
 
 /// What a reconciler says counts while the election knows it as the leader.
-async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
+pub(super) async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
     let reconcilers: Vec<(String, RegisteredReconciler)> = shared.queue.registered(paths::RECONCILED).await?;
     if reconcilers.is_empty() {
         return Ok(None);

@@ -1,0 +1,252 @@
+//! `/api/doctor`: whether the engine is well, and what to do. [`diagnose`] is a table over what was found out: each point
+//! says how it is, and one that is not well says what to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+use slipstream_cimi::State;
+use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::filter::Filter;
+use slipstream_cimi::overview::distributors::Distributor;
+use slipstream_cimi::overview::doctor::{Diagnosis, Finding, Health};
+use slipstream_cimi::overview::executors::Executor;
+use slipstream_cimi::overview::queue::LeftAlone;
+use slipstream_cimi::query::{Aggregation, Algorithm};
+use slipstream_coordination::queue::EntryName;
+use slipstream_store::{Query, StoreError};
+use tokio::time::Instant;
+
+use super::{distributors, queue};
+use crate::process::paths;
+use crate::server::Shared;
+use crate::server::error::ApiError;
+use crate::server::http::answer::Answer;
+use crate::server::http::request::ApiRequest;
+use crate::server::jobs::document::{UNTOUCHED, is_written_within};
+
+#[cfg(test)]
+mod tests;
+
+/// Most RUNNING jobs that are looked at.
+const MOST_RUNNING: u64 = 1_000;
+/// Most names in a text.
+const MOST_NAMED: usize = 5;
+
+/// What was found out.
+struct Facts {
+    version: &'static str,
+    /// Why the store does not take a write, if it does not.
+    store: Result<(), String>,
+    /// How many jobs of each action wait.
+    waiting: BTreeMap<String, u64>,
+    /// What the coordinator says, or why it says nothing.
+    coordinator: Result<Coordinated, String>,
+}
+
+struct Coordinated {
+    /// How long an answer took.
+    round_trip: Duration,
+    /// What the elected reconciler leaves alone, if there is one.
+    left_alone: Option<LeftAlone>,
+    /// RUNNING jobs that nobody holds, of those that were not written to just now.
+    unheld: Vec<String>,
+    executors: Vec<Executor>,
+    has_foreign: bool,
+    distributors: Vec<Distributor>,
+}
+
+/// Shows administrators whether the engine is well.
+pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    request.caller.require_administrator()?;
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        store: match shared.health.ready().await {
+            (StatusCode::OK, _) => Ok(()),
+            (_, reasons) => Err(reasons.trim_end().replace('\n', "; ")),
+        },
+        waiting: waiting(shared).await.unwrap_or_default(),
+        coordinator: coordinated(shared).await.map_err(|error| error.cause().to_owned()),
+    };
+    let (time, version) = (shared.clock.now(), facts.version.to_owned());
+    let findings = diagnose(&facts);
+    Ok(super::View::answer(
+        slipstream_cimi::overview::doctor::PLACE,
+        "http://sixsq.com/slipstream/1/Diagnosis",
+        Diagnosis { time, version, findings },
+    ))
+}
+
+async fn coordinated(shared: &Shared) -> Result<Coordinated, ApiError> {
+    let asked = Instant::now();
+    let taken = shared.queue.names_in(paths::TAKEN).await?;
+    let round_trip = asked.elapsed();
+    let taken: BTreeSet<EntryName> = taken.iter().filter_map(|name| EntryName::parse(name)).collect();
+    let snapshot = shared.snapshots.get(&shared.queue, &shared.clock).await?;
+    Ok(Coordinated {
+        round_trip,
+        left_alone: queue::left_alone(shared).await?,
+        unheld: unheld(shared, &taken).await?,
+        executors: snapshot.executors.clone(),
+        has_foreign: !snapshot.foreign.is_empty(),
+        distributors: distributors::distributors(shared).await?.distributors,
+    })
+}
+
+/// Ids of RUNNING jobs whose entry nobody holds. One that was written to just now may have ended or begun since.
+async fn unheld(shared: &Shared, taken: &BTreeSet<EntryName>) -> Result<Vec<String>, StoreError> {
+    let running = Query { limit: MOST_RUNNING, ..query(State::Running) };
+    let now = shared.clock.now();
+    let records = shared.store.search(JOB.name, &running).await?.records.into_iter();
+    let unheld = records.filter(|record| {
+        let entry = record.entry().and_then(paths::entry_name);
+        entry.is_none_or(|entry| !taken.contains(&entry)) && !is_written_within(&record.document, UNTOUCHED, now)
+    });
+    Ok(unheld.map(|record| record.id).collect())
+}
+
+async fn waiting(shared: &Shared) -> Result<BTreeMap<String, u64>, StoreError> {
+    let by_action = Aggregation { algorithm: Algorithm::Terms, attribute: "action".to_owned() };
+    let query = Query { aggregations: vec![by_action], ..query(State::Queued) };
+    let found = shared.store.search(JOB.name, &query).await?;
+    let buckets = found.aggregations.first().and_then(|terms| terms["buckets"].as_array()).into_iter().flatten();
+    let count = |bucket: &Value| Some((bucket["key"].as_str()?.to_owned(), bucket["doc_count"].as_u64()?));
+    Ok(buckets.filter_map(count).collect())
+}
+
+fn query(state: State) -> Query {
+    let filter = Filter::parse(&format!("state='{state}'")).expect("it is a filter");
+    Query { filter: Some(filter), ..Query::default() }
+}
+
+/// The table.
+fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![match &facts.store {
+        Ok(()) => well("store", "it takes writes"),
+        Err(reason) => ill("store", reason.clone(), "look into the server's log: it names the file and the reason"),
+    }];
+    let seen = match &facts.coordinator {
+        Ok(seen) => seen,
+        Err(reason) => {
+            let hint = "jobs are stored, and queued once it is back: see to the ensemble";
+            findings.push(ill("coordinator", format!("it cannot be asked: {reason}"), hint));
+            return findings;
+        }
+    };
+    findings.push(well("coordinator", format!("it answers in {} ms", seen.round_trip.as_millis())));
+    findings.extend(reconciler(seen.left_alone.as_ref()));
+    findings.push(running(&seen.unheld));
+    findings.extend(executors(seen, facts.version));
+    findings.extend(actions(seen, &facts.waiting));
+    findings.extend(seen.distributors.iter().map(distributor));
+    findings
+}
+
+fn reconciler(left_alone: Option<&LeftAlone>) -> Vec<Finding> {
+    const ABOUT: &str = "reconciler";
+    let Some(LeftAlone { entries, claims, without_session, refused }) = left_alone else {
+        let hint = "start a server: without a reconciler, lost entries are not put again";
+        return vec![ill(ABOUT, "none is at work".to_owned(), hint)];
+    };
+    let mut findings = Vec::new();
+    if without_session.count > 0 {
+        let text = format!("claims without a session: {}", named(without_session.count, &without_session.names));
+        findings.push(ill(ABOUT, text, "their jobs wait for ever: delete these nodes"));
+    }
+    for refused in refused {
+        let names = named(refused.sample.count, &refused.sample.names);
+        let text = format!("refused, {}: {names}", refused.reason);
+        findings.push(doubtful(ABOUT, text, "correct the access to these nodes, or the documents"));
+    }
+    if entries.count + claims.count > 0 {
+        let text = format!("{} entries and {} claims belong to no job of this store", entries.count, claims.count);
+        let hint = "`slipstream-job queue` names them: another store may use the same folder";
+        findings.push(doubtful(ABOUT, text, hint));
+    }
+    if findings.is_empty() {
+        findings.push(well(ABOUT, "it is at work and leaves nothing alone"));
+    }
+    findings
+}
+
+fn running(unheld: &[String]) -> Finding {
+    const ABOUT: &str = "running jobs";
+    if unheld.is_empty() {
+        return well(ABOUT, "somebody holds each of them");
+    }
+    let text = format!("RUNNING, and nobody holds them: {}", named(unheld.len(), unheld));
+    doubtful(ABOUT, text, "the next free slot takes them: `slipstream-job jobs explain ID` says whether there is one")
+}
+
+fn executors(seen: &Coordinated, version: &str) -> Vec<Finding> {
+    const ABOUT: &str = "executors";
+    let of = |is_it: &dyn Fn(&Executor) -> bool| -> Vec<String> {
+        seen.executors.iter().filter(|it| is_it(it)).map(|it| it.registered.name.clone()).collect()
+    };
+    let mut findings = Vec::new();
+    if seen.executors.is_empty() && !seen.has_foreign {
+        findings.push(doubtful(ABOUT, "none is registered".to_owned(), "start one: nothing runs meanwhile"));
+    }
+    let others = of(&|it| it.registered.process.version != version);
+    if !others.is_empty() {
+        let text = format!("of another version than this server ({version}): {}", named(others.len(), &others));
+        findings.push(doubtful(ABOUT, text, "update them, or the server"));
+    }
+    let broken = of(&|it| !it.registered.loaded.failed.is_empty());
+    if !broken.is_empty() {
+        let text = format!("actions failed to load: {}", named(broken.len(), &broken));
+        findings.push(doubtful(ABOUT, text, "`slipstream-job actions` says which and why"));
+    }
+    if findings.is_empty() {
+        let slots: usize = seen.executors.iter().map(|it| it.registered.slots).sum();
+        findings.push(well(ABOUT, format!("{} with {slots} slots", seen.executors.len())));
+    }
+    findings
+}
+
+fn actions(seen: &Coordinated, waiting: &BTreeMap<String, u64>) -> Vec<Finding> {
+    let has_it = |action: &str| {
+        let mut willing = seen.executors.iter().filter(|it| !it.registered.draining);
+        willing.any(|it| it.registered.actions.iter().any(|it| it == action))
+    };
+    let without = waiting.iter().filter(|(action, _)| !has_it(action));
+    let finding = |(action, count): (&String, &u64)| {
+        let text = format!("{count} jobs of the action {action} wait, and no registered executor takes them");
+        let hint = "start an executor that has it, or correct what failed to load";
+        if seen.has_foreign { doubtful("actions", text, hint) } else { ill("actions", text, hint) }
+    };
+    without.map(finding).collect()
+}
+
+fn distributor(distributor: &Distributor) -> Finding {
+    let about = format!("distributor {}", distributor.name);
+    let hint = "look into the distributor's log";
+    match (&distributor.problem, &distributor.leader) {
+        (Some(problem), None) => ill(&about, problem.clone(), hint),
+        (Some(problem), Some(_)) => doubtful(&about, problem.clone(), hint),
+        (None, None) => ill(&about, "nobody leads: it adds no jobs".to_owned(), hint),
+        (None, Some(leader)) => well(&about, format!("{leader} leads")),
+    }
+}
+
+/// How many, and the first of them.
+fn named(count: usize, names: &[String]) -> String {
+    let shown = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match count.saturating_sub(names.len().min(MOST_NAMED)) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn well(about: &str, text: impl Into<String>) -> Finding {
+    Finding { about: about.to_owned(), health: Health::Well, text: text.into(), hint: None }
+}
+
+fn doubtful(about: &str, text: String, hint: &str) -> Finding {
+    Finding { about: about.to_owned(), health: Health::Doubtful, text, hint: Some(hint.to_owned()) }
+}
+
+fn ill(about: &str, text: String, hint: &str) -> Finding {
+    Finding { health: Health::Ill, ..doubtful(about, text, hint) }
+}
