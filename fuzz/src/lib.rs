@@ -1,7 +1,11 @@
 //! Where the steps of the targets `job_document` and `routes` come from: bytes that the fuzzer bends.
 
+#[path = "../../crates/dashboard/tests/it/html.rs"]
+pub mod html;
 #[path = "../../crates/job-engine/tests/it/requests.rs"]
 pub mod requests;
+#[path = "../../crates/dashboard/tests/it/scripted.rs"]
+pub mod scripted;
 
 use bytes::Bytes;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -22,6 +26,26 @@ pub fn any_steps(input: &mut Unstructured) -> Result<Vec<Step>> {
 /// Adds and edits of jobs whose documents are nearly right.
 pub fn documents(input: &mut Unstructured) -> Result<Vec<Step>> {
     steps(input, document_request)
+}
+
+/// A job as a server may answer it, with what it may never have stored.
+pub fn shown_job(input: &mut Unstructured) -> Result<Value> {
+    let mut document = Map::new();
+    for attribute in ["id", "state", "created"] {
+        let value = attribute_value(input, attribute)?;
+        document.insert(attribute.to_owned(), value);
+    }
+    for _ in 0..input.int_in_range(0..=12)? {
+        let attribute = known_or_any(input, ATTRIBUTES)?;
+        let value = attribute_value(input, &attribute)?;
+        document.insert(attribute, value);
+    }
+    Ok(Value::Object(document))
+}
+
+/// Any JSON.
+pub fn any_json(input: &mut Unstructured) -> Result<Value> {
+    any_value(input, DEEPEST)
 }
 
 fn steps(input: &mut Unstructured, request: fn(&mut Unstructured) -> Result<Request>) -> Result<Vec<Step>> {

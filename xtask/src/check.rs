@@ -15,6 +15,7 @@ mod cycles;
 mod dependencies;
 mod invariants;
 mod messages;
+mod pages;
 mod source;
 mod texts;
 
@@ -76,6 +77,7 @@ pub fn run() -> anyhow::Result<bool> {
     }
     held.push(report("module cycles", &cycles::cycles(&files)));
     held.push(report("banned texts", &files.iter().flat_map(texts::banned).collect::<Vec<_>>()));
+    held.push(report("pages", &files.iter().flat_map(pages::pages).collect::<Vec<_>>()));
     held.push(report("dead links", &texts::dead_links(&root, &files)));
     held.push(report("citations", &citations::citations(&files)));
     held.push(report("no sleeping in tests", &texts::sleeps(&files)));

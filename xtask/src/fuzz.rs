@@ -13,9 +13,10 @@ use anyhow::{Context, bail};
 use crate::commands::{cargo, describe, exists, read, root, target};
 
 /// The targets, with what each one is for.
-const TARGETS: [(&str, &str); 3] = [
+const TARGETS: [(&str, &str); 4] = [
     ("filter", "texts as filters, query strings and forms"),
     ("job_document", "adds and edits of jobs whose documents are nearly right"),
+    ("pages", "pages of the dashboard over any documents"),
     ("routes", "requests of anybody to anywhere"),
 ];
 const USAGE: &str = "\

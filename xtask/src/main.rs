@@ -13,6 +13,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod browser;
 mod check;
 mod commands;
 mod debian;

@@ -16,8 +16,16 @@ pub const VARIABLE: &str = "SLIPSTREAM_TEST_PYTHON";
 /// setuptools had before release 81.
 const TOOLS: [&str; 2] = ["setuptools<81", "wheel"];
 
-/// The original client, unmodified, and what it imports; and what original engines share queues and elections by.
-const PACKAGES: [&str; 4] = ["slipstream-api==3.71.1", "requests", "six", "kazoo==2.11.0"];
+/// The original client, unmodified, and what it imports; what original engines share queues and elections by; what drives
+/// a browser, and looks at pages as people with disabilities have to.
+const PACKAGES: [&str; 6] = [
+    "slipstream-api==3.71.1",
+    "requests",
+    "six",
+    "kazoo==2.11.0",
+    "playwright==1.65.2",
+    "axe-playwright-python==0.1.8",
+];
 
 /// What Debian's packages are on other systems.
 pub const WHAT: &str = "Python 3 with its venv module";
@@ -41,7 +49,12 @@ pub fn set_up(root: &Path) -> anyhow::Result<PathBuf> {
     let install = ["install", "--quiet", "--no-cache-dir"];
     run(pip(&interpreter).args(install).args(TOOLS))?;
     run(pip(&interpreter).args(install).arg("--no-build-isolation").args(PACKAGES))?;
-    run(Command::new(&interpreter).args(["-W", "ignore", "-c", "import slipstream.api, kazoo.client"]))?;
+    run(Command::new(&interpreter).args([
+        "-W",
+        "ignore",
+        "-c",
+        "import slipstream.api, kazoo.client, playwright, axe_playwright_python",
+    ]))?;
     fs::write(&mark, wanted).with_context(|| format!("cannot write {}", mark.display()))?;
     Ok(interpreter)
 }
@@ -81,5 +94,6 @@ mod tests {
         assert_ne!(wanted("Python 3.11.2\n"), wanted("Python 3.13.1\n"));
         assert!(wanted("Python 3.11.2\n").contains("slipstream-api==3.71.1"));
         assert!(wanted("Python 3.11.2\n").contains("kazoo==2.11.0"));
+        assert!(wanted("Python 3.11.2\n").contains("playwright==1.65.2"));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 
+use crate::browser;
 use crate::commands::{cargo, root, run as succeed};
 use crate::debian_root;
 use crate::faults;
@@ -118,6 +119,7 @@ struct Installed {
 fn set_up(root: &Path) -> anyhow::Result<Installed> {
     timed("ZooKeeper set-up", zookeeper::set_up)?;
     timed("Node.js set-up", node::set_up)?;
+    timed("browser set-up", browser::set_up)?;
     timed("Prometheus set-up", prometheus::set_up)?;
     Ok(Installed {
         python: timed("Python set-up", || python::set_up(root))?,

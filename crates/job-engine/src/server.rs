@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod auth;
 pub mod error;
+mod front;
 pub mod http;
 pub mod jobs;
 mod observed;
@@ -14,6 +15,7 @@ pub mod reconcile;
 pub mod resources;
 pub mod routes;
 
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
@@ -22,6 +24,7 @@ use secrecy::SecretString;
 use slipstream_action::with_causes;
 pub use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
 use slipstream_coordination::Coordinator;
+use slipstream_dashboard::Dashboard;
 use slipstream_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -205,7 +208,18 @@ impl Server {
     /// Answers requests until `stop`, then lets open requests end. A peer within one of the networks `proxies` is believed
     /// when it says who asks (specification 2.4).
     pub async fn serve(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
-        listen::serve(listener, routes::service(self.shared.clone()), proxies, stop).await;
+        let dashboard = Arc::new(Dashboard::new(self.transport(), self.feed().changes()));
+        let service = front::service(self.shared.clone(), dashboard.clone());
+        let streams = async {
+            stop.asked().await;
+            // connections are waited for, and those of streams would not end
+            dashboard.stop();
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = listen::serve(listener, service, proxies, stop.clone()) => {}
+            () = streams => {}
+        }
     }
 
     /// Ends once everything that was answered so far is in the store.

@@ -10,10 +10,15 @@ use super::Finding;
 use crate::commands::{cargo, read};
 
 /// What must not be among the dependencies of a package.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("slipstream-cimi", &["slipstream-coordination", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
     ("slipstream-coordination", &["slipstream-cimi", "slipstream-action", "slipstream-store", "slipstream-job-engine"]),
     ("slipstream-store", &["slipstream-coordination", "slipstream-action", "slipstream-job-engine"]),
+    // It asks the API, and can do no more than whoever looks at a page.
+    (
+        "slipstream-dashboard",
+        &["slipstream-coordination", "slipstream-action", "slipstream-store", "slipstream-job-engine", "reqwest"],
+    ),
     // Of use to any program: it knows threads, and nothing of jobs.
     (
         "slipstream-stacks",

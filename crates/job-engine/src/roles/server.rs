@@ -168,6 +168,7 @@ fn greeting(instance: &Instance, options: &Options, endpoint: &str, is_reached: 
     let mut lines = vec![format!(
         "slipstream-job {} server is up
   API           {endpoint}/api/cloud-entry-point
+  dashboard     {endpoint}/ui/
   user          {ADMINISTRATOR}
   password      {}
   store         {}

@@ -150,6 +150,7 @@ fn greet(activity: &Activity, engine: &Engine, options: &Options, names: &[&str]
     let mut lines = vec![format!(
         "slipstream-job {version} is up
   API           {endpoint}/api/cloud-entry-point
+  dashboard     {endpoint}/ui/
   user          {ADMINISTRATOR}
   password      {place}
   data          {data}

@@ -21,6 +21,7 @@ use super::http::answer::{self, Answer};
 use super::http::body::{self, Body};
 use super::http::request::ApiRequest;
 use super::resources::{entry_point, jobs, operations, sessions, templates, users};
+use crate::process::metrics::ServerMetrics;
 
 /// Joins an answer to the log (decision 19).
 const REQUEST_ID_HEADER: &str = "x-request-id";
@@ -30,23 +31,36 @@ pub fn service(shared: Arc<Shared>) -> Service {
     Arc::new(move |request| Box::pin(respond(shared.clone(), request)))
 }
 
-/// Handles a request to its end even when the client goes away, so that nothing is left half done; a handler that
-/// panics is an answer of 500.
 async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> {
     if let Some(response) = health(&shared, request.method(), request.uri().path()).await {
         return response;
     }
-    let (begun, route, metrics) = (Instant::now(), route_of(request.uri().path()), shared.metrics.clone());
-    let id = Uuid::now_v7().to_string();
-    let method = request.method().clone();
-    let span = tracing::error_span!("request", id, %method, path = request.uri().path());
-    let (asked, request_id) = (method.clone(), id.clone());
-    let work = async move {
-        let request = ApiRequest::receive(&shared, request, request_id).await?;
+    let (route, metrics) = (route_of(request.uri().path()), shared.metrics.clone());
+    let work = async move |request: Request<Body>, id| {
+        let asked = request.method().clone();
+        let request = ApiRequest::receive(&shared, request, id).await?;
         let caller = request.caller.clone();
         answer(&shared, request).await?.into_response(&shared.shares, &caller, asked.is_safe())
     };
-    let work = tokio::spawn(work.instrument(span.clone())).await;
+    to_its_end(&metrics, route, request, work).await
+}
+
+/// Handles a request to its end even when the client goes away, so that nothing is left half done; a handler that
+/// panics is an answer of 500.
+pub(super) async fn to_its_end<Work>(
+    metrics: &ServerMetrics,
+    route: &'static str,
+    request: Request<Body>,
+    work: impl FnOnce(Request<Body>, String) -> Work,
+) -> Response<Body>
+where
+    Work: Future<Output = Result<Response<Body>, ApiError>> + Send + 'static,
+{
+    let begun = Instant::now();
+    let id = Uuid::now_v7().to_string();
+    let method = request.method().clone();
+    let span = tracing::error_span!("request", id, %method, path = request.uri().path());
+    let work = tokio::spawn(work(request, id.clone()).instrument(span.clone())).await;
     let _entered = span.entered();
     let answer = work.unwrap_or_else(|panic| Err(ApiError::unexpected(&panic)));
     let mut response = answer.unwrap_or_else(|error| answer::refused(error, &id));

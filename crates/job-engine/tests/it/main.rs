@@ -19,6 +19,7 @@ mod commands_watch;
 mod configuration;
 mod configuration_faults;
 mod connections;
+mod dashboard;
 mod database;
 mod distributor_scripts;
 mod distributors;

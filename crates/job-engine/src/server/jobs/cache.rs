@@ -101,6 +101,7 @@ impl WriteBehind {
         let id = record.id.clone();
         if self.writers == Writers::Several {
             record.revision = self.shared.store.insert(record.stored(Revision::default())).await?;
+            self.shared.feed.count();
             return Ok(Arc::new(record));
         }
         // whoever finds it in the store before it is known here waits
@@ -108,6 +109,7 @@ impl WriteBehind {
         let revision = self.shared.store.insert(record.stored(Revision::default())).await?;
         let record = Arc::new(record);
         self.shared.records().load(record.clone(), revision);
+        self.shared.feed.count();
         Ok(record)
     }
 

@@ -1,17 +1,23 @@
-//! [`Feed`]: tells whoever waits for a job that it has changed or is gone.
+//! [`Feed`]: tells whoever waits for a job that it has changed or is gone, and whoever looks at any that something has.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-/// Who waits for which job. Where nobody waits, [`publish`](Self::publish) costs the load of one flag.
+/// Who waits for which job, and who looks at all. Where nobody does, [`publish`](Self::publish) costs the load of two
+/// flags.
 #[derive(Default)]
 pub struct Feed {
     is_watched: AtomicBool,
     by_id: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+    /// Rises with every change, while somebody looks.
+    changes: watch::Sender<u64>,
 }
+
+/// Whoever is ready to look, and does not yet, holds one receiver of the counter of changes.
+const READY: usize = 1;
 
 impl Feed {
     /// Watches a job from now on, whether there is one of this id or not. What was published before is not seen, so that
@@ -24,9 +30,23 @@ impl Feed {
         JobWatch { feed: self.clone(), id, notify }
     }
 
+    /// Counts changes from when it is cloned on: the first of its kind is held by whoever is only ready to look.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Something that is shown was changed, of a job that nobody can wait for.
+    pub(crate) fn count(&self) {
+        if self.changes.receiver_count() > READY {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
     /// The job was changed or removed, and whoever reads it from now on sees that. Whoever watches and read it before
     /// had raised the flag by then, as reading and changing a job take the same lock.
     pub(crate) fn publish(&self, id: &str) {
+        self.count();
         if !self.is_watched.load(Ordering::SeqCst) {
             return;
         }
@@ -84,6 +104,21 @@ mod tests {
         drop(two);
         feed.publish("job/1");
         next.await;
+    }
+
+    #[test]
+    fn changes_are_counted_while_somebody_looks() {
+        let feed = Feed::default();
+        let ready = feed.changes();
+        feed.publish("job/1");
+        let looking = ready.clone();
+        assert_eq!(*looking.borrow(), 0, "nobody looked");
+        feed.publish("job/1");
+        feed.count();
+        assert_eq!(*looking.borrow(), 2);
+        drop(looking);
+        feed.publish("job/1");
+        assert_eq!(*ready.borrow(), 2);
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Charts as SVG, coloured by classes so that they follow light and dark. Places are percents of the width.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use crate::parts::number;
+
+/// What happened to something, along the time.
+pub struct Timeline {
+    /// Where it begins.
+    pub begin: Timestamp,
+    /// Where it ends.
+    pub end: Timestamp,
+    /// What lasted, in its order.
+    pub bars: Vec<Bar>,
+    /// What happened in a moment.
+    pub marks: Vec<(Timestamp, String)>,
+}
+
+/// Something that lasted.
+pub struct Bar {
+    /// When it began.
+    pub begin: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Its colour.
+    pub class: &'static str,
+    /// What it was.
+    pub title: String,
+}
+
+/// The least width of a bar, in percent: what was short is to be seen too.
+const LEAST: f64 = 0.6;
+
+/// Numbers as bars, each with its name and itself.
+pub fn bars(numbers: &[(String, u64)]) -> Markup {
+    let most = numbers.iter().map(|(_, number)| *number).max().unwrap_or_default().max(1);
+    html! {
+        @if !numbers.is_empty() {
+            table.bars {
+                tbody {
+                    @for (name, count) in numbers {
+                        tr {
+                            th scope="row" { (name) }
+                            td.number { (number(*count)) }
+                            td.wide {
+                                svg width="100%" height="12" aria-hidden="true" {
+                                    rect x="0" y="0" height="12" rx="2" width=(percent(ratio(*count, most))) {}
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How much of it, in percent.
+#[expect(clippy::cast_precision_loss, reason = "of a picture nobody sees the fourteenth digit")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64 * 100.0
+}
+
+/// The timeline as a picture. What it shows stands in a table beside it.
+pub fn timeline(timeline: &Timeline) -> Markup {
+    html! {
+        svg.timeline width="100%" height="44" aria-hidden="true" {
+            line.axis x1="0" x2="100%" y1="28.5" y2="28.5" {}
+            @for bar in &timeline.bars {
+                @let (x, width) = place(timeline, bar);
+                rect class=(bar.class) x=(percent(x)) width=(percent(width)) y="6" height="18" rx="2" {
+                    title { (bar.title) }
+                }
+            }
+            @for (time, title) in &timeline.marks {
+                text.mark x=(percent(share(timeline, *time))) y="42" text-anchor="middle" { "▲" title { (title) } }
+            }
+        }
+    }
+}
+
+fn place(timeline: &Timeline, bar: &Bar) -> (f64, f64) {
+    let (begin, end) = (share(timeline, bar.begin), share(timeline, bar.end));
+    let width = (end - begin).max(LEAST);
+    (begin.min(100.0 - width), width)
+}
+
+/// Where a time is, in percent of the width.
+fn share(timeline: &Timeline, time: Timestamp) -> f64 {
+    let whole = timeline.end.duration_since(timeline.begin).as_secs_f64();
+    let part = time.duration_since(timeline.begin).as_secs_f64();
+    if whole <= 0.0 { 0.0 } else { (part / whole * 100.0).clamp(0.0, 100.0) }
+}
+
+fn percent(share: f64) -> String {
+    format!("{share:.2}%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_within_the_picture_and_none_is_too_small_to_see() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let bar = |begin, end| Bar { begin: at(begin), end: at(end), class: "running", title: String::new() };
+        let timeline = Timeline { begin: at(0), end: at(1_000), bars: Vec::new(), marks: Vec::new() };
+        let close = |found: (f64, f64), expected: (f64, f64)| {
+            assert!((found.0 - expected.0).abs() < 1e-9 && (found.1 - expected.1).abs() < 1e-9, "{found:?}");
+        };
+        close(place(&timeline, &bar(100, 600)), (10.0, 50.0));
+        close(place(&timeline, &bar(1_000, 1_000)), (100.0 - LEAST, LEAST));
+        close(place(&timeline, &bar(-500, 2_000)), (0.0, 100.0));
+        let never = Timeline { end: at(0), ..timeline };
+        close(place(&never, &bar(0, 0)), (0.0, LEAST));
+    }
+}

@@ -1,0 +1,85 @@
+//! What a filter names, and how one is put together.
+
+use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
+
+/// What the server counts without looking at any job.
+const COUNTED: [&str; 2] = ["action", "acl/owner/principal"];
+const STATE: &str = "state";
+
+/// The parts of a filter without what it says about the state, if the server has counted the jobs of each state that match
+/// all of these: nothing else is named than action and owner.
+pub fn counted(filter: Option<Filter>) -> Option<Vec<Filter>> {
+    let parts = match filter {
+        None => Vec::new(),
+        Some(Filter::All(parts)) => parts,
+        Some(one) => vec![one],
+    };
+    let rest: Vec<Filter> = parts.into_iter().filter(|part| !names_only(part, &[STATE])).collect();
+    rest.iter().all(|part| names_only(part, &COUNTED)).then_some(rest)
+}
+
+/// A filter of these parts; none of no part.
+pub fn all(mut parts: Vec<Filter>) -> Option<Filter> {
+    if parts.len() > 1 { Some(Filter::All(parts)) } else { parts.pop() }
+}
+
+/// A filter for one state beside other parts.
+pub fn with_state(state: &str, rest: &[Filter]) -> Filter {
+    let is_state = equals(STATE, state);
+    if rest.is_empty() { is_state } else { Filter::All([&[is_state], rest].concat()) }
+}
+
+/// A comparison of an attribute with a text.
+pub fn equals(attribute: &str, text: &str) -> Filter {
+    Filter::Compare(Attribute(attribute.to_owned()), Comparison::Equal, Literal::Text(text.to_owned()))
+}
+
+fn names_only(filter: &Filter, known: &[&str]) -> bool {
+    match filter {
+        Filter::All(parts) | Filter::Any(parts) => parts.iter().all(|part| names_only(part, known)),
+        Filter::Compare(attribute, comparison, _) => {
+            known.contains(&attribute.0.as_str()) && *comparison == Comparison::Equal
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted_text(text: &str) -> Option<String> {
+        let filter = Filter::parse(text).expect("a filter");
+        counted(Some(filter)).map(|rest| all(rest).map(|rest| rest.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn jobs_are_counted_where_no_more_than_state_action_and_owner_is_named() {
+        let rows = [
+            ("state='FAILED'", Some("")),
+            ("state='FAILED' or state='STOPPED'", Some("")),
+            ("state=['FAILED', 'STOPPED'] and action='noop'", Some("action='noop'")),
+            ("action='noop' and acl/owner/principal='jane'", Some("action='noop' and acl/owner/principal='jane'")),
+            ("state='FAILED' or action='noop'", None),
+            ("state='FAILED' and created>'now-1d'", None),
+            ("action^='no'", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(counted_text(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(counted(None), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_state_is_put_before_the_rest() {
+        let parse = |text| Filter::parse(text).expect("a filter");
+        let rows = [
+            (vec![], "state='FAILED'"),
+            (vec![equals("action", "it's")], r"state='FAILED' and action='it\'s'"),
+            (vec![parse("action='noop' or action='x'")], "state='FAILED' and (action='noop' or action='x')"),
+        ];
+        for (rest, expected) in rows {
+            let filter = with_state("FAILED", &rest).to_string();
+            assert_eq!(Filter::parse(&filter), Filter::parse(expected), "{filter}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! [`Live`]: how pages that somebody looks at stay up to date.
+//!
+//! A page is rendered again when something has changed, at most so often that it costs a twentieth of the time, and once for
+//! all who may see the same; a viewer is sent what differs from what it has. Where nothing changes nothing is done.
+
+mod difference;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
+use http::{Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::api::{Api, Who};
+use crate::page::{Region, digest};
+use crate::pages::failure::Failure;
+use crate::pages::{self, Asked, Place};
+use crate::request::{PageRequest, Target};
+use crate::response::{self, Body};
+
+/// Streams at once, and of one user.
+const MOST_STREAMS: usize = 128;
+const MOST_OF_ONE: usize = 8;
+/// The least time between two renderings of a page, and how many times its cost.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const SHARE: u32 = 20;
+/// How old a page may be that shows what changes without the server hearing of it.
+const OLDEST: Duration = Duration::from_secs(5);
+/// How often a stream says that it is there, by which it learns that nobody reads it any more.
+const BEAT: Duration = Duration::from_secs(5);
+/// How often it looks whether its viewer still is logged in.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// Renderings that are shared, and streams.
+pub struct Live {
+    changes: watch::Receiver<u64>,
+    shared: Mutex<HashMap<Key, Weak<Shared>>>,
+    places: Arc<Semaphore>,
+    of_users: Mutex<HashMap<String, VecDeque<CancellationToken>>>,
+    stopped: CancellationToken,
+}
+
+/// Whoever has the same sees the same: the audience, and the page.
+type Key = (String, String);
+
+/// A rendering for all of one [`Key`].
+#[derive(Default)]
+struct Shared(tokio::sync::Mutex<Option<Rendered>>);
+
+#[derive(Clone)]
+struct Rendered {
+    rendering: Arc<Rendering>,
+    /// The changes that it has.
+    seen: u64,
+    /// When it may be done again.
+    next: Instant,
+    /// When it is done again although nothing was heard of; never for most pages.
+    old: Option<Instant>,
+}
+
+/// The regions of a page at some time.
+struct Rendering {
+    regions: Vec<Region>,
+    state: String,
+}
+
+impl Rendered {
+    fn is_old(&self) -> bool {
+        self.old.is_some_and(|old| old <= Instant::now())
+    }
+}
+
+impl Live {
+    /// Follows this counter of changes.
+    pub fn new(changes: watch::Receiver<u64>) -> Self {
+        Self {
+            changes,
+            shared: Mutex::default(),
+            places: Arc::new(Semaphore::new(MOST_STREAMS)),
+            of_users: Mutex::default(),
+            stopped: CancellationToken::new(),
+        }
+    }
+
+    /// Ends all streams.
+    pub fn stop(&self) {
+        self.stopped.cancel();
+    }
+
+    fn viewer(&self, request: &PageRequest, who: &Who) -> Result<Viewer, Failure> {
+        let target = Target::of(request.target.query.get("page").unwrap_or_default());
+        let segments: Vec<&str> = target.segments.iter().map(String::as_str).collect();
+        let place = Place::of(&segments).ok_or(Failure::NoPage)?;
+        // administrators see all there is, others what is theirs
+        let audience = if who.is_administrator { String::new() } else { who.audience.clone() };
+        let key = (audience, target.text.clone());
+        let mut all = lock(&self.shared);
+        all.retain(|_, shared| shared.strong_count() > 0);
+        let known = all.get(&key).and_then(Weak::upgrade);
+        let shared = known.unwrap_or_else(|| {
+            let new = Arc::new(Shared::default());
+            all.insert(key, Arc::downgrade(&new));
+            new
+        });
+        let changes = self.changes.clone();
+        Ok(Viewer { api: request.api.clone(), who: who.clone(), target, place, shared, changes })
+    }
+
+    /// A place for a stream of this user. Where it has too many the oldest gives up its own: most likely its page was left,
+    /// which is noticed only after a while.
+    fn place(&self, who: &Who) -> Option<StreamPlace> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        let mut of_users = lock(&self.of_users);
+        for tokens in of_users.values_mut() {
+            tokens.retain(|token| !token.is_cancelled());
+        }
+        of_users.retain(|_, tokens| !tokens.is_empty());
+        let own = of_users.entry(who.name.clone()).or_default();
+        if own.len() >= MOST_OF_ONE
+            && let Some(oldest) = own.pop_front()
+        {
+            oldest.cancel();
+        }
+        let token = CancellationToken::new();
+        own.push_back(token.clone());
+        Some(StreamPlace { taken: token.drop_guard(), _permit: permit })
+    }
+}
+
+/// The place of a stream, until it is dropped or taken by a later one.
+struct StreamPlace {
+    taken: DropGuard,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds this")
+}
+
+/// What a page shows now, as JSON; 304 if the asker has it.
+pub async fn regions(live: &Live, request: &PageRequest, who: &Who) -> Result<Response<Body>, Failure> {
+    let rendering = live.viewer(request, who)?.rendering().await?;
+    let tag = format!("\"{}\"", rendering.state);
+    let mut response = if request.header(&IF_NONE_MATCH) == Some(&tag) {
+        response::fresh(StatusCode::NOT_MODIFIED, "application/json", response::full(""))
+    } else {
+        response::json(difference::all(&rendering.regions, &rendering.state))
+    };
+    response.headers_mut().extend(HeaderValue::from_str(&tag).ok().map(|tag| (ETAG, tag)));
+    Ok(response)
+}
+
+/// The stream of a page's changes. It begins with what differs from the state that the asker says that it has.
+pub async fn stream(live: &Live, request: &PageRequest, who: &Who) -> Result<Response<Body>, Failure> {
+    let viewer = live.viewer(request, who)?;
+    let place = live.place(who).ok_or(Failure::TooManyStreams)?;
+    let first = viewer.rendering().await?;
+    let has = request.target.query.get("state") == Some(&first.state);
+    let told = if has { Some(first) } else { None };
+    let now = Instant::now();
+    let stream =
+        Stream { viewer, told, beat: now + BEAT, check: now + CHECK, look: now + OLDEST, is_over: false, place };
+    let stopped = live.stopped.clone();
+    Ok(response::events(stream::unfold((stream, stopped), |(mut stream, stopped)| async move {
+        let event = tokio::select! {
+            biased;
+            () = stopped.cancelled() => None,
+            event = stream.next() => event,
+        };
+        event.map(|event| (event, (stream, stopped)))
+    })))
+}
+
+/// Somebody who looks at a page.
+struct Viewer {
+    api: Api,
+    who: Who,
+    target: Target,
+    place: Place,
+    shared: Arc<Shared>,
+    changes: watch::Receiver<u64>,
+}
+
+impl Viewer {
+    /// The page with all changes up to now, as soon as it may be rendered.
+    async fn rendering(&self) -> Result<Arc<Rendering>, Failure> {
+        loop {
+            let next = {
+                let mut last = self.shared.0.lock().await;
+                // what changes from here on may or may not be in what is rendered now
+                let seen = *self.changes.borrow();
+                match &*last {
+                    Some(rendered) if rendered.seen == seen && !rendered.is_old() => {
+                        return Ok(rendered.rendering.clone());
+                    }
+                    Some(rendered) if rendered.next > Instant::now() => rendered.next,
+                    _ => {
+                        let rendered = self.render(seen).await?;
+                        return Ok(last.insert(rendered).rendering.clone());
+                    }
+                }
+            };
+            sleep_until(next).await;
+        }
+    }
+
+    async fn render(&self, seen: u64) -> Result<Rendered, Failure> {
+        let begun = Instant::now();
+        let up = self.target.up();
+        let asked = Asked { api: &self.api, who: &self.who, up: &up, query: &self.target.query };
+        let regions = pages::shown(&self.place, &asked).await?.regions;
+        let state = format!("{:016x}", digest(&regions));
+        let next = Instant::now() + (begun.elapsed() * SHARE).max(LEAST_PAUSE);
+        let old = self.place.is_to_be_asked_for().then(|| next.max(begun + OLDEST));
+        Ok(Rendered { rendering: Arc::new(Rendering { regions, state }), seen, next, old })
+    }
+
+    async fn is_still_there(&self) -> bool {
+        matches!(self.api.who().await, Ok(Some(who)) if who == self.who)
+    }
+}
+
+/// The stream of a viewer.
+struct Stream {
+    viewer: Viewer,
+    /// What the viewer has.
+    told: Option<Arc<Rendering>>,
+    /// When it is to hear something, whatever happens.
+    beat: Instant,
+    /// When it is looked whether the viewer still is logged in.
+    check: Instant,
+    /// When it is looked whether a page has changed of whose changes nothing is heard.
+    look: Instant,
+    is_over: bool,
+    place: StreamPlace,
+}
+
+impl Stream {
+    /// The next event; none once the stream is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.is_over {
+            tokio::select! {
+                changed = change(&mut self.viewer.changes, self.told.is_some()) => {
+                    if !changed {
+                        return None;
+                    }
+                    if let Some(event) = self.changes().await {
+                        return Some(event);
+                    }
+                }
+                () = sleep_until(self.look), if self.viewer.place.is_to_be_asked_for() => {
+                    self.look = Instant::now() + OLDEST;
+                    if let Some(event) = self.changes().await {
+                        return Some(event);
+                    }
+                }
+                () = self.place.taken.token().cancelled() => return Some(self.end("full", "")),
+                () = sleep_until(self.beat) => {
+                    let now = Instant::now();
+                    self.beat = now + BEAT;
+                    if self.check <= now {
+                        self.check = now + CHECK;
+                        if !self.viewer.is_still_there().await {
+                            return Some(self.end("login", "You are logged out."));
+                        }
+                    }
+                    return Some(Bytes::from_static(b": still here\n\n"));
+                }
+            }
+        }
+        // the browser ends it: one that has ended here it would open again
+        pending().await
+    }
+
+    async fn changes(&mut self) -> Option<Bytes> {
+        match self.viewer.rendering().await {
+            Ok(rendering) => {
+                if !self.viewer.is_still_there().await {
+                    return Some(self.end("login", "You are logged out."));
+                }
+                let told = self.told.replace(rendering.clone());
+                let before = told.as_ref().map(|told| &told.regions[..]);
+                let event = difference::between(before, &rendering.regions, &rendering.state)?;
+                Some(format!("event: regions\ndata: {event}\n\n").into())
+            }
+            Err(_) if !self.viewer.is_still_there().await => Some(self.end("login", "You are logged out.")),
+            Err(failure) => Some(self.end("gone", &failure.to_string_for_people())),
+        }
+    }
+
+    /// The last event.
+    fn end(&mut self, name: &str, message: &str) -> Bytes {
+        self.is_over = true;
+        let message = serde_json::to_string(message).expect("a text");
+        format!("event: {name}\ndata: {message}\n\n").into()
+    }
+}
+
+/// Waits for the next change, unless the viewer has been told nothing yet. Answers whether there can be any.
+async fn change(changes: &mut watch::Receiver<u64>, has_been_told: bool) -> bool {
+    if has_been_told {
+        changes.changed().await.is_ok()
+    } else {
+        changes.borrow_and_update();
+        true
+    }
+}

@@ -1,0 +1,7 @@
+//! The pages over an API that answers as it is told, without a browser.
+
+mod html;
+mod live;
+mod pages;
+mod properties;
+mod scripted;

@@ -1,0 +1,394 @@
+"""The dashboard in a real browser: python dashboard.py ENDPOINT PASSWORD SCREENSHOTS.
+
+Ends with an error at the first case that fails. Each page is looked at for what a browser reports: messages on the
+console, requests to anywhere else, what breaks the rules for people with disabilities (axe), and its size.
+"""
+
+import http.client
+import http.server
+import shutil
+import sys
+import threading
+import urllib.parse
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+MOST_BYTES = 100 * 1024
+MOST_SCRIPT = 8 * 1024
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+
+
+class Site:
+    """A server with jobs, and a browser."""
+
+    def __init__(self, browser, endpoint, password, screenshots):
+        self.browser, self.endpoint, self.password = browser, endpoint, password
+        self.screenshots = Path(screenshots)
+        self.screenshots.mkdir(parents=True, exist_ok=True)
+        self.contexts, self.reports = [], []
+        self.api = self.context().request
+        self.ok(self.api.post("/api/session", data={"sessionTemplate": {
+            "href": "session-template/internal", "username": "super", "password": password}}))
+
+    def context(self, base=None, **options):
+        context = self.browser.new_context(base_url=base or self.endpoint, **options)
+        context.set_default_timeout(30_000)
+        self.contexts.append(context)
+        return context
+
+    def page(self, context):
+        """A page whose every complaint is kept."""
+        page = context.new_page()
+        host = urllib.parse.urlsplit(self.endpoint).hostname
+        page.on("console", lambda message: self.report(page, f"console: {message.text}"))
+        page.on("pageerror", lambda error: self.report(page, f"error: {error}"))
+        page.on("request", lambda request: urllib.parse.urlsplit(request.url).hostname == host
+                or self.report(page, f"request to {request.url}"))
+        return page
+
+    def report(self, page, what):
+        # a browser writes each status above 399 to its console; cases that provoke one look at it themselves
+        if "Failed to load resource" not in what:
+            self.reports.append(f"{page.url}: {what}")
+
+    def ok(self, answer):
+        assert answer.ok, f"{answer.status}: {answer.text()}"
+        return answer.json()
+
+    def add(self, action="collect_virtual_machines", **attributes):
+        job = {"action": action, "targetResource": {"href": "credential/1"}, **attributes}
+        return self.ok(self.api.post("/api/job", data=job))["resource-id"]
+
+    def edit(self, job, **changes):
+        return self.ok(self.api.put(f"/api/{job}", data=changes))
+
+    def log_in(self, page, place="jobs"):
+        page.goto(f"ui/{place}" if page.url == "about:blank" else page.url)
+        page.get_by_label("User name").fill("super")
+        page.get_by_label("Password").fill(self.password)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"**/ui/{place}")
+
+    def logged_in(self, **options):
+        context = self.context(**options)
+        page = self.page(context)
+        self.log_in(page)
+        return page
+
+    def is_quiet(self, case):
+        assert not self.reports, f"{case}: {self.reports}"
+
+
+def seed(site):
+    """Jobs of every state, with texts that try to be more."""
+    jobs = {}
+    for number in range(60):
+        jobs["old"] = site.add("nightly_noop")
+    jobs["failed"] = site.add(name="<b>not bold</b>", description="& so on")
+    site.edit(jobs["failed"], state="RUNNING", progress=40)
+    site.edit(jobs["failed"], state="FAILED", statusMessage="401 Unauthorized\n<script>alert(1)</script>")
+    jobs["stopped"] = site.add("orchestrate")
+    site.ok(site.api.post(f"/api/{jobs['stopped']}/stop"))
+    jobs["success"] = site.add("collect_storage")
+    site.edit(jobs["success"], state="RUNNING")
+    site.edit(jobs["success"], state="SUCCESS", statusMessage="214 volumes")
+    jobs["running"] = site.add("collect_virtual_machines", priority=10)
+    site.edit(jobs["running"], state="RUNNING", progress=20, statusMessage="fetched 120 of 600")
+    jobs["queued"] = site.add("orchestrate", priority=5)
+    return jobs
+
+
+def login(site, jobs):
+    context = site.context()
+    page = site.page(context)
+    page.goto(f"ui/jobs/{jobs['failed'].split('/')[1]}?x=1")
+    expect(page).to_have_title("Log in · SlipStream")
+    page.keyboard.type("super")
+    page.keyboard.press("Tab")
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Invalid credentials")
+    page.get_by_label("User name").fill("super")
+    page.get_by_label("Password").fill(site.password)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("FAILED")
+    assert page.url.endswith("?x=1"), "one comes to where one wanted to go"
+
+
+def completion(site, _jobs):
+    page = site.logged_in()
+    page.keyboard.press("/")
+    field = page.get_by_role("combobox", name="Filter")
+    expect(field).to_be_focused()
+    page.keyboard.type("sta")
+    expect(page.get_by_role("option").first).to_have_text("state=")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("state=")
+    page.keyboard.type("'F")
+    expect(page.get_by_role("option", name="'FAILED'")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    expect(field).to_have_value("state='FAILED'")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**filter=*")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("combobox").fill("state=")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("expected")
+    expect(page.get_by_role("combobox")).to_have_value("state=")
+
+
+def stop(site, _jobs):
+    job = site.add("to_be_stopped")
+    page = site.logged_in()
+    page.locator(f"#row-{job.split('/')[1]} a").click()
+    page.get_by_role("link", name="Stop…").click()
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("STOPPED")
+    expect(page.get_by_role("link", name="Stop…")).to_have_count(0)
+
+
+def run_again(site, jobs):
+    page = site.logged_in()
+    page.goto(f"ui/jobs/{jobs['failed'].split('/')[1]}")
+    page.get_by_role("link", name="Run again…").click()
+    page.get_by_role("button", name="Run it again").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("QUEUED")
+    expect(page.locator("#again")).to_contain_text("again")
+    page.locator("#again a").click()
+    expect(page.locator("#again")).to_contain_text("Run again as")
+
+
+def live(site, _jobs):
+    page = site.logged_in()
+    job = site.add("watched")
+    name = job.split("/")[1]
+    newer = page.locator("#newer")
+    expect(newer).to_have_text("1 new, 1 gone ↑")
+    page.keyboard.press(".")
+    row = page.locator(f"#row-{name}")
+    expect(row).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(50)
+    page.keyboard.press("j")
+    expect(row.locator("a")).to_be_focused()
+    page.locator("#filter").fill("half typed")
+    site.edit(job, state="RUNNING", progress=30)
+    expect(row).to_contain_text("RUNNING")
+    expect(row).to_contain_text("30 %")
+    expect(page.locator("#filter")).to_have_value("half typed")
+    page.get_by_role("button", name="Pause updates").click()
+    site.edit(job, progress=60)
+    watching = site.page(page.context)
+    watching.goto(f"ui/jobs/{name}")
+    expect(watching.locator("#state")).to_contain_text("60 %")
+    watching.get_by_text("Document", exact=True).click()
+    site.edit(job, progress=70)
+    expect(watching.locator("#state")).to_contain_text("70 %")
+    expect(watching.locator("#document")).to_be_visible()
+    expect(row).to_contain_text("30 %")
+    page.bring_to_front()
+    page.get_by_role("button", name="Pause updates").click()
+    expect(row).to_contain_text("70 %")
+    watching.bring_to_front()
+    site.ok(site.api.delete(f"/api/{job}"))
+    expect(watching.locator("#banners")).to_contain_text("no longer there")
+
+
+def nine_windows(site, _jobs):
+    first = site.logged_in()
+    pages = [first]
+    for _ in range(8):
+        page = site.page(first.context)
+        page.goto("ui/jobs")
+        pages.append(page)
+    job = site.add("for_all")
+    for page in pages:
+        expect(page.locator("#newer")).to_contain_text("new")
+    site.ok(site.api.delete(f"/api/{job}"))
+
+
+def logout_elsewhere(site, _jobs):
+    page = site.logged_in()
+    other = site.page(page.context)
+    other.goto("ui/jobs")
+    page.locator("#filter").fill("half typed")
+    other.locator("details.user summary").click()
+    other.get_by_role("button", name="Log out").click()
+    expect(other).to_have_title("Log in · SlipStream")
+    site.add("after_logout")
+    expect(page.locator("#banners")).to_contain_text("You are logged out")
+    expect(page.locator("#filter")).to_have_value("half typed")
+    page.locator("#banners a").click()
+    expect(page).to_have_title("Log in · SlipStream")
+
+
+def behind_a_prefix(site, jobs):
+    with Proxy(site.endpoint, "/a/b") as base:
+        page = site.page(site.context(base=f"{base}/a/b/"))
+        page.goto("./")
+        page.get_by_label("User name").fill("super")
+        page.get_by_label("Password").fill(site.password)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/a/b/ui/jobs")
+        page.locator("tbody a").first.click()
+        expect(page.locator("#head")).to_be_visible()
+        page.get_by_label("Pages").get_by_role("link", name="Jobs").click()
+        page.wait_for_url("**/a/b/ui/jobs")
+        site.add("behind_a_prefix")
+        expect(page.locator("#newer")).to_contain_text("new")
+        page.close()
+
+
+def without_script(site, jobs):
+    page = site.logged_in(java_script_enabled=False)
+    page.locator("#filter").fill("state='FAILED'")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.goto("ui/jobs")
+    page.get_by_role("link", name="Earlier →").click()
+    expect(page.locator("tbody tr").first).to_be_visible()
+    job = site.add("to_be_deleted")
+    page.goto(f"ui/jobs/{job.split('/')[1]}")
+    page.get_by_role("link", name="Delete…").click()
+    page.get_by_role("button", name="Delete it").click()
+    page.wait_for_url("**/ui/jobs")
+    page.locator("details.user summary").click()
+    page.get_by_role("button", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-look", "dark")
+    page.locator("details.user summary").click()
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_title("Log in · SlipStream")
+
+
+def pages_of(jobs):
+    """Each page: its name and its path below /ui/."""
+    failed, running = (jobs[name].split("/")[1] for name in ("failed", "running"))
+    return {
+        "jobs": "jobs", "jobs-filtered": "jobs?filter=state%3D'FAILED'", "jobs-refused": "jobs?filter=state%3D",
+        "jobs-none": "jobs?filter=action%3D'no_such'", "job-failed": f"jobs/{failed}", "job-running": f"jobs/{running}",
+        "job-stop": f"jobs/{running}/stop", "job-retry": f"jobs/{failed}/retry", "queue": "queue",
+        "queue-restore": "queue/restore", "actions": "actions", "executors": "executors", "distributors": "distributors",
+        "distributor-reset": "distributors/nightly_noop/reset", "users": "users", "user": "users/super", "user-password": "users/super/password",
+        "session": "session", "about": "about", "not-found": "jobs/none",
+    }
+
+
+def looks(site, jobs):
+    """Every page in light, dark and narrow: no complaint, no violation, not too large."""
+    kinds = {
+        "light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"},
+        "390": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    }
+    for kind, options in kinds.items():
+        page = site.page(site.context(**options))
+        page.goto("ui/login")
+        look_at(site, page, "login", kind)
+        site.log_in(page)
+        for name, path in pages_of(jobs).items():
+            page.goto(f"ui/{path}")
+            page.wait_for_function("[...document.querySelectorAll('time')].every((time) => time.title)")
+            look_at(site, page, name, kind)
+
+
+def look_at(site, page, name, kind):
+    page.screenshot(path=site.screenshots / f"{name}-{kind}.png", full_page=True)
+    found = Axe().run(page, options=RULES).response["violations"]
+    told = [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]
+    assert not told, f"{name} {kind}: {told}"
+    width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0, f"{name} {kind} is {width} wider than the window"
+    assets = page.evaluate("[...document.querySelectorAll('link[href], script[src]')].map((file) => file.href || file.src)")
+    sizes = {asset: len(page.request.get(asset).body()) for asset in assets}
+    whole = sum(sizes.values()) + len(page.request.get(page.url).body())
+    assert whole <= MOST_BYTES, f"{name}: {whole} bytes, {sizes}"
+    assert all(size <= MOST_SCRIPT for asset, size in sizes.items() if asset.endswith(".js")), sizes
+
+
+def narrow_large_still_and_forced(site, jobs):
+    """320 px, twice as large, without motion, in colours of the system."""
+    for name, options in {
+        "320": {"viewport": {"width": 320, "height": 640}},
+        "zoom": {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2},
+        "still": {"reduced_motion": "reduce"},
+        "forced": {"forced_colors": "active"},
+    }.items():
+        page = site.logged_in(**options)
+        for path in ("jobs", f"jobs/{jobs['failed'].split('/')[1]}"):
+            page.goto(f"ui/{path}")
+            width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert width <= 0, f"{path} {name} is {width} wider than the window"
+            page.screenshot(path=site.screenshots / f"{path.split('/')[0]}-{len(path) > 4}-{name}.png", full_page=True)
+
+
+class Proxy:
+    """Takes a prefix off the path of each request and hands it on."""
+
+    def __init__(self, endpoint, prefix):
+        address = urllib.parse.urlsplit(endpoint)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.0"
+
+            def hand_on(self):
+                assert self.path.startswith(prefix), self.path
+                connection = http.client.HTTPConnection(address.hostname, address.port)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+                connection.request(self.command, self.path[len(prefix):] or "/", body, headers)
+                answer = connection.getresponse()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "connection", "date", "server"):
+                        self.send_header(name, value)
+                self.end_headers()
+                try:
+                    while piece := answer.read1(65536):
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+                except OSError:
+                    pass  # the browser has left
+                connection.close()
+
+            do_GET = do_POST = hand_on
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+
+CASES = [login, completion, stop, run_again, live, nine_windows, logout_elsewhere, behind_a_prefix, without_script,
+         narrow_large_still_and_forced, looks]
+
+
+def main(endpoint, password, screenshots, *wanted):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        site = Site(browser, endpoint, password, screenshots)
+        jobs = seed(site)
+        for case in CASES:
+            if wanted and case.__name__ not in wanted:
+                continue
+            case(site, jobs)
+            site.is_quiet(case.__name__)
+            for context in site.contexts[1:]:
+                context.close()
+            del site.contexts[1:]
+            print(f"ok {case.__name__}", flush=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
