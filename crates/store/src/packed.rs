@@ -8,11 +8,15 @@
 //!
 //! A file is full of these bytes: [`WORDS`] and [`FORMS`] may grow at their ends, and change in no other way.
 
+mod words;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Number, Value};
 use slipstream_cimi::acl::default_acl;
+
+use self::words::{WORD, WORDS, byte_of};
 
 /// The first byte of all that is packed; no text in JSON begins so.
 const PACKED: u8 = 1;
@@ -31,8 +35,6 @@ const LIST: u8 = 7;
 const OBJECT: u8 = 8;
 /// The first of [`FORMS`].
 const FORM: u8 = 16;
-/// The first of [`WORDS`].
-const WORD: u8 = 32;
 
 /// Bytes of text that a number has at most.
 const LONGEST_NUMBER: usize = 24;
@@ -74,89 +76,6 @@ const fn bytes_of_digits(form: &str) -> usize {
         at += 1;
     }
     digits.div_ceil(2)
-}
-
-/// Names of members and texts that many jobs have.
-const WORDS: &[&str] = &[
-    "id",
-    "resourceURI",
-    "created",
-    "updated",
-    "action",
-    "targetResource",
-    "href",
-    "state",
-    "progress",
-    "priority",
-    "acl",
-    "owner",
-    "principal",
-    "type",
-    "rules",
-    "right",
-    "affectedResources",
-    "started",
-    "timeOfStatusChange",
-    "duration",
-    "statusMessage",
-    "returnCode",
-    "parentJob",
-    "nestedJobs",
-    "properties",
-    "name",
-    "description",
-    "expiry",
-    "output",
-    "payload",
-    "tags",
-    "entry",
-    "lease",
-    "generation",
-    "zxid",
-    "lost",
-    "attempts",
-    "executor",
-    "begun",
-    "ended",
-    "outcome",
-    "refused-total",
-    "http://sixsq.com/slipstream/1/Job",
-    "ADMIN",
-    "USER",
-    "ANON",
-    "ROLE",
-    "ALL",
-    "VIEW",
-    "MODIFY",
-    "QUEUED",
-    "RUNNING",
-    "SUCCESS",
-    "FAILED",
-    "STOPPING",
-    "STOPPED",
-    "finished",
-    "",
-    "super",
-];
-
-/// Words, each with its byte, by their [`place`].
-static PLACES: LazyLock<Vec<Vec<(&str, u8)>>> = LazyLock::new(|| {
-    let mut places = vec![Vec::new(); 256];
-    for (word, byte) in WORDS.iter().zip(WORD..) {
-        places[place(word)].push((*word, byte));
-    }
-    places
-});
-
-/// Where a word is looked for. These numbers give each a place of its own.
-fn place(word: &str) -> usize {
-    let (first, last) = (word.bytes().next().unwrap_or_default(), word.bytes().next_back().unwrap_or_default());
-    (word.len() * 11 + usize::from(first) * 6 + usize::from(last) * 15) % 256
-}
-
-/// The byte of a text that is a word.
-fn byte_of(text: &str) -> Option<u8> {
-    PLACES[place(text)].iter().find(|(word, _)| *word == text).map(|(_, byte)| *byte)
 }
 
 /// What is wrong with what was read.
