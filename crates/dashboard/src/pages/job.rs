@@ -117,7 +117,7 @@ fn shown_with(asked: &Asked<'_>, name: &str, job: &Document, ledger: Option<&Doc
         section.card { h2 { "Why" } (regions.whole("why", why.reasons())) }
         section.card {
             h2 { "Timeline" }
-            (regions.whole("timeline", history::timeline(job, &kept)))
+            (regions.whole("timeline", history::timeline(job, &kept, why.listed())))
         }
         section.card { h2 { "About it" } (regions.whole("facts", facts::facts(up, job))) }
         details.card { summary { h2 { "Document" } } (regions.whole("document", json(job))) }

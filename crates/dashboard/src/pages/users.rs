@@ -4,6 +4,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 use slipstream_cimi::dialect::USER;
+use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::query::{Order, Search};
 use slipstream_cimi::{Document, Refusal};
 
@@ -71,8 +72,11 @@ impl Deed {
         }
     }
 
-    /// Whether it makes sense for this user.
+    /// Whether it makes sense for this user; the administrator that is always there stays as it is.
     fn is_open(self, user: &Document) -> bool {
+        if text(user, "username") == ADMINISTRATOR {
+            return false;
+        }
         let is_active = text(user, "state") == "ACTIVE";
         let is_administrator = user.get("isSuperUser") == Some(&Value::Bool(true));
         match self {

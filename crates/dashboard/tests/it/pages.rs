@@ -415,6 +415,9 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
     }
     let page = world.get("/ui/users/jane").await.text;
     assert!(page.contains("jane/disable") && !page.contains("jane/enable"), "{page}");
+    let administrator = World::of(ADMINISTRATOR, |_, _| Some((200, json!({"username": "super", "state": "ACTIVE"}))));
+    let page = administrator.get("/ui/users/super").await.text;
+    assert!(!page.contains("super/"), "it stays as it is: {page}");
     let refused = world.post("/ui/users", "username=joe&password=x").await;
     html::check(&refused.text);
     assert!(refused.status == 400 && refused.text.contains("password: &lt;too short&gt;"), "{}", refused.text);

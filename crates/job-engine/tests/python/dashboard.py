@@ -97,6 +97,7 @@ def seed(site):
     jobs["running"] = site.add("collect_virtual_machines", priority=10)
     site.edit(jobs["running"], state="RUNNING", progress=20, statusMessage="fetched 120 of 600")
     jobs["queued"] = site.add("orchestrate", priority=5)
+    site.ok(site.api.post("/api/user", data={"username": "jane", "password": "a good password"}))
     return jobs
 
 
@@ -272,7 +273,7 @@ def pages_of(jobs):
         "jobs-none": "jobs?filter=action%3D'no_such'", "job-failed": f"jobs/{failed}", "job-running": f"jobs/{running}",
         "job-stop": f"jobs/{running}/stop", "job-retry": f"jobs/{failed}/retry", "queue": "queue",
         "queue-restore": "queue/restore", "actions": "actions", "executors": "executors", "distributors": "distributors",
-        "distributor-reset": "distributors/nightly_noop/reset", "users": "users", "user": "users/super", "user-password": "users/super/password",
+        "distributor-reset": "distributors/nightly_noop/reset", "users": "users", "user": "users/jane", "user-password": "users/jane/password",
         "session": "session", "about": "about", "not-found": "jobs/none",
     }
 

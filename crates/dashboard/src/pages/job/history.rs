@@ -26,9 +26,13 @@ fn list<T: DeserializeOwned>(document: &Document, name: &str) -> Vec<T> {
     items.filter_map(|item| T::deserialize(item).ok()).collect()
 }
 
-/// The job from when it was added: as a picture, and as a table with the same.
-pub fn timeline(job: &Document, ledger: &Ledger) -> Markup {
-    let Some(timeline) = bars(job, ledger) else { return html! { p.muted { "The document has no time of its own." } } };
+/// The job from when it was added: as a picture, and as a table with the same. What goes on is drawn up to `now`, where that
+/// is known.
+pub fn timeline(job: &Document, ledger: &Ledger, now: Option<Timestamp>) -> Markup {
+    let now = now.filter(|_| !is_final(job));
+    let Some(timeline) = bars(job, ledger, now) else {
+        return html! { p.muted { "The document has no time of its own." } };
+    };
     let end_is_open = !is_final(job);
     let seconds = |from: Timestamp, to: Timestamp| duration(to.duration_since(from).as_secs_f64());
     let waited = timeline.bars.first().map_or(timeline.end, |bar| bar.end);
@@ -91,12 +95,12 @@ fn outcome(outcome: Outcome) -> &'static str {
 }
 
 /// The picture; none of a document without a time at which it was added.
-fn bars(job: &Document, ledger: &Ledger) -> Option<Timeline> {
+fn bars(job: &Document, ledger: &Ledger, now: Option<Timestamp>) -> Option<Timeline> {
     let at = |name: &str| text(job, name).parse::<Timestamp>().ok();
     let begin = at("created")?;
     let last = ledger.attempts.iter().flat_map(|attempt| [Some(attempt.begun), attempt.ended]).flatten().max();
     let refused = ledger.refused.iter().map(|refused| refused.time).max();
-    let end = [at("updated"), last, refused, Some(begin)].into_iter().flatten().max()?;
+    let end = [at("updated"), last, refused, now, Some(begin)].into_iter().flatten().max()?;
     let started = ledger.attempts.first().map(|attempt| attempt.begun).or_else(|| at("started"));
     let title = "waited".to_owned();
     let mut bars = vec![Bar { begin, end: started.unwrap_or(end).max(begin), class: "queued", title }];

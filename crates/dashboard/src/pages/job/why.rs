@@ -1,5 +1,6 @@
 //! Why a job waits, runs or has ended, and as what it was run again.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use slipstream_cimi::Document;
 use slipstream_cimi::overview::explain::{EXPLAIN, Explanation};
@@ -28,6 +29,11 @@ impl Why {
             Err(error) => Err(error.to_string()),
         };
         Ok(Self { explanation, retries: retries(asked, id).await? })
+    }
+
+    /// When the queue was looked at for it, which was just now.
+    pub fn listed(&self) -> Option<Timestamp> {
+        self.explanation.as_ref().ok()?.listed
     }
 
     /// The reasons, those that keep the job from going on first.
