@@ -10,6 +10,9 @@ use slipstream_cimi::Document;
 
 use crate::packed::{self, Member, Name, NotPacked, check_object, pack_object, unpack, with_members};
 
+/// Bytes of memory of a value, or of a member's name, without its text.
+const VALUE: usize = 80;
+
 /// A document, without `operations`, that is cheap to clone. It is packed, as files have it, or a [`Document`], or both: each is made of
 /// the other once somebody asks for it. A short job is read, begun and ended without ever being a `Document`.
 #[derive(Clone)]
@@ -109,17 +112,23 @@ impl StoredDocument {
         document.get_mut().expect("it was asked for")
     }
 
-    /// The document, for whoever goes on with it alone.
+    /// The document, for whoever goes on with it alone. Clones of this stay as they are.
     #[must_use]
-    pub fn into_document(mut self) -> Document {
-        std::mem::take(self.make_mut())
+    pub fn into_document(self) -> Document {
+        match Arc::try_unwrap(self.0) {
+            Ok(Forms { packed, document }) => document.into_inner().unwrap_or_else(|| unpacked(&packed)),
+            Err(shared) => shared.document.get().cloned().unwrap_or_else(|| unpacked(&shared.packed)),
+        }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// About how much memory it takes once somebody has asked for all of it, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let Forms { packed, document } = &*self.0;
-        packed.get().map_or(0, Vec::len) + document.get().map_or(0, |document| document.values().map(weight).sum())
+        match document.get() {
+            Some(document) => document.values().map(weight).sum(),
+            None => packed.get().map_or(0, |packed| packed.len() + packed::values(packed) * VALUE),
+        }
     }
 
     fn packed_members(&self) -> impl Iterator<Item = Member<'_>> {
@@ -156,13 +165,16 @@ impl Deref for StoredDocument {
 
     fn deref(&self) -> &Document {
         let Forms { packed, document } = &*self.0;
-        document.get_or_init(|| {
-            let packed = packed.get().expect("without a document it is packed");
-            match unpack(packed).expect("it was checked").0 {
-                Value::Object(document) => document,
-                _ => unreachable!("it was checked"),
-            }
-        })
+        document.get_or_init(|| unpacked(packed))
+    }
+}
+
+/// What is packed where there is no document yet.
+fn unpacked(packed: &OnceLock<Vec<u8>>) -> Document {
+    let packed = packed.get().expect("without a document it is packed");
+    match unpack(packed).expect("it was checked").0 {
+        Value::Object(document) => document,
+        _ => unreachable!("it was checked"),
     }
 }
 
@@ -212,6 +224,18 @@ mod tests {
             assert_eq!(members, document(value.clone()).into_iter().collect::<Vec<_>>());
             assert_eq!(stored.into_document(), document(value.clone()));
         }
+    }
+
+    #[test]
+    fn whoever_takes_it_leaves_the_others_as_they_are_and_what_it_may_come_to_is_known() {
+        let value = json!({"id": "job/01a22896-57ff-7010-b0be-14f3f033efd6", "state": "QUEUED", "progress": 7,
+                           "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": []}});
+        let [packed, ..] = forms(&value);
+        let other = packed.clone();
+        let before = other.weight();
+        assert_eq!(packed.into_document(), document(value));
+        assert!(other.0.document.get().is_none(), "still packed alone");
+        assert!(other.contains_key("id") && (1..before).contains(&other.weight()), "{before}, {}", other.weight());
     }
 
     #[test]

@@ -120,6 +120,12 @@ pub(crate) fn check_object(packed: &[u8]) -> Result<usize, NotPacked> {
     if rest.packed.is_empty() { Ok(rest.text) } else { Err(NotPacked) }
 }
 
+/// How many values and names a packed object has that was [checked](check_object), itself among them.
+pub(crate) fn values(packed: &[u8]) -> usize {
+    let mut rest = Rest { packed: &packed[[PACKED].len()..], text: 0 };
+    rest.count().expect("it was checked")
+}
+
 /// A packed object with these members taken out first, and those set at their places, or at the end. It is what the same
 /// changes of the object are once they are packed.
 pub(crate) fn with_members(packed: &[u8], remove: &[String], set: &Map<String, Value>) -> Vec<u8> {
@@ -462,6 +468,17 @@ impl<'a> Rest<'a> {
             form => *DIGITS.get(usize::from(form.wrapping_sub(FORM))).ok_or(NotPacked)?,
         };
         self.take(bytes).map(drop)
+    }
+
+    /// The same, with how many values and names these are.
+    fn count(&mut self) -> Result<usize, NotPacked> {
+        let inner = match self.packed.first() {
+            Some(&LIST) => 1,
+            Some(&OBJECT) => 2,
+            _ => return self.pass().map(|()| 1),
+        };
+        self.byte()?;
+        (0..inner * self.items()?).try_fold(1, |all, _| Ok(all + self.count()?))
     }
 
     /// The text that begins with this byte.
