@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[command(after_help = example!(
     "The server does it in the background, also if this command is interrupted.",
-    "slipstream-job jobs bulk retry --filter \"state='FAILED' and created>'now-1d'\" --yes"
+    "slipstream-job jobs bulk retry --filter \"state='FAILED'\" --yes"
 ))]
 pub struct BulkArguments {
     #[command(subcommand)]
