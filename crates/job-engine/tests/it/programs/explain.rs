@@ -56,7 +56,7 @@ impl Story {
         let count_lost = self.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::Lost)).count();
         let is_explained = match &*self.state {
             "SUCCESS" => !self.began_in.is_empty() || self.offerer.is_none(),
-            "FAILED" => count_lost >= most_lost || kills.iter().any(|kill| self.is_ended_by(kill)),
+            "FAILED" => count_lost >= most_lost || kills.iter().any(|kill| self.is_ended_by(kill, last)),
             _ => false,
         };
         if !is_explained {
@@ -86,10 +86,14 @@ impl Story {
         (!is_explained).then(|| format!("{attempt:?}"))
     }
 
-    /// Whether its program was killed, or what kept that.
-    fn is_ended_by(&self, kill: &Kill) -> bool {
-        let is_program = matches!(kill.victim, Victim::Keeper(_) | Victim::Program(_));
+    /// Whether its program was killed, or what kept that: a host perhaps just after it was given the job, which then has not
+    /// begun to work.
+    fn is_ended_by(&self, kill: &Kill, last: &Attempt) -> bool {
+        let (Victim::Keeper(whose) | Victim::Program(whose)) = kill.victim else { return false };
         let is_its_own = kill.program.is_some_and(|program| self.began_in.contains(&program));
-        is_program && self.message.contains("killed by SIGKILL") && (is_its_own || kill.job.as_ref() == Some(&self.id))
+        let is_during = last.begun <= kill.until && last.ended.is_some_and(|ended| kill.from <= ended);
+        let is_of_its_host = Some(whose) == self.offerer && kill.executor == last.executor && is_during;
+        let is_this = is_its_own || is_of_its_host || kill.job.as_ref() == Some(&self.id);
+        is_this && self.message.contains("killed by SIGKILL")
     }
 }
