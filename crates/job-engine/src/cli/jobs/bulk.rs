@@ -33,15 +33,17 @@ pub struct BulkArguments {
 #[derive(Debug, Subcommand)]
 enum DeedCommand {
     /// Stop all jobs that match
+    #[command(after_help = example!("slipstream-job jobs bulk stop --filter \"action='noop'\""))]
     Stop(MatchingJobs),
     /// Delete all jobs that match, running ones too
+    #[command(after_help = example!("slipstream-job jobs bulk delete --filter \"created<'2026-01-01'\""))]
     Delete(MatchingJobs),
     /// Run all jobs that match again, each as a new job
+    #[command(after_help = example!("slipstream-job jobs bulk retry --filter \"state='FAILED'\" --yes"))]
     Retry(MatchingJobs),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = example!("slipstream-job jobs bulk stop --filter \"action='noop'\""))]
 struct MatchingJobs {
     /// Which jobs, e.g. state='FAILED'
     #[arg(long, value_name = "FILTER")]
