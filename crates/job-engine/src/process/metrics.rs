@@ -5,9 +5,11 @@
 
 mod actions;
 mod coordinator;
+pub(crate) mod counters;
 pub(crate) mod definitions;
 mod distributor;
 mod executor;
+mod jobs;
 mod requests;
 mod server;
 mod sessions;
@@ -28,6 +30,7 @@ use slipstream_coordination::session::State;
 use tokio::time::timeout;
 
 pub(crate) use self::coordinator::Measured as MeasuredCoordinator;
+use self::counters::Counters;
 use self::definitions::definition;
 pub(crate) use self::distributor::DistributorMetrics;
 pub(crate) use self::executor::ExecutorMetrics;
@@ -56,6 +59,8 @@ type Refresh = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 #[derive(Clone)]
 pub struct Metrics {
     counted: Option<Arc<Counted>>,
+    /// What happened to jobs: counted once, for whoever asks.
+    happened: Arc<Counters>,
     health: Health,
 }
 
@@ -88,13 +93,14 @@ impl Metrics {
             executor: OnceLock::new(),
             distributor: OnceLock::new(),
         };
-        Self { counted: Some(Arc::new(counted)), health: Health::default() }
+        Self { counted: Some(Arc::new(counted)), happened: Arc::default(), health: Health::default() }
     }
 
-    /// Counts nothing: what counting costs is measured against this.
+    /// Counts nothing that could be scraped: what counting costs is measured against this. What happens to jobs is counted
+    /// all the same, for the server's history.
     #[must_use]
     pub fn off() -> Self {
-        Self { counted: None, health: Health::default() }
+        Self { counted: None, happened: Arc::default(), health: Health::default() }
     }
 
     /// Whether the process is well.
@@ -104,10 +110,9 @@ impl Metrics {
 
     /// Of a server.
     pub(crate) fn server(&self) -> ServerMetrics {
-        let counted = self.counted.as_ref();
-        let new =
-            |counted: &Arc<Counted>| counted.server.get_or_init(|| ServerMetrics::new(&mut counted.registry())).clone();
-        counted.map_or_else(ServerMetrics::off, new)
+        let Some(counted) = &self.counted else { return ServerMetrics::off(self.happened.clone()) };
+        let new = || ServerMetrics::new(self.happened.clone(), &mut counted.registry());
+        counted.server.get_or_init(new).clone()
     }
 
     /// Of an executor.

@@ -11,11 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use slipstream_cimi::{Code, State};
 
-use super::actions::ByAction;
-use super::{Labels, long_times, register, short_times};
-
-/// The final states, in the order of [`OfAction::ended`].
-const FINAL: [State; 3] = [State::Success, State::Failed, State::Stopped];
+use super::counters::{Count, Counters, Span};
+use super::jobs::{JobMetrics, REFUSED};
+use super::{register, short_times};
 
 /// How an attempt ended, as far as the server learns of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +26,6 @@ pub(crate) enum AttemptOutcome {
     Released,
     /// Nothing was heard of it again.
     Lost,
-}
-
-impl AttemptOutcome {
-    const ALL: [Self; 4] = [Self::Finished, Self::Failed, Self::Released, Self::Lost];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Released => "released",
-            Self::Lost => "lost",
-        }
-    }
 }
 
 /// The queue's entries of some priorities.
@@ -60,14 +45,16 @@ struct Answered {
     status: u64,
 }
 
-/// What a server counts; nothing where that is turned off.
+/// What a server counts. What happens to jobs always counts, as the server's history is made of it; the rest, and whatever
+/// somebody could scrape, is nothing where that is turned off.
 #[derive(Clone)]
-pub(crate) struct ServerMetrics(Option<Arc<Counted>>);
+pub(crate) struct ServerMetrics {
+    happened: Arc<Counters>,
+    counted: Option<Arc<Counted>>,
+}
 
 struct Counted {
-    actions: ByAction<OfAction>,
     jobs: Family<[(&'static str, &'static str); 1], Gauge>,
-    refused: Family<[(&'static str, &'static str); 1], Counter>,
     queue_jobs: Family<[(&'static str, &'static str); 1], Gauge>,
     queue_oldest: Family<[(&'static str, &'static str); 1], Gauge>,
     mended: Family<[(&'static str, &'static str); 1], Counter>,
@@ -76,19 +63,10 @@ struct Counted {
     waiting_writes: Gauge,
 }
 
-struct OfAction {
-    added: Counter,
-    ended: [Counter; 3],
-    attempts: [Counter; 4],
-    wait: Histogram,
-}
-
 impl ServerMetrics {
-    pub(super) fn new(registry: &mut Registry) -> Self {
+    pub(super) fn new(happened: Arc<Counters>, registry: &mut Registry) -> Self {
         let counted = Counted {
-            actions: by_action(registry),
             jobs: Family::default(),
-            refused: Family::default(),
             queue_jobs: Family::default(),
             queue_oldest: Family::default(),
             mended: Family::default(),
@@ -96,85 +74,83 @@ impl ServerMetrics {
             answer_times: Family::new_with_constructor(short_times as fn() -> Histogram),
             waiting_writes: Gauge::default(),
         };
-        for code in [Code::LateLease, Code::Superseded, Code::Final, Code::Conflict] {
-            drop(counted.refused.get_or_create_owned(&[("code", code.as_str())]));
-        }
+        registry.register_collector(Box::new(JobMetrics::new(happened.clone())));
         register(registry, "slipstream_jobs", counted.jobs.clone());
-        register(registry, "slipstream_writes_refused_total", counted.refused.clone());
         register(registry, "slipstream_queue_jobs", counted.queue_jobs.clone());
         register(registry, "slipstream_queue_oldest_seconds", counted.queue_oldest.clone());
         register(registry, "slipstream_reconciler_mended_total", counted.mended.clone());
         register(registry, "slipstream_http_requests_total", counted.answers.clone());
         register(registry, "slipstream_http_request_seconds", counted.answer_times.clone());
         register(registry, "slipstream_store_waiting_writes", counted.waiting_writes.clone());
-        Self(Some(Arc::new(counted)))
+        Self { happened, counted: Some(Arc::new(counted)) }
     }
 
-    pub(super) fn off() -> Self {
-        Self(None)
+    pub(super) fn off(happened: Arc<Counters>) -> Self {
+        Self { happened, counted: None }
     }
 
     pub(super) fn waiting_writes(&self) -> Option<Gauge> {
-        self.0.as_ref().map(|counted| counted.waiting_writes.clone())
+        self.counted.as_ref().map(|counted| counted.waiting_writes.clone())
     }
 
     /// Whether anything is counted.
     pub(crate) fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.counted.is_some()
     }
 
     /// A job was added.
     pub(crate) fn added(&self, action: &str) {
-        if let Some(counted) = &self.0 {
-            counted.actions.count(action, |of| {
-                of.added.inc();
-            });
-        }
+        self.happened.count(action, Count::Added);
     }
 
     /// The first attempt of a job has begun, so long after the job was added.
     pub(crate) fn begun(&self, action: &str, wait: Duration) {
-        if let Some(counted) = &self.0 {
-            counted.actions.count(action, |of| of.wait.observe(wait.as_secs_f64()));
-        }
+        self.happened.measure(action, Span::Wait, wait);
     }
 
     /// A job has reached this final state.
     pub(crate) fn ended(&self, action: &str, state: State) {
-        let index = FINAL.iter().position(|it| *it == state);
-        if let (Some(counted), Some(index)) = (&self.0, index) {
-            counted.actions.count(action, |of| {
-                of.ended[index].inc();
-            });
+        match state {
+            State::Success => self.happened.count(action, Count::Success),
+            State::Failed => self.happened.count(action, Count::Failed),
+            State::Stopped => self.happened.count(action, Count::Stopped),
+            State::Queued | State::Running | State::Stopping => {}
         }
+    }
+
+    /// The attempt that has ended its job has run for so long.
+    pub(crate) fn ran(&self, action: &str, run: Duration) {
+        self.happened.measure(action, Span::Run, run);
     }
 
     /// An attempt has ended.
     pub(crate) fn attempt_ended(&self, action: &str, outcome: AttemptOutcome) {
-        if let Some(counted) = &self.0 {
-            counted.actions.count(action, |of| {
-                of.attempts[outcome as usize].inc();
-            });
-        }
+        let count = match outcome {
+            AttemptOutcome::Finished => Count::AttemptFinished,
+            AttemptOutcome::Failed => Count::AttemptFailed,
+            AttemptOutcome::Released => Count::AttemptReleased,
+            AttemptOutcome::Lost => Count::AttemptLost,
+        };
+        self.happened.count(action, count);
     }
 
     /// A write to a job was refused.
-    pub(crate) fn refused(&self, code: Code) {
-        if let Some(counted) = &self.0 {
-            counted.refused.get_or_create(&[("code", code.as_str())]).inc();
+    pub(crate) fn refused(&self, action: &str, code: Code) {
+        if let Some((_, count)) = REFUSED.into_iter().find(|(it, _)| *it == code) {
+            self.happened.count(action, count);
         }
     }
 
     /// So many jobs of this state are in the store.
     pub(crate) fn has_jobs(&self, state: State, jobs: u64) {
-        if let Some(counted) = &self.0 {
+        if let Some(counted) = &self.counted {
             counted.jobs.get_or_create(&[("state", state.as_str())]).set(whole(jobs));
         }
     }
 
     /// What waits, as a round of the reconciler has found it; nothing if this server does not know.
     pub(crate) fn waits(&self, queue: &[QueueOfPriority]) {
-        let Some(counted) = &self.0 else { return };
+        let Some(counted) = &self.counted else { return };
         if queue.is_empty() {
             counted.queue_jobs.clear();
             counted.queue_oldest.clear();
@@ -188,7 +164,7 @@ impl ServerMetrics {
 
     /// A round of the reconciler has put and consumed so many entries.
     pub(crate) fn mended(&self, put: usize, consumed: usize) {
-        let Some(counted) = &self.0 else { return };
+        let Some(counted) = &self.counted else { return };
         for (what, entries) in [("put", put), ("consumed", consumed)] {
             counted.mended.get_or_create(&[("what", what)]).inc_by(entries as u64);
         }
@@ -196,34 +172,11 @@ impl ServerMetrics {
 
     /// The API has answered a request to one of its routes, of which there are few.
     pub(crate) fn answered(&self, route: &'static str, status: u16, duration: Duration) {
-        if let Some(counted) = &self.0 {
+        if let Some(counted) = &self.counted {
             counted.answers.get_or_create(&Answered { route, status: status.into() }).inc();
             counted.answer_times.get_or_create(&[("route", route)]).observe(duration.as_secs_f64());
         }
     }
-}
-
-fn by_action(registry: &mut Registry) -> ByAction<OfAction> {
-    let (added, ended, attempts) = (
-        Family::<Labels<1>, Counter>::default(),
-        Family::<Labels<2>, Counter>::default(),
-        Family::<Labels<2>, Counter>::default(),
-    );
-    let wait = Family::<Labels<1>, Histogram>::new_with_constructor(long_times as fn() -> Histogram);
-    register(registry, "slipstream_jobs_added_total", added.clone());
-    register(registry, "slipstream_jobs_ended_total", ended.clone());
-    register(registry, "slipstream_attempts_total", attempts.clone());
-    register(registry, "slipstream_job_wait_seconds", wait.clone());
-    ByAction::new(move |action| {
-        let one = || [("action", action.to_owned())];
-        let two = |name, value: &str| [("action", action.to_owned()), (name, value.to_owned())];
-        OfAction {
-            added: added.get_or_create_owned(&one()),
-            ended: FINAL.map(|state| ended.get_or_create_owned(&two("state", state.as_str()))),
-            attempts: AttemptOutcome::ALL.map(|outcome| attempts.get_or_create_owned(&two("outcome", outcome.label()))),
-            wait: wait.get_or_create_owned(&one()),
-        }
-    })
 }
 
 fn whole(number: u64) -> i64 {

@@ -17,7 +17,7 @@ fn all() -> Metrics {
     server.begun("noop", Duration::from_secs(1));
     server.ended("noop", State::Success);
     server.attempt_ended("noop", AttemptOutcome::Finished);
-    server.refused(Code::LateLease);
+    server.refused("noop", Code::LateLease);
     server.has_jobs(State::Queued, 3);
     server.waits(&[QueueOfPriority { priority: "999", jobs: 3, oldest: Some(Duration::from_secs(7)) }]);
     server.mended(1, 0);

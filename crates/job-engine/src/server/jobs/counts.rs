@@ -15,7 +15,8 @@ use crate::server::error::ApiError;
 /// What counts of a job as it was.
 pub(super) struct Before {
     state: State,
-    attempt_runs: bool,
+    /// When the attempt began that runs.
+    running_since: Option<Timestamp>,
     had_attempts: bool,
 }
 
@@ -24,7 +25,7 @@ impl Before {
         let ledger = job.ledger().ok();
         Self {
             state: state_of(&job.document),
-            attempt_runs: ledger.is_some_and(|ledger| ledger.open_attempt().is_some()),
+            running_since: ledger.and_then(|ledger| Some(ledger.open_attempt()?.begun)),
             had_attempts: ledger.is_some_and(|ledger| !ledger.attempts.is_empty()),
         }
     }
@@ -38,9 +39,13 @@ impl Before {
         let runs = job.ledger().is_ok_and(|ledger| ledger.open_attempt().is_some());
         if let Some(outcome) = self.attempt_outcome(state, runs, given_back.and_then(|attempt| attempt.outcome)) {
             metrics.attempt_ended(&action, outcome);
+            let has_ended_its_job = matches!(outcome, AttemptOutcome::Finished | AttemptOutcome::Failed);
+            if let Some(begun) = self.running_since.filter(|_| has_ended_its_job && state != State::Stopped) {
+                metrics.ran(&action, from(begun, shared.clock.now()));
+            }
         }
         if self.state == State::Queued && state == State::Running && !self.had_attempts {
-            metrics.begun(&action, wait(shared.clock.now(), time_of(&job.document, "created")));
+            metrics.begun(&action, from(time_of(&job.document, "created"), shared.clock.now()));
         }
     }
 
@@ -48,22 +53,22 @@ impl Before {
         match given_back {
             Some(Outcome::Released) => Some(AttemptOutcome::Released),
             Some(Outcome::Lost) => Some(AttemptOutcome::Lost),
-            _ if self.attempt_runs && !runs && state == State::Failed => Some(AttemptOutcome::Failed),
-            _ if self.attempt_runs && !runs => Some(AttemptOutcome::Finished),
+            _ if self.running_since.is_some() && !runs && state == State::Failed => Some(AttemptOutcome::Failed),
+            _ if self.running_since.is_some() && !runs => Some(AttemptOutcome::Finished),
             _ => None,
         }
     }
 }
 
-/// How long a job has waited; not at all if it comes from a clock that is ahead.
-fn wait(now: Timestamp, created: Timestamp) -> Duration {
-    now.duration_since(created).try_into().unwrap_or_default()
+/// How long something took; no time at all if it began by a clock that is ahead.
+fn from(begun: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(begun).try_into().unwrap_or_default()
 }
 
 /// Counts an error if it refuses a write for what the job is.
-pub(super) fn noted(shared: &Shared, error: ApiError) -> ApiError {
+pub(super) fn noted(shared: &Shared, job: &JobRecord, error: ApiError) -> ApiError {
     if let Some(code) = error.refusal.code {
-        shared.metrics.refused(code);
+        shared.metrics.refused(&action_of(&job.document), code);
     }
     error
 }
@@ -74,8 +79,9 @@ mod tests {
 
     #[test]
     fn an_attempt_ends_once_and_in_one_way() {
-        let open = Before { state: State::Running, attempt_runs: true, had_attempts: true };
-        let none = Before { attempt_runs: false, ..open };
+        let since = Some(Timestamp::UNIX_EPOCH);
+        let open = Before { state: State::Running, running_since: since, had_attempts: true };
+        let none = Before { running_since: None, ..open };
         let rows = [
             (open.attempt_outcome(State::Success, false, None), Some(AttemptOutcome::Finished)),
             (open.attempt_outcome(State::Stopped, false, None), Some(AttemptOutcome::Finished)),

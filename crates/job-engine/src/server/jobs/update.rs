@@ -94,7 +94,7 @@ pub(super) async fn update_from(
         if let Some(caller) = caller {
             caller.permit(id, Some(&*job), |job| &job.document, Caller::may_modify)?;
         }
-        let decision = decide.decide(&job).await.map_err(|error| noted(shared, error))?;
+        let decision = decide.decide(&job).await.map_err(|error| noted(shared, &job, error))?;
         let written = match decision {
             Decision::Keep => return Ok(Some(Updated { job, is_written: false })),
             Decision::Remove => shared.jobs.remove(job.clone()).await.map(|()| job),
@@ -112,8 +112,8 @@ pub(super) async fn update_from(
                 if let Some(attempt) = given_back.filter(|_| written.is_ok()) {
                     shared.released().note_attempt(id, attempt, shared.clock.now());
                 }
-                if let Some(refusal) = refusal.filter(|_| written.is_ok()) {
-                    return Err(noted(shared, refusal));
+                if let (Some(refusal), Ok(job)) = (refusal, &written) {
+                    return Err(noted(shared, job, refusal));
                 }
                 written
             }

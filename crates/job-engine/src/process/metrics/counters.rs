@@ -1,0 +1,239 @@
+//! [`Counters`]: what the changes of jobs count, by action. The one source: metrics are read from it at a scrape.
+//!
+//! It is on the path of each job: an action that is known is found without a lock and without an allocation, and counting
+//! is an addition to an atomic or two.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// So many actions are counted by name, those that come first; the others together.
+pub(crate) const MOST_ACTIONS: usize = 200;
+/// What those are called.
+pub(crate) const OTHER: &str = "other";
+/// Places for names, most of which stay empty so that a name is found in the first place or two: 8 KiB.
+const PLACES: usize = 512;
+/// Of times: from a millisecond to 13 hours, a factor of √2 apart; what takes longer is in the last one.
+pub(crate) const BUCKETS: usize = 52;
+/// How many kinds of [`Count`] there are.
+pub(crate) const COUNTS: usize = 12;
+
+/// What is counted of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// A job was added.
+    Added,
+    /// A job is SUCCESS, …
+    Success,
+    /// … FAILED, …
+    Failed,
+    /// … or STOPPED.
+    Stopped,
+    /// An attempt has ended its job, …
+    AttemptFinished,
+    /// … which is FAILED, …
+    AttemptFailed,
+    /// … or has given it back, …
+    AttemptReleased,
+    /// … or is lost.
+    AttemptLost,
+    /// A write was refused since its lease is late, …
+    RefusedLate,
+    /// … since the job is queued under another entry, …
+    RefusedSuperseded,
+    /// … since the job has ended, …
+    RefusedFinal,
+    /// … or for another contradiction.
+    RefusedConflict,
+}
+
+/// What is measured of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// From the add of a job to the begin of its first attempt.
+    Wait,
+    /// From the begin of the attempt that ended its job to that end, unless somebody has stopped the job.
+    Run,
+}
+
+/// Numbers of one action since the process began.
+pub(crate) struct OfAction {
+    /// Its name, or [`OTHER`].
+    pub(crate) name: Box<str>,
+    counts: [AtomicU64; COUNTS],
+    times: [Times; 2],
+}
+
+/// How long something took, each time.
+struct Times {
+    buckets: [AtomicU64; BUCKETS],
+    /// All of it, in microseconds.
+    sum: AtomicU64,
+}
+
+/// All actions.
+pub(crate) struct Counters {
+    places: [OnceLock<Box<OfAction>>; PLACES],
+    other: OnceLock<Box<OfAction>>,
+    hasher: RandomState,
+    /// How many are known by name.
+    known: AtomicUsize,
+    /// Held by whoever adds one.
+    adding: Mutex<()>,
+}
+
+impl Counters {
+    /// Counts one.
+    pub(crate) fn count(&self, action: &str, count: Count) {
+        self.of(action).counts[count as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts how long something took.
+    pub(crate) fn measure(&self, action: &str, span: Span, duration: Duration) {
+        let times = &self.of(action).times[span as usize];
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        times.sum.fetch_add(micros, Ordering::Relaxed);
+        times.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All actions that something was counted of.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &OfAction> {
+        self.places.iter().chain([&self.other]).filter_map(|place| place.get().map(|of| &**of))
+    }
+
+    fn of(&self, action: &str) -> &OfAction {
+        self.find(action).unwrap_or_else(|_| self.add(action))
+    }
+
+    /// The numbers of an action that is known, or the first empty place where it would be.
+    fn find(&self, action: &str) -> Result<&OfAction, usize> {
+        let first = usize::try_from(self.hasher.hash_one(action) % PLACES as u64).unwrap_or_default();
+        for place in (first..PLACES).chain(0..first) {
+            match self.places[place].get() {
+                Some(of) if &*of.name == action => return Ok(of),
+                Some(_) => {}
+                None => return Err(place),
+            }
+        }
+        unreachable!("most places stay empty")
+    }
+
+    fn add(&self, action: &str) -> &OfAction {
+        // one that is called so shares its numbers
+        if action == OTHER || self.known.load(Ordering::Acquire) >= MOST_ACTIONS {
+            return self.other.get_or_init(|| OfAction::new(OTHER));
+        }
+        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        // somebody may have been faster
+        match self.find(action) {
+            Ok(of) => of,
+            Err(empty) if self.known.load(Ordering::Acquire) < MOST_ACTIONS => {
+                self.known.fetch_add(1, Ordering::Release);
+                self.places[empty].get_or_init(|| OfAction::new(action))
+            }
+            Err(_) => {
+                drop(adding);
+                self.add(action)
+            }
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            places: [const { OnceLock::new() }; PLACES],
+            other: OnceLock::new(),
+            hasher: RandomState::new(),
+            known: AtomicUsize::new(0),
+            adding: Mutex::default(),
+        }
+    }
+}
+
+impl OfAction {
+    fn new(name: &str) -> Box<Self> {
+        let times = || Times { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum: AtomicU64::new(0) };
+        let counts = [const { AtomicU64::new(0) }; COUNTS];
+        Box::new(Self { name: name.into(), counts, times: [times(), times()] })
+    }
+
+    /// How many so far.
+    pub(crate) fn get(&self, count: Count) -> u64 {
+        self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    /// How many of each length so far.
+    pub(crate) fn buckets(&self, span: Span) -> [u64; BUCKETS] {
+        self.times[span as usize].buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed))
+    }
+
+    /// How long all of them took.
+    pub(crate) fn sum(&self, span: Span) -> Duration {
+        Duration::from_micros(self.times[span as usize].sum.load(Ordering::Relaxed))
+    }
+}
+
+/// The longest time of a bucket, in seconds; the last one has longer ones, too.
+pub(crate) fn bound(bucket: usize) -> f64 {
+    let half_steps = u32::try_from(bucket).map_or(f64::MAX, f64::from);
+    0.001 * (half_steps / 2.0).exp2()
+}
+
+fn bucket(micros: u64) -> usize {
+    #[expect(clippy::cast_precision_loss, reason = "the places of times that nobody can tell apart")]
+    let millis = micros as f64 / 1000.0;
+    let half_steps = (2.0 * millis.max(1.0).log2()).ceil();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 128")]
+    let bucket = half_steps as usize;
+    bucket.min(BUCKETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_in_the_first_bucket_that_is_as_long() {
+        let rows = [(0, 0), (1_000, 0), (1_001, 1), (2_000, 2), (8_000, 6), (8_001, 7), (47_000_000_000, 51)];
+        for (micros, expected) in rows.into_iter().chain([(u64::MAX, 51)]) {
+            assert_eq!(bucket(micros), expected, "{micros} µs");
+        }
+        for place in 0..BUCKETS - 1 {
+            let longer = Duration::from_secs_f64(bound(place) * 1.001).as_micros();
+            assert_eq!(bucket(u64::try_from(longer).unwrap()), place + 1);
+        }
+        assert!(bound(BUCKETS - 1) > 13.0 * 3600.0);
+    }
+
+    #[test]
+    fn each_action_has_its_numbers_and_those_that_are_too_many_share_some() {
+        let counters = Counters::default();
+        for number in 0..MOST_ACTIONS + 3 {
+            counters.count(&format!("action-{number}"), Count::Added);
+        }
+        for action in ["action-7", OTHER] {
+            counters.count(action, Count::Added);
+        }
+        let added = |name: &str| counters.actions().find(|of| &*of.name == name).map(|of| of.get(Count::Added));
+        assert_eq!((added("action-7"), added("action-8"), added(OTHER)), (Some(2), Some(1), Some(4)));
+        assert_eq!(counters.actions().count(), MOST_ACTIONS + 1);
+    }
+
+    #[test]
+    fn actions_that_are_counted_at_once_for_the_first_time_lose_nothing() {
+        let counters = Counters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..100 {
+                        counters.count(&format!("action-{number}"), Count::Added);
+                    }
+                });
+            }
+        });
+        assert_eq!(counters.actions().count(), 100);
+        assert!(counters.actions().all(|of| of.get(Count::Added) == 4));
+    }
+}
