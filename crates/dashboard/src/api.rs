@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, ORIGIN, RETRY_AFTER};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,10 +24,19 @@ const HANDED_ON_BEGINNINGS: [&str; 2] = ["x-forwarded-", "sec-fetch-"];
 /// Everything but letters, digits and what ids have.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
+/// What pages are made from: the API, and the time by the server's clock.
+#[derive(Clone)]
+pub struct Site {
+    /// The API.
+    pub transport: Arc<dyn Transport>,
+    /// The time.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
 /// The API, asked as somebody.
 #[derive(Clone)]
 pub struct Api {
-    transport: Arc<dyn Transport>,
+    site: Site,
     version: Version,
     headers: HeaderMap,
     extensions: Extensions,
@@ -72,13 +82,13 @@ const VOUCHED: HeaderName = HeaderName::from_static("slipstream-authn-info");
 
 impl Api {
     /// The API, asked as the sender of a page's request.
-    pub fn of<T>(transport: Arc<dyn Transport>, request: &Request<T>) -> Self {
+    pub fn of<T>(site: Site, request: &Request<T>) -> Self {
         let is_handed_on = |name: &HeaderName| {
             HANDED_ON.contains(name) || HANDED_ON_BEGINNINGS.iter().any(|begin| name.as_str().starts_with(begin))
         };
         let headers = request.headers().iter().filter(|(name, _)| is_handed_on(name));
         Self {
-            transport,
+            site,
             version: request.version(),
             headers: headers.fold(HeaderMap::new(), |mut kept, (name, value)| {
                 kept.append(name, value.clone());
@@ -86,6 +96,12 @@ impl Api {
             }),
             extensions: request.extensions().clone(),
         }
+    }
+
+    /// The time by the server's clock, as precise as documents have it.
+    pub fn now(&self) -> Timestamp {
+        let now = (self.site.now)();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
     /// Who asks; nobody without a login.
@@ -167,7 +183,7 @@ impl Api {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = json;
         }
-        let response = self.transport.send(request).await.map_err(ApiError::Unreachable)?;
+        let response = self.site.transport.send(request).await.map_err(ApiError::Unreachable)?;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             let retry_after = response.headers().get(RETRY_AFTER).cloned();

@@ -1,6 +1,10 @@
 //! What a filter names, and how one is put together.
 
+use std::slice;
+
+use serde_json::json;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
+use slipstream_cimi::{Document, State};
 
 /// What the server counts without looking at any job.
 const COUNTED: [&str; 2] = ["action", "acl/owner/principal"];
@@ -18,6 +22,21 @@ pub fn counted(filter: Option<Filter>) -> Option<Vec<Filter>> {
     rest.iter().all(|part| names_only(part, &COUNTED)).then_some(rest)
 }
 
+/// The states of jobs that may match a filter, by those of its parts that name nothing but the state.
+pub fn states(filter: Option<&Filter>) -> Vec<State> {
+    let parts = match filter {
+        None => &[],
+        Some(Filter::All(parts)) => &parts[..],
+        Some(one) => slice::from_ref(one),
+    };
+    let of_state = |state: &State| Document::from_iter([(STATE.to_owned(), json!(state.as_str()))]);
+    let may_match = |state: &State| {
+        let job = of_state(state);
+        parts.iter().filter(|part| names_only(part, &[STATE])).all(|part| part.matches(&job))
+    };
+    State::ALL.into_iter().filter(may_match).collect()
+}
+
 /// A filter of these parts; none of no part.
 pub fn all(mut parts: Vec<Filter>) -> Option<Filter> {
     if parts.len() > 1 { Some(Filter::All(parts)) } else { parts.pop() }
@@ -25,7 +44,19 @@ pub fn all(mut parts: Vec<Filter>) -> Option<Filter> {
 
 /// A filter for one state beside other parts.
 pub fn with_state(state: &str, rest: &[Filter]) -> Filter {
-    let is_state = equals(STATE, state);
+    beside(equals(STATE, state), rest)
+}
+
+/// A filter for some states beside other parts.
+pub fn with_states(states: &[State], rest: &[Filter]) -> Filter {
+    let texts = states.iter().map(|state| Literal::Text(state.as_str().to_owned())).collect();
+    match states {
+        [state] => with_state(state.as_str(), rest),
+        _ => beside(Filter::Compare(Attribute(STATE.to_owned()), Comparison::Equal, Literal::List(texts)), rest),
+    }
+}
+
+fn beside(is_state: Filter, rest: &[Filter]) -> Filter {
     if rest.is_empty() { is_state } else { Filter::All([&[is_state], rest].concat()) }
 }
 
@@ -67,6 +98,31 @@ mod tests {
             assert_eq!(counted_text(text).as_deref(), expected, "{text}");
         }
         assert_eq!(counted(None), Some(Vec::new()));
+    }
+
+    #[test]
+    fn states_that_may_match_are_told_by_what_is_said_of_the_state_alone() {
+        use State::{Failed, Running, Stopped};
+        let parse = |text| Filter::parse(text).expect("a filter");
+        let rows = [
+            ("state='FAILED'", vec![Failed]),
+            ("state=['FAILED', 'RUNNING'] and action='noop'", vec![Running, Failed]),
+            ("(state='FAILED' or state='STOPPED') and state!='FAILED'", vec![Failed, Stopped]),
+            ("action='noop'", State::ALL.to_vec()),
+            ("state='FAILED' or action='noop'", State::ALL.to_vec()),
+        ];
+        for (text, expected) in rows {
+            let mut found = states(Some(&parse(text)));
+            found.sort_by_key(|state| State::ALL.iter().position(|it| it == state));
+            assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+            assert!(expected.iter().all(|state| found.contains(state)), "{text}: {found:?}");
+        }
+        assert_eq!(states(None), State::ALL);
+        assert_eq!(
+            with_states(&[Failed, Stopped], &[equals("action", "x")]),
+            parse("state=['FAILED','STOPPED'] and action='x'")
+        );
+        assert_eq!(with_states(&[Failed], &[]), parse("state='FAILED'"));
     }
 
     #[test]

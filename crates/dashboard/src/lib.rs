@@ -23,24 +23,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use jiff::Timestamp;
 use slipstream_cimi::Transport;
 use tokio::sync::watch;
 
+use self::api::Site;
 use self::live::Live;
 pub use self::response::Body;
 pub use self::routes::route_of;
 
 /// The pages. Cheap to share behind an [`Arc`].
 pub struct Dashboard {
-    api: Arc<dyn Transport>,
+    site: Site,
     live: Live,
 }
 
 impl Dashboard {
     /// Pages over an API: `api` answers as it does, and sees the extensions of requests; `changes` rises whenever something
-    /// that a page shows may have changed.
-    pub fn new(api: Arc<dyn Transport>, changes: watch::Receiver<u64>) -> Self {
-        Self { api, live: Live::new(changes) }
+    /// that a page shows may have changed; `now` is the time by the server's clock.
+    pub fn new(
+        api: Arc<dyn Transport>,
+        changes: watch::Receiver<u64>,
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
+        Self { site: Site { transport: api, now: Arc::new(now) }, live: Live::new(changes) }
     }
 
     /// Whether a path is one of the dashboard's: `/`, `/ui`, `/ui/…`.
@@ -52,7 +58,7 @@ impl Dashboard {
     /// Answers a request that was read whole. The body of the answer may be a stream, which ends with
     /// [`stop`](Self::stop).
     pub async fn respond(&self, request: Request<Bytes>) -> Response<Body> {
-        routes::respond(&self.api, &self.live, request).await
+        routes::respond(&self.site, &self.live, request).await
     }
 
     /// Ends all streams, so that their connections can.

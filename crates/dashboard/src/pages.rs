@@ -2,14 +2,18 @@
 
 pub mod about;
 pub mod actions;
+pub mod bulk;
 pub mod distributors;
 pub mod executors;
 pub mod failure;
 pub mod job;
 pub mod jobs;
 pub mod login;
+pub mod operations;
 pub mod queue;
 pub mod users;
+
+use slipstream_cimi::overview::bulk::Deed as BulkDeed;
 
 use self::failure::Failure;
 use crate::api::{Api, Who};
@@ -45,6 +49,12 @@ pub enum Place {
     Job(String),
     /// Asks whether that is really to be done with a job.
     JobDeed(String, job::Deed),
+    /// Asks whether that is really to be done with all jobs of a filter.
+    Bulk(BulkDeed),
+    Operations,
+    /// The bulk operation of this name.
+    Operation(String),
+    OperationStop(String),
     Queue,
     /// Asks whether the queue is really to be restored.
     QueueRestore,
@@ -69,10 +79,14 @@ impl Place {
     pub fn of(segments: &[&str]) -> Option<Self> {
         match *segments {
             ["jobs"] => Some(Self::Jobs),
+            ["jobs", "bulk", deed] => bulk::deed_from_text(deed).map(Self::Bulk),
             ["jobs", name] if !name.is_empty() => Some(Self::Job(name.to_owned())),
             ["jobs", name, deed] if !name.is_empty() => {
                 job::Deed::from_text(deed).map(|deed| Self::JobDeed(name.to_owned(), deed))
             }
+            ["operations"] => Some(Self::Operations),
+            ["operations", name] if !name.is_empty() => Some(Self::Operation(name.to_owned())),
+            ["operations", name, "stop"] if !name.is_empty() => Some(Self::OperationStop(name.to_owned())),
             ["queue"] => Some(Self::Queue),
             ["queue", "restore"] => Some(Self::QueueRestore),
             ["actions"] => Some(Self::Actions),
@@ -96,7 +110,9 @@ impl Place {
     pub fn is_to_be_asked_for(&self) -> bool {
         matches!(
             self,
-            Self::Queue
+            Self::Operations
+                | Self::Operation(_)
+                | Self::Queue
                 | Self::Actions
                 | Self::Executors
                 | Self::Executor(_)
@@ -107,7 +123,17 @@ impl Place {
 
     /// Whether it shows what is nobody else's affair.
     fn is_for_administrators(&self) -> bool {
-        !matches!(self, Self::Jobs | Self::Job(_) | Self::JobDeed(..) | Self::Session)
+        !matches!(
+            self,
+            Self::Jobs
+                | Self::Job(_)
+                | Self::JobDeed(..)
+                | Self::Bulk(_)
+                | Self::Operations
+                | Self::Operation(_)
+                | Self::OperationStop(_)
+                | Self::Session
+        )
     }
 
     /// What its path is counted as.
@@ -116,6 +142,10 @@ impl Place {
             Self::Jobs => "/ui/jobs",
             Self::Job(_) => "/ui/jobs/{id}",
             Self::JobDeed(..) => "/ui/jobs/{id}/{deed}",
+            Self::Bulk(_) => "/ui/jobs/bulk/{deed}",
+            Self::Operations => "/ui/operations",
+            Self::Operation(_) => "/ui/operations/{id}",
+            Self::OperationStop(_) => "/ui/operations/{id}/stop",
             Self::Queue => "/ui/queue",
             Self::QueueRestore => "/ui/queue/restore",
             Self::Actions => "/ui/actions",
@@ -142,6 +172,10 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
         Place::Jobs => jobs::page(asked).await,
         Place::Job(name) => job::page(asked, name).await,
         Place::JobDeed(name, deed) => job::confirmation(asked, name, *deed).await,
+        Place::Bulk(deed) => bulk::confirmation(asked, *deed).await,
+        Place::Operations => operations::page(asked).await,
+        Place::Operation(name) => operations::one(asked, name).await,
+        Place::OperationStop(_) => Err(Failure::WrongMethod("POST")),
         Place::Queue => queue::page(asked).await,
         Place::QueueRestore => Ok(queue::confirmation(asked)),
         Place::Actions => actions::page(asked).await,
@@ -162,6 +196,8 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
 pub async fn done(place: &Place, asked: &Asked<'_>, form: &Fields) -> Result<Done, Failure> {
     match place {
         Place::JobDeed(name, deed) => job::carry_out(asked, name, *deed, form).await,
+        Place::Bulk(deed) => bulk::begin(asked, *deed, form).await,
+        Place::OperationStop(name) => operations::stop(asked, name).await,
         Place::QueueRestore => queue::restore(asked).await,
         Place::DistributorReset(name) => distributors::reset(asked, name).await,
         Place::Users => users::add(asked, form).await,

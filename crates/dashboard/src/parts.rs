@@ -88,6 +88,17 @@ pub fn first_line(text: &str) -> String {
     end.map_or_else(|| line.to_owned(), |end| format!("{}…", &line[..end]))
 }
 
+/// What the API says, as a sentence on a page.
+pub fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
+}
+
+/// So many jobs, in words.
+pub fn of_jobs(count: u64) -> String {
+    format!("{} {}", number(count), if count == 1 { "job" } else { "jobs" })
+}
+
 /// How far a job is that has not ended; what has ended is at 100 percent however it did.
 pub fn progress(job: &Document) -> Markup {
     if State::from_text(text(job, "state")).is_some_and(State::is_final) {
@@ -136,6 +147,12 @@ mod tests {
         for (given, expected) in rows {
             assert_eq!(duration(given), expected);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence_and_one_job_no_jobs() {
+        assert_eq!(sentence("invalid credentials for 'jane'"), "Invalid credentials for 'jane'.");
+        assert_eq!([of_jobs(0), of_jobs(1), of_jobs(1_000)], ["0 jobs", "1 job", "1,000 jobs"]);
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! [`PageRequest`]: what a browser asks, taken apart.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cookie::Cookie;
 use http::header::{COOKIE, HeaderName};
 use http::{HeaderMap, Method, Request};
 use percent_encoding::percent_decode_str;
-use slipstream_cimi::Transport;
 
-use crate::api::Api;
+use crate::api::{Api, Site};
 
 /// The cookie that remembers how the pages are to look.
 pub const LOOK_COOKIE: &str = "slipstream-look";
@@ -55,8 +52,8 @@ pub enum Look {
 
 impl PageRequest {
     /// Takes a request to a path below `/ui/` apart.
-    pub fn of(api: &Arc<dyn Transport>, request: Request<Bytes>) -> Self {
-        let api = Api::of(api.clone(), &request);
+    pub fn of(site: &Site, request: Request<Bytes>) -> Self {
+        let api = Api::of(site.clone(), &request);
         let (head, body) = request.into_parts();
         let text = head.uri.path_and_query().map_or("", |whole| whole.as_str());
         Self {

@@ -1,13 +1,10 @@
 //! From a request to an answer: the table of what each method does at each path.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response};
-use slipstream_cimi::Transport;
 
-use crate::api::{ApiError, Who, encoded};
+use crate::api::{ApiError, Site, Who, encoded};
 use crate::assets;
 use crate::complete;
 use crate::frame::{self, Frame};
@@ -20,11 +17,11 @@ use crate::request::PageRequest;
 use crate::response::{self, Body};
 
 /// Answers a request to one of the dashboard's paths.
-pub async fn respond(api: &Arc<dyn Transport>, live: &Live, request: Request<Bytes>) -> Response<Body> {
+pub async fn respond(site: &Site, live: &Live, request: Request<Bytes>) -> Response<Body> {
     if !request.uri().path().starts_with("/ui/") {
         return response::see_other("ui/");
     }
-    let request = PageRequest::of(api, request);
+    let request = PageRequest::of(site, request);
     let up = request.target.up();
     let who = match request.api.who().await {
         Ok(who) => who,

@@ -208,7 +208,9 @@ impl Server {
     /// Answers requests until `stop`, then lets open requests end. A peer within one of the networks `proxies` is believed
     /// when it says who asks (specification 2.4).
     pub async fn serve(&self, listener: TcpListener, proxies: Vec<IpNet>, stop: Stop) {
-        let dashboard = Arc::new(Dashboard::new(self.transport(), self.feed().changes()));
+        let clock = self.shared.clock.clone();
+        let now = move || clock.now();
+        let dashboard = Arc::new(Dashboard::new(self.transport(), self.feed().changes(), now));
         let service = front::service(self.shared.clone(), dashboard.clone());
         let streams = async {
             stop.asked().await;

@@ -12,8 +12,8 @@ use slipstream_cimi::query::{Aggregation, Algorithm, Collection, Order, Search};
 use slipstream_cimi::{Document, Refusal, State};
 
 use self::cursor::Cursor;
-use super::Asked;
 use super::failure::Failure;
+use super::{Asked, bulk};
 use crate::api::{ApiError, Who, encoded};
 use crate::filters;
 use crate::page::{Page, Regions, Tab};
@@ -22,7 +22,7 @@ use crate::parts::{badge, duration, first_line, number, progress, short, shown, 
 /// Rows of a page.
 const ROWS: usize = 50;
 /// What the rows show.
-const COLUMNS: [&str; 9] =
+pub const COLUMNS: [&str; 9] =
     ["state", "action", "priority", "progress", "created", "started", "duration", "statusMessage", "targetResource"];
 /// Sorted the other way round than usual.
 const OLDEST_FIRST: &str = "created:asc";
@@ -31,7 +31,11 @@ const OLDEST_FIRST: &str = "created:asc";
 pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
     let view = View::of(asked);
     match asked.api.search(JOB.name, &view.search()).await {
-        Ok(found) => Ok(listed(asked, &view, &found, counts(asked, &view).await?.as_ref())),
+        Ok(found) => {
+            let counts = counts(asked, &view).await?;
+            let offers = offers(asked, &view, &found, counts.as_ref()).await?;
+            Ok(listed(asked, &view, &found, counts.as_ref(), &offers))
+        }
         Err(ApiError::Refused { refusal, .. }) if refusal.status == 400 => Ok(misunderstood(asked, &view, &refusal)),
         Err(error) => Err(error.into()),
     }
@@ -114,12 +118,38 @@ impl Counts {
     }
 }
 
-fn listed(asked: &Asked<'_>, view: &View<'_>, found: &Collection, counts: Option<&Counts>) -> Page {
+/// What may be done with all jobs of the filter: beside its first page, which says how many they are, and if some of the
+/// jobs that are seen may be changed.
+async fn offers(
+    asked: &Asked<'_>,
+    view: &View<'_>,
+    found: &Collection,
+    counts: Option<&Counts>,
+) -> Result<Markup, Failure> {
+    let filter = view.filter.map(Filter::parse).transpose().ok().flatten();
+    if view.cursor.is_some() || !found.documents.iter().any(may_change) {
+        return Ok(html! {});
+    }
+    let of = |state| counts.map_or(0, |counts| counts.of(state));
+    let known = match counts {
+        Some(counts) => bulk::Known::ByState(&counts.rest, &of),
+        None => bulk::Known::InAll(found.count),
+    };
+    bulk::buttons(asked, filter.as_ref(), &known).await
+}
+
+fn may_change(job: &Document) -> bool {
+    let operations = job.get("operations").and_then(Value::as_array).into_iter().flatten();
+    operations.into_iter().any(|operation| operation["rel"] == "edit")
+}
+
+fn listed(asked: &Asked<'_>, view: &View<'_>, found: &Collection, counts: Option<&Counts>, offers: &Markup) -> Page {
     let mut regions = Regions::default();
     let up = asked.up;
     let summary = html! {
         @if let Some(counts) = counts { (chips(up, counts, view)) }
         span.total { (number(found.count)) @if view.cursor.is_some() { " from here on" } @else { " found" } }
+        (offers)
     };
     let none = html! { @if found.documents.is_empty() { p.empty { "No job matches." } } };
     let rows = found.documents.iter().map(|job| row(up, job)).collect();
@@ -131,14 +161,7 @@ fn listed(asked: &Asked<'_>, view: &View<'_>, found: &Collection, counts: Option
         div.summary { (regions.whole("summary", summary)) button #newer type="button" hidden {} }
         div.scroll tabindex="0" role="region" aria-label="Jobs" {
             table.jobs {
-                thead { tr {
-                    th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "Action" }
-                    th.number scope="col" title="Priority" { "Pr" } th scope="col" { "Progress" }
-                    th scope="col" aria-sort=(if view.is_oldest_first { "ascending" } else { "descending" }) {
-                        a href=(other_way) { "Created " span aria-hidden="true" { (if view.is_oldest_first { "▴" } else { "▾" }) } }
-                    }
-                    th.number scope="col" { "Ran" } th scope="col" { "Message" }
-                } }
+                (head(Some((view.is_oldest_first, &other_way))))
                 (regions.rows("rows", rows))
             }
         }
@@ -155,6 +178,23 @@ fn listed(asked: &Asked<'_>, view: &View<'_>, found: &Collection, counts: Option
         }
     };
     regions.page("Jobs", Tab::Jobs, body)
+}
+
+/// The columns of [`row`]s; with whether the oldest job is the first, and the address of the other order.
+pub fn head(order: Option<(bool, &str)>) -> Markup {
+    html! {
+        thead { tr {
+            th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "Action" }
+            th.number scope="col" title="Priority" { "Pr" } th scope="col" { "Progress" }
+            @match order {
+                Some((is_oldest_first, other_way)) => th scope="col" aria-sort=(if is_oldest_first { "ascending" } else { "descending" }) {
+                    a href=(other_way) { "Created " span aria-hidden="true" { (if is_oldest_first { "▴" } else { "▾" }) } }
+                }
+                None => th scope="col" { "Created" }
+            }
+            th.number scope="col" { "Ran" } th scope="col" { "Message" }
+        } }
+    }
 }
 
 /// The place of the last row among all that are found.
@@ -192,6 +232,7 @@ fn search_form(asked: &Asked<'_>, view: &View<'_>, refusal: Option<&str>) -> Mar
                     @for (name, filter, is_oldest_first) in views(asked.who) {
                         a href=(View::address(up, Some(&filter), is_oldest_first, None)) { (name) }
                     }
+                    a href=(format!("{up}operations")) { "Bulk operations" }
                 }
             }
         }
@@ -235,7 +276,7 @@ fn chips(up: &str, counts: &Counts, view: &View<'_>) -> Markup {
 }
 
 /// A job as a row, and the id of that.
-fn row(up: &str, job: &Document) -> (String, Markup) {
+pub fn row(up: &str, job: &Document) -> (String, Markup) {
     let id = text(job, "id");
     let name = id.strip_prefix("job/").unwrap_or(id);
     let row = format!("row-{name}");

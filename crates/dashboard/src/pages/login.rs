@@ -12,6 +12,7 @@ use super::failure::Failure;
 use crate::api::{ApiError, Who};
 use crate::frame::{self, Frame};
 use crate::page::{Page, Regions, Tab};
+use crate::parts::sentence;
 use crate::request::{LOOK_COOKIE, Look, PageRequest, Target};
 use crate::response::{self, Body};
 
@@ -52,7 +53,7 @@ pub async fn log_in(request: &PageRequest) -> Result<Response<Body>, Failure> {
         }
         Err(ApiError::Refused { refusal, retry_after }) if matches!(refusal.status, 400 | 403 | 429 | 503) => {
             let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
-            let page = Page { status, ..page(next, Some(&said(&refusal.message))) };
+            let page = Page { status, ..page(next, Some(&sentence(&refusal.message))) };
             let frame = Frame { up: "./", look: request.look, who: None, target: "login" };
             let mut response = response::page(status, frame::whole(&frame, &page));
             response.headers_mut().extend(retry_after.map(|seconds| (RETRY_AFTER, seconds)));
@@ -60,12 +61,6 @@ pub async fn log_in(request: &PageRequest) -> Result<Response<Body>, Failure> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// As a sentence on a page.
-fn said(message: &str) -> String {
-    let mut letters = message.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }
 
 /// Deletes the session.
@@ -116,10 +111,5 @@ mod tests {
         {
             assert_eq!(safe(Some(next)), FIRST, "{next}");
         }
-    }
-
-    #[test]
-    fn a_refusal_is_a_sentence() {
-        assert_eq!(said("invalid credentials for 'jane'"), "Invalid credentials for 'jane'.");
     }
 }

@@ -9,7 +9,7 @@ const ELEMENTS: [&str; 68] = [
     "ol", "li", "section", "svg", "path", "circle", "rect", "line", "text", "select", "option", "br", "hr", "img",
     "strong", "em", "small", "caption", "footer", "b", "i", "polyline", "g", "datalist", "textarea", "output",
 ];
-const ATTRIBUTES: [&str; 69] = [
+const ATTRIBUTES: [&str; 70] = [
     "lang",
     "charset",
     "name",
@@ -35,6 +35,7 @@ const ATTRIBUTES: [&str; 69] = [
     "required",
     "autofocus",
     "enterkeyhint",
+    "inputmode",
     "placeholder",
     "scope",
     "max",

@@ -1,5 +1,6 @@
 //! The pages over an API that answers as it is told, without a browser.
 
+mod bulk;
 mod html;
 mod live;
 mod pages;

@@ -12,6 +12,9 @@ use slipstream_cimi::client::TransportError;
 use slipstream_dashboard::{Body, Dashboard};
 use tokio::sync::watch;
 
+/// The time by the server's clock.
+pub const NOW: &str = "2026-11-30T12:10:00.000Z";
+
 type Answer = dyn Fn(&str, &str) -> Option<(u16, Value)> + Send + Sync;
 
 /// The API.
@@ -69,7 +72,8 @@ impl World {
         };
         let api = Arc::new(Scripted { answer: Box::new(answer), asked: Mutex::default() });
         let (changes, counted) = watch::channel(0);
-        Self { dashboard: Dashboard::new(api.clone(), counted), api, changes }
+        let now = || NOW.parse().expect("a time");
+        Self { dashboard: Dashboard::new(api.clone(), counted, now), api, changes }
     }
 
     pub async fn get(&self, path: &str) -> Answered {

@@ -159,6 +159,52 @@ async fn a_page_of_another_site_changes_nothing() {
     world.end().await;
 }
 
+/// Method, path, and the statuses for nobody, another user, the owner of the job and the administrator.
+const ROLES: &[(&str, &str, [u16; 4])] = &[
+    ("GET", "/ui/jobs", [303, 200, 200, 200]),
+    ("POST", "/ui/jobs", [303, 405, 405, 405]),
+    ("GET", "/ui/jobs/complete?filter=", [303, 200, 200, 200]),
+    ("GET", "/ui/jobs/bulk/stop?filter=state='QUEUED'", [303, 200, 200, 200]),
+    ("GET", "/ui/jobs/bulk/retry?filter=state='QUEUED'", [303, 200, 200, 200]),
+    ("POST", "/ui/jobs/bulk/delete", [303, 400, 400, 400]),
+    ("GET", "/ui/operations", [303, 200, 200, 200]),
+    ("GET", "/ui/operations/none", [303, 403, 403, 404]),
+    ("GET", "/ui/operations/none/stop", [303, 405, 405, 405]),
+    ("POST", "/ui/operations/none/stop", [303, 403, 403, 404]),
+    ("GET", "/ui/jobs/{}", [303, 403, 200, 200]),
+    ("POST", "/ui/jobs/{}", [303, 405, 405, 405]),
+    ("GET", "/ui/jobs/{}/stop", [303, 403, 200, 200]),
+    ("GET", "/ui/jobs/{}/delete", [303, 403, 200, 200]),
+    ("POST", "/ui/jobs/{}/stop", [303, 403, 303, 303]),
+    ("GET", "/ui/jobs/{}/retry", [303, 403, 200, 200]),
+    ("POST", "/ui/jobs/{}/retry", [303, 403, 403, 409]),
+    ("POST", "/ui/jobs/{}/delete", [303, 403, 303, 303]),
+    ("GET", "/ui/regions?page=jobs", [303, 200, 200, 200]),
+    ("GET", "/ui/regions?page=jobs/{}", [303, 403, 200, 200]),
+    ("GET", "/ui/live?page=jobs/{}", [303, 403, 0, 0]),
+    ("GET", "/ui/login", [200, 200, 200, 200]),
+    ("GET", "/ui/session", [303, 200, 200, 200]),
+    ("GET", "/ui/queue", [303, 403, 403, 200]),
+    ("GET", "/ui/queue/restore", [303, 403, 403, 200]),
+    ("POST", "/ui/queue/restore", [303, 403, 403, 200]),
+    ("GET", "/ui/regions?page=queue", [303, 403, 403, 200]),
+    ("GET", "/ui/actions", [303, 403, 403, 200]),
+    ("GET", "/ui/executors", [303, 403, 403, 200]),
+    ("GET", "/ui/executors/none", [303, 403, 403, 404]),
+    ("GET", "/ui/distributors", [303, 403, 403, 200]),
+    ("GET", "/ui/distributors/none/reset", [303, 403, 403, 200]),
+    ("POST", "/ui/distributors/none/reset", [303, 403, 403, 404]),
+    ("GET", "/ui/users", [303, 403, 403, 200]),
+    ("POST", "/ui/users", [303, 403, 403, 400]),
+    ("GET", "/ui/users/jane", [303, 403, 403, 200]),
+    ("GET", "/ui/users/jane/delete", [303, 403, 403, 200]),
+    ("POST", "/ui/users/nobody/delete", [303, 403, 403, 404]),
+    ("POST", "/ui/users/super/delete", [303, 403, 403, 409]),
+    ("POST", "/ui/users/jane/password", [303, 403, 403, 400]),
+    ("GET", "/ui/about", [303, 403, 403, 200]),
+    ("GET", "/ui/", [303, 303, 303, 303]),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_may_see_and_do_on_pages_what_the_api_grants() {
     let world = World::new(&[]).await;
@@ -171,46 +217,8 @@ async fn each_may_see_and_do_on_pages_what_the_api_grants() {
         ("jane", world.log_in("jane", SECRET, &[]).await.expect("logged in")),
         ("super", world.log_in("super", PASSWORD, &[]).await.expect("logged in")),
     ];
-    // of jane's job: nobody, another user, its owner, the administrator
-    let rows = [
-        ("GET", "/ui/jobs", [303, 200, 200, 200]),
-        ("POST", "/ui/jobs", [303, 405, 405, 405]),
-        ("GET", "/ui/jobs/complete?filter=", [303, 200, 200, 200]),
-        ("GET", "/ui/jobs/{}", [303, 403, 200, 200]),
-        ("POST", "/ui/jobs/{}", [303, 405, 405, 405]),
-        ("GET", "/ui/jobs/{}/stop", [303, 403, 200, 200]),
-        ("GET", "/ui/jobs/{}/delete", [303, 403, 200, 200]),
-        ("POST", "/ui/jobs/{}/stop", [303, 403, 303, 303]),
-        ("GET", "/ui/jobs/{}/retry", [303, 403, 200, 200]),
-        ("POST", "/ui/jobs/{}/retry", [303, 403, 403, 409]),
-        ("POST", "/ui/jobs/{}/delete", [303, 403, 303, 303]),
-        ("GET", "/ui/regions?page=jobs", [303, 200, 200, 200]),
-        ("GET", "/ui/regions?page=jobs/{}", [303, 403, 200, 200]),
-        ("GET", "/ui/live?page=jobs/{}", [303, 403, 0, 0]),
-        ("GET", "/ui/login", [200, 200, 200, 200]),
-        ("GET", "/ui/session", [303, 200, 200, 200]),
-        ("GET", "/ui/queue", [303, 403, 403, 200]),
-        ("GET", "/ui/queue/restore", [303, 403, 403, 200]),
-        ("POST", "/ui/queue/restore", [303, 403, 403, 200]),
-        ("GET", "/ui/regions?page=queue", [303, 403, 403, 200]),
-        ("GET", "/ui/actions", [303, 403, 403, 200]),
-        ("GET", "/ui/executors", [303, 403, 403, 200]),
-        ("GET", "/ui/executors/none", [303, 403, 403, 404]),
-        ("GET", "/ui/distributors", [303, 403, 403, 200]),
-        ("GET", "/ui/distributors/none/reset", [303, 403, 403, 200]),
-        ("POST", "/ui/distributors/none/reset", [303, 403, 403, 404]),
-        ("GET", "/ui/users", [303, 403, 403, 200]),
-        ("POST", "/ui/users", [303, 403, 403, 400]),
-        ("GET", "/ui/users/jane", [303, 403, 403, 200]),
-        ("GET", "/ui/users/jane/delete", [303, 403, 403, 200]),
-        ("POST", "/ui/users/nobody/delete", [303, 403, 403, 404]),
-        ("POST", "/ui/users/super/delete", [303, 403, 403, 409]),
-        ("POST", "/ui/users/jane/password", [303, 403, 403, 400]),
-        ("GET", "/ui/about", [303, 403, 403, 200]),
-        ("GET", "/ui/", [303, 303, 303, 303]),
-    ];
-    for (method, path, expected) in rows {
-        for ((who, cookie), expected) in logins.iter().zip(expected).filter(|(_, expected)| *expected != 0) {
+    for (method, path, expected) in ROLES {
+        for ((who, cookie), expected) in logins.iter().zip(*expected).filter(|(_, expected)| *expected != 0) {
             let name = world.add_job("jane").await;
             let answer = world.ask(method, &path.replace("{}", &name), cookie).await;
             assert_eq!(answer.status, expected, "{who} {method} {path}: {}", answer.text);
@@ -279,6 +287,8 @@ async fn pages_work_in_a_browser() {
     let python = std::env::var("SLIPSTREAM_TEST_PYTHON")
         .expect("SLIPSTREAM_TEST_PYTHON names the Python with Playwright: run the tests by `cargo xtask test`");
     let world = World::new(&[]).await;
+    let (server, asked) = (world.engine.server.clone(), world.stop.clone());
+    let reconciling = tokio::spawn(async move { server.reconcile("browser", asked).await });
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(python);
     command.arg(here.join("tests/python/dashboard.py")).args([&format!("http://{}", world.address), PASSWORD]);
@@ -287,8 +297,9 @@ async fn pages_work_in_a_browser() {
         tokio::task::spawn_blocking(move || command.output().expect("the script starts")).await.expect("no panic");
     let [said, complained] = [&ran.stdout, &ran.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(ran.status.success(), "{said}\n{complained}");
-    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 11, "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 13, "{said}");
     world.end().await;
+    timeout(LIMIT, reconciling).await.expect("in time").expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]

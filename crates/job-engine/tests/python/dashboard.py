@@ -164,6 +164,52 @@ def run_again(site, jobs):
     expect(page.locator("#again")).to_contain_text("Run again as")
 
 
+def run_again_from_two_windows(site, jobs):
+    name = jobs["stopped"].split("/")[1]
+    first = site.logged_in()
+    second = site.page(first.context)
+    for page in (first, second):
+        page.goto(f"ui/jobs/{name}/retry")
+    for page in (first, second):
+        page.get_by_role("button", name="Run it again").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("QUEUED")
+    assert first.url == second.url, f"{first.url} and {second.url}"
+    retries = site.ok(site.api.get(f"/api/{jobs['stopped']}/retries"))
+    assert retries["count"] == 1, retries
+
+
+def bulk(site, _jobs):
+    for _ in range(4):
+        added = site.ok(site.api.post("/api/job", data=[{"action": "one_of_many"} for _ in range(500)]))
+        assert len(added) > 0
+    page = site.logged_in()
+    page.goto("ui/jobs?filter=action%3D'one_of_many'")
+    page.get_by_role("link", name="Stop 2,000…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Stop 2,000 jobs?")
+    expect(page.locator("tbody tr")).to_have_count(20)
+    number = page.get_by_label("Type 2,000")
+    number.fill("20")
+    page.get_by_role("button", name="Stop 2,000 jobs").click()
+    expect(page.get_by_role("alert")).to_contain_text("Type 2000")
+    expect(number).to_have_value("20")
+    number.fill("2,000")
+    page.get_by_role("button", name="Stop 2,000 jobs").click()
+    page.wait_for_url("**/ui/operations/*")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCESS", timeout=60_000)
+    expect(page.locator("#progress")).to_contain_text("2,000 of 2,000 stopped")
+    expect(page.get_by_role("button", name="End it")).to_have_count(0)
+    page.goto("ui/jobs?filter=action%3D'one_of_many'")
+    expect(page.get_by_role("link", name="Stop")).to_have_count(0)
+    page.get_by_role("link", name="Delete 2,000…").click()
+    page.get_by_label("Type 2,000").fill("2000")
+    page.get_by_role("button", name="Delete 2,000 jobs").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("SUCCESS", timeout=60_000)
+    page.goto("ui/operations")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.goto("ui/jobs?filter=action%3D'one_of_many'")
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+
 def live(site, _jobs):
     page = site.logged_in()
     job = site.add("watched")
@@ -274,7 +320,8 @@ def pages_of(jobs):
         "job-stop": f"jobs/{running}/stop", "job-retry": f"jobs/{failed}/retry", "queue": "queue",
         "queue-restore": "queue/restore", "actions": "actions", "executors": "executors", "distributors": "distributors",
         "distributor-reset": "distributors/nightly_noop/reset", "users": "users", "user": "users/jane", "user-password": "users/jane/password",
-        "session": "session", "about": "about", "not-found": "jobs/none",
+        "bulk-retry": "jobs/bulk/retry?filter=state%3D'FAILED'", "bulk-refused": "jobs/bulk/stop?filter=state%3D",
+        "operations": "operations", "session": "session", "about": "about", "not-found": "jobs/none",
     }
 
 
@@ -370,7 +417,7 @@ class Proxy:
         self.server.shutdown()
 
 
-CASES = [login, completion, stop, run_again, live, nine_windows, logout_elsewhere, behind_a_prefix, without_script,
+CASES = [login, completion, stop, run_again, run_again_from_two_windows, bulk, live, nine_windows, logout_elsewhere, behind_a_prefix, without_script,
          narrow_large_still_and_forced, looks]
 
 
