@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod executors;
 pub mod explain;
 pub mod ledger;
+pub mod notices;
 pub mod queue;
 pub mod retries;
+pub mod sessions;
 pub mod user;

@@ -76,6 +76,9 @@ pub struct Node {
     /// Whether it goes with a session. Where contenders, claims and registrations are, a node that does not belongs to
     /// nobody, and nobody takes it away: backup tools restore ephemeral nodes so.
     pub is_ephemeral: bool,
+    /// When it was written last, by the coordinator's own clock, in milliseconds since 1970; none of one that has no clock of
+    /// its own.
+    pub modified: Option<i64>,
 }
 
 /// What was found where one of several nodes was to be read: it, nothing, or why this login may not have it.
@@ -258,6 +261,11 @@ pub trait Coordinator: Send + Sync {
 
     /// For how long the latest session may be suspended before it is most likely over, as the coordinator has chosen.
     fn session_timeout(&self) -> Duration;
+
+    /// What it calls its version; none if it does not say.
+    async fn version(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How many changes a watch holds unread before it loses some and says so by [`Change::Reset`].

@@ -103,7 +103,13 @@ impl Tree {
     pub fn data(&self, path: &str) -> Result<Node, Error> {
         let branch = self.read(path)?;
         let Branch { data, version, created, owner, .. } = branch;
-        Ok(Node { data: data.to_vec(), version: *version, created: *created, is_ephemeral: owner.is_some() })
+        Ok(Node {
+            data: data.to_vec(),
+            version: *version,
+            created: *created,
+            is_ephemeral: owner.is_some(),
+            modified: None,
+        })
     }
 
     /// Names of a node's children, in order of text.

@@ -31,6 +31,7 @@ pub use settings::{Login, Scheme, Settings, SettingsError, Tls};
 mod hosts;
 mod reconnector;
 mod settings;
+mod srvr;
 mod watching;
 
 #[cfg(test)]
@@ -118,6 +119,14 @@ impl Coordinator for ZooKeeper {
     fn session_timeout(&self) -> Duration {
         let chosen = *self.last_timeout.lock().expect("nothing panics while it holds this");
         chosen.unwrap_or(self.settings.session_timeout)
+    }
+
+    /// By the command `srvr`, which a site may not allow, and which a server that wants TLS does not take in plain text.
+    async fn version(&self) -> Option<String> {
+        if self.settings.tls.is_some() {
+            return None;
+        }
+        srvr::version(&self.connector.hosts).await
     }
 }
 
@@ -368,7 +377,7 @@ fn state_of(state: library::SessionState) -> State {
 fn node((data, stat): (Vec<u8>, library::Stat)) -> Node {
     // a container's owner is the lowest number, and no session
     let is_ephemeral = !matches!(stat.ephemeral_owner, 0 | i64::MIN);
-    Node { data, version: stat.version, created: stat.czxid, is_ephemeral }
+    Node { data, version: stat.version, created: stat.czxid, is_ephemeral, modified: Some(stat.mtime) }
 }
 
 /// What was read of each of these paths.

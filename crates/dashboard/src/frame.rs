@@ -70,6 +70,7 @@ pub fn whole(frame: &Frame, page: &Page) -> String {
                 a.skip href="#main" { "Skip to content" }
                 (head(frame, page))
                 div #banners role="status" {}
+                div #notices role="status" { (page.notices) }
                 main #main tabindex="-1" { (page.body) }
                 @if who.is_some() { (keys()) }
             }
@@ -108,8 +109,8 @@ fn head(frame: &Frame, page: &Page) -> Markup {
                                 }
                             }
                         }
+                        a href=(format!("{up}sessions")) { "Sessions" }
                         @if who.session.is_some() {
-                            a href=(format!("{up}session")) { "This session" }
                             form method="post" action=(format!("{up}logout")) { button type="submit" { "Log out" } }
                         }
                     }

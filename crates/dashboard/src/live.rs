@@ -5,7 +5,7 @@
 
 mod difference;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use http::header::{ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Who};
 use crate::page::{Region, digest};
@@ -25,7 +25,7 @@ use crate::pages::{self, Asked, Place};
 use crate::request::{PageRequest, Target};
 use crate::response::{self, Body};
 
-/// Streams at once, and of one user.
+/// Streams at once, and of one session.
 const MOST_STREAMS: usize = 128;
 const MOST_OF_ONE: usize = 8;
 /// The least time between two renderings of a page, and how many times its cost.
@@ -43,7 +43,7 @@ pub struct Live {
     changes: watch::Receiver<u64>,
     shared: Mutex<HashMap<Key, Weak<Shared>>>,
     places: Arc<Semaphore>,
-    of_users: Mutex<HashMap<String, VecDeque<CancellationToken>>>,
+    of_sessions: Arc<Mutex<HashMap<String, usize>>>,
     stopped: CancellationToken,
 }
 
@@ -84,7 +84,7 @@ impl Live {
             changes,
             shared: Mutex::default(),
             places: Arc::new(Semaphore::new(MOST_STREAMS)),
-            of_users: Mutex::default(),
+            of_sessions: Arc::default(),
             stopped: CancellationToken::new(),
         }
     }
@@ -113,31 +113,37 @@ impl Live {
         Ok(Viewer { api: request.api.clone(), who: who.clone(), target, place, shared, changes })
     }
 
-    /// A place for a stream of this user. Where it has too many the oldest gives up its own: most likely its page was left,
-    /// which is noticed only after a while.
+    /// A place for a stream of this session, or of this user where a proxy vouches for it; none if it or all have too many.
     fn place(&self, who: &Who) -> Option<StreamPlace> {
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        let mut of_users = lock(&self.of_users);
-        for tokens in of_users.values_mut() {
-            tokens.retain(|token| !token.is_cancelled());
+        let session = who.session.clone().unwrap_or_else(|| who.name.clone());
+        let mut of_sessions = lock(&self.of_sessions);
+        let own = of_sessions.entry(session.clone()).or_default();
+        if *own >= MOST_OF_ONE {
+            return None;
         }
-        of_users.retain(|_, tokens| !tokens.is_empty());
-        let own = of_users.entry(who.name.clone()).or_default();
-        if own.len() >= MOST_OF_ONE
-            && let Some(oldest) = own.pop_front()
-        {
-            oldest.cancel();
-        }
-        let token = CancellationToken::new();
-        own.push_back(token.clone());
-        Some(StreamPlace { taken: token.drop_guard(), _permit: permit })
+        *own += 1;
+        Some(StreamPlace { session, of_sessions: self.of_sessions.clone(), _permit: permit })
     }
 }
 
-/// The place of a stream, until it is dropped or taken by a later one.
+/// The place of a stream, until it is dropped.
 struct StreamPlace {
-    taken: DropGuard,
+    session: String,
+    of_sessions: Arc<Mutex<HashMap<String, usize>>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let mut of_sessions = lock(&self.of_sessions);
+        if let Some(own) = of_sessions.get_mut(&self.session) {
+            *own -= 1;
+            if *own == 0 {
+                of_sessions.remove(&self.session);
+            }
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -165,8 +171,15 @@ pub async fn stream(live: &Live, request: &PageRequest, who: &Who) -> Result<Res
     let has = request.target.query.get("state") == Some(&first.state);
     let told = if has { Some(first) } else { None };
     let now = Instant::now();
-    let stream =
-        Stream { viewer, told, beat: now + BEAT, check: now + CHECK, look: now + OLDEST, is_over: false, place };
+    let stream = Stream {
+        viewer,
+        told,
+        beat: now + BEAT,
+        check: now + CHECK,
+        look: now + OLDEST,
+        is_over: false,
+        _place: place,
+    };
     let stopped = live.stopped.clone();
     Ok(response::events(stream::unfold((stream, stopped), |(mut stream, stopped)| async move {
         let event = tokio::select! {
@@ -239,7 +252,7 @@ struct Stream {
     /// When it is looked whether a page has changed of whose changes nothing is heard.
     look: Instant,
     is_over: bool,
-    place: StreamPlace,
+    _place: StreamPlace,
 }
 
 impl Stream {
@@ -261,7 +274,6 @@ impl Stream {
                         return Some(event);
                     }
                 }
-                () = self.place.taken.token().cancelled() => return Some(self.end("full", "")),
                 () = sleep_until(self.beat) => {
                     let now = Instant::now();
                     self.beat = now + BEAT;

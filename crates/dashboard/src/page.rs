@@ -19,6 +19,19 @@ pub struct Page {
     pub body: Markup,
     /// What of it changes, in the order of the page.
     pub regions: Vec<Region>,
+    /// What stands above it.
+    pub notices: Markup,
+}
+
+impl Page {
+    /// Says something above all else, which changes as its regions do if it has any.
+    pub fn add(&mut self, id: &'static str, notices: Markup) {
+        if !self.regions.is_empty() {
+            let text = allowed(notices.0.clone());
+            self.regions.push(Region { id, content: Content::Whole(text) });
+        }
+        self.notices = notices;
+    }
 }
 
 /// The pages that the menu leads to.
@@ -84,7 +97,7 @@ impl Regions {
 
     /// The page with these regions.
     pub fn page(self, title: impl Into<String>, tab: Tab, body: Markup) -> Page {
-        Page { title: title.into(), tab, status: StatusCode::OK, body, regions: self.0 }
+        Page { title: title.into(), tab, status: StatusCode::OK, body, regions: self.0, notices: html! {} }
     }
 }
 

@@ -9,8 +9,10 @@ pub mod failure;
 pub mod job;
 pub mod jobs;
 pub mod login;
+pub mod notices;
 pub mod operations;
 pub mod queue;
+pub mod sessions;
 pub mod users;
 
 use slipstream_cimi::overview::bulk::Deed as BulkDeed;
@@ -70,7 +72,11 @@ pub enum Place {
     User(String),
     /// Asks whether that is really to be done with a user.
     UserDeed(String, users::Deed),
-    Session,
+    /// Those of whoever asks.
+    Sessions,
+    /// Asks whether they are really all to end.
+    SessionsEnd,
+    SessionEnd(String),
     About,
 }
 
@@ -100,7 +106,9 @@ impl Place {
             ["users", name, deed] if !name.is_empty() => {
                 users::Deed::from_text(deed).map(|deed| Self::UserDeed(name.to_owned(), deed))
             }
-            ["session"] => Some(Self::Session),
+            ["sessions"] => Some(Self::Sessions),
+            ["sessions", "end"] => Some(Self::SessionsEnd),
+            ["sessions", name, "end"] if !name.is_empty() => Some(Self::SessionEnd(name.to_owned())),
             ["about"] => Some(Self::About),
             _ => None,
         }
@@ -132,7 +140,9 @@ impl Place {
                 | Self::Operations
                 | Self::Operation(_)
                 | Self::OperationStop(_)
-                | Self::Session
+                | Self::Sessions
+                | Self::SessionsEnd
+                | Self::SessionEnd(_)
         )
     }
 
@@ -157,7 +167,9 @@ impl Place {
             Self::Users => "/ui/users",
             Self::User(_) => "/ui/users/{name}",
             Self::UserDeed(..) => "/ui/users/{name}/{deed}",
-            Self::Session => "/ui/session",
+            Self::Sessions => "/ui/sessions",
+            Self::SessionsEnd => "/ui/sessions/end",
+            Self::SessionEnd(_) => "/ui/sessions/{id}/end",
             Self::About => "/ui/about",
         }
     }
@@ -168,6 +180,14 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
     if place.is_for_administrators() && !asked.who.is_administrator {
         return Err(Failure::NotAllowed);
     }
+    let mut page = page(place, asked).await?;
+    if asked.who.is_administrator {
+        page.add(notices::ID, notices::of(asked).await);
+    }
+    Ok(page)
+}
+
+async fn page(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
     match place {
         Place::Jobs => jobs::page(asked).await,
         Place::Job(name) => job::page(asked, name).await,
@@ -175,7 +195,7 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
         Place::Bulk(deed) => bulk::confirmation(asked, *deed).await,
         Place::Operations => operations::page(asked).await,
         Place::Operation(name) => operations::one(asked, name).await,
-        Place::OperationStop(_) => Err(Failure::WrongMethod("POST")),
+        Place::OperationStop(_) | Place::SessionEnd(_) => Err(Failure::WrongMethod("POST")),
         Place::Queue => queue::page(asked).await,
         Place::QueueRestore => Ok(queue::confirmation(asked)),
         Place::Actions => actions::page(asked).await,
@@ -187,7 +207,8 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
         Place::Users => users::page(asked).await,
         Place::User(name) => users::one(asked, name).await,
         Place::UserDeed(name, deed) => users::confirmation(asked, name, *deed).await,
-        Place::Session => about::session(asked).await,
+        Place::Sessions => sessions::page(asked).await,
+        Place::SessionsEnd => Ok(sessions::confirmation(asked)),
         Place::About => about::page(asked).await,
     }
 }
@@ -200,6 +221,8 @@ pub async fn done(place: &Place, asked: &Asked<'_>, form: &Fields) -> Result<Don
         Place::OperationStop(name) => operations::stop(asked, name).await,
         Place::QueueRestore => queue::restore(asked).await,
         Place::DistributorReset(name) => distributors::reset(asked, name).await,
+        Place::SessionsEnd => sessions::end_all(asked).await,
+        Place::SessionEnd(name) => sessions::end(asked, name, form).await,
         Place::Users => users::add(asked, form).await,
         Place::UserDeed(name, deed) => users::carry_out(asked, name, *deed, form).await,
         _ => Err(Failure::WrongMethod("GET, HEAD")),

@@ -16,6 +16,9 @@ use crate::pages::{self, Asked, Done, Place as PagePlace};
 use crate::request::PageRequest;
 use crate::response::{self, Body};
 
+/// When there may be a place for one more stream, in seconds.
+const FULL_FOR: &str = "30";
+
 /// Answers a request to one of the dashboard's paths.
 pub async fn respond(site: &Site, live: &Live, request: Request<Bytes>) -> Response<Body> {
     if !request.uri().path().starts_with("/ui/") {
@@ -140,6 +143,7 @@ fn refused(request: &PageRequest, up: &str, who: Option<&Who>, failure: &Failure
     let mut response = shown(request, up, who, &page);
     let header = match failure {
         Failure::WrongMethod(allowed) => Some((ALLOW, HeaderValue::from_static(allowed))),
+        Failure::TooManyStreams => Some((RETRY_AFTER, HeaderValue::from_static(FULL_FOR))),
         Failure::Api(ApiError::Refused { retry_after, .. }) => retry_after.clone().map(|time| (RETRY_AFTER, time)),
         _ => None,
     };

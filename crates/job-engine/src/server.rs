@@ -23,6 +23,7 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 use slipstream_action::with_causes;
 pub use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
+use slipstream_cimi::overview::queue::Queue;
 use slipstream_coordination::Coordinator;
 use slipstream_dashboard::Dashboard;
 use slipstream_store::{Store, StoreError};
@@ -40,6 +41,7 @@ use self::jobs::feed::Feed;
 use self::jobs::released::Releases;
 use self::queue::QueueClient;
 use self::queue::generation::{self, Generation};
+use self::queue::recent::Recent;
 use self::queue::snapshot::Snapshots;
 use self::reconcile::LastRound;
 use crate::process::clock::Clock;
@@ -92,6 +94,7 @@ pub struct Shared {
     bulk: Bulk,
     /// Of the queue, as it was a moment ago.
     snapshots: Snapshots,
+    recent_queue: Recent<Queue>,
     sessions: Sessions,
     clock: Clock,
     generation: Arc<Generation>,
@@ -134,6 +137,7 @@ impl Shared {
             queue,
             bulk: Bulk::default(),
             snapshots: Snapshots::default(),
+            recent_queue: Recent::default(),
             sessions: Sessions::default(),
             released: Mutex::new(Releases::since(clock.now())),
             clock,
@@ -218,9 +222,17 @@ impl Server {
             dashboard.stop();
             pending::<()>().await;
         };
+        let mut away = self.shared.queue.away();
+        let notices = async {
+            while away.changed().await.is_ok() {
+                self.feed().count();
+            }
+            pending::<()>().await;
+        };
         tokio::select! {
             () = listen::serve(listener, service, proxies, stop.clone()) => {}
             () = streams => {}
+            () = notices => {}
         }
     }
 

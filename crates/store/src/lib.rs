@@ -198,6 +198,19 @@ pub trait Store: Send + Sync {
     async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError>;
     /// Removes all documents of one type that match, and answers how many.
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError>;
+    /// How much space it takes and what is left; none of a store that is in memory, or that does not know.
+    async fn space(&self) -> Option<Space> {
+        None
+    }
+}
+
+/// Space on a disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What the database takes, with its log.
+    pub taken: u64,
+    /// What others may still take where it lies.
+    pub free: u64,
 }
 
 /// One document at a time.

@@ -26,8 +26,8 @@ use self::reader::Reader;
 use self::reserve::Reserve;
 use self::unindexed::unindexed;
 use self::writer::{Answer, Change, Request, Write, Writer};
-use crate::files::{is_full, who_may};
-use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError};
+use crate::files::{self, is_full, who_may};
+use crate::{Found, IndexRow, Query, Record, Revision, Space, Store, StoreError};
 
 mod audience;
 mod backup;
@@ -426,6 +426,15 @@ impl Store for SqliteStore {
             query.aggregations.iter().map(|asked| Order { attribute: asked.attribute.clone(), descending: false });
         let order = || query.order.iter().cloned().chain(aggregated).collect();
         Ok(found.map_err(|error| explained(error, &Query { order: order(), ..query.clone() }))?)
+    }
+
+    async fn space(&self) -> Option<Space> {
+        let path = self.path.clone();
+        let look = move || {
+            let taken = ["", "-wal"].map(|suffix| files::beside(&path, suffix).metadata().map_or(0, |file| file.len()));
+            Some(Space { taken: taken.iter().sum(), free: before::free_space(&path).ok()? })
+        };
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
     async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {

@@ -34,6 +34,9 @@ pub struct Reason {
     /// The executor that it is about, for administrators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<String>,
+    /// Where more is said of it, below `/api/`, for administrators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub href: Option<String>,
     /// The job does not go on before this has passed.
     pub blocks: bool,
 }

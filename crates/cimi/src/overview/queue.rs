@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Below `/api/`.
 pub const PLACE: &str = "queue";
+/// The same, as it was a moment ago: one answer for all who ask within a while.
+pub const RECENT: &str = "queue/recent";
 /// How many claims are shown one by one, the oldest ones.
 pub const MOST_LISTED: usize = 1_000;
 /// Most names in a [`Sample`].
@@ -25,6 +27,9 @@ pub struct Queue {
     /// What became free again without having ended; none of a server of an earlier version.
     #[serde(default)]
     pub released: Option<Released>,
+    /// When it was so; none of a server of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Timestamp>,
 }
 
 /// Entries that nobody holds.

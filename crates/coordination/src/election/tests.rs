@@ -2,7 +2,7 @@ use super::*;
 use crate::session::Node;
 
 fn node(created: i64, is_ephemeral: bool) -> Node {
-    Node { data: Vec::new(), version: 0, created, is_ephemeral }
+    Node { data: Vec::new(), version: 0, created, is_ephemeral, modified: None }
 }
 
 #[test]

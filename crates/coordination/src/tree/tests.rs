@@ -28,8 +28,14 @@ fn a_refused_transaction_leaves_no_trace() {
     assert_eq!(error, Error::Refused { path: "/a/none".into(), index: 4, cause: Cause::NoNode });
     assert_eq!(tree.zxid(), 1);
     assert_eq!(tree.children("/a").unwrap(), ["e", "s0000000001"]);
-    assert_eq!(tree.data("/a/e").unwrap(), Node { data: b"x".into(), version: 0, created: 1, is_ephemeral: true });
-    assert_eq!(tree.data("/a").unwrap(), Node { data: b"".into(), version: 0, created: 1, is_ephemeral: false });
+    assert_eq!(
+        tree.data("/a/e").unwrap(),
+        Node { data: b"x".into(), version: 0, created: 1, is_ephemeral: true, modified: None }
+    );
+    assert_eq!(
+        tree.data("/a").unwrap(),
+        Node { data: b"".into(), version: 0, created: 1, is_ephemeral: false, modified: None }
+    );
     // neither the counter nor the owners moved
     let created = |path: &str| Change::Created(path.to_owned());
     assert_eq!(tree.apply(session, vec![sequential("/a/s")]).unwrap(), [created("/a/s0000000002")]);
@@ -114,7 +120,7 @@ struct Model {
 
 impl Model {
     fn new() -> Self {
-        let root = Node { data: vec![], version: 0, created: 0, is_ephemeral: false };
+        let root = Node { data: vec![], version: 0, created: 0, is_ephemeral: false, modified: None };
         Self { nodes: [("/".to_owned(), (root, None))].into(), ..Self::default() }
     }
 
@@ -163,7 +169,10 @@ impl Model {
                 let owner = matches!(mode, Mode::Ephemeral | Mode::EphemeralSequential).then_some(session);
                 self.nodes.insert(
                     path.clone(),
-                    (Node { data, version: 0, created: self.zxid, is_ephemeral: owner.is_some() }, owner),
+                    (
+                        Node { data, version: 0, created: self.zxid, is_ephemeral: owner.is_some(), modified: None },
+                        owner,
+                    ),
                 );
                 Ok(path)
             }

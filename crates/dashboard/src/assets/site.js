@@ -114,7 +114,6 @@ const open = () => {
 	on(source, 'open', () => banner(''));
 	on(source, 'error', () => source?.readyState === 2 ? follow() : banner(lost));
 	on(source, 'regions', ({data}) => apply(JSON.parse(data)));
-	on(source, 'full', follow);
 	on(source, 'login', loggedOut);
 	on(source, 'gone', ({data}) => over(`This page is no longer there: ${JSON.parse(data)}.`, 'jobs'));
 };

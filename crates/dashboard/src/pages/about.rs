@@ -1,18 +1,21 @@
-//! About this engine, and this session.
+//! About this engine.
 
-use maud::html;
+use maud::{Markup, html};
 use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{ENTRY_POINT, STORE};
+use slipstream_cimi::overview::doctor::{self, Diagnosis, Health};
 
 use super::Asked;
 use super::failure::Failure;
+use crate::api::ApiError;
 use crate::page::{Page, Regions, Tab};
-use crate::parts::{shown, text, time};
+use crate::parts::{sentence, shown, text, time};
 
 /// What answers here.
 pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
     let entry_point: Document = asked.api.get(ENTRY_POINT).await?;
     let store = entry_point.get(STORE).and_then(|store| store["id"].as_str());
+    let diagnosis: Result<Diagnosis, ApiError> = asked.api.get(doctor::PLACE).await;
     let (name, description) = (shown(&entry_point, "name"), shown(&entry_point, "description"));
     let body = html! {
         h1 { "About" }
@@ -26,25 +29,42 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
                 dt { "In use since" } dd { (time(text(&entry_point, "created"))) }
             }
         }
+        section.card {
+            h2 { "Is it well?" }
+            @match &diagnosis {
+                Ok(diagnosis) => (findings(diagnosis)),
+                Err(error) => p { "Not known: " (error) },
+            }
+            p { a.button href=(format!("{}about", asked.up)) { "Look again" } }
+        }
     };
     Ok(Regions::default().page("About", Tab::About, body))
 }
 
-/// The session of whoever asks.
-pub async fn session(asked: &Asked<'_>) -> Result<Page, Failure> {
-    let session: Document = asked.api.get(asked.who.session.as_deref().ok_or(Failure::NoPage)?).await?;
-    let body = html! {
-        h1 { "This session" }
-        div.card {
-            dl.facts {
-                dt { "User" } dd { (text(&session, "username")) }
-                dt { "Roles" } dd { (text(&session, "roles")) }
-                dt { "Address" } dd { (text(&session, "clientIP")) }
-                dt { "Begun" } dd { (time(text(&session, "created"))) }
-                dt { "Ends" } dd { (time(text(&session, "expiry"))) }
+/// Each point that was looked at: how it is, and what to do.
+fn findings(diagnosis: &Diagnosis) -> Markup {
+    html! {
+        table.plain {
+            thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Found" } } }
+            tbody {
+                @for finding in &diagnosis.findings {
+                    tr {
+                        td { (sign(finding.health)) }
+                        th scope="row" { (finding.about) }
+                        td { (finding.text) @if let Some(hint) = &finding.hint { br; span.muted { (sentence(hint)) } } }
+                    }
+                }
             }
-            form method="post" action=(format!("{}logout", asked.up)) { button type="submit" { "Log out" } }
         }
+        p.muted { "Looked at " (time(&diagnosis.time.to_string())) "." }
+    }
+}
+
+fn sign(health: Health) -> Markup {
+    let (class, sign, word) = match health {
+        Health::Well => ("success", "✓", "well"),
+        Health::Doubtful => ("attention", "!", "look"),
+        Health::Ill => ("failed", "✕", "ill"),
     };
-    Ok(Regions::default().page("This session", Tab::Other, body))
+    html! { span class=(format!("badge {class}")) { span.sign aria-hidden="true" { (sign) } " " (word) } }
 }

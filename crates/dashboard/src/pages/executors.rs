@@ -89,7 +89,7 @@ pub async fn one(asked: &Asked<'_>, claimant: &str) -> Result<Page, Failure> {
     let executors: Executors = asked.api.get(PLACE).await?;
     let executor = executors.executors.into_iter().find(|executor| executor.claimant == claimant);
     let executor = executor.ok_or(Failure::NoPage)?;
-    let queue: Queue = asked.api.get(queue::PLACE).await?;
+    let queue: Queue = asked.api.get(queue::RECENT).await?;
     let claims: Vec<&Claim> = queue.claimed.claims.iter().filter(|claim| claim.claimant == claimant).collect();
     let (up, registered) = (asked.up, &executor.registered);
     let mut regions = Regions::default();

@@ -114,7 +114,7 @@ fn shown_with(asked: &Asked<'_>, name: &str, job: &Document, ledger: Option<&Doc
     let body = html! {
         nav aria-label="Where" { a href=(format!("{up}jobs")) { "← Jobs" } }
         div.card { (regions.whole("head", head)) (regions.whole("state", state)) (regions.whole("again", why.retries(up, job))) }
-        section.card { h2 { "Why" } (regions.whole("why", why.reasons())) }
+        section.card { h2 { "Why" } (regions.whole("why", why.reasons(up))) }
         section.card {
             h2 { "Timeline" }
             (regions.whole("timeline", history::timeline(job, &kept, why.listed())))

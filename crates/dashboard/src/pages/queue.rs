@@ -1,7 +1,7 @@
 //! The queue: what waits, who holds what, and what is left alone.
 
 use maud::{Markup, html};
-use slipstream_cimi::overview::queue::{Claim, LeftAlone, PLACE, Queue, Released, Restored, Sample};
+use slipstream_cimi::overview::queue::{Claim, LeftAlone, PLACE, Queue, RECENT, Released, Restored, Sample};
 
 use super::failure::Failure;
 use super::{Asked, Done};
@@ -14,7 +14,7 @@ const MOST_CLAIMS: usize = 200;
 
 /// The queue as it is.
 pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
-    let queue: Queue = asked.api.get(PLACE).await?;
+    let queue: Queue = asked.api.get(RECENT).await?;
     let up = asked.up;
     let mut regions = Regions::default();
     let body = html! {
@@ -23,6 +23,7 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
         section.card { h2 { "Held" } (regions.whole("held", held(up, &queue))) }
         section.card { h2 { "Left alone" } (regions.whole("left", left_alone(queue.left_alone.as_ref()))) }
         section.card { h2 { "Free again" } (regions.whole("released", released(up, queue.released.as_ref()))) }
+        (regions.whole("listed", html! { @if let Some(listed) = &queue.listed { p.muted { "As it was " (since(&listed.to_string())) " ago." } } }))
         p { a.button href=(format!("{up}queue/restore")) { "Restore…" } }
     };
     Ok(regions.page("Queue", Tab::Queue, body))

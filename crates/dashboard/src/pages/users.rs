@@ -9,7 +9,7 @@ use slipstream_cimi::query::{Order, Search};
 use slipstream_cimi::{Document, Refusal};
 
 use super::failure::Failure;
-use super::{Asked, Done};
+use super::{Asked, Done, sessions};
 use crate::api::{ApiError, encoded};
 use crate::page::{Page, Regions, Tab};
 use crate::parts::{number, text, time};
@@ -28,11 +28,13 @@ pub enum Deed {
     Enable,
     Promote,
     Demote,
+    EndSessions,
     Delete,
 }
 
 impl Deed {
-    const ALL: [Self; 6] = [Self::Password, Self::Disable, Self::Enable, Self::Promote, Self::Demote, Self::Delete];
+    const ALL: [Self; 7] =
+        [Self::Password, Self::Disable, Self::Enable, Self::Promote, Self::Demote, Self::EndSessions, Self::Delete];
 
     /// As a path has it.
     pub fn from_text(text: &str) -> Option<Self> {
@@ -46,6 +48,7 @@ impl Deed {
             Self::Enable => "enable",
             Self::Promote => "promote",
             Self::Demote => "demote",
+            Self::EndSessions => "end-sessions",
             Self::Delete => "delete",
         }
     }
@@ -57,6 +60,7 @@ impl Deed {
             Self::Enable => "Enable",
             Self::Promote => "Make administrator",
             Self::Demote => "Take administrator's role",
+            Self::EndSessions => "End all sessions",
             Self::Delete => "Delete",
         }
     }
@@ -68,6 +72,7 @@ impl Deed {
             Self::Enable => "This user may log in again, with the password of before.",
             Self::Promote => "This user may then see and do everything.",
             Self::Demote => "This user then sees only its own jobs and those that name it. All of its sessions end.",
+            Self::EndSessions => "This user is logged out everywhere, and may log in again.",
             Self::Delete => "This user is gone, and all of its sessions end. Its jobs stay.",
         }
     }
@@ -75,12 +80,12 @@ impl Deed {
     /// Whether it makes sense for this user; the administrator that is always there stays as it is.
     fn is_open(self, user: &Document) -> bool {
         if text(user, "username") == ADMINISTRATOR {
-            return false;
+            return self == Self::EndSessions;
         }
         let is_active = text(user, "state") == "ACTIVE";
         let is_administrator = user.get("isSuperUser") == Some(&Value::Bool(true));
         match self {
-            Self::Password | Self::Delete => true,
+            Self::Password | Self::EndSessions | Self::Delete => true,
             Self::Disable => is_active,
             Self::Enable => !is_active,
             Self::Promote => !is_administrator,
@@ -88,7 +93,7 @@ impl Deed {
         }
     }
 
-    /// The change that it is; none of a deletion.
+    /// The change that it is; none of what is deleted.
     fn change(self, form: &Fields) -> Option<Value> {
         match self {
             Self::Password => Some(json!({"password": form.get("password").unwrap_or_default()})),
@@ -96,7 +101,7 @@ impl Deed {
             Self::Enable => Some(json!({"state": "ACTIVE"})),
             Self::Promote => Some(json!({"isSuperUser": true})),
             Self::Demote => Some(json!({"isSuperUser": false})),
-            Self::Delete => None,
+            Self::EndSessions | Self::Delete => None,
         }
     }
 }
@@ -183,6 +188,7 @@ fn status(refusal: &Refusal) -> StatusCode {
 /// One user, and what may be done with it.
 pub async fn one(asked: &Asked<'_>, name: &str) -> Result<Page, Failure> {
     let user: Document = asked.api.get(&format!("{}/{name}", USER.name)).await?;
+    let sessions = sessions::of(asked, name).await?;
     let up = asked.up;
     let body = html! {
         nav aria-label="Where" { a href=(format!("{up}users")) { "← Users" } }
@@ -200,6 +206,7 @@ pub async fn one(asked: &Asked<'_>, name: &str) -> Result<Page, Failure> {
                 }
             }
         }
+        section.card { h2 { "Sessions" } (sessions) }
     };
     Ok(Regions::default().page(format!("User {name}"), Tab::Users, body))
 }
@@ -237,6 +244,7 @@ pub async fn carry_out(asked: &Asked<'_>, name: &str, deed: Deed, form: &Fields)
     let id = format!("{}/{name}", USER.name);
     let answer = match deed.change(form) {
         Some(change) => asked.api.put(&id, &change).await,
+        None if deed == Deed::EndSessions => asked.api.delete(&sessions::place_of(name)).await,
         None => asked.api.delete(&id).await,
     };
     match answer {

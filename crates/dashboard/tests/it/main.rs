@@ -3,6 +3,7 @@
 mod bulk;
 mod html;
 mod live;
+mod notices;
 mod pages;
 mod properties;
 mod scripted;

@@ -5,7 +5,7 @@ use http::Request;
 use serde_json::json;
 
 use super::html;
-use super::scripted::{ADMINISTRATOR, USER, World, job, jobs};
+use super::scripted::{ADMINISTRATOR, NOW, USER, World, job, jobs};
 
 fn world(roles: &'static str) -> World {
     World::of(roles, |method, path| match (method, path) {
@@ -145,7 +145,9 @@ async fn a_job_is_shown_with_its_attempts_to_administrators_and_without_to_other
     html::check(&page.text);
     assert!(!page.text.contains("node-2") && !page.text.contains("Ledger"), "{}", page.text);
     assert_eq!(user.asked(), ["GET /api/job/0a", "GET /api/job/0a/explain", "GET /api/job/0a/retries"]);
-    for text in ["all slots &lt;b&gt; are taken", "two entries are before it", "Run again as"] {
+    for text in
+        ["<a href=\"../executors\">all slots &lt;b&gt; are taken</a>", "two entries are before it", "Run again as"]
+    {
         assert!(page.text.contains(text), "{text}: {}", page.text);
     }
     let page = user.get("/ui/jobs/none").await;
@@ -337,7 +339,7 @@ async fn the_menu_leads_where_one_may_go() {
 async fn queue_executors_distributors_and_actions_show_what_the_api_answers() {
     let since = "2026-11-30T12:00:00Z";
     let world = World::of(ADMINISTRATOR, move |method, path| match (method, path) {
-        ("GET", "/api/queue") => Some((
+        ("GET", "/api/queue/recent") => Some((
             200,
             json!({
                 "waiting": {"count": 12204, "priorities": [{"priority": 5, "count": 4}, {"priority": 999, "count": 12200}],
@@ -404,6 +406,7 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
     let world = World::of(ADMINISTRATOR, move |method, path| match (method, path) {
         ("GET", "/api/user") => Some((200, json!({"count": 1, "users": [user]}))),
         ("GET" | "PUT", "/api/user/jane") => Some((200, user.clone())),
+        ("GET", "/api/user/jane/sessions") => Some((200, sessions("jane"))),
         ("POST", "/api/user") => Some((400, json!({"status": 400, "message": "password: <too short>"}))),
         ("DELETE", "/api/user/jane") => Some((200, json!({}))),
         _ => None,
@@ -415,9 +418,13 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
     }
     let page = world.get("/ui/users/jane").await.text;
     assert!(page.contains("jane/disable") && !page.contains("jane/enable"), "{page}");
-    let administrator = World::of(ADMINISTRATOR, |_, _| Some((200, json!({"username": "super", "state": "ACTIVE"}))));
+    let administrator = World::of(ADMINISTRATOR, |_, path| {
+        let user = json!({"username": "super", "state": "ACTIVE"});
+        Some((200, if path.ends_with("/sessions") { sessions("super") } else { user }))
+    });
     let page = administrator.get("/ui/users/super").await.text;
-    assert!(!page.contains("super/"), "it stays as it is: {page}");
+    let deeds = page.matches("users/super/").count();
+    assert!(deeds == 1 && page.contains("users/super/end-sessions"), "it stays as it is: {page}");
     let refused = world.post("/ui/users", "username=joe&password=x").await;
     html::check(&refused.text);
     assert!(refused.status == 400 && refused.text.contains("password: &lt;too short&gt;"), "{}", refused.text);
@@ -433,4 +440,39 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
         let sent = asked.last().expect("asked");
         assert_eq!(serde_json::from_slice(sent.body()).ok(), change, "{deed}");
     }
+}
+
+fn sessions(user: &str) -> serde_json::Value {
+    let session = |id: &str, address: &str, current| json!({"id": format!("session/{id}"), "address": address, "created": NOW, "used": NOW, "expiry": NOW, "current": current});
+    json!({"user": user, "count": 2, "sessions": [session("1", "192.0.2.7", true), session("2", "<b>", false)]})
+}
+
+#[tokio::test]
+async fn sessions_are_shown_and_each_is_ended_by_itself_or_all_together() {
+    let world = World::of(USER, |method, path| match (method, path) {
+        ("GET", "/api/session/all") => Some((200, sessions("jane"))),
+        ("DELETE", "/api/session/2" | "/api/session/all") => Some((200, json!({"ended": 2}))),
+        _ => None,
+    });
+    let page = world.get("/ui/sessions").await;
+    html::check(&page.text);
+    for text in ["192.0.2.7", "&lt;b&gt;", "This one: log out", "./sessions/2/end", "./sessions/end"] {
+        assert!(page.status == 200 && page.text.contains(text), "{text}: {}", page.text);
+    }
+    assert!(!page.text.contains("sessions/1/end"), "one logs out of this one");
+    for (path, form, next) in [
+        ("/ui/sessions/2/end", "", "../../sessions"),
+        ("/ui/sessions/2/end", "user=jane", "../../users/jane"),
+        ("/ui/sessions/end", "", "../login"),
+    ] {
+        let done = world.post(path, form).await;
+        assert_eq!((done.status, done.header("location")), (303, next), "{path} {form}");
+    }
+    let question = world.get("/ui/sessions/end").await;
+    html::check(&question.text);
+    assert_eq!(question.status, 200);
+    assert_eq!(
+        world.asked(),
+        ["GET /api/session/all", "DELETE /api/session/2", "DELETE /api/session/2", "DELETE /api/session/all"]
+    );
 }

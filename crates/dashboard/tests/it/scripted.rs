@@ -99,7 +99,7 @@ impl World {
     pub fn asked(&self) -> Vec<String> {
         let asked = self.api.asked.lock().expect("not poisoned");
         let shown = asked.iter().map(|request| format!("{} {}", request.method(), request.uri().path()));
-        shown.filter(|shown| shown != "GET /api/session").collect()
+        shown.filter(|shown| shown != "GET /api/session" && shown != "GET /api/notices").collect()
     }
 }
 
@@ -117,7 +117,7 @@ fn sessions(roles: &str) -> Value {
 
 fn explanation() -> Value {
     json!({"job": "job/0a", "reasons": [
-        {"code": "busy", "text": "all slots <b> are taken", "blocks": true, "since": "2026-11-30T12:05:00Z"},
+        {"code": "busy", "text": "all slots <b> are taken", "blocks": true, "since": "2026-11-30T12:05:00Z", "href": "executor"},
         {"code": "a-newer-one", "text": "two entries are before it", "blocks": false, "executor": "node-9"},
     ]})
 }

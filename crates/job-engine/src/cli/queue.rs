@@ -85,7 +85,7 @@ async fn show(options: ShowOptions) -> anyhow::Result<()> {
 }
 
 fn render(queue: &Queue, now: Timestamp, screen: Screen) -> String {
-    let Queue { waiting, claimed, left_alone, released } = queue;
+    let Queue { waiting, claimed, left_alone, released, listed: _ } = queue;
     let left_alone = left_alone.iter().flat_map(|left| render_left_alone(left, screen));
     let released = released.iter().filter(|released| released.count > 0).map(|it| render_released(it, now, screen));
     if waiting.count == 0 && claimed.count == 0 {
@@ -210,6 +210,7 @@ mod tests {
             claimed: Claimed { count: 5, claims },
             left_alone: None,
             released: None,
+            listed: None,
         };
         let expected = "\
 PRIORITY  WAITING
@@ -231,7 +232,8 @@ JOB                                   HELD  ACTION             EXECUTOR
     fn an_empty_queue_says_so() {
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
         let claimed = Claimed { count: 0, claims: Vec::new() };
-        let mut queue = Queue { waiting, claimed, left_alone: Some(LeftAlone::default()), released: None };
+        let mut queue =
+            Queue { waiting, claimed, left_alone: Some(LeftAlone::default()), released: None, listed: None };
         assert_eq!(render(&queue, Timestamp::UNIX_EPOCH, SCREEN), "the queue is empty");
         let sample =
             |count, names: &[&str]| Sample { count, names: names.iter().map(|name| (*name).to_owned()).collect() };
@@ -264,7 +266,13 @@ the queue is empty
         let mut released = Released { since, count: 0, latest: VecDeque::new() };
         let shown = |released: &Released| {
             let claimed = Claimed { count: 0, claims: Vec::new() };
-            let queue = Queue { waiting: waiting.clone(), claimed, left_alone: None, released: Some(released.clone()) };
+            let queue = Queue {
+                waiting: waiting.clone(),
+                claimed,
+                left_alone: None,
+                released: Some(released.clone()),
+                listed: None,
+            };
             render(&queue, "2026-11-24T12:00:00Z".parse().unwrap(), SCREEN)
         };
         assert_eq!(shown(&released), "the queue is empty");
@@ -314,7 +322,7 @@ JOB                                   RELEASED  WHY                   EXECUTOR
         let oldest = WaitingJob { job: "job/0a".to_owned(), action: None, created: None };
         let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: Some(oldest) };
         let claimed = Claimed { count: 1, claims: vec![claim("1", None, None)] };
-        let queue = Queue { waiting, claimed, left_alone: None, released: None };
+        let queue = Queue { waiting, claimed, left_alone: None, released: None, listed: None };
         let shown = render(&queue, Timestamp::UNIX_EPOCH, SCREEN);
         assert_eq!(shown.lines().next(), Some("0 waiting"));
     }

@@ -1,5 +1,7 @@
 //! `slipstream-job users`: lists, adds, changes and deletes those who may log in.
 
+mod sessions;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -56,6 +58,8 @@ enum UsersCommand {
     /// Let a user log in again
     #[command(after_help = example!("slipstream-job users enable jane"))]
     Enable(ChosenUser),
+    /// List where a user has logged in, and end that
+    Sessions(sessions::SessionsArguments),
     /// Delete a user, and end all of its sessions; its jobs stay
     #[command(after_help = example!("slipstream-job users delete jane"))]
     Delete(ChosenUser),
@@ -113,6 +117,7 @@ pub async fn run(arguments: UsersArguments) -> anyhow::Result<()> {
         Some(UsersCommand::Passwd(arguments)) => passwd(arguments).await,
         Some(UsersCommand::Disable(user)) => set_state(user, "SUSPENDED", "disabled").await,
         Some(UsersCommand::Enable(user)) => set_state(user, "ACTIVE", "enabled").await,
+        Some(UsersCommand::Sessions(arguments)) => sessions::run(arguments).await,
         Some(UsersCommand::Delete(user)) => {
             asking(user.connection.client()?.delete(&user.id())).await?;
             user.print(&user.id(), "deleted", "")

@@ -334,7 +334,7 @@ mod tests {
             assert_eq!(written(refused(cause)).unwrap(), None, "{cause}");
         }
         assert!(written(Err(Error::ConnectionLoss)).is_err());
-        let node = |data: &str| Node { data: data.into(), version: 0, created: 0, is_ephemeral: false };
+        let node = |data: &str| Node { data: data.into(), version: 0, created: 0, is_ephemeral: false, modified: None };
         assert_eq!(written(Ok(node(&BEGIN.to_string()))).unwrap(), Some(BEGIN));
         assert_eq!(written(Ok(node("garbage"))).unwrap(), None);
     }

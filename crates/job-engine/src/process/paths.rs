@@ -20,6 +20,8 @@ pub const STORE: &str = "/slipstream/store";
 pub const RECONCILER: &str = "/slipstream/reconciler";
 /// What the reconciler leaves alone, for people: an ephemeral node for the time of the session in which it leads.
 pub const RECONCILED: &str = "/slipstream/reconciled";
+/// Where the coordinator is asked what time it is.
+pub const CLOCK: &str = "/slipstream/clock";
 /// High-water marks of distributors, one node each.
 pub const MARKS: &str = "/slipstream/marks";
 /// Registered executors: an ephemeral node each, named by the claimant that its claims' data show.

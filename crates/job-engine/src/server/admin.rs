@@ -5,6 +5,7 @@ pub mod distributors;
 pub mod doctor;
 pub mod executors;
 pub mod marks;
+pub mod notices;
 pub mod queue;
 
 use serde::Serialize;

@@ -4,6 +4,7 @@
 pub mod claims;
 pub mod generation;
 mod puts;
+pub mod recent;
 mod session_keeper;
 pub mod snapshot;
 
@@ -16,8 +17,11 @@ use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_cimi::overview::ledger::Holder;
 use slipstream_coordination::queue::{EntryName, Moved};
 use slipstream_coordination::retry::Complaint;
-use slipstream_coordination::session::{Cause, Found, Node, Operation, existing};
+use slipstream_coordination::session::{Cause, Found, Mode, Node, Operation, existing, make_path};
 use slipstream_coordination::{Contender, Coordinator, Election, Error, Session};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::puts::Puts;
 use self::session_keeper::{Connection, SessionKeeper};
@@ -64,6 +68,7 @@ impl From<Error> for QueueError {
 
 /// The queue as the server uses it.
 pub struct QueueClient {
+    coordinator: Arc<dyn Coordinator>,
     keeper: Arc<SessionKeeper>,
     puts: Puts,
     /// Of entries that could not be put.
@@ -73,8 +78,8 @@ pub struct QueueClient {
 impl QueueClient {
     /// Connects, if that is done within the limit of a request, and goes on trying for as long as it lives.
     pub async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
-        let keeper = Arc::new(SessionKeeper::begin(coordinator).await);
-        Self { puts: Puts::new(keeper.clone()), keeper, complaint: Mutex::default() }
+        let keeper = Arc::new(SessionKeeper::begin(coordinator.clone()).await);
+        Self { coordinator, puts: Puts::new(keeper.clone()), keeper, complaint: Mutex::default() }
     }
 
     /// Adds jobs' ids to the queue and answers the entries' paths, in their order. What others add at the same time shares
@@ -216,6 +221,30 @@ impl QueueClient {
     /// The session, for the generation's node.
     pub async fn session(&self) -> Result<Arc<dyn Session>, QueueError> {
         self.within(LIMIT, async |connection| Ok(connection.session)).await
+    }
+
+    /// Since when the coordinator cannot be used, if it cannot: now, and from now on.
+    pub fn away(&self) -> watch::Receiver<Option<Instant>> {
+        self.keeper.away()
+    }
+
+    /// What the coordinator calls its version, if it says it.
+    pub async fn version(&self) -> Option<String> {
+        self.coordinator.version().await
+    }
+
+    /// What time it is by the coordinator's own clock, in milliseconds since 1970, if it has one: a node is written to find
+    /// that out, and goes at once.
+    pub async fn time(&self) -> Result<Option<i64>, QueueError> {
+        let ask = async |Connection { session, claimant, .. }: Connection| {
+            make_path(&*session, paths::CLOCK).await?;
+            let path = format!("{}/{claimant}", paths::CLOCK);
+            session.commit(vec![Operation::create(&path, "", Mode::Ephemeral)]).await?;
+            let node = session.data(&path).await;
+            session.commit(vec![Operation::delete(&path)]).await?;
+            Ok(node?.modified)
+        };
+        self.within(LIMIT, ask).await
     }
 
     /// The session once there is one, however long that takes, and a name that no other session has.

@@ -17,7 +17,7 @@ mod round;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 pub(super) use round::LastRound;
 pub use round::{Mended, round};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use super::jobs::bulk;
 use super::jobs::document::UNTOUCHED;
 use super::queue::QueueError;
 use super::queue::generation::GenerationError;
+use crate::process::clock::Age;
 use crate::process::paths;
 use crate::process::registry::{Registration, this_process};
 use crate::process::stop::Stop;
@@ -45,6 +46,9 @@ const PERIOD: Duration = Duration::from_secs(30);
 const REST: Duration = Duration::from_secs(1);
 /// Time between removals of expired sessions and of old bulk operations.
 const PURGE_PERIOD: Duration = Duration::from_mins(10);
+/// How often a reconciler tells that it ends rounds.
+const TOLD: SignedDuration = SignedDuration::from_mins(1);
+
 /// The reconciler that is at work, as it says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredReconciler {
@@ -54,6 +58,9 @@ pub struct RegisteredReconciler {
     pub process: Process,
     /// Since when.
     pub begun: Timestamp,
+    /// When its last round ended, unless it has ended none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<Timestamp>,
     /// What it found in its last round and leaves alone.
     pub left_alone: LeftAlone,
 }
@@ -120,7 +127,7 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
     let (session, node) = shared.queue.connected().await;
     let leadership = Election::new(session.clone(), paths::RECONCILER, name).passing_over_strays().lead().await?;
     let (candidate, process, begun) = (name.to_owned(), this_process(), shared.clock.now());
-    let registered = RegisteredReconciler { candidate, process, begun, left_alone: LeftAlone::default() };
+    let registered = RegisteredReconciler { candidate, process, begun, round: None, left_alone: LeftAlone::default() };
     let registration = Registration::begin(session, paths::RECONCILED, &node, registered);
     let rounds = async {
         let mut before = LeftAlone::default();
@@ -132,7 +139,13 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
                 let left_alone = shared.last_round().left_alone.clone();
                 log_changes(&left_alone, &before);
                 before = left_alone.clone();
-                registration.update(|registered| registered.left_alone = left_alone);
+                let ended = shared.clock.now();
+                registration.update(|registered| {
+                    registered.left_alone = left_alone;
+                    // told once a minute: nobody else needs it to the second
+                    let is_told = |round| Age::of(round, ended).is_within(TOLD);
+                    registered.round = registered.round.filter(|round| is_told(*round)).or(Some(ended));
+                });
             }
             tokio::time::sleep(REST).await;
             if goes_on {

@@ -9,12 +9,13 @@ use slipstream_cimi::overview::bulk;
 use slipstream_cimi::overview::explain::EXPLAIN;
 use slipstream_cimi::overview::ledger::OUTPUT;
 use slipstream_cimi::overview::retries::{RETRIES, RETRY};
+use slipstream_cimi::overview::sessions as logins;
 use tokio::time::Instant;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
-use super::admin::{distributors, doctor, executors, marks, queue};
+use super::admin::{distributors, doctor, executors, marks, notices, queue};
 use super::error::ApiError;
 use super::http::Service;
 use super::http::answer::{self, Answer};
@@ -127,6 +128,8 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
 
         (Place::Collection(SESSION), "GET" | "PUT") => sessions::search(shared, &request).await,
         (Place::Collection(SESSION), "POST") => sessions::add(shared, request).await,
+        (Place::Document(SESSION, id), "GET") if id == logins::PLACE => sessions::own(shared, &request).await,
+        (Place::Document(SESSION, id), "DELETE") if id == logins::PLACE => sessions::end_own(shared, &request).await,
         (Place::Document(SESSION, id), "GET") => sessions::read(shared, &request, &id).await,
         (Place::Document(SESSION, id), "DELETE") => sessions::delete(shared, &request, &id).await,
 
@@ -135,6 +138,8 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
 
         (Place::Collection(USER), "GET" | "PUT") => users::search(shared, &request).await,
         (Place::Collection(USER), "POST") => users::add(shared, request).await,
+        (Place::Operation(USER, id, logins::SESSIONS), "GET") => sessions::of_user(shared, &request, &id).await,
+        (Place::Operation(USER, id, logins::SESSIONS), "DELETE") => sessions::end_of_user(shared, &id).await,
         (Place::Document(USER, id), "GET") => users::read(shared, &request, &id).await,
         (Place::Document(USER, id), "PUT") => users::edit(shared, request, &id).await,
         (Place::Document(USER, id), "DELETE") => users::delete(shared, &request, &id).await,
@@ -144,14 +149,16 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Operation(OPERATION, id, bulk::STOP), "POST") => operations::stop(shared, &request, &id).await,
 
         (Place::Queue, "GET") => queue::read(shared, &request).await,
+        (Place::QueueRecent, "GET") => queue::recent(shared, &request).await,
         (Place::QueueRestore, "POST") => queue::restore(shared, &request).await,
         (Place::Executors, "GET") => executors::read(shared, &request).await,
         (Place::Doctor, "GET") => doctor::read(shared, &request).await,
+        (Place::Notices, "GET") => notices::read(shared, &request),
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
         (Place::DistributorReset(name), "POST") => marks::reset(shared, &request, name).await,
 
         (Place::Operation(kind, _, operation), _)
-            if (kind, operation) != (JOB, "stop") && (kind, operation) != (OPERATION, bulk::STOP) =>
+            if ![(JOB, "stop"), (OPERATION, bulk::STOP), (USER, logins::SESSIONS)].contains(&(kind, operation)) =>
         {
             Err(ApiError::undefined_action(&sent.as_str().to_lowercase(), kind.name, operation, &path))
         }
@@ -169,9 +176,11 @@ fn route_of(path: &str) -> &'static str {
     match segments {
         [None | Some(ENTRY_POINT), None, ..] => "/api/cloud-entry-point",
         [Some("queue"), None, ..] => "/api/queue",
+        [Some("queue"), Some("recent"), None, _] => "/api/queue/recent",
         [Some("queue"), Some("restore"), None, _] => "/api/queue/restore",
         [Some("executor"), None, ..] => "/api/executor",
         [Some("doctor"), None, ..] => "/api/doctor",
+        [Some("notices"), None, ..] => "/api/notices",
         [Some("distributor"), None, ..] => "/api/distributor",
         [Some("distributor"), Some(_), Some("reset"), None] => "/api/distributor/{name}/reset",
         [Some("job"), None, ..] => "/api/job",
@@ -188,11 +197,13 @@ fn route_of(path: &str) -> &'static str {
         [Some("operation"), Some(_), None, _] => "/api/operation/{id}",
         [Some("operation"), Some(_), Some(bulk::STOP), None] => "/api/operation/{id}/stop",
         [Some("session"), None, ..] => "/api/session",
+        [Some("session"), Some("all"), None, _] => "/api/session/all",
         [Some("session"), Some(_), None, _] => "/api/session/{id}",
         [Some("session-template"), None, ..] => "/api/session-template",
         [Some("session-template"), Some(_), None, _] => "/api/session-template/{id}",
         [Some("user"), None, ..] => "/api/user",
         [Some("user"), Some(_), None, _] => "/api/user/{id}",
+        [Some("user"), Some(_), Some(logins::SESSIONS), None] => "/api/user/{id}/sessions",
         _ => "other",
     }
 }
@@ -205,9 +216,11 @@ enum Place<'path> {
     Document(Kind, String),
     Operation(Kind, String, &'path str),
     Queue,
+    QueueRecent,
     QueueRestore,
     Executors,
     Doctor,
+    Notices,
     Distributors,
     /// Of the distributor of this name.
     DistributorReset(&'path str),
@@ -236,9 +249,11 @@ impl<'path> Place<'path> {
             ["queue"] => Ok(Self::Queue),
             ["executor"] => Ok(Self::Executors),
             ["doctor"] => Ok(Self::Doctor),
+            ["notices"] => Ok(Self::Notices),
             ["distributor"] => Ok(Self::Distributors),
             [name] => Ok(Self::Collection(kind(name)?)),
             [_, ""] | [_, _, ""] => Err(unknown()),
+            ["queue", "recent"] => Ok(Self::QueueRecent),
             ["queue", "restore"] => Ok(Self::QueueRestore),
             ["distributor", name, "reset"] => Ok(Self::DistributorReset(name)),
             [name, uuid] => kind(name).map(|kind| Self::Document(kind, id(kind, uuid))),

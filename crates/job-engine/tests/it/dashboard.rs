@@ -183,7 +183,11 @@ const ROLES: &[(&str, &str, [u16; 4])] = &[
     ("GET", "/ui/regions?page=jobs/{}", [303, 403, 200, 200]),
     ("GET", "/ui/live?page=jobs/{}", [303, 403, 0, 0]),
     ("GET", "/ui/login", [200, 200, 200, 200]),
-    ("GET", "/ui/session", [303, 200, 200, 200]),
+    ("GET", "/ui/sessions", [303, 200, 200, 200]),
+    ("GET", "/ui/sessions/end", [303, 200, 200, 200]),
+    ("GET", "/ui/sessions/none/end", [303, 405, 405, 405]),
+    ("POST", "/ui/sessions/none/end", [303, 403, 403, 404]),
+    ("GET", "/ui/users/jane/end-sessions", [303, 403, 403, 200]),
     ("GET", "/ui/queue", [303, 403, 403, 200]),
     ("GET", "/ui/queue/restore", [303, 403, 403, 200]),
     ("POST", "/ui/queue/restore", [303, 403, 403, 200]),
@@ -312,4 +316,69 @@ async fn up_says_where_its_dashboard_is() {
     *asked.uri_mut() = "/".parse().expect("a path");
     let answer = up.transport().send(asked).await.expect("answered");
     assert!(matches!(answer.status().as_u16(), 303 | 200), "{}", answer.status());
+}
+
+/// A connection on which a page is to be followed, and the first line that comes back.
+async fn followed(world: &World, headers: &str) -> (BufReader<TcpStream>, String) {
+    let mut connection = BufReader::new(TcpStream::connect(world.address).await.expect("connected"));
+    let head = format!("GET /ui/live?page=jobs HTTP/1.1\r\nHost: {}\r\n{headers}\r\n\r\n", world.address);
+    connection.get_mut().write_all(head.as_bytes()).await.expect("sent");
+    let mut line = String::new();
+    timeout(LIMIT, connection.read_line(&mut line)).await.expect("in time").expect("read");
+    (connection, line)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_opened_for_whoever_is_logged_in_and_ends_with_the_session() {
+    let world = World::new(&[]).await;
+    for headers in ["X: y", "slipstream-authn-info: super ADMIN"] {
+        let (_, line) = followed(&world, headers).await;
+        assert!(line.contains("303"), "whoever is no trusted proxy vouches for nobody: {line}");
+    }
+    let cookie = world.log_in("super", PASSWORD, &[]).await.expect("logged in");
+    let (mut stream, line) = followed(&world, &format!("Cookie: {cookie}")).await;
+    assert!(line.contains("200"), "{line}");
+    assert_eq!(world.ask("DELETE", "/api/session/all", &cookie).await.status, 200);
+    world.add_job("super").await;
+    let told = async {
+        let mut line = String::new();
+        while !line.contains("event: login") {
+            line.clear();
+            assert!(stream.read_line(&mut line).await.expect("read") > 0, "it says why it ends");
+        }
+    };
+    timeout(LIMIT, told).await.expect("in time");
+    drop(stream);
+    world.end().await;
+}
+
+/// The fault: somebody opens streams without end. Few are given, and the connections of others stay free.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_opened_streams_leave_the_api_answering() {
+    const MANY: usize = 10_000;
+    const OPEN: usize = 400;
+    let world = World::new(&[]).await;
+    let cookie = world.log_in("super", PASSWORD, &[]).await.expect("logged in");
+    let (mut followed_pages, mut refused) = (Vec::new(), std::collections::VecDeque::new());
+    for number in 0..MANY {
+        let (connection, line) = followed(&world, &format!("Cookie: {cookie}")).await;
+        if line.contains("200") {
+            followed_pages.push(connection);
+        } else {
+            assert!(line.contains("503"), "{line}");
+            refused.push_back(connection);
+        }
+        if refused.len() > OPEN {
+            refused.pop_front();
+        }
+        if number % 1_000 == 0 {
+            let answer = timeout(LIMIT, world.ask("GET", "/api/job?$last=0", &cookie)).await.expect("in time");
+            assert_eq!(answer.status, 200, "after {number}: {}", answer.text);
+        }
+    }
+    assert_eq!(followed_pages.len(), 8, "of one session");
+    let asked = world.ask("GET", "/ui/regions?page=jobs", &cookie).await;
+    assert_eq!(asked.status, 200, "whoever has no stream asks");
+    drop((followed_pages, refused));
+    world.end().await;
 }

@@ -56,6 +56,7 @@ mod requeue;
 mod retry;
 mod service_manager;
 mod services;
+mod sessions;
 mod signals;
 mod site;
 mod stopping;

@@ -16,7 +16,7 @@ use slipstream_store::memory::MemoryStore;
 use crate::site::Site;
 use crate::support::{InProcess, Raw, cookie, document, job};
 
-const PATHS: [&str; 4] = ["/api/queue", "/api/executor", "/api/distributor", "/api/doctor"];
+const PATHS: [&str; 5] = ["/api/queue", "/api/executor", "/api/distributor", "/api/doctor", "/api/notices"];
 
 async fn create(session: &dyn Session, path: &str, data: &str, mode: Mode) {
     session.commit(vec![Operation::create(path, data, mode)]).await.expect("created");

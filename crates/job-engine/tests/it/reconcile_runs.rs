@@ -261,3 +261,24 @@ async fn who_leaves_something_to_the_reconciler_nudges_it() {
     stop.ask();
     running.await.expect("no panic");
 }
+
+/// The fault: the coordinator is away, which every page is to say to administrators.
+#[tokio::test(start_paused = true)]
+async fn while_the_coordinator_is_away_that_is_told_and_since_when() {
+    let coordinator = Arc::new(Silent { inner: Embedded::new(), silent: watch::Sender::new(false) });
+    let clock = Clock::starting_at("2026-11-24T10:00:00Z".parse().expect("a time"));
+    let store: Arc<MemoryStore> = Arc::default();
+    let server = Server::start(store, coordinator.clone(), clock, options()).await.expect("the server starts");
+    let client = Client::new(server.transport(), Some(credentials()));
+    let told = async || client.get("notices").await.expect("answered").get("coordinatorAway").cloned();
+    assert_eq!(told().await, None);
+    coordinator.silent.send_replace(true);
+    sleep(Duration::from_mins(1)).await;
+    let since = told().await.expect("it is away");
+    sleep(Duration::from_mins(5)).await;
+    assert_eq!(told().await, Some(since.clone()), "since when it is so does not change");
+    assert!(since.as_str().is_some_and(|since| since.starts_with("2026-11-24T10:0")), "{since}");
+    coordinator.silent.send_replace(false);
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(told().await, None);
+}

@@ -1,8 +1,14 @@
 //! Retry: a job that has ended is run again as a new one, once however often somebody clicks.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use slipstream_cimi::filter::Filter;
 use slipstream_coordination::Coordinator;
 use slipstream_job_engine::internals::process::paths;
+use slipstream_store::memory::MemoryStore;
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, Write};
 
 use crate::support::{Answered, InProcess, Raw, cookie, document};
 
@@ -13,7 +19,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let engine = InProcess::new().await;
+        Self::over(Arc::new(MemoryStore::default())).await
+    }
+
+    async fn over(store: Arc<dyn Store>) -> Self {
+        let engine = InProcess::over(store).await;
         let cookie = cookie(&*engine.transport).await;
         Self { engine, cookie }
     }
@@ -99,4 +109,46 @@ async fn what_cannot_be_run_again_is_refused_and_nothing_is_added() {
         assert_eq!(refused.status, 400, "{body}: {}", refused.text);
     }
     assert_eq!(world.retries(&old).await["count"], 0);
+}
+
+/// A store in which no job is found but by its id: among a million there is no other way that is quick.
+struct ById(MemoryStore);
+
+#[async_trait]
+impl Store for ById {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        self.0.read(ids).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        self.0.write(writes).await
+    }
+
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+        if kind == "job" {
+            Err(StoreError::TooSlow { unindexed: Vec::new() })
+        } else {
+            self.0.search(kind, query).await
+        }
+    }
+
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
+        self.0.index_rows(after, limit).await
+    }
+
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        self.0.remove_matching(kind, filter).await
+    }
+}
+
+#[tokio::test]
+async fn retries_are_found_by_their_ids_and_not_by_a_search_among_all_jobs() {
+    let world = World::over(Arc::new(ById(MemoryStore::default()))).await;
+    let old = world.failed().await;
+    let first = added(&world.retry(&old, 0).await);
+    let second = added(&world.retry(&old, 1).await);
+    let found = world.retries(&old).await;
+    assert_eq!((&found["count"], &found["retries"]), (&json!(2), &json!([first, second])));
+    let searched = world.send(Raw::new("GET", "/api/job")).await;
+    assert_eq!(searched.status, 400, "a search would have failed: {}", searched.text);
 }

@@ -56,7 +56,7 @@ fn needed_space(file: u64, older_copy: u64) -> u64 {
 }
 
 /// How many bytes are free where a file lies.
-fn free_space(path: &Path) -> io::Result<u64> {
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
     let disk = statvfs(folder_of(path))?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

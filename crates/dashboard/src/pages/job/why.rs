@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use slipstream_cimi::Document;
 use slipstream_cimi::overview::explain::{EXPLAIN, Explanation};
 use slipstream_cimi::overview::retries::{RETRIES, RETRY_OF, Retries};
+use slipstream_cimi::overview::{doctor, executors, queue};
 
 use crate::api::ApiError;
 use crate::pages::Asked;
@@ -37,7 +38,7 @@ impl Why {
     }
 
     /// The reasons, those that keep the job from going on first.
-    pub fn reasons(&self) -> Markup {
+    pub fn reasons(&self, up: &str) -> Markup {
         let explanation = match &self.explanation {
             Ok(explanation) => explanation,
             Err(message) => return html! { p.muted { "Not known: " (message) } },
@@ -47,7 +48,10 @@ impl Why {
                 @for reason in &explanation.reasons {
                     li.blocks[reason.blocks] {
                         @if reason.blocks && reason.code.is_obstacle() { span.badge.attention { "!" } " " }
-                        (reason.text)
+                        @match reason.href.as_deref().and_then(page_of) {
+                            Some(page) => a href=(format!("{up}{page}")) { (reason.text) },
+                            None => (reason.text),
+                        }
                         @if let Some(executor) = &reason.executor { " " span.muted { "(" (executor) ")" } }
                         @if let Some(begun) = &reason.since { " " span.muted { "for " (since(&begun.to_string())) } }
                         @if let Some(end) = &reason.until { " " span.muted { "until " (time(&end.to_string())) } }
@@ -75,6 +79,16 @@ impl Why {
                 }
             }
         }
+    }
+}
+
+/// The page about what the API has at a place; what is on the job's own page has none.
+fn page_of(href: &str) -> Option<&'static str> {
+    match href {
+        executors::PLACE => Some("executors"),
+        queue::PLACE => Some("queue"),
+        doctor::PLACE => Some("about"),
+        _ => None,
     }
 }
 

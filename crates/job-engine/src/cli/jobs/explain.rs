@@ -58,6 +58,7 @@ mod tests {
             since: None,
             until: None,
             executor: None,
+            href: None,
             blocks: false,
         };
         let explanation = Explanation {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use prometheus_client::metrics::gauge::Gauge;
 use slipstream_cimi::filter::Filter;
-use slipstream_store::{Found, IndexRow, Query, Record, Revision, Store, StoreError, Write};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, Space, Store, StoreError, Write};
 
 use super::{Metrics, Peer, Timed};
 
@@ -76,6 +76,10 @@ impl Store for Measured {
 
     async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
         self.remove.time(self.inner.remove_matching(kind, filter), is_failure).await
+    }
+
+    async fn space(&self) -> Option<Space> {
+        self.inner.space().await
     }
 }
 

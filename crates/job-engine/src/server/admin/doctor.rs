@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use slipstream_cimi::State;
 use slipstream_cimi::dialect::JOB;
@@ -15,16 +16,19 @@ use slipstream_cimi::overview::executors::Executor;
 use slipstream_cimi::overview::queue::LeftAlone;
 use slipstream_cimi::query::{Aggregation, Algorithm};
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{Query, StoreError};
+use slipstream_store::{Query, Space, StoreError};
 use tokio::time::Instant;
 
 use super::{distributors, queue};
+use crate::process::clock::{Age, CLOCKS_MAY_DIFFER};
 use crate::process::paths;
+use crate::process::registry::RegisteredDistributor;
 use crate::server::Shared;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
 use crate::server::jobs::document::{UNTOUCHED, is_written_within};
+use crate::server::reconcile::RegisteredReconciler;
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +37,22 @@ mod tests;
 const MOST_RUNNING: u64 = 1_000;
 /// Most names in a text.
 const MOST_NAMED: usize = 5;
+/// The longest time between rounds of the reconciler, with a round over a million jobs in between.
+const ROUNDS: SignedDuration = SignedDuration::from_mins(5);
+/// So far apart two clocks are without being kept right.
+const CLOCKS_DRIFT: SignedDuration = SignedDuration::from_secs(30);
+/// With less free space than this a person should do something, or it soon is too late.
+const LITTLE: u64 = 1 << 30;
+const TOO_LITTLE: u64 = 64 << 20;
 
 /// What was found out.
 struct Facts {
     version: &'static str,
     /// Why the store does not take a write, if it does not.
     store: Result<(), String>,
+    /// How much space it takes and has, if it knows.
+    space: Option<Space>,
+    now: Timestamp,
     /// How many jobs of each action wait.
     waiting: BTreeMap<String, u64>,
     /// What the coordinator says, or why it says nothing.
@@ -48,13 +62,19 @@ struct Facts {
 struct Coordinated {
     /// How long an answer took.
     round_trip: Duration,
-    /// What the elected reconciler leaves alone, if there is one.
-    left_alone: Option<LeftAlone>,
+    /// What the coordinator calls its version, if it says it.
+    version: Option<String>,
+    /// How far the coordinator's clock is ahead of this server's; none where it has none.
+    ahead: Option<SignedDuration>,
+    /// The elected reconciler, if there is one.
+    reconciler: Option<RegisteredReconciler>,
     /// RUNNING jobs that nobody holds, of those that were not written to just now.
     unheld: Vec<String>,
     executors: Vec<Executor>,
     has_foreign: bool,
     distributors: Vec<Distributor>,
+    /// Name and version of each process that stands for a distributor.
+    candidates: Vec<(String, String)>,
 }
 
 /// Shows administrators whether the engine is well.
@@ -66,10 +86,12 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
             (StatusCode::OK, _) => Ok(()),
             (_, reasons) => Err(reasons.trim_end().replace('\n', "; ")),
         },
+        space: shared.store.space().await,
+        now: shared.clock.now(),
         waiting: waiting(shared).await.unwrap_or_default(),
         coordinator: coordinated(shared).await.map_err(|error| error.cause().to_owned()),
     };
-    let (time, version) = (shared.clock.now(), facts.version.to_owned());
+    let (time, version) = (facts.now, facts.version.to_owned());
     let findings = diagnose(&facts);
     Ok(super::View::answer(
         slipstream_cimi::overview::doctor::PLACE,
@@ -82,16 +104,29 @@ async fn coordinated(shared: &Shared) -> Result<Coordinated, ApiError> {
     let asked = Instant::now();
     let taken = shared.queue.names_in(paths::TAKEN).await?;
     let round_trip = asked.elapsed();
+    let before = shared.clock.now();
+    // who may not write a node there is not told the time
+    let time = shared.queue.time().await.ok().flatten().and_then(|time| Timestamp::from_millisecond(time).ok());
+    // it was written between the two
+    let here = before + (shared.clock.now().duration_since(before) / 2);
     let taken: BTreeSet<EntryName> = taken.iter().filter_map(|name| EntryName::parse(name)).collect();
     let snapshot = shared.snapshots.get(&shared.queue, &shared.clock).await?;
     Ok(Coordinated {
         round_trip,
-        left_alone: queue::left_alone(shared).await?,
+        version: shared.queue.version().await,
+        ahead: time.map(|time| time.duration_since(here)),
+        reconciler: queue::reconciler(shared).await?,
         unheld: unheld(shared, &taken).await?,
         executors: snapshot.executors.clone(),
         has_foreign: !snapshot.foreign.is_empty(),
         distributors: distributors::distributors(shared).await?.distributors,
+        candidates: candidates(shared).await?,
     })
+}
+
+async fn candidates(shared: &Shared) -> Result<Vec<(String, String)>, ApiError> {
+    let registered: Vec<(String, RegisteredDistributor)> = shared.queue.registered(paths::DISTRIBUTORS).await?;
+    Ok(registered.into_iter().map(|(_, it)| (it.candidate, it.process.version)).collect())
 }
 
 /// Ids of RUNNING jobs whose entry nobody holds. One that was written to just now may have ended or begun since.
@@ -126,6 +161,7 @@ fn diagnose(facts: &Facts) -> Vec<Finding> {
         Ok(()) => well("store", "it takes writes"),
         Err(reason) => ill("store", reason.clone(), "look into the server's log: it names the file and the reason"),
     }];
+    findings.extend(facts.space.as_ref().map(space));
     let seen = match &facts.coordinator {
         Ok(seen) => seen,
         Err(reason) => {
@@ -134,22 +170,84 @@ fn diagnose(facts: &Facts) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.push(well("coordinator", format!("it answers in {} ms", seen.round_trip.as_millis())));
-    findings.extend(reconciler(seen.left_alone.as_ref()));
+    findings.push(coordinator(seen));
+    findings.extend(seen.ahead.map(clock));
+    findings.extend(reconciler(seen.reconciler.as_ref(), facts));
     findings.push(running(&seen.unheld));
     findings.extend(executors(seen, facts.version));
     findings.extend(actions(seen, &facts.waiting));
     findings.extend(seen.distributors.iter().map(distributor));
+    findings.extend(other_distributors(&seen.candidates, facts.version));
     findings
 }
 
-fn reconciler(left_alone: Option<&LeftAlone>) -> Vec<Finding> {
+fn coordinator(seen: &Coordinated) -> Finding {
+    let version = match (&seen.version, seen.ahead) {
+        (Some(version), _) => format!(", ZooKeeper {version}"),
+        // it runs in this process
+        (None, None) => String::new(),
+        (None, Some(_)) => ", its version is not known".to_owned(),
+    };
+    well("coordinator", format!("it answers in {} ms{version}", seen.round_trip.as_millis()))
+}
+
+fn clock(ahead: SignedDuration) -> Finding {
+    const ABOUT: &str = "clock";
+    let apart = ahead.abs();
+    let seconds = apart.as_secs();
+    let which = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let text = format!("that of the coordinator is {seconds} s {which} this server's");
+    let hint = "have both keep their clocks right, for instance by NTP: schedules and logins go by them";
+    match apart {
+        apart if apart > CLOCKS_MAY_DIFFER => ill(ABOUT, text, hint),
+        apart if apart > CLOCKS_DRIFT => doubtful(ABOUT, text, hint),
+        _ => well(ABOUT, "it agrees with the coordinator's"),
+    }
+}
+
+fn space(space: &Space) -> Finding {
+    const ABOUT: &str = "space";
+    let text = format!("the store takes {}, {} are free", size(space.taken), size(space.free));
+    match space.free {
+        ..TOO_LITTLE => ill(ABOUT, text, "free some: when none is left no job is added"),
+        free if free < LITTLE => doubtful(ABOUT, text, "free some, or delete old jobs, before none is left"),
+        free if free < space.taken => {
+            doubtful(ABOUT, text, "free some before the next update: it may have to copy the store")
+        }
+        _ => well(ABOUT, text),
+    }
+}
+
+/// So many bytes, for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = UNITS.into_iter().find(|(unit, _)| bytes >= *unit);
+    unit.map_or_else(
+        || format!("{bytes} bytes"),
+        |(unit, name)| format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+    )
+}
+
+fn reconciler(reconciler: Option<&RegisteredReconciler>, facts: &Facts) -> Vec<Finding> {
     const ABOUT: &str = "reconciler";
-    let Some(LeftAlone { entries, claims, without_session, refused }) = left_alone else {
+    let Some(RegisteredReconciler { left_alone, process, begun, round, .. }) = reconciler else {
         let hint = "start a server: without a reconciler, lost entries are not put again";
         return vec![ill(ABOUT, "none is at work".to_owned(), hint)];
     };
+    let LeftAlone { entries, claims, without_session, refused } = left_alone;
     let mut findings = Vec::new();
+    // it runs by the clock of its own process
+    if let Age::Past(age) = Age::of(round.unwrap_or(*begun), facts.now)
+        && age > ROUNDS
+    {
+        let text = format!("its last round ended {} min ago", age.as_mins());
+        let hint = format!("look into the log of the server {} on {}", process.id, process.host);
+        findings.push(doubtful(ABOUT, text, &hint));
+    }
+    if process.version != facts.version {
+        let text = format!("its server is of version {}, this one of {}", process.version, facts.version);
+        findings.push(doubtful(ABOUT, text, "update both to the same version"));
+    }
     if without_session.count > 0 {
         let text = format!("claims without a session: {}", named(without_session.count, &without_session.names));
         findings.push(ill(ABOUT, text, "their jobs wait for ever: delete these nodes"));
@@ -217,6 +315,13 @@ fn actions(seen: &Coordinated, waiting: &BTreeMap<String, u64>) -> Vec<Finding> 
         if seen.has_foreign { doubtful("actions", text, hint) } else { ill("actions", text, hint) }
     };
     without.map(finding).collect()
+}
+
+fn other_distributors(candidates: &[(String, String)], version: &str) -> Option<Finding> {
+    let others = candidates.iter().filter(|(_, other)| other != version);
+    let others: Vec<String> = others.map(|(name, other)| format!("{name} ({other})")).collect();
+    let text = format!("of another version than this server ({version}): {}", named(others.len(), &others));
+    (!others.is_empty()).then(|| doubtful("distributors", text, "update them, or the server"))
 }
 
 fn distributor(distributor: &Distributor) -> Finding {

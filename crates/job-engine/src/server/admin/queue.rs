@@ -36,6 +36,13 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
     Ok(View::answer(PLACE, "http://sixsq.com/slipstream/1/Queue", queue(shared).await?))
 }
 
+/// Shows them the queue as it was a moment ago: pages are looked at by many.
+pub async fn recent(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    request.caller.require_administrator()?;
+    let recent = shared.recent_queue.get(async || queue(shared).await).await?;
+    Ok(View::answer(PLACE, "http://sixsq.com/slipstream/1/Queue", &*recent))
+}
+
 /// Queues all jobs without an entry.
 pub async fn restore(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
     fence(shared, request).await?;
@@ -43,6 +50,7 @@ pub async fn restore(shared: &Shared, request: &ApiRequest) -> Result<Answer, Ap
 }
 
 async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
+    let listed = Some(shared.clock.now());
     let claims = Claims::read(&shared.queue).await?;
     let waiting = waiting(shared, &claims.names).await?;
     let executors: HashMap<String, RegisteredExecutor> =
@@ -67,7 +75,7 @@ async fn queue(shared: &Shared) -> Result<Queue, ApiError> {
     let claims = stream::iter(oldest.into_iter().map(show)).buffered(READS_AT_ONCE).try_collect();
     let claims = claims.await?;
     let (left_alone, released) = (left_alone(shared).await?, Some(shared.released().shown()));
-    Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone, released })
+    Ok(Queue { waiting, claimed: Claimed { count, claims }, left_alone, released, listed })
 }
 
 fn shown(claim: Held, job: Option<String>, record: Option<&Record>, executor: Option<&RegisteredExecutor>) -> Claim {
@@ -89,14 +97,18 @@ fn shown(claim: Held, job: Option<String>, record: Option<&Record>, executor: Op
 
 /// What a reconciler says counts while the election knows it as the leader.
 pub(super) async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
+    Ok(reconciler(shared).await?.map(|reconciler| reconciler.left_alone))
+}
+
+/// The reconciler that is elected, by what it says of itself.
+pub(super) async fn reconciler(shared: &Shared) -> Result<Option<RegisteredReconciler>, ApiError> {
     let reconcilers: Vec<(String, RegisteredReconciler)> = shared.queue.registered(paths::RECONCILED).await?;
     if reconcilers.is_empty() {
         return Ok(None);
     }
     let leader = identifiers(&shared.queue.candidates(paths::RECONCILER).await?).next();
     let leading = reconcilers.into_iter().filter(|(_, reconciler)| Some(&reconciler.candidate) == leader.as_ref());
-    let latest = leading.max_by_key(|(_, reconciler)| reconciler.begun);
-    Ok(latest.map(|(_, reconciler)| reconciler.left_alone))
+    Ok(leading.map(|(_, reconciler)| reconciler).max_by_key(|reconciler| reconciler.begun))
 }
 
 /// Counts by the names of entries: none of them is read.

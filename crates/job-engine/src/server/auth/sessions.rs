@@ -3,8 +3,11 @@
 //! A session's token is 32 random bytes. Its SHA-256 is kept in the session's ledger, and the first half of it is the
 //! session's id, so that a token leads to its session by one read. Deleting the session revokes the token.
 
+mod listed;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use cookie::Cookie;
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +34,9 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 /// How long an answer from the store is trusted, so that not every request reads its session; a logout through this
 /// server counts at once.
 const TRUSTED: SignedDuration = SignedDuration::from_secs(5);
+/// How often the store is told that a session is used, and how long a request waits for that.
+const NOTED: SignedDuration = SignedDuration::from_mins(10);
+const NOTING: Duration = Duration::from_secs(1);
 /// Most sessions remembered at once.
 const REMEMBERED: usize = 1024;
 /// Most cookies of our name that are looked at in one request.
@@ -68,6 +74,8 @@ struct Remembered {
     expiry: Timestamp,
     /// When the store was asked for it; none of a session that the store could not take.
     asked: Option<Timestamp>,
+    /// When it was used last.
+    used: Timestamp,
     security_stamp: Option<String>,
 }
 
@@ -187,15 +195,16 @@ impl Sessions {
 
     async fn owner(&self, store: &dyn Store, digest: [u8; 32], now: Timestamp) -> Result<Caller, ApiError> {
         let forgotten = {
-            let memory = self.lock();
-            if let Some(remembered) = memory.sessions.get(&digest).filter(|remembered| remembered.is_trusted(now)) {
+            let mut memory = self.lock();
+            if let Some(remembered) = memory.sessions.get_mut(&digest).filter(|remembered| remembered.is_trusted(now)) {
+                remembered.used = now;
                 return Ok(remembered.caller.clone());
             }
             memory.forgotten
         };
         let id = session_id(&digest);
         let session = store.get(&id).await?;
-        let remembered = match session.and_then(|session| trust(&session, &digest, now)) {
+        let remembered = match session.as_ref().and_then(|session| trust(session, &digest, now)) {
             Some(remembered) if remembered.is_good(store).await? => remembered,
             _ => {
                 self.lock().sessions.remove(&digest);
@@ -203,12 +212,17 @@ impl Sessions {
             }
         };
         let caller = remembered.caller.clone();
-        let mut memory = self.lock();
-        if memory.sessions.len() >= REMEMBERED {
-            memory.sessions.clear();
+        {
+            let mut memory = self.lock();
+            if memory.sessions.len() >= REMEMBERED {
+                memory.sessions.clear();
+            }
+            if memory.forgotten == forgotten {
+                memory.sessions.insert(digest, remembered);
+            }
         }
-        if memory.forgotten == forgotten {
-            memory.sessions.insert(digest, remembered);
+        if let Some(session) = session {
+            listed::note_use(store, session, now).await;
         }
         Ok(caller)
     }
@@ -331,7 +345,7 @@ fn trust(session: &Record, digest: &[u8; 32], now: Timestamp) -> Option<Remember
     let roles = text("roles")?.split(' ').map(str::to_owned).collect();
     let caller = Caller::User { name: text("username")?.to_owned(), roles, session: Some(session.id.clone()) };
     let security_stamp = session.ledger.get("stamp").and_then(Value::as_str).map(str::to_owned);
-    Some(Remembered { caller, expiry, asked: Some(now), security_stamp })
+    Some(Remembered { caller, expiry, asked: Some(now), used: now, security_stamp })
 }
 
 /// User name and password of a login document (specification 2.1).

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header;
+use http::{HeaderMap, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,6 +26,9 @@ use crate::server::auth::proxy::Peer;
 const MOST_CONNECTIONS: usize = 512;
 /// As many more are kept for this machine, so that its administrator gets in whoever takes all the others.
 const KEPT_FOR_THIS_MACHINE: usize = 32;
+/// As many more that a page is followed by, each of which lasts for hours: others keep their places, however many pages are
+/// open.
+const MOST_STREAMS: usize = 128;
 /// As many more may wait for a place; further ones are closed.
 const MOST_WAITING: usize = 128;
 /// Files that this process has open besides its connections, at most: the store's, the coordinator's, its own requests.
@@ -50,16 +53,16 @@ pub(crate) const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// believed within `proxies`.
 pub async fn serve(listener: TcpListener, service: Service, proxies: Vec<IpNet>, stop: Stop) {
     let files = open_files();
-    let [everybody, kept, waiting] = numbers(files);
+    let [everybody, kept, waiting, streams] = numbers(files);
     if everybody < MOST_CONNECTIONS {
         tracing::warn!(
             files,
             connections = everybody,
             "few open files are allowed, so few connections are: raise the limit, with ulimit -n or LimitNOFILE, to {}",
-            MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING + OTHER_FILES
+            MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING + MOST_STREAMS + OTHER_FILES
         );
     }
-    serve_in(Places::new(everybody, kept, waiting), listener, service, proxies, stop).await;
+    serve_in(Places::new(everybody, kept, waiting, streams), listener, service, proxies, stop).await;
 }
 
 async fn serve_in(places: Places, listener: TcpListener, service: Service, proxies: Vec<IpNet>, stop: Stop) {
@@ -81,14 +84,18 @@ async fn serve_in(places: Places, listener: TcpListener, service: Service, proxi
         // the end of input after a whole request is no reason to drop its answer; whoever is gone is noticed by writing
         http.timer(TokioTimer::new()).header_read_timeout(IDLE_TIME).max_buf_size(HEAD_SIZE).half_close(true);
         let (stream, progress) = Watched::new(stream);
-        let service = service.clone();
+        let held = Held { permit: Arc::default(), streams: places.streams.clone() };
+        let (service, holding) = (service.clone(), held.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             progress.begin();
             request.extensions_mut().insert(peer);
             let answer = service(request.map(body::incoming));
-            let progress = progress.clone();
+            let (progress, holding) = (progress.clone(), holding.clone());
             async move {
                 let response = answer.await;
+                if is_stream(response.headers()) {
+                    holding.go_among_streams();
+                }
                 progress.end(response.headers().contains_key(header::CONNECTION));
                 Ok::<_, Infallible>(response)
             }
@@ -101,13 +108,14 @@ async fn serve_in(places: Places, listener: TcpListener, service: Service, proxi
                 place = place.taken() => place,
                 () = stop.asked() => None,
             };
-            if place.is_none() {
+            let Some(place) = place else {
                 return tracing::debug!(%address, "too many connections, waited too long, closed");
-            }
+            };
+            held.hold(place);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
-            drop(place);
+            held.give_up();
         });
     }
     drop(listener);
@@ -174,13 +182,15 @@ fn open_files() -> u64 {
     }
 }
 
-/// How many connections everybody may have, are kept for this machine, and may wait, if so many files may be open.
-fn numbers(files: u64) -> [usize; 3] {
-    let all = MOST_CONNECTIONS + KEPT_FOR_THIS_MACHINE + MOST_WAITING;
+/// How many connections everybody may have, are kept for this machine, may wait, and are followed pages' if so many files may
+/// be open.
+fn numbers(files: u64) -> [usize; 4] {
+    let wanted = [MOST_CONNECTIONS, KEPT_FOR_THIS_MACHINE, MOST_WAITING, MOST_STREAMS];
+    let all: usize = wanted.iter().sum();
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     // with very few of them, half are left for everything else
     let free = files.saturating_sub(OTHER_FILES).max(files / 2).min(all);
-    [MOST_CONNECTIONS, KEPT_FOR_THIS_MACHINE, MOST_WAITING].map(|number| (number * free / all).max(1))
+    wanted.map(|number| (number * free / all).max(1))
 }
 
 /// How many connections there may be.
@@ -189,6 +199,7 @@ struct Places {
     /// For this machine, once those for everybody are taken.
     kept: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 /// A place that a connection has or waits for.
@@ -198,9 +209,9 @@ enum Place {
 }
 
 impl Places {
-    fn new(everybody: usize, kept: usize, waiting: usize) -> Self {
+    fn new(everybody: usize, kept: usize, waiting: usize, streams: usize) -> Self {
         let places = |number| Arc::new(Semaphore::new(number));
-        Self { everybody: places(everybody), kept: places(kept), waiting: places(waiting) }
+        Self { everybody: places(everybody), kept: places(kept), waiting: places(waiting), streams: places(streams) }
     }
 
     /// A place for one more connection, unless too many wait already.
@@ -234,6 +245,36 @@ impl Place {
             () = tokio::time::sleep(PLACE_TIME) => None,
         }
     }
+}
+
+/// The place of a connection while it has one.
+#[derive(Clone)]
+struct Held {
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    streams: Arc<Semaphore>,
+}
+
+impl Held {
+    fn hold(&self, permit: OwnedSemaphorePermit) {
+        *self.permit.lock().expect("nothing panics while it holds this") = Some(permit);
+    }
+
+    /// Others have the place that it had, if there is one among streams. It does not come back: a stream ends with its
+    /// connection.
+    fn go_among_streams(&self) {
+        if let Ok(permit) = self.streams.clone().try_acquire_owned() {
+            self.hold(permit);
+        }
+    }
+
+    fn give_up(&self) {
+        self.permit.lock().expect("nothing panics while it holds this").take();
+    }
+}
+
+/// Whether what is answered goes on for as long as somebody looks at a page.
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use slipstream_cimi::overview::executors::Executor;
 use slipstream_cimi::overview::explain::{Code, Explanation, Reason};
+use slipstream_cimi::overview::{doctor, executors, queue};
 use slipstream_cimi::{Lease, State};
 
 use super::document::{action_of, state_of, time_of};
@@ -161,7 +162,8 @@ impl Facts<'_> {
     }
 
     fn reason(&self, code: Code, text: String) -> Row {
-        let reason = Reason { code, text, since: None, until: None, executor: None, blocks: false };
+        let href = if self.sees_all { place_of(code, self.id) } else { None };
+        let reason = Reason { code, text, since: None, until: None, executor: None, href, blocks: false };
         Row { reason, sees_all: self.sees_all }
     }
 
@@ -281,6 +283,23 @@ impl Seen<'_> {
     fn name_of(&self, claimant: &str) -> String {
         let executor = self.executors.iter().find(|executor| executor.claimant == claimant);
         executor.map_or_else(|| format!("foreign {claimant}"), |executor| executor.registered.name.clone())
+    }
+}
+
+/// Where more is said of a reason.
+fn place_of(code: Code, id: &str) -> Option<String> {
+    match code {
+        Code::Final | Code::Released => Some(format!("{id}/ledger")),
+        Code::Running
+        | Code::Lost
+        | Code::TakenAgain
+        | Code::Claimed
+        | Code::NoExecutor
+        | Code::ExecutorsDraining
+        | Code::Busy => Some(executors::PLACE.to_owned()),
+        Code::EntryMissing | Code::Refused | Code::ClaimWithoutSession | Code::Next => Some(queue::PLACE.to_owned()),
+        Code::CoordinatorAway => Some(doctor::PLACE.to_owned()),
+        Code::Other => None,
     }
 }
 

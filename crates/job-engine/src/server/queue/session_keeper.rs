@@ -41,6 +41,8 @@ enum Standing {
 /// Keeps a session for as long as it lives itself.
 pub(super) struct SessionKeeper {
     standing: watch::Receiver<Standing>,
+    /// Since when the coordinator cannot be used, if it cannot.
+    away: watch::Receiver<Option<Instant>>,
     _keeper: Part,
 }
 
@@ -49,8 +51,14 @@ impl SessionKeeper {
     pub(super) async fn begin(coordinator: Arc<dyn Coordinator>) -> Self {
         let mut first = timeout(LIMIT, Connection::begin(&*coordinator)).await.ok();
         let (sender, standing) = watch::channel(first.as_ref().map_or(Standing::Connecting, Standing::after));
-        let keep = move || keep(coordinator.clone(), sender.clone(), first.take());
-        Self { standing, _keeper: Part::begin("session with the coordinator", keep) }
+        let (noted, away) = watch::channel(None);
+        let keep = move || keep(coordinator.clone(), sender.clone(), noted.clone(), first.take());
+        Self { standing, away, _keeper: Part::begin("session with the coordinator", keep) }
+    }
+
+    /// Since when the coordinator cannot be used, now and from now on.
+    pub(super) fn away(&self) -> watch::Receiver<Option<Instant>> {
+        self.away.clone()
     }
 
     /// The session that there is, suspended or not. One that is being made is waited for, unless the try before failed:
@@ -103,10 +111,22 @@ impl Standing {
     }
 }
 
+/// Notes when the coordinator went away, or that it is there.
+fn note(away: &watch::Sender<Option<Instant>>, is_there: bool) {
+    away.send_if_modified(|since| {
+        let is_news = since.is_none() != is_there;
+        if is_news {
+            *since = (!is_there).then(Instant::now);
+        }
+        is_news
+    });
+}
+
 /// Says so once when the coordinator is reached and of no use, and once when it is of use again.
 async fn keep(
     coordinator: Arc<dyn Coordinator>,
     standing: watch::Sender<Standing>,
+    away: watch::Sender<Option<Instant>>,
     mut tried: Option<Result<Connection, Error>>,
 ) -> Infallible {
     let mut pauses = Pauses::new(SHORTEST_PAUSE, LONGEST_PAUSE);
@@ -118,6 +138,7 @@ async fn keep(
             None => Connection::begin(&*coordinator).await,
         };
         standing.send_replace(Standing::after(&connected));
+        note(&away, connected.is_ok());
         match connected {
             Ok(Connection { session, .. }) => {
                 if complaint.settle() {
@@ -125,8 +146,14 @@ async fn keep(
                 }
                 let mut state = session.state();
                 drop(session);
-                // an error says the same: nobody changes the state any more
-                drop(state.wait_for(|state| *state == State::Expired).await);
+                loop {
+                    let now = *state.borrow_and_update();
+                    note(&away, now == State::Connected);
+                    // an error says the same: nobody changes the state any more
+                    if now == State::Expired || state.changed().await.is_err() {
+                        break;
+                    }
+                }
                 standing.send_replace(Standing::Connecting);
                 tracing::debug!("session with the coordinator lost, reconnecting");
                 if begun.elapsed() >= SHORTEST_PAUSE {

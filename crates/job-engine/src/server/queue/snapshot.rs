@@ -3,23 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use slipstream_cimi::overview::executors::{Executor, Foreign, RegisteredExecutor};
 use slipstream_coordination::queue::EntryName;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::claims::Claims;
+use super::recent::Recent;
 use super::{QueueClient, QueueError};
 use crate::process::clock::Clock;
 use crate::process::paths;
-
-/// A listing serves for so many times what it took …
-const TIMES_ITS_COST: u32 = 20;
-/// … and for so long at least.
-const SHORTEST_AGE: Duration = Duration::from_secs(2);
 
 /// Who waits and who executes, at one moment.
 pub struct Snapshot {
@@ -43,25 +36,12 @@ impl Snapshot {
 
 /// The latest snapshot, until it is too old.
 #[derive(Default)]
-pub struct Snapshots(Mutex<Option<Taken>>);
-
-struct Taken {
-    snapshot: Arc<Snapshot>,
-    until: Instant,
-}
+pub struct Snapshots(Recent<Snapshot>);
 
 impl Snapshots {
     /// The latest one, or a new one if that is too old. Who asks while one is taken waits for that.
     pub async fn get(&self, queue: &QueueClient, clock: &Clock) -> Result<Arc<Snapshot>, QueueError> {
-        let mut latest = self.0.lock().await;
-        if let Some(taken) = latest.as_ref().filter(|taken| Instant::now() < taken.until) {
-            return Ok(taken.snapshot.clone());
-        }
-        let begun = Instant::now();
-        let snapshot = Arc::new(take(queue, clock.now()).await?);
-        let serves = (begun.elapsed() * TIMES_ITS_COST).max(SHORTEST_AGE);
-        *latest = Some(Taken { snapshot: snapshot.clone(), until: Instant::now() + serves });
-        Ok(snapshot)
+        self.0.get(async || take(queue, clock.now()).await).await
     }
 }
 
@@ -96,6 +76,7 @@ mod tests {
     use slipstream_coordination::Embedded;
 
     use super::*;
+    use crate::server::queue::recent::SHORTEST_AGE;
 
     #[tokio::test(start_paused = true)]
     async fn one_listing_serves_everybody_for_a_while() {

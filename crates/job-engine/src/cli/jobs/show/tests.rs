@@ -193,6 +193,7 @@ fn a_job_says_why_it_waits() {
         since: None,
         until: None,
         executor: None,
+        href: None,
         blocks: false,
     };
     let text = "no executor has its action, the job fails unless one has it by 2026-11-24T12:15:00Z";

@@ -5,6 +5,9 @@ use slipstream_cimi::overview::queue::{Refused, Sample};
 
 use super::*;
 
+/// The time of all that is found.
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
 fn executor(name: &str, version: &str, actions: &[&str]) -> Executor {
     let registered = RegisteredExecutor {
         name: name.to_owned(),
@@ -35,12 +38,20 @@ fn candidate(name: &str, leader: Option<&str>, problem: Option<&str>) -> Distrib
 fn coordinated() -> Coordinated {
     Coordinated {
         round_trip: Duration::from_millis(2),
-        left_alone: Some(LeftAlone::default()),
+        version: Some("3.9.2".to_owned()),
+        ahead: Some(SignedDuration::from_secs(1)),
+        reconciler: Some(reconciler(LeftAlone::default())),
         unheld: Vec::new(),
         executors: vec![executor("Kenny", "1", &["noop"])],
         has_foreign: false,
         distributors: vec![candidate("cleanup", Some("node-1"), None)],
+        candidates: vec![("node-1".to_owned(), "1".to_owned())],
     }
+}
+
+fn reconciler(left_alone: LeftAlone) -> RegisteredReconciler {
+    let process = Process { host: "here".to_owned(), id: 7, version: "1".to_owned() };
+    RegisteredReconciler { candidate: "here".to_owned(), process, begun: NOW, round: Some(NOW), left_alone }
 }
 
 /// What is said of a site, each as `sign about: text`.
@@ -50,7 +61,11 @@ fn said_with(
     waiting: &[(&str, u64)],
 ) -> Vec<String> {
     let waiting = waiting.iter().map(|(action, count)| ((*action).to_owned(), *count)).collect();
-    let findings = diagnose(&Facts { version: "1", store, waiting, coordinator });
+    said_of(&Facts { version: "1", store, space: None, now: NOW, waiting, coordinator })
+}
+
+fn said_of(facts: &Facts) -> Vec<String> {
+    let findings = diagnose(facts);
     let line = |Finding { about, health, text, hint }: Finding| {
         assert_eq!(hint.is_none(), health == Health::Well, "what is not well says what to do: {about}");
         let sign = match health {
@@ -74,7 +89,8 @@ fn a_site_that_is_well_says_so_point_by_point() {
         said_with(Ok(()), Ok(coordinated()), &[("noop", 3)]),
         [
             "+ store: it takes writes",
-            "+ coordinator: it answers in 2 ms",
+            "+ coordinator: it answers in 2 ms, ZooKeeper 3.9.2",
+            "+ clock: it agrees with the coordinator's",
             "+ reconciler: it is at work and leaves nothing alone",
             "+ running jobs: somebody holds each of them",
             "+ executors: 1 with 4 slots",
@@ -91,7 +107,7 @@ fn without_store_or_coordinator_nothing_gets_done() {
 
 #[test]
 fn what_the_reconciler_leaves_alone_is_told() {
-    let none = Coordinated { left_alone: None, ..coordinated() };
+    let none = Coordinated { reconciler: None, ..coordinated() };
     assert_eq!(wrong(none, &[]), ["x reconciler: none is at work"]);
     let sample = |names: &[&str]| Sample::of(names.iter().map(|name| (*name).to_owned()).collect());
     let left_alone = LeftAlone {
@@ -101,7 +117,7 @@ fn what_the_reconciler_leaves_alone_is_told() {
         refused: vec![Refused { sample: sample(&["c", "d", "e", "f", "g", "h"]), reason: "not allowed".to_owned() }],
     };
     assert_eq!(
-        wrong(Coordinated { left_alone: Some(left_alone), ..coordinated() }, &[]),
+        wrong(Coordinated { reconciler: Some(reconciler(left_alone)), ..coordinated() }, &[]),
         [
             "x reconciler: claims without a session: b",
             "! reconciler: refused, not allowed: c, d, e, f, g and 1 more",
@@ -149,4 +165,71 @@ fn executors_and_distributors_that_need_somebody_are_told() {
             "! distributor c: the mark is damaged",
         ]
     );
+}
+
+#[test]
+fn a_reconciler_that_ends_no_round_or_is_of_another_version_is_told() {
+    let late =
+        RegisteredReconciler { round: Some(NOW - SignedDuration::from_mins(7)), ..reconciler(LeftAlone::default()) };
+    let of = |reconciler| wrong(Coordinated { reconciler: Some(reconciler), ..coordinated() }, &[]);
+    assert_eq!(of(late.clone()), ["! reconciler: its last round ended 7 min ago"]);
+    let none_yet = RegisteredReconciler { round: None, ..late.clone() };
+    assert_eq!(of(none_yet), [""; 0], "it has just begun");
+    let in_time = RegisteredReconciler { round: Some(NOW - SignedDuration::from_mins(5)), ..late.clone() };
+    assert_eq!(of(in_time), [""; 0]);
+    let mut other = reconciler(LeftAlone::default());
+    other.process.version = "2".to_owned();
+    assert_eq!(of(other), ["! reconciler: its server is of version 2, this one of 1"]);
+}
+
+#[test]
+fn clocks_that_differ_are_told() {
+    let of = |seconds| wrong(Coordinated { ahead: Some(SignedDuration::from_secs(seconds)), ..coordinated() }, &[]);
+    assert_eq!(of(30), [""; 0]);
+    assert_eq!(of(31), ["! clock: that of the coordinator is 31 s ahead of this server's"]);
+    assert_eq!(of(-400), ["x clock: that of the coordinator is 400 s behind this server's"]);
+}
+
+#[test]
+fn a_coordinator_says_its_version_or_that_it_does_not() {
+    let of = |version: Option<&str>, ahead| {
+        let version = version.map(str::to_owned);
+        said_with(Ok(()), Ok(Coordinated { version, ahead, ..coordinated() }), &[]).swap_remove(1)
+    };
+    let second = Some(SignedDuration::from_secs(1));
+    assert_eq!(of(None, second), "+ coordinator: it answers in 2 ms, its version is not known");
+    assert_eq!(of(None, None), "+ coordinator: it answers in 2 ms", "it runs in this process");
+}
+
+#[test]
+fn space_that_runs_out_is_told() {
+    const GIB: u64 = 1 << 30;
+    let of = |taken, free| {
+        let space = Some(Space { taken, free });
+        let facts = Facts {
+            version: "1",
+            store: Ok(()),
+            space,
+            now: NOW,
+            waiting: BTreeMap::new(),
+            coordinator: Ok(coordinated()),
+        };
+        said_of(&facts).swap_remove(1)
+    };
+    let rows = [
+        (3 * GIB / 2, 20 * GIB, "+ space: the store takes 1.5 GiB, 20.0 GiB are free"),
+        (12 * GIB, 11 * GIB, "! space: the store takes 12.0 GiB, 11.0 GiB are free"),
+        (1024, GIB - 1, "! space: the store takes 1.0 KiB, 1023.9 MiB are free"),
+        (1023, (64 << 20) - 1, "x space: the store takes 1023 bytes, 63.9 MiB are free"),
+    ];
+    for (taken, free, expected) in rows {
+        assert_eq!(of(taken, free), expected);
+    }
+}
+
+#[test]
+fn distributors_of_another_version_are_told() {
+    let candidates = vec![("node-1".to_owned(), "1".to_owned()), ("node-2".to_owned(), "0".to_owned())];
+    let said = wrong(Coordinated { candidates, ..coordinated() }, &[]);
+    assert_eq!(said, ["! distributors: of another version than this server (1): node-2 (0)"]);
 }

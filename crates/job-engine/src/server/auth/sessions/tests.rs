@@ -142,7 +142,8 @@ async fn a_session_that_another_server_removed_is_not_trusted_for_longer_because
     let cookie = sent_back(&login);
     let ahead = start + SignedDuration::from_hours(1);
     assert!(caller(&sessions, &store, &cookie, ahead).await.is_administrator());
-    store.remove(&login.id, Revision::number(1)).await.expect("the session is there");
+    let session = store.get(&login.id).await.expect("the memory store answers").expect("it is there");
+    store.remove(&login.id, session.revision).await.expect("the session is there");
     assert_eq!(caller(&sessions, &store, &cookie, start).await, Caller::Anonymous);
 }
 
@@ -429,4 +430,38 @@ async fn whoever_is_throttled_does_not_stand_in_the_queue() {
     }
     let _turns = [sessions.passwords.turn(Queue::Anybody).await, sessions.passwords.turn(Queue::Anybody).await];
     assert_eq!(fail(&sessions, &store, "super", &from("192.0.2.1"), now).await, 429, "and not 503 after a while");
+}
+
+#[tokio::test]
+async fn when_a_session_was_used_last_is_known_here_at_once_and_elsewhere_after_a_while() {
+    let store = store_with("secret").await;
+    let (here, start) = (Sessions::default(), Timestamp::UNIX_EPOCH);
+    let login = here.login(&store, &login_document("secret"), &HERE, start).await.expect("the password is right");
+    let cookie = sent_back(&login);
+    let at = |minutes| start + SignedDuration::from_mins(minutes);
+    let used = async |sessions: &Sessions, now| {
+        let told = sessions.of_user(&store, "super", Some(&login.id), now).await.expect("the memory store answers");
+        assert_eq!((told.count, told.sessions[0].current), (1, true));
+        told.sessions[0].used
+    };
+    assert_eq!(used(&here, start).await, start);
+    here.caller(&store, &[&cookie], at(3)).await.expect("answers");
+    assert_eq!(used(&here, at(4)).await, at(3));
+    let elsewhere = Sessions::default();
+    assert_eq!(used(&elsewhere, at(4)).await, start, "the store was told less than ten minutes ago");
+    here.caller(&store, &[&cookie], at(11)).await.expect("answers");
+    assert_eq!([used(&here, at(12)).await, used(&elsewhere, at(12)).await], [at(11), at(11)]);
+    let over = elsewhere.of_user(&store, "super", None, start + LIFETIME).await.expect("answers");
+    assert_eq!(over.count, 0, "it is over");
+}
+
+#[tokio::test]
+async fn sessions_under_another_security_stamp_are_not_told_of() {
+    let store = store_with("old").await;
+    let (sessions, now) = (Sessions::default(), Timestamp::UNIX_EPOCH);
+    sessions.login(&store, &login_document("old"), &HERE, now).await.expect("the password is right");
+    let user = store.get("user/super").await.expect("answers").expect("there");
+    let ledger = accounts::ledger("x");
+    store.replace(Record { ledger, ..user }).await.expect("replaced");
+    assert_eq!(sessions.of_user(&store, "super", None, now).await.expect("answers").count, 0);
 }

@@ -24,7 +24,12 @@ impl World {
     async fn new(places: Places) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
-        let service: Service = Arc::new(|_| Box::pin(async { http::Response::new(body::full("here")) }));
+        let service: Service = Arc::new(|request| {
+            let is_live = request.uri().path() == "/live";
+            let kind = if is_live { "text/event-stream" } else { "text/plain" };
+            let answer = http::Response::builder().header(header::CONTENT_TYPE, kind).body(body::full("here"));
+            Box::pin(async move { answer.unwrap() })
+        });
         let proxies = vec![IpNet::from(std::net::IpAddr::from(PROXY))];
         let serving = tokio::spawn(serve_in(places, listener, service, proxies, stop.clone()));
         Self { address, stop, serving }
@@ -39,8 +44,12 @@ impl World {
 
 /// One request; what is answered, empty if the connection was closed instead.
 async fn ask(connection: &mut TcpStream) -> String {
+    ask_for(connection, "/").await
+}
+
+async fn ask_for(connection: &mut TcpStream, path: &str) -> String {
     let asked = async {
-        connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        connection.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await?;
         let mut answer = vec![0; 1024];
         let length = connection.read(&mut answer).await?;
         answer.truncate(length);
@@ -53,7 +62,7 @@ async fn ask(connection: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn whoever_takes_all_places_keeps_nobody_out_on_this_machine() {
-    let world = World::new(Places::new(2, 1, 1)).await;
+    let world = World::new(Places::new(2, 1, 1, 1)).await;
     let idle = [world.connect(PROXY).await, world.connect(PROXY).await];
     let mut waiting = world.connect(PROXY).await;
     let mut one_too_many = world.connect(PROXY).await;
@@ -72,7 +81,7 @@ async fn whoever_takes_all_places_keeps_nobody_out_on_this_machine() {
 
 #[tokio::test]
 async fn places_that_are_kept_are_taken_last_and_waited_for_too() {
-    let world = World::new(Places::new(1, 1, 2)).await;
+    let world = World::new(Places::new(1, 1, 2, 1)).await;
     let own = [world.connect(Ipv4Addr::LOCALHOST).await, world.connect(Ipv4Addr::LOCALHOST).await];
     let mut of_a_proxy = world.connect(PROXY).await;
     let mut waiting = world.connect(Ipv4Addr::LOCALHOST).await;
@@ -87,7 +96,7 @@ async fn places_that_are_kept_are_taken_last_and_waited_for_too() {
 
 #[tokio::test]
 async fn those_who_wait_for_a_place_hold_up_no_stop() {
-    let world = World::new(Places::new(0, 0, 1)).await;
+    let world = World::new(Places::new(0, 0, 1, 1)).await;
     let mut waiting = world.connect(PROXY).await;
     let mut one_too_many = world.connect(PROXY).await;
     assert_eq!(ask(&mut one_too_many).await, "", "one waits");
@@ -98,7 +107,7 @@ async fn those_who_wait_for_a_place_hold_up_no_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_place_is_waited_for_within_the_limit() {
-    let places = Places::new(1, 0, 1);
+    let places = Places::new(1, 0, 1, 1);
     let taken = places.offer(false).unwrap().taken().await;
     assert!(taken.is_some());
     let begin = tokio::time::Instant::now();
@@ -108,15 +117,43 @@ async fn a_place_is_waited_for_within_the_limit() {
     assert!(places.offer(true).unwrap().taken().await.is_some());
 }
 
+#[tokio::test]
+async fn whoever_follows_a_page_leaves_its_place_to_others() {
+    let world = World::new(Places::new(1, 0, 0, 1)).await;
+    let mut follower = world.connect(PROXY).await;
+    assert!(ask_for(&mut follower, "/live").await.ends_with("here"));
+    let mut second = world.connect(PROXY).await;
+    assert!(ask_for(&mut second, "/live").await.ends_with("here"), "it has the place that the first one left");
+    let mut third = world.connect(PROXY).await;
+    assert_eq!(ask(&mut third).await, "", "the second one has kept its own: there is one place among streams");
+    drop(follower);
+    let mut next = world.connect(PROXY).await;
+    assert_eq!(ask(&mut next).await, "", "what a stream had goes to streams alone");
+    drop(second);
+    eventually(async || ask(&mut world.connect(PROXY).await).await.ends_with("here")).await;
+    world.stop.ask();
+    timeout(LIMIT, world.serving).await.unwrap().unwrap();
+}
+
+/// Waits until something is so.
+async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, waiting).await.expect("in time");
+}
+
 #[test]
 fn connections_fit_into_the_files_that_may_be_open() {
     for files in [1_024, 4_096, 1_000_000, u64::MAX] {
-        assert_eq!(numbers(files), [512, 32, 128], "{files}");
+        assert_eq!(numbers(files), [512, 32, 128, 128], "{files}");
     }
-    for files in [16, 64, 200, 256, 300, 500, 799] {
-        let [everybody, kept, waiting] = numbers(files);
-        assert!(everybody >= 1 && kept >= 1 && waiting >= 1, "{files}");
-        let all = u64::try_from(everybody + kept + waiting).unwrap();
+    for files in [16, 64, 200, 256, 300, 500, 799, 900] {
+        let [everybody, kept, waiting, streams] = numbers(files);
+        assert!(everybody >= 1 && kept >= 1 && waiting >= 1 && streams >= 1, "{files}");
+        let all = u64::try_from(everybody + kept + waiting + streams).unwrap();
         assert!(all <= files / 2 || all + 128 <= files, "{files}: {all}");
     }
     assert!(open_files() > 0);
@@ -146,7 +183,7 @@ async fn ended(connection: &mut TcpStream) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_kept_for_longer_than_a_head_may_take() {
     let second = Duration::from_secs(1);
-    let world = World::new(Places::new(4, 0, 0)).await;
+    let world = World::new(Places::new(4, 0, 0, 1)).await;
     let mut silent = world.connect(PROXY).await;
     assert!((HEAD_TIME..HEAD_TIME + second).contains(&ended(&mut silent).await), "nothing was asked");
     let mut idle = world.connect(PROXY).await;

@@ -268,3 +268,33 @@ fn only_administrators_are_told_of_executors_and_nodes() {
         }
     }
 }
+
+#[test]
+fn reasons_lead_administrators_to_where_more_is_said() {
+    let rows = [
+        (Code::Final, Some("job/0a/ledger")),
+        (Code::NoExecutor, Some("executor")),
+        (Code::Next, Some("queue")),
+        (Code::CoordinatorAway, Some("doctor")),
+        (Code::Other, None),
+    ];
+    for (code, expected) in rows {
+        assert_eq!(place_of(code, "job/0a").as_deref(), expected, "{code:?}");
+    }
+    let ledger = Ledger::default();
+    let facts = |sees_all| Facts {
+        id: "job/0a",
+        action: "dance",
+        state: State::Queued,
+        updated: NOW,
+        ledger: &ledger,
+        max_attempts: 5,
+        refused: None,
+        queue: None,
+        sees_all,
+        now: NOW,
+    };
+    let hrefs = |sees_all| explain(&facts(sees_all)).into_iter().map(|reason| reason.href).collect::<Vec<_>>();
+    assert_eq!(hrefs(true), [Some("doctor".to_owned())]);
+    assert_eq!(hrefs(false), [None], "others are not led to what they may not see");
+}
