@@ -8,6 +8,7 @@ mod api;
 mod api_socket;
 mod bad_input;
 mod blocking_actions;
+mod browser;
 mod bulk;
 mod bulk_add;
 mod class_files;

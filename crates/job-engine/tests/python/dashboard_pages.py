@@ -1,0 +1,73 @@
+"""Every page of an engine at work, in a real browser: python dashboard_pages.py ENDPOINT PASSWORD SCREENSHOTS [CASE].
+
+Pictures of them are to be looked at; one of these is the README's.
+"""
+
+import sys
+
+from playwright.sync_api import expect
+
+import engine_at_work
+from browser import look_at, run
+
+
+def pages_of(jobs):
+    """Each page: its name and its path below /ui/."""
+    failed, running, queued = (jobs[name].split("/")[1] for name in ("failed", "running", "queued"))
+    return {
+        "jobs": "jobs", "jobs-filtered": "jobs?filter=state%3D'FAILED'", "jobs-refused": "jobs?filter=state%3D",
+        "jobs-none": "jobs?filter=action%3D'no_such'", "job-failed": f"jobs/{failed}", "job-running": f"jobs/{running}",
+        "job-queued": f"jobs/{queued}",
+        "job-stop": f"jobs/{running}/stop", "job-retry": f"jobs/{failed}/retry", "queue": "queue",
+        "queue-restore": "queue/restore", "actions": "actions", "executors": "executors", "executor": f"executors/{jobs['executor']}", "distributors": "distributors", "distributor": "distributors/nightly_noop",
+       
+        "distributor-reset": "distributors/nightly_noop/reset", "users": "users", "user": "users/jane", "user-password": "users/jane/password",
+        "bulk-retry": "jobs/bulk/retry?filter=state%3D'FAILED'", "bulk-refused": "jobs/bulk/stop?filter=state%3D",
+        "operations": "operations", "operation": jobs["operation"].replace("operation/", "operations/"),
+        "sessions": "sessions", "sessions-end": "sessions/end", "about": "about", "not-found": "jobs/none",
+    }
+
+
+def looks(site, jobs):
+    """Every page in light, dark and narrow: no complaint, no violation, not too large."""
+    kinds = {
+        "light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"},
+        "390": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    }
+    for kind, options in kinds.items():
+        page = site.page(site.context(**options))
+        page.goto("ui/login")
+        look_at(site, page, "login", kind)
+        site.log_in(page)
+        for name, path in pages_of(jobs).items():
+            page.goto(f"ui/{path}")
+            page.wait_for_function("[...document.querySelectorAll('time')].every((time) => time.title)")
+            look_at(site, page, name, kind)
+
+
+def picture_of_the_readme(site, _jobs):
+    page = site.logged_in(viewport={"width": 1200, "height": 640}, color_scheme="light")
+    page.wait_for_function("[...document.querySelectorAll('time')].every((time) => time.title)")
+    file = site.screenshots / "readme.png"
+    page.screenshot(path=file)
+    assert file.stat().st_size <= 200 * 1024, file.stat().st_size
+
+
+def server_restarts_under_an_open_page(site, _jobs):
+    page = site.logged_in()
+    page.locator("#filter").fill("half typed")
+    print("stop the engine", flush=True)
+    sys.stdin.readline()
+    expect(page.locator("#banners")).to_contain_text("The server does not answer")
+    print("start the engine", flush=True)
+    sys.stdin.readline()
+    expect(page.locator("#banners")).to_have_text("")
+    job = site.add("after_the_restart")
+    expect(page.locator("#newer")).to_contain_text("new")
+    page.locator("#newer").click()
+    expect(page.locator(f"#row-{job.split('/')[1]}")).to_be_visible()
+    expect(page.locator("#filter")).to_have_value("half typed")
+
+
+if __name__ == "__main__":
+    run([looks, picture_of_the_readme, server_restarts_under_an_open_page], sys.argv[1:], engine_at_work.jobs)
