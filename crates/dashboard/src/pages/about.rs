@@ -44,14 +44,16 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
 /// Each point that was looked at: how it is, and what to do.
 fn findings(diagnosis: &Diagnosis) -> Markup {
     html! {
-        table.plain {
-            thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Found" } } }
-            tbody {
-                @for finding in &diagnosis.findings {
-                    tr {
-                        td { (sign(finding.health)) }
-                        th scope="row" { (finding.about) }
-                        td { (finding.text) @if let Some(hint) = &finding.hint { br; span.muted { (sentence(hint)) } } }
+        div.scroll tabindex="0" role="region" aria-label="Findings" {
+            table.plain {
+                thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Found" } } }
+                tbody {
+                    @for finding in &diagnosis.findings {
+                        tr {
+                            td { (sign(finding.health)) }
+                            th scope="row" { (finding.about) }
+                            td { (finding.text) @if let Some(hint) = &finding.hint { br; span.muted { (sentence(hint)) } } }
+                        }
                     }
                 }
             }

@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 MOST_BYTES = 100 * 1024
 MOST_SCRIPT = 8 * 1024
@@ -148,6 +148,7 @@ class Proxy:
 def run(cases, arguments, prepare):
     """Each of the cases, or those that are named; says of each that it has held."""
     endpoint, password, screenshots, *wanted = arguments
+    expect.set_options(timeout=LIMIT * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         site = Site(browser, endpoint, password, screenshots)
