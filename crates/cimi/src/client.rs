@@ -100,6 +100,16 @@ impl Client {
         self.send(&Call::new(Method::GET, path(place))).await
     }
 
+    /// The same with these parameters.
+    pub async fn view_with<View: DeserializeOwned>(
+        &self,
+        place: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<View, Error> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        self.send(&Call::new(Method::GET, format!("{}?{query}", path(place)))).await
+    }
+
     /// Adds a document to the collection `kind` and answers its id. With a `key` the add is repeatable: one that was
     /// carried out already answers the id of the first (decision 11), also if that first answer was lost.
     pub async fn add(&self, kind: &str, document: &Document, key: Option<&str>) -> Result<String, Error> {

@@ -12,3 +12,4 @@ pub mod queue;
 pub mod retries;
 pub mod sessions;
 pub mod user;
+pub mod work;

@@ -12,6 +12,7 @@ mod faults;
 mod help;
 pub mod jobs;
 mod options;
+mod overview;
 mod processes;
 mod queue;
 mod secrets;
@@ -103,6 +104,8 @@ enum Command {
     Actions(actions::ActionsArguments),
     /// List distributors, their schedules and leaders
     Distributors(distributors::DistributorsArguments),
+    /// Show how many jobs there are, what was done lately, and what needs attention
+    Overview(overview::OverviewArguments),
     /// Say whether the engine is well, and what to do
     #[command(
         mut_arg("json", |json| json.help("Print the server's answer as JSON")),
@@ -266,6 +269,7 @@ fn dispatch(Arguments { config: named, command }: Arguments, config: Config) -> 
             Command::Executors(options) => executors::executors(options).await.map(done),
             Command::Actions(arguments) => actions::run(arguments, &config).await,
             Command::Distributors(arguments) => distributors::run(arguments).await.map(done),
+            Command::Overview(arguments) => overview::run(arguments).await.map(done),
             Command::Doctor(options) => doctor::run(options).await,
             Command::Users(arguments) => users::run(arguments).await.map(done),
             Command::Backup(arguments) => backup::run(arguments).await.map(done),

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod error;
 mod front;
+pub mod history;
 pub mod http;
 pub mod jobs;
 mod observed;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use self::auth::sessions::{self, PasswordError, Sessions};
+use self::history::History;
 use self::http::in_process::InProcess;
 use self::http::listen;
 use self::http::shares::Shares;
@@ -90,6 +92,10 @@ pub struct Shared {
     /// The jobs of the store, which change here and nowhere else.
     jobs: WriteBehind,
     queue: Arc<QueueClient>,
+    /// What happened to jobs.
+    history: Arc<History>,
+    /// Writes it down.
+    _historian: Part,
     /// Bulk operations.
     bulk: Bulk,
     /// Of the queue, as it was a moment ago.
@@ -130,6 +136,13 @@ impl Shared {
         let (queue, generation) = (Arc::new(QueueClient::begin(coordinator).await), Arc::new(generation));
         let (watched, asked) = (generation.clone(), queue.clone());
         let watch = move || generation::watch(watched.clone(), asked.clone());
+        let metrics = options.metrics.server();
+        let history = Arc::new(History::new(store.clone(), metrics.happened().clone(), clock.clone()));
+        let written = history.clone();
+        let write = move || {
+            let history = written.clone();
+            async move { history.run().await }
+        };
         Self {
             jobs: WriteBehind::new(store.clone(), options.writers, nudge.clone()),
             store,
@@ -144,7 +157,9 @@ impl Shared {
             generation,
             _watch: Part::begin("watch over the generation", watch),
             max_attempts: options.max_attempts,
-            metrics: options.metrics.server(),
+            metrics,
+            history,
+            _historian: Part::begin("history", write),
             health: options.metrics.health().clone(),
             nudge,
             reconcile_lock: tokio::sync::Mutex::default(),
@@ -244,6 +259,7 @@ impl Server {
     /// Writes what was answered and is not written yet, and ends: later changes of jobs are refused.
     pub async fn close(&self) {
         self.shared.jobs.close().await;
+        self.shared.history.close().await;
     }
 
     /// Mends what was interrupted, until `stop` (decision 2).

@@ -35,4 +35,18 @@ pub struct Distributor {
     /// What keeps it from its work, or should be looked at: what the leader says, or else who stands.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Rounds that the leader gave up since it leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+}
+
+/// Missed rounds that a leader gave up, as the distributor's policy for them wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// How often; rounds that follow each other are given up together.
+    pub times: u64,
+    /// The first time, …
+    pub first: Timestamp,
+    /// … and the latest.
+    pub latest: Timestamp,
 }

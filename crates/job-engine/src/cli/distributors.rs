@@ -101,6 +101,7 @@ mod tests {
             last: times.map(|(last, _)| last.parse().unwrap()),
             next: times.map(|(_, next)| next.parse().unwrap()),
             problem: schedule.is_none().then(|| "a node without\na session stands first".to_owned()),
+            given_up: None,
         };
         let all = [
             distributor("jobs_cleanup", Some("every 24h"), Some(("2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z"))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use slipstream_action::with_causes;
 use slipstream_cimi::job::NewJob;
+use slipstream_cimi::overview::distributors::GivenUp;
 use slipstream_coordination::Leadership;
 use slipstream_coordination::retry::{Complaint, Pauses};
 
@@ -47,6 +48,8 @@ struct Stored {
 struct Logged {
     ahead: Option<Timestamp>,
     given_up: Option<Timestamp>,
+    /// All that was given up.
+    all_given_up: Option<GivenUp>,
     later: Option<Timestamp>,
 }
 
@@ -83,7 +86,7 @@ impl Term<'_> {
             self.save(&mut stored, counts).await?;
             let plan = rounds(&stored.mark, self.distributor.schedule(), self.distributor.missed(), now);
             self.log_what_is_missed(&stored.mark, &plan, now, &mut logged);
-            self.report(&stored.mark, plan.due.first().copied().or(plan.next));
+            self.report(&stored.mark, plan.due.first().copied().or(plan.next), &logged);
             for time in plan.due {
                 if self.stop.is_asked() {
                     return Err(Interruption::Over);
@@ -99,7 +102,7 @@ impl Term<'_> {
                 let ended = HighWaterMark { pending: None, done, ..stored.mark.clone() };
                 self.save(&mut stored, ended).await?;
             }
-            self.report(&stored.mark, plan.next);
+            self.report(&stored.mark, plan.next, &logged);
             self.wait_until(plan.next, now, &stored).await?;
         }
     }
@@ -212,8 +215,8 @@ impl Term<'_> {
     }
 
     /// Writes into the registry how far this leader is.
-    fn report(&self, mark: &HighWaterMark, next: Option<Timestamp>) {
-        let term = RegisteredTerm { last: mark.done, next };
+    fn report(&self, mark: &HighWaterMark, next: Option<Timestamp>, logged: &Logged) {
+        let term = RegisteredTerm { last: mark.done, next, given_up: logged.all_given_up };
         let problem = mark.ahead.map(|ahead| {
             format!(
                 "ignoring its high-water mark of {ahead}, too far in the future: if this clock is right, reset it \
@@ -244,6 +247,8 @@ impl Term<'_> {
         if let Some(first) = plan.given_up.filter(|first| logged.given_up != Some(*first)) {
             self.deps.metrics.distributor().gave_up(self.distributor.name());
             tracing::warn!(%first, policy = ?self.distributor.missed(), "missed rounds");
+            let before = logged.all_given_up.unwrap_or(GivenUp { times: 0, first: now, latest: now });
+            logged.all_given_up = Some(GivenUp { times: before.times + 1, latest: now, ..before });
         }
         logged.given_up = plan.given_up;
         let is_ahead = |done: &Timestamp| !matches!(Age::of(*done, now), Age::Past(_));

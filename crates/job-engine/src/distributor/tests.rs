@@ -168,7 +168,9 @@ async fn candidates_are_registered_and_the_leader_says_how_far_it_is() {
         all.sort_by(|one, other| one.candidate.cmp(&other.candidate));
         all
     };
-    let term = |last: &str, next: &str| Some(RegisteredTerm { last: Some(time(last)), next: Some(time(next)) });
+    let term = |last: &str, next: &str| {
+        Some(RegisteredTerm { last: Some(time(last)), next: Some(time(next)), given_up: None })
+    };
     let first = world.start("Kenny", configured("each", 15, Missed::Coalesce));
     world.pass("12:00:08").await;
     let second = world.start("Stan", configured("each", 15, Missed::Coalesce));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use slipstream_cimi::overview::distributors::GivenUp;
 use slipstream_cimi::overview::executors::Process;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, existing, make_path};
@@ -82,6 +83,9 @@ pub struct RegisteredTerm {
     pub last: Option<Timestamp>,
     /// When its next round is due; none at the end of the schedule.
     pub next: Option<Timestamp>,
+    /// Missed rounds that it gave up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
 }
 
 /// This process.

@@ -1,11 +1,13 @@
 //! What administrators see and set right. Nothing of what is seen is stored: it is joined of the queue, the registry
 //! (decision 17), the elections and the ledgers, each read once, so it may show a job that has just ended.
 
+mod attention;
 pub mod distributors;
 pub mod doctor;
 pub mod executors;
 pub mod marks;
 pub mod notices;
+pub mod overview;
 pub mod queue;
 
 use serde::Serialize;

@@ -14,6 +14,7 @@ mod mend;
 mod refusals;
 pub(crate) mod restore;
 mod round;
+mod unheld;
 
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ use slipstream_coordination::retry::Complaint;
 use slipstream_coordination::{Election, Embedded};
 use slipstream_store::{IndexRow, Store, StoreError};
 use tracing::Instrument;
+#[cfg(test)]
+pub(super) use unheld::OldestUnheld;
+pub(super) use unheld::{Unheld, unheld};
 
 use super::Shared;
 use super::error::ApiError;
@@ -63,6 +67,9 @@ pub struct RegisteredReconciler {
     pub round: Option<Timestamp>,
     /// What it found in its last round and leaves alone.
     pub left_alone: LeftAlone,
+    /// RUNNING jobs that nobody held then.
+    #[serde(default)]
+    pub unheld: Unheld,
 }
 
 /// Why a round ended early.
@@ -127,7 +134,14 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
     let (session, node) = shared.queue.connected().await;
     let leadership = Election::new(session.clone(), paths::RECONCILER, name).passing_over_strays().lead().await?;
     let (candidate, process, begun) = (name.to_owned(), this_process(), shared.clock.now());
-    let registered = RegisteredReconciler { candidate, process, begun, round: None, left_alone: LeftAlone::default() };
+    let registered = RegisteredReconciler {
+        candidate,
+        process,
+        begun,
+        round: None,
+        left_alone: LeftAlone::default(),
+        unheld: Unheld::default(),
+    };
     let registration = Registration::begin(session, paths::RECONCILED, &node, registered);
     let rounds = async {
         let mut before = LeftAlone::default();
@@ -136,12 +150,15 @@ async fn term(shared: &Shared, name: &str) -> Result<(), slipstream_coordination
             // what is more than a round mends does not wait for the next one
             let goes_on = mended.is_some_and(|mended| mended.is_cut && mended.put + mended.consumed > 0);
             if mended.is_some() {
-                let left_alone = shared.last_round().left_alone.clone();
+                let (left_alone, unheld) = {
+                    let last = shared.last_round();
+                    (last.left_alone.clone(), last.unheld.clone())
+                };
                 log_changes(&left_alone, &before);
                 before = left_alone.clone();
                 let ended = shared.clock.now();
                 registration.update(|registered| {
-                    registered.left_alone = left_alone;
+                    (registered.left_alone, registered.unheld) = (left_alone, unheld);
                     // told once a minute: nobody else needs it to the second
                     let is_told = |round| Age::of(round, ended).is_within(TOLD);
                     registered.round = registered.round.filter(|round| is_told(*round)).or(Some(ended));

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Shared;
-use super::admin::{distributors, doctor, executors, marks, notices, queue};
+use super::admin::{distributors, doctor, executors, marks, notices, overview, queue};
 use super::error::ApiError;
 use super::http::Service;
 use super::http::answer::{self, Answer};
@@ -152,6 +152,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::QueueRecent, "GET") => queue::recent(shared, &request).await,
         (Place::QueueRestore, "POST") => queue::restore(shared, &request).await,
         (Place::Executors, "GET") => executors::read(shared, &request).await,
+        (Place::Overview, "GET") => overview::read(shared, &request).await,
         (Place::Doctor, "GET") => doctor::read(shared, &request).await,
         (Place::Notices, "GET") => notices::read(shared, &request),
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
@@ -179,6 +180,7 @@ fn route_of(path: &str) -> &'static str {
         [Some("queue"), Some("recent"), None, _] => "/api/queue/recent",
         [Some("queue"), Some("restore"), None, _] => "/api/queue/restore",
         [Some("executor"), None, ..] => "/api/executor",
+        [Some("overview"), None, ..] => "/api/overview",
         [Some("doctor"), None, ..] => "/api/doctor",
         [Some("notices"), None, ..] => "/api/notices",
         [Some("distributor"), None, ..] => "/api/distributor",
@@ -219,6 +221,7 @@ enum Place<'path> {
     QueueRecent,
     QueueRestore,
     Executors,
+    Overview,
     Doctor,
     Notices,
     Distributors,
@@ -248,6 +251,7 @@ impl<'path> Place<'path> {
             [ENTRY_POINT] => Ok(Self::EntryPoint),
             ["queue"] => Ok(Self::Queue),
             ["executor"] => Ok(Self::Executors),
+            ["overview"] => Ok(Self::Overview),
             ["doctor"] => Ok(Self::Doctor),
             ["notices"] => Ok(Self::Notices),
             ["distributor"] => Ok(Self::Distributors),

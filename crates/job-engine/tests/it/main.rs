@@ -29,6 +29,7 @@ mod failing_store;
 mod first_start;
 mod full_disk;
 mod generations;
+mod history;
 mod hosts_as_actions;
 mod kill;
 mod leases;

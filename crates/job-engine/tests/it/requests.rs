@@ -87,6 +87,7 @@ pub const TARGETS: &[&str] = &[
     "/api/job/bulk",
     "/api/operation",
     "/api/doctor",
+    "/api/overview",
     "/api/operation/0a",
     "/api/operation/0a/stop",
     "/api/cloud-entry-point",

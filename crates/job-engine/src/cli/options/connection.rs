@@ -119,6 +119,12 @@ impl Connection {
         understood(asking(client.get(place)).await?)
     }
 
+    /// The same with these parameters.
+    pub async fn view_with<T: DeserializeOwned>(&self, place: &str, parameters: &[(&str, &str)]) -> anyhow::Result<T> {
+        let client = self.client()?;
+        Ok(asking(client.view_with(place, parameters)).await?)
+    }
+
     /// The socket of the action that runs this command, unless another server is meant.
     fn socket(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<UnixTransport>> {
         let [socket, api] = [SOCKET_VARIABLE, API_VARIABLE].map(|name| variable(name).filter(|text| !text.is_empty()));

@@ -1,12 +1,15 @@
-//! [`Counters`]: what the changes of jobs count, by action. The one source: metrics are read from it at a scrape.
+//! [`Counters`]: what the changes of jobs count, by action. The one source: metrics are read from it at a scrape, and the
+//! server's history is made of its differences.
 //!
 //! It is on the path of each job: an action that is known is found without a lock and without an allocation, and counting
 //! is an addition to an atomic or two.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 /// So many actions are counted by name, those that come first; the others together.
 pub(crate) const MOST_ACTIONS: usize = 200;
@@ -72,6 +75,15 @@ struct Times {
     sum: AtomicU64,
 }
 
+/// [`OfAction`] at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// By [`Count`].
+    pub(crate) counts: [u64; COUNTS],
+    /// By [`Span`], then by bucket.
+    pub(crate) times: [[u64; BUCKETS]; 2],
+}
+
 /// All actions.
 pub(crate) struct Counters {
     places: [OnceLock<Box<OfAction>>; PLACES],
@@ -81,12 +93,17 @@ pub(crate) struct Counters {
     known: AtomicUsize,
     /// Held by whoever adds one.
     adding: Mutex<()>,
+    /// Something was counted since [`Self::changed`] was last awaited.
+    is_changed: AtomicBool,
+    change: Notify,
 }
 
 impl Counters {
     /// Counts one.
     pub(crate) fn count(&self, action: &str, count: Count) {
-        self.of(action).counts[count as usize].fetch_add(1, Ordering::Relaxed);
+        // in one order with the flag: what is not told of by it is seen by whoever has taken it back
+        self.of(action).counts[count as usize].fetch_add(1, Ordering::SeqCst);
+        self.tell();
     }
 
     /// Counts how long something took.
@@ -94,12 +111,30 @@ impl Counters {
         let times = &self.of(action).times[span as usize];
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         times.sum.fetch_add(micros, Ordering::Relaxed);
-        times.buckets[bucket(micros)].fetch_add(1, Ordering::Relaxed);
+        times.buckets[bucket(micros)].fetch_add(1, Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// Waits until something is counted that no wait before has told of. One waits at a time.
+    pub(crate) async fn changed(&self) {
+        loop {
+            let told = self.change.notified();
+            if self.is_changed.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// All actions that something was counted of.
     pub(crate) fn actions(&self) -> impl Iterator<Item = &OfAction> {
         self.places.iter().chain([&self.other]).filter_map(|place| place.get().map(|of| &**of))
+    }
+
+    fn tell(&self) {
+        if !self.is_changed.load(Ordering::SeqCst) && !self.is_changed.swap(true, Ordering::SeqCst) {
+            self.change.notify_one();
+        }
     }
 
     fn of(&self, action: &str) -> &OfAction {
@@ -148,6 +183,8 @@ impl Default for Counters {
             hasher: RandomState::new(),
             known: AtomicUsize::new(0),
             adding: Mutex::default(),
+            is_changed: AtomicBool::new(false),
+            change: Notify::new(),
         }
     }
 }
@@ -161,17 +198,29 @@ impl OfAction {
 
     /// How many so far.
     pub(crate) fn get(&self, count: Count) -> u64 {
-        self.counts[count as usize].load(Ordering::Relaxed)
+        self.counts[count as usize].load(Ordering::SeqCst)
     }
 
     /// How many of each length so far.
     pub(crate) fn buckets(&self, span: Span) -> [u64; BUCKETS] {
-        self.times[span as usize].buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed))
+        self.times[span as usize].buckets.each_ref().map(|bucket| bucket.load(Ordering::SeqCst))
     }
 
     /// How long all of them took.
     pub(crate) fn sum(&self, span: Span) -> Duration {
         Duration::from_micros(self.times[span as usize].sum.load(Ordering::Relaxed))
+    }
+
+    /// All of it. What is counted meanwhile may be in it in part.
+    pub(crate) fn read(&self) -> Reading {
+        let counts = self.counts.each_ref().map(|count| count.load(Ordering::SeqCst));
+        Reading { counts, times: [Span::Wait, Span::Run].map(|span| self.buckets(span)) }
+    }
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { counts: [0; COUNTS], times: [[0; BUCKETS]; 2] }
     }
 }
 
@@ -192,6 +241,8 @@ fn bucket(micros: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
+
     use super::*;
 
     #[test]
@@ -235,5 +286,17 @@ mod tests {
         });
         assert_eq!(counters.actions().count(), 100);
         assert!(counters.actions().all(|of| of.get(Count::Added) == 4));
+    }
+
+    #[tokio::test]
+    async fn each_change_is_told_once_whoever_waits_when() {
+        let counters = Counters::default();
+        counters.count("noop", Count::Added);
+        counters.count("noop", Count::Success);
+        counters.changed().await;
+        let mut next = Box::pin(counters.changed());
+        assert!(poll!(&mut next).is_pending(), "nothing was counted since");
+        counters.measure("noop", Span::Wait, Duration::from_millis(3));
+        next.await;
     }
 }

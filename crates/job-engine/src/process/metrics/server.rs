@@ -89,6 +89,11 @@ impl ServerMetrics {
         Self { happened, counted: None }
     }
 
+    /// What happened to jobs.
+    pub(crate) fn happened(&self) -> &Arc<Counters> {
+        &self.happened
+    }
+
     pub(super) fn waiting_writes(&self) -> Option<Gauge> {
         self.counted.as_ref().map(|counted| counted.waiting_writes.clone())
     }

@@ -66,6 +66,7 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
             candidates: candidates.clone(),
             last: term.and_then(|term| term.last),
             next: term.and_then(|term| term.next),
+            given_up: term.and_then(|term| term.given_up),
             problem: blocked.clone().or_else(|| match leading {
                 Some(leading) => leading.problem.clone(),
                 None => own().find_map(|ours| ours.problem.clone()),
@@ -88,6 +89,7 @@ fn add_unstarted(distributors: &mut Vec<Distributor>, ours: &RegisteredDistribut
             candidates: Vec::new(),
             last: None,
             next: None,
+            given_up: None,
             problem: ours.problem.clone(),
         });
         return;

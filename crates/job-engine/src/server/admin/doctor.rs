@@ -27,14 +27,11 @@ use crate::server::Shared;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
-use crate::server::jobs::document::{UNTOUCHED, is_written_within};
-use crate::server::reconcile::RegisteredReconciler;
+use crate::server::reconcile::{RegisteredReconciler, unheld};
 
 #[cfg(test)]
 mod tests;
 
-/// Most RUNNING jobs that are looked at.
-const MOST_RUNNING: u64 = 1_000;
 /// Most names in a text.
 const MOST_NAMED: usize = 5;
 /// The longest time between rounds of the reconciler, with a round over a million jobs in between.
@@ -116,7 +113,7 @@ async fn coordinated(shared: &Shared) -> Result<Coordinated, ApiError> {
         version: shared.queue.version().await,
         ahead: time.map(|time| time.duration_since(here)),
         reconciler: queue::reconciler(shared).await?,
-        unheld: unheld(shared, &taken).await?,
+        unheld: unheld(shared, &taken).await?.into_iter().map(|job| job.job).collect(),
         executors: snapshot.executors.clone(),
         has_foreign: !snapshot.foreign.is_empty(),
         distributors: distributors::distributors(shared).await?.distributors,
@@ -129,25 +126,19 @@ async fn candidates(shared: &Shared) -> Result<Vec<(String, String)>, ApiError> 
     Ok(registered.into_iter().map(|(_, it)| (it.candidate, it.process.version)).collect())
 }
 
-/// Ids of RUNNING jobs whose entry nobody holds. One that was written to just now may have ended or begun since.
-async fn unheld(shared: &Shared, taken: &BTreeSet<EntryName>) -> Result<Vec<String>, StoreError> {
-    let running = Query { limit: MOST_RUNNING, ..query(State::Running) };
-    let now = shared.clock.now();
-    let records = shared.store.search(JOB.name, &running).await?.records.into_iter();
-    let unheld = records.filter(|record| {
-        let entry = record.entry().and_then(paths::entry_name);
-        entry.is_none_or(|entry| !taken.contains(&entry)) && !is_written_within(&record.document, UNTOUCHED, now)
-    });
-    Ok(unheld.map(|record| record.id).collect())
-}
-
-async fn waiting(shared: &Shared) -> Result<BTreeMap<String, u64>, StoreError> {
+/// How many jobs of each action wait.
+pub(super) async fn waiting(shared: &Shared) -> Result<BTreeMap<String, u64>, StoreError> {
     let by_action = Aggregation { algorithm: Algorithm::Terms, attribute: "action".to_owned() };
     let query = Query { aggregations: vec![by_action], ..query(State::Queued) };
     let found = shared.store.search(JOB.name, &query).await?;
-    let buckets = found.aggregations.first().and_then(|terms| terms["buckets"].as_array()).into_iter().flatten();
+    Ok(found.aggregations.first().map(terms).unwrap_or_default())
+}
+
+/// How many have each value, as an aggregation answers it.
+pub(super) fn terms(answer: &Value) -> BTreeMap<String, u64> {
+    let buckets = answer["buckets"].as_array().into_iter().flatten();
     let count = |bucket: &Value| Some((bucket["key"].as_str()?.to_owned(), bucket["doc_count"].as_u64()?));
-    Ok(buckets.filter_map(count).collect())
+    buckets.filter_map(count).collect()
 }
 
 fn query(state: State) -> Query {

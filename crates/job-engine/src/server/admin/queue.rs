@@ -95,12 +95,12 @@ fn shown(claim: Held, job: Option<String>, record: Option<&Record>, executor: Op
     }
 }
 
-/// What a reconciler says counts while the election knows it as the leader.
+/// What the reconciler leaves alone, if one is at work.
 pub(super) async fn left_alone(shared: &Shared) -> Result<Option<LeftAlone>, ApiError> {
     Ok(reconciler(shared).await?.map(|reconciler| reconciler.left_alone))
 }
 
-/// The reconciler that is elected, by what it says of itself.
+/// The reconciler that is at work: what one says counts while the election knows it as the leader.
 pub(super) async fn reconciler(shared: &Shared) -> Result<Option<RegisteredReconciler>, ApiError> {
     let reconcilers: Vec<(String, RegisteredReconciler)> = shared.queue.registered(paths::RECONCILED).await?;
     if reconcilers.is_empty() {

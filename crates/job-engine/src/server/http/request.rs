@@ -122,6 +122,11 @@ impl ApiRequest {
         Ok(parameters)
     }
 
+    /// The parameter of this name in the query, the first if there are several.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(self.query.as_bytes()).find(|(it, _)| it == name).map(|(_, value)| value.into_owned())
+    }
+
     /// What makes an add repeatable.
     pub fn idempotency_key(&self) -> Result<Option<String>, ApiError> {
         let key = self.header(lease::IDEMPOTENCY_HEADER)?;

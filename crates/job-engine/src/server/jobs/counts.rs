@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use slipstream_cimi::State;
+use slipstream_cimi::overview::work::LateWrite;
+use slipstream_cimi::{Code, State};
 
-use super::document::{action_of, state_of, time_of};
+use super::document::{UNTOUCHED, action_of, state_of, time_of};
 use super::ledger::{Attempt, Outcome};
 use super::record::JobRecord;
+use crate::process::clock::Age;
 use crate::process::metrics::AttemptOutcome;
 use crate::server::Shared;
 use crate::server::error::ApiError;
@@ -35,6 +37,10 @@ impl Before {
         let (metrics, action, state) = (&shared.metrics, action_of(&job.document), state_of(&job.document));
         if !self.state.is_final() && state.is_final() {
             metrics.ended(&action, state);
+            if state == State::Failed {
+                let message = job.document.text("statusMessage").unwrap_or_default();
+                shared.history.note_failure(&job.id, &action, &message);
+            }
         }
         let runs = job.ledger().is_ok_and(|ledger| ledger.open_attempt().is_some());
         if let Some(outcome) = self.attempt_outcome(state, runs, given_back.and_then(|attempt| attempt.outcome)) {
@@ -69,8 +75,20 @@ fn from(begun: Timestamp, now: Timestamp) -> Duration {
 pub(super) fn noted(shared: &Shared, job: &JobRecord, error: ApiError) -> ApiError {
     if let Some(code) = error.refusal.code {
         shared.metrics.refused(&action_of(&job.document), code);
+        if matches!(code, Code::LateLease | Code::Superseded) {
+            shared.history.note_late(late_write(shared.clock.now(), job, code));
+        }
     }
     error
+}
+
+/// A late write, with what the ledger noted of it just now: nothing of one under another entry, and of what a program
+/// printed.
+fn late_write(now: Timestamp, job: &JobRecord, code: Code) -> LateWrite {
+    let noted = job.ledger().ok().filter(|_| code == Code::LateLease).and_then(|ledger| ledger.refused.last());
+    let noted = noted.filter(|write| Age::of(write.time, now).is_within(UNTOUCHED));
+    let (executor, lease) = (noted.map(|write| write.executor.clone()), noted.map(|write| write.lease));
+    LateWrite { time: now, job: job.id.to_string(), executor, lease, code }
 }
 
 #[cfg(test)]

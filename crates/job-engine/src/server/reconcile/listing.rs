@@ -15,7 +15,12 @@ pub(super) struct Listing {
     recorded: Vec<bool>,
     /// Those that somebody could not read.
     unread: HashSet<EntryName>,
+    /// Those that somebody holds.
+    taken: HashSet<EntryName>,
 }
+
+/// Most jobs of [`Walk::begun_and_free`].
+const MOST_FREE: usize = 1_000;
 
 /// Whether the entry that a job records is there.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,12 +40,19 @@ pub(super) struct Walk {
     pub(super) missing: Vec<IndexRow>,
     /// The highest lease of any job.
     pub(super) highest: Option<Lease>,
+    /// Ids of jobs that an attempt was begun of and whose entry nobody holds: they were released, or are lost.
+    pub(super) begun_and_free: Vec<String>,
 }
 
 impl Listing {
     /// Of these names, which are in order, and of which somebody could not read some.
     pub(super) fn new(names: Vec<EntryName>, unread: HashSet<EntryName>) -> Self {
-        Self { recorded: vec![false; names.len()], names, unread }
+        Self { recorded: vec![false; names.len()], names, unread, taken: HashSet::new() }
+    }
+
+    /// The same, where somebody holds these.
+    pub(super) fn with_taken(self, taken: HashSet<EntryName>) -> Self {
+        Self { taken, ..self }
     }
 
     /// All of them, in order.
@@ -84,6 +96,10 @@ pub(super) async fn walk(store: &dyn Store, listing: &mut Listing, most: usize) 
     each_unfinished(store, |job| {
         found.highest = found.highest.max(job.lease);
         let name = job.entry.as_deref().and_then(paths::entry_name);
+        let is_free = name.is_none_or(|name| !listing.taken.contains(&name));
+        if job.lease.is_some() && is_free && found.begun_and_free.len() < MOST_FREE {
+            found.begun_and_free.push(job.id.clone());
+        }
         let recorded = listing.record(name);
         if recorded == Recorded::There || found.missing.len() >= most {
             return;
@@ -157,6 +173,13 @@ mod tests {
         assert_eq!(one.unrecorded().map(paths::entry_path).collect::<Vec<_>>(), [entry(3)]);
         let highest = walk(&store, &mut listing(&[]), 10).await.unwrap().highest;
         assert_eq!(highest, Some(Lease { generation: 1, zxid: 9 }));
+    }
+
+    #[tokio::test]
+    async fn jobs_that_were_begun_and_that_nobody_holds_are_told() {
+        let store = store(&[("job/a", Some(1), 3), ("job/b", Some(2), 9), ("job/c", None, 5)]).await;
+        let mut one = listing(&[1, 2]).with_taken(names(&[1]).collect());
+        assert_eq!(walk(&store, &mut one, 10).await.unwrap().begun_and_free, ["job/b", "job/c"]);
     }
 
     /// Found by thought: a round that stopped looking at its ten thousandth job took the entries of the later ones for

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use slipstream_cimi::job::is_job_id;
 use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_cimi::overview::queue::{LeftAlone, Sample};
@@ -15,6 +15,7 @@ use super::listing::{Listing, walk};
 use super::measure::measure;
 use super::mend::{JOBS_AT_ONCE, Missing, held_by, mend, without_entry};
 use super::refusals::{Refusals, note_generation, only_its_own};
+use super::unheld::{Unheld, running_among};
 use crate::process::paths;
 use crate::server::Shared;
 use crate::server::jobs::document::state_of;
@@ -55,6 +56,10 @@ pub struct LastRound {
     claims: BTreeSet<String>,
     /// What could not be read or changed.
     pub refusals: Refusals,
+    /// RUNNING jobs that nobody held.
+    pub unheld: Unheld,
+    /// When it was; none before the first one.
+    pub checked: Option<Timestamp>,
 }
 
 /// What an entry that no job records turned out to be.
@@ -69,13 +74,15 @@ enum Judged {
 /// or one job is left alone and shown; only what concerns them all ends the round.
 pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended, ReconcileError> {
     let _turn = shared.reconcile_lock.lock().await;
+    let checked = shared.clock.now();
     let session = shared.queue.session().await?;
     let mut refusals = Refusals::default();
     note_generation(shared.generation.agree(&*session).await, &mut refusals)?;
     // before the entries: what is consumed in between has neither
     let claims = claims(shared, &mut refusals).await?;
     let unread = unread(shared, &mut refusals).await?;
-    let mut listing = Listing::new(shared.queue.list().await?, unread);
+    let taken = claims.names.iter().filter_map(|name| EntryName::parse(name)).collect();
+    let mut listing = Listing::new(shared.queue.list().await?, unread).with_taken(taken);
     if shared.metrics.is_on() {
         let waiting = listing.names().iter().copied();
         measure(shared, waiting, &claims.names).await;
@@ -83,6 +90,7 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     shared.jobs.settled().await;
     let walked = walk(&*shared.store, &mut listing, MOST_MENDED).await?;
     note_generation(shared.generation.compare(&*session, walked.highest).await, &mut refusals)?;
+    let unheld = running_among(&*shared.store, &walked.begun_and_free, checked).await?;
     let mut mended = Mended { is_cut: walked.missing.len() >= MOST_MENDED, ..Mended::default() };
     let missing = without_entry(shared, walked.missing.into_iter().map(Missing::from)).await?;
     let (missing, others) = look_at(shared, &listing, missing, &mut refusals).await?;
@@ -108,7 +116,9 @@ pub async fn round(shared: &Shared, untouched: SignedDuration) -> Result<Mended,
     }
     mended.unknown = unknown.len();
     mended.refused = refusals.count();
-    mended.leftovers = shared.last_round().note(unknown, claims, refusals, &listing);
+    let mut last = shared.last_round();
+    (last.unheld, last.checked) = (unheld, Some(checked));
+    mended.leftovers = last.note(unknown, claims, refusals, &listing);
     Ok(mended)
 }
 

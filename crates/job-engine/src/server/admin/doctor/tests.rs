@@ -32,6 +32,7 @@ fn candidate(name: &str, leader: Option<&str>, problem: Option<&str>) -> Distrib
         last: None,
         next: None,
         problem: problem.map(str::to_owned),
+        given_up: None,
     }
 }
 
