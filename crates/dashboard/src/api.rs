@@ -143,6 +143,12 @@ impl Api {
         parse(&self.send(Method::GET, &path(place), None).await?)
     }
 
+    /// The same with these parameters.
+    pub async fn get_with<T: DeserializeOwned>(&self, place: &str, parameters: &[(&str, &str)]) -> Result<T, ApiError> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        parse(&self.send(Method::GET, &format!("{}?{query}", path(place)), None).await?)
+    }
+
     /// Searches a collection. By GET, as pages that only show something have no business with other methods.
     pub async fn search(&self, kind: &str, search: &Search) -> Result<Collection, ApiError> {
         let path = format!("{}?{}", path(kind), search.to_form());

@@ -1,5 +1,7 @@
 //! Charts as SVG, coloured by classes so that they follow light and dark. Places are percents of the width.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -56,6 +58,21 @@ pub fn bars(numbers: &[(String, u64)]) -> Markup {
     }
 }
 
+/// Numbers over time, in a line. Where there is nothing there is a gap.
+pub fn spark(numbers: &[u64], class: &str) -> Markup {
+    let most = numbers.iter().copied().max().unwrap_or_default().max(1);
+    let mut bars = String::new();
+    for (place, number) in numbers.iter().enumerate().filter(|(_, number)| **number > 0) {
+        // what is small is to be seen, too
+        let height = ratio(*number, most).max(4.0);
+        write!(bars, "M{place} 100v-{height:.0}h.8v{height:.0}z").expect("a text takes it");
+    }
+    html! {
+        svg.spark.(class) viewBox=(format!("0 0 {} 100", numbers.len())) width="100%" height="24" preserveAspectRatio="none"
+            aria-hidden="true" { path d=(bars) {} }
+    }
+}
+
 /// How much of it, in percent.
 #[expect(clippy::cast_precision_loss, reason = "of a picture nobody sees the fourteenth digit")]
 fn ratio(part: u64, whole: u64) -> f64 {
@@ -100,6 +117,14 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spark_line_has_gaps_and_shows_what_is_small() {
+        let drawn = spark(&[0, 1, 0, 1_000], "success").into_string();
+        assert!(drawn.contains(r#"viewBox="0 0 4 100""#), "{drawn}");
+        assert!(drawn.contains(r#"d="M1 100v-4h.8v4zM3 100v-100h.8v100z""#), "{drawn}");
+        assert!(spark(&[], "success").into_string().contains(r#"d="""#));
+    }
 
     #[test]
     fn bars_are_within_the_picture_and_none_is_too_small_to_see() {

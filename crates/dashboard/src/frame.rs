@@ -28,7 +28,8 @@ pub struct Frame<'a> {
 /// An entry of the menu: its page, its name, the key that leads to it after `g`, and whether it is for administrators.
 struct Entry(Tab, &'static str, &'static str, char, bool);
 
-const MENU: [Entry; 7] = [
+const MENU: [Entry; 8] = [
+    Entry(Tab::Overview, "", "Overview", 'o', false),
     Entry(Tab::Jobs, "jobs", "Jobs", 'j', false),
     Entry(Tab::Queue, "queue", "Queue", 'q', true),
     Entry(Tab::Actions, "actions", "Actions", 'a', true),
@@ -53,6 +54,8 @@ pub fn whole(frame: &Frame, page: &Page) -> String {
     let Frame { up, look, who, target } = frame;
     let asset = |name: &str| format!("{up}assets/{name}");
     let is_live = who.is_some() && !page.regions.is_empty();
+    // the first page has no name; its parts go on after a question mark
+    let target = if target.is_empty() { "?" } else { target };
     let (live, state) = (is_live.then_some(target), is_live.then(|| format!("{:016x}", digest(&page.regions))));
     let written = html! {
         (DOCTYPE)

@@ -37,6 +37,7 @@ impl Page {
 /// The pages that the menu leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
+    Overview,
     Jobs,
     Queue,
     Actions,

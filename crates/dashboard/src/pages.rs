@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod login;
 pub mod notices;
 pub mod operations;
+pub mod overview;
 pub mod queue;
 pub mod sessions;
 pub mod users;
@@ -45,6 +46,8 @@ pub enum Done {
 /// A page behind the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The first page.
+    Overview,
     /// Jobs by a filter.
     Jobs,
     /// The job of this name: its id without `job/`.
@@ -84,6 +87,7 @@ impl Place {
     /// Where the parts of a path lead.
     pub fn of(segments: &[&str]) -> Option<Self> {
         match *segments {
+            [""] => Some(Self::Overview),
             ["jobs"] => Some(Self::Jobs),
             ["jobs", "bulk", deed] => bulk::deed_from_text(deed).map(Self::Bulk),
             ["jobs", name] if !name.is_empty() => Some(Self::Job(name.to_owned())),
@@ -118,7 +122,8 @@ impl Place {
     pub fn is_to_be_asked_for(&self) -> bool {
         matches!(
             self,
-            Self::Operations
+            Self::Overview
+                | Self::Operations
                 | Self::Operation(_)
                 | Self::Queue
                 | Self::Actions
@@ -133,7 +138,8 @@ impl Place {
     fn is_for_administrators(&self) -> bool {
         !matches!(
             self,
-            Self::Jobs
+            Self::Overview
+                | Self::Jobs
                 | Self::Job(_)
                 | Self::JobDeed(..)
                 | Self::Bulk(_)
@@ -149,6 +155,7 @@ impl Place {
     /// What its path is counted as.
     pub fn route(&self) -> &'static str {
         match self {
+            Self::Overview => "/ui",
             Self::Jobs => "/ui/jobs",
             Self::Job(_) => "/ui/jobs/{id}",
             Self::JobDeed(..) => "/ui/jobs/{id}/{deed}",
@@ -189,6 +196,7 @@ pub async fn shown(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
 
 async fn page(place: &Place, asked: &Asked<'_>) -> Result<Page, Failure> {
     match place {
+        Place::Overview => overview::page(asked).await,
         Place::Jobs => jobs::page(asked).await,
         Place::Job(name) => job::page(asked, name).await,
         Place::JobDeed(name, deed) => job::confirmation(asked, name, *deed).await,

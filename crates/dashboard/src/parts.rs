@@ -67,6 +67,16 @@ pub fn number(number: u64) -> String {
     written
 }
 
+/// How much of it, in percent; nothing of nothing.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "–".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+    let percent = part as f64 * 100.0 / whole as f64;
+    format!("{percent:.1} %")
+}
+
 /// An attribute that is a text; empty if it is none.
 pub fn text<'a>(document: &'a Document, name: &str) -> &'a str {
     document.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -134,6 +144,7 @@ mod tests {
         for (given, expected) in rows {
             assert_eq!(number(given), expected);
         }
+        assert_eq!((percent(31, 40), percent(0, 3), percent(0, 0)), ("77.5 %".into(), "0.0 %".into(), "–".into()));
         let rows = [
             (0.0, "0 s"),
             (-5.0, "0 s"),

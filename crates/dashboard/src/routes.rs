@@ -57,7 +57,6 @@ async fn answer(request: &PageRequest, up: &str, live: &Live, who: Option<&Who>)
             let who = who.ok_or(Failure::NoLogin)?;
             let asked = Asked { api: &request.api, who, up, query: &request.target.query };
             match (place.ok_or(Failure::NoPage)?, method) {
-                (Place::Start, "GET") => Ok(response::see_other("jobs")),
                 (Place::Page(place), "GET") => Ok(shown(request, up, Some(who), &pages::shown(&place, &asked).await?)),
                 (Place::Page(place), "POST") => match pages::done(&place, &asked, &request.form).await? {
                     Done::To(next) => Ok(response::see_other(&next)),
@@ -75,8 +74,6 @@ async fn answer(request: &PageRequest, up: &str, live: &Live, who: Option<&Who>)
 
 /// Where a path below `/ui/` leads.
 enum Place<'path> {
-    /// The first page.
-    Start,
     Asset(&'path str),
     Login,
     Logout,
@@ -94,7 +91,6 @@ impl<'path> Place<'path> {
     fn of(segments: &'path [String]) -> Option<Self> {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments[..] {
-            [] | [""] => Some(Self::Start),
             ["assets", name] => Some(Self::Asset(name)),
             ["login"] => Some(Self::Login),
             ["logout"] => Some(Self::Logout),
@@ -113,7 +109,6 @@ pub fn route_of(path: &str) -> &'static str {
     let Some(below) = path.strip_prefix("/ui/") else { return "/ui" };
     let segments: Vec<String> = below.split('/').map(str::to_owned).collect();
     match Place::of(&segments) {
-        Some(Place::Start) => "/ui",
         Some(Place::Asset(_)) => "/ui/assets/{name}",
         Some(Place::Login) => "/ui/login",
         Some(Place::Logout) => "/ui/logout",

@@ -1,4 +1,4 @@
-//! Actions: who has them, and how many of their jobs wait, run and have failed.
+//! Actions: who has them, how many of their jobs wait, run and have failed, and how they did lately.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use slipstream_cimi::State;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::Filter;
 use slipstream_cimi::overview::executors::{Executors, PLACE};
+use slipstream_cimi::overview::work::{self, ActionWork, Overview, Percentiles};
 use slipstream_cimi::query::{Aggregation, Algorithm, Search};
 
 use super::Asked;
@@ -14,7 +15,7 @@ use super::failure::Failure;
 use crate::api::encoded;
 use crate::filters;
 use crate::page::{Page, Regions, Tab};
-use crate::parts::number;
+use crate::parts::{duration, number, percent};
 
 /// The states whose jobs are counted.
 const STATES: [State; 3] = [State::Queued, State::Running, State::Failed];
@@ -28,6 +29,8 @@ struct Action {
     slots: usize,
     /// By [`STATES`]; none where there are too many actions to ask for each.
     counts: [Option<u64>; 3],
+    /// What was done lately.
+    lately: Option<ActionWork>,
 }
 
 /// All actions that an executor has or of which jobs wait, run or have failed.
@@ -44,6 +47,12 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
     for (place, state) in STATES.into_iter().enumerate() {
         count(asked, &mut actions, place, state).await?;
     }
+    let overview: Overview = asked.api.get(work::PLACE).await?;
+    for lately in overview.work.into_iter().flat_map(|work| work.actions) {
+        if let Some(action) = actions.get_mut(&lately.name) {
+            action.lately = Some(lately);
+        }
+    }
     let mut regions = Regions::default();
     let rows = actions.iter().map(|(name, action)| row(asked.up, name, action)).collect();
     let none = html! { @if actions.is_empty() { p.empty { "No executor has registered, and no job waits." } } };
@@ -52,7 +61,8 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
         div.scroll.card.flush tabindex="0" role="region" aria-label="Actions" {
             table {
                 thead { tr { th scope="col" { "Action" } th.number scope="col" { "Executors" } th.number scope="col" { "Slots" }
-                    th.number scope="col" { "Waiting" } th.number scope="col" { "Running" } th.number scope="col" { "Failed" } } }
+                    th.number scope="col" { "Waiting" } th.number scope="col" { "Running" } th.number scope="col" { "Failed" }
+                    th.number scope="col" { "Failed, 15 min" } th.number scope="col" { "Ran p50" } th.number scope="col" { "p99" } } }
                 (regions.rows("rows", rows))
             }
         }
@@ -106,9 +116,20 @@ fn row(up: &str, name: &str, action: &Action) -> (String, Markup) {
             td.number { (action.executors) }
             td.number { (action.slots) }
             @for (state, count) in STATES.into_iter().zip(action.counts) { td.number { (jobs_link(up, name, state, count)) } }
+            @let (failed, p50, p99) = lately(action.lately.as_ref());
+            td.number { (failed) }
+            td.number { (p50) }
+            td.number { (p99) }
         }
     };
     (id, html)
+}
+
+/// The share that failed in the last quarter of an hour, and how long the attempts ran; nothing where nothing was done.
+fn lately(work: Option<&ActionWork>) -> (String, String, String) {
+    let Some(ActionWork { ended, failed, run, .. }) = work else { return Default::default() };
+    let time = |which: fn(Percentiles) -> f64| run.map(|run| duration(which(run))).unwrap_or_default();
+    (percent(*failed, *ended), time(|run| run.p50), time(|run| run.p99))
 }
 
 /// How many, as a link to them.

@@ -92,7 +92,10 @@ fn safe(next: Option<&str>) -> &str {
     let is_page = |next: &&str| {
         let segments = Target::of(next).segments;
         let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic()) && !next.contains(['\\', '#']);
-        is_plain && Place::of(&segments.iter().map(String::as_str).collect::<Vec<_>>()).is_some()
+        // the first page is where one goes anyway, and is not named
+        is_plain
+            && !segments[0].is_empty()
+            && Place::of(&segments.iter().map(String::as_str).collect::<Vec<_>>()).is_some()
     };
     next.filter(is_page).unwrap_or(FIRST)
 }

@@ -4,6 +4,7 @@ mod bulk;
 mod html;
 mod live;
 mod notices;
+mod overview;
 mod pages;
 mod properties;
 mod scripted;

@@ -335,6 +335,18 @@ async fn the_menu_leads_where_one_may_go() {
     assert!(user.asked().is_empty(), "the API is not even asked");
 }
 
+/// What one action did.
+fn overview(since: &str) -> serde_json::Value {
+    let action = json!({"name": "collect", "added": 8, "ended": 8, "failed": 5, "series": [],
+                        "run": {"count": 8, "p50": 0.25, "p99": 2.14}});
+    let total = json!({"added": 8, "success": 3, "failed": 5, "stopped": 0, "lost": 0, "released": 0, "refused": 0,
+                       "addedPerSecond": 0.0, "endedPerSecond": 0.0});
+    json!({"time": since, "span": "15m", "jobs": {}, "work": {
+        "since": since, "total": total, "actions": [action], "failures": [], "late": [], "attention": [],
+        "series": {"begin": since, "step": 10, "added": [], "ended": [], "failed": []},
+    }})
+}
+
 #[tokio::test]
 async fn queue_executors_distributors_and_actions_show_what_the_api_answers() {
     let since = "2026-11-30T12:00:00Z";
@@ -364,6 +376,7 @@ async fn queue_executors_distributors_and_actions_show_what_the_api_answers() {
                 "last": since, "next": null, "problem": "two rounds given up",
             }]}),
         )),
+        ("GET", "/api/overview") => Some((200, overview(since))),
         ("POST", "/api/distributor/nightly/reset") => Some((200, json!({}))),
         ("GET", "/api/job") => Some((
             200,
@@ -382,7 +395,14 @@ async fn queue_executors_distributors_and_actions_show_what_the_api_answers() {
         ("/ui/distributors/nightly/reset", &["Reset nightly?"]),
         (
             "/ui/actions",
-            &["collect", "no executor has it", "state%3D%27QUEUED%27%20and%20action%3D%27nobody_has_it%27"],
+            &[
+                "collect",
+                "62.5 %",
+                "250 ms",
+                "2.1 s",
+                "no executor has it",
+                "state%3D%27QUEUED%27%20and%20action%3D%27nobody_has_it%27",
+            ],
         ),
     ];
     for (path, texts) in pages {

@@ -169,7 +169,9 @@ impl History {
         }
         if span == Span::Season {
             for (hour, rows) in &written.hours {
-                rows.iter().for_each(|(action, numbers)| timeline.add(*hour, 3_600, action, numbers));
+                for (action, numbers) in rows {
+                    timeline.add(*hour, 3_600, action, numbers);
+                }
             }
         }
         self.add_memory(&mut timeline, span);
@@ -180,15 +182,21 @@ impl History {
         let state = self.state();
         if span == Span::Quarter {
             for (second, rows) in state.memory.seconds_from(timeline.begin()) {
-                rows.iter().for_each(|(action, counts)| timeline.add_counts(*second, 1, action, *counts));
+                for (action, counts) in rows {
+                    timeline.add_counts(*second, 1, action, *counts);
+                }
             }
             for (_, rows) in state.memory.minutes_from(timeline.begin()) {
-                rows.iter().for_each(|(action, numbers)| timeline.add_times(action, &numbers.wait, &numbers.run));
+                for (action, numbers) in rows {
+                    timeline.add_times(action, &numbers.wait, &numbers.run);
+                }
             }
             return;
         }
         for (minute, rows) in state.memory.unwritten() {
-            rows.iter().for_each(|(action, numbers)| timeline.add(*minute, 60, action, numbers));
+            for (action, numbers) in rows {
+                timeline.add(*minute, 60, action, numbers);
+            }
         }
     }
 

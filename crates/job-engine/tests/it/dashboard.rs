@@ -206,7 +206,11 @@ const ROLES: &[(&str, &str, [u16; 4])] = &[
     ("POST", "/ui/users/super/delete", [303, 403, 403, 409]),
     ("POST", "/ui/users/jane/password", [303, 403, 403, 400]),
     ("GET", "/ui/about", [303, 403, 403, 200]),
-    ("GET", "/ui/", [303, 303, 303, 303]),
+    ("GET", "/ui/", [303, 200, 200, 200]),
+    ("GET", "/ui/?span=24h", [303, 200, 200, 200]),
+    ("GET", "/ui/?span=1h", [303, 400, 400, 400]),
+    ("POST", "/ui/", [303, 405, 405, 405]),
+    ("GET", "/ui/regions?page=%3Fspan%3D90d", [303, 200, 200, 200]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ def pages_of(jobs):
     """Each page: its name and its path below /ui/."""
     failed, running, queued = (jobs[name].split("/")[1] for name in ("failed", "running", "queued"))
     return {
-        "jobs": "jobs", "jobs-filtered": "jobs?filter=state%3D'FAILED'", "jobs-refused": "jobs?filter=state%3D",
+        "overview": "", "overview-day": "?span=24h", "jobs": "jobs", "jobs-filtered": "jobs?filter=state%3D'FAILED'", "jobs-refused": "jobs?filter=state%3D",
         "jobs-none": "jobs?filter=action%3D'no_such'", "job-failed": f"jobs/{failed}", "job-running": f"jobs/{running}",
         "job-queued": f"jobs/{queued}",
         "job-stop": f"jobs/{running}/stop", "job-retry": f"jobs/{failed}/retry", "queue": "queue",
@@ -38,7 +38,7 @@ def looks(site, jobs):
         page = site.page(site.context(**options))
         page.goto("ui/login")
         look_at(site, page, "login", kind)
-        site.log_in(page)
+        site.log_in(page, "")
         for name, path in pages_of(jobs).items():
             page.goto(f"ui/{path}")
             page.wait_for_function("[...document.querySelectorAll('time')].every((time) => time.title)")

@@ -20,7 +20,7 @@ use crate::server::error::ApiError;
 use crate::server::history::Timeline;
 use crate::server::http::answer::Answer;
 use crate::server::http::request::ApiRequest;
-use crate::server::reconcile::Unheld;
+use crate::server::reconcile::RegisteredReconciler;
 use crate::server::resources::search;
 
 /// Shows what is to be seen, to each as much as is theirs.
@@ -56,12 +56,13 @@ async fn work(shared: &Shared, span: Span) -> Result<Work, ApiError> {
     let recently = if span == Span::Quarter { timeline.clone() } else { history.within(Span::Quarter).await? };
     let (since, recently_since) = (time_of(&timeline), time_of(&recently));
     let late = history.with_recent(|recent| recent.late_since(late_since(now)));
+    let (found, reconciler) = facts(shared).await;
     let facts = Facts {
         recently: recently.actions(),
         recently_since,
         failures: history.with_recent(|recent| recent.failures_since(recently_since)),
         late: late.clone(),
-        ..facts(shared).await
+        ..found
     };
     let (added_per_second, ended_per_second) = history.per_second();
     Ok(Work {
@@ -72,7 +73,8 @@ async fn work(shared: &Shared, span: Span) -> Result<Work, ApiError> {
         failures: history.with_recent(|recent| recent.failures_since(since)),
         late,
         attention: attention(&facts),
-        checked: shared.last_round().checked,
+        // another server's reconciler tells it once a minute
+        checked: shared.last_round().checked.or(reconciler.and_then(|reconciler| reconciler.round)),
     })
 }
 
@@ -80,24 +82,25 @@ fn time_of(timeline: &Timeline) -> Timestamp {
     Timestamp::from_second(timeline.begin()).unwrap_or(Timestamp::MIN)
 }
 
-/// What the coordinator says. What it does not say while it is away is not told.
-async fn facts(shared: &Shared) -> Facts {
+/// What the coordinator says, and the reconciler that is at work. What it does not say while it is away is not told.
+async fn facts(shared: &Shared) -> (Facts, Option<RegisteredReconciler>) {
     match coordinated(shared).await {
-        Ok(facts) => facts,
+        Ok(found) => found,
         // the reason is for the log
-        Err(error) => Facts { away: Some(error.refusal.message), ..Facts::default() },
+        Err(error) => (Facts { away: Some(error.refusal.message), ..Facts::default() }, None),
     }
 }
 
-async fn coordinated(shared: &Shared) -> Result<Facts, ApiError> {
+async fn coordinated(shared: &Shared) -> Result<(Facts, Option<RegisteredReconciler>), ApiError> {
     let snapshot = shared.snapshots.get(&shared.queue, &shared.clock).await?;
     let willing = snapshot.executors.iter().filter(|executor| !executor.registered.draining);
     let had: BTreeSet<&str> = willing.flat_map(|executor| &executor.registered.actions).map(String::as_str).collect();
     let waiting = doctor::waiting(shared).await?;
     let unserved = waiting.into_iter().filter(|(action, _)| !had.contains(action.as_str())).collect();
-    let unheld = queue::reconciler(shared).await?.map_or_else(Unheld::default, |reconciler| reconciler.unheld);
-    let has_foreign = !snapshot.foreign.is_empty();
-    Ok(Facts { unheld, unserved, has_foreign, given_up: given_up(shared).await?, ..Facts::default() })
+    let reconciler = queue::reconciler(shared).await?;
+    let unheld = reconciler.as_ref().map(|reconciler| reconciler.unheld.clone()).unwrap_or_default();
+    let (has_foreign, given_up) = (!snapshot.foreign.is_empty(), given_up(shared).await?);
+    Ok((Facts { unheld, unserved, has_foreign, given_up, ..Facts::default() }, reconciler))
 }
 
 /// Of each distributor, what those say who lead it, if the latest was not more than a day ago.

@@ -1,6 +1,7 @@
 //! [`Documents`]: history in the store. A document for each minute and each hour in which something happened, of each
 //! process, so that nothing rests on there being one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -140,5 +141,5 @@ impl Documents {
 }
 
 fn rows_of(record: &Record) -> Value {
-    record.document.value("actions").map(|rows| rows.into_owned()).unwrap_or_default()
+    record.document.value("actions").map(Cow::into_owned).unwrap_or_default()
 }

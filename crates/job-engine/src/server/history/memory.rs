@@ -9,8 +9,13 @@ use super::numbers::{Counts, Rows, add};
 const SECONDS: i64 = 900;
 /// Minutes whose times are kept: those in which the kept seconds are.
 const MINUTES: i64 = 16;
+/// What is noted so many seconds late counts as the latest second: two who note may overtake each other.
+const LATE: i64 = 5;
 /// Minutes that wait for a store that cannot be written; older ones are lost then.
 const MOST_UNWRITTEN: usize = 60;
+
+/// What happened in a second, by action.
+pub type Second = (i64, Vec<(Arc<str>, Counts)>);
 
 /// What happened lately.
 ///
@@ -20,7 +25,7 @@ const MOST_UNWRITTEN: usize = 60;
 #[derive(Debug, Default)]
 pub struct Memory {
     /// In order.
-    seconds: VecDeque<(i64, Vec<(Arc<str>, Counts)>)>,
+    seconds: VecDeque<Second>,
     /// In order.
     minutes: VecDeque<(i64, Rows)>,
     /// By the second with which a minute begins.
@@ -28,8 +33,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What happened in this second. What is ahead of it was noted by a clock that was set back since.
+    /// What happened in this second. What is far ahead of it was noted by a clock that was set back since.
     pub fn note(&mut self, second: i64, rows: &Rows) {
+        let latest = self.seconds.back().map(|(latest, _)| *latest);
+        let second = latest.filter(|latest| (second..=second + LATE).contains(latest)).unwrap_or(second);
         let minute = minute_of(second);
         while self.seconds.back().is_some_and(|(last, _)| *last > second) {
             self.seconds.pop_back();
@@ -64,7 +71,7 @@ impl Memory {
     }
 
     /// Seconds from this one on, in order.
-    pub fn seconds_from(&self, begin: i64) -> impl Iterator<Item = &(i64, Vec<(Arc<str>, Counts)>)> {
+    pub fn seconds_from(&self, begin: i64) -> impl Iterator<Item = &Second> {
         self.seconds.iter().filter(move |(second, _)| *second >= begin)
     }
 
@@ -130,6 +137,15 @@ mod tests {
             memory.note(second, &rows("a", 1));
         }
         assert_eq!((memory.seconds.len(), memory.minutes.len()), (900, 16));
+    }
+
+    #[test]
+    fn what_is_noted_a_moment_late_takes_nothing_away() {
+        let mut memory = Memory::default();
+        for second in [10, 11, 10] {
+            memory.note(second, &rows("a", 1));
+        }
+        assert_eq!(added(&memory), [(10, 1), (11, 2)]);
     }
 
     #[test]

@@ -107,7 +107,9 @@ impl Timeline {
                 (&mut total.released, released),
                 (&mut total.refused, refused),
             ];
-            sums.into_iter().for_each(|(sum, count)| *sum += u64::from(count));
+            for (sum, count) in sums {
+                *sum += u64::from(count);
+            }
             wait += &numbers.wait;
             run += &numbers.run;
         }
