@@ -134,7 +134,7 @@ fn attention(up: &str, work: &Work) -> Markup {
         p.muted {
             @match &work.checked {
                 Some(checked) => { "Running jobs were last checked at " (time(&checked.to_string())) "." },
-                None => "Not known to this server: whether somebody holds each running job.",
+                None => "Not known: no reconciler is at work.",
             }
         }
     }

@@ -100,7 +100,7 @@ async fn coordinated(shared: &Shared) -> Result<(Facts, Option<RegisteredReconci
     let reconciler = queue::reconciler(shared).await?;
     let unheld = reconciler.as_ref().map(|reconciler| reconciler.unheld.clone()).unwrap_or_default();
     let (has_foreign, given_up) = (!snapshot.foreign.is_empty(), given_up(shared).await?);
-    Ok((Facts { unheld, unserved, has_foreign, given_up, ..Facts::default() }, reconciler))
+    Ok((Facts { unheld, given_up, unserved, has_foreign, ..Facts::default() }, reconciler))
 }
 
 /// Of each distributor, what those say who lead it, if the latest was not more than a day ago.

@@ -4,6 +4,7 @@ use slipstream_cimi::overview::executors::{Process, RegisteredExecutor};
 use slipstream_cimi::overview::queue::{Refused, Sample};
 
 use super::*;
+use crate::server::reconcile::Unheld;
 
 /// The time of all that is found.
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -52,7 +53,8 @@ fn coordinated() -> Coordinated {
 
 fn reconciler(left_alone: LeftAlone) -> RegisteredReconciler {
     let process = Process { host: "here".to_owned(), id: 7, version: "1".to_owned() };
-    RegisteredReconciler { candidate: "here".to_owned(), process, begun: NOW, round: Some(NOW), left_alone }
+    let (candidate, unheld) = ("here".to_owned(), Unheld::default());
+    RegisteredReconciler { candidate, process, begun: NOW, round: Some(NOW), left_alone, unheld }
 }
 
 /// What is said of a site, each as `sign about: text`.
