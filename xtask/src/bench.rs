@@ -3,6 +3,7 @@
 //! `cargo xtask bench embedded`: what an engine in one process does in a second, and what that costs.
 //! `cargo xtask bench hosts`: what actions cost that are programs, and how soon they start and end.
 //! `cargo xtask bench zookeeper`: what a site over a real `ZooKeeper` does in a second, and what that costs.
+//! `cargo xtask bench dashboard`: what the dashboard costs over a store with very many jobs, and how soon its pages are there.
 //! `cargo xtask bench peers`: other job engines beside this one, in turns.
 //! `cargo xtask bench filter`: how long a filter takes to be parsed and to be held against a document.
 //!
@@ -35,7 +36,7 @@ const ENGINE: &str = "slipstream-job-engine";
 const USAGE: &str = "\
 cargo xtask bench idle [--seconds N] | query [--jobs N] | filter
 cargo xtask bench embedded [--help | OPTIONS] | hosts [--help | OPTIONS] | zookeeper [--help | OPTIONS]
-cargo xtask bench peers [--help | OPTIONS] | compare A.json B.json";
+cargo xtask bench dashboard [--help | OPTIONS] | peers [--help | OPTIONS] | compare A.json B.json";
 
 /// Runs a benchmark by its name.
 pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
@@ -55,6 +56,12 @@ pub fn run(arguments: &[String]) -> anyhow::Result<bool> {
         [name, options @ ..] if name == "zookeeper" => {
             crate::zookeeper::set_up()?;
             return engine(name, options, &[]);
+        }
+        [name, options @ ..] if name == "dashboard" => {
+            let root = commands::root()?;
+            crate::browser::set_up()?;
+            let python = crate::python::set_up(&root)?.display().to_string();
+            return engine(name, options, &["--python".to_owned(), python]);
         }
         [name, options @ ..] if name == "peers" => {
             let found = crate::peers::set_up(&commands::root()?, options);

@@ -53,6 +53,7 @@ cargo xtask <command>
   bench filter                     how long a filter takes to be parsed and to be held against a document
   bench embedded [--help]          what an engine in one process does in a second, and what that costs
   bench zookeeper [--help]         what a site over a real ZooKeeper does in a second, and what that costs
+  bench dashboard [--help]         what the dashboard costs, and how soon its pages are there
   bench peers [--help]             other job engines beside this one: Graphile Worker, River, asynq
   bench compare A.json B.json      two reports of any of these side by side";
 

@@ -7,6 +7,7 @@
 )]
 
 mod arrays;
+mod dashboard;
 mod embedded;
 mod figures;
 mod hosts;
@@ -35,6 +36,9 @@ enum Benchmark {
     /// What a site over a real `ZooKeeper` does in a second, and what that costs
     #[command(subcommand)]
     Zookeeper(zookeeper::Task),
+    /// What the dashboard costs, and how soon its pages are there
+    #[command(subcommand)]
+    Dashboard(dashboard::Task),
     /// Other job engines beside this one
     #[command(subcommand)]
     Peers(peers::Task),
@@ -51,6 +55,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Benchmark::Embedded(task) => embedded::perform(task).await,
             Benchmark::Hosts(task) => hosts::perform(task).await,
             Benchmark::Zookeeper(task) => zookeeper::perform(task).await,
+            Benchmark::Dashboard(task) => dashboard::perform(task).await,
             Benchmark::Peers(task) => peers::perform(task).await,
         }
     })?;

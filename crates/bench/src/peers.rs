@@ -8,7 +8,7 @@ mod cpu;
 mod measure;
 mod ours;
 mod product;
-mod program;
+pub mod program;
 mod servers;
 mod table;
 

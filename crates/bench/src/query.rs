@@ -3,7 +3,7 @@
 //! All goes through [`SqliteStore`] as the server uses it. Each question is asked many times with varying values, one
 //! at a time; an answer is the newest 20 with the exact count, unless the question says otherwise.
 
-mod documents;
+pub mod documents;
 mod questions;
 
 use std::path::PathBuf;

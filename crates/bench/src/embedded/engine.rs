@@ -194,6 +194,11 @@ impl Working {
 }
 
 impl Listening {
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// A client with connections of its own, logged in.
     pub async fn client(&self) -> anyhow::Result<Client> {
         let client = client(self.transport()?);

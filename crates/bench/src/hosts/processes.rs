@@ -64,7 +64,7 @@ fn children(of: u32) -> Vec<u32> {
 }
 
 /// Processor time of a process: of each thread the first number of `schedstat`, in nanoseconds. None if it has ended.
-fn cpu(pid: u32) -> Duration {
+pub fn cpu(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let statistics = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
     statistics.filter_map(|text| Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))).sum()

@@ -1,13 +1,12 @@
 //! Our program of the protocol: the engine as `bench embedded` measures it, in a process of its own.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use slipstream_cimi::Client;
 
-use super::program::Answer;
+use super::program::{self, Answer};
 use crate::arrays::Bulk;
 use crate::embedded::drain::work_off;
 use crate::embedded::engine::{Engine, PASSWORD, SLOTS, Working, job};
@@ -32,16 +31,7 @@ struct Open {
 /// Obeys until its input ends.
 pub async fn obey(store: &Path) -> anyhow::Result<()> {
     let mut ours = Ours { store: store.to_owned(), open: None };
-    // blocks this thread alone: the engine's tasks have others
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        if line == "end" {
-            break;
-        }
-        let answer = ours.answer(&line).await;
-        let answer = answer.unwrap_or_else(|error| Answer { error: Some(format!("{error:#}")), ..Answer::default() });
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(&answer)?)?;
-    }
+    program::obey(async |line: &str| ours.answer(line).await).await?;
     ours.close().await
 }
 

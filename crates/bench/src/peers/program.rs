@@ -20,6 +20,7 @@
 //! Times are nanoseconds of a monotonic clock. What fails is answered with `{"error": "what went wrong"}`. Every add is
 //! answered once the job is as safe as the product's settings make it.
 
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -51,6 +52,21 @@ pub struct Answer {
     pub waiting: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<u64>,
+}
+
+/// Answers each line of standard input until it ends, or says so.
+pub async fn obey(mut answer: impl AsyncFnMut(&str) -> anyhow::Result<Answer>) -> anyhow::Result<()> {
+    // blocks this thread alone: the engine's tasks have others
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        if line == "end" {
+            break;
+        }
+        let answer = answer(&line).await;
+        let answer = answer.unwrap_or_else(|error| Answer { error: Some(format!("{error:#}")), ..Answer::default() });
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&answer)?)?;
+    }
+    Ok(())
 }
 
 /// A program that runs. Killed when dropped.
