@@ -3,6 +3,7 @@
 pub mod about;
 pub mod actions;
 pub mod bulk;
+mod deeds;
 pub mod distributors;
 pub mod executors;
 pub mod failure;
@@ -10,6 +11,7 @@ pub mod job;
 pub mod jobs;
 pub mod login;
 pub mod notices;
+mod offers;
 pub mod operations;
 pub mod overview;
 pub mod queue;
@@ -89,7 +91,7 @@ impl Place {
         match *segments {
             [""] => Some(Self::Overview),
             ["jobs"] => Some(Self::Jobs),
-            ["jobs", "bulk", deed] => bulk::deed_from_text(deed).map(Self::Bulk),
+            ["jobs", "bulk", deed] => deeds::deed_from_text(deed).map(Self::Bulk),
             ["jobs", name] if !name.is_empty() => Some(Self::Job(name.to_owned())),
             ["jobs", name, deed] if !name.is_empty() => {
                 job::Deed::from_text(deed).map(|deed| Self::JobDeed(name.to_owned(), deed))

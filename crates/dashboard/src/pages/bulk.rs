@@ -1,8 +1,6 @@
 //! One thing done with all jobs that a filter matches: what is offered, and the page that asks for it. What becomes of it
 //! is on the [page of the operation](super::operations).
 
-mod offers;
-
 use http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -11,7 +9,7 @@ use slipstream_cimi::overview::bulk::{Deed, PLACE, Wish};
 use slipstream_cimi::query::{Collection, Order, Search};
 use slipstream_cimi::{Document, Refusal};
 
-pub use self::offers::{Known, buttons};
+use super::deeds::{name_of, operation_place, path_of};
 use super::failure::Failure;
 use super::{Asked, Done, jobs};
 use crate::api::{ApiError, encoded};
@@ -23,29 +21,6 @@ use crate::request::Fields;
 const SHOWN: u64 = 10;
 /// What concerns more jobs than this is not done by a click alone: their number is typed.
 const MOST_BY_CLICK: u64 = 1_000;
-
-/// As a path has it.
-pub fn deed_from_text(text: &str) -> Option<Deed> {
-    [Deed::Retry, Deed::Stop, Deed::Delete].into_iter().find(|deed| path_of(*deed) == text)
-}
-
-/// As a path has it.
-pub fn path_of(deed: Deed) -> &'static str {
-    match deed {
-        Deed::Retry => "retry",
-        Deed::Stop => "stop",
-        Deed::Delete => "delete",
-    }
-}
-
-/// As a button has it.
-pub fn name_of(deed: Deed) -> &'static str {
-    match deed {
-        Deed::Retry => "Retry",
-        Deed::Stop => "Stop",
-        Deed::Delete => "Delete",
-    }
-}
 
 fn consequence(deed: Deed) -> &'static str {
     match deed {
@@ -99,7 +74,7 @@ pub async fn begin(asked: &Asked<'_>, deed: Deed, form: &Fields) -> Result<Done,
         Ok(answer) => {
             let begun: Document = serde_json::from_slice(answer.body()).unwrap_or_default();
             let id = shown(&begun, "resource-id");
-            Ok(Done::To(format!("{}{}", asked.up, super::operations::place_of(&id))))
+            Ok(Done::To(format!("{}{}", asked.up, operation_place(&id))))
         }
         Err(ApiError::Refused { refusal, .. }) if matches!(refusal.status, 400 | 403 | 409) => {
             Ok(Done::Not(question(asked, deed, &wanted, Some(&refusal)).await?))

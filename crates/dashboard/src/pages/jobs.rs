@@ -13,7 +13,7 @@ use slipstream_cimi::{Document, Refusal, State};
 
 use self::cursor::Cursor;
 use super::failure::Failure;
-use super::{Asked, bulk};
+use super::{Asked, offers};
 use crate::api::{ApiError, Who, encoded};
 use crate::filters;
 use crate::page::{Page, Regions, Tab};
@@ -132,10 +132,10 @@ async fn offers(
     }
     let of = |state| counts.map_or(0, |counts| counts.of(state));
     let known = match counts {
-        Some(counts) => bulk::Known::ByState(&counts.rest, &of),
-        None => bulk::Known::InAll(found.count),
+        Some(counts) => offers::Known::ByState(&counts.rest, &of),
+        None => offers::Known::InAll(found.count),
     };
-    bulk::buttons(asked, filter.as_ref(), &known).await
+    offers::buttons(asked, filter.as_ref(), &known).await
 }
 
 fn may_change(job: &Document) -> bool {

@@ -7,20 +7,15 @@ use slipstream_cimi::dialect::OPERATION;
 use slipstream_cimi::overview::bulk::{Deed, Operation, STOP};
 use slipstream_cimi::query::{Order, Search};
 
+use super::deeds::{name_of, operation_place};
 use super::failure::Failure;
-use super::{Asked, Done, bulk};
+use super::{Asked, Done};
 use crate::api::{ApiError, encoded};
 use crate::page::{Page, Regions, Tab};
 use crate::parts::{badge, number, of_jobs, since, time};
 
 /// Most that are listed.
 const MOST: i64 = 100;
-
-/// The path of an operation's page, from where all pages are.
-pub fn place_of(id: &str) -> String {
-    let name = id.strip_prefix("operation/").unwrap_or(id);
-    format!("operations/{}", encoded(name))
-}
 
 /// Those of the last seven days that one may see, the latest first.
 pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
@@ -55,7 +50,7 @@ fn row(up: &str, operation: &Operation) -> (String, Markup) {
     let id = format!("row-{}", operation.id.strip_prefix("operation/").unwrap_or(&operation.id));
     let html = html! {
         tr id=(id) {
-            th scope="row" { a href=(format!("{up}{}", place_of(&operation.id))) { (sentence(operation)) } }
+            th scope="row" { a href=(format!("{up}{}", operation_place(&operation.id))) { (sentence(operation)) } }
             td { (badge(operation.state.as_str())) }
             td.number { (number(operation.done)) }
             td.number { (number(operation.refused.values().sum())) }
@@ -68,7 +63,7 @@ fn row(up: &str, operation: &Operation) -> (String, Markup) {
 }
 
 fn sentence(operation: &Operation) -> String {
-    format!("{} {}", bulk::name_of(operation.deed), of_jobs(operation.matched))
+    format!("{} {}", name_of(operation.deed), of_jobs(operation.matched))
 }
 
 /// The operation of this name.

@@ -8,11 +8,11 @@ use slipstream_cimi::filter::Filter;
 use slipstream_cimi::overview::bulk::Deed;
 use slipstream_cimi::query::Search;
 
-use super::{name_of, path_of};
+use super::Asked;
+use super::deeds::{name_of, path_of};
+use super::failure::Failure;
 use crate::api::{ApiError, Who, encoded};
 use crate::filters;
-use crate::pages::Asked;
-use crate::pages::failure::Failure;
 use crate::parts::number;
 
 /// What a retry is for, and what else can be run again.
