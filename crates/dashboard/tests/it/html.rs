@@ -9,7 +9,7 @@ const ELEMENTS: [&str; 68] = [
     "ol", "li", "section", "svg", "path", "circle", "rect", "line", "text", "select", "option", "br", "hr", "img",
     "strong", "em", "small", "caption", "footer", "b", "i", "polyline", "g", "datalist", "textarea", "output",
 ];
-const ATTRIBUTES: [&str; 70] = [
+const ATTRIBUTES: [&str; 71] = [
     "lang",
     "charset",
     "name",
@@ -75,6 +75,7 @@ const ATTRIBUTES: [&str; 70] = [
     "disabled",
     "selected",
     "points",
+    "preserveAspectRatio",
     "maxlength",
     "minlength",
     "pattern",

@@ -8,7 +8,7 @@ use slipstream_coordination::Coordinator;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_store::memory::MemoryStore;
 use slipstream_store::sqlite::SqliteStore;
-use slipstream_store::{Query, Record, Store, StoreExt};
+use slipstream_store::{Query, Record, Revision, Store, StoreExt};
 
 use crate::access::session_of;
 use crate::support::{Answered, InProcess, Raw, cookie};
@@ -257,10 +257,16 @@ impl World {
         let all = Query { limit: 10_000, ..Query::default() };
         self.engine.server.settled().await;
         let stored = async |kind| self.engine.store.search(kind, &all).await.expect("answers").records;
+        // that it was used is noted now and then, whatever it was used for
+        let without_use = |mut session: Record| {
+            session.document.make_mut().shift_remove("updated");
+            Record { revision: Revision::default(), ..session }
+        };
         let session = self.engine.coordinator.connect().await.expect("connected");
         let mut entries = session.children(paths::ENTRIES).await.expect("listed");
         entries.sort();
-        (stored("job").await, stored("session").await, entries)
+        let sessions = stored("session").await.into_iter().map(without_use).collect();
+        (stored("job").await, sessions, entries)
     }
 
     /// Removes all jobs but the open one.

@@ -53,6 +53,7 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
     });
     let mut shown = document(busy.run(&["queue", "--json"]).json());
     assert_eq!(shown.remove("released").expect("told")["count"], 0, "nobody gave anything back");
+    assert!(shown.remove("listed").expect("told").is_string(), "when it was listed");
     assert_eq!(Value::Object(shown), empty);
 }
 
