@@ -56,8 +56,7 @@ async fn an_administrator_sees_what_was_done_and_what_needs_attention() {
         assert!(page.status == 200 && page.text.contains(text), "{text} in {}", page.text);
     }
     let asked = world.api.asked.lock().expect("not poisoned");
-    let sent = asked.last().expect("asked").uri().to_string();
-    assert_eq!(sent, "/api/overview?span=24h");
+    assert!(asked.iter().any(|request| *request.uri() == "/api/overview?span=24h"), "the span is handed on");
 }
 
 #[tokio::test]
