@@ -58,19 +58,58 @@ pub fn bars(numbers: &[(String, u64)]) -> Markup {
     }
 }
 
+/// What is small is to be seen, too: so many percent of the height at least; what has failed, twice as many.
+const LOWEST: f64 = 4.0;
+
 /// Numbers over time, in a line. Where there is nothing there is a gap.
 pub fn spark(numbers: &[u64], class: &str) -> Markup {
     let most = numbers.iter().copied().max().unwrap_or_default().max(1);
     let mut bars = String::new();
     for (place, number) in numbers.iter().enumerate().filter(|(_, number)| **number > 0) {
-        // what is small is to be seen, too
-        let height = ratio(*number, most).max(4.0);
-        write!(bars, "M{place} 100v-{height:.0}h.8v{height:.0}z").expect("a text takes it");
+        draw(&mut bars, place, 0.0, ratio(*number, most).max(LOWEST));
     }
     html! {
         svg.spark.(class) viewBox=(format!("0 0 {} 100", numbers.len())) width="100%" height="24" preserveAspectRatio="none"
             aria-hidden="true" { path d=(bars) {} }
     }
+}
+
+/// What has ended over time, with what has failed of it on top of the rest. `said` is for whoever does not see it.
+pub fn ended(ended: &[u64], failed: &[u64], said: &str) -> Markup {
+    let most = ended.iter().copied().max().unwrap_or_default().max(1);
+    let (mut well, mut ill) = (String::new(), String::new());
+    for (place, ended) in ended.iter().copied().enumerate() {
+        let failed = failed.get(place).copied().unwrap_or_default().min(ended);
+        let top = if failed > 0 { ratio(failed, most).max(2.0 * LOWEST) } else { 0.0 };
+        let below = if failed < ended { ratio(ended - failed, most).max(LOWEST).min(100.0 - top) } else { 0.0 };
+        if below > 0.0 {
+            draw(&mut well, place, 0.0, below);
+        }
+        if top > 0.0 {
+            draw(&mut ill, place, below, top);
+        }
+    }
+    html! {
+        svg.spark.success viewBox=(format!("0 0 {} 100", ended.len())) width="100%" height="24" preserveAspectRatio="none"
+            role="img" { title { (said) } path d=(well) {} path.failed d=(ill) {} }
+    }
+}
+
+/// What is meant by the colours of [`ended`].
+pub fn legend() -> Markup {
+    let sample = |class: &str| {
+        html! {
+            svg.spark.success.sample viewBox="0 0 1 1" width="12" height="12" aria-hidden="true" { path class=(class) d="M0 0h1v1h-1z" {} }
+        }
+    };
+    html! {
+        p.muted { "What ended over time: " (sample("failed")) " FAILED, on top of " (sample("others")) " all others." }
+    }
+}
+
+/// A bar at a place, from one height up.
+fn draw(bars: &mut String, place: usize, from: f64, height: f64) {
+    write!(bars, "M{place} {:.0}v-{height:.0}h.8v{height:.0}z", 100.0 - from).expect("a text takes it");
 }
 
 /// How much of it, in percent.
@@ -124,6 +163,18 @@ mod tests {
         assert!(drawn.contains(r#"viewBox="0 0 4 100""#), "{drawn}");
         assert!(drawn.contains(r#"d="M1 100v-4h.8v4zM3 100v-100h.8v100z""#), "{drawn}");
         assert!(spark(&[], "success").into_string().contains(r#"d="""#));
+    }
+
+    #[test]
+    fn what_has_failed_is_on_top_of_the_rest_and_within_the_picture() {
+        let drawn = ended(&[0, 4, 4, 1_000, 1_000], &[0, 4, 0, 1, 500], "4 <of> 5").into_string();
+        let well = r#"<path d="M2 100v-4h.8v4zM3 100v-92h.8v92zM4 100v-50h.8v50z">"#;
+        let ill = r#"<path class="failed" d="M1 100v-8h.8v8zM3 8v-8h.8v8zM4 50v-50h.8v50z">"#;
+        for part in [well, ill, "<title>4 &lt;of&gt; 5</title>"] {
+            assert!(drawn.contains(part), "{part} in {drawn}");
+        }
+        // a server of an earlier version does not say what failed
+        assert!(ended(&[1], &[], "").into_string().contains(r#"<path d="M0 100v-100h.8v100z">"#));
     }
 
     #[test]

@@ -60,6 +60,17 @@ fn beside(is_state: Filter, rest: &[Filter]) -> Filter {
     if rest.is_empty() { is_state } else { Filter::All([&[is_state], rest].concat()) }
 }
 
+/// The midnight before now, in UTC.
+pub const TODAY: &str = "now/d";
+
+/// A filter for jobs, of an action if one is named, that have become FAILED since then, which is a date or date math.
+pub fn failed_since(since: &str, action: Option<&str>) -> Filter {
+    let since = Literal::Text(since.to_owned());
+    let ended = Filter::Compare(Attribute("updated".to_owned()), Comparison::GreaterOrEqual, since);
+    let of_it = action.map(|action| equals("action", action));
+    with_state(State::Failed.as_str(), &of_it.into_iter().chain([ended]).collect::<Vec<_>>())
+}
+
 /// A comparison of an attribute with a text.
 pub fn equals(attribute: &str, text: &str) -> Filter {
     Filter::Compare(Attribute(attribute.to_owned()), Comparison::Equal, Literal::Text(text.to_owned()))
@@ -123,6 +134,15 @@ mod tests {
             parse("state=['FAILED','STOPPED'] and action='x'")
         );
         assert_eq!(with_states(&[Failed], &[]), parse("state='FAILED'"));
+    }
+
+    #[test]
+    fn what_failed_is_found_by_when_it_did() {
+        let parse = |text| Filter::parse(text).expect("a filter");
+        let today = failed_since(TODAY, Some("it's"));
+        let expected = r"state='FAILED' and action='it\'s' and updated>='now/d'";
+        assert_eq!(parse(&today.to_string()), parse(expected));
+        assert_eq!(failed_since("now-15m", None).to_string(), "state='FAILED' and updated>='now-15m'");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod job;
 pub mod jobs;
 pub mod login;
 pub mod notices;
+mod longest;
 mod offers;
 pub mod operations;
 pub mod overview;

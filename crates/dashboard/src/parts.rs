@@ -36,6 +36,12 @@ pub fn since(text: &str) -> Markup {
     html! { time.since datetime=(instant(time)) { "since " (time.strftime("%H:%M:%S UTC").to_string()) } }
 }
 
+/// How long ago something was, within a sentence: after "last", for instance.
+pub fn ago(text: &str) -> Markup {
+    let Ok(time) = text.parse::<Timestamp>() else { return html! { (text) } };
+    html! { time.ago datetime=(instant(time)) { "at " (time.strftime("%H:%M:%S UTC").to_string()) } }
+}
+
 fn instant(time: Timestamp) -> String {
     format!("{time:.3}")
 }

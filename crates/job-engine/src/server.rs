@@ -25,6 +25,7 @@ use secrecy::SecretString;
 use slipstream_action::with_causes;
 pub use slipstream_cimi::overview::ledger::DEFAULT_MAX_ATTEMPTS;
 use slipstream_cimi::overview::queue::Queue;
+use slipstream_cimi::overview::work::Longest;
 use slipstream_coordination::Coordinator;
 use slipstream_dashboard::Dashboard;
 use slipstream_store::{Store, StoreError};
@@ -101,6 +102,7 @@ pub struct Shared {
     /// Of the queue, as it was a moment ago.
     snapshots: Snapshots,
     recent_queue: Recent<Queue>,
+    recent_longest: Recent<Longest>,
     sessions: Sessions,
     clock: Clock,
     generation: Arc<Generation>,
@@ -151,6 +153,7 @@ impl Shared {
             bulk: Bulk::default(),
             snapshots: Snapshots::default(),
             recent_queue: Recent::default(),
+            recent_longest: Recent::default(),
             sessions: Sessions::default(),
             released: Mutex::new(Releases::since(clock.now())),
             clock,

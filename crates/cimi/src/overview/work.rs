@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::queue::WaitingJob;
 use crate::{Code, Lease};
 
 /// Below `/api/`.
@@ -13,6 +14,8 @@ pub const PLACE: &str = "overview";
 pub const SPAN: &str = "span";
 /// Points of a [`Series`].
 pub const POINTS: usize = 90;
+/// The name of the [`ActionWork`] of all actions that have none of their own.
+pub const OTHER: &str = "other";
 
 /// How far back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +66,9 @@ pub struct Work {
     pub late: Vec<LateWrite>,
     /// What a person should look at, the worst first; empty if there is nothing.
     pub attention: Vec<Attention>,
+    /// The jobs that take longest at present; empty of a server of an earlier version.
+    #[serde(default)]
+    pub longest: Longest,
     /// When the reconciler last looked whether somebody holds each RUNNING job; none if no reconciler says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<Timestamp>,
@@ -126,8 +132,9 @@ pub struct Series {
 
 /// What was done of one action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ActionWork {
-    /// Its name, or `other`.
+    /// Its name, or [`OTHER`].
     pub name: String,
     /// Jobs added.
     pub added: u64,
@@ -143,6 +150,33 @@ pub struct ActionWork {
     pub run: Option<Percentiles>,
     /// Jobs that ended, over the time of the [`Series`]: 30 points, each of three of its.
     pub series: Vec<u64>,
+    /// Those of them that became FAILED; empty of a server of an earlier version.
+    #[serde(default)]
+    pub failed_series: Vec<u64>,
+}
+
+/// The jobs that take longest at present.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Longest {
+    /// Those that have been running for longest, that one first: a few of the 1,000 RUNNING jobs that were added first.
+    pub running: Vec<RunningJob>,
+    /// The job that has been QUEUED for longest, if any is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingJob>,
+}
+
+/// A job that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningJob {
+    /// Its id.
+    pub job: String,
+    /// Its action.
+    pub action: String,
+    /// Who runs it, if the ledger says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    /// When this attempt began.
+    pub since: Timestamp,
 }
 
 /// Failures that are alike.
@@ -187,6 +221,9 @@ pub struct Attention {
     /// Since when, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// When it happened last, if it is something that happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Timestamp>,
     /// How many jobs, rounds or writes.
     pub count: u64,
     /// Where they are shown, below `/ui/`.

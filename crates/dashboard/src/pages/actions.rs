@@ -62,7 +62,7 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
             table {
                 thead { tr { th scope="col" { "Action" } th.number scope="col" { "Executors" } th.number scope="col" { "Slots" }
                     th.number scope="col" { "Waiting" } th.number scope="col" { "Running" } th.number scope="col" { "Failed" }
-                    th.number scope="col" { "Failed, 15 min" } th.number scope="col" { "Ran p50" } th.number scope="col" { "p99" } } }
+                    th.number scope="col" { "Failed, 15 min" } th.number scope="col" { "Ran, median" } th.number scope="col" { "Ran, 99 % at most" } } }
                 (regions.rows("rows", rows))
             }
         }
@@ -115,7 +115,12 @@ fn row(up: &str, name: &str, action: &Action) -> (String, Markup) {
             th scope="row" { (name) @if waits_in_vain { " " span.badge.attention { "no executor has it" } } }
             td.number { (action.executors) }
             td.number { (action.slots) }
-            @for (state, count) in STATES.into_iter().zip(action.counts) { td.number { (jobs_link(up, name, state, count)) } }
+            @for (state, count) in STATES.into_iter().zip(action.counts) {
+                td.number {
+                    (jobs_link(up, name, state, count))
+                    @if state == State::Failed && count != Some(0) { ", " (failed_today(up, name)) }
+                }
+            }
             @let (failed, p50, p99) = lately(action.lately.as_ref());
             td.number { (failed) }
             td.number { (p50) }
@@ -140,7 +145,13 @@ fn jobs_link(up: &str, name: &str, state: State, count: Option<u64>) -> Markup {
         @match count {
             Some(0) => "0",
             Some(count) => a href=(address) { (number(count)) },
-            None => a href=(address) { "show" },
+            None => a href=(address) { "show them" },
         }
     }
+}
+
+/// Those that failed today, to be looked at or run again together; they are not counted.
+fn failed_today(up: &str, name: &str) -> Markup {
+    let filter = filters::failed_since(filters::TODAY, Some(name)).to_string();
+    html! { a href=(format!("{up}jobs?filter={}", encoded(&filter))) title="Since 00:00 UTC" { "today" } }
 }

@@ -246,7 +246,7 @@ fn views(who: &Who) -> [(&'static str, String, bool); 5] {
     principals.extend(who.is_administrator.then(|| ADMINISTRATORS.to_owned()));
     let owned = principals.iter().map(|name| filters::equals("acl/owner/principal", name)).collect();
     [
-        ("Failed today", "state='FAILED' and created>='now/d'".to_owned(), false),
+        ("Failed today (since 00:00 UTC)", filters::failed_since(filters::TODAY, None).to_string(), false),
         ("Running for over an hour", "state='RUNNING' and started<'now-1h'".to_owned(), true),
         ("Waiting longest", "state='QUEUED'".to_owned(), true),
         ("Mine", Filter::Any(owned).to_string(), false),

@@ -1,17 +1,18 @@
-//! Overview: how many jobs there are, what was done lately, what needs attention. Administrators see all of it, others how
-//! many jobs of theirs there are.
+//! Overview: how many jobs there are, what was done lately, what needs attention, what takes longest. Administrators see
+//! all of it, others how many jobs of theirs there are.
 
 use maud::{Markup, html};
 use slipstream_cimi::State;
+use slipstream_cimi::filter::Filter;
 use slipstream_cimi::overview::work::{
-    ActionWork, Attention, Failures, Overview, PLACE, Percentiles, SPAN, Series, Span, Totals, Work,
+    ActionWork, Attention, Failures, OTHER, Overview, PLACE, Percentiles, SPAN, Series, Span, Totals, Work,
 };
 
-use super::Asked;
 use super::failure::Failure;
+use super::{Asked, longest};
 use crate::api::encoded;
 use crate::page::{Page, Regions, Tab};
-use crate::parts::{badge, duration, job_link, number, percent, since, time};
+use crate::parts::{ago, badge, duration, job_link, number, percent, time};
 use crate::{chart, filters};
 
 /// Most actions and most kinds of failures that are shown.
@@ -24,18 +25,19 @@ const STATES: [State; 5] = [State::Queued, State::Running, State::Success, State
 pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
     let query: Vec<(&str, &str)> = asked.query.get(SPAN).map(|span| (SPAN, span)).into_iter().collect();
     let overview: Overview = asked.api.get_with(PLACE, &query).await?;
-    let up = asked.up;
+    let (up, span) = (asked.up, overview.span);
     let mut regions = Regions::default();
     let counts = regions.whole("counts", counts(up, &overview));
     let body = html! {
         h1 { "Overview" }
         @if let Some(work) = &overview.work {
-            (spans(up, overview.span))
-            (regions.whole("figures", figures(overview.span, &work.total, &work.series)))
+            (spans(up, span))
+            (regions.whole("figures", figures(span, &work.total, &work.series)))
             (counts)
-            section.card { h2 { "Needs attention" } (regions.whole("attention", attention(up, work))) }
-            section.card { h2 { "Actions" } (regions.whole("actions", actions(up, overview.span, &work.actions))) }
-            section.card { h2 { "Failures" } (regions.whole("failures", failures(up, work))) }
+            section.card { h2 { "Needs attention" } (regions.whole("attention", attention(up, &work.attention))) }
+            section.card { h2 { "Running and waiting longest" } (regions.whole("longest", longest::shown(up, work))) }
+            section.card { h2 { "Actions" } (regions.whole("actions", actions(up, span, &work.actions))) }
+            section.card { h2 { "Failures" } (regions.whole("failures", failures(up, span, work))) }
         } @else {
             (counts)
             p { a.button href=(format!("{up}jobs")) { "Your jobs" } }
@@ -65,27 +67,28 @@ fn spans(up: &str, shown: Span) -> Markup {
 
 fn figures(span: Span, total: &Totals, series: &Series) -> Markup {
     let rate = |rate: f64| format!("{rate:.1}");
-    let failed = total.failed;
+    let (failed, ended) = (total.failed, total.ended());
+    let mean = "mean of the last minute";
     html! {
         div.figures {
-            (figure("Added a second", &rate(total.added_per_second), &series.added, "queued"))
-            (figure("Ended a second", &rate(total.ended_per_second), &series.ended, "success"))
-            (figure("Failed", &percent(failed, total.ended()), &series.failed, "failed"))
-            (times("Waited", total.wait))
+            (figure("Added per second", &rate(total.added_per_second), mean, &chart::spark(&series.added, "queued")))
+            (figure("Ended per second", &rate(total.ended_per_second), mean, &chart::ended(&series.ended, &series.failed, &said(span, ended, failed))))
+            (figure("Failed", &percent(failed, ended), "of those that ended", &chart::spark(&series.failed, "failed")))
+            (times("Waited until begun", total.wait))
             (times("Ran", total.run))
         }
         p.muted {
-            @if total.added + total.ended() == 0 { "No job was added or has ended in the last " (words(span)) "." }
+            @if total.added + ended == 0 { "No job was added or has ended in the last " (words(span)) "." }
             @else {
-                (number(total.added)) " added and " (number(total.ended())) " ended in the last " (words(span))
-                ". A second is that of the last minute; times are at most 19 % off."
+                (number(total.added)) " added and " (number(ended)) " ended in the last " (words(span))
+                ". How long they waited and ran is at most 19 % off."
             }
         }
     }
 }
 
-fn figure(name: &str, value: &str, points: &[u64], class: &str) -> Markup {
-    html! { div.card { div.muted { (name) } strong.figure { (value) } (chart::spark(points, class)) } }
+fn figure(name: &str, value: &str, meaning: &str, chart: &Markup) -> Markup {
+    html! { div.card { div.muted { (name) } strong.figure { (value) } div.muted { (meaning) } (chart) } }
 }
 
 fn times(name: &str, times: Option<Percentiles>) -> Markup {
@@ -96,11 +99,16 @@ fn times(name: &str, times: Option<Percentiles>) -> Markup {
                 None => span.muted { "nothing measured" },
                 Some(Percentiles { p50, p99, .. }) => {
                     strong.figure { (duration(p50)) }
-                    div.muted { "99 of 100 up to " (duration(p99)) }
+                    div.muted { "median; 99 % took at most " (duration(p99)) }
                 }
             }
         }
     }
+}
+
+/// What a chart of what ended shows, in words.
+fn said(span: Span, ended: u64, failed: u64) -> String {
+    format!("{} ended in the last {}, {} of them FAILED", number(ended), words(span), number(failed))
 }
 
 fn counts(up: &str, overview: &Overview) -> Markup {
@@ -110,33 +118,50 @@ fn counts(up: &str, overview: &Overview) -> Markup {
     html! {
         ul.chips aria-label="Jobs by state" {
             @for (state, count) in known.into_iter().chain(others) {
-                li { a href=(to_jobs(up, state, None)) { (badge(state)) " " (number(count)) } }
+                li { a href=(to_jobs(up, &filters::with_state(state, &[]))) { (badge(state)) " " (number(count)) } }
             }
         }
     }
 }
 
-fn to_jobs(up: &str, state: &str, action: Option<&str>) -> String {
-    let rest: Vec<_> = action.map(|action| filters::equals("action", action)).into_iter().collect();
-    format!("{up}jobs?filter={}", encoded(&filters::with_state(state, &rest).to_string()))
+fn to_jobs(up: &str, filter: &Filter) -> String {
+    format!("{up}jobs?filter={}", encoded(&filter.to_string()))
 }
 
-fn attention(up: &str, work: &Work) -> Markup {
+/// Jobs of an action that have failed within the span.
+fn to_failed(up: &str, span: Span, action: &str) -> String {
+    to_jobs(up, &filters::failed_since(&format!("now-{}", span.as_str()), Some(action)))
+}
+
+fn attention(up: &str, rows: &[Attention]) -> Markup {
     let row = |row: &Attention| {
         html! {
-            li { span.badge.attention { "!" } " " (row.text) " " @if let Some(at) = &row.since { (since(&at.to_string())) " " }
-                a href=(format!("{up}{}", row.href)) { "show" } }
+            li { span.badge.attention { "!" } " " (row.text)
+                @match (row.latest, row.since) {
+                    (Some(latest), _) => { ", last " (ago(&latest.to_string())) },
+                    (None, Some(since)) => { ", since " (time(&since.to_string())) },
+                    (None, None) => {},
+                }
+                ": " a href=(format!("{up}{}", row.href)) { (shown_there(row)) } }
         }
     };
     html! {
-        @if work.attention.is_empty() { p { "Nothing needs attention." } }
-        @else { ul.plain { @for one in &work.attention { (row(one)) } } }
-        p.muted {
-            @match &work.checked {
-                Some(checked) => { "Running jobs were last checked at " (time(&checked.to_string())) "." },
-                None => "Not known: no reconciler is at work.",
-            }
-        }
+        @if rows.is_empty() { p { "Nothing needs attention." } }
+        @else { ul.plain { @for one in rows { (row(one)) } } }
+    }
+}
+
+/// What is shown where a row leads to.
+fn shown_there(row: &Attention) -> &'static str {
+    match (row.code.as_str(), row.count) {
+        ("coordinator-away", _) => "what is wrong",
+        ("lost", 1) => "the job",
+        ("lost", _) => "running jobs",
+        ("no-executor", _) => "the jobs that wait",
+        ("failing", _) => "the jobs that failed",
+        ("rounds-given-up", _) => "the distributor",
+        ("late-writes", _) => "the job of the latest one",
+        _ => "more about it",
     }
 }
 
@@ -149,34 +174,37 @@ fn actions(up: &str, span: Span, actions: &[ActionWork]) -> Markup {
         div.scroll tabindex="0" role="region" aria-label="Actions" {
             table.plain {
                 thead { tr { th scope="col" { "Action" } th.number scope="col" { "Added" } th.number scope="col" { "Ended" }
-                    th.number scope="col" { "Failed" } th.number scope="col" { "Ran p50" } th.number scope="col" { "p99" }
-                    th scope="col" { "Ended over time" } } }
-                tbody { @for action in &actions[..shown] { (action_row(up, action)) } }
+                    th.number scope="col" { "Failed" } th.number scope="col" { "Ran, median" }
+                    th.number scope="col" { "Ran, 99 % at most" } th scope="col" { "Ended over time" } } }
+                tbody { @for action in &actions[..shown] { (action_row(up, span, action)) } }
             }
         }
+        (chart::legend())
         @if actions.len() > shown { p.muted { "The " (shown) " with most jobs of " (actions.len()) " are shown." } }
     }
 }
 
-fn action_row(up: &str, action: &ActionWork) -> Markup {
-    let time = |which: fn(Percentiles) -> f64| action.run.map(|run| duration(which(run))).unwrap_or_default();
+fn action_row(up: &str, span: Span, action: &ActionWork) -> Markup {
+    let ActionWork { name, added, ended, failed, run, series, failed_series, .. } = action;
+    let time = |which: fn(Percentiles) -> f64| run.map(|run| duration(which(run))).unwrap_or_default();
     html! {
         tr {
-            th scope="row" { (action.name) }
-            td.number { (number(action.added)) }
-            td.number { (number(action.ended)) }
+            th scope="row" { (name) }
+            td.number { (number(*added)) }
+            td.number { (number(*ended)) }
             td.number {
-                @if action.failed == 0 { (percent(0, action.ended)) }
-                @else { a href=(to_jobs(up, State::Failed.as_str(), Some(&action.name))) { (percent(action.failed, action.ended)) } }
+                // those that share one name have none to be found by
+                @if *failed == 0 || name == OTHER { (percent(*failed, *ended)) }
+                @else { a href=(to_failed(up, span, name)) { (percent(*failed, *ended)) } }
             }
             td.number { (time(|run| run.p50)) }
             td.number { (time(|run| run.p99)) }
-            td.wide { (chart::spark(&action.series, "success")) }
+            td.wide { (chart::ended(series, failed_series, &said(span, *ended, *failed))) }
         }
     }
 }
 
-fn failures(up: &str, work: &Work) -> Markup {
+fn failures(up: &str, span: Span, work: &Work) -> Markup {
     let row = |alike: &Failures| {
         html! {
             tr {
@@ -185,20 +213,25 @@ fn failures(up: &str, work: &Work) -> Markup {
                 td.number { (number(alike.count)) }
                 td { (time(&alike.latest.to_string())) }
                 td { (job_link(up, &alike.job)) }
+                td {
+                    a href=(to_failed(up, span, &alike.action)) { (words(span)) } ", "
+                    a href=(to_jobs(up, &filters::failed_since(filters::TODAY, Some(&alike.action)))) { "today" }
+                }
             }
         }
     };
     html! {
-        @if work.failures.is_empty() { p.muted { "No job has failed." } }
+        @if work.failures.is_empty() { p.muted { "No failure of the last " (words(span)) " is known." } }
         @else {
             div.scroll tabindex="0" role="region" aria-label="Failures" {
                 table.plain {
                     thead { tr { th scope="col" { "Action" } th scope="col" { "Message" } th.number scope="col" { "Times" }
-                        th scope="col" { "Latest" } th scope="col" { "Job" } } }
+                        th scope="col" { "Latest" } th scope="col" { "Latest job" } th scope="col" { "All that failed of the action" } } }
                     tbody { @for alike in work.failures.iter().take(MOST_FAILURES) { (row(alike)) } }
                 }
             }
         }
-        p.muted { "As far as this server knows, which began at " (time(&work.since.to_string())) "." }
+        p { a href=(to_jobs(up, &filters::failed_since(filters::TODAY, None))) { "All jobs that failed today" } " (today begins at 00:00 UTC)" }
+        p.muted { "This server started at " (time(&work.since.to_string())) "; earlier failures are not in this list." }
     }
 }

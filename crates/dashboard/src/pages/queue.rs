@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::{Asked, Done};
 use crate::chart;
 use crate::page::{Page, Regions, Tab};
-use crate::parts::{badge, job_link, number, since, time};
+use crate::parts::{ago, badge, job_link, number, since, time};
 
 /// Most claims that a page lists; the API answers more.
 const MOST_CLAIMS: usize = 200;
@@ -23,7 +23,7 @@ pub async fn page(asked: &Asked<'_>) -> Result<Page, Failure> {
         section.card { h2 { "Held" } (regions.whole("held", held(up, &queue))) }
         section.card { h2 { "Left alone" } (regions.whole("left", left_alone(queue.left_alone.as_ref()))) }
         section.card { h2 { "Free again" } (regions.whole("released", released(up, queue.released.as_ref()))) }
-        (regions.whole("listed", html! { @if let Some(listed) = &queue.listed { p.muted { "As it was " (since(&listed.to_string())) " ago." } } }))
+        (regions.whole("listed", html! { @if let Some(listed) = &queue.listed { p.muted { "As it was " (ago(&listed.to_string())) "." } } }))
         p { a.button href=(format!("{up}queue/restore")) { "Restore…" } }
     };
     Ok(regions.page("Queue", Tab::Queue, body))

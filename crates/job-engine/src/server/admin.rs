@@ -5,6 +5,7 @@ mod attention;
 pub mod distributors;
 pub mod doctor;
 pub mod executors;
+mod longest;
 pub mod marks;
 pub mod notices;
 pub mod overview;

@@ -52,6 +52,8 @@ async fn everybody_sees_how_many_jobs_are_theirs_and_administrators_the_rest() {
     let attention = seen["work"]["attention"].as_array().expect("a list");
     let codes: Vec<&Value> = attention.iter().map(|row| &row["code"]).collect();
     assert_eq!(codes, ["no-executor", "no-executor"], "nobody has registered");
+    let longest = &seen["work"]["longest"];
+    assert_eq!((&longest["running"], &longest["waiting"]["action"]), (&json!([]), &json!("zebra of jane")), "added first");
     for span in ["15", "1h", "15m24h"] {
         let refused = ask(&administrator, &format!("?span={span}")).await;
         assert_eq!(refused.status, 400);
@@ -64,6 +66,27 @@ async fn everybody_sees_how_many_jobs_are_theirs_and_administrators_the_rest() {
         let unknown = Raw::new("GET", &path).header("cookie", &administrator).send(&*engine.transport).await;
         assert_eq!((unknown.status, &unknown.body["message"]), (404, &json!("unknown resource")), "{kind}");
     }
+}
+
+#[tokio::test]
+async fn what_runs_longest_is_told_with_its_executor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wait = |job: JobHandle| async move {
+        job.cancelled().await;
+        Ok(Success::default())
+    };
+    let engine = Engine::builder().folder(folder.path()).action("wait", wait).start().await.expect("it starts");
+    let id = engine.submit("wait").await.expect("added");
+    let longest = async || overview(&engine, Span::Quarter).await.work.expect("for administrators").longest;
+    let running = eventually("it runs", async || longest().await.running.pop()).await;
+    assert_eq!((&running.job, &*running.action), (&id, "wait"));
+    let ledger = engine.client().operation(&id, "ledger").await.expect("read");
+    let attempt = &ledger["attempts"][0];
+    assert_eq!((json!(running.executor), json!(running.since)), (attempt["executor"].clone(), attempt["begun"].clone()));
+    let gone = eventually("nothing runs", async || longest().await.running.is_empty().then_some(()));
+    engine.client().operation(&id, "stop").await.expect("stopped");
+    gone.await;
+    engine.stop().await.expect("it stops");
 }
 
 #[tokio::test]
@@ -96,6 +119,7 @@ async fn metrics_and_overview_say_the_same_and_a_restart_keeps_it() {
             Some(of("attempts_total", ",outcome=\"finished\"") + action.failed)
         );
         assert_eq!(action.series.iter().sum::<u64>(), action.ended);
+        assert_eq!(action.failed_series.iter().sum::<u64>(), action.failed);
     }
     assert_eq!((work.total.added, work.total.success, work.total.failed), (7, 2, 5));
     let failures = work.failures.iter().map(|alike| (&*alike.action, &*alike.message, alike.count)).collect::<Vec<_>>();

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 /// So many actions are counted by name, those that come first; the others together.
 pub(crate) const MOST_ACTIONS: usize = 200;
 /// What those are called.
-pub(crate) const OTHER: &str = "other";
+pub(crate) const OTHER: &str = slipstream_cimi::overview::work::OTHER;
 /// Places for names, most of which stay empty so that a name is found in the first place or two: 8 KiB.
 const PLACES: usize = 512;
 /// Of times: from a millisecond to 13 hours, a factor of √2 apart; what takes longer is in the last one.

@@ -24,10 +24,8 @@ pub struct Facts {
     pub away: Option<String>,
     /// RUNNING jobs that nobody holds.
     pub unheld: Unheld,
-    /// What was done in the last quarter of an hour, when that begins, …
+    /// What was done in the last quarter of an hour, …
     pub recently: Vec<ActionWork>,
-    /// … since when, …
-    pub recently_since: Timestamp,
     /// … and what failed of it.
     pub failures: Vec<Failures>,
     /// Distributors that gave up rounds.
@@ -57,7 +55,7 @@ pub fn attention(facts: &Facts) -> Vec<Attention> {
 
 fn away(reason: &str) -> Attention {
     let text = format!("the coordinator cannot be asked: {reason}");
-    Attention { code: "coordinator-away".to_owned(), text, since: None, count: 1, href: "about".to_owned() }
+    row("coordinator-away", text, 1, "about".to_owned())
 }
 
 fn unheld(unheld: &Unheld) -> Option<Attention> {
@@ -68,14 +66,14 @@ fn unheld(unheld: &Unheld) -> Option<Attention> {
         1 => format!("jobs/{}", encoded(oldest.job.strip_prefix("job/").unwrap_or(&oldest.job))),
         _ => by_filter("state='RUNNING'"),
     };
-    Some(Attention { code: "lost".to_owned(), text, since: Some(oldest.since), count: unheld.count, href })
+    Some(Attention { since: Some(oldest.since), ..row("lost", text, unheld.count, href) })
 }
 
 fn unserved(action: &str, count: u64, has_foreign: bool) -> Attention {
     let may = if has_foreign { ", unless one does that does not register" } else { "" };
     let text = format!("{action}: {} waiting, and no registered executor takes them{may}", jobs(count));
     let href = by_filter(&format!("state='QUEUED' and action={}", quoted(action)));
-    Attention { code: "no-executor".to_owned(), text, since: None, count, href }
+    row("no-executor", text, count, href)
 }
 
 fn is_failing(action: &ActionWork) -> bool {
@@ -83,21 +81,23 @@ fn is_failing(action: &ActionWork) -> bool {
 }
 
 fn failing_row(action: &ActionWork, facts: &Facts) -> Attention {
-    let most_frequent = facts.failures.iter().find(|alike| alike.action == action.name);
-    let message = most_frequent.map(|alike| format!(", \"{}\" {} times", alike.message, alike.count));
+    let mut of_it = facts.failures.iter().filter(|alike| alike.action == action.name);
+    let latest = of_it.clone().map(|alike| alike.latest).max();
+    // the most frequent one
+    let message = of_it.next().map(|alike| format!(", \"{}\" {} times", alike.message, alike.count));
     let (name, message) = (&action.name, message.unwrap_or_default());
     let text = format!("{name} fails: {} of {} in the last 15 minutes{message}", action.failed, action.ended);
-    let since = facts.recently_since;
-    let href = by_filter(&format!("state='FAILED' and action={} and updated>'{since:.0}'", quoted(name)));
-    Attention { code: "failing".to_owned(), text, since: Some(since), count: action.failed, href }
+    // the address stays the same while time goes on
+    let href = by_filter(&format!("state='FAILED' and action={} and updated>='now-15m'", quoted(name)));
+    Attention { latest, ..row("failing", text, action.failed, href) }
 }
 
 fn rounds(distributor: &str, given_up: GivenUp) -> Attention {
-    let GivenUp { times, first, .. } = given_up;
+    let GivenUp { times, first, latest } = given_up;
     let often = counted(times, "time", "times");
     let text = format!("{distributor} gave up rounds that it had missed, {often} since its leader began");
     let href = format!("distributors/{}", encoded(distributor));
-    Attention { code: "rounds-given-up".to_owned(), text, since: Some(first), count: times, href }
+    Attention { since: Some(first), latest: Some(latest), ..row("rounds-given-up", text, times, href) }
 }
 
 fn late(writes: &[LateWrite]) -> Option<Attention> {
@@ -113,7 +113,12 @@ fn late(writes: &[LateWrite]) -> Option<Attention> {
     };
     let text = format!("{} refused in the last hour{whose}", counted(count, "late write", "late writes"));
     let href = format!("jobs/{}", encoded(latest.job.strip_prefix("job/").unwrap_or(&latest.job)));
-    Some(Attention { code: "late-writes".to_owned(), text, since: Some(oldest.time), count, href })
+    let (since, last) = (Some(oldest.time), Some(latest.time));
+    Some(Attention { since, latest: last, ..row("late-writes", text, count, href) })
+}
+
+fn row(code: &str, text: String, count: u64, href: String) -> Attention {
+    Attention { code: code.to_owned(), text, since: None, latest: None, count, href }
 }
 
 /// Since when a late write counts.
@@ -156,14 +161,14 @@ mod tests {
 
     fn action(name: &str, ended: u64, failed: u64) -> ActionWork {
         let name = name.to_owned();
-        ActionWork { name, added: ended, ended, failed, wait: None, run: None, series: Vec::new() }
+        ActionWork { name, added: ended, ended, failed, wait: None, run: None, series: Vec::new(), failed_series: Vec::new() }
     }
 
     fn told(facts: &Facts) -> Vec<(String, String, u64, String)> {
         attention(facts).into_iter().map(|row| (row.code, row.text, row.count, row.href)).collect()
     }
 
-    fn row(code: &str, text: &str, count: u64, href: &str) -> Vec<(String, String, u64, String)> {
+    fn told_as(code: &str, text: &str, count: u64, href: &str) -> Vec<(String, String, u64, String)> {
         vec![(code.to_owned(), text.to_owned(), count, href.to_owned())]
     }
 
@@ -180,18 +185,18 @@ mod tests {
     #[test]
     fn a_coordinator_that_is_away() {
         let facts = Facts { away: Some("no session".to_owned()), ..Facts::default() };
-        assert_eq!(told(&facts), row("coordinator-away", "the coordinator cannot be asked: no session", 1, "about"));
+        assert_eq!(told(&facts), told_as("coordinator-away", "the coordinator cannot be asked: no session", 1, "about"));
     }
 
     #[test]
     fn running_jobs_that_nobody_holds() {
         let oldest = Some(OldestUnheld { job: "job/a b".to_owned(), since: at(7) });
         let mut facts = Facts { unheld: Unheld { count: 1, oldest }, ..Facts::default() };
-        assert_eq!(told(&facts), row("lost", "1 job RUNNING that nobody holds", 1, "jobs/a+b"));
+        assert_eq!(told(&facts), told_as("lost", "1 job RUNNING that nobody holds", 1, "jobs/a+b"));
         facts.unheld.count = 3;
         assert_eq!(
             told(&facts),
-            row("lost", "3 jobs RUNNING that nobody holds", 3, "jobs?filter=state%3D%27RUNNING%27")
+            told_as("lost", "3 jobs RUNNING that nobody holds", 3, "jobs?filter=state%3D%27RUNNING%27")
         );
         assert_eq!(attention(&facts)[0].since, Some(at(7)));
     }
@@ -214,6 +219,8 @@ mod tests {
         let first = "a'b fails: 31 of 40 in the last 15 minutes, \"401 Unauthorized\" 29 times";
         assert_eq!(texts, [first, "at the border fails: 2 of 8 in the last 15 minutes"]);
         facts.recently.truncate(1);
+        facts.failures[1].latest = at(11);
+        assert_eq!((attention(&facts)[0].since, attention(&facts)[0].latest), (None, Some(at(11))), "of any message");
         let href = attention(&facts).remove(0).href;
         let (_, filter) = form_urlencoded::parse(href.trim_start_matches("jobs?").as_bytes()).next().expect("a filter");
         slipstream_cimi::filter::Filter::parse(&filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
@@ -224,7 +231,8 @@ mod tests {
         let given_up = GivenUp { times: 2, first: at(3), latest: at(9) };
         let facts = Facts { given_up: vec![("nightly".to_owned(), given_up)], ..Facts::default() };
         let text = "nightly gave up rounds that it had missed, 2 times since its leader began";
-        assert_eq!(told(&facts), row("rounds-given-up", text, 2, "distributors/nightly"));
+        assert_eq!(told(&facts), told_as("rounds-given-up", text, 2, "distributors/nightly"));
+        assert_eq!((attention(&facts)[0].since, attention(&facts)[0].latest), (Some(at(3)), Some(at(9))));
     }
 
     #[test]
@@ -237,8 +245,8 @@ mod tests {
             code: Code::LateLease,
         };
         let mut facts = Facts { late: vec![write(9, "node-3"), write(5, "node-3")], ..Facts::default() };
-        assert_eq!(told(&facts), row("late-writes", "2 late writes refused in the last hour, of node-3", 2, "jobs/9"));
-        assert_eq!(attention(&facts)[0].since, Some(at(5)));
+        assert_eq!(told(&facts), told_as("late-writes", "2 late writes refused in the last hour, of node-3", 2, "jobs/9"));
+        assert_eq!((attention(&facts)[0].since, attention(&facts)[0].latest), (Some(at(5)), Some(at(9))));
         facts.late.push(write(4, "node-4"));
         assert_eq!(attention(&facts)[0].text, "3 late writes refused in the last hour, of 2 executors");
     }
@@ -248,7 +256,7 @@ mod tests {
         let mut facts = Facts { unserved: vec![("orchestrate".to_owned(), 4_100)], ..Facts::default() };
         let href = "jobs?filter=state%3D%27QUEUED%27+and+action%3D%27orchestrate%27";
         let text = "orchestrate: 4100 jobs waiting, and no registered executor takes them";
-        assert_eq!(told(&facts), row("no-executor", text, 4_100, href));
+        assert_eq!(told(&facts), told_as("no-executor", text, 4_100, href));
         facts.has_foreign = true;
         assert!(attention(&facts)[0].text.ends_with(", unless one does that does not register"));
     }

@@ -10,6 +10,7 @@ use slipstream_cimi::overview::work::{Overview, PLACE, SPAN, Span, Totals, Work}
 use slipstream_cimi::query::{Aggregation, Algorithm, Parameters};
 
 use super::attention::{Facts, attention, late_since};
+use super::longest::longest;
 use super::{View, doctor, queue};
 use crate::process::clock::Age;
 use crate::process::paths;
@@ -59,7 +60,6 @@ async fn work(shared: &Shared, span: Span) -> Result<Work, ApiError> {
     let (found, reconciler) = facts(shared).await;
     let facts = Facts {
         recently: recently.actions(),
-        recently_since,
         failures: history.with_recent(|recent| recent.failures_since(recently_since)),
         late: late.clone(),
         ..found
@@ -73,6 +73,7 @@ async fn work(shared: &Shared, span: Span) -> Result<Work, ApiError> {
         failures: history.with_recent(|recent| recent.failures_since(since)),
         late,
         attention: attention(&facts),
+        longest: (*shared.recent_longest.get(async || longest(&*shared.store).await).await?).clone(),
         // another server's reconciler tells it once a minute
         checked: shared.last_round().checked.or(reconciler.and_then(|reconciler| reconciler.round)),
     })

@@ -13,7 +13,7 @@ use slipstream_cimi::overview::queue::{
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{Query, Record, StoreError, StoreExt};
+use slipstream_store::{Query, Record, Store, StoreError, StoreExt};
 
 use super::{View, identifiers};
 use crate::process::paths;
@@ -120,18 +120,23 @@ async fn waiting(shared: &Shared, claimed: &[EntryName]) -> Result<Waiting, ApiE
     }
     let count = priorities.values().sum();
     let priorities = priorities.into_iter().map(|(priority, count)| Priority { priority, count }).collect();
-    Ok(Waiting { count, priorities, oldest: oldest_waiting(shared).await? })
+    Ok(Waiting { count, priorities, oldest: oldest_waiting(&*shared.store).await? })
 }
 
-async fn oldest_waiting(shared: &Shared) -> Result<Option<WaitingJob>, ApiError> {
-    let queued = Literal::Text(State::Queued.as_str().to_owned());
-    let query = Query {
-        filter: Some(Filter::Compare(Attribute("state".to_owned()), Comparison::Equal, queued)),
+/// So many jobs of a state, those first that were added first; an index finds them.
+pub(super) fn added_first(state: State, limit: u64) -> Query {
+    let state = Literal::Text(state.as_str().to_owned());
+    Query {
+        filter: Some(Filter::Compare(Attribute("state".to_owned()), Comparison::Equal, state)),
         order: vec![Order { attribute: "created".to_owned(), descending: false }],
-        limit: 1,
+        limit,
         ..Query::default()
-    };
-    let found = shared.store.search(JOB.name, &query).await?;
+    }
+}
+
+/// The job that has been QUEUED for longest.
+pub(super) async fn oldest_waiting(store: &dyn Store) -> Result<Option<WaitingJob>, StoreError> {
+    let found = store.search(JOB.name, &added_first(State::Queued, 1)).await?;
     Ok(found.records.into_iter().next().map(|record| WaitingJob {
         action: member(&record.document, "action"),
         created: member(&record.document, "created"),

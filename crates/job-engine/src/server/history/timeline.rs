@@ -142,12 +142,18 @@ impl Timeline {
             failed: numbers.counts.failed.into(),
             wait: numbers.wait.percentiles(),
             run: numbers.run.percentiles(),
-            series: points.chunks(TOGETHER).map(|points| points.iter().map(|point| point.ended).sum()).collect(),
+            series: together(points, |point| point.ended),
+            failed_series: together(points, |point| point.failed),
         };
         let mut actions: Vec<ActionWork> = self.actions.iter().map(work).collect();
         actions.sort_by_key(|action| std::cmp::Reverse(action.added.max(action.ended)));
         actions
     }
+}
+
+/// This number of each point, of so many points in one.
+fn together(points: &[Point], of: fn(&Point) -> u64) -> Vec<u64> {
+    points.chunks(TOGETHER).map(|points| points.iter().map(of).sum()).collect()
 }
 
 #[cfg(test)]
@@ -192,8 +198,11 @@ mod tests {
         for (action, added, failed) in [("few", 1, 1), ("many", 9, 3), ("few", 1, 0)] {
             timeline.add(0, 3_600, &Arc::from(action), &numbers(added, failed));
         }
-        let told: Vec<_> = timeline.actions().into_iter().map(|it| (it.name, it.added, it.failed, it.series)).collect();
-        let last = |ended| [vec![0; 29], vec![ended]].concat();
-        assert_eq!(told, [("many".to_owned(), 9, 3, last(3)), ("few".to_owned(), 2, 1, last(1))]);
+        let stopped = Counts { stopped: 2, ..Counts::default() };
+        timeline.add_counts(0, 3_600, &Arc::from("few"), stopped);
+        let told: Vec<_> =
+            timeline.actions().into_iter().map(|it| (it.name, it.added, it.series, it.failed_series)).collect();
+        let last = |count| [vec![0; 29], vec![count]].concat();
+        assert_eq!(told, [("many".to_owned(), 9, last(3), last(3)), ("few".to_owned(), 2, last(3), last(1))]);
     }
 }
