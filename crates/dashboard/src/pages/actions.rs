@@ -153,5 +153,5 @@ fn jobs_link(up: &str, name: &str, state: State, count: Option<u64>) -> Markup {
 /// Those that failed today, to be looked at or run again together; they are not counted.
 fn failed_today(up: &str, name: &str) -> Markup {
     let filter = filters::failed_since(filters::TODAY, Some(name)).to_string();
-    html! { a href=(format!("{up}jobs?filter={}", encoded(&filter))) title="Since 00:00 UTC" { "today" } }
+    html! { a href=(format!("{up}jobs?filter={}", encoded(&filter))) title="Since 00:00 UTC" { "of today" } }
 }

@@ -38,8 +38,8 @@ fn waiting(up: &str, queue: &Queue) -> Markup {
         @if let Some(oldest) = &waiting.oldest {
             p {
                 "The oldest is " (job_link(up, &oldest.job)) " "
-                @if let Some(action) = &oldest.action { (action) " " }
-                @if let Some(created) = &oldest.created { (since(created)) }
+                @if let Some(action) = &oldest.action { (action) }
+                @if let Some(created) = &oldest.created { ", added " (ago(created)) }
             }
         }
         (chart::bars(&bars))

@@ -75,7 +75,7 @@ async fn an_administrator_sees_what_was_done_and_what_needs_attention() {
         "Added per second",
         "mean of the last minute",
         "median; 99 % took at most 1.2 s",
-        "collect &lt;s&gt;</td><td>node-3 &lt;em&gt;</td>",
+        "<td>node-3 &lt;em&gt;</td><td>collect &lt;s&gt;</td>",
         "<td>not known</td>",
         "<a href=\"./jobs/0d#why\">why it waits</a>",
         // of the action: within the span, and today
@@ -105,7 +105,8 @@ async fn where_there_is_nothing_it_says_so() {
         "No job has ended in the last 24 hours.",
         "No job was added or has ended in the last 24 hours.",
         "No failure of the last 24 hours is known.",
-        "No job runs or waits.",
+        "No job runs.",
+        "No job waits.",
         "nothing measured",
         "last checked at",
         "data-live=\"?\"",

@@ -85,8 +85,7 @@ fn totals(span: Span, total: &Totals) -> String {
     }
     for (what, times) in [("waited", total.wait), ("ran", total.run)] {
         if let Some(Percentiles { p50, p99, .. }) = times {
-            write!(text, "\n{what}: median {}, 99 % at most {}", lasting(p50), lasting(p99))
-                .expect("a text takes it");
+            write!(text, "\n{what}: median {}, 99 % at most {}", lasting(p50), lasting(p99)).expect("a text takes it");
         }
     }
     text
@@ -209,7 +208,8 @@ mod tests {
         };
         work.longest.running = vec![running("job/0a", Some("node-3")), running("job/0b", None)];
         let created = Some("1970-01-01T00:00:11.000Z".to_owned());
-        work.longest.waiting = Some(WaitingJob { job: "job/0c".to_owned(), action: Some("resize".to_owned()), created });
+        work.longest.waiting =
+            Some(WaitingJob { job: "job/0c".to_owned(), action: Some("resize".to_owned()), created });
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(41);
         let expected = "JOBS
   QUEUED   12

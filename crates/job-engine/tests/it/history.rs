@@ -53,7 +53,11 @@ async fn everybody_sees_how_many_jobs_are_theirs_and_administrators_the_rest() {
     let codes: Vec<&Value> = attention.iter().map(|row| &row["code"]).collect();
     assert_eq!(codes, ["no-executor", "no-executor"], "nobody has registered");
     let longest = &seen["work"]["longest"];
-    assert_eq!((&longest["running"], &longest["waiting"]["action"]), (&json!([]), &json!("zebra of jane")), "added first");
+    assert_eq!(
+        (&longest["running"], &longest["waiting"]["action"]),
+        (&json!([]), &json!("zebra of jane")),
+        "added first"
+    );
     for span in ["15", "1h", "15m24h"] {
         let refused = ask(&administrator, &format!("?span={span}")).await;
         assert_eq!(refused.status, 400);
@@ -82,7 +86,10 @@ async fn what_runs_longest_is_told_with_its_executor() {
     assert_eq!((&running.job, &*running.action), (&id, "wait"));
     let ledger = engine.client().operation(&id, "ledger").await.expect("read");
     let attempt = &ledger["attempts"][0];
-    assert_eq!((json!(running.executor), json!(running.since)), (attempt["executor"].clone(), attempt["begun"].clone()));
+    assert_eq!(
+        (json!(running.executor), json!(running.since)),
+        (attempt["executor"].clone(), attempt["begun"].clone())
+    );
     let gone = eventually("nothing runs", async || longest().await.running.is_empty().then_some(()));
     engine.client().operation(&id, "stop").await.expect("stopped");
     gone.await;

@@ -3,6 +3,7 @@
 Pictures of them are to be looked at; one of these is the README's.
 """
 
+import re
 import sys
 
 from playwright.sync_api import expect
@@ -53,6 +54,44 @@ def picture_of_the_readme(site, _jobs):
     assert file.stat().st_size <= 200 * 1024, file.stat().st_size
 
 
+def three_questions_take_few_page_loads(site, jobs):
+    """What people ask at night: each begins with the overview, and its answer is at most six page loads away."""
+    page = site.logged_in()
+    loads = []
+    page.on("request", lambda request: request.is_navigation_request() and loads.append(request.url))
+
+    def ask():
+        loads.clear()
+        page.goto("ui/")
+
+    # why does a job of an action wait that nobody has?
+    ask()
+    page.locator("#attention").get_by_role("link", name="the jobs that wait").click()
+    page.locator("#rows a").first.click()
+    expect(page.locator("#why")).to_contain_text("no registered executor has the action resize_disk")
+    assert len(loads) <= 6, loads
+    ask()
+    page.get_by_role("link", name="why it waits").click()
+    expect(page.locator("#why")).to_contain_text("no registered executor has the action resize_disk")
+    # which executor has the job that has been running for longest?
+    ask()
+    executor = site.ok(site.api.get("/api/executor"))["executors"][0]["name"]
+    expect(page.locator("#longest tbody tr")).to_have_count(3)
+    expect(page.locator("#longest tbody tr").first).to_contain_text(executor)
+    # all jobs of an action that failed today, once more; the test may run at midnight, so it takes the other link
+    ask()
+    failures = page.locator("#failures")
+    expect(failures.get_by_role("link", name="today", exact=True)).to_have_attribute("href", re.compile("now%2Fd"))
+    failures.get_by_role("link", name="15 minutes").click()
+    page.get_by_role("link", name="Retry 3…").click()
+    page.get_by_role("button", name="Retry 3 jobs").click()
+    page.wait_for_url("**/ui/operations/*")
+    assert len(loads) <= 6, loads
+    expect(page.locator("main")).to_contain_text("SUCCESS")
+    failed = "/api/job?$filter=state='FAILED' and action='deploy_application'&$last=0"
+    site.until(lambda: site.ok(site.api.get(failed))["count"] == 6, "they have failed once more")
+
+
 def server_restarts_under_an_open_page(site, _jobs):
     page = site.logged_in()
     page.locator("#filter").fill("half typed")
@@ -76,4 +115,5 @@ def server_restarts_under_an_open_page(site, _jobs):
 
 
 if __name__ == "__main__":
-    run([looks, picture_of_the_readme, server_restarts_under_an_open_page], sys.argv[1:], engine_at_work.jobs)
+    cases = [looks, picture_of_the_readme, three_questions_take_few_page_loads, server_restarts_under_an_open_page]
+    run(cases, sys.argv[1:], engine_at_work.jobs)

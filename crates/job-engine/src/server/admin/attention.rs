@@ -161,7 +161,16 @@ mod tests {
 
     fn action(name: &str, ended: u64, failed: u64) -> ActionWork {
         let name = name.to_owned();
-        ActionWork { name, added: ended, ended, failed, wait: None, run: None, series: Vec::new(), failed_series: Vec::new() }
+        ActionWork {
+            name,
+            added: ended,
+            ended,
+            failed,
+            wait: None,
+            run: None,
+            series: Vec::new(),
+            failed_series: Vec::new(),
+        }
     }
 
     fn told(facts: &Facts) -> Vec<(String, String, u64, String)> {
@@ -185,7 +194,10 @@ mod tests {
     #[test]
     fn a_coordinator_that_is_away() {
         let facts = Facts { away: Some("no session".to_owned()), ..Facts::default() };
-        assert_eq!(told(&facts), told_as("coordinator-away", "the coordinator cannot be asked: no session", 1, "about"));
+        assert_eq!(
+            told(&facts),
+            told_as("coordinator-away", "the coordinator cannot be asked: no session", 1, "about")
+        );
     }
 
     #[test]
@@ -245,7 +257,10 @@ mod tests {
             code: Code::LateLease,
         };
         let mut facts = Facts { late: vec![write(9, "node-3"), write(5, "node-3")], ..Facts::default() };
-        assert_eq!(told(&facts), told_as("late-writes", "2 late writes refused in the last hour, of node-3", 2, "jobs/9"));
+        assert_eq!(
+            told(&facts),
+            told_as("late-writes", "2 late writes refused in the last hour, of node-3", 2, "jobs/9")
+        );
         assert_eq!((attention(&facts)[0].since, attention(&facts)[0].latest), (Some(at(5)), Some(at(9))));
         facts.late.push(write(4, "node-4"));
         assert_eq!(attention(&facts)[0].text, "3 late writes refused in the last hour, of 2 executors");

@@ -1,5 +1,7 @@
 //! The jobs that take longest at present: those that have been running for longest, and the one that waits for longest.
 
+use std::borrow::Cow;
+
 use slipstream_cimi::State;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::overview::work::{Longest, RunningJob};
@@ -33,7 +35,7 @@ fn longest_running(records: &[Record]) -> Vec<RunningJob> {
 
 /// None of a job that does not say when it began.
 fn running_job(record: &Record) -> Option<RunningJob> {
-    let text = |name: &str| record.document.text(name).map(|text| text.into_owned());
+    let text = |name: &str| record.document.text(name).map(Cow::into_owned);
     // of one whose ledger cannot be read, the document tells
     let ledger = ledger_of(record).ok();
     let open = ledger.as_ref().and_then(|ledger| ledger.open_attempt());
@@ -69,9 +71,7 @@ mod tests {
     #[tokio::test]
     async fn those_are_told_that_began_first_whoever_was_added_first() {
         let store = MemoryStore::default();
-        let running = |created, started| {
-            json!({"state": "RUNNING", "action": "a", "created": at(created), "started": at(started)})
-        };
+        let running = |created, started| json!({"state": "RUNNING", "action": "a", "created": at(created), "started": at(started)});
         let begun_anew = json!({"attempts": [attempt("one", 2, Some("lost")), attempt("two", 50, None)]});
         add(&store, "job/anew", running(1, 2), begun_anew).await;
         add(&store, "job/long", running(10, 11), json!({"attempts": [attempt("three", 11, None)]})).await;
