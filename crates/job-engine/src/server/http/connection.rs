@@ -33,6 +33,8 @@ const HEAD: u8 = 1;
 const ANSWERED: u8 = 2;
 /// So it is, and its body was not read to its end.
 const LEFT: u8 = 3;
+/// It is answered by a stream, until its client has gone.
+const STREAM: u8 = 4;
 
 impl Progress {
     /// A request has arrived.
@@ -43,6 +45,11 @@ impl Progress {
     /// Its answer is there. What the client still sends nobody reads if `is_last`.
     pub fn end(&self, is_last: bool) {
         self.0.store(if is_last { LEFT } else { IDLE }, Ordering::Relaxed);
+    }
+
+    /// Its answer goes on until the client goes.
+    pub fn stream(&self) {
+        self.0.store(STREAM, Ordering::Relaxed);
     }
 
     fn is(&self, state: u8) -> bool {
@@ -101,6 +108,16 @@ impl Watched {
         }
         ready!(self.take.poll_over(TAKE_TIME, context));
         Poll::Ready(Err(timed_out("the client does not read")))
+    }
+
+    /// Whether the client sends nothing any more.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        match ready!(self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte))) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            // of a next request, which would be answered after the stream
+            Ok(_) => Poll::Pending,
+        }
     }
 
     /// Reads and forgets, within the limits, until the client ends too.
@@ -162,7 +179,12 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
+    /// Is asked each time when the connection goes on, and so hears of the end of a client that follows a stream, to which
+    /// there may be nothing to write for long.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.is(STREAM) && self.poll_gone(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -95,8 +95,10 @@ async fn serve_in(places: Places, listener: TcpListener, service: Service, proxi
                 let response = answer.await;
                 if is_stream(response.headers()) {
                     holding.go_among_streams();
+                    progress.stream();
+                } else {
+                    progress.end(response.headers().contains_key(header::CONNECTION));
                 }
-                progress.end(response.headers().contains_key(header::CONNECTION));
                 Ok::<_, Infallible>(response)
             }
         });

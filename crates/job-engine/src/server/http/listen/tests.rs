@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
@@ -18,21 +19,29 @@ struct World {
     address: SocketAddr,
     stop: Stop,
     serving: JoinHandle<()>,
+    /// Each stream that never ends has one more of it.
+    followed: Arc<()>,
 }
 
 impl World {
     async fn new(places: Places) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
-        let service: Service = Arc::new(|request| {
-            let is_live = request.uri().path() == "/live";
-            let kind = if is_live { "text/event-stream" } else { "text/plain" };
-            let answer = http::Response::builder().header(header::CONTENT_TYPE, kind).body(body::full("here"));
+        let followed = Arc::new(());
+        let following = followed.clone();
+        let service: Service = Arc::new(move |request| {
+            let path = request.uri().path();
+            let kind = if path == "/" { "text/plain" } else { "text/event-stream" };
+            let answer = http::Response::builder().header(header::CONTENT_TYPE, kind);
+            let answer = answer.body(match path {
+                "/endless" => endless(following.clone()),
+                _ => body::full("here"),
+            });
             Box::pin(async move { answer.unwrap() })
         });
         let proxies = vec![IpNet::from(std::net::IpAddr::from(PROXY))];
         let serving = tokio::spawn(serve_in(places, listener, service, proxies, stop.clone()));
-        Self { address, stop, serving }
+        Self { address, stop, serving, followed }
     }
 
     async fn connect(&self, from: Ipv4Addr) -> TcpStream {
@@ -40,6 +49,12 @@ impl World {
         socket.bind((from, 0).into()).unwrap();
         socket.connect(self.address).await.unwrap()
     }
+}
+
+/// A stream to which nothing is written after its beginning.
+fn endless(follower: Arc<()>) -> body::Body {
+    let begin = stream::once(async { Ok("here".into()) });
+    body::stream(begin.chain(stream::pending()).inspect(move |_| _ = Arc::strong_count(&follower)))
 }
 
 /// One request; what is answered, empty if the connection was closed instead.
@@ -132,6 +147,25 @@ async fn whoever_follows_a_page_leaves_its_place_to_others() {
     drop(second);
     eventually(async || ask(&mut world.connect(PROXY).await).await.ends_with("here")).await;
     world.stop.ask();
+    timeout(LIMIT, world.serving).await.unwrap().unwrap();
+}
+
+/// Fault: the client goes, of which nothing that is written tells: there is nothing to write.
+#[tokio::test]
+async fn a_stream_ends_as_soon_as_its_client_has_gone() {
+    let world = World::new(Places::new(1, 0, 0, 2)).await;
+    let mut followers = Vec::new();
+    for _ in 0..2 {
+        let mut follower = world.connect(PROXY).await;
+        assert!(ask_for(&mut follower, "/endless").await.starts_with("HTTP/1.1 200"));
+        followers.push(follower);
+    }
+    let streams = Arc::strong_count(&world.followed);
+    drop(followers.pop());
+    eventually(async || Arc::strong_count(&world.followed) == streams - 1).await;
+    let mut next = world.connect(PROXY).await;
+    assert!(ask_for(&mut next, "/endless").await.starts_with("HTTP/1.1 200"), "the place is free");
+    world.stop.ask_at_once();
     timeout(LIMIT, world.serving).await.unwrap().unwrap();
 }
 
