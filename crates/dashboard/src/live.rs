@@ -1,7 +1,8 @@
 //! [`Live`]: how pages that somebody looks at stay up to date.
 //!
-//! A page is rendered again when something has changed, at most so often that it costs a twentieth of the time, and once for
-//! all who may see the same; a viewer is sent what differs from what it has. Where nothing changes nothing is done.
+//! A page is rendered again when something has changed, at most so often that it costs a twentieth of the time and all pages
+//! together a fiftieth, and once for all who may see the same; a viewer is sent what differs from what it has. Where nothing
+//! changes nothing is done.
 
 mod difference;
 
@@ -31,6 +32,11 @@ const MOST_OF_ONE: usize = 8;
 /// The least time between two renderings of a page, and how many times its cost.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 const SHARE: u32 = 20;
+/// How many times the cost of all pages together lies between them, and how much of that may be owed.
+const SHARE_OF_ALL: u32 = 50;
+const CREDIT: Duration = Duration::from_secs(1);
+/// What one rendering is taken to cost at most: a slow page holds up itself, and not all others.
+const MOST_COST: Duration = Duration::from_millis(20);
 /// How old a page may be that shows what changes without the server hearing of it.
 const OLDEST: Duration = Duration::from_secs(5);
 /// How often a stream says that it is there, by which it learns that nobody reads it any more.
@@ -44,7 +50,25 @@ pub struct Live {
     shared: Mutex<HashMap<Key, Weak<Shared>>>,
     places: Arc<Semaphore>,
     of_sessions: Arc<Mutex<HashMap<String, usize>>>,
+    budget: Arc<Budget>,
     stopped: CancellationToken,
+}
+
+/// What renderings may cost, all together.
+#[derive(Default)]
+struct Budget(Mutex<Option<Instant>>);
+
+impl Budget {
+    /// Pays for one more rendering; else answers when it can be paid for.
+    fn take(&self, cost: Duration, now: Instant) -> Result<(), Instant> {
+        let mut paid_until = lock(&self.0);
+        let owed_until = paid_until.map_or(now, |paid| paid.max(now));
+        if owed_until > now + CREDIT {
+            return Err(owed_until - CREDIT);
+        }
+        *paid_until = Some(owed_until + cost.min(MOST_COST) * SHARE_OF_ALL);
+        Ok(())
+    }
 }
 
 /// Whoever has the same sees the same: the audience, and the page.
@@ -61,6 +85,8 @@ struct Rendered {
     seen: u64,
     /// When it may be done again.
     next: Instant,
+    /// What it took.
+    cost: Duration,
     /// When it is done again although nothing was heard of; never for most pages.
     old: Option<Instant>,
 }
@@ -85,6 +111,7 @@ impl Live {
             shared: Mutex::default(),
             places: Arc::new(Semaphore::new(MOST_STREAMS)),
             of_sessions: Arc::default(),
+            budget: Arc::default(),
             stopped: CancellationToken::new(),
         }
     }
@@ -110,7 +137,8 @@ impl Live {
             new
         });
         let changes = self.changes.clone();
-        Ok(Viewer { api: request.api.clone(), who: who.clone(), target, place, shared, changes })
+        let budget = self.budget.clone();
+        Ok(Viewer { api: request.api.clone(), who: who.clone(), target, place, shared, budget, changes })
     }
 
     /// A place for a stream of this session, or of this user where a proxy vouches for it; none if it or all have too many.
@@ -198,6 +226,7 @@ struct Viewer {
     target: Target,
     place: Place,
     shared: Arc<Shared>,
+    budget: Arc<Budget>,
     changes: watch::Receiver<u64>,
 }
 
@@ -214,14 +243,22 @@ impl Viewer {
                         return Ok(rendered.rendering.clone());
                     }
                     Some(rendered) if rendered.next > Instant::now() => rendered.next,
-                    _ => {
-                        let rendered = self.render(seen).await?;
-                        return Ok(last.insert(rendered).rendering.clone());
-                    }
+                    before => match self.pay(before.as_ref()) {
+                        Ok(()) => {
+                            let rendered = self.render(seen).await?;
+                            return Ok(last.insert(rendered).rendering.clone());
+                        }
+                        Err(later) => later,
+                    },
                 }
             };
             sleep_until(next).await;
         }
+    }
+
+    /// Whoever opens a page waits for nobody.
+    fn pay(&self, before: Option<&Rendered>) -> Result<(), Instant> {
+        before.map_or(Ok(()), |before| self.budget.take(before.cost, Instant::now()))
     }
 
     async fn render(&self, seen: u64) -> Result<Rendered, Failure> {
@@ -230,9 +267,10 @@ impl Viewer {
         let asked = Asked { api: &self.api, who: &self.who, up: &up, query: &self.target.query };
         let regions = pages::shown(&self.place, &asked).await?.regions;
         let state = format!("{:016x}", digest(&regions));
-        let next = Instant::now() + (begun.elapsed() * SHARE).max(LEAST_PAUSE);
+        let cost = begun.elapsed();
+        let next = Instant::now() + (cost * SHARE).max(LEAST_PAUSE);
         let old = self.place.is_to_be_asked_for().then(|| next.max(begun + OLDEST));
-        Ok(Rendered { rendering: Arc::new(Rendering { regions, state }), seen, next, old })
+        Ok(Rendered { rendering: Arc::new(Rendering { regions, state }), seen, next, cost, old })
     }
 
     async fn is_still_there(&self) -> bool {
@@ -322,5 +360,28 @@ async fn change(changes: &mut watch::Receiver<u64>, has_been_told: bool) -> bool
     } else {
         changes.borrow_and_update();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pages_together_cost_a_fiftieth_and_a_slow_one_holds_up_itself() {
+        let (budget, begin) = (Budget::default(), Instant::now());
+        let milliseconds = Duration::from_millis;
+        let (mut now, mut rendered) = (begin, 0);
+        while now < begin + Duration::from_mins(1) {
+            match budget.take(milliseconds(3), now) {
+                Ok(()) => rendered += 1,
+                Err(later) => now = later,
+            }
+        }
+        assert!((400..=407).contains(&rendered), "{rendered} of 3 ms in a minute");
+        let idle = now + Duration::from_mins(1);
+        assert_eq!(budget.take(Duration::from_mins(1), idle), Ok(()), "what was not used is not owed");
+        assert_eq!(budget.take(milliseconds(3), idle), Ok(()), "a slow page is not all that may be rendered");
+        assert!(budget.take(milliseconds(3), idle).is_err());
     }
 }
