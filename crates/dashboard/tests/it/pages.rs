@@ -463,7 +463,7 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
 }
 
 fn sessions(user: &str) -> serde_json::Value {
-    let session = |id: &str, address: &str, current| json!({"id": format!("session/{id}"), "address": address, "created": NOW, "used": NOW, "expiry": NOW, "current": current});
+    let session = |id: &str, address: &str, current| json!({"id": format!("session/{id}"), "address": address, "program": "curl/8 <i>", "created": NOW, "used": NOW, "expiry": NOW, "current": current});
     json!({"user": user, "count": 2, "sessions": [session("1", "192.0.2.7", true), session("2", "<b>", false)]})
 }
 
@@ -476,7 +476,9 @@ async fn sessions_are_shown_and_each_is_ended_by_itself_or_all_together() {
     });
     let page = world.get("/ui/sessions").await;
     html::check(&page.text);
-    for text in ["192.0.2.7", "&lt;b&gt;", "This one: log out", "./sessions/2/end", "./sessions/end"] {
+    for text in
+        ["192.0.2.7", "&lt;b&gt;", "curl/8 &lt;i&gt;", "This one: log out", "./sessions/2/end", "./sessions/end"]
+    {
         assert!(page.status == 200 && page.text.contains(text), "{text}: {}", page.text);
     }
     assert!(!page.text.contains("sessions/1/end"), "one logs out of this one");
