@@ -52,7 +52,7 @@ const rows = (list, {order, rows}) => {
 	const fresh = order.filter((id) => !$(id)).length, gone = list.querySelectorAll('.gone').length;
 	if (!newer || !list.rows.length) return arrange(state, list);
 	newer.hidden = !fresh && !gone;
-	newer.textContent = `${fresh} new, ${gone} gone ↑`;
+	newer.textContent = `Show changes: ${fresh} more match, ${gone} no longer do ↑`;
 };
 on(newer, 'click', () => lists.forEach(arrange));
 
