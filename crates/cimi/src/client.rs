@@ -72,6 +72,13 @@ impl Client {
         Self { session: Arc::new(Session::new(transport, credentials)), attempt: None, runtime: None }
     }
 
+    /// The same client, and its clones, whose logins say that this program makes them, such as `slipstream-job/0.1.0`.
+    #[must_use]
+    pub fn named(self, program: &str) -> Self {
+        self.session.name(program);
+        self
+    }
+
     /// The same session, with every request marked as written by this attempt.
     #[must_use]
     pub fn for_attempt(&self, identity: impl Into<Arc<AttemptIdentity>>) -> Self {
@@ -88,6 +95,12 @@ impl Client {
     /// Logs in now; only needed to find out early whether the credentials are good. Without credentials nothing to do.
     pub async fn login(&self) -> Result<(), Error> {
         self.session.renew(self.session.number()).await
+    }
+
+    /// Ends the session if this client has made one; the next request logs in again. Whoever asks nothing more leaves none
+    /// behind.
+    pub async fn log_out(&self) -> Result<(), Error> {
+        self.session.end().await
     }
 
     /// Reads a document.

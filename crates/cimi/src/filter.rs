@@ -3,6 +3,7 @@
 mod date;
 mod evaluate;
 mod failure;
+mod hints;
 mod parse;
 mod print;
 #[cfg(test)]
@@ -105,6 +106,13 @@ impl Filter {
             }
             other @ Self::Compare(..) => other,
         }
+    }
+
+    /// What somebody who searches jobs may have meant otherwise, in a sentence each without a full stop: states that no
+    /// job can have, each once. Such a filter is one all the same.
+    #[must_use]
+    pub fn hints_on_jobs(&self) -> Vec<String> {
+        hints::on_jobs(self)
     }
 
     /// Whether the document satisfies it (specification 4.4).

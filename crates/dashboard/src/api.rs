@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, ORIGIN, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, ORIGIN, RETRY_AFTER, USER_AGENT};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +17,7 @@ use slipstream_cimi::{Document, Refusal, Transport, acl};
 
 /// What a browser, or a proxy before it, says about who asks and for which site: it goes along with each request, so that
 /// the API decides by it as it does for requests of its own.
-const HANDED_ON: [HeaderName; 5] = [COOKIE, HOST, ORIGIN, VOUCHED, HeaderName::from_static("x-real-ip")];
+const HANDED_ON: [HeaderName; 6] = [COOKIE, HOST, ORIGIN, USER_AGENT, VOUCHED, HeaderName::from_static("x-real-ip")];
 /// The same by the beginning of their names.
 const HANDED_ON_BEGINNINGS: [&str; 2] = ["x-forwarded-", "sec-fetch-"];
 

@@ -35,8 +35,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use faults::Said;
-use help::{ends_with_the_job, example};
-use options::connection::ShowOptions;
+use help::{all_commands, ends_with_the_job, example, says_whether_well};
+use options::connection::{ShowOptions, log_out};
 use options::loading::{LoadingOptions, ScriptOptions};
 use options::log::LogOptions;
 use options::monitoring::MonitoringOptions;
@@ -65,7 +65,7 @@ pub const COMMAND_FAILED: u8 = 2;
     version,
     arg_required_else_help = true,
     max_term_width = 80,
-    after_help = ends_with_the_job!(
+    after_help = all_commands!(
         "Every command has --help. The others find a running `up` of this machine by themselves.",
         "slipstream-job up --demo"
     )
@@ -109,10 +109,7 @@ enum Command {
     /// Say whether the engine is well, and what to do
     #[command(
         mut_arg("json", |json| json.help("Print the server's answer as JSON")),
-        after_help = example!(
-            "Exits with 1 if work does not get done (✕), which monitoring may watch.",
-            "slipstream-job doctor"
-        )
+        after_help = says_whether_well!("slipstream-job doctor")
     )]
     Doctor(ShowOptions),
     /// List, add, change and delete users
@@ -258,7 +255,7 @@ fn dispatch(Arguments { config: named, command }: Arguments, config: Config) -> 
         .context("cannot start the asynchronous runtime")?;
     let done = |()| ExitCode::SUCCESS;
     let code = runtime.block_on(async {
-        match command {
+        let code = match command {
             Command::Up(arguments) => run_up(arguments, config).await.map(done),
             Command::Server(arguments) => services::server(arguments, &config).await.map(done),
             Command::Executor(arguments) => services::executor(arguments, &config).await.map(done),
@@ -279,7 +276,9 @@ fn dispatch(Arguments { config: named, command }: Arguments, config: Config) -> 
             Command::Log(arguments) => processes::log(arguments).map(done),
             Command::Config(arguments) => config::run(arguments, named.as_deref()).await,
             Command::Completions(arguments) => print_completions(arguments.shell).map(done),
-        }
+        };
+        log_out().await;
+        code
     });
     runtime.shutdown_timeout(LAST_TASKS);
     code

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use cookie::{Cookie, CookieJar};
-use http::header::{DATE, SET_COOKIE};
+use http::header::{DATE, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jiff::fmt::rfc2822;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::{Call, Credentials, Login, Transport};
+use super::{Call, Credentials, Login, Transport, path};
 use crate::dialect::INTERNAL_TEMPLATE;
 use crate::error::Error;
 use crate::lease::AttemptIdentity;
@@ -31,6 +31,10 @@ pub(super) struct Session {
 struct State {
     /// Logins so far; 0 before the first.
     number: u64,
+    /// Of the session that the last one has made, as long as it is not ended.
+    id: Option<String>,
+    /// What makes them, for whoever looks at them.
+    program: Option<HeaderValue>,
     cookies: CookieJar,
 }
 
@@ -76,16 +80,31 @@ impl Session {
             "password": credentials.password.expose_secret(),
         });
         let body = [("sessionTemplate".to_owned(), wrapper)].into_iter().collect::<serde_json::Map<String, Value>>();
-        let call = Call::new(Method::POST, "/api/session".to_owned()).json(&body);
+        let mut call = Call::new(Method::POST, "/api/session".to_owned()).json(&body);
+        call.headers.extend(self.state().program.clone().map(|program| (USER_AGENT, program)));
         let (_, answer) = self.exchange(&call, None).await?;
         let status = answer.status();
-        call.answer::<Document>(answer)?;
+        let made: Document = call.answer(answer)?;
         if status != StatusCode::CREATED {
             // specification 2.2: 200 asks for a second factor
             return Err(call.unintelligible(format!("status {} instead of 201", status.as_u16())));
         }
-        self.state().number += 1;
+        let mut state = self.state();
+        state.number += 1;
+        state.id = made.get("resource-id").and_then(Value::as_str).map(str::to_owned);
         Ok(())
+    }
+
+    /// Ends the session that was made last, if one was.
+    pub(super) async fn end(&self) -> Result<(), Error> {
+        let Some(id) = self.state().id.take() else { return Ok(()) };
+        let call = Call::new(Method::DELETE, path(&id));
+        let (_, answer) = self.exchange(&call, None).await?;
+        call.answer::<Document>(answer).map(drop)
+    }
+
+    pub(super) fn name(&self, program: &str) {
+        self.state().program = HeaderValue::from_str(program).ok();
     }
 
     /// One request and its answer, with the number of the login under which it was sent.

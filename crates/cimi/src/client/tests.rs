@@ -181,6 +181,21 @@ async fn a_refused_login_is_reported_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn logging_out_ends_the_session_that_was_made_and_says_nothing_without_one() {
+    let script = Script::new([logged_in("one"), answer(200, &json!({})), answer(200, &json!({"status": 200}))]);
+    let client = Client::new(script.clone(), Some(super_user())).named("slipstream-job/1");
+    client.log_out().await.unwrap();
+    client.get("job/1").await.unwrap();
+    client.log_out().await.unwrap();
+    client.log_out().await.unwrap();
+    let cookie = "com.sixsq.slipstream.cookie=token=one";
+    let asked =
+        ["POST /api/session".to_owned(), format!("GET /api/job/1 {cookie}"), format!("DELETE /api/session/1 {cookie}")];
+    assert_eq!(script.asked(), asked);
+    assert_eq!(script.header(0, "user-agent").as_deref(), Some("slipstream-job/1"));
+}
+
+#[tokio::test]
 async fn concurrent_callers_share_one_login() {
     let script = Script::new([logged_in("t1"), job(), job(), job()]);
     let client = client(&script);

@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::State;
 
-/// Where an operation is begun with a [`Wish`], below `/api/`.
+/// Where an operation is begun with a [`Wish`], below `/api/`; a GET with `do`, `filter` and maybe `before` answers the
+/// [`Count`].
 pub const PLACE: &str = "job/bulk";
 /// The operation of an operation that ends it.
 pub const STOP: &str = "stop";
+
+/// Of at most so many jobs it is counted which have a retry.
+pub const MOST_COUNTED: u64 = 10_000;
 
 /// What is done with each job, as a request about that job alone would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +24,46 @@ pub enum Deed {
     Stop,
     /// It is deleted.
     Delete,
-    /// It is run again, as a new job.
+    /// It is run again, as a new job, unless a retry of it is there already.
     Retry,
+}
+
+impl Deed {
+    /// Its name in requests.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Delete => "delete",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+impl Count {
+    /// How many jobs it would be done with.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.matched.saturating_sub(self.retried.unwrap_or_default())
+    }
+}
+
+/// How many jobs are meant, before anything is done with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// What is to be done.
+    #[serde(rename = "do")]
+    pub deed: Deed,
+    /// With which jobs.
+    pub filter: String,
+    /// Added by then: when they were counted, unless something else was asked for.
+    pub before: Timestamp,
+    /// How many match: what [`Wish::expect`] takes.
+    pub matched: u64,
+    /// How many of them a retry leaves out because it finds a retry of theirs. None where that was not counted: with
+    /// other deeds, or because more than [`MOST_COUNTED`] match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<u64>,
 }
 
 /// What is to be done.
@@ -63,6 +105,9 @@ pub struct Operation {
     pub matched: u64,
     /// With how many it has been done. A deed that a crash interrupted counts once more, or not at all.
     pub done: u64,
+    /// How many a retry has left out because a retry of theirs was there already.
+    #[serde(default)]
+    pub retried: u64,
     /// With how many it was refused, by code or status.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,

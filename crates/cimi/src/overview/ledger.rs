@@ -11,6 +11,10 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
 /// Member beside those of the [`Ledger`]: the [`Holder`] of the recorded entry; null if nobody holds it.
 pub const CLAIM: &str = "claim";
 
+/// An attribute of jobs that nobody stores: a search that selects it is told the name of the executor of the last attempt
+/// of each job that is not QUEUED, if an administrator asks.
+pub const EXECUTOR: &str = "executor";
+
 /// What the server keeps of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -39,6 +39,10 @@ pub struct Waiting {
     pub count: u64,
     /// How many there are of each priority that has any, the first priority first.
     pub priorities: Vec<Priority>,
+    /// How many jobs are QUEUED of each action, the most first, of 100 actions at most; empty of an earlier server. A job
+    /// whose entry was claimed a moment ago still counts.
+    #[serde(default)]
+    pub actions: Vec<WaitingAction>,
     /// The job that has been QUEUED for longest, if any is.
     pub oldest: Option<WaitingJob>,
 }
@@ -51,6 +55,18 @@ pub struct Priority {
     /// How many entries.
     pub count: u64,
 }
+
+/// Jobs of one action that wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitingAction {
+    /// The action.
+    pub action: String,
+    /// How many jobs.
+    pub count: u64,
+}
+
+/// Most actions of [`Waiting::actions`].
+pub const MOST_ACTIONS: usize = 100;
 
 /// A job that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ pub struct Retries {
 }
 
 /// That a job be run again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// How many retries whoever asks has seen ([`Retries::count`]): whoever asks twice after having looked once adds one.
     pub retries: u32,

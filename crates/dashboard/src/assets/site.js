@@ -31,7 +31,7 @@ const morph = (from, to) => {
 	before.forEach((node) => node.remove());
 };
 
-// Rows change in place; new ones wait: nothing moves under a reader.
+// Rows change in place; new ones wait: nothing moves.
 const lists = new Map(), newer = $('newer');
 const arrange = ({order, known}, list) => {
 	list.replaceChildren(...order.map((id) => $(id) || parsed(known[id])));
@@ -52,7 +52,7 @@ const rows = (list, {order, rows}) => {
 	const fresh = order.filter((id) => !$(id)).length, gone = list.querySelectorAll('.gone').length;
 	if (!newer || !list.rows.length) return arrange(state, list);
 	newer.hidden = !fresh && !gone;
-	newer.textContent = `${fresh} new, ${gone} gone ↑`;
+	newer.textContent = `Show changes: ${fresh} more match, ${gone} no longer do ↑`;
 };
 on(newer, 'click', () => lists.forEach(arrange));
 
@@ -171,6 +171,7 @@ const take = (place) => {
 };
 const complete = async () => {
 	const number = ++asked, typed = field.value.slice(0, field.selectionStart);
+	show(false);
 	const answer = await get(`${field.dataset.complete}?filter=${encodeURIComponent(typed)}`);
 	if (!answer.ok || number !== asked) return;
 	const {from: start, items} = await answer.json();

@@ -75,6 +75,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// What the filter may have meant otherwise.
+    fn hints(&self) -> Vec<String> {
+        self.filter.and_then(|filter| Filter::parse(filter).ok()).map_or_else(Vec::new, |filter| filter.hints_on_jobs())
+    }
+
     /// The address of jobs by this filter.
     fn address(up: &str, filter: Option<&str>, is_oldest_first: bool, after: Option<&Cursor>) -> String {
         let mut fields = Vec::new();
@@ -222,6 +227,7 @@ fn search_form(asked: &Asked<'_>, view: &View<'_>, refusal: Option<&str>) -> Mar
                     data-complete=(format!("{up}jobs/complete"))
                     aria-invalid=[refusal.map(|_| "true")] aria-describedby=[refusal.map(|_| "refusal")];
                 @if let Some(refusal) = refusal { pre.refusal #refusal role="alert" tabindex="0" { (refusal) } }
+                @for hint in view.hints() { p.muted role="status" { (hint) } }
             }
             @if view.is_oldest_first { input type="hidden" name="order" value=(OLDEST_FIRST); }
             button.primary type="submit" { "Search" }

@@ -95,12 +95,13 @@ pub async fn one(asked: &Asked<'_>, name: &str) -> Result<Page, Failure> {
 
 fn progress(operation: &Operation) -> Markup {
     let refused: u64 = operation.refused.values().sum();
-    let seen = operation.done + refused;
+    let seen = operation.done + operation.retried + refused;
     html! {
         div.progressing {
             progress aria-label="Progress" max=(operation.matched.max(seen).max(1)) value=(seen) {}
             " " span.number { (number(operation.done)) " of " (number(operation.matched)) " " (past(operation.deed)) }
         }
+        @if operation.retried > 0 { p { (number(operation.retried)) " left out: retried already" } }
         @if let Some(message) = &operation.message { pre.message { (message) } }
         @if refused > 0 {
             p { (of_jobs(refused)) " left as they are:" }

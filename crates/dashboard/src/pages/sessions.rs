@@ -48,7 +48,7 @@ fn listed(up: &str, sessions: &Sessions, of: Option<&str>) -> Markup {
         @if sessions.sessions.is_empty() { p.muted { "None." } } @else {
             div.scroll tabindex="0" role="region" aria-label="Sessions" {
                 table.plain {
-                    thead { tr { th scope="col" { "Address" } th scope="col" { "Made" } th scope="col" { "Used last" }
+                    thead { tr { th scope="col" { "Address" } th scope="col" { "Made by" } th scope="col" { "Made" } th scope="col" { "Used last" }
                         th scope="col" { "Ends" } th scope="col" { "End it" } } }
                     tbody { @for session in sessions.sessions.iter().take(MOST) { (row(up, session, of)) } }
                 }
@@ -63,6 +63,7 @@ fn row(up: &str, session: &Session, of: Option<&str>) -> Markup {
     html! {
         tr {
             th scope="row" { (session.address.as_deref().unwrap_or("this machine")) }
+            td { (session.made_by()) }
             td { (time(&session.created.to_string())) }
             td { (since(&session.used.to_string())) " ago" }
             td { (time(&session.expiry.to_string())) }

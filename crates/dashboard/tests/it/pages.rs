@@ -132,6 +132,16 @@ async fn a_filter_that_is_refused_says_so_within_the_field() {
 }
 
 #[tokio::test]
+async fn a_state_that_there_is_not_is_told_beside_the_filter() {
+    let page = world(USER).get("/ui/jobs?filter=state%3D%27WAITING%27").await;
+    html::check(&page.text);
+    let hint = "there is no state WAITING; the states are QUEUED, RUNNING";
+    assert!(page.status == 200 && page.text.contains(hint), "{}", page.text);
+    let page = world(USER).get("/ui/jobs?filter=state%3D%27FAILED%27").await;
+    assert!(!page.text.contains("there is no state"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn a_job_is_shown_with_its_attempts_to_administrators_and_without_to_others() {
     let page = world(ADMINISTRATOR).get("/ui/jobs/0a").await;
     html::check(&page.text);
@@ -463,7 +473,7 @@ async fn users_are_added_and_changed_and_what_is_refused_is_said_beside_the_form
 }
 
 fn sessions(user: &str) -> serde_json::Value {
-    let session = |id: &str, address: &str, current| json!({"id": format!("session/{id}"), "address": address, "created": NOW, "used": NOW, "expiry": NOW, "current": current});
+    let session = |id: &str, address: &str, current| json!({"id": format!("session/{id}"), "address": address, "program": "curl/8 <i>", "created": NOW, "used": NOW, "expiry": NOW, "current": current});
     json!({"user": user, "count": 2, "sessions": [session("1", "192.0.2.7", true), session("2", "<b>", false)]})
 }
 
@@ -476,7 +486,9 @@ async fn sessions_are_shown_and_each_is_ended_by_itself_or_all_together() {
     });
     let page = world.get("/ui/sessions").await;
     html::check(&page.text);
-    for text in ["192.0.2.7", "&lt;b&gt;", "This one: log out", "./sessions/2/end", "./sessions/end"] {
+    for text in
+        ["192.0.2.7", "&lt;b&gt;", "curl/8 &lt;i&gt;", "This one: log out", "./sessions/2/end", "./sessions/end"]
+    {
         assert!(page.status == 200 && page.text.contains(text), "{text}: {}", page.text);
     }
     assert!(!page.text.contains("sessions/1/end"), "one logs out of this one");

@@ -21,6 +21,25 @@ macro_rules! ends_with_the_job {
     };
 }
 
+/// The same for all commands together.
+macro_rules! all_commands {
+    ($about:expr, $example:expr) => {
+        concat!(
+            $about,
+            "\n\nExit codes: 0 done, 1 the job did not succeed or something is not well, 2 the command failed.",
+            "\n\nExample: ",
+            $example
+        )
+    };
+}
+
+/// The same for a command that says whether the engine is well.
+macro_rules! says_whether_well {
+    ($example:expr) => {
+        concat!("Exit codes: 0 work gets done, 1 it does not (✕), 2 the command failed.\n\nExample: ", $example)
+    };
+}
+
 /// The same for a command that looks for what is wrong.
 macro_rules! found_wrong {
     ($example:expr) => {
@@ -28,7 +47,7 @@ macro_rules! found_wrong {
     };
 }
 
-pub(super) use {ends_with_the_job, example, found_wrong};
+pub(super) use {all_commands, ends_with_the_job, example, found_wrong, says_whether_well};
 
 #[cfg(test)]
 mod tests {

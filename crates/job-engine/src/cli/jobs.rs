@@ -2,6 +2,8 @@
 
 mod bulk;
 mod explain;
+mod filter;
+mod id;
 mod list;
 mod retry;
 mod show;
@@ -12,10 +14,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use slipstream_cimi::Client;
-use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::job::is_job_id;
-use uuid::Uuid;
 
+use self::filter::filter_help;
+use self::id::{JobId, found};
 use super::options::connection::Connection;
 use super::spinner::Spinner;
 use super::terminal::text;
@@ -26,7 +27,10 @@ use crate::process::output;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = example!("Without a command, lists jobs.", "slipstream-job jobs --filter \"state='FAILED'\"")
+    after_help = example!(
+        concat!("Without a command, lists jobs. ", filter_help!()),
+        "slipstream-job jobs --filter \"state='FAILED'\""
+    )
 )]
 pub struct JobsArguments {
     #[command(subcommand)]
@@ -66,9 +70,9 @@ enum JobsCommand {
 
 #[derive(Debug, Args)]
 struct ChosenJobs {
-    /// Ids, with or without job/
-    #[arg(value_name = "ID", required = true, value_parser = parse_id)]
-    ids: Vec<String>,
+    /// Ids, with or without job/, or their beginnings
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<JobId>,
     /// Print a line of JSON for each job: its id, and what became of it: its state, or the new job that repeats it
     #[arg(long)]
     json: bool,
@@ -110,8 +114,12 @@ async fn each(
     let mut code = ExitCode::SUCCESS;
     let spinner = Spinner::bar(what, chosen.ids.len());
     for id in &chosen.ids {
-        match spinner.during(work(&client, id)).await {
-            Ok(became) => spinner.aside(|| terminal::print(&render(id, &became, chosen.json)))?,
+        let work = async {
+            let id = found(&client, id).await?;
+            Ok((work(&client, &id).await?, id))
+        };
+        match spinner.during(work).await {
+            Ok((became, id)) => spinner.aside(|| terminal::print(&render(&id, &became, chosen.json)))?,
             Err(error) => {
                 spinner.aside(|| output::report(&failure::explain(&error)));
                 code = ExitCode::from(COMMAND_FAILED);
@@ -146,37 +154,4 @@ async fn delete(client: &Client, id: &str) -> anyhow::Result<Became> {
 
 async fn again(client: &Client, id: &str) -> anyhow::Result<Became> {
     Ok(Became::Repeated { by: retry::retry(client, id).await? })
-}
-
-/// Reads `job/<name>` or `<name>`; of a UUID in any of its spellings.
-fn parse_id(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("job/").unwrap_or(text);
-    let id = match Uuid::try_parse(name) {
-        Ok(uuid) => format!("{}/{uuid}", JOB.name),
-        Err(_) if text.contains('/') => text.to_owned(),
-        Err(_) => format!("{}/{text}", JOB.name),
-    };
-    if is_job_id(&id) {
-        Ok(id)
-    } else {
-        Err("expected the id of a job, such as job/01991d3c-7c1e-7a3b-8f3c-0123456789ab".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_accepted_with_and_without_their_kind() {
-        assert_eq!(parse_id("0a-b"), Ok("job/0a-b".to_owned()));
-        assert_eq!(parse_id("job/0a-b"), Ok("job/0a-b".to_owned()));
-        let id = "job/01991d3c-7c1e-7a3b-8f3c-0123456789ab";
-        for spelling in [id, "job/01991D3C-7C1E-7A3B-8F3C-0123456789AB", "01991d3c7c1e7a3b8f3c0123456789ab"] {
-            assert_eq!(parse_id(spelling), Ok(id.to_owned()), "{spelling}");
-        }
-        for wrong in ["", "/", "job/", "session/0a", "job/0a/stop", "a b", "-", "job/../x"] {
-            assert!(parse_id(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use slipstream_cimi::overview::queue::{
-    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting,
+    Claim, LeftAlone, PLACE, Priority, Queue, Refused, Released, ReleasedJob, Restored, Sample, Waiting, WaitingAction,
 };
 
 use super::adopt::{self, AdoptArguments};
@@ -148,6 +148,11 @@ fn render_waiting(waiting: &Waiting, now: Timestamp, screen: Screen) -> String {
         lines.push(screen.listing(&["PRIORITY", "WAITING"], &[], waiting.priorities.iter().map(row).collect()));
         lines.push(String::new());
     }
+    if waiting.count > 0 && !waiting.actions.is_empty() {
+        let row = |it: &WaitingAction| vec![one_line(&it.action), it.count.to_string()];
+        lines.push(screen.listing(&["ACTION", "QUEUED"], &[0], waiting.actions.iter().map(row).collect()));
+        lines.push(String::new());
+    }
     // a job that was claimed a moment ago may still say that it is queued
     let oldest = waiting.oldest.as_ref().filter(|_| waiting.count > 0).map(|oldest| {
         let created: Option<Timestamp> = oldest.created.as_deref().and_then(|created| created.parse().ok());
@@ -200,13 +205,17 @@ mod tests {
             created: Some("2026-11-24T11:00:00Z".to_owned()),
         };
         let priorities = vec![Priority { priority: 5, count: 2 }, Priority { priority: 999, count: 1_000_000 }];
+        let actions = vec![
+            WaitingAction { action: "nobody has\u{1b} it".to_owned(), count: 1_000_000 },
+            WaitingAction { action: "noop".to_owned(), count: 2 },
+        ];
         let claims = vec![
             claim("1", Some("node-1"), Some("2026-11-24T11:58:00Z")),
             claim("2", None, Some("2026-11-24T11:59:57Z")),
             claim("3", Some("node-1"), None),
         ];
         let queue = Queue {
-            waiting: Waiting { count: 1_000_002, priorities, oldest: Some(oldest) },
+            waiting: Waiting { count: 1_000_002, priorities, actions, oldest: Some(oldest) },
             claimed: Claimed { count: 5, claims },
             left_alone: None,
             released: None,
@@ -216,6 +225,10 @@ mod tests {
 PRIORITY  WAITING
 5         2
 999       1000000
+
+ACTION               QUEUED
+nobody has\\u001b it  1000000
+noop                 2
 
 1000002 waiting, the oldest for 1h: job/01991d3c-7c1e-7a3b-8f3c-000000000009
 
@@ -230,7 +243,7 @@ JOB                                   HELD  ACTION             EXECUTOR
 
     #[test]
     fn an_empty_queue_says_so() {
-        let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
+        let waiting = Waiting { count: 0, priorities: Vec::new(), actions: Vec::new(), oldest: None };
         let claimed = Claimed { count: 0, claims: Vec::new() };
         let mut queue =
             Queue { waiting, claimed, left_alone: Some(LeftAlone::default()), released: None, listed: None };
@@ -261,7 +274,7 @@ the queue is empty
 
     #[test]
     fn what_was_released_is_told_with_its_reason_and_since_when_it_counts() {
-        let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: None };
+        let waiting = Waiting { count: 0, priorities: Vec::new(), actions: Vec::new(), oldest: None };
         let since = "2026-11-24T11:00:00Z".parse().unwrap();
         let mut released = Released { since, count: 0, latest: VecDeque::new() };
         let shown = |released: &Released| {
@@ -320,7 +333,7 @@ JOB                                   RELEASED  WHY                   EXECUTOR
     #[test]
     fn nothing_that_waits_has_no_oldest() {
         let oldest = WaitingJob { job: "job/0a".to_owned(), action: None, created: None };
-        let waiting = Waiting { count: 0, priorities: Vec::new(), oldest: Some(oldest) };
+        let waiting = Waiting { count: 0, priorities: Vec::new(), actions: Vec::new(), oldest: Some(oldest) };
         let claimed = Claimed { count: 1, claims: vec![claim("1", None, None)] };
         let queue = Queue { waiting, claimed, left_alone: None, released: None, listed: None };
         let shown = render(&queue, Timestamp::UNIX_EPOCH, SCREEN);

@@ -199,10 +199,13 @@ impl Parts {
         }
         let credentials = Credentials { username: ADMINISTRATOR.to_owned(), password: password.clone() };
         let transport = server.transport();
-        let client = Client::new(transport.clone(), Some(credentials));
+        let client = Client::new(transport.clone(), Some(credentials)).named(PROGRAM);
         Ok(Self { server, coordinator, transport, client })
     }
 }
+
+/// As what the engine logs in to its own server.
+const PROGRAM: &str = concat!("slipstream-job-engine/", env!("CARGO_PKG_VERSION"));
 
 /// Works until the stop, then closes everything: first those who make requests, then the store, and the folder is let
 /// go last.

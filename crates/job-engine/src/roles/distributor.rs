@@ -65,7 +65,7 @@ pub async fn run(
     stop: Stop,
 ) -> anyhow::Result<()> {
     activity.has_role("distributor", chosen.name());
-    if !peers.answer(&activity, &stop).await? {
+    if !peers.answer("distributor", &activity, &stop).await? {
         return Ok(());
     }
     let what = match &chosen {

@@ -40,7 +40,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let activity = options.activity.clone();
     activity.has_role("executor", &options.name);
-    if !peers.answer(&activity, &stop).await? {
+    if !peers.answer("executor", &activity, &stop).await? {
         return Ok(());
     }
     let Options { name, threads, grace, .. } = &options;

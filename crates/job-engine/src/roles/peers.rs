@@ -86,12 +86,13 @@ impl Peers {
         self.is_insecure
     }
 
-    /// Waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
+    /// Logs in as this role, and waits until both have answered. What trying again cannot mend is an error. Answers whether there is work to do:
     /// not if somebody asks to stop before.
-    pub async fn answer(&self, activity: &Activity, stop: &Stop) -> anyhow::Result<bool> {
+    pub async fn answer(&self, role: &str, activity: &Activity, stop: &Stop) -> anyhow::Result<bool> {
+        let client = self.client().named(&format!("slipstream-job-{role}/{}", env!("CARGO_PKG_VERSION")));
         activity.needs(self.needed.clone());
         let both = async {
-            tokio::try_join!(first_contact(&*self.coordinator), self.first_login())?;
+            tokio::try_join!(first_contact(&*self.coordinator), self.first_login(&client))?;
             // now the server has told whose queue it should be
             first_contact(&*self.coordinator).await
         };
@@ -105,10 +106,10 @@ impl Peers {
         }
     }
 
-    async fn first_login(&self) -> anyhow::Result<()> {
+    async fn first_login(&self, client: &Client) -> anyhow::Result<()> {
         let mut pauses = Pauses::default();
         loop {
-            match self.client.login().await {
+            match client.login().await {
                 Err(error) if error.is_transient() => sleep(pauses.take()).await,
                 Ok(()) => break,
                 Err(error) => return Err(error).with_context(|| format!("cannot log in at {}", self.endpoint)),

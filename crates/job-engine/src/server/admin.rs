@@ -10,6 +10,7 @@ pub mod marks;
 pub mod notices;
 pub mod overview;
 pub mod queue;
+mod waiting;
 
 use serde::Serialize;
 use slipstream_coordination::Contender;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_cimi::overview::ledger::Holder;
@@ -226,6 +227,16 @@ impl QueueClient {
     /// Since when the coordinator cannot be used, if it cannot: now, and from now on.
     pub fn away(&self) -> watch::Receiver<Option<Instant>> {
         self.keeper.away()
+    }
+
+    /// The same as a time by the clock that says that it is `now`.
+    pub fn away_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let away = *self.away().borrow();
+        away.and_then(|away| SignedDuration::try_from(away.elapsed()).ok()).map(|for_so_long| {
+            let since = now - for_so_long;
+            // the same each time that it is asked
+            Timestamp::from_second(since.as_second()).unwrap_or(since)
+        })
     }
 
     /// What the coordinator calls its version, if it says it.

@@ -115,6 +115,7 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Collection(JOB), "GET" | "PUT") => jobs::search(shared, &request).await,
         (Place::Collection(JOB), "POST") => jobs::add(shared, request).await,
         (Place::Document(_, id), "POST") if id == dialect::REPORTS_PLACE => jobs::report(shared, request).await,
+        (Place::Document(_, id), "GET") if id == bulk::PLACE => operations::count(shared, &request).await,
         (Place::Document(_, id), "POST") if id == bulk::PLACE => operations::begin(shared, request).await,
         (Place::Document(JOB, id), "GET") => jobs::read(shared, &request, &id).await,
         (Place::Document(JOB, id), "PUT") => jobs::edit(shared, request, &id).await,

@@ -83,6 +83,17 @@ async fn operations_are_documents_that_their_owner_finds_and_nobody_else() {
     let wish = |expect: u64| json!({"do": "stop", "filter": "state='QUEUED'", "expect": expect});
     let changed = send(Raw::new("POST", "/api/job/bulk").json(&wish(0))).await;
     assert_eq!((changed.status, &changed.body["code"]), (409, &json!("changed")), "{}", changed.text);
+    let counting = |parameters: &str| Raw::new("GET", &format!("/api/job/bulk?{parameters}"));
+    let counted = send(counting("do=retry&filter=state='QUEUED'&before=2000-01-01T00:00:00Z")).await;
+    let before = "2000-01-01T00:00:00Z";
+    let expected = json!({"do": "retry", "filter": "state='QUEUED'", "before": before, "matched": 0, "retried": 0});
+    assert_eq!((counted.status, counted.body), (200, expected), "{}", counted.text);
+    assert_eq!(send(counting("do=stop&filter=state='QUEUED'")).await.body["matched"], 1);
+    for wrong in
+        ["do=stop", "filter=state='QUEUED'", "do=explode&filter=a=1", "do=stop&filter=a", "do=stop&filter=a=1&before=x"]
+    {
+        assert_eq!(send(counting(wrong)).await.status, 400, "{wrong}");
+    }
     let begun = send(Raw::new("POST", "/api/job/bulk").json(&wish(1))).await;
     assert_eq!(begun.status, 202, "{}", begun.text);
     let id = begun.body["resource-id"].as_str().expect("an id").to_owned();

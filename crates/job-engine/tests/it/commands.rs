@@ -153,12 +153,15 @@ async fn jobs_are_listed_and_shown() {
     let short = |id: &str| id.trim_start_matches("job/").to_owned();
     let listed = busy.run(&["jobs", "list", "--order", "created"]).good();
     let row = |id: &str, rest: &str| format!("{} {rest}", short(id));
-    let rows: Vec<String> = [row(&busy.running, "RUNNING * * dummy_test_action credential/abc waited **")]
+    let rows: Vec<String> = [row(&busy.running, "RUNNING * * dummy_test_action * credential/abc waited **")]
         .into_iter()
         .chain(busy.waiting.iter().map(|id| row(id, "QUEUED 0% * noop")))
         .collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-    assert_lines(&listed, &[&["JOB STATE DONE AGE ACTION TARGET MESSAGE"], &rows[..], &["4 of 4 jobs"]].concat());
+    assert_lines(
+        &listed,
+        &[&["JOB STATE DONE AGE ACTION EXECUTOR TARGET MESSAGE"], &rows[..], &["4 of 4 jobs"]].concat(),
+    );
     let documents =
         busy.run(&["jobs", "--filter", "state='QUEUED'", "--order", "created:desc", "--limit", "2", "--json"]);
     let documents = documents.json();
@@ -175,6 +178,13 @@ async fn jobs_are_listed_and_shown() {
         (&document["id"], &document["ledger"]["attempts"][0]["lease"]["generation"]),
         (&busy.running.clone().into(), &1.into())
     );
+    let beginning = &short(&busy.running)[..23];
+    assert_eq!(busy.run(&["jobs", "show", beginning, "--json"]).json()["id"], busy.running, "by its beginning");
+    let unknown = busy.run(&["jobs", "--filter", "state='WAITING'"]);
+    assert_eq!((unknown.code, unknown.said.as_str()), (0, "no jobs\n"));
+    assert!(unknown.complained.starts_with("hint: there is no state WAITING; the states are QUEUED,"), "a hint");
+    let why = busy.run(&["jobs", "explain", &beginning[..8]]).good();
+    assert!(why.starts_with(&busy.running), "{why}");
     for (wrong, expected) in [
         (&["jobs", "show", "0a"][..], "error: there is no job/0a\nhint: `slipstream-job jobs` lists"),
         (&["jobs", "show", "0 a"], "expected the id of a job"),

@@ -18,6 +18,9 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
         "7 1",
         "999 2",
         "",
+        "ACTION QUEUED",
+        "noop 3",
+        "",
         &format!("3 waiting, the oldest for * {}", busy.waiting[0]),
         "",
         "JOB HELD ACTION EXECUTOR",
@@ -38,7 +41,8 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
     let created = busy.up.client().get(&busy.waiting[0]).await.expect("there")["created"].clone();
     let oldest = json!({"job": busy.waiting[0], "action": "noop", "created": created});
     let priorities = json!([{"priority": 7, "count": 1}, {"priority": 999, "count": 2}]);
-    assert_eq!(queue["waiting"], json!({"count": 3, "priorities": priorities, "oldest": oldest}));
+    let actions = json!([{"action": "noop", "count": 3}]);
+    assert_eq!(queue["waiting"], json!({"count": 3, "priorities": priorities, "actions": actions, "oldest": oldest}));
     let all = [&[busy.running.as_str()], &busy.waiting.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
     busy.run(&[&["jobs", "delete"], &all[..]].concat()).good();
     let empty = eventually("the claim is gone", async || {
@@ -48,7 +52,7 @@ async fn the_queue_tells_what_waits_by_priority_and_who_holds_what_since_when() 
     assert_eq!(empty.await, "the queue is empty\n");
     let nothing = json!({"count": 0, "names": []});
     let empty = json!({
-        "waiting": {"count": 0, "priorities": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
+        "waiting": {"count": 0, "priorities": [], "actions": [], "oldest": null}, "claimed": {"count": 0, "claims": []},
         "left_alone": {"entries": nothing, "claims": nothing, "without_session": nothing, "refused": []},
     });
     let mut shown = document(busy.run(&["queue", "--json"]).json());
@@ -160,6 +164,21 @@ fn help_goes_to_standard_output_and_mistakes_to_standard_error() {
 }
 
 #[tokio::test]
+async fn a_command_leaves_no_session_behind_and_each_says_what_made_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let up = Up::start(folder.path(), &["--distributors", "jobs_cleanup"]);
+    run(&up, &["jobs"]).good();
+    run(&up, &["jobs", "show", "0a"]).failed();
+    let sessions = run(&up, &["users", "sessions", "--json"]).json();
+    let made_by = |session: &Value| session["program"].as_str().unwrap_or_default().to_owned();
+    let all: Vec<String> = sessions.as_array().expect("a list").iter().map(made_by).collect();
+    let commands: Vec<&String> = all.iter().filter(|program| program.starts_with("slipstream-job/")).collect();
+    assert_eq!(commands.len(), 1, "only that which asks: {all:?}");
+    let said = run(&up, &["users", "sessions", "end", "0a"]).failed();
+    assert!(said.contains("there is no session/0a, or no longer: `users sessions` lists"), "{said}");
+}
+
+#[tokio::test]
 async fn the_doctor_says_what_is_not_well_and_exits_with_1() {
     let folder = tempfile::tempdir().expect("a folder");
     let up = Up::start(folder.path(), &["--distributors", "jobs_cleanup", "--unknown-action", "release"]);
@@ -183,9 +202,11 @@ async fn the_doctor_says_what_is_not_well_and_exits_with_1() {
     let json = run(&up, &["jobs", "explain", &id, "--json"]).json();
     assert_eq!((&json["reasons"][0]["code"], &json["reasons"][0]["blocks"]), (&json!("no-executor"), &json!(true)));
     let counted = run(&up, &["jobs", "bulk", "stop", "--filter", "state='QUEUED'"]).good();
-    assert_eq!(counted, "1 jobs match: add --yes to stop them\n");
+    assert_eq!(counted, "1 job matches: add --yes to stop it\n");
     let stopped = run(&up, &["jobs", "bulk", "stop", "--filter", "state='QUEUED'", "--yes"]).good();
     assert!(stopped.contains("SUCCESS: 1 of 1 stopped"), "{stopped}");
     let again = run(&up, &["jobs", "retry", &id]).good();
     assert!(again.starts_with(&format!("{id} retried as job/")), "{again}");
+    let bulk = ["jobs", "bulk", "retry", "--yes", "--filter", "state='STOPPED'"];
+    assert_eq!(run(&up, &bulk).good(), "1 job matches, 1 of them retried already: nothing to retry\n");
 }

@@ -26,7 +26,11 @@ impl World {
     async fn log_in(&self, name: &str) -> String {
         let body =
             json!({"sessionTemplate": {"href": "session-template/internal", "username": name, "password": SECRET}});
-        let answered = Raw::new("POST", "/api/session").json(&body).send(&*self.engine.transport).await;
+        let answered = Raw::new("POST", "/api/session")
+            .header("user-agent", "slipstream-job-test/1")
+            .json(&body)
+            .send(&*self.engine.transport)
+            .await;
         assert_eq!(answered.status, 201, "{}", answered.text);
         let cookie = answered.headers["set-cookie"].to_str().expect("text");
         cookie.split(';').next().expect("a value").to_owned()
@@ -59,6 +63,8 @@ async fn a_user_is_told_of_all_its_sessions_and_ends_each_and_all() {
         "{}",
         told.text
     );
+    let program = &told.body["sessions"][0]["program"];
+    assert_eq!(program, &json!("slipstream-job-test/1"), "it says what made it");
     let all = ids(&told);
     assert_eq!(all.iter().filter(|(_, is_current)| *is_current).count(), 1);
     assert_eq!(world.send("GET", "/api/session/all", &joe).await.body["count"], 1);

@@ -146,7 +146,7 @@ def live(site, _jobs):
     job = site.add("watched")
     name = job.split("/")[1]
     newer = page.locator("#newer")
-    expect(newer).to_have_text("1 new, 1 gone ↑")
+    expect(newer).to_have_text("Show changes: 1 more match, 1 no longer do ↑")
     page.keyboard.press(".")
     row = page.locator(f"#row-{name}")
     expect(row).to_be_visible()

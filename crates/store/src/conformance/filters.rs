@@ -110,6 +110,7 @@ pub(super) async fn prefixes_and_lists_select(store: Arc<dyn Store>) {
         ("note^='a'", &["job/1", "job/3"]),
         ("priority^='1'", &[]),
         ("id^='job/6'", &["job/60"]),
+        ("id^='job'", &["job/1", "job/2", "job/3", "job/4", "job/5", "job/60"]),
         ("state=['QUEUED','RUNNING']", &["job/1", "job/2"]),
         ("state=['QUEUED','QUEUED','nowhere']", &["job/1"]),
         ("state!=['QUEUED','RUNNING']", &["job/3", "job/4", "job/5", "job/60"]),
@@ -126,6 +127,28 @@ pub(super) async fn prefixes_and_lists_select(store: Arc<dyn Store>) {
     ];
     for (text, expected) in rows {
         assert_eq!(search(&*store, text).await, *expected, "{text}");
+    }
+    let ids = ["job/01a22896-57ff-7010-b0be-14f3f033efd6", "job/01a22896-6000-7010-b0be-14f3f033efd6", "job/01a22"];
+    let documents = ids.map(|id| (id, json!({"id": id})));
+    fill(&*store, &documents).await;
+    let [one, two, short] = ids;
+    let rows: &[(&str, &[&str])] = &[
+        ("id^='job/01a2'", &[short, one, two]),
+        ("id^='job/01a22896'", &[one, two]),
+        ("id^='job/01a22896-'", &[one, two]),
+        ("id^='job/01a22896-5'", &[one]),
+        ("id^='job/01a22896-57ff-7010-b0be-14f3f033efd6'", &[one]),
+        ("id^='job/01a22896-57ff-7010-b0be-14f3f033efd6a'", &[]),
+        ("id^='job/01A2'", &[]),
+        ("id^='job/01a228965'", &[]),
+        ("id^='job/6' or id^='job/01a22896-6'", &["job/60", two]),
+    ];
+    for (text, expected) in rows {
+        let (mut found, mut expected) = (search(&*store, text).await, expected.to_vec());
+        // the order of ids of two forms is not that of their texts
+        found.sort();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{text}");
     }
 }
 

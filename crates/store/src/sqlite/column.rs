@@ -9,7 +9,7 @@ use slipstream_cimi::filter::{Attribute, Comparison, Literal, Span, values_at};
 
 use slipstream_cimi::resource::format_time;
 
-use super::key::{Key, id_of};
+use super::key::{self, Key, id_of};
 use crate::StoredDocument;
 
 /// See [`Column::tops`].
@@ -213,7 +213,10 @@ impl Column {
         if self == Self::Priority || self.holds_times() {
             return Condition::never();
         }
-        let name = if self == Self::Id { "id_text(id)" } else { self.name() };
+        if self == Self::Id {
+            return id_starts_with(prefix);
+        }
+        let name = self.name();
         let start = SqlValue::Text(prefix.to_owned());
         match successor(prefix) {
             Some(end) => Condition::new(format!("({name} >= ? AND {name} < ?)"), [start, SqlValue::Text(end)]),
@@ -274,6 +277,29 @@ fn operator(comparison: Comparison) -> &'static str {
         Comparison::GreaterOrEqual => ">=",
         Comparison::NotEqual => "IS NOT",
         Comparison::Equal | Comparison::StartsWith | Comparison::Words => "=",
+    }
+}
+
+/// Of ids two ranges, as the key is either bytes or a text: of both there is an index. One so short that each id of a job
+/// begins with it is no range, and few ask for it.
+fn id_starts_with(prefix: &str) -> Condition {
+    let start = || SqlValue::Text(prefix.to_owned());
+    let (Some(end), Some(keys)) = (successor(prefix), key::range(prefix)) else {
+        return match successor(prefix) {
+            Some(end) => {
+                Condition::new("(id_text(id) >= ? AND id_text(id) < ?)".to_owned(), [start(), SqlValue::Text(end)])
+            }
+            None => Condition::new("id_text(id) >= ?".to_owned(), [start()]),
+        };
+    };
+    let texts = [start(), SqlValue::Text(end)];
+    match keys {
+        // bytes come after all texts
+        None => Condition::new("(id >= ? AND id < ?)".to_owned(), texts),
+        Some((first, last)) => Condition::new(
+            "(id BETWEEN ? AND ? OR (id >= ? AND id < ?))".to_owned(),
+            [first, last].map(SqlValue::Blob).into_iter().chain(texts),
+        ),
     }
 }
 

@@ -39,6 +39,23 @@ impl ToSql for Key<'_> {
     }
 }
 
+/// The first and the last of the keys of bytes whose ids begin so; none of them if no such id does. None at all where all
+/// of them do.
+#[expect(clippy::option_option, reason = "that all do and that none does are two answers")]
+pub(super) fn range(beginning: &str) -> Option<Option<(Vec<u8>, Vec<u8>)>> {
+    if JOB_ID.starts_with(beginning) {
+        return None;
+    }
+    // what is missing is zeros in the first, and the highest digits in the last
+    let filled = |template: &str| {
+        let rest = template.get(beginning.len()..)?;
+        let mut bytes = Vec::with_capacity(16);
+        put_digits(&mut bytes, JOB_ID, &format!("{beginning}{rest}")).then_some(bytes)
+    };
+    let first = filled("job/00000000-0000-0000-0000-000000000000");
+    Some(first.zip(filled("job/ffffffff-ffff-ffff-ffff-ffffffffffff")))
+}
+
 /// The id that the table has so.
 pub(super) fn id_of(stored: ValueRef<'_>) -> Result<String, FromSqlError> {
     match stored {
@@ -72,6 +89,31 @@ mod tests {
         ] {
             assert_eq!(stored(id), SqlValue::Text(id.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_beginning_is_a_range_of_keys() {
+        for all in ["", "j", "job", "job/"] {
+            assert_eq!(range(all), None, "{all}");
+        }
+        for none in ["job/x", "job/A", "jobs", "user/01", "job/01a228967", "job/01a22896-57ff-7010-b0be-14f3f033efd6a"]
+        {
+            assert_eq!(range(none), Some(None), "{none}");
+        }
+        let bounds = |beginning: &str| {
+            let (first, last) = range(beginning).unwrap().unwrap();
+            [first, last].map(|bytes| text_of(JOB_ID, &bytes).unwrap())
+        };
+        assert_eq!(
+            bounds("job/01a22896-5"),
+            ["job/01a22896-5000-0000-0000-000000000000", "job/01a22896-5fff-ffff-ffff-ffffffffffff"]
+        );
+        assert_eq!(
+            bounds("job/01a22896-"),
+            ["job/01a22896-0000-0000-0000-000000000000", "job/01a22896-ffff-ffff-ffff-ffffffffffff"]
+        );
+        let whole = "job/01a22896-57ff-7010-b0be-14f3f033efd6";
+        assert_eq!(bounds(whole), [whole, whole]);
     }
 
     proptest! {

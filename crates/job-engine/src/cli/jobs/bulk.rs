@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::overview::bulk::{Deed, Operation, Wish};
+use slipstream_cimi::overview::bulk::{Count, Deed, Operation, PLACE, Wish};
 use slipstream_cimi::query::Search;
-use slipstream_cimi::{Client, Document, State};
+use slipstream_cimi::{Client, Document, Error, State};
 
 use super::super::terminal::{self, one_line, text};
+use super::filter::hint;
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::{Spinner, asking};
 use crate::cli::{COMMAND_FAILED, example};
@@ -22,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What `jobs bulk` is asked for.
 #[derive(Debug, Args)]
 #[command(after_help = example!(
-    "The server does it in the background, also if this command is interrupted.",
+    "The server does it in the background, also if this command is interrupted. `jobs --help` says what filters can.",
     "slipstream-job jobs bulk retry --filter \"state='FAILED'\" --yes"
 ))]
 pub struct BulkArguments {
@@ -38,7 +39,7 @@ enum DeedCommand {
     /// Delete all jobs that match, running ones too
     #[command(after_help = example!("slipstream-job jobs bulk delete --filter \"created<'2026-01-01'\""))]
     Delete(MatchingJobs),
-    /// Run all jobs that match again, each as a new job
+    /// Run all jobs that match again, each as a new job, but for those that were retried already
     #[command(after_help = example!("slipstream-job jobs bulk retry --filter \"state='FAILED'\" --yes"))]
     Retry(MatchingJobs),
 }
@@ -51,7 +52,7 @@ struct MatchingJobs {
     /// Do it; without this, the jobs are only counted
     #[arg(long)]
     yes: bool,
-    /// Print the operation as JSON
+    /// Print the operation, or what was counted, as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -66,15 +67,13 @@ pub async fn run(arguments: BulkArguments) -> anyhow::Result<ExitCode> {
         DeedCommand::Retry(jobs) => (Deed::Retry, jobs),
     };
     let client = jobs.connection.client()?;
-    let before = Clock::system().now();
-    let search = Search { filter: Some(jobs.filter.clone()), last: Some(0), ..Search::default() };
-    let expect = asking(client.search(JOB.name, &search)).await?.count;
-    if !jobs.yes {
-        let line = format!("{expect} jobs match: add --yes to {} them", verb(deed));
-        terminal::print(&line)?;
+    hint(&jobs.filter);
+    let count = asking(count(&client, deed, &jobs.filter)).await?;
+    if !jobs.yes || count.left() == 0 {
+        terminal::print(&if jobs.json { serde_json::to_string_pretty(&count)? } else { counted(&count) })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let wish = Wish { deed, filter: jobs.filter, expect, before: Some(before) };
+    let wish = Wish { deed, filter: jobs.filter, expect: count.matched, before: Some(count.before) };
     let begun: Document = asking(client.operation_with(JOB.name, "bulk", &wish)).await?;
     let operation =
         Spinner::on("waiting for the server").during(followed(&client, text(&begun, "resource-id"))).await?;
@@ -85,6 +84,19 @@ pub async fn run(arguments: BulkArguments) -> anyhow::Result<ExitCode> {
     }
     let is_good = operation.state == State::Success && operation.refused.is_empty();
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(COMMAND_FAILED) })
+}
+
+/// How many jobs are meant. A server of before says only how many match.
+async fn count(client: &Client, deed: Deed, filter: &str) -> Result<Count, Error> {
+    let before = Clock::system().now();
+    match client.view_with(PLACE, &[("do", deed.as_str()), ("filter", filter)]).await {
+        Err(Error::Refused { refusal, .. }) if matches!(refusal.status, 404 | 405) => {
+            let search = Search { filter: Some(filter.to_owned()), last: Some(0), ..Search::default() };
+            let matched = client.search(JOB.name, &search).await?.count;
+            Ok(Count { deed, filter: filter.to_owned(), before, matched, retried: None })
+        }
+        counted => counted,
+    }
 }
 
 async fn followed(client: &Client, id: &str) -> anyhow::Result<Operation> {
@@ -98,11 +110,20 @@ async fn followed(client: &Client, id: &str) -> anyhow::Result<Operation> {
     }
 }
 
-fn verb(deed: Deed) -> &'static str {
-    match deed {
-        Deed::Stop => "stop",
-        Deed::Delete => "delete",
-        Deed::Retry => "retry",
+fn counted(count: &Count) -> String {
+    let verb = count.deed.as_str();
+    let matched = if count.matched == 1 { "1 job matches".to_owned() } else { format!("{} jobs match", count.matched) };
+    match (count.left(), count.retried) {
+        (0, Some(retried @ 1..)) => format!("{matched}, {retried} of them retried already: nothing to {verb}"),
+        (0, _) => "no job matches".to_owned(),
+        (left, Some(retried @ 1..)) => {
+            format!("{matched}, {retried} of them retried already: add --yes to {verb} the other {left}")
+        }
+        (_, None) if count.deed == Deed::Retry => {
+            format!("{matched}: add --yes to {verb} those that are not retried already")
+        }
+        (1, _) => format!("{matched}: add --yes to {verb} it"),
+        _ => format!("{matched}: add --yes to {verb} them"),
     }
 }
 
@@ -113,8 +134,9 @@ fn render(operation: &Operation) -> String {
         Deed::Retry => "retried",
     };
     let counted = format!("{} of {} {done}", operation.done, operation.matched);
+    let retried = (operation.retried > 0).then(|| format!("{} retried already and left out", operation.retried));
     let refused = operation.refused.iter().map(|(code, count)| format!("{count} refused ({})", one_line(code)));
-    let counts: Vec<String> = std::iter::once(counted).chain(refused).collect();
+    let counts: Vec<String> = std::iter::once(counted).chain(retried).chain(refused).collect();
     let reason = operation.message.as_deref().map(|message| format!(": {}", one_line(message))).unwrap_or_default();
     format!("{} {}: {}{reason}", operation.id, operation.state, counts.join(", "))
 }
@@ -138,13 +160,34 @@ mod tests {
             updated: Timestamp::UNIX_EPOCH,
             matched: 31,
             done: 31,
+            retried: 0,
             refused: std::collections::BTreeMap::new(),
             message: None,
         };
         assert_eq!(render(&operation), "operation/0a SUCCESS: 31 of 31 stopped");
         (operation.state, operation.deed, operation.done) = (State::Failed, Deed::Retry, 3);
+        operation.retried = 26;
         operation.refused.insert("final".to_owned(), 2);
         operation.message = Some("no\u{1b} index".to_owned());
-        assert_eq!(render(&operation), "operation/0a FAILED: 3 of 31 retried, 2 refused (final): no\\u001b index");
+        let told = "3 of 31 retried, 26 retried already and left out, 2 refused (final): no\\u001b index";
+        assert_eq!(render(&operation), format!("operation/0a FAILED: {told}"));
+    }
+
+    #[test]
+    fn jobs_are_counted_with_those_that_are_left_out() {
+        for (deed, matched, retried, expected) in [
+            (Deed::Stop, 0, None, "no job matches"),
+            (Deed::Stop, 1, None, "1 job matches: add --yes to stop it"),
+            (Deed::Delete, 7, None, "7 jobs match: add --yes to delete them"),
+            (Deed::Retry, 0, Some(0), "no job matches"),
+            (Deed::Retry, 7, Some(0), "7 jobs match: add --yes to retry them"),
+            (Deed::Retry, 7, Some(2), "7 jobs match, 2 of them retried already: add --yes to retry the other 5"),
+            (Deed::Retry, 7, Some(7), "7 jobs match, 7 of them retried already: nothing to retry"),
+            (Deed::Retry, 7, None, "7 jobs match: add --yes to retry those that are not retried already"),
+        ] {
+            let before = Timestamp::UNIX_EPOCH;
+            let count = Count { deed, filter: "state='FAILED'".to_owned(), before, matched, retried };
+            assert_eq!(counted(&count), expected);
+        }
     }
 }

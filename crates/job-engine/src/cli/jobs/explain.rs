@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use slipstream_cimi::overview::explain::Explanation;
 
 use super::super::terminal::{self, Screen, one_line};
-use super::parse_id;
+use super::id::{JobId, found};
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::asking;
 use crate::cli::{example, why};
@@ -18,9 +18,9 @@ use crate::process::clock::Clock;
     "slipstream-job jobs explain 01991d3c-7c1e-7a3b-8f3c-0123456789ab"
 ))]
 pub struct ExplainArguments {
-    /// Id, with or without job/
-    #[arg(value_name = "ID", value_parser = parse_id)]
-    id: String,
+    /// Id, with or without job/, or its beginning
+    #[arg(value_name = "ID")]
+    id: JobId,
     /// Print the server's answer as JSON
     #[arg(long)]
     json: bool,
@@ -31,7 +31,8 @@ pub struct ExplainArguments {
 /// Explains a job.
 pub async fn run(arguments: ExplainArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client()?;
-    let explanation = asking(why::read(&client, &arguments.id)).await?;
+    let id = asking(found(&client, &arguments.id)).await?;
+    let explanation = asking(why::read(&client, &id)).await?;
     if arguments.json {
         return terminal::print(&serde_json::to_string_pretty(&explanation)?);
     }

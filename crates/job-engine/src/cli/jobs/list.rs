@@ -5,22 +5,24 @@ use comfy_table::Row as TableRow;
 use jiff::Timestamp;
 use serde_json::Value;
 use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::overview::ledger::EXECUTOR;
 use slipstream_cimi::query::{Collection, LARGEST_PAGE, Order, Search};
 use slipstream_cimi::{Client, Document, Error, State};
 
 use super::super::terminal::{Screen, age, keep_widths, one_line, text};
+use super::filter::{filter_help, hint};
 use crate::cli::example;
 use crate::cli::options::connection::ShowOptions;
 use crate::cli::spinner::Spinner;
 use crate::process::clock::Clock;
 
-/// Terminals of at least this many columns have room for target and message in columns of their own.
+/// Terminals of at least this many columns have room for executor, target and message in columns of their own.
 const WIDE: usize = 120;
 
 /// What `jobs list` is asked for.
 #[derive(Debug, Args)]
 #[command(mut_arg("json", |json| json.help("Print the jobs' documents as a JSON array")))]
-#[command(after_help = example!("slipstream-job jobs list --filter \"action='noop'\" --limit 5"))]
+#[command(after_help = example!(filter_help!(), "slipstream-job jobs list --filter \"action='noop'\" --limit 5"))]
 pub struct ListArguments {
     /// Only jobs that match, e.g. state='FAILED'
     #[arg(long, value_name = "FILTER")]
@@ -38,6 +40,9 @@ pub struct ListArguments {
 /// Lists jobs.
 pub async fn run(arguments: ListArguments) -> anyhow::Result<()> {
     let client = arguments.options.connection.client()?;
+    if let Some(filter) = &arguments.filter {
+        hint(filter);
+    }
     let mut search = Search {
         filter: arguments.filter,
         order: arguments.order,
@@ -75,6 +80,8 @@ pub struct Row {
     progress: String,
     age: String,
     action: String,
+    /// Of the last attempt; nothing unless an administrator asks.
+    executor: String,
     target: String,
     message: String,
 }
@@ -82,7 +89,7 @@ pub struct Row {
 impl Row {
     /// The attributes that it shows: a table asks for no others, which may be long.
     pub fn shown() -> Vec<String> {
-        let shown = ["id", "state", "progress", "created", "action", "targetResource", "statusMessage"];
+        let shown = ["id", "state", "progress", "created", "action", EXECUTOR, "targetResource", "statusMessage"];
         shown.map(str::to_owned).to_vec()
     }
 
@@ -99,15 +106,23 @@ impl Row {
             progress: progress.unwrap_or_default(),
             age: created.map(|created| age(created, now)).unwrap_or_default(),
             action: shown("action"),
+            executor: shown(EXECUTOR),
             target: target.map(one_line).unwrap_or_default(),
             message: shown("statusMessage"),
         }
     }
 
-    /// Where the message has no column: what a job that has not succeeded says, on a line of its own.
-    fn message_below(&self, width: usize) -> Option<String> {
-        let is_shown = !self.message.is_empty() && self.state != State::Success.as_str();
-        is_shown.then(|| console::truncate_str(&format!("  {}", self.message), width, "…").into_owned())
+    /// Where executor and message have no column: who runs a job that has not succeeded, and what it says, on a line of
+    /// its own.
+    fn line_below(&self, width: usize) -> Option<String> {
+        let said = match (self.executor.as_str(), self.message.as_str()) {
+            _ if self.state == State::Success.as_str() => return None,
+            ("", "") => return None,
+            ("", message) => message.to_owned(),
+            (executor, "") => format!("on {executor}"),
+            (executor, message) => format!("on {executor}: {message}"),
+        };
+        Some(console::truncate_str(&format!("  {said}"), width, "…").into_owned())
     }
 }
 
@@ -120,7 +135,7 @@ fn render(rows: &[Row], count: u64, screen: Screen) -> String {
     shown.join("\n")
 }
 
-/// Titles and, of each job, one line, or two where its message has no column.
+/// Titles and, of each job, one line, or two where executor and message have no column.
 pub fn table_lines(rows: &[Row], screen: Screen) -> Vec<String> {
     let narrow = screen.width.filter(|width| *width < WIDE);
     let table = table(rows, screen, narrow.is_some());
@@ -129,23 +144,24 @@ pub fn table_lines(rows: &[Row], screen: Screen) -> Vec<String> {
     for (row, line) in rows.iter().zip(lines) {
         // names are lower case: the first such text is the state
         shown.push(line.trim_end().replacen(&row.state, &screen.coloured(&row.state, &row.state), 1));
-        shown.extend(narrow.and_then(|width| row.message_below(width)).map(|message| screen.dimmed(&message)));
+        shown.extend(narrow.and_then(|width| row.line_below(width)).map(|message| screen.dimmed(&message)));
     }
     shown
 }
 
 /// A title line and one line for each row.
 fn table(rows: &[Row], screen: Screen, is_narrow: bool) -> String {
-    let titles = ["JOB", "STATE", "DONE", "AGE", "ACTION", "TARGET", "MESSAGE"];
+    let titles = ["JOB", "STATE", "DONE", "AGE", "ACTION", "EXECUTOR", "TARGET", "MESSAGE"];
     let columns = if is_narrow { 5 } else { titles.len() };
     let mut table = screen.table(&titles[..columns]);
     for row in rows {
-        let cells = [&row.name, &row.state, &row.progress, &row.age, &row.action, &row.target, &row.message];
+        let cells =
+            [&row.name, &row.state, &row.progress, &row.age, &row.action, &row.executor, &row.target, &row.message];
         let mut line = TableRow::from(&cells[..columns]);
         line.max_height(1);
         table.add_row(line);
     }
-    keep_widths(&mut table, &[4, 5, 6]);
+    keep_widths(&mut table, &[4, 5, 6, 7]);
     table.to_string()
 }
 

@@ -10,7 +10,7 @@ use slipstream_cimi::overview::ledger::{Attempt, CLAIM, Holder, Ledger, Outcome}
 use slipstream_cimi::{Client, Document, State};
 
 use super::super::terminal::{self, Screen, ago, as_printed, keep_widths, lasting, many_lines, one_line, text};
-use super::parse_id;
+use super::id::{JobId, found};
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::asking;
 use crate::cli::{example, why};
@@ -37,9 +37,9 @@ const NOT_SHOWN: &str = "only administrators see the ledger: claim, attempts and
 #[derive(Debug, Args)]
 #[command(after_help = example!("slipstream-job jobs show 01991d3c-7c1e-7a3b-8f3c-0123456789ab"))]
 pub struct ShowArguments {
-    /// Id, with or without job/
-    #[arg(value_name = "ID", value_parser = parse_id)]
-    id: String,
+    /// Id, with or without job/, or its beginning
+    #[arg(value_name = "ID")]
+    id: JobId,
     /// Print the document as JSON, with the server's ledger in the member ledger: null if there is none to show
     #[arg(long)]
     json: bool,
@@ -50,15 +50,16 @@ pub struct ShowArguments {
 /// Shows a job.
 pub async fn run(arguments: ShowArguments) -> anyhow::Result<()> {
     let client = arguments.connection.client()?;
-    let mut document = asking(client.get(&arguments.id)).await?;
-    let ledger = asking(read_ledger(&client, &arguments.id)).await?;
+    let id = asking(found(&client, &arguments.id)).await?;
+    let mut document = asking(client.get(&id)).await?;
+    let ledger = asking(read_ledger(&client, &id)).await?;
     if arguments.json {
         document.insert("ledger".to_owned(), ledger.map_or(Value::Null, Value::Object));
         return terminal::print(&serde_json::to_string_pretty(&document)?);
     }
     let (screen, now) = (Screen::standard_output(), Clock::system().now());
     let mut parts = vec![render_attributes(&document, now, screen)];
-    let obstacles = asking(why::obstacles(&client, &arguments.id)).await?;
+    let obstacles = asking(why::obstacles(&client, &id)).await?;
     if !obstacles.is_empty() {
         parts.push(render_waits(&obstacles, now, screen));
     }
@@ -90,9 +91,10 @@ async fn read_ledger(client: &Client, id: &str) -> anyhow::Result<Result<Documen
 fn render_attributes(document: &Document, now: Timestamp, screen: Screen) -> String {
     let state = text(document, "state");
     let first = FIRST_ATTRIBUTES.iter().filter_map(|name| document.get_key_value(*name));
+    let is_final = State::from_text(state).is_some_and(State::is_final);
     let others = document.iter().filter(|(name, _)| *name != "id" && !FIRST_ATTRIBUTES.contains(&name.as_str()));
     let attributes: Vec<(String, String)> =
-        first.chain(others).map(|(name, value)| (one_line(name), readable(name, value, now))).collect();
+        first.chain(others).map(|(name, value)| (one_line(name), shown(name, value, is_final, now))).collect();
     let mut lines = vec![screen.bold(&one_line(text(document, "id")))];
     lines.extend(screen.pairs(&attributes).into_iter().map(|line| match line.strip_prefix("  state") {
         Some(rest) if rest.trim() == state => format!("  state{}", screen.coloured(state, rest)),
@@ -101,16 +103,29 @@ fn render_attributes(document: &Document, now: Timestamp, screen: Screen) -> Str
     lines.join("\n")
 }
 
+/// A value as people write it. Servers offer to stop a job whatever its state is; of one that has ended that does nothing.
+fn shown(name: &str, value: &Value, is_final: bool, now: Timestamp) -> String {
+    match (name, value) {
+        ("operations", Value::Array(operations)) => {
+            let names = operations.iter().map(|operation| {
+                let rel = operation.get("rel").and_then(Value::as_str).unwrap_or_default();
+                rel.rsplit('/').next().unwrap_or(rel)
+            });
+            let mut names: Vec<&str> = names.filter(|name| !(is_final && *name == "stop")).collect();
+            // an action is offered under its short and its full name
+            names.dedup();
+            one_line(&names.join(", "))
+        }
+        _ => readable(name, value, now),
+    }
+}
+
 /// A value as people write it, by its name and shape.
 fn readable(name: &str, value: &Value, now: Timestamp) -> String {
     match (name, value) {
         ("progress", Value::Number(percent)) => format!("{percent}%"),
         ("duration", Value::Number(seconds)) => format!("{seconds}s"),
         ("acl", Value::Object(acl)) => readable_acl(acl).unwrap_or_else(|| value.to_string()),
-        ("operations", Value::Array(operations)) => listed(operations, |operation| {
-            let rel = operation.get("rel").and_then(Value::as_str).unwrap_or_default();
-            rel.rsplit('/').next().unwrap_or(rel).to_owned()
-        }),
         (_, Value::String(text)) => match text.parse::<Timestamp>() {
             Ok(time) => format!("{text} ({})", ago(time, now)),
             Err(_) => many_lines(text),
@@ -128,9 +143,7 @@ fn readable(name: &str, value: &Value, now: Timestamp) -> String {
 }
 
 fn listed(items: &[Value], readable: impl Fn(&Value) -> String) -> String {
-    let mut texts: Vec<String> = items.iter().map(readable).collect();
-    // an action is offered under its short and its full name
-    texts.dedup();
+    let texts: Vec<String> = items.iter().map(readable).collect();
     one_line(&texts.join(", "))
 }
 

@@ -13,8 +13,8 @@ use slipstream_cimi::{Client, Document, Error};
 use super::super::ends_with_the_job;
 use super::super::terminal::{self, Screen};
 use super::super::watch::{self, Changes, Trouble};
+use super::id::{JobId, found};
 use super::list::{Row, table_lines};
-use super::parse_id;
 use crate::cli::options::connection::Connection;
 use crate::cli::spinner::{Spinner, asking};
 use crate::process::clock::Clock;
@@ -35,9 +35,9 @@ const MOST: usize = 1_000;
     "slipstream-job jobs watch"
 ))]
 pub struct WatchArguments {
-    /// Id, with or without job/
-    #[arg(value_name = "ID", value_parser = parse_id)]
-    id: Option<String>,
+    /// Id, with or without job/, or its beginning
+    #[arg(value_name = "ID")]
+    id: Option<JobId>,
     /// Print each change as a line of JSON: the job's document
     #[arg(long)]
     json: bool,
@@ -51,6 +51,7 @@ pub async fn run(arguments: WatchArguments) -> anyhow::Result<ExitCode> {
     let is_live = !arguments.json && terminal::can_redraw(&Term::stdout());
     if let Some(id) = &arguments.id {
         // Whoever mistypes an id is told so, not that the job was deleted.
+        let id = &asking(found(&client, id)).await?;
         asking(client.get(id)).await?;
         let changes = (!is_live).then(|| Changes::new(arguments.json));
         let ending = watch::to_the_end(&client, id, changes).await?;

@@ -2,7 +2,7 @@
 //! `up` has left in the default data directory.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Client, Credentials, Document, UnixTransport};
+use tokio::time::timeout;
 
 use super::login::{LoginOptions, without_user};
 use crate::cli::secrets;
@@ -24,6 +25,12 @@ use crate::instance::{data_dir, endpoint, password};
 
 /// Longest wait for an answer.
 const TIME_LIMIT: Duration = Duration::from_mins(2);
+
+/// Longest wait for the end of a session.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// As what commands log in.
+const PROGRAM: &str = concat!("slipstream-job/", env!("CARGO_PKG_VERSION"));
 
 /// Where the executor's API socket is that an action uses, and the address of the API there.
 const SOCKET_VARIABLE: &str = "SLIPSTREAM_SOCKET";
@@ -104,13 +111,14 @@ impl Connection {
     /// The same, for a request whose answer may take this long.
     pub fn client_within(&self, limit: Duration) -> anyhow::Result<Client> {
         if let Some(socket) = self.socket(|name| std::env::var(name).ok())? {
-            return Ok(Client::new(Arc::new(socket.within(limit)), self.login_over_the_socket()?));
+            return Ok(remembered(Client::new(Arc::new(socket.within(limit)), self.login_over_the_socket()?)));
         }
         let data_dir = data_dir::default_path();
         let endpoint = self.endpoint(data_dir.as_deref())?;
         let password = self.found_password(data_dir.as_deref(), secrets::administrators)?;
         let transport = HttpTransport::new(&endpoint, self.login.is_insecure, limit)?;
-        Ok(Client::new(Arc::new(transport), Some(Credentials { username: self.user_name().to_owned(), password })))
+        let credentials = Credentials { username: self.user_name().to_owned(), password };
+        Ok(remembered(Client::new(Arc::new(transport), Some(credentials))))
     }
 
     /// Asks the server what the engine is doing.
@@ -198,6 +206,24 @@ impl Connection {
     fn means_the_engine_of(&self, data_dir: &Path) -> anyhow::Result<bool> {
         let Some(url) = given(self.login.url.as_ref()) else { return Ok(true) };
         Ok(endpoint::read_endpoint(data_dir)?.as_deref() == Some(url.trim_end_matches('/')))
+    }
+}
+
+/// The clients of this command, whose sessions end with it.
+static CLIENTS: Mutex<Vec<Client>> = Mutex::new(Vec::new());
+
+fn remembered(client: Client) -> Client {
+    let client = client.named(PROGRAM);
+    CLIENTS.lock().unwrap_or_else(PoisonError::into_inner).push(client.clone());
+    client
+}
+
+/// Ends the sessions that this command has made, so that they are not left until they end by themselves.
+pub async fn log_out() {
+    let clients = std::mem::take(&mut *CLIENTS.lock().unwrap_or_else(PoisonError::into_inner));
+    for client in clients {
+        // the command has said what it had to say; what is left behind ends within a day
+        drop(timeout(FAREWELL, client.log_out()).await);
     }
 }
 

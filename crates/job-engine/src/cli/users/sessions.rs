@@ -1,8 +1,10 @@
 //! `slipstream-job users sessions`: where a user has logged in, and how that ends.
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
+use slipstream_cimi::Error;
 use slipstream_cimi::dialect::{SESSION, USER};
 use slipstream_cimi::overview::sessions::{PLACE, SESSIONS, Session, Sessions};
 use slipstream_cimi::overview::user;
@@ -91,7 +93,15 @@ pub async fn run(arguments: SessionsArguments) -> anyhow::Result<()> {
         Some(SessionsCommand::End(EndArguments { id, json, connection })) => {
             let name = id.strip_prefix(SESSION.name).and_then(|name| name.strip_prefix('/')).unwrap_or(&id);
             let id = format!("{}/{name}", SESSION.name);
-            asking(connection.client()?.delete(&id)).await?;
+            match asking(connection.client()?.delete(&id)).await {
+                // whoever may not know of it is answered as if it were somebody else's
+                Err(Error::Refused { refusal, .. })
+                    if matches!(refusal.status, 403 | 404) && refusal.resource_id.as_ref() == Some(&id) =>
+                {
+                    bail!("there is no {}, or no longer: `users sessions` lists those that there are", one_line(&id))
+                }
+                ended => ended?,
+            }
             say(json, &id, "ended")
         }
         Some(SessionsCommand::EndAll(EndAllArguments { name, json, connection })) => {
@@ -128,9 +138,9 @@ fn render(sessions: &[Session], now: Timestamp, screen: Screen) -> String {
         let mark = if session.current { "this one" } else { "" };
         let times = [session.created, session.used, session.expiry].map(|time| ago(time, now));
         let [created, used, expiry] = times;
-        vec![one_line(&session.id), address, created, used, expiry, mark.to_owned()]
+        vec![one_line(&session.id), address, one_line(&session.made_by()), created, used, expiry, mark.to_owned()]
     };
-    let titles = ["SESSION", "ADDRESS", "MADE", "USED", "ENDS", ""];
+    let titles = ["SESSION", "ADDRESS", "MADE BY", "MADE", "USED", "ENDS", ""];
     screen.listing(&titles, &[0], sessions.iter().map(row).collect())
 }
 
@@ -144,6 +154,7 @@ mod tests {
         let session = |id: &str, address: Option<&str>, current| Session {
             id: format!("session/{id}"),
             address: address.map(str::to_owned),
+            program: address.map(|_| "slipstream-job/0.1.0".to_owned()),
             created: time("2026-11-30T10:00:00Z"),
             used: time("2026-11-30T11:58:00Z"),
             expiry: time("2026-12-01T10:00:00Z"),
@@ -153,7 +164,12 @@ mod tests {
         let shown = render(&sessions, time("2026-11-30T12:00:00Z"), Screen { width: None, colours: false });
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 3, "{shown}");
-        assert!(lines[1].contains("192.0.2.7") && lines[1].contains("2m") && lines[1].ends_with("this one"), "{shown}");
+        assert!(
+            lines[1].contains("192.0.2.7  slipstream-job/0.1.0")
+                && lines[1].contains("2m")
+                && lines[1].ends_with("this one"),
+            "{shown}"
+        );
         assert!(lines[2].starts_with("session/0b") && !lines[2].contains("this one"), "{shown}");
         assert_eq!([place(None), place(Some("jane"))], ["session/all", "user/jane/sessions"]);
     }

@@ -6,21 +6,19 @@ use std::time::Duration;
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
-use slipstream_cimi::State;
-use slipstream_cimi::dialect::JOB;
-use slipstream_cimi::filter::Filter;
+use slipstream_cimi::filter::Literal;
 use slipstream_cimi::overview::distributors::Distributor;
 use slipstream_cimi::overview::doctor::{Diagnosis, Finding, Health};
 use slipstream_cimi::overview::executors::Executor;
 use slipstream_cimi::overview::queue::LeftAlone;
-use slipstream_cimi::query::{Aggregation, Algorithm};
+use slipstream_cimi::overview::work::{ActionWork, Span};
 use slipstream_coordination::queue::EntryName;
-use slipstream_store::{Query, Space, StoreError};
+use slipstream_store::Space;
 use tokio::time::Instant;
 
-use super::{distributors, queue};
+use super::{distributors, queue, waiting};
 use crate::process::clock::{Age, CLOCKS_MAY_DIFFER};
+use crate::process::metrics::counters::OTHER;
 use crate::process::paths;
 use crate::process::registry::RegisteredDistributor;
 use crate::server::Shared;
@@ -34,6 +32,8 @@ mod tests;
 
 /// Most names in a text.
 const MOST_NAMED: usize = 5;
+/// Most findings of one kind.
+const MOST_ALIKE: usize = 10;
 /// The longest time between rounds of the reconciler, with a round over a million jobs in between.
 const ROUNDS: SignedDuration = SignedDuration::from_mins(5);
 /// So far apart two clocks are without being kept right.
@@ -52,6 +52,8 @@ struct Facts {
     now: Timestamp,
     /// How many jobs of each action wait.
     waiting: BTreeMap<String, u64>,
+    /// What was done in the last 24 hours.
+    today: Vec<ActionWork>,
     /// What the coordinator says, or why it says nothing.
     coordinator: Result<Coordinated, String>,
 }
@@ -85,7 +87,8 @@ pub async fn read(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiEr
         },
         space: shared.store.space().await,
         now: shared.clock.now(),
-        waiting: waiting(shared).await.unwrap_or_default(),
+        waiting: waiting::by_action(shared).await.unwrap_or_default(),
+        today: shared.history.within(Span::Day).await.map(|day| day.actions()).unwrap_or_default(),
         coordinator: coordinated(shared).await.map_err(|error| error.cause().to_owned()),
     };
     let (time, version) = (facts.now, facts.version.to_owned());
@@ -126,26 +129,6 @@ async fn candidates(shared: &Shared) -> Result<Vec<(String, String)>, ApiError> 
     Ok(registered.into_iter().map(|(_, it)| (it.candidate, it.process.version)).collect())
 }
 
-/// How many jobs of each action wait.
-pub(super) async fn waiting(shared: &Shared) -> Result<BTreeMap<String, u64>, StoreError> {
-    let by_action = Aggregation { algorithm: Algorithm::Terms, attribute: "action".to_owned() };
-    let query = Query { aggregations: vec![by_action], ..query(State::Queued) };
-    let found = shared.store.search(JOB.name, &query).await?;
-    Ok(found.aggregations.first().map(terms).unwrap_or_default())
-}
-
-/// How many have each value, as an aggregation answers it.
-pub(super) fn terms(answer: &Value) -> BTreeMap<String, u64> {
-    let buckets = answer["buckets"].as_array().into_iter().flatten();
-    let count = |bucket: &Value| Some((bucket["key"].as_str()?.to_owned(), bucket["doc_count"].as_u64()?));
-    buckets.filter_map(count).collect()
-}
-
-fn query(state: State) -> Query {
-    let filter = Filter::parse(&format!("state='{state}'")).expect("it is a filter");
-    Query { filter: Some(filter), ..Query::default() }
-}
-
 /// The table.
 fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![match &facts.store {
@@ -153,6 +136,7 @@ fn diagnose(facts: &Facts) -> Vec<Finding> {
         Err(reason) => ill("store", reason.clone(), "look into the server's log: it names the file and the reason"),
     }];
     findings.extend(facts.space.as_ref().map(space));
+    findings.extend(failing(&facts.today));
     let seen = match &facts.coordinator {
         Ok(seen) => seen,
         Err(reason) => {
@@ -254,7 +238,7 @@ fn reconciler(reconciler: Option<&RegisteredReconciler>, facts: &Facts) -> Vec<F
         findings.push(doubtful(ABOUT, text, hint));
     }
     if findings.is_empty() {
-        findings.push(well(ABOUT, "it is at work and leaves nothing alone"));
+        findings.push(well(ABOUT, "it is at work, and has put right all that it found"));
     }
     findings
 }
@@ -305,7 +289,30 @@ fn actions(seen: &Coordinated, waiting: &BTreeMap<String, u64>) -> Vec<Finding> 
         let hint = "start an executor that has it, or correct what failed to load";
         if seen.has_foreign { doubtful("actions", text, hint) } else { ill("actions", text, hint) }
     };
-    without.map(finding).collect()
+    let (shown, more): (Vec<_>, Vec<_>) = without.enumerate().partition(|(place, _)| *place < MOST_ALIKE);
+    let mut findings: Vec<Finding> = shown.into_iter().map(|(_, it)| finding(it)).collect();
+    if !more.is_empty() {
+        let names: Vec<String> = more.iter().map(|(_, (action, _))| (*action).clone()).collect();
+        let text =
+            format!("no registered executor takes those of these actions either: {}", named(names.len(), &names));
+        findings.push(doubtful("actions", text, "`slipstream-job queue` says how many jobs wait of each"));
+    }
+    findings
+}
+
+/// Actions of which nothing succeeded lately.
+fn failing(today: &[ActionWork]) -> Vec<Finding> {
+    let all_failed = today.iter().filter(|it| it.failed > 0 && it.failed == it.ended && it.name != OTHER);
+    let finding = |it: &ActionWork| {
+        let name = &it.name;
+        let text = match it.failed {
+            1 => format!("the only job of the action {name} that ended in the last 24 hours failed"),
+            count => format!("all {count} jobs of the action {name} that ended in the last 24 hours failed"),
+        };
+        let filter = format!("state='FAILED' and action={}", Literal::Text(name.clone()));
+        doubtful("actions", text, &format!("`slipstream-job jobs --filter \"{filter}\"` shows them and why"))
+    };
+    all_failed.take(MOST_ALIKE).map(finding).collect()
 }
 
 fn other_distributors(candidates: &[(String, String)], version: &str) -> Option<Finding> {

@@ -11,7 +11,7 @@ use slipstream_cimi::query::{Aggregation, Algorithm, Parameters};
 
 use super::attention::{Facts, attention, late_since};
 use super::longest::longest;
-use super::{View, doctor, queue};
+use super::{View, queue, waiting};
 use crate::process::clock::Age;
 use crate::process::paths;
 use crate::process::registry::RegisteredDistributor;
@@ -48,7 +48,7 @@ async fn counts(shared: &Shared, caller: &Caller) -> Result<BTreeMap<String, u64
     let by_state = Aggregation { algorithm: Algorithm::Terms, attribute: "state".to_owned() };
     let parameters = Parameters { last: Some(0), aggregations: vec![by_state], ..Parameters::default() };
     let found = search::search(shared, JOB, caller, &parameters).await?.stored;
-    Ok(found.aggregations.first().map(doctor::terms).unwrap_or_default())
+    Ok(found.aggregations.first().map(waiting::terms).unwrap_or_default())
 }
 
 async fn work(shared: &Shared, span: Span) -> Result<Work, ApiError> {
@@ -96,7 +96,7 @@ async fn coordinated(shared: &Shared) -> Result<(Facts, Option<RegisteredReconci
     let snapshot = shared.snapshots.get(&shared.queue, &shared.clock).await?;
     let willing = snapshot.executors.iter().filter(|executor| !executor.registered.draining);
     let had: BTreeSet<&str> = willing.flat_map(|executor| &executor.registered.actions).map(String::as_str).collect();
-    let waiting = doctor::waiting(shared).await?;
+    let waiting = waiting::by_action(shared).await?;
     let unserved = waiting.into_iter().filter(|(action, _)| !had.contains(action.as_str())).collect();
     let reconciler = queue::reconciler(shared).await?;
     let unheld = reconciler.as_ref().map(|reconciler| reconciler.unheld.clone()).unwrap_or_default();

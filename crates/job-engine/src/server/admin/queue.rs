@@ -8,7 +8,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Comparison, Filter, Literal};
 use slipstream_cimi::overview::executors::RegisteredExecutor;
 use slipstream_cimi::overview::queue::{
-    Claim, Claimed, LeftAlone, MOST_LISTED, PLACE, Priority, Queue, Waiting, WaitingJob,
+    Claim, Claimed, LeftAlone, MOST_ACTIONS, MOST_LISTED, PLACE, Priority, Queue, Waiting, WaitingAction, WaitingJob,
 };
 use slipstream_cimi::query::Order;
 use slipstream_cimi::{Document, State};
@@ -120,7 +120,18 @@ async fn waiting(shared: &Shared, claimed: &[EntryName]) -> Result<Waiting, ApiE
     }
     let count = priorities.values().sum();
     let priorities = priorities.into_iter().map(|(priority, count)| Priority { priority, count }).collect();
-    Ok(Waiting { count, priorities, oldest: oldest_waiting(&*shared.store).await? })
+    let (actions, oldest) = (waiting_actions(shared).await?, oldest_waiting(&*shared.store).await?);
+    Ok(Waiting { count, priorities, actions, oldest })
+}
+
+async fn waiting_actions(shared: &Shared) -> Result<Vec<WaitingAction>, ApiError> {
+    let found = super::waiting::by_action(shared).await?;
+    let mut actions: Vec<WaitingAction> =
+        found.into_iter().map(|(action, count)| WaitingAction { action, count }).collect();
+    // those of one count by name
+    actions.sort_by_key(|it| std::cmp::Reverse(it.count));
+    actions.truncate(MOST_ACTIONS);
+    Ok(actions)
 }
 
 /// So many jobs of a state, those first that were added first; an index finds them.

@@ -14,6 +14,9 @@ const AUTHN_HEADER: &str = "slipstream-authn-info";
 /// The address of a trusted proxy's client.
 const CLIENT_HEADER: &str = "x-real-ip";
 
+/// Characters of what a program calls itself.
+const LONGEST_PROGRAM: usize = 250;
+
 /// Who is at the other end of a connection; an extension of every request that came through a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -38,7 +41,7 @@ impl Peer {
 }
 
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     peer: Option<Peer>,
     /// The address of whoever asks, before a trusted proxy; none in this process.
@@ -48,11 +51,13 @@ pub struct Origin {
     pub is_local: bool,
     /// Whether a trusted proxy says that its client speaks HTTPS.
     pub is_https: bool,
+    /// The program that asks, as it says itself: see [`program`]. Only of a login.
+    pub program: Option<String>,
 }
 
 impl Origin {
     /// This process.
-    pub const HERE: Self = Self { peer: None, client: None, is_local: true, is_https: false };
+    pub const HERE: Self = Self { peer: None, client: None, is_local: true, is_https: false, program: None };
 
     /// Reads the peer, and what a trusted one says of its own client.
     #[must_use]
@@ -68,7 +73,8 @@ impl Origin {
         let is_local = peer
             .is_none_or(|peer| peer.address.is_loopback() && !(peer.is_trusted && headers.contains_key(CLIENT_HEADER)));
         let is_trusted = peer.is_some_and(|peer| peer.is_trusted);
-        Self { peer, client, is_local, is_https: is_trusted && forwarded_scheme(headers) == Some("https") }
+        let is_https = is_trusted && forwarded_scheme(headers) == Some("https");
+        Self { peer, client, is_local, is_https, program: None }
     }
 
     /// By what names the server was asked: that of the request, and what a trusted proxy says that it was.
@@ -106,6 +112,13 @@ impl Origin {
         }
         Some(Caller::User { name, roles, session })
     }
+}
+
+/// The program that sends a request, as it says itself, cut to a length at which it harms nobody.
+#[must_use]
+pub fn program(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?.trim();
+    (!text.is_empty()).then(|| text.chars().take(LONGEST_PROGRAM).collect())
 }
 
 /// The scheme that a proxy's client spoke, if the header says one of HTTP's.

@@ -162,6 +162,9 @@ impl Sessions {
         if let Some(client) = origin.client {
             document.insert("clientIP".to_owned(), json!(client.to_string()));
         }
+        if let Some(program) = &origin.program {
+            document.insert("userAgent".to_owned(), json!(program));
+        }
         let ledger = json!({"token": hex::encode(digest), "stamp": accounts::security_stamp(user)});
         let record = Record { id: id.clone(), revision: Revision::default(), document: document.into(), ledger };
         match store.insert(record.clone()).await {

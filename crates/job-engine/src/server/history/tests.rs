@@ -1,5 +1,9 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use slipstream_cimi::filter::Filter;
 use slipstream_store::memory::MemoryStore;
-use slipstream_store::{Query, StoreExt as _};
+use slipstream_store::{Found, IndexRow, Query, Record, Revision, StoreExt as _, Write};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -14,9 +18,10 @@ struct Process {
 }
 
 impl Process {
-    fn begin(store: &Arc<MemoryStore>, clock: &Clock) -> Self {
+    fn begin(store: &Arc<impl Store + 'static>, clock: &Clock) -> Self {
         let counters = Arc::<Counters>::default();
-        let history = Arc::new(History::new(store.clone(), counters.clone(), clock.clone()));
+        let store: Arc<dyn Store> = store.clone();
+        let history = Arc::new(History::new(store, counters.clone(), clock.clone()));
         let at_work = history.clone();
         Self { history, counters, work: tokio::spawn(async move { at_work.run().await }) }
     }
@@ -144,4 +149,87 @@ async fn sixty_four_actions_have_rows_of_their_own() {
     let actions = process.history.within(Span::Quarter).await.expect("read").actions();
     assert_eq!((actions.len(), &*actions[0].name, actions[0].added), (65, "other", 36));
     process.stop().await;
+}
+
+/// A store that refuses what is written to documents of one kind, as long as it is told to, and counts that.
+#[derive(Default)]
+struct Refusing {
+    store: MemoryStore,
+    kind: Mutex<Option<&'static str>>,
+    refused: AtomicU32,
+}
+
+impl Refusing {
+    fn refuse(&self, kind: Option<&'static str>) {
+        *self.kind.lock().expect("not poisoned") = kind;
+    }
+
+    fn refused(&self) -> u32 {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Store for Refusing {
+    async fn read(&self, ids: &[&str]) -> Vec<Result<Option<Record>, StoreError>> {
+        self.store.read(ids).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Revision, StoreError>> {
+        let kind = *self.kind.lock().expect("not poisoned");
+        let is_refused = |write: &Write| match write {
+            Write::Create(record) | Write::Replace(record) => kind.is_some_and(|kind| record.id.starts_with(kind)),
+            Write::Remove(..) => false,
+        };
+        if writes.iter().any(is_refused) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return writes.iter().map(|_| Err(StoreError::Full { path: "jobs.db".to_owned() })).collect();
+        }
+        self.store.write(writes).await
+    }
+
+    async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
+        self.store.search(kind, query).await
+    }
+
+    async fn index_rows(&self, after: Option<&str>, limit: u64) -> Result<Vec<IndexRow>, StoreError> {
+        self.store.index_rows(after, limit).await
+    }
+
+    async fn remove_matching(&self, kind: &str, filter: &Filter) -> Result<u64, StoreError> {
+        self.store.remove_matching(kind, filter).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_store_refuses_is_written_later_and_counted_once() {
+    for kind in ["history-minute", "history-hour"] {
+        let store = Arc::new(Refusing::default());
+        let clock = clock("2026-11-30T10:58:05Z");
+        let process = Process::begin(&store, &clock);
+        store.refuse(Some(kind));
+        let mut counted = 0;
+        // over the end of an hour
+        for _ in 0..4 {
+            process.count("noop", Count::Added, 3);
+            counted += 3;
+            pass(60).await;
+            for span in Span::ALL {
+                assert_eq!(process.added(span).await, counted, "{kind}, {span:?}, while it is refused");
+            }
+        }
+        assert!(store.refused() >= 3, "{kind}: it was refused again and again");
+        store.refuse(None);
+        process.count("noop", Count::Added, 1);
+        pass(121).await;
+        for span in Span::ALL {
+            assert_eq!(process.added(span).await, counted + 1, "{kind}, {span:?}, once it is not");
+        }
+        process.stop().await;
+        let after = Process::begin(&store, &clock);
+        for span in Span::ALL {
+            assert_eq!(after.added(span).await, counted + 1, "{kind}, {span:?}, over a restart");
+        }
+        after.stop().await;
+    }
 }

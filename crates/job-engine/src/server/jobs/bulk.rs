@@ -1,6 +1,7 @@
 //! Bulk operations: one thing done with all jobs that a filter matches. The operation is a document whose ledger has the
 //! cursor, so that whoever is elected goes on with it, after a restart too; each step reads the asker's rights again.
 
+mod count;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 
+pub use self::count::count;
+
 /// Most operations at a time, in all and of one user. Exact in one server; several may let one more in each.
 const MOST_RUNNING: usize = 4;
 const MOST_OF_A_USER: usize = 1;
@@ -41,22 +44,17 @@ pub struct Bulk {
 /// Begins an operation, if so many jobs match as were counted, or fewer.
 pub async fn begin(shared: &Shared, caller: &Caller, wish: Wish) -> Result<Operation, ApiError> {
     caller.require_user()?;
-    if wish.deed == Deed::Retry {
-        caller.require_administrator()?;
-    }
+    require_right_to(wish.deed, caller)?;
     let (Some(by), Some(_)) = (caller.name(), caller.session()) else {
         let message = "a bulk operation needs a login: it reads the rights of its user again and again";
         return Err(ApiError::bad_request(message));
     };
-    // as precise as times in documents are: what is added from now on is not earlier
-    let now = Timestamp::from_millisecond(shared.clock.now().as_millisecond())
-        .map_err(|error| ApiError::unexpected(&error))?;
+    let now = now(shared)?;
     let before = wish.before.unwrap_or(now);
-    let filter = filter_of(&wish.filter, before).map_err(ApiError::bad_request)?;
+    let query = meant(caller, &wish.filter, before)?;
     let _turn = shared.bulk.admission.lock().await;
     admit(shared, by).await?;
     shared.jobs.settled().await;
-    let query = Query { filter: Some(filter), visible_to: caller.searches_as(), ..Query::default() };
     let matched = shared.store.search(JOB.name, &query).await?.count;
     if matched > wish.expect {
         let message = format!("{matched} jobs match, and {} were expected: count again", wish.expect);
@@ -73,6 +71,7 @@ pub async fn begin(shared: &Shared, caller: &Caller, wish: Wish) -> Result<Opera
         updated: now,
         matched,
         done: 0,
+        retried: 0,
         refused: BTreeMap::new(),
         message: None,
     };
@@ -166,6 +165,22 @@ async fn running(shared: &Shared) -> Result<Vec<Record>, StoreError> {
     let filter = Filter::parse("state='RUNNING'").expect("it is a filter");
     let query = Query { filter: Some(filter), limit: 100, ..Query::default() };
     Ok(shared.store.search(OPERATION.name, &query).await?.records)
+}
+
+/// Only administrators add jobs; anything else is decided job by job.
+fn require_right_to(deed: Deed, caller: &Caller) -> Result<(), ApiError> {
+    if deed == Deed::Retry { caller.require_administrator() } else { Ok(()) }
+}
+
+/// As precise as times in documents are: what is added from now on is not earlier.
+fn now(shared: &Shared) -> Result<Timestamp, ApiError> {
+    Timestamp::from_millisecond(shared.clock.now().as_millisecond()).map_err(|error| ApiError::unexpected(&error))
+}
+
+/// Counts the jobs that this caller means.
+fn meant(caller: &Caller, filter: &str, before: Timestamp) -> Result<Query, ApiError> {
+    let filter = filter_of(filter, before).map_err(ApiError::bad_request)?;
+    Ok(Query { filter: Some(filter), visible_to: caller.searches_as(), ..Query::default() })
 }
 
 /// The jobs that are meant: by the filter as it was understood then, and added by then.

@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 use slipstream_cimi::acl;
 use slipstream_cimi::dialect::{self, JOB};
+use slipstream_cimi::overview::ledger::EXECUTOR;
 use slipstream_cimi::overview::retries::RETRY_OF;
 use slipstream_cimi::resource::format_time;
 use slipstream_cimi::{Document, State, job};
@@ -18,7 +19,7 @@ use crate::process::clock::Age;
 /// Jobs written to within this time are left alone: whoever wrote may still be putting the entry.
 pub const UNTOUCHED: SignedDuration = SignedDuration::from_secs(10);
 /// Attributes of a job that only the server sets, besides those of every resource.
-const DERIVED_ATTRIBUTES: [&str; 4] = ["started", "duration", "timeOfStatusChange", RETRY_OF];
+const DERIVED_ATTRIBUTES: [&str; 5] = ["started", "duration", "timeOfStatusChange", RETRY_OF, EXECUTOR];
 /// The attribute that says in which order jobs are taken. The entry has it in its name: no edit takes it out, and one that
 /// changes it moves the entry.
 pub const PRIORITY: &str = "priority";

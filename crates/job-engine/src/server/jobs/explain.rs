@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use slipstream_cimi::overview::executors::Executor;
 use slipstream_cimi::overview::explain::{Code, Explanation, Reason};
 use slipstream_cimi::overview::{doctor, executors, queue};
@@ -12,6 +13,7 @@ use slipstream_cimi::{Lease, State};
 use super::document::{action_of, state_of, time_of};
 use super::ledger::{Ledger, Outcome};
 use super::record::JobRecord;
+use super::retry::retries;
 use crate::process::clock::Age;
 use crate::process::paths;
 use crate::server::Shared;
@@ -22,6 +24,11 @@ use crate::server::queue::{QueueError, text};
 
 #[cfg(test)]
 mod tests;
+
+/// Characters of a message that are shown.
+const LONGEST_LINE: usize = 300;
+/// Most executors that one reason names.
+const MOST_NAMED: usize = 20;
 
 /// Who has a claim on a job's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +52,24 @@ struct Facts<'a> {
     max_attempts: u32,
     /// What the reconciler was refused about it.
     refused: Option<&'a str>,
+    /// Its message and return code.
+    said: Said<'a>,
+    /// The latest job that repeats it, of those that the asker may see.
+    retry: Option<&'a str>,
     /// What the coordinator says; none while it cannot be reached.
     queue: Option<Seen<'a>>,
+    /// Since when it cannot be reached, if that is known.
+    away: Option<Timestamp>,
     /// Whether the asker is told of executors and nodes.
     sees_all: bool,
     now: Timestamp,
+}
+
+/// What became of a job, in the words of its action.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said<'a> {
+    message: Option<&'a str>,
+    code: Option<i64>,
 }
 
 /// What the coordinator says.
@@ -74,6 +94,7 @@ pub async fn of(shared: &Shared, caller: &Caller, id: &str) -> Result<Explanatio
         let refusal = |what: Option<&str>| found.refusals.reason(what?).map(str::to_owned);
         refusal(Some(id)).or_else(|| refusal(record.entry()))
     };
+    let retry = if state.is_final() { retries(shared, caller, id).await?.retries.pop() } else { None };
     let queue = seen.as_ref().map(|(claim, snapshot)| Seen {
         claim: claim.clone(),
         executors: &snapshot.executors,
@@ -88,7 +109,13 @@ pub async fn of(shared: &Shared, caller: &Caller, id: &str) -> Result<Explanatio
         ledger,
         max_attempts: shared.max_attempts,
         refused: refused.as_deref(),
+        said: Said {
+            message: record.document.get("statusMessage").and_then(Value::as_str),
+            code: record.document.get("returnCode").and_then(Value::as_i64),
+        },
+        retry: retry.as_deref(),
         queue,
+        away: shared.queue.away_since(shared.clock.now()),
         sees_all: caller.is_administrator(),
         now: shared.clock.now(),
     });
@@ -176,11 +203,22 @@ impl Facts<'_> {
 
     fn ended(&self) -> Reason {
         let last = self.ledger.attempts.last();
-        let text = match last {
+        let mut text = match last {
             Some(last) if last.outcome == Some(Outcome::Finished) => format!("it is {}", self.state),
             Some(_) => format!("it is {} after its attempt was over", self.state),
             None => format!("it is {}, and no attempt was begun", self.state),
         };
+        if let Some(code) = self.said.code.filter(|code| *code != 0) {
+            text = format!("{text}, return code {code}");
+        }
+        if let Some(line) = self.said.message.and_then(first_line) {
+            text = format!("{text}: {line}");
+        }
+        if let Some(retry) = self.retry {
+            text = format!("{text}; it was run again as {retry}");
+        } else if self.sees_all && self.state != State::Success {
+            text = format!("{text}; `slipstream-job jobs retry {}` runs it again", self.id);
+        }
         let since = last.and_then(|last| last.ended).unwrap_or(self.updated);
         self.reason(Code::Final, text).by(last.map(|last| last.executor.clone())).since(since).into()
     }
@@ -188,7 +226,7 @@ impl Facts<'_> {
     fn without_coordinator(&self) -> Reason {
         let what = if self.is_begun() { "whether it still runs is not known" } else { "nobody takes it meanwhile" };
         let text = format!("the coordinator cannot be reached, {what}");
-        let row = self.reason(Code::CoordinatorAway, text);
+        let row = self.away.into_iter().fold(self.reason(Code::CoordinatorAway, text), Row::since);
         if self.is_begun() { row.into() } else { row.blocking() }
     }
 
@@ -222,7 +260,9 @@ impl Facts<'_> {
         let passing: Vec<Reason> = seen.executors.iter().flat_map(|executor| self.passed_over_by(executor)).collect();
         if able.is_empty() {
             let foreign = if seen.has_foreign { "; one that does not register may have it" } else { "" };
-            let text = format!("no registered executor has the action {action}{foreign}");
+            let without = if self.sees_all { seen.without() } else { String::new() };
+            let what = "start one that has it, `slipstream-job actions` lists what there is";
+            let text = format!("no registered executor has the action {action}{foreign}: {what}{without}");
             return std::iter::once(self.reason(Code::NoExecutor, text).blocking()).chain(passing).collect();
         }
         if willing.is_empty() {
@@ -271,7 +311,8 @@ impl Facts<'_> {
         let passed_over = executor.registered.passed_over.iter();
         let passed_over = passed_over.filter(move |it| is_of_this(it.job.as_deref(), &it.entry) && !is_over(it.until));
         passed_over.map(|it| {
-            let text = if self.sees_all { &it.reason } else { "an executor leaves it alone for a while" };
+            let text =
+                if self.sees_all { &it.reason } else { "an executor waits for a while before it tries it again" };
             let row = self.reason(Code::Released, text.to_owned()).by(Some(executor.registered.name.clone()));
             Reason { until: Some(it.until), ..row.into() }
         })
@@ -284,6 +325,25 @@ impl Seen<'_> {
         let executor = self.executors.iter().find(|executor| executor.claimant == claimant);
         executor.map_or_else(|| format!("foreign {claimant}"), |executor| executor.registered.name.clone())
     }
+
+    /// All executors, of none of which there is anything better to say: those whose slots are taken have not even looked.
+    fn without(&self) -> String {
+        let name = |executor: &Executor| {
+            let is_full = executor.busy.is_some_and(|busy| busy >= executor.registered.slots);
+            format!("{}{}", executor.registered.name, if is_full { " (all slots busy)" } else { "" })
+        };
+        let mut names: Vec<String> = self.executors.iter().take(MOST_NAMED).map(name).collect();
+        let more = self.executors.len().saturating_sub(MOST_NAMED);
+        names.extend((more > 0).then(|| format!("{more} more")));
+        if names.is_empty() { String::new() } else { format!("; without it: {}", names.join(", ")) }
+    }
+}
+
+/// The first line of a message, as far as it has room in a reason.
+fn first_line(message: &str) -> Option<String> {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let shown: String = line.chars().take(LONGEST_LINE).collect();
+    Some(if shown.len() < line.len() { format!("{shown}…") } else { shown })
 }
 
 /// Where more is said of a reason.

@@ -1,13 +1,14 @@
 //! A final job is run again as a new one: final is final, and its ledger is its history. The new job's id is made of the
 //! old one's and of how many retries there were, so that they are found without an index, and a double click adds one.
 
+use jiff::Timestamp;
 use serde_json::json;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::overview::retries::{RETRY_OF, Retries, Wish};
 use slipstream_cimi::{Code, Document};
 use uuid::Uuid;
 
-use super::document::{new_document, state_of};
+use super::document::{new_document, state_of, time_of};
 use super::record::JobRecord;
 use super::schema::job_violations;
 use super::{put_new, read, refuse};
@@ -70,6 +71,31 @@ pub async fn retries(shared: &Shared, caller: &Caller, id: &str) -> Result<Retri
         }
     }
     Ok(found)
+}
+
+/// How many of these jobs were run again: of how many the first retry is there.
+pub async fn are_retried(shared: &Shared, ids: &[String]) -> Result<u64, ApiError> {
+    let firsts: Vec<String> = ids.iter().map(|id| id_of_retry(id, 0)).collect();
+    let firsts: Vec<&str> = firsts.iter().map(String::as_str).collect();
+    let mut count = 0;
+    for found in shared.store.read(&firsts).await {
+        count += u64::from(found?.is_some());
+    }
+    Ok(count)
+}
+
+/// Runs a job again unless a retry of it is there; answers whether this was done. One that was added since `begun` counts
+/// as done: whoever asks may have crashed after it.
+pub async fn retry_once(shared: &Shared, caller: &Caller, id: &str, begun: Timestamp) -> Result<bool, ApiError> {
+    let first = id_of_retry(id, 0);
+    match retry(shared, caller, id, Wish { retries: 0 }).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.refusal.status == 409 && error.refusal.resource_id.as_deref() == Some(&first) => {
+            let there = shared.jobs.get(&first).await?;
+            Ok(there.is_some_and(|job| time_of(&job.document, "created") >= begun))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The id of the retry of this job before which there were so many.

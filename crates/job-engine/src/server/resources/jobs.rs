@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use slipstream_cimi::Document;
 use slipstream_cimi::dialect::{self, JOB};
+use slipstream_cimi::overview::ledger::EXECUTOR;
+use slipstream_cimi::overview::retries::RETRY;
+use slipstream_cimi::{Document, State};
 use slipstream_store::{Record, StoredDocument};
 
 use super::{collection, fence};
@@ -35,9 +37,22 @@ pub async fn search(shared: &Shared, request: &ApiRequest) -> Result<Answer, Api
     let (caller, select) = (request.caller.clone(), parameters.select.clone());
     let present = move |record: Record| {
         let entry = record.entry().map(str::to_owned);
-        presented(&caller, record.document, entry.as_deref(), &select)
+        let is_told = caller.is_administrator() && select.iter().any(|name| name == EXECUTOR);
+        let executor = if is_told { last_executor(&record) } else { None };
+        let mut job = presented(&caller, record.document, entry.as_deref(), &select);
+        job.extend(executor.map(|executor| (EXECUTOR.to_owned(), json!(executor))));
+        job
     };
     collection::search(shared, JOB, &request.caller, &parameters, present).await
+}
+
+/// The name of the executor of the last attempt, unless the job waits for another one.
+fn last_executor(record: &Record) -> Option<String> {
+    if document::state_of(&record.document) == State::Queued {
+        return None;
+    }
+    let attempts = record.ledger.get("attempts").and_then(Value::as_array)?;
+    attempts.last()?.get("executor").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Reads a job.
@@ -117,9 +132,10 @@ pub async fn report(shared: &Shared, mut request: ApiRequest) -> Result<Answer, 
 
 /// A job with the operations that the caller may use, limited to the selected attributes; `id`, `resourceURI`, `acl` and
 /// `operations` are always there, because old clients need them to do anything with it (quirk 11). As in the original,
-/// whoever may view a job is told how to stop it (specification 5.4).
+/// whoever may view a job is told how to stop it (specification 5.4), also one that has ended: old clients look for that.
 fn presented(caller: &Caller, job: StoredDocument, entry: Option<&str>, select: &[String]) -> Document {
     let may_modify = caller.may_modify(&job);
+    let may_retry = caller.is_administrator() && document::state_of(&job).is_final();
     let mut job = document::shown(job.into_document(), entry);
     let id = job.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     collection::keep_selected(&mut job, select);
@@ -128,6 +144,7 @@ fn presented(caller: &Caller, job: StoredDocument, entry: Option<&str>, select: 
         operations.extend(["edit", "delete"].map(|rel| json!({"rel": rel, "href": id})));
     }
     operations.extend([dialect::STOP_REL, "stop"].map(|rel| json!({"rel": rel, "href": format!("{id}/stop")})));
+    operations.extend(may_retry.then(|| json!({"rel": RETRY, "href": format!("{id}/{RETRY}")})));
     job.insert("operations".to_owned(), Value::Array(operations));
     job
 }

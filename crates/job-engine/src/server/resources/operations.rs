@@ -23,6 +23,17 @@ pub async fn begin(shared: &Shared, mut request: ApiRequest) -> Result<Answer, A
     Ok(Answer::accepted(&bulk::begin(shared, &request.caller, wish).await?.id))
 }
 
+/// Counts the jobs that an operation would be done with.
+pub async fn count(shared: &Shared, request: &ApiRequest) -> Result<Answer, ApiError> {
+    let deed = serde_json::from_value(json!(request.parameter("do")));
+    let (Ok(deed), Some(filter)) = (deed, request.parameter("filter")) else {
+        return Err(ApiError::bad_request("expected `do`, one of stop, delete and retry, and `filter`"));
+    };
+    let before = request.parameter("before").map(|text| text.parse()).transpose();
+    let before = before.map_err(|error| ApiError::bad_request(format!("`before` is no time: {error}")))?;
+    Ok(Answer::ok(&bulk::count(shared, &request.caller, deed, filter, before).await?))
+}
+
 /// Reads an operation.
 pub async fn read(shared: &Shared, request: &ApiRequest, id: &str) -> Result<Answer, ApiError> {
     let select = request.parameters()?.select;

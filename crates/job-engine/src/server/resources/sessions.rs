@@ -10,6 +10,7 @@ use slipstream_store::{Record, StoreError, StoreExt, StoredDocument};
 use super::collection;
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
+use crate::server::auth::proxy::program;
 use crate::server::auth::sessions::farewell_cookie;
 use crate::server::error::ApiError;
 use crate::server::http::answer::Answer;
@@ -18,6 +19,7 @@ use crate::server::http::request::ApiRequest;
 /// Logs in.
 pub async fn add(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
     let body = request.login_document();
+    request.origin.program = program(&request.headers);
     let login = shared.sessions.login(&*shared.store, &body, &request.origin, shared.clock.now()).await?;
     Ok(Answer::created(&login.id).with_cookie(login.cookie))
 }

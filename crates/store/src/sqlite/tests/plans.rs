@@ -29,7 +29,6 @@ const QUESTIONS: &[Question] = &[
     question("created>'2026-01-01T00:00:00.000Z'", NEWEST, "resource_by_created "),
     question("parentJob='job/1'", NEWEST, "resource_by_parent "),
     question("id='job/7'", None, "sqlite_autoindex_resource_1 "),
-    question("id^='job/7'", None, "sqlite_autoindex_resource_1 "),
     question("priority=5", NEWEST, "resource_by_priority "),
     question("acl/owner/principal='jane'", NEWEST, "resource_by_owner "),
     question("updated>'2026-01-01T00:00:00.000Z'", LAST_UPDATED, "resource_by_updated "),
@@ -152,6 +151,21 @@ fn check(reader: &Reader, when: &str) {
     }
 }
 
+/// What an id begins with is a range of the bytes and one of the texts that ids are. The writer makes statistics when the
+/// store is closed; without them a walk through the narrowest index is taken for less.
+fn check_beginnings_of_ids(reader: &Reader, when: &str) {
+    for text in ["id^='job/7'", "id^='job/01a22896-5'", "id^='job/x'"] {
+        let query = Query { filter: Some(Filter::parse(text).unwrap()), limit: 5, ..Query::default() };
+        for count in [false, true] {
+            let plan = reader.plan("job", &query, count, false).unwrap();
+            let mut reads = plan.iter().filter(|line| line.contains("resource")).peekable();
+            assert!(reads.peek().is_some(), "{when}, {text}: {plan:#?}");
+            let is_range = |line: &String| line.starts_with("SEARCH") && line.contains("id>? AND id<?");
+            assert!(reads.all(is_range), "{when}, {text}: {plan:#?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_searches_of_every_day_use_an_index_in_its_order() {
     let (_folder, path, store) = new_store();
@@ -184,5 +198,6 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
     check_prefixes_and_lists(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "filled");
     inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
     check(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "analysed");
+    check_beginnings_of_ids(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "analysed");
     check_walk(&store, "analysed").await;
 }

@@ -33,6 +33,7 @@ fn a_row_tells_what_a_document_says() {
         progress: "7%".to_owned(),
         age: "3s".to_owned(),
         action: "dummy_test_action".to_owned(),
+        executor: String::new(),
         target: "credential/abc".to_owned(),
         message: "slept 2 of 30 seconds".to_owned(),
     };
@@ -59,6 +60,19 @@ JOB                                   STATE    DONE  AGE  ACTION
 01991d3c-7c1e-7a3b-8f3c-000000000001  SUCCESS  100%  10d  dummy_test_action
 3 of 133 jobs";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn the_executor_has_a_column_or_is_told_below() {
+    let job = |state: &str, message: Option<&str>| {
+        row(&json!({"id": "job/0a", "state": state, "action": "noop", "executor": "node-1", "statusMessage": message}))
+    };
+    let rows = [job("RUNNING", None), job("FAILED", Some("no")), job("SUCCESS", Some("well"))];
+    let wide = render(&rows, 3, Screen { width: Some(140), colours: false });
+    assert!(wide.lines().skip(1).take(3).all(|line| line.contains("  noop    node-1")), "{wide}");
+    let narrow = render(&rows, 3, Screen { width: Some(80), colours: false });
+    let lines: Vec<&str> = narrow.lines().collect();
+    assert_eq!((lines.len(), lines[2], lines[4]), (7, "  on node-1", "  on node-1: no"), "{narrow}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn said_with(
     waiting: &[(&str, u64)],
 ) -> Vec<String> {
     let waiting = waiting.iter().map(|(action, count)| ((*action).to_owned(), *count)).collect();
-    said_of(&Facts { version: "1", store, space: None, now: NOW, waiting, coordinator })
+    said_of(&Facts { version: "1", store, space: None, now: NOW, waiting, today: Vec::new(), coordinator })
 }
 
 fn said_of(facts: &Facts) -> Vec<String> {
@@ -94,7 +94,7 @@ fn a_site_that_is_well_says_so_point_by_point() {
             "+ store: it takes writes",
             "+ coordinator: it answers in 2 ms, ZooKeeper 3.9.2",
             "+ clock: it agrees with the coordinator's",
-            "+ reconciler: it is at work and leaves nothing alone",
+            "+ reconciler: it is at work, and has put right all that it found",
             "+ running jobs: somebody holds each of them",
             "+ executors: 1 with 4 slots",
             "+ distributor cleanup: node-1 leads",
@@ -210,6 +210,7 @@ fn space_that_runs_out_is_told() {
     let of = |taken, free| {
         let space = Some(Space { taken, free });
         let facts = Facts {
+            today: Vec::new(),
             version: "1",
             store: Ok(()),
             space,
@@ -235,4 +236,37 @@ fn distributors_of_another_version_are_told() {
     let candidates = vec![("node-1".to_owned(), "1".to_owned()), ("node-2".to_owned(), "0".to_owned())];
     let said = wrong(Coordinated { candidates, ..coordinated() }, &[]);
     assert_eq!(said, ["! distributors: of another version than this server (1): node-2 (0)"]);
+}
+
+#[test]
+fn actions_of_which_nothing_succeeded_lately_are_told_with_the_command_that_shows_them() {
+    let work = |name: &str, ended, failed| {
+        let name = name.to_owned();
+        ActionWork { name, added: ended, ended, failed, wait: None, run: None, series: Vec::new() }
+    };
+    let today =
+        vec![work("it's", 7, 7), work("once", 1, 1), work("mostly", 9, 8), work("idle", 0, 0), work(OTHER, 3, 3)];
+    let (store, waiting) = (Ok(()), BTreeMap::new());
+    let facts = Facts { version: "1", store, space: None, now: NOW, waiting, today, coordinator: Ok(coordinated()) };
+    let wrong: Vec<String> = said_of(&facts).into_iter().filter(|line| !line.starts_with('+')).collect();
+    let expected = [
+        "! actions: all 7 jobs of the action it's that ended in the last 24 hours failed",
+        "! actions: the only job of the action once that ended in the last 24 hours failed",
+    ];
+    assert_eq!(wrong, expected);
+    let hint = diagnose(&facts).into_iter().find_map(|finding| finding.hint).expect("what to do");
+    let filter = hint.split('"').nth(1).expect("in quotes");
+    slipstream_cimi::filter::Filter::parse(filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+}
+
+#[test]
+fn of_many_actions_that_nobody_has_the_first_are_told_one_by_one() {
+    let names: Vec<String> = (10..40).map(|number| format!("action-{number}")).collect();
+    let waiting: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 2)).collect();
+    let wrong = wrong(coordinated(), &waiting);
+    assert_eq!(wrong.len(), MOST_ALIKE + 1);
+    assert!(
+        wrong[MOST_ALIKE].ends_with("action-20, action-21, action-22, action-23, action-24 and 15 more"),
+        "{wrong:?}"
+    );
 }

@@ -113,3 +113,11 @@ fn nobody_is_on_this_machine_because_a_proxy_says_so() {
     let headers = headers(&[(CLIENT_HEADER, b"192.0.2.7")]);
     assert!(origin(Some(Peer::new(address("127.0.0.1"), &[])), &headers).is_local, "nobody's word counts");
 }
+
+#[test]
+fn a_program_is_what_it_says_as_far_as_that_is_text_of_some_length() {
+    let said = |bytes: &[u8]| program(&headers(&[("user-agent", bytes)]));
+    assert_eq!(said(b"slipstream-job/0.1.0"), Some("slipstream-job/0.1.0".to_owned()));
+    assert_eq!([said(b" "), said(b"\xff"), program(&HeaderMap::new())], [None, None, None]);
+    assert_eq!(said(&[b'x'; 10_000]).map(|text| text.len()), Some(LONGEST_PROGRAM));
+}

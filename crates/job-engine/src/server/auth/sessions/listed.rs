@@ -40,7 +40,9 @@ impl Sessions {
                 // the store had no space for it
                 None if !is_stored => {
                     let created = expiry - LIFETIME;
-                    sessions.insert(0, Session { id: caller, address: None, created, used, expiry, current: false });
+                    let (address, program) = (None, None);
+                    let id = caller;
+                    sessions.insert(0, Session { id, address, program, created, used, expiry, current: false });
                 }
                 None => {}
             }
@@ -78,6 +80,7 @@ fn read(session: &Record) -> Option<Session> {
     Some(Session {
         id: session.id.clone(),
         address: text("clientIP").map(str::to_owned),
+        program: text("userAgent").map(str::to_owned),
         created: time("created")?,
         used: time("updated")?,
         expiry: time("expiry")?,

@@ -6,7 +6,6 @@ use serde_json::json;
 use slipstream_cimi::State;
 use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::overview::bulk::{Deed, Operation};
-use slipstream_cimi::overview::retries::Wish;
 use slipstream_cimi::overview::user;
 use slipstream_store::{Query, Record, StoreError, StoreExt};
 
@@ -16,7 +15,8 @@ use crate::server::auth::accounts;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
 use crate::server::jobs;
-use crate::server::jobs::document::{state_of, time_of};
+use crate::server::jobs::document::state_of;
+use crate::server::jobs::retry::retry_once;
 
 /// Jobs of a step.
 const STEP: u64 = 500;
@@ -45,7 +45,7 @@ pub(super) async fn step(shared: &Shared, record: Record) -> Result<bool, ApiErr
         let (asker, operation) = (&asker, &operation);
         async move { one(shared, asker, operation.deed, operation.created, &id).await }
     });
-    let done: Vec<Result<(), String>> = stream::iter(deeds)
+    let done: Vec<Became> = stream::iter(deeds)
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()
         .await
@@ -53,8 +53,9 @@ pub(super) async fn step(shared: &Shared, record: Record) -> Result<bool, ApiErr
         .collect::<Result<_, _>>()?;
     for done in done {
         match done {
-            Ok(()) => operation.done += 1,
-            Err(code) => *operation.refused.entry(code).or_default() += 1,
+            Became::Done => operation.done += 1,
+            Became::Retried => operation.retried += 1,
+            Became::Refused(code) => *operation.refused.entry(code).or_default() += 1,
         }
     }
     operation.updated = shared.clock.now();
@@ -114,38 +115,34 @@ async fn page(
     Ok(found.records.into_iter().map(|record| record.id).chain(found.rest).collect())
 }
 
-/// Does it with one job, as a single request would. The inner error is why that was refused; the outer one concerns all.
-async fn one(
-    shared: &Shared,
-    asker: &Caller,
-    deed: Deed,
-    begun: Timestamp,
-    id: &str,
-) -> Result<Result<(), String>, ApiError> {
+/// What has come of a job.
+enum Became {
+    /// It was done.
+    Done,
+    /// It was left out: a retry of it is there already.
+    Retried,
+    /// It was refused, for this reason.
+    Refused(String),
+}
+
+/// Does it with one job, as a single request would. An error concerns all of them.
+async fn one(shared: &Shared, asker: &Caller, deed: Deed, begun: Timestamp, id: &str) -> Result<Became, ApiError> {
+    let is_final = || Became::Refused("final".to_owned());
     let done = match deed {
-        Deed::Stop => jobs::stop(shared, asker, id).await.map(|job| state_of(&job.document) == State::Stopped),
-        Deed::Delete => jobs::delete(shared, asker, id).await.map(|()| true),
-        Deed::Retry => again(shared, asker, begun, id).await.map(|()| true),
+        Deed::Stop => jobs::stop(shared, asker, id)
+            .await
+            .map(|job| if state_of(&job.document) == State::Stopped { Became::Done } else { is_final() }),
+        Deed::Delete => jobs::delete(shared, asker, id).await.map(|()| Became::Done),
+        Deed::Retry => {
+            retry_once(shared, asker, id, begun).await.map(|is_new| if is_new { Became::Done } else { Became::Retried })
+        }
     };
     match done {
-        Ok(true) => Ok(Ok(())),
-        Ok(false) => Ok(Err("final".to_owned())),
+        Ok(done) => Ok(done),
         Err(error) if error.refusal.status >= 500 => Err(error),
         Err(error) => {
             let code = error.refusal.code.map(|code| code.as_str().to_owned());
-            Ok(Err(code.unwrap_or_else(|| error.refusal.status.to_string())))
+            Ok(Became::Refused(code.unwrap_or_else(|| error.refusal.status.to_string())))
         }
     }
-}
-
-/// Runs the job again unless that has been done since the operation began: its step may be repeated after a crash.
-async fn again(shared: &Shared, asker: &Caller, begun: Timestamp, id: &str) -> Result<(), ApiError> {
-    let found = jobs::retry::retries(shared, asker, id).await?;
-    if let Some(latest) = found.retries.last() {
-        let latest = jobs::read(shared, asker, latest).await?;
-        if time_of(&latest.document, "created") >= begun {
-            return Ok(());
-        }
-    }
-    jobs::retry::retry(shared, asker, id, Wish { retries: found.count }).await.map(drop)
 }

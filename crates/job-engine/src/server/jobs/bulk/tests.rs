@@ -1,4 +1,4 @@
-use slipstream_cimi::overview::user;
+use slipstream_cimi::overview::{retries, user};
 
 use super::*;
 use crate::server::auth::accounts;
@@ -107,6 +107,39 @@ async fn a_step_that_is_done_again_after_a_crash_runs_no_job_twice() {
     shared.store.replace(crashed).await.expect("as if the cursor had not been written");
     assert_eq!(step_once(&shared, &begun.id).await.done, 3);
     assert_eq!(states(&shared, "QUEUED").await, 3, "each has one retry");
+}
+
+#[tokio::test]
+async fn a_retry_that_is_asked_for_again_leaves_out_what_was_retried() {
+    let shared = world(0).await;
+    let root = caller("super", "ADMIN");
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = job(&shared, "jane").await;
+        jobs::stop(&shared, &root, &id).await.expect("stopped");
+        ids.push(id);
+    }
+    let filter = || "state='STOPPED'".to_owned();
+    let counted = async || {
+        let count = count(&shared, &root, Deed::Retry, filter(), None).await.expect("counted");
+        (count.matched, count.retried, count.left())
+    };
+    jobs::retry::retry(&shared, &root, &ids[0], retries::Wish::default()).await.expect("retried by hand");
+    assert_eq!(counted().await, (3, Some(1), 2));
+    let mut begun = begin(&shared, &root, wish(Deed::Retry, &filter(), 3)).await.expect("begun");
+    // what was retried in the same millisecond would be taken for its own
+    begun.created += jiff::SignedDuration::from_millis(1);
+    let record = shared.store.get(&begun.id).await.expect("read").expect("there");
+    shared.store.replace(Record { document: document_of(&begun).into(), ..record }).await.expect("written");
+    let done = step_once(&shared, &begun.id).await;
+    assert_eq!((done.done, done.retried, done.refused), (2, 1, BTreeMap::new()));
+    assert_eq!((counted().await, states(&shared, "QUEUED").await), ((3, Some(3), 0), 3));
+    let stop = count(&shared, &root, Deed::Stop, filter(), None).await.expect("counted");
+    assert_eq!((stop.matched, stop.retried), (3, None));
+    let jane = caller("jane", "USER");
+    assert_eq!(count(&shared, &jane, Deed::Retry, filter(), None).await.expect_err("refused").refusal.status, 403);
+    let counted = count(&shared, &root, Deed::Retry, filter(), Some(Timestamp::UNIX_EPOCH)).await.expect("counted");
+    assert_eq!((counted.matched, counted.retried), (0, Some(0)), "all were added later");
 }
 
 #[tokio::test]

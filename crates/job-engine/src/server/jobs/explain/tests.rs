@@ -67,6 +67,8 @@ struct Case {
     before: usize,
     refused: Option<&'static str>,
     is_away: bool,
+    said: Said<'static>,
+    retry: Option<&'static str>,
 }
 
 impl Default for Case {
@@ -80,6 +82,8 @@ impl Default for Case {
             before: 0,
             refused: None,
             is_away: false,
+            said: Said::default(),
+            retry: None,
         }
     }
 }
@@ -100,6 +104,9 @@ impl Case {
             ledger: &self.ledger,
             max_attempts: 5,
             refused: self.refused,
+            said: self.said,
+            retry: self.retry,
+            away: self.is_away.then_some(NOW),
             queue: (!self.is_away).then_some(seen),
             sees_all,
             now: NOW,
@@ -121,11 +128,23 @@ impl Case {
 #[test]
 fn a_final_job_says_how_it_ended() {
     let finished = begun(vec![attempt(Some(7), Some(Outcome::Finished))]);
-    let final_with = |state, ledger| Case { state, ledger, is_away: true, ..Case::default() }.explained();
-    assert_eq!(final_with(State::Failed, finished), ["final Stan: it is FAILED"]);
+    let case = |state, ledger: &Ledger| Case { state, ledger: ledger.clone(), is_away: true, ..Case::default() };
+    let again = "; `slipstream-job jobs retry job/0a` runs it again";
+    assert_eq!(case(State::Success, &finished).explained(), ["final Stan: it is SUCCESS"]);
+    assert_eq!(case(State::Failed, &finished).explained(), [format!("final Stan: it is FAILED{again}")]);
     let lost = begun(vec![attempt(Some(7), Some(Outcome::Lost))]);
-    assert_eq!(final_with(State::Failed, lost), ["final Stan: it is FAILED after its attempt was over"]);
-    assert_eq!(final_with(State::Stopped, queued()), ["final: it is STOPPED, and no attempt was begun"]);
+    let text = "final Stan: it is FAILED after its attempt was over";
+    assert_eq!(case(State::Failed, &lost).explained(), [format!("{text}{again}")]);
+    let text = "final: it is STOPPED, and no attempt was begun";
+    assert_eq!(case(State::Stopped, &queued()).explained(), [format!("{text}{again}")]);
+    let said = Said { message: Some("\n disk full \nat line 7"), code: Some(3) };
+    let told = Case { said, retry: Some("job/0b"), ..case(State::Failed, &finished) };
+    let text = "it is FAILED, return code 3: disk full; it was run again as job/0b";
+    assert_eq!(told.explained(), [format!("final Stan: {text}")]);
+    assert_eq!(told.explained_to(false)[0].text, text, "its owner is told the same");
+    assert_eq!(case(State::Failed, &finished).explained_to(false)[0].text, "it is FAILED", "others may not retry");
+    let long = "x".repeat(1_000);
+    assert_eq!(first_line(&long).map(|line| line.chars().count()), Some(LONGEST_LINE + 1));
 }
 
 #[test]
@@ -161,6 +180,7 @@ fn without_the_coordinator_nothing_else_is_known() {
         away(State::Running),
         ["coordinator-away: the coordinator cannot be reached, whether it still runs is not known"]
     );
+    assert_eq!(Case { is_away: true, ..Case::default() }.explained_to(false)[0].since, Some(NOW), "since when");
 }
 
 #[test]
@@ -188,10 +208,19 @@ fn a_job_whose_entry_is_missing_claimed_or_refused_says_so() {
 fn a_waiting_job_says_who_could_take_it() {
     let with = |executors: Vec<Executor>| Case { executors, ..Case::default() };
     let unable = || executor("Stan", &["other"]);
-    assert_eq!(with(vec![unable()]).explained(), ["!no-executor: no registered executor has the action noop"]);
+    let full = || Executor { busy: Some(2), ..executor("Butters", &["other"]) };
+    let nobody = "no registered executor has the action noop";
+    let what = ": start one that has it, `slipstream-job actions` lists what there is";
+    assert_eq!(
+        with(vec![unable(), full()]).explained(),
+        [format!("!no-executor: {nobody}{what}; without it: Stan, Butters (all slots busy)")]
+    );
+    let many = (0..30).map(|number| executor(&number.to_string(), &["other"])).collect();
+    assert!(with(many).explained()[0].ends_with(", 19, 10 more"), "a bound");
+    assert_eq!(with(vec![unable()]).explained_to(false)[0].text, format!("{nobody}{what}"), "others see no names");
     assert_eq!(
         Case { has_foreign: true, ..with(vec![]) }.explained(),
-        ["!no-executor: no registered executor has the action noop; one that does not register may have it"]
+        [format!("!no-executor: {nobody}; one that does not register may have it{what}")]
     );
     let drained = || draining(executor("Kyle", &["noop"]));
     assert_eq!(
@@ -290,7 +319,10 @@ fn reasons_lead_administrators_to_where_more_is_said() {
         ledger: &ledger,
         max_attempts: 5,
         refused: None,
+        said: Said::default(),
+        retry: None,
         queue: None,
+        away: None,
         sees_all,
         now: NOW,
     };
