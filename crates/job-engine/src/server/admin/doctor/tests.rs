@@ -242,7 +242,16 @@ fn distributors_of_another_version_are_told() {
 fn actions_of_which_nothing_succeeded_lately_are_told_with_the_command_that_shows_them() {
     let work = |name: &str, ended, failed| {
         let name = name.to_owned();
-        ActionWork { name, added: ended, ended, failed, wait: None, run: None, series: Vec::new() }
+        ActionWork {
+            name,
+            added: ended,
+            ended,
+            failed,
+            wait: None,
+            run: None,
+            series: Vec::new(),
+            failed_series: Vec::new(),
+        }
     };
     let today =
         vec![work("it's", 7, 7), work("once", 1, 1), work("mostly", 9, 8), work("idle", 0, 0), work(OTHER, 3, 3)];
