@@ -186,7 +186,7 @@ def nine_windows(site, _jobs):
         pages.append(page)
     job = site.add("for_all")
     for page in pages:
-        expect(page.locator("#newer")).to_contain_text("new")
+        expect(page.locator("#newer")).to_contain_text("more match")
     assert len(streams) <= 3, "four pages have a stream, the others ask"
     site.ok(site.api.delete(f"/api/{job}"))
 
@@ -220,7 +220,7 @@ def behind_a_prefix(site, jobs):
         page.get_by_label("Pages").get_by_role("link", name="Jobs").click()
         page.wait_for_url("**/a/b/ui/jobs")
         site.add("behind_a_prefix")
-        expect(page.locator("#newer")).to_contain_text("new")
+        expect(page.locator("#newer")).to_contain_text("more match")
         page.close()
 
 
