@@ -27,6 +27,10 @@ pub const ACTIONS: &str = "actions";
 pub const REPORTS_PLACE: &str = "job/reports";
 /// Member of the entry point of a server that takes lists of jobs to add (extension).
 pub const BULK_ADD: &str = "bulkAdd";
+/// Member of that: whether items may have keys of their own.
+pub const ITEM_KEYS: &str = "itemKeys";
+/// Member of an item of such a list: its own key, which makes its add repeatable in whatever list it is sent.
+pub const ITEM_KEY: &str = "idempotencyKey";
 /// Member of the entry point of a server that tells which store it has: `{"id": …}` (extension).
 pub const STORE: &str = "store";
 /// Most items of such a list.

@@ -16,6 +16,9 @@ pub const HIGHEST_PRIORITY: u16 = 0;
 /// … to here (last), which is also what a job without one gets.
 pub const LOWEST_PRIORITY: u16 = 999;
 
+/// Attribute of a job with what its action is told besides the target: a JSON object (extension).
+pub const PAYLOAD: &str = "payload";
+
 /// How far a job is (specification 5.1, column "S").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -248,6 +251,10 @@ pub struct NewJob {
     pub target: Option<String>,
     /// 0 (first) to 999 (last); without one the server puts it last.
     pub priority: Option<u16>,
+    /// What the action is told besides (extension of this server).
+    pub payload: Option<Document>,
+    /// Who may do what with it; without one the server's default holds.
+    pub acl: Option<Value>,
 }
 
 impl NewJob {
@@ -261,6 +268,12 @@ impl NewJob {
         }
         if let Some(priority) = self.priority {
             document.insert("priority".to_owned(), json!(priority));
+        }
+        if let Some(payload) = &self.payload {
+            document.insert(PAYLOAD.to_owned(), Value::Object(payload.clone()));
+        }
+        if let Some(acl) = &self.acl {
+            document.insert("acl".to_owned(), acl.clone());
         }
         document
     }

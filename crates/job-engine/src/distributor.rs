@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use slipstream_action::with_causes;
 use slipstream_cimi::Client;
-use slipstream_cimi::job::NewJob;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{self, Session};
 use slipstream_coordination::{Coordinator, Election, Leadership};
@@ -27,13 +26,16 @@ use crate::process::registry::{RegisteredDistributor, Registration, this_process
 use crate::process::stop::Stop;
 
 pub mod configured;
+pub mod fan_out;
 pub mod marks;
 pub mod rounds;
 pub mod schedule;
 pub mod script;
 pub mod store_marks;
+pub mod template;
 mod term;
 
+use fan_out::Plan;
 use rounds::Missed;
 use schedule::Schedule;
 use script::Script;
@@ -58,8 +60,13 @@ pub trait Distributor: Send + Sync {
     fn schedule(&self) -> &Schedule;
     /// What becomes of missed rounds.
     fn missed(&self) -> Missed;
+    /// Over which share of the time until the next round the jobs of one are spread, above 0 and up to 1; none if they are
+    /// added at once.
+    fn spread(&self) -> Option<f64> {
+        None
+    }
     /// The jobs of one round, at most one for each target: the target tells them apart when a round is repeated.
-    async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error>;
+    async fn plan(&self, client: &Client) -> Result<Plan, slipstream_cimi::Error>;
 }
 
 /// Why a mark was not read or written.

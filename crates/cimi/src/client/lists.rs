@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Call, Client, is_earlier_add, path};
-use crate::dialect::{ACTIONS, BULK_ADD, JOB, REPORTS, REPORTS_PLACE};
+use crate::dialect::{ACTIONS, BULK_ADD, ITEM_KEY, ITEM_KEYS, JOB, REPORTS, REPORTS_PLACE};
 use crate::error::{Error, Refusal};
 use crate::job::{Job, State};
 use crate::lease::AttemptIdentity;
@@ -25,6 +25,20 @@ pub fn takes_reports(entry_point: &Document) -> bool {
 #[must_use]
 pub fn takes_bulk_adds(entry_point: &Document) -> bool {
     leads_to(entry_point, BULK_ADD, JOB.name)
+}
+
+/// Whether the items of such a list may have keys of their own, as [`keyed`] gives them.
+#[must_use]
+pub fn takes_item_keys(entry_point: &Document) -> bool {
+    takes_bulk_adds(entry_point) && entry_point.get(BULK_ADD).is_some_and(|link| link[ITEM_KEYS] == true)
+}
+
+/// A document as the item of a list to add whose key is its own: repeatable in whatever list it is sent. Only for servers
+/// that announce it, see [`takes_item_keys`].
+#[must_use]
+pub fn keyed(mut document: Document, key: String) -> Document {
+    document.insert(ITEM_KEY.to_owned(), Value::String(key));
+    document
 }
 
 /// The place counts, too: other servers may have resources of that name.
@@ -267,7 +281,7 @@ impl Client {
     }
 
     /// Adds documents to the collection `kind` in one request, and answers for each its id or why it was refused. With
-    /// a `key` the whole is repeatable, as [`add`](Self::add) is. Only for servers that announce it, see
+    /// a `key` the whole is repeatable, as [`add`](Self::add) is; so are those that are [`keyed`]. Only for servers that announce it, see
     /// [`takes_bulk_adds`], and only for jobs; they take at most [`MOST_ITEMS`](crate::dialect::MOST_ITEMS) in a body of
     /// at most 1 MiB. The outer error is that of the request.
     pub async fn add_all(
@@ -279,19 +293,19 @@ impl Client {
         let call = Call::new(Method::POST, path(kind)).json(documents).keyed(key);
         let Added { jobs: answers } = self.send(&call).await?;
         call.has_all(answers.len(), documents.len())?;
-        let added = |answer: ItemAnswer| match answer {
+        let added = |(document, answer): (&Document, ItemAnswer)| match answer {
             ItemAnswer { status, resource_id: Some(id), .. } if is_good(status) => Ok(id),
             ItemAnswer { status, .. } if is_good(status) => Err(call.unintelligible("an item has no resource-id")),
             refused => match refused.refusal() {
                 Refusal { resource_id: Some(id), ref status, ref code, .. }
-                    if key.is_some() && is_earlier_add(*status, *code) =>
+                    if (key.is_some() || document.contains_key(ITEM_KEY)) && is_earlier_add(*status, *code) =>
                 {
                     Ok(id)
                 }
                 refusal => Err(Error::Refused { request: call.to_string(), refusal }),
             },
         };
-        Ok(answers.into_iter().map(added).collect())
+        Ok(documents.iter().zip(answers).map(added).collect())
     }
 }
 

@@ -38,6 +38,54 @@ pub struct Distributor {
     /// Rounds that the leader gave up since it leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
+    /// The latest rounds of the leader, the latest first; at most [`MOST_ROUNDS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<Round>,
+}
+
+/// Rounds that a leader tells of.
+pub const MOST_ROUNDS: usize = 10;
+
+/// What came of one round, as its leader says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Round {
+    /// The schedule time for which it stands, or when somebody asked for it.
+    pub time: Timestamp,
+    /// Who asked for it, as `run` answers it; none of one that was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// When its last job was added; none while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Jobs that are to be added.
+    pub jobs: u64,
+    /// Those that were added, by this leader or by one before.
+    pub added: u64,
+    /// Those that the server calls malformed; they are passed over.
+    #[serde(default)]
+    pub refused: u64,
+    /// Documents that get no job.
+    #[serde(default)]
+    pub left_out: LeftOut,
+    /// Why the first job was refused, or else the first document left out, or that it took longer than until the next round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+}
+
+/// Documents that get no job in a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftOut {
+    /// As one for their target waits or runs.
+    pub under_way: u64,
+    /// As another document has the same target, or the same value of what is to be there once.
+    pub repeated: u64,
+    /// As they lack an attribute that the job needs.
+    pub incomplete: u64,
+    /// What the first of those lacks, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
 }
 
 /// Missed rounds that a leader gave up, as the distributor's policy for them wants it.

@@ -2,25 +2,23 @@
 
 use async_trait::async_trait;
 use slipstream_cimi::Client;
-use slipstream_cimi::job::NewJob;
 
 use super::Distributor;
+use super::fan_out::{FanOut, JobTemplate, Plan};
 use super::rounds::Missed;
 use super::schedule::Schedule;
 
-/// Adds one and the same job each round. `default-config.toml` has the built-in ones.
+/// Adds a job each round, or one for each document of a search. `default-config.toml` has the built-in ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configured {
     /// What its high-water mark and the keys of its jobs are named after.
     pub name: String,
     /// Name of the election in which it stands.
     pub election: String,
-    /// Action of its jobs.
-    pub action: String,
-    /// What its jobs work on.
-    pub target: Option<String>,
-    /// Priority of its jobs, 0 (first) to 999 (last).
-    pub priority: Option<u16>,
+    /// What its jobs are.
+    pub job: JobTemplate,
+    /// Which documents they are for; none of one that adds one job each round.
+    pub for_each: Option<FanOut>,
     /// When its rounds are due.
     pub schedule: Schedule,
     /// What becomes of missed rounds.
@@ -45,7 +43,14 @@ impl Distributor for Configured {
         self.missed
     }
 
-    async fn jobs(&self, _client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error> {
-        Ok(vec![NewJob { action: self.action.clone(), target: self.target.clone(), priority: self.priority }])
+    fn spread(&self) -> Option<f64> {
+        self.for_each.as_ref().and_then(|for_each| for_each.spread)
+    }
+
+    async fn plan(&self, client: &Client) -> Result<Plan, slipstream_cimi::Error> {
+        match &self.for_each {
+            Some(for_each) => for_each.plan(&self.job, client).await,
+            None => Ok(self.job.alone()),
+        }
     }
 }

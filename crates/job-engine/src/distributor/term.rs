@@ -1,20 +1,23 @@
 //! [`Term`]: what a leader does from its election to its end.
 
+mod adding;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use slipstream_action::with_causes;
-use slipstream_cimi::job::NewJob;
+
 use slipstream_cimi::overview::distributors::GivenUp;
 use slipstream_coordination::Leadership;
 use slipstream_coordination::retry::{Complaint, Pauses};
+use tokio::time::Instant;
 
 use super::rounds::{Rounds, rounds, settled};
 use super::{Deps, Distributor, MarkError, MarkRevision, complain};
 use crate::marks::HighWaterMark;
 use crate::process::clock::Age;
-use crate::process::registry::{RegisteredDistributor, RegisteredTerm, Registration};
+use crate::process::registry::{RegisteredDistributor, Registration};
 use crate::process::stop::Stop;
 
 /// The time of day is looked at this often while waiting for a round, because it can be set.
@@ -109,28 +112,37 @@ impl Term<'_> {
 
     /// Adds the jobs of one round.
     async fn distribute(&self, round: Timestamp) -> Result<(), Interruption> {
-        let client = &self.deps.client;
-        let jobs = self.insist("cannot find out which jobs to add", || self.distributor.jobs(client)).await?;
-        for job in &jobs {
-            self.insist("cannot add a job", || self.add(job, round)).await?;
+        let (client, name) = (&self.deps.client, self.distributor.name());
+        let plan = self.insist("cannot find out which jobs to add", || self.distributor.plan(client)).await?;
+        let next = self.distributor.schedule().next(round);
+        let gap = next.and_then(|next| Duration::try_from(next.duration_since(round)).ok()).unwrap_or_default();
+        let span = self.distributor.spread().map_or(Duration::ZERO, |share| gap.mul_f64(share));
+        let begun = Round { time: round, jobs: plan.jobs.len() as u64, left_out: plan.left_out, ..Round::default() };
+        self.tell(&begun);
+        let added = self.add_all(&format!("{name} {round}"), &plan.jobs, span).await?;
+        let now = self.deps.clock.now();
+        let is_late = next.is_some_and(|next| next < now);
+        if is_late {
+            tracing::warn!(%round, policy = ?self.distributor.missed(), "the round took longer than until the next one");
         }
-        self.deps.metrics.distributor().distributed(self.distributor.name());
-        tracing::debug!(%round, jobs = jobs.len(), "distributed");
+        let late = is_late.then(|| "it took longer than until the next round".to_owned());
+        let remark = added.first_refusal.or_else(|| begun.left_out.first.clone()).or(late);
+        self.tell(&Round { ended: Some(now), added: added.added, refused: added.refused, remark, ..begun });
+        self.deps.metrics.distributor().distributed(name);
+        tracing::debug!(%round, jobs = plan.jobs.len(), "distributed");
         Ok(())
     }
 
-    /// A job that the server calls malformed (400) is passed over: repeating it would hold up all rounds to come.
-    async fn add(&self, job: &NewJob, round: Timestamp) -> Result<(), slipstream_cimi::Error> {
-        let key = key(self.distributor.name(), round, job);
-        match self.deps.client.add("job", &job.document(), Some(&key)).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 400) => {
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::error!(key, error, "skipping a malformed job");
-                Ok(())
+    /// Writes into the registry how far a round is, in the place of what was said of it before.
+    fn tell(&self, round: &Round) {
+        self.registration.update(|distributor| {
+            let rounds = &mut distributor.term.get_or_insert_default().rounds;
+            match rounds.first_mut().filter(|first| first.time == round.time && first.run == round.run) {
+                Some(first) => *first = round.clone(),
+                None => rounds.insert(0, round.clone()),
             }
-            Err(error) => Err(error),
-        }
+            rounds.truncate(MOST_ROUNDS);
+        });
     }
 
     /// Replaces the mark, unless it is so already.
@@ -181,6 +193,12 @@ impl Term<'_> {
         }
     }
 
+    /// Waits within a round; a stop ends it, as the next leader repeats what is left.
+    async fn pause_until(&self, time: Instant) -> Result<(), Interruption> {
+        self.stop.pause(time.saturating_duration_since(Instant::now())).await;
+        if self.stop.is_asked() || !self.leadership.holds() { Err(Interruption::Over) } else { Ok(()) }
+    }
+
     /// Also ends when the clock has been set back since it was `latest`: then the mark may be ahead of it.
     async fn wait_until(
         &self,
@@ -216,7 +234,6 @@ impl Term<'_> {
 
     /// Writes into the registry how far this leader is.
     fn report(&self, mark: &HighWaterMark, next: Option<Timestamp>, logged: &Logged) {
-        let term = RegisteredTerm { last: mark.done, next, given_up: logged.all_given_up };
         let problem = mark.ahead.map(|ahead| {
             format!(
                 "ignoring its high-water mark of {ahead}, too far in the future: if this clock is right, reset it \
@@ -224,7 +241,11 @@ impl Term<'_> {
                 self.distributor.name()
             )
         });
-        self.registration.update(|distributor| (distributor.term, distributor.problem) = (Some(term), problem));
+        self.registration.update(|distributor| {
+            let term = distributor.term.get_or_insert_default();
+            (term.last, term.next, term.given_up) = (mark.done, next, logged.all_given_up);
+            distributor.problem = problem;
+        });
     }
 
     fn log_how_it_counts(&self, stored: &HighWaterMark, counts: &HighWaterMark, logged: &mut Logged) {
@@ -257,10 +278,4 @@ impl Term<'_> {
             logged.later = Some(done);
         }
     }
-}
-
-/// What makes adding a job repeatable (decision 11): the same in every repetition of a round, by whatever leader.
-pub(super) fn key(distributor: &str, round: Timestamp, job: &NewJob) -> String {
-    let target = job.target.as_deref().unwrap_or_default();
-    format!("{distributor} {round} {target}").trim_end().to_owned()
 }

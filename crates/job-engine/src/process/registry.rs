@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use slipstream_cimi::overview::distributors::GivenUp;
+use slipstream_cimi::overview::distributors::{GivenUp, Round};
 use slipstream_cimi::overview::executors::Process;
 use slipstream_coordination::retry::{Complaint, Pauses};
 use slipstream_coordination::session::{Cause, Error, Mode, Operation, Session, existing, make_path};
@@ -77,7 +77,7 @@ pub struct RegisteredDistributor {
 }
 
 /// What the leader of a distributor knows of its rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredTerm {
     /// The schedule time up to which it has distributed, if there is one.
     pub last: Option<Timestamp>,
@@ -86,6 +86,9 @@ pub struct RegisteredTerm {
     /// Missed rounds that it gave up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
+    /// Its latest rounds, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<Round>,
 }
 
 /// This process.

@@ -57,16 +57,17 @@ fn in_election(election: &str, contenders: &[Contender], ours: &[&RegisteredDist
     let distributor = |name: &str| {
         let own = || ours.iter().copied().filter(|ours| ours.name == name);
         let leading = own().find(|ours| ours.term.is_some() && Some(&ours.candidate) == leader.as_ref());
-        let term = leading.and_then(|leading| leading.term);
+        let term = leading.and_then(|leading| leading.term.clone()).unwrap_or_default();
         Distributor {
             name: name.to_owned(),
             election: election.to_owned(),
             schedule: leading.or_else(|| own().next()).map(|ours| ours.schedule.clone()),
             leader: leader.clone(),
             candidates: candidates.clone(),
-            last: term.and_then(|term| term.last),
-            next: term.and_then(|term| term.next),
-            given_up: term.and_then(|term| term.given_up),
+            last: term.last,
+            next: term.next,
+            given_up: term.given_up,
+            rounds: term.rounds,
             problem: blocked.clone().or_else(|| match leading {
                 Some(leading) => leading.problem.clone(),
                 None => own().find_map(|ours| ours.problem.clone()),
@@ -91,6 +92,7 @@ fn add_unstarted(distributors: &mut Vec<Distributor>, ours: &RegisteredDistribut
             next: None,
             given_up: None,
             problem: ours.problem.clone(),
+            rounds: Vec::new(),
         });
         return;
     }

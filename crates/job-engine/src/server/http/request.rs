@@ -21,7 +21,7 @@ use crate::server::error::ApiError;
 /// Where a list of jobs may be sent, and nowhere else.
 const BULK_ADD_PATH: &str = "/api/job";
 /// Longest idempotency key in bytes.
-const KEY_LIMIT: usize = 255;
+pub const KEY_LIMIT: usize = 255;
 
 /// A request that was read whole.
 pub struct ApiRequest {

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use slipstream_cimi::Document;
-use slipstream_cimi::dialect::JOB;
+use slipstream_cimi::dialect::{ITEM_KEY, JOB};
 
 use super::Stored;
 use super::record::JobRecord;
@@ -11,10 +11,11 @@ use super::reports::{Refusals, check_length};
 use crate::server::Shared;
 use crate::server::auth::caller::Caller;
 use crate::server::error::ApiError;
+use crate::server::http::request::KEY_LIMIT;
 use crate::server::jobs;
 
-/// Adds each job of the list as a single add would; one that is refused harms no other. With a key, the item of this
-/// index has the key `<key>/<index>`, so that a list that is sent again adds nothing twice.
+/// Adds each job of the list as a single add would; one that is refused harms no other. An item that names no key of its
+/// own has the key `<key>/<index>` where the list has one, so that a list that is sent again adds nothing twice.
 ///
 /// All are stored at once, and then queued in the order of the list.
 pub async fn add_all(
@@ -27,11 +28,11 @@ pub async fn add_all(
     caller.require_administrator()?;
     check_length(list.len())?;
     let prepare = |(index, sent)| {
-        let key = key.map(|key| format!("{key}/{index}"));
-        match sent {
-            Value::Object(sent) => jobs::prepare(shared, caller, sent, key.as_deref()),
-            _ => Err(ApiError::bad_request("expected a JSON object as job")),
-        }
+        let Value::Object(mut sent) = sent else {
+            return Err(ApiError::bad_request("expected a JSON object as job"));
+        };
+        let key = own_key(&mut sent)?.or_else(|| key.map(|key| format!("{key}/{index}")));
+        jobs::prepare(shared, caller, sent, key.as_deref())
     };
     // before anything is awaited: ids rise in the order of the list
     let new: Vec<Result<JobRecord, ApiError>> = list.into_iter().enumerate().map(prepare).collect();
@@ -49,6 +50,15 @@ pub async fn add_all(
     refusals.log();
     queue(shared, stored).await;
     Ok(Document::from_iter([(JOB.plural.to_owned(), answers.into())]))
+}
+
+/// Takes the key of an item out of it.
+fn own_key(sent: &mut Document) -> Result<Option<String>, ApiError> {
+    match sent.shift_remove(ITEM_KEY) {
+        None => Ok(None),
+        Some(Value::String(key)) if (1..=KEY_LIMIT).contains(&key.len()) => Ok(Some(key)),
+        Some(_) => Err(ApiError::bad_request(format!("{ITEM_KEY}: expected a text of 1 to {KEY_LIMIT} bytes"))),
+    }
 }
 
 /// Puts all entries in the order of the list, and records them.

@@ -65,6 +65,7 @@ fn attribute_violation(attribute: &str, value: &Value) -> Result<(), String> {
         "targetResource" => link(value),
         "affectedResources" => list_of(value, "links", link),
         "retryOf" => link(value).and_then(|()| job_id(&value["href"])),
+        job::PAYLOAD => value.is_object().then_some(()).ok_or_else(|| expected("an object", value)),
         "parentJob" => job_id(value),
         "nestedJobs" => list_of(value, "job ids", job_id),
         reserved if RESERVED.contains(&reserved) => Err("not yet supported".to_owned()),

@@ -75,7 +75,7 @@ fn presented(shared: &Shared, stored: Record, request: &ApiRequest) -> Answer {
     }
     // whoever knows nothing of lists sends single requests
     document.insert(dialect::REPORTS.to_owned(), json!({"href": dialect::REPORTS_PLACE}));
-    document.insert(dialect::BULK_ADD.to_owned(), json!({"href": JOB.name}));
+    document.insert(dialect::BULK_ADD.to_owned(), json!({"href": JOB.name, dialect::ITEM_KEYS: true}));
     // whoever takes entries out of a queue finds out whether they are this server's
     if let Some(identity) = &shared.identity {
         document.insert(dialect::STORE.to_owned(), json!({"id": identity}));
