@@ -13,6 +13,7 @@ pub mod actions {
 }
 pub mod distributor {
     pub use crate::distributor::configured::Configured;
+    pub use crate::distributor::fan_out::{FanOut, JobTemplate, Plan};
     pub use crate::distributor::marks::NodeMarks;
     pub use crate::distributor::rounds::Missed;
     pub use crate::distributor::schedule::Schedule;

@@ -68,7 +68,7 @@ pub async fn run(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
 impl SubmitArguments {
     fn document(&self) -> Document {
         let Self { action, target, priority, .. } = self;
-        NewJob { action: action.clone(), target: target.clone(), priority: *priority }.document()
+        NewJob { action: action.clone(), target: target.clone(), priority: *priority, ..NewJob::default() }.document()
     }
 }
 

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::distributor::fan_out::{FanOut, JobTemplate};
 use crate::distributor::rounds::Missed;
 use crate::distributor::schedule::Schedule;
+use crate::distributor::template::{Template, TextTemplate};
 
 const ONE: &str = "[[distributor]]\nname = \"one\"\naction = \"count\"\nevery = \"1 h\"\n";
 
@@ -37,9 +39,12 @@ fn the_built_in_distributors_are_the_two_of_the_original() {
     let expected = |name: &str, action: &str, target: &str, seconds| Configured {
         name: name.to_owned(),
         election: action.to_owned(),
-        action: action.to_owned(),
-        target: Some(target.to_owned()),
-        priority: None,
+        job: JobTemplate {
+            action: action.to_owned(),
+            target: Some(TextTemplate::parse(target).unwrap()),
+            ..JobTemplate::default()
+        },
+        for_each: None,
         schedule: Schedule::Every(Duration::from_secs(seconds)),
         missed: Missed::Coalesce,
     };
@@ -64,7 +69,7 @@ fn the_examples_in_the_comments_can_be_used() {
     let distributors = parsed(&text.join("\n"));
     let dummy = distributors.iter().find(|one| one.name == "dummy_test_action").unwrap();
     assert_eq!(dummy.schedule, Schedule::cron("0 3 * * *", "Europe/Zurich").unwrap());
-    assert_eq!(dummy.priority, Some(999));
+    assert_eq!(dummy.job.priority, Some(999));
 }
 
 #[test]
@@ -76,9 +81,13 @@ fn a_written_distributor_comes_beside_the_built_in_ones() {
     let expected = Configured {
         name: "night".to_owned(),
         election: "other".to_owned(),
-        action: "count".to_owned(),
-        target: Some("user/joe".to_owned()),
-        priority: Some(0),
+        job: JobTemplate {
+            action: "count".to_owned(),
+            target: Some(TextTemplate::parse("user/joe").unwrap()),
+            priority: Some(0),
+            ..JobTemplate::default()
+        },
+        for_each: None,
         schedule: Schedule::cron("0 3 * * *", "Europe/Zurich").unwrap(),
         missed: Missed::CatchUp { limit: 1000 },
     };
@@ -94,7 +103,7 @@ fn a_built_in_name_replaces_the_built_in_one() {
     let distributors = parsed(&text);
     assert_eq!(distributors.len(), 2);
     let replaced = distributors.iter().find(|one| one.name == "jobs_cleanup").unwrap();
-    assert_eq!((replaced.target.as_ref(), &replaced.schedule), (None, &Schedule::Every(Duration::from_hours(1))));
+    assert_eq!((replaced.job.target.as_ref(), &replaced.schedule), (None, &Schedule::Every(Duration::from_hours(1))));
 }
 
 #[test]

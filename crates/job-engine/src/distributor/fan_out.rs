@@ -34,7 +34,7 @@ pub struct FanOut {
 }
 
 /// What the jobs of a distributor are.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobTemplate {
     /// Their action.
     pub action: String,

@@ -10,7 +10,7 @@ use slipstream_job_engine::internals::distributor::Configured;
 use slipstream_job_engine::internals::distributor::Missed;
 use slipstream_job_engine::internals::distributor::NodeMarks;
 use slipstream_job_engine::internals::distributor::Schedule;
-use slipstream_job_engine::internals::distributor::{Deps, lead_and_distribute};
+use slipstream_job_engine::internals::distributor::{Deps, JobTemplate, lead_and_distribute};
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
@@ -136,9 +136,8 @@ async fn a_mark_that_may_not_be_read_is_told_by_name_and_goes_on_once_it_may() {
     let each = Configured {
         name: "each".to_owned(),
         election: "each".to_owned(),
-        action: "noop".to_owned(),
-        target: None,
-        priority: None,
+        job: JobTemplate { action: "noop".to_owned(), ..JobTemplate::default() },
+        for_each: None,
         schedule: Schedule::every(Duration::from_secs(1)).expect("an interval"),
         missed: Missed::Coalesce,
     };

@@ -16,8 +16,7 @@ use slipstream_job_engine::internals::distributor::NodeMarks;
 use slipstream_job_engine::internals::distributor::Schedule;
 use slipstream_job_engine::internals::distributor::StoreMarks;
 use slipstream_job_engine::internals::distributor::{
-    Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute,
-};
+    Deps, Distributor, MarkError, MarkRevision, Marks, lead_and_distribute, Plan,};
 use slipstream_job_engine::internals::executor;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Age, Clock, Metrics};
@@ -277,9 +276,10 @@ impl Distributor for Tick {
         Missed::CatchUp { limit: CATCH_UP }
     }
 
-    async fn jobs(&self, _client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error> {
-        let job = |target: &str| NewJob { action: ACTION.to_owned(), target: Some(target.to_owned()), priority: None };
-        Ok(TARGETS.map(job).to_vec())
+    async fn plan(&self, _client: &Client) -> Result<Plan, slipstream_cimi::Error> {
+        let job =
+            |target: &str| NewJob { action: ACTION.to_owned(), target: Some(target.to_owned()), ..NewJob::default() };
+        Ok(Plan { jobs: TARGETS.map(job).to_vec(), ..Plan::default() })
     }
 }
 

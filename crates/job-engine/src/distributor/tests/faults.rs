@@ -9,11 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::SignedDuration;
 use slipstream_cimi::Client;
-use slipstream_cimi::job::NewJob;
 use slipstream_coordination::Coordinator;
 use slipstream_coordination::session::{Mode, Operation};
 
 use super::super::configured::Configured;
+use super::super::fan_out::Plan;
 use super::super::marks::NodeMarks;
 use super::super::{Distributor, MarkError, MarkRevision, Marks as _, Missed, Schedule, lead_and_distribute};
 use super::keys;
@@ -204,9 +204,9 @@ impl Distributor for Crashing {
         self.0.missed()
     }
 
-    async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error> {
+    async fn plan(&self, client: &Client) -> Result<Plan, slipstream_cimi::Error> {
         assert_ne!(self.1.fetch_add(1, Ordering::Relaxed), 1, "injected");
-        self.0.jobs(client).await
+        self.0.plan(client).await
     }
 }
 

@@ -20,6 +20,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::super::configured::Configured;
+use super::super::fan_out::{JobTemplate, Plan};
+use super::super::template::TextTemplate;
 use super::super::{Deps, Distributor, MarkError, MarkRevision, Marks, Missed, Schedule, lead_and_distribute};
 use crate::marks::HighWaterMark;
 use crate::process::clock::Clock;
@@ -79,6 +81,10 @@ fn respond(status: u16, body: &Value) -> Response<Bytes> {
 #[async_trait]
 impl Transport for Server {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+        if request.method() == "GET" {
+            assert_eq!(request.uri().path(), "/api/cloud-entry-point");
+            return Ok(respond(404, &json!({"status": 404, "message": "an original takes no lists"})));
+        }
         assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/api/job"));
         let key = request.headers()[IDEMPOTENCY_HEADER].to_str().unwrap().to_owned();
         let document = serde_json::from_slice(request.body()).unwrap();
@@ -267,9 +273,12 @@ pub fn configured(name: &str, seconds: u64, missed: Missed) -> Configured {
     Configured {
         name: name.to_owned(),
         election: "count".to_owned(),
-        action: "count".to_owned(),
-        target: Some("dummy".to_owned()),
-        priority: None,
+        job: JobTemplate {
+            action: "count".to_owned(),
+            target: Some(TextTemplate::parse("dummy").unwrap()),
+            ..JobTemplate::default()
+        },
+        for_each: None,
         schedule: Schedule::Every(Duration::from_secs(seconds)),
         missed,
     }
@@ -296,8 +305,9 @@ impl Distributor for Several {
         self.0.missed()
     }
 
-    async fn jobs(&self, client: &Client) -> Result<Vec<NewJob>, slipstream_cimi::Error> {
-        let job = self.0.jobs(client).await?.remove(0);
-        Ok(self.1.iter().map(|target| NewJob { target: Some((*target).to_owned()), ..job.clone() }).collect())
+    async fn plan(&self, client: &Client) -> Result<Plan, slipstream_cimi::Error> {
+        let job = self.0.plan(client).await?.jobs.remove(0);
+        let jobs = self.1.iter().map(|target| NewJob { target: Some((*target).to_owned()), ..job.clone() });
+        Ok(Plan { jobs: jobs.collect(), ..Plan::default() })
     }
 }

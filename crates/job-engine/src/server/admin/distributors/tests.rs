@@ -24,7 +24,7 @@ fn standing(names: &[&str]) -> Vec<Contender> {
 
 #[test]
 fn what_a_leader_says_counts_while_the_election_knows_it_as_such() {
-    let term = RegisteredTerm { last: Some(Timestamp::UNIX_EPOCH), next: Some(Timestamp::MAX), given_up: None };
+    let term = RegisteredTerm { last: Some(Timestamp::UNIX_EPOCH), next: Some(Timestamp::MAX), given_up: None, rounds: Vec::new() };
     let (kenny, stan) = (candidate("each", "Kenny", Some(term)), candidate("each", "Stan", None));
     let rows: [(&[&str], &str, Option<RegisteredTerm>); 4] = [
         (&["Kenny", "Stan"], "as Kenny has it", Some(term)),
@@ -43,7 +43,7 @@ fn what_a_leader_says_counts_while_the_election_knows_it_as_such() {
 
 #[test]
 fn the_leaders_problem_counts_or_else_that_of_who_stands() {
-    let term = RegisteredTerm { last: None, next: None, given_up: None };
+    let term = RegisteredTerm { last: None, next: None, given_up: None, rounds: Vec::new() };
     let (mut kenny, mut stan) = (candidate("each", "Kenny", Some(term)), candidate("each", "Stan", None));
     stan.problem = Some("stands behind".to_owned());
     let problem = |candidates: &[&str], kenny: &RegisteredDistributor| {
@@ -58,7 +58,7 @@ fn the_leaders_problem_counts_or_else_that_of_who_stands() {
 
 #[test]
 fn a_candidate_without_a_session_is_named_with_what_to_do() {
-    let term = RegisteredTerm { last: None, next: None, given_up: None };
+    let term = RegisteredTerm { last: None, next: None, given_up: None, rounds: Vec::new() };
     let kenny = candidate("each", "Kenny", Some(term));
     let rows: [(&[&str], Option<&str>, &[&str]); 3] = [
         (&["stray", "Kenny"], None, &["Kenny"]),
@@ -92,7 +92,7 @@ fn one_that_has_not_started_is_shown_alone_or_with_those_of_its_name() {
         problem: problem.map(str::to_owned),
         ..candidate(name, "Stan", None)
     };
-    let term = RegisteredTerm { last: None, next: None, given_up: None };
+    let term = RegisteredTerm { last: None, next: None, given_up: None, rounds: Vec::new() };
     let mut shown = in_election("e", &standing(&["Kenny"]), &[&candidate("each", "Kenny", Some(term))]);
     for ours in [
         unstarted("each", None),
