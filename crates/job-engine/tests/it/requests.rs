@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::job_violations;
@@ -214,6 +215,7 @@ impl World {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            collections: default_collections(),
             metrics: Metrics::default(),
         };
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::{Coordinator, Embedded};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
@@ -114,6 +115,7 @@ impl InProcess {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            collections: default_collections(),
             metrics: Metrics::default(),
         };
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());

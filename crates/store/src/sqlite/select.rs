@@ -1,12 +1,13 @@
 //! From a [`Query`] to SQL.
 //!
-//! Comparisons of attributes with a column become SQL on columns; the rest of the filter becomes calls of the function
+//! Comparisons of attributes with a column become SQL on columns, and those of declared attributes SQL on their index; the rest of the filter becomes calls of the function
 //! `satisfies(document, n)`, which asks the n-th filter of [`Select::filters`], so that every store means the same.
 
 use rusqlite::types::Value as SqlValue;
 use slipstream_cimi::filter::{Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 
+use super::attribute::{Find, Indexed};
 use super::audience::Visible;
 use super::column::Column;
 use super::key::Key;
@@ -49,6 +50,7 @@ pub(super) struct Translator<'a> {
     pub kind: &'a str,
     pub irregular: i64,
     pub visible: Visible,
+    pub indexed: Indexed,
 }
 
 /// A part of the documents that match, which no other part shares.
@@ -84,7 +86,17 @@ impl Translator<'_> {
 
     /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        self.tallied(query, "ifnull(sum(documents), 0)").unwrap_or_else(|| self.all(query, "count(*)"))
+        let known = self.tallied(query, "ifnull(sum(documents), 0)").or_else(|| self.counted(query));
+        known.unwrap_or_else(|| self.all(query, "count(*)"))
+    }
+
+    /// The count out of the index of a declared attribute, if that is all that is asked for.
+    fn counted(&self, query: &Query) -> Option<Select> {
+        let Some(Filter::Compare(path, comparison, literal)) = &query.filter else { return None };
+        let is_all = query.after.is_none() && self.visible == Visible::All;
+        let find = self.indexed.find(self.kind, &path.0, *comparison, literal).filter(|_| is_all)?;
+        let (sql, values) = (format!("SELECT count(*) {}", find.from.sql), find.from.values);
+        (!find.is_superset && values.len() <= MOST_VALUES).then(|| Select { sql, values, filters: Vec::new() })
     }
 
     /// Selects each value of a column among all matches, with the number of those that have it.
@@ -107,7 +119,7 @@ impl Translator<'_> {
     /// The same from the tally, which has `documents` of each; none if the search asks for more than that has.
     fn tallied(&self, query: &Query, wanted: &str) -> Option<Select> {
         let filter = query.filter.as_ref();
-        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+        if query.after.is_some() || filter.is_some_and(|filter| self.values(filter) > MOST_VALUES) {
             return None;
         }
         let mut select = Select::default();
@@ -230,7 +242,7 @@ impl Translator<'_> {
     fn matching(&self, select: &mut Select, filter: Option<&Filter>) {
         let Some(filter) = filter else { return };
         select.push(&[" AND "]);
-        if values(filter) > MOST_VALUES {
+        if self.values(filter) > MOST_VALUES {
             select.ask(filter.clone());
         } else {
             self.filter(select, filter);
@@ -247,21 +259,34 @@ impl Translator<'_> {
             Filter::All(parts) => self.join(select, parts.iter().collect(), " AND "),
             Filter::Any(parts) => self.join(select, parts.iter().collect(), " OR "),
             Filter::Compare(path, comparison, literal) => {
-                match self.column(&path.0).and_then(|column| column.condition(*comparison, literal)) {
-                    Some(condition) => {
-                        select.push(&[&condition.sql]);
-                        select.values.extend(condition.values);
-                    }
-                    None => select.ask(filter.clone()),
+                if let Some(condition) = self.column(&path.0).and_then(|column| column.condition(*comparison, literal))
+                {
+                    select.push(&[&condition.sql]);
+                    select.values.extend(condition.values);
+                } else if let Some(find) = self.indexed.find(self.kind, &path.0, *comparison, literal) {
+                    Self::found(select, filter, find);
+                } else {
+                    select.ask(filter.clone());
                 }
             }
         }
     }
 
-    /// What columns answer first; then the evaluator, once for all the rest.
+    /// Those that an index finds, of which the evaluator is asked if some may not match.
+    fn found(select: &mut Select, filter: &Filter, find: Find) {
+        select.push(&["(id IN (SELECT id ", &find.from.sql, ")"]);
+        select.values.extend(find.from.values);
+        if find.is_superset {
+            select.push(&[" AND "]);
+            select.ask(filter.clone());
+        }
+        select.push(&[")"]);
+    }
+
+    /// What columns and indexes answer first; then the evaluator, once for all the rest.
     fn join(&self, select: &mut Select, parts: Vec<&Filter>, word: &str) {
         let (mut columns, mut rest): (Vec<&Filter>, Vec<&Filter>) =
-            parts.into_iter().partition(|part| self.uses_columns(part));
+            parts.into_iter().partition(|part| self.uses_indexes(part));
         if columns.len() > MOST_CONDITIONS {
             // those of an `and` that are left still narrow what is looked at; an `or` has to be asked whole
             rest.extend(columns.split_off(if word == " AND " { MOST_CONDITIONS } else { 0 }));
@@ -292,12 +317,23 @@ impl Translator<'_> {
         }
     }
 
-    fn uses_columns(&self, filter: &Filter) -> bool {
+    fn uses_indexes(&self, filter: &Filter) -> bool {
         match filter {
-            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_columns(part)),
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_indexes(part)),
             Filter::Compare(path, comparison, literal) => {
                 self.column(&path.0).is_some_and(|column| column.condition(*comparison, literal).is_some())
+                    || self.indexed.finds(&path.0, *comparison, literal)
             }
+        }
+    }
+
+    /// How many values are bound for a filter at most.
+    fn values(&self, filter: &Filter) -> usize {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().map(|part| self.values(part)).sum(),
+            // a range has two
+            Filter::Compare(path, _, Literal::List(elements)) => 2.max(elements.len()) + self.indexed.bound(&path.0),
+            Filter::Compare(path, ..) => 2 + self.indexed.bound(&path.0),
         }
     }
 
@@ -318,7 +354,7 @@ impl Translator<'_> {
         let branches = branches.filter(|branches| branches.len() * audiences.len() <= MOST_PARTS);
         let filters: Vec<Option<Filter>> =
             branches.map_or_else(|| vec![filter.cloned()], |branches| branches.into_iter().map(Some).collect());
-        if filter.map_or(0, values) * filters.len() * audiences.len() > MOST_VALUES {
+        if filter.map_or(0, |filter| self.values(filter)) * filters.len() * audiences.len() > MOST_VALUES {
             return None;
         }
         let parts = audiences.iter().flat_map(|audience| {
@@ -341,7 +377,7 @@ impl Translator<'_> {
                 alternatives.len() > 1 || alternatives.iter().all(|one| self.is_in_any_order(one))
             })
             .max_by_key(|(_, alternatives)| alternatives.len())?;
-        if values(filter) * alternatives.len() > MOST_VALUES {
+        if self.values(filter) * alternatives.len() > MOST_VALUES {
             return None;
         }
         let branch = |alternative: Filter| {
@@ -387,16 +423,6 @@ impl Translator<'_> {
 /// Whether the tally tells values of this column from each other.
 fn is_tallied(column: Column) -> bool {
     matches!(column, Column::State | Column::Action)
-}
-
-/// How many values are compared with at most.
-fn values(filter: &Filter) -> usize {
-    match filter {
-        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(values).sum(),
-        // a range has two
-        Filter::Compare(_, _, Literal::List(elements)) => 2.max(elements.len()),
-        Filter::Compare(..) => 2,
-    }
 }
 
 fn saturating(number: u64) -> SqlValue {
