@@ -202,7 +202,7 @@ impl Arguments {
         let metrics = Metrics::of("config");
         match self.command {
             Command::Up(arguments) => arguments.prepared().map(drop),
-            Command::Server(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
+            Command::Server(arguments) => arguments.prepared(config.collections.clone(), &metrics, zookeeper).map(drop),
             Command::Executor(arguments) => arguments.prepared(&metrics, zookeeper).map(drop),
             Command::Distributor(arguments) => arguments.prepared(config, &metrics, zookeeper).map(drop),
             _ => Ok(()),

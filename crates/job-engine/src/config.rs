@@ -1,28 +1,37 @@
 //! [`Config`]: what the configuration files say.
 
+mod collection;
 mod distributor;
+mod fields;
 mod file;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use self::collection::Gathered;
 use self::file::DISTRIBUTOR;
 pub use self::file::TABLES;
+use crate::collections::Collections;
 use crate::distributor::configured::Configured;
 use crate::process::written::{Wrong, line_of, text_of};
 
 /// The built-in configuration, commented: the reference of what can be written of distributors.
 pub const DEFAULT_CONFIG: &str = include_str!("default-config.toml");
 
+/// The built-in collections, commented: the reference of what can be written of collections.
+pub const DEFAULT_COLLECTIONS: &str = include_str!("default-collections.toml");
+
 /// Where packages have the file.
 pub const USUAL_FILE: &str = "/etc/slipstream/job-engine.toml";
 
-/// What the configuration files say, with the built-in distributors.
+/// What the configuration files say, with the built-in distributors and collections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// All distributors: the built-in ones that no file replaces, then those of the files.
     pub distributors: Vec<Configured>,
+    /// All declared collections: the built-in ones that no file replaces, and those of the files.
+    pub collections: Collections,
     /// Values of options, in the order in which they are written: the last one of a key counts.
     pub settings: Vec<Setting>,
 }
@@ -167,6 +176,7 @@ impl Config {
     #[must_use]
     pub fn read(files: &Files) -> (Self, Vec<Fault>) {
         let (mut distributors, mut settings) = (Vec::new(), Vec::new());
+        let mut collections = built_in_collections();
         let mut faults: Vec<Fault> = files.wrong.iter().cloned().collect();
         for path in &files.paths {
             let bytes = match read(path) {
@@ -193,12 +203,14 @@ impl Config {
             let written =
                 parsed.distributors.into_iter().map(|(at, configured)| Written { place: place(at), configured });
             override_by(&mut distributors, written.collect(), &mut faults);
+            collections.add(path, parsed.collections, place, &mut faults);
         }
+        let collections = collections.finish(&mut faults);
         let mut all = Self::default().distributors;
         all.retain(|built_in| distributors.iter().all(|one| one.configured.name != built_in.name));
         check_elections(&distributors, &all, &mut faults);
         all.extend(distributors.into_iter().map(|one| one.configured));
-        (Self { distributors: all, settings }, faults)
+        (Self { distributors: all, collections, settings }, faults)
     }
 
     /// What the files say of a key in its table, if they do.
@@ -247,8 +259,20 @@ impl Default for Config {
         let built_in = file::parse(DEFAULT_CONFIG);
         debug_assert!(built_in.wrong.is_empty(), "the built-in configuration is right");
         let distributors = built_in.distributors.into_iter().map(|(_, configured)| configured).collect();
-        Self { distributors, settings: Vec::new() }
+        Self { distributors, collections: default_collections(), settings: Vec::new() }
     }
+}
+
+fn built_in_collections() -> Gathered {
+    let built_in = file::parse(DEFAULT_COLLECTIONS);
+    debug_assert!(built_in.wrong.is_empty(), "the built-in collections are right");
+    Gathered::built_in(built_in.collections)
+}
+
+/// The collections that every engine has unless something else is configured.
+#[must_use]
+pub fn default_collections() -> Collections {
+    built_in_collections().finish(&mut Vec::new())
 }
 
 /// A distributor that a file has.

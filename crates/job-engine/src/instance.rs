@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use slipstream_store::Store;
-use slipstream_store::sqlite::{Opening, SqliteStore};
+use slipstream_store::sqlite::{Declared, Opening, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -38,11 +38,11 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Listens, if there is to be an address, and opens the store in the file `database` of the data directory. Where that
-    /// takes long it is noted, and ends at the stop.
+    /// Listens, if there is to be an address, and opens the store in the file `database` of the data directory, with what is
+    /// declared. Where that takes long it is noted, and ends at the stop.
     pub(crate) async fn open(
         data_dir: DataDir,
-        database: &Path,
+        (database, declared): (&Path, Declared),
         listen: Option<SocketAddr>,
         activity: &Activity,
         stop: &Stop,
@@ -57,7 +57,7 @@ impl Instance {
         };
         let (opening, path) = (Opening::default(), data_dir.path().join(database));
         let opened = opening.clone();
-        let opened = spawn_blocking(move || SqliteStore::open_as(&path, &opened));
+        let opened = spawn_blocking(move || SqliteStore::open_as(&path, declared, &opened));
         let opened = looked_after(opened, || opening.step(), || opening.stop(), activity, stop).await;
         let store = Arc::new(opened.map_err(InstanceError::Crashed)??);
         Ok(Self { data_dir, password, listener, endpoint: None, store })
@@ -148,6 +148,7 @@ mod tests {
     use slipstream_coordination::Embedded;
 
     use super::*;
+    use crate::config::default_collections;
     use crate::process::clock::Clock;
     use crate::process::metrics::Metrics;
     use crate::server::{DEFAULT_MAX_ATTEMPTS, Options, Writers};
@@ -156,12 +157,14 @@ mod tests {
     async fn a_store_that_has_crashed_ends_the_server_with_an_error() {
         let data_dir = DataDir::temporary().unwrap();
         let (activity, stop) = (Activity::new(), Stop::new());
-        let mut instance = Instance::open(data_dir, Path::new("jobs.db"), None, &activity, &stop).await.unwrap();
+        let database = (Path::new("jobs.db"), Declared::default());
+        let mut instance = Instance::open(data_dir, database, None, &activity, &stop).await.unwrap();
         let options = Options {
             password: "secret".into(),
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            collections: default_collections(),
             metrics: Metrics::default(),
         };
         let server =
@@ -181,7 +184,8 @@ mod tests {
         let other = rusqlite::Connection::open(&path).unwrap();
         other.execute_batch("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE;").unwrap();
         let (activity, stop) = (Activity::new(), Stop::new());
-        let opens = Instance::open(data_dir, Path::new("jobs.db"), None, &activity, &stop);
+        let database = (Path::new("jobs.db"), Declared::default());
+        let opens = Instance::open(data_dir, database, None, &activity, &stop);
         let goes = async { other.execute_batch("ROLLBACK").unwrap() };
         let (opened, ()) = tokio::join!(opens, goes);
         opened.unwrap().close().await.unwrap();

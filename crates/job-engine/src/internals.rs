@@ -4,6 +4,11 @@
 pub use crate::cli::{command, run};
 pub use crate::config::{Config, Files};
 
+pub mod collections {
+    pub use crate::collections::{Collection, Collections};
+    pub use crate::config::default_collections;
+}
+
 pub mod reference {
     pub use crate::cli::config::reference::{Entry, Table, pages, tables};
 }

@@ -22,6 +22,7 @@
 
 mod actions;
 mod cli;
+mod collections;
 mod config;
 mod distributor;
 mod engine;

@@ -46,6 +46,7 @@ use self::queue::generation::{self, Generation};
 use self::queue::recent::Recent;
 use self::queue::snapshot::Snapshots;
 use self::reconcile::LastRound;
+use crate::collections::Collections;
 use crate::process::clock::Clock;
 use crate::process::health::Health;
 use crate::process::metrics::{MeasuredStore, Metrics, ServerMetrics};
@@ -66,6 +67,8 @@ pub struct Options {
     /// again at each start, and the generation rises. It rises for any other one when that is found to have forgotten
     /// (decision 3).
     pub coordinator_forgets: bool,
+    /// The collections beside those that every server has.
+    pub collections: Collections,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -102,6 +105,7 @@ pub struct Shared {
     snapshots: Snapshots,
     recent_queue: Recent<Queue>,
     sessions: Sessions,
+    collections: Collections,
     clock: Clock,
     generation: Arc<Generation>,
     /// Shows the generation in each session with the coordinator.
@@ -152,6 +156,7 @@ impl Shared {
             snapshots: Snapshots::default(),
             recent_queue: Recent::default(),
             sessions: Sessions::default(),
+            collections: options.collections.clone(),
             released: Mutex::new(Releases::since(clock.now())),
             clock,
             generation,

@@ -1,6 +1,7 @@
 //! What every [`Store`] keeps to: each case runs over each adapter.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ use self::visibility::{
     callers_see_what_names_them, changed_access_control_holds_at_once, names_that_are_numbers, shared_with_ever_others,
 };
 use crate::memory::MemoryStore;
-use crate::sqlite::SqliteStore;
+use crate::sqlite::{Declared, Opening, SqliteStore};
 use crate::{Found, IndexRow, Query, Record, Revision, Store, StoreError, StoreExt, StoredDocument};
 
 mod aggregations;
@@ -45,6 +46,12 @@ macro_rules! cases {
             $(#[tokio::test] async fn $case() {
                 let folder = tempfile::tempdir().unwrap();
                 super::$case(super::Arc::new(super::SqliteStore::open(&folder.path().join("store.db")).unwrap())).await;
+            })+
+        }
+        mod sqlite_with_declared_attributes {
+            $(#[tokio::test] async fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$case(super::Arc::new(super::with_declared(&folder.path().join("store.db")))).await;
             })+
         }
     };
@@ -95,6 +102,17 @@ cases!(
     shared_with_ever_others,
     names_that_are_numbers,
 );
+
+/// Indexes that nothing may depend on: every document is found as without them.
+const DECLARED: [&str; 9] =
+    ["name", "note", "progress", "nested/list", "flag", "tags", "nowhere", "properties/a", "statusMessage"];
+
+/// A store in which jobs have these indexes.
+fn with_declared(path: &Path) -> SqliteStore {
+    let mut declared = Declared::default();
+    declared.add("job", DECLARED.map(str::to_owned));
+    SqliteStore::open_as(path, declared, &Opening::default()).unwrap()
+}
 
 pub(super) fn record(id: &str, document: &Value) -> Record {
     let document = document.as_object().expect("a document is an object").clone();

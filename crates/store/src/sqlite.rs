@@ -15,6 +15,7 @@ use slipstream_cimi::filter::Filter;
 use slipstream_cimi::query::Order;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::attribute::{Declared, may_be_indexed};
 pub use self::backup::{BackupError, Copied, backup};
 use self::failure::{failure, open_failure};
 use self::file::DatabaseFile;
@@ -29,6 +30,7 @@ use self::writer::{Answer, Change, Request, Write, Writer};
 use crate::files::{self, is_full, who_may};
 use crate::{Found, IndexRow, Query, Record, Revision, Space, Store, StoreError};
 
+mod attribute;
 mod audience;
 mod backup;
 mod before;
@@ -193,6 +195,7 @@ type Read = Box<dyn FnOnce(&Reader) + Send>;
 /// Keeps documents in one file, durably. Dropping it [closes](Self::close) it.
 pub struct SqliteStore {
     path: Arc<PathBuf>,
+    declared: Arc<Declared>,
     /// None once closed.
     channels: RwLock<Option<Channels>>,
     threads: Mutex<Threads>,
@@ -229,21 +232,23 @@ impl SqliteStore {
     /// minutes if it is large and of a version before, as it is copied first, checked, and then written anew. One store at a
     /// time has the file, whatever name leads to it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_as(path, &Opening::default())
+        Self::open_as(path, Declared::default(), &Opening::default())
     }
 
-    /// The same, where somebody wants to know what takes so long, and may stop it.
-    pub fn open_as(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
-        let opened = Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST }, opening);
+    /// The same with declared types, an index of which is filled first if it is new; where somebody wants to know what takes
+    /// so long, and may stop it.
+    pub fn open_as(path: &Path, declared: Declared, opening: &Opening) -> Result<Self, OpenError> {
+        let opened = Self::open_within(path, Limits { search: SEARCH_LIMIT, log: log::LONGEST }, declared, opening);
         opening.end();
         opened
     }
 
-    fn open_within(path: &Path, limits: Limits, opening: &Opening) -> Result<Self, OpenError> {
+    fn open_within(path: &Path, limits: Limits, declared: Declared, opening: &Opening) -> Result<Self, OpenError> {
+        let declared = Arc::new(declared);
         let mut file = DatabaseFile::open(path)?;
         let mut reserve = Reserve::find(file.beside("-reserve"));
-        let connection = match migrate::open_writer(&mut file, opening) {
-            Err(OpenError::Full { .. }) if reserve.give_back() => migrate::open_writer(&mut file, opening)?,
+        let connection = match migrate::open_writer(&mut file, &declared, opening) {
+            Err(OpenError::Full { .. }) if reserve.give_back() => migrate::open_writer(&mut file, &declared, opening)?,
             opened => opened?,
         };
         let (writes, requests) = mpsc::channel(WAITING);
@@ -253,6 +258,7 @@ impl SqliteStore {
         let (writes_on, writing) = watch::channel(());
         let mut store = Self {
             path: Arc::new(path.to_owned()),
+            declared: declared.clone(),
             channels: RwLock::new(Some(Channels { writes, gets, searches, walks })),
             threads: Mutex::default(),
             writing,
@@ -261,13 +267,14 @@ impl SqliteStore {
         let [wanted, asked, gone_through] = [wanted, asked, gone_through].map(|reads| Arc::new(Mutex::new(reads)));
         let readers = [("get", &wanted), ("search", &asked), ("search", &asked), ("walk", &gone_through)];
         for (name, reads) in readers {
-            let reader = Reader::open(path, limits.search).map_err(|error| open_failure(path, error))?;
+            let reader =
+                Reader::open(path, declared.clone(), limits.search).map_err(|error| open_failure(path, error))?;
             let reads = Arc::clone(reads);
             let thread = thread::Builder::new().name(format!("store {name}")).spawn(move || serve(&reader, &reads));
             store.threads_mut().readers.push(thread.map_err(no_thread)?);
         }
         let (path, log) = (Arc::clone(&store.path), Log::new(limits.log));
-        let last = Writer { connection, path, file, reserve, log, is_moved: false };
+        let last = Writer { connection, path, declared, file, reserve, log, is_moved: false };
         let thread = thread::Builder::new().name("store write".to_owned());
         let thread = thread.spawn(move || {
             let _writes_on = writes_on;
@@ -358,9 +365,9 @@ impl SqliteStore {
 }
 
 /// A search that took too long is told what made it slow.
-fn explained(error: StoreError, slow: &Query) -> StoreError {
+fn explained(error: StoreError, (declared, kind): (&Declared, &str), slow: &Query) -> StoreError {
     match error {
-        StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(slow) },
+        StoreError::TooSlow { .. } => StoreError::TooSlow { unindexed: unindexed(declared, kind, slow) },
         other => other,
     }
 }
@@ -408,7 +415,7 @@ impl Store for SqliteStore {
     }
 
     async fn write(&self, writes: Vec<crate::Write>) -> Vec<Result<Revision, StoreError>> {
-        let mut changes = writes.into_iter().map(Change::from).peekable();
+        let mut changes = writes.into_iter().map(|write| Change::of(write, &self.declared)).peekable();
         let mut answers = Vec::new();
         while changes.peek().is_some() {
             let some: Vec<Change> = changes.by_ref().take(writer::LARGEST_GROUP).collect();
@@ -419,13 +426,14 @@ impl Store for SqliteStore {
     }
 
     async fn search(&self, kind: &str, query: &Query) -> Result<Found, StoreError> {
-        let (what, kind, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
-        let found = self.look(|channels| &channels.searches, what, move |reader| reader.search(&kind, &asked)).await;
+        let (what, of, asked) = (format!("search {kind} documents"), kind.to_owned(), query.clone());
+        let found = self.look(|channels| &channels.searches, what, move |reader| reader.search(&of, &asked)).await;
         // an aggregation costs as much as ordering by its attribute
         let aggregated =
             query.aggregations.iter().map(|asked| Order { attribute: asked.attribute.clone(), descending: false });
         let order = || query.order.iter().cloned().chain(aggregated).collect();
-        Ok(found.map_err(|error| explained(error, &Query { order: order(), ..query.clone() }))?)
+        let explain = |error| explained(error, (&self.declared, kind), &Query { order: order(), ..query.clone() });
+        Ok(found.map_err(explain)?)
     }
 
     async fn space(&self) -> Option<Space> {

@@ -14,6 +14,7 @@ use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::query::Search;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::Embedded;
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::executor;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
@@ -86,6 +87,7 @@ impl Engine {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: server::Writers::One,
             coordinator_forgets: true,
+            collections: default_collections(),
             metrics: metrics.clone(),
         };
         let seen: Arc<dyn slipstream_store::Store> =

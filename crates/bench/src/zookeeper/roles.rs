@@ -13,6 +13,7 @@ use slipstream_cimi::overview::user::ADMINISTRATOR;
 use slipstream_cimi::{Client, Credentials, Transport};
 use slipstream_coordination::ZooKeeper;
 use slipstream_coordination::zookeeper::Settings;
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::executor;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::telemetry;
@@ -41,6 +42,7 @@ pub async fn serve(hosts: &str, path: &Path) -> anyhow::Result<()> {
         max_attempts: DEFAULT_MAX_ATTEMPTS,
         writers: server::Writers::One,
         coordinator_forgets: false,
+        collections: default_collections(),
         metrics: Metrics::default(),
     };
     let coordinator = Arc::new(ZooKeeper::new(Settings::new(hosts))?);

@@ -19,6 +19,7 @@ use super::options::{RunningOptions, ServingOptions, UnknownActionOptions, parse
 use super::terminal::can_redraw;
 use super::{SERVER_ADMIN, example, secrets, settings};
 use crate::actions;
+use crate::collections::Collections;
 use crate::config::Config;
 use crate::distributor::configured::Configured;
 use crate::distributor::script::found::{self, ScriptFile};
@@ -193,7 +194,8 @@ pub struct DistributorArguments {
 /// Serves until it is stopped.
 pub async fn server(arguments: ServerArguments, config: &Config) -> anyhow::Result<()> {
     let metrics = Metrics::of("server");
-    let (options, seen) = placed(arguments.prepared(&metrics, secrets::zookeepers()), &Said::all(config))?;
+    let prepared = arguments.prepared(config.collections.clone(), &metrics, secrets::zookeepers());
+    let (options, seen) = placed(prepared, &Said::all(config))?;
     let activity = Activity::new();
     let (stop, _monitoring) = seen.begin(&metrics, &activity)?;
     server::run(options, Clock::system(), activity, stop).await
@@ -208,6 +210,7 @@ impl ServerArguments {
     /// What a server is made of, or all that is wrong with it.
     pub fn prepared(
         self,
+        collections: Collections,
         metrics: &Metrics,
         zookeeper: Option<SecretString>,
     ) -> anyhow::Result<(server::Options, Seen)> {
@@ -222,6 +225,7 @@ impl ServerArguments {
             proxies: self.serving.trust_authn_header_from,
             max_attempts: self.serving.max_attempts,
             zookeeper,
+            collections,
             metrics: metrics.clone(),
         };
         Ok((options, seen))

@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::Value;
+use super::collection::{self, collection};
 use super::distributor::distributor;
 use crate::distributor::configured::Configured;
 use crate::process::written::Wrong;
@@ -12,11 +13,14 @@ use crate::process::written::Wrong;
 pub const TABLES: [&str; 6] = ["server", "executor", "distributors", "peers", "log", "admin"];
 /// The array of tables with distributors.
 pub(super) const DISTRIBUTOR: &str = "distributor";
+/// The array of tables with declared collections.
+pub(super) const COLLECTION: &str = "collection";
 
 /// What a file says, each with its place in the text, and all that is wrong in it.
 #[derive(Default)]
 pub(super) struct Parsed {
     pub distributors: Vec<(usize, Configured)>,
+    pub collections: Vec<(usize, collection::Written)>,
     /// Place, table, key and value.
     pub settings: Vec<(usize, &'static str, String, Value)>,
     /// What is wrong, and in which table, if it is in one.
@@ -30,19 +34,15 @@ impl Parsed {
     }
 
     fn distributors(&mut self, written: Spanned<DeValue<'_>>) {
-        let place = written.span().start;
-        let DeValue::Array(array) = written.into_inner() else {
-            let wrong = Wrong::at(place, "distributors are an array, write [[distributor]]");
-            self.wrong.push((wrong, Some(DISTRIBUTOR)));
-            return;
-        };
-        for table in array {
-            let place = table.span().start;
-            match distributor(table) {
-                Ok(configured) => self.distributors.push((place, configured)),
-                Err(wrong) => self.wrong.extend(wrong.into_iter().map(|wrong| (wrong, Some(DISTRIBUTOR)))),
-            }
-        }
+        let (all, wrong) = each(DISTRIBUTOR, written, distributor);
+        self.distributors = all;
+        self.wrong.extend(wrong);
+    }
+
+    fn collections(&mut self, written: Spanned<DeValue<'_>>) {
+        let (all, wrong) = each(COLLECTION, written, collection);
+        self.collections = all;
+        self.wrong.extend(wrong);
     }
 
     fn settings(&mut self, table: &'static str, written: Spanned<DeValue<'_>>) {
@@ -72,14 +72,40 @@ pub(super) fn parse(text: &str) -> Parsed {
         match known {
             Some(table) => parsed.settings(table, written),
             None if name.get_ref() == DISTRIBUTOR => parsed.distributors(written),
+            None if name.get_ref() == COLLECTION => parsed.collections(written),
             None => parsed.wrong.push((Wrong::at(name.span().start, unknown(name.get_ref())), None)),
         }
     }
     parsed
 }
 
+/// What each table of an array says, with its place, and all that is wrong in them.
+fn each<T>(
+    name: &'static str,
+    written: Spanned<DeValue<'_>>,
+    read: fn(Spanned<DeValue<'_>>) -> Result<T, Vec<Wrong>>,
+) -> (Vec<(usize, T)>, Vec<(Wrong, Option<&'static str>)>) {
+    let place = written.span().start;
+    let DeValue::Array(array) = written.into_inner() else {
+        let wrong = Wrong::at(place, format!("each {name} is a table of an array, write [[{name}]]"));
+        return (Vec::new(), vec![(wrong, Some(name))]);
+    };
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for table in array {
+        let place = table.span().start;
+        match read(table) {
+            Ok(one) => all.push((place, one)),
+            Err(found) => wrong.extend(found.into_iter().map(|one| (one, Some(name)))),
+        }
+    }
+    (all, wrong)
+}
+
 fn unknown(name: &str) -> String {
-    format!("unknown table `{name}`, expected `[[{DISTRIBUTOR}]]` or one of [{}]", TABLES.join("], ["))
+    format!(
+        "unknown table `{name}`, expected `[[{DISTRIBUTOR}]]`, `[[{COLLECTION}]]` or one of [{}]",
+        TABLES.join("], [")
+    )
 }
 
 fn value_of(value: DeValue<'_>) -> Value {

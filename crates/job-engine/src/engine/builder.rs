@@ -10,6 +10,7 @@ use slipstream_action::{Action, Catalogue};
 use super::error::EngineError;
 use super::parts::Options;
 use super::{Engine, parts};
+use crate::collections::Collections;
 use crate::distributor::configured::Configured;
 use crate::distributor::script::found::{RefusedScript, ScriptFile};
 use crate::executor::UnknownAction;
@@ -135,6 +136,12 @@ impl EngineBuilder {
     #[doc(hidden)]
     pub fn distributors(mut self, distributors: Vec<Configured>) -> Self {
         self.options.distributors = distributors;
+        self
+    }
+
+    /// Keeps these collections beside jobs; without it those that are built in.
+    pub(crate) fn collections(mut self, collections: Collections) -> Self {
+        self.options.collections = collections;
         self
     }
 

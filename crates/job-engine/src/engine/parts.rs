@@ -22,6 +22,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Engine;
 use super::error::EngineError;
+use crate::collections::Collections;
+use crate::config::default_collections;
 use crate::distributor::configured::Configured;
 use crate::distributor::script::found::{RefusedScript, ScriptFile};
 use crate::distributor::script::{Python, Script};
@@ -64,6 +66,7 @@ pub(super) struct Options {
     pub grace: Duration,
     pub catalogue: Catalogue,
     pub distributors: Vec<Configured>,
+    pub collections: Collections,
     pub scripts: Vec<ScriptFile>,
     pub refused_scripts: Vec<RefusedScript>,
     pub unknown_action: UnknownAction,
@@ -88,6 +91,7 @@ impl Default for Options {
             grace: DEFAULT_GRACE,
             catalogue: Catalogue::new(),
             distributors: Vec::new(),
+            collections: default_collections(),
             scripts: Vec::new(),
             refused_scripts: Vec::new(),
             unknown_action: UnknownAction { after: Duration::ZERO, then: Then::Fail },
@@ -105,7 +109,8 @@ impl Default for Options {
 pub(super) async fn start(options: Options) -> Result<Engine, EngineError> {
     let runtime = ActionRuntime::start(options.slots).map_err(EngineError::Threads)?;
     let data_dir = options.folder.as_deref().map_or_else(DataDir::temporary, DataDir::open)?;
-    let opened = Instance::open(data_dir, Path::new(DATABASE), options.listen, &options.activity, &options.stop).await;
+    let (database, declared) = (Path::new(DATABASE), options.collections.declared());
+    let opened = Instance::open(data_dir, (database, declared), options.listen, &options.activity, &options.stop).await;
     let mut instance = match opened {
         Err(InstanceError::Open(OpenError::Stopped { .. })) => return Err(EngineError::Stopped),
         opened => opened?,
@@ -190,6 +195,7 @@ impl Parts {
             max_attempts: options.attempts,
             writers: server::Writers::One,
             coordinator_forgets: true,
+            collections: options.collections.clone(),
             metrics: options.metrics.clone(),
         };
         let coordinator = Arc::new(coordinator);

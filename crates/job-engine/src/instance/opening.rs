@@ -68,6 +68,7 @@ fn parts(step: Step) -> (&'static str, Option<Done>) {
         Step::Checking => ("checking the copy of the database", None),
         Step::Writing(done) => ("writing the database anew for this version", Some(done)),
         Step::Indexing(done) => ("indexing the database", Some(done)),
+        Step::Declaring(done) => ("indexing declared attributes", Some(done)),
     }
 }
 
@@ -80,13 +81,16 @@ fn progress(step: Step, lasting: Duration) -> String {
         Step::Copying(_) => (1, "copying", None),
         Step::Writing(_) => (3, "writing", Some("documents")),
         Step::Indexing(_) => (4, "indexing", Some("indexes")),
+        // by itself: the database has its version by then
+        Step::Declaring(_) => (1, "indexing declared attributes", Some("documents")),
     };
     let done = done.expect("a step with a bar is counted");
     let full = BAR * usize::from(done.percent()) / 100;
     let (bar, rest) = ("━".repeat(full), "─".repeat(BAR - full));
     let counted = things.map(|things| format!("{} of {} {things}", in_thousands(done.done), in_thousands(done.all)));
     let left = left(done, lasting).map(|left| format!("{} left", in_words(left)));
-    let parts = [Some(format!("{number} of 4: {short} {bar}{rest} {:>3} %", done.percent())), counted, left];
+    let all = if matches!(step, Step::Declaring(_)) { 1 } else { 4 };
+    let parts = [Some(format!("{number} of {all}: {short} {bar}{rest} {:>3} %", done.percent())), counted, left];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -177,6 +181,11 @@ mod tests {
                 Step::Indexing(Done { done: 5, all: 15 }),
                 9,
                 "4 of 4: indexing ━━━━━━──────────────  33 %, 5 of 15 indexes, 18 s left",
+            ),
+            (
+                Step::Declaring(Done { done: 50_000, all: 100_000 }),
+                1,
+                "1 of 1: indexing declared attributes ━━━━━━━━━━──────────  50 %, 50,000 of 100,000 documents, 1 s left",
             ),
         ] {
             assert_eq!(progress(step, Duration::from_secs(seconds)), expected);

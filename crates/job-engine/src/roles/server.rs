@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::greeting::{environment_line, notes, start_error};
 use super::peers::{coordinator, ensemble, first_contact};
+use crate::collections::Collections;
 use crate::instance::Instance;
 use crate::instance::data_dir::DataDir;
 use crate::instance::error::InstanceError;
@@ -46,6 +47,8 @@ pub struct Options {
     pub max_attempts: u32,
     /// Where the queue is.
     pub zookeeper: Settings,
+    /// The collections beside those that every server has.
+    pub collections: Collections,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -56,7 +59,8 @@ pub async fn run(options: Options, clock: Clock, activity: Activity, stop: Stop)
     let ensemble = ensemble(options.zookeeper.clone())?;
     let (folder, file) = folder_and_file(&options.store)?;
     let data_dir = DataDir::open(folder).map_err(with_advice)?;
-    let mut instance = match Instance::open(data_dir, file, Some(options.listen), &activity, &stop).await {
+    let database = (file, options.collections.declared());
+    let mut instance = match Instance::open(data_dir, database, Some(options.listen), &activity, &stop).await {
         Err(InstanceError::Open(OpenError::Stopped { .. })) => {
             announce("stopped");
             return Ok(());
@@ -109,6 +113,7 @@ async fn start(
         max_attempts: options.max_attempts,
         writers: server::Writers::One,
         coordinator_forgets: false,
+        collections: options.collections.clone(),
         metrics: options.metrics.clone(),
     };
     let server = Server::start(store, coordinator.clone(), clock, server_options).await?;

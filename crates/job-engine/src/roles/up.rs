@@ -83,6 +83,7 @@ pub async fn up(
         .unknown_action(options.unknown_action)
         .programs(options.loading.clone(), keepers)
         .distributors(distributors.clone())
+        .collections(options.config.collections.clone())
         .scripts(scripts.clone(), refused)
         .catalogue(catalogue)
         .metrics(options.metrics.clone())

@@ -74,7 +74,7 @@ impl Stored {
 pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&str>) -> Result<JobRecord, ApiError> {
     caller.require_administrator()?;
     let id = match key {
-        Some(key) => id_of_key(caller.name().unwrap_or(""), key),
+        Some(key) => id_of_key(JOB.name, caller.name().unwrap_or(""), key),
         None => format!("{}/{}", JOB.name, Uuid::now_v7()),
     };
     let document = document::new_document(&id, sent, shared.clock.now());
@@ -82,10 +82,10 @@ pub fn prepare(shared: &Shared, caller: &Caller, sent: Document, key: Option<&st
     Ok(JobRecord::new(&id, document))
 }
 
-/// The id of the job that this user adds with this `Idempotency-Key`, however often (decision 11).
+/// The id of the document of this kind that this user adds with this `Idempotency-Key`, however often (decision 11).
 #[must_use]
-pub fn id_of_key(user: &str, key: &str) -> String {
-    format!("{}/{}", JOB.name, Uuid::new_v5(&KEY_NAMESPACE, format!("{user}\n{key}").as_bytes()))
+pub fn id_of_key(kind: &str, user: &str, key: &str) -> String {
+    format!("{kind}/{}", Uuid::new_v5(&KEY_NAMESPACE, format!("{user}\n{key}").as_bytes()))
 }
 
 /// The second step of [`add`]: what it answers is on disk.

@@ -1,6 +1,7 @@
 //! The documents behind the API, and how they are found and shown (specification 3.4 and 4).
 
 pub mod collection;
+pub mod declared;
 pub mod entry_point;
 pub mod jobs;
 pub mod operations;

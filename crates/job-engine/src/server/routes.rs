@@ -21,7 +21,8 @@ use super::http::Service;
 use super::http::answer::{self, Answer};
 use super::http::body::{self, Body};
 use super::http::request::ApiRequest;
-use super::resources::{entry_point, jobs, operations, sessions, templates, users};
+use super::resources::{declared, entry_point, jobs, operations, sessions, templates, users};
+use crate::collections::{Collection, Collections};
 use crate::process::metrics::ServerMetrics;
 
 /// Joins an answer to the log (decision 19).
@@ -36,7 +37,7 @@ async fn respond(shared: Arc<Shared>, request: Request<Body>) -> Response<Body> 
     if let Some(response) = health(&shared, request.method(), request.uri().path()).await {
         return response;
     }
-    let (route, metrics) = (route_of(request.uri().path()), shared.metrics.clone());
+    let (route, metrics) = (route_of(request.uri().path(), &shared.collections), shared.metrics.clone());
     let work = async move |request: Request<Body>, id| {
         let asked = request.method().clone();
         let request = ApiRequest::receive(&shared, request, id).await?;
@@ -100,7 +101,7 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 /// The table.
 async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiError> {
     let path = std::mem::take(&mut request.path);
-    let place = Place::of(&path)?;
+    let place = Place::of(&path, &shared.collections)?;
     if place.kind() == Some(USER) {
         // before anything is looked up: whether a user exists is nobody else's affair
         request.caller.require_administrator()?;
@@ -108,6 +109,9 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
     let sent = request.method.clone();
     // a HEAD is a GET of which only the head is answered
     let method = if sent == Method::HEAD { "GET" } else { sent.as_str() };
+    if let Some(collection) = place.kind().and_then(|kind| shared.collections.get(kind.name)) {
+        return declared_answer(shared, request, collection, (&path, &place, method)).await;
+    }
     match (place, method) {
         (Place::EntryPoint, "GET") => entry_point::read(shared, &request).await,
         (Place::EntryPoint, "PUT") => entry_point::edit(shared, request).await,
@@ -158,17 +162,42 @@ async fn answer(shared: &Shared, mut request: ApiRequest) -> Result<Answer, ApiE
         (Place::Distributors, "GET") => distributors::read(shared, &request).await,
         (Place::DistributorReset(name), "POST") => marks::reset(shared, &request, name).await,
 
-        (Place::Operation(kind, _, operation), _)
-            if ![(JOB, "stop"), (OPERATION, bulk::STOP), (USER, logins::SESSIONS)].contains(&(kind, operation)) =>
+        (place, _) => Err(refusal(&sent, &place, &path)),
+    }
+}
+
+/// The same for each declared collection.
+async fn declared_answer(
+    shared: &Shared,
+    request: ApiRequest,
+    collection: &Collection,
+    (path, place, method): (&str, &Place<'_>, &str),
+) -> Result<Answer, ApiError> {
+    match (place, method) {
+        (Place::Collection(_), "GET" | "PUT") => declared::search(shared, &request, collection).await,
+        (Place::Collection(_), "POST") => declared::add(shared, request, collection).await,
+        (Place::Document(_, id), "GET") => declared::read(shared, &request, id).await,
+        (Place::Document(_, id), "PUT") => declared::edit(shared, request, collection, id).await,
+        (Place::Document(_, id), "DELETE") => declared::delete(shared, &request, id).await,
+        (place, _) => Err(refusal(&request.method, place, path)),
+    }
+}
+
+/// Of what there is not.
+fn refusal(method: &Method, place: &Place<'_>, path: &str) -> ApiError {
+    let method = method.as_str().to_lowercase();
+    match place {
+        Place::Operation(kind, _, operation)
+            if ![(JOB, "stop"), (OPERATION, bulk::STOP), (USER, logins::SESSIONS)].contains(&(*kind, *operation)) =>
         {
-            Err(ApiError::undefined_action(&sent.as_str().to_lowercase(), kind.name, operation, &path))
+            ApiError::undefined_action(&method, kind.name, operation, path)
         }
-        _ => Err(ApiError::invalid_method(&sent.as_str().to_lowercase(), &path)),
+        _ => ApiError::invalid_method(&method, path),
     }
 }
 
 /// What a path is counted as: of those that lead nowhere there are too many.
-fn route_of(path: &str) -> &'static str {
+fn route_of(path: &str, collections: &Collections) -> &'static str {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     if segments.next() != Some("api") {
         return "other";
@@ -206,6 +235,9 @@ fn route_of(path: &str) -> &'static str {
         [Some("user"), None, ..] => "/api/user",
         [Some("user"), Some(_), None, _] => "/api/user/{id}",
         [Some("user"), Some(_), Some(logins::SESSIONS), None] => "/api/user/{id}/sessions",
+        // not by name: there are as many as an administrator likes
+        [Some(name), None, ..] if collections.get(name).is_some() => "/api/{declared}",
+        [Some(name), Some(_), None, _] if collections.get(name).is_some() => "/api/{declared}/{id}",
         _ => "other",
     }
 }
@@ -237,16 +269,17 @@ impl<'path> Place<'path> {
         }
     }
 
-    fn of(path: &'path str) -> Result<Self, ApiError> {
+    fn of(path: &'path str, collections: &Collections) -> Result<Self, ApiError> {
         let unknown = || ApiError::unknown_resource(path);
         // what the entry point calls its baseURI
         if matches!(path, "/api" | "/api/") {
             return Ok(Self::EntryPoint);
         }
         let segments: Vec<&str> = path.strip_prefix("/api/").ok_or_else(unknown)?.split('/').collect();
-        let kind =
-            |name: &str| [JOB, OPERATION, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
-        let kind = |name| kind(name).ok_or_else(unknown);
+        let kind = |name: &str| {
+            let own = [JOB, OPERATION, SESSION, SESSION_TEMPLATE, USER].into_iter().find(|kind| kind.name == name);
+            own.or_else(|| collections.get(name).map(|collection| collection.kind)).ok_or_else(unknown)
+        };
         match segments[..] {
             [ENTRY_POINT] => Ok(Self::EntryPoint),
             ["queue"] => Ok(Self::Queue),
@@ -276,6 +309,12 @@ fn id(kind: Kind, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::default_collections;
+
+    fn of(path: &str) -> Result<Place<'_>, ApiError> {
+        // a place holds nothing of them
+        Place::of(path, &default_collections())
+    }
 
     #[test]
     fn an_id_is_found_however_its_uuid_is_written() {
@@ -286,27 +325,31 @@ mod tests {
             "01a2216bcfa37420bff604b959b2b5d9",
         ] {
             let path = format!("/api/job/{written}");
-            assert_eq!(Place::of(&path).ok(), Some(Place::Document(JOB, id.to_owned())));
+            assert_eq!(of(&path).ok(), Some(Place::Document(JOB, id.to_owned())));
             let path = format!("{path}/stop");
-            assert_eq!(Place::of(&path).ok(), Some(Place::Operation(JOB, id.to_owned(), "stop")));
+            assert_eq!(of(&path).ok(), Some(Place::Operation(JOB, id.to_owned(), "stop")));
         }
         let user = "01A2216BCFA37420BFF604B959B2B5D9";
         let path = format!("/api/user/{user}");
-        assert_eq!(Place::of(&path).ok(), Some(Place::Document(USER, format!("user/{user}"))), "a name");
+        assert_eq!(of(&path).ok(), Some(Place::Document(USER, format!("user/{user}"))), "a name");
     }
 
     #[test]
     fn paths_lead_where_the_table_says() {
         let id = "job/0a".to_owned();
-        assert_eq!(Place::of("/api/cloud-entry-point").ok(), Some(Place::EntryPoint));
-        assert_eq!(Place::of("/api/").ok(), Some(Place::EntryPoint));
-        assert_eq!(Place::of("/api").ok(), Some(Place::EntryPoint));
-        assert_eq!(Place::of("/api/job").ok(), Some(Place::Collection(JOB)));
-        assert_eq!(Place::of("/api/job/0a").ok(), Some(Place::Document(JOB, id.clone())));
-        assert_eq!(Place::of("/api/queue").ok(), Some(Place::Queue));
-        assert_eq!(Place::of("/api/queue/restore").ok(), Some(Place::QueueRestore));
-        assert_eq!(Place::of("/api/distributor/each/reset").ok(), Some(Place::DistributorReset("each")));
-        assert_eq!(Place::of("/api/job/0a/stop").ok(), Some(Place::Operation(JOB, id, "stop")));
+        assert_eq!(of("/api/cloud-entry-point").ok(), Some(Place::EntryPoint));
+        assert_eq!(of("/api/").ok(), Some(Place::EntryPoint));
+        assert_eq!(of("/api").ok(), Some(Place::EntryPoint));
+        assert_eq!(of("/api/job").ok(), Some(Place::Collection(JOB)));
+        let kind = Kind::declared("virtual-machine", None);
+        assert_eq!(of("/api/virtual-machine").ok(), Some(Place::Collection(kind)));
+        let machine = "virtual-machine/0a".to_owned();
+        assert_eq!(of("/api/virtual-machine/0a").ok(), Some(Place::Document(kind, machine)));
+        assert_eq!(of("/api/job/0a").ok(), Some(Place::Document(JOB, id.clone())));
+        assert_eq!(of("/api/queue").ok(), Some(Place::Queue));
+        assert_eq!(of("/api/queue/restore").ok(), Some(Place::QueueRestore));
+        assert_eq!(of("/api/distributor/each/reset").ok(), Some(Place::DistributorReset("each")));
+        assert_eq!(of("/api/job/0a/stop").ok(), Some(Place::Operation(JOB, id, "stop")));
         for unknown in [
             "/",
             "/api/Job",
@@ -320,8 +363,23 @@ mod tests {
             "/api/distributor/each/stop",
             "/auth/login",
         ] {
-            let refusal = Place::of(unknown).expect_err(unknown).refusal;
+            let refusal = of(unknown).expect_err(unknown).refusal;
             assert_eq!((refusal.status, refusal.resource_id.as_deref()), (404, Some(unknown)));
+        }
+    }
+
+    #[test]
+    fn however_many_collections_are_declared_they_are_counted_as_one() {
+        let collections = default_collections();
+        for (path, expected) in [
+            ("/api/credential", "/api/{declared}"),
+            ("/api/virtual-machine", "/api/{declared}"),
+            ("/api/virtual-machine/0a", "/api/{declared}/{id}"),
+            ("/api/virtual-machine/0a/stop", "other"),
+            ("/api/undeclared", "other"),
+            ("/api/job/0a", "/api/job/{id}"),
+        ] {
+            assert_eq!(route_of(path, &collections), expected, "{path}");
         }
     }
 }

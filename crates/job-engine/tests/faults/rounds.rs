@@ -39,7 +39,7 @@ pub async fn read(client: &Client, first: Timestamp, last: Timestamp) -> Option<
 
 fn id_of_round(second: i64) -> Option<String> {
     let time = Timestamp::from_second(second).ok()?;
-    Some(id_of_key(&credentials().username, &format!("{TICK} {time} {TICK_TARGET}")))
+    Some(id_of_key("job", &credentials().username, &format!("{TICK} {time} {TICK_TARGET}")))
 }
 
 impl Distributed {

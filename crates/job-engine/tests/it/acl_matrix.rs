@@ -18,19 +18,19 @@ const MARK: &str = "zebra";
 const STOP_REL: &str = "http://schemas.dmtf.org/cimi/2/action/stop";
 
 /// A caller: name and roles; nobody without them. `SESSION` in access control stands for the id of its session.
-type Who = Option<(&'static str, &'static str)>;
+pub type Who = Option<(&'static str, &'static str)>;
 /// Type and principal.
-type Named = (&'static str, &'static str);
+pub type Named = (&'static str, &'static str);
 
 const NOBODY: Who = None;
-const JANE: Who = Some(("jane", "USER ANON developers"));
+pub const JANE: Who = Some(("jane", "USER ANON developers"));
 const NO_USER: Who = Some(("jane", "ANON developers"));
 const ROOT: Who = Some(("root", "ADMIN USER ANON"));
-const SOMEBODY: Named = ("USER", "somebody");
+pub const SOMEBODY: Named = ("USER", "somebody");
 
 /// What a caller may do with the secret job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum May {
+pub enum May {
     Nothing,
     View,
     Modify,
@@ -39,7 +39,7 @@ enum May {
 use May::{Everything, Modify, Nothing, View};
 
 /// Every right there is, and what it grants.
-const RIGHTS: [(&str, May); 11] = [
+pub const RIGHTS: [(&str, May); 11] = [
     ("VIEW", View),
     ("MODIFY", Modify),
     ("ALL", Modify),
@@ -54,9 +54,9 @@ const RIGHTS: [(&str, May); 11] = [
 ];
 
 /// Caller, owner of the secret job, its one rule with the right, and what the caller may do.
-type Case = (Who, Named, Option<(Named, &'static str)>, May);
+pub type Case = (Who, Named, Option<(Named, &'static str)>, May);
 
-const CASES: [Case; 37] = [
+pub const CASES: [Case; 37] = [
     (NOBODY, SOMEBODY, None, Nothing),
     (NOBODY, ("ROLE", "ANON"), None, Modify),
     (NOBODY, ("USER", "ANON"), None, Nothing),
@@ -221,7 +221,7 @@ fn expected(operation: Operation, who: Who, may: May, exists: bool) -> Expected 
     }
 }
 
-fn roles(who: Who) -> Vec<&'static str> {
+pub fn roles(who: Who) -> Vec<&'static str> {
     who.map(|(_, roles)| roles.split(' ').collect()).unwrap_or_default()
 }
 
@@ -460,7 +460,7 @@ fn assert_nothing_of_the_secret(place: &str, operation: Operation, id: &str, ans
     }
 }
 
-fn rels(job: &Value) -> Vec<&str> {
+pub fn rels(job: &Value) -> Vec<&str> {
     let operations = job["operations"].as_array().into_iter().flatten();
     operations.filter_map(|operation| operation["rel"].as_str()).collect()
 }
@@ -473,7 +473,7 @@ fn rels_for(may: May) -> Vec<&'static str> {
     }
 }
 
-fn acl(owner: Named, rule: Option<(Named, &str)>, session: &str) -> Value {
+pub fn acl(owner: Named, rule: Option<(Named, &str)>, session: &str) -> Value {
     let name = |name: &str| name.replace("SESSION", session);
     let mut acl = json!({"owner": {"type": owner.0, "principal": name(owner.1)}});
     if let Some((to, right)) = rule {
@@ -492,7 +492,7 @@ fn secret(acl: &Value) -> Value {
 }
 
 /// All that an answer tells, but for the request's id, which differs each time.
-fn without_request_id(answer: &Answered) -> (u16, Vec<String>, String) {
+pub fn without_request_id(answer: &Answered) -> (u16, Vec<String>, String) {
     let request = answer.headers["x-request-id"].to_str().expect("text");
     let headers = answer.headers.iter().filter(|(name, _)| *name != "x-request-id");
     let mut headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value:?}")).collect();

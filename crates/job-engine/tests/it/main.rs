@@ -13,6 +13,8 @@ mod bulk;
 mod bulk_add;
 mod class_files;
 mod clocks;
+mod collections;
+mod collections_access;
 mod commands;
 mod commands_as_actions;
 mod commands_engine;

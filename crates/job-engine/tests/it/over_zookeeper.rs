@@ -8,6 +8,7 @@ use serde_json::json;
 use slipstream_cimi::Client;
 use slipstream_coordination::zookeeper::Settings;
 use slipstream_coordination::{Coordinator, Session, ZooKeeper};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::reconcile::Mended;
@@ -25,6 +26,7 @@ pub async fn server(ensemble: &Ensemble, store: Arc<dyn Store>) -> (Server, Clie
         max_attempts: DEFAULT_MAX_ATTEMPTS,
         writers: Writers::One,
         coordinator_forgets: false,
+        collections: default_collections(),
         metrics: Metrics::default(),
     };
     let server = Server::start(store, coordinator, Clock::system(), options).await.expect("the server starts");

@@ -11,6 +11,7 @@ use slipstream_cimi::Client;
 use slipstream_cimi::resource::format_time;
 use slipstream_coordination::session::Operation;
 use slipstream_coordination::{Coordinator, Embedded, Error, LockingQueue, Session};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::Stop;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
@@ -38,6 +39,7 @@ fn options() -> Options {
         max_attempts: DEFAULT_MAX_ATTEMPTS,
         writers: Writers::One,
         coordinator_forgets: true,
+        collections: default_collections(),
         metrics: Metrics::default(),
     }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use slipstream_cimi::{Document, State, Transport, dialect, lease};
 use slipstream_coordination::queue::{Claim, LockingQueue};
 use slipstream_coordination::{Coordinator, Embedded};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::job_violations;
@@ -64,6 +65,8 @@ pub const JOBS: [&str; 3] = ["job/NEWEST", "job/SECOND", "job/THIRD"];
 pub const ENTRY: &str = "/job/entries/ENTRY";
 /// The session of [`Caller::User`].
 pub const USERS_SESSION: &str = "session/SESSION";
+/// A document of a declared collection that the user may modify.
+const CREDENTIAL: &str = "credential/01a2216b-cfa3-7420-bff6-04b959b2b5d9";
 /// The lease of the last claim.
 pub const LEASE: &str = "LEASE";
 /// All that an attempt at the newest job says of itself.
@@ -97,12 +100,18 @@ pub const TARGETS: &[&str] = &[
     "/api/session-template/internal",
     "/api//job//NEWEST",
     "/api/user",
+    "/api/credential",
+    "/api/credential/01a2216b-cfa3-7420-bff6-04b959b2b5d9",
+    "/api/credential/01a2216b-cfa3-7420-bff6-04b959b2b5d9",
+    "/api/credential/0a",
+    "/api/credential/0a/stop",
     "/api/user/super",
     "/api/",
     "/",
     "*",
 ];
 pub const QUERIES: &[&str] = &[
+    "$filter=type%5E%3D%27cloud%27%20and%20key!%3D%27a%27",
     "$filter=state%3D%27QUEUED%27",
     "$filter=created%3E%27now-1d%27%20and%20(progress%3C50%20or%20name%3D%3D%27a*%27)",
     "$filter=targetResource/href%5E%3D%27c%27",
@@ -146,6 +155,9 @@ pub const BODIES: &[&str] = &[
     r#"{"action": "noop", "targetResource": {"href": "credential/a"}, "priority": 3, "name": "a"}"#,
     r#"{"action": "noop", "parentJob": "job/NEWEST", "acl": {"owner": {"principal": "jane", "type": "USER"}}}"#,
     r#"{"action": "noop", "acl": {"owner": {"principal": "ADMIN", "type": "ROLE"}, "rules": [{"principal": "USER", "type": "ROLE", "right": "MODIFY"}]}}"#,
+    r#"{"type": "cloud-cred-exoscale", "key": "a", "connector": {"href": "connector/a"}, "expiry": null}"#,
+    r#"{"type": ["cloud", 1], "acl": {"owner": {"principal": "jane", "type": "USER"}}, "created": "now"}"#,
+    r#"[{"type": "cloud"}, {"name": ""}, 1]"#,
     r#"{"state": "RUNNING"}"#,
     r#"{"state": "QUEUED"}"#,
     r#"{"state": "SUCCESS", "returnCode": 0}"#,
@@ -207,6 +219,8 @@ impl World {
         insert(&store, "user/super", json!({"username": "super", "state": "ACTIVE"}), json!({"password": hash})).await;
         insert_session(&store, "super", "ADMIN USER ANON", &ADMINISTRATORS_TOKEN).await;
         insert_session(&store, "jane", "USER ANON", &USERS_TOKEN).await;
+        let owner = json!({"owner": {"principal": "jane", "type": "USER"}});
+        insert(&store, CREDENTIAL, json!({"type": "cloud-cred-exoscale", "acl": owner}), Value::Null).await;
         let coordinator = Embedded::new();
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());
         let options = Options {
@@ -214,6 +228,7 @@ impl World {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            collections: default_collections(),
             metrics: Metrics::default(),
         };
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 56);
@@ -354,7 +369,7 @@ fn added(request: &Request, response: &Response<Bytes>) -> Vec<String> {
 /// The answers to the items of a list; none if no list was sent.
 fn list(response: &Response<Bytes>) -> Vec<Value> {
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    let items = ["jobs", "reports"].into_iter().filter_map(|name| body.get(name)?.as_array());
+    let items = ["jobs", "reports", "credentials"].into_iter().filter_map(|name| body.get(name)?.as_array());
     items.flatten().filter(|item| item["status"].is_number()).cloned().collect()
 }
 

@@ -11,6 +11,7 @@ use slipstream_cimi::Client;
 use slipstream_coordination::embedded::EmbeddedSession;
 use slipstream_coordination::session::{Cause, Found, Node, Operation, State, Watch};
 use slipstream_coordination::{Coordinator, Embedded, Error, Session};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::process::paths;
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
@@ -165,8 +166,14 @@ impl Site {
         writers: Writers,
     ) -> (Server, Client) {
         let (password, max_attempts) = (PASSWORD.into(), DEFAULT_MAX_ATTEMPTS);
-        let options =
-            Options { password, max_attempts, writers, coordinator_forgets: false, metrics: Metrics::default() };
+        let options = Options {
+            password,
+            max_attempts,
+            writers,
+            coordinator_forgets: false,
+            collections: default_collections(),
+            metrics: Metrics::default(),
+        };
         let server = Server::start(store, self.clone(), clock, options).await.expect("the server starts");
         let client = Client::new(server.transport(), Some(credentials()));
         (server, client)

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use slipstream_cimi::http::HttpTransport;
 use slipstream_cimi::{Client, Credentials, Document, Transport};
 use slipstream_coordination::{Coordinator, Embedded};
+use slipstream_job_engine::internals::collections::{Collections, default_collections};
 use slipstream_job_engine::internals::process::{Clock, Metrics};
 use slipstream_job_engine::internals::server::{DEFAULT_MAX_ATTEMPTS, Options, Server, Writers};
 use slipstream_store::Store;
@@ -108,12 +109,18 @@ impl InProcess {
 
     /// Over a store that may have been used before, as at a new start of `up`.
     pub async fn over(store: Arc<dyn Store>) -> Self {
+        Self::with(store, default_collections()).await
+    }
+
+    /// The same with these collections.
+    pub async fn with(store: Arc<dyn Store>, collections: Collections) -> Self {
         let coordinator = Embedded::new();
         let options = Options {
             password: PASSWORD.into(),
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             writers: Writers::One,
             coordinator_forgets: true,
+            collections,
             metrics: Metrics::default(),
         };
         let shared: Arc<dyn Coordinator> = Arc::new(coordinator.clone());

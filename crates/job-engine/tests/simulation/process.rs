@@ -10,6 +10,7 @@ use slipstream_action::{Action, Catalogue, Failure, JobHandle, Success};
 use slipstream_cimi::Client;
 use slipstream_cimi::job::NewJob;
 use slipstream_coordination::{Coordinator, Session};
+use slipstream_job_engine::internals::collections::default_collections;
 use slipstream_job_engine::internals::distributor::HighWaterMark;
 use slipstream_job_engine::internals::distributor::Missed;
 use slipstream_job_engine::internals::distributor::NodeMarks;
@@ -140,6 +141,7 @@ async fn start_server(world: &Arc<World>, life: &Arc<Life>) -> Option<Server> {
         max_attempts: MAX_ATTEMPTS,
         writers,
         coordinator_forgets,
+        collections: default_collections(),
         metrics: Metrics::default(),
     };
     let started = Server::start(store, coordinator, world.clocks.of(life.process()), options);

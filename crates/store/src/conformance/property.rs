@@ -7,7 +7,7 @@ use slipstream_cimi::query::{Aggregation, Algorithm};
 
 use super::{
     Arc, Document, Filter, Found, MemoryStore, Order, Query, Record, Revision, SqliteStore, Store, StoreError,
-    StoreExt, Value, aggregate, json,
+    StoreExt, Value, aggregate, json, with_declared,
 };
 
 const PATHS: &[&str] = &[
@@ -166,6 +166,20 @@ fn regular_document() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Documents in which what is declared is a text, so that the index answers by itself; or, now and then, anything.
+fn declared_document() -> impl Strategy<Value = Value> {
+    let value = prop_oneof![9 => text().prop_map(Value::from), 1 => value()];
+    let texts = prop::collection::vec(prop::option::of(prop_oneof![text().prop_map(Value::from)]), 3);
+    (regular_document(), texts, prop::option::weighted(0.05, value)).prop_map(|(mut document, texts, any)| {
+        let [name, progress, list] = &texts[..] else { unreachable!("there are three") };
+        for (path, value) in [("name", name), ("progress", progress)] {
+            document[path] = value.clone().unwrap_or_default();
+        }
+        document["nested"] = json!({"list": any.or_else(|| list.clone())});
+        document
+    })
+}
+
 fn wild_document() -> impl Strategy<Value = Value> {
     prop::collection::vec((prop::sample::select(PATHS), value()), 0..6).prop_map(|members| {
         let mut document = Document::new();
@@ -285,8 +299,22 @@ fn same_answers_of(
     removed: &Filter,
 ) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
+    for is_declared in [false, true] {
+        let path = folder.path().join(format!("{is_declared}.db"));
+        let sqlite = if is_declared { with_declared(&path) } else { SqliteStore::open(&path).unwrap() };
+        same_answers_as_memory(Arc::new(sqlite), ids, (documents, changed), (queries, aggregations), removed)?;
+    }
+    Ok(())
+}
+
+fn same_answers_as_memory(
+    sqlite: Arc<dyn Store>,
+    ids: Ids,
+    (documents, changed): (&[Value], &[Value]),
+    (queries, aggregations): (&[Query], &[Vec<Aggregation>]),
+    removed: &Filter,
+) -> Result<(), TestCaseError> {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let sqlite: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
         for store in [&memory, &sqlite] {
             fill(store.as_ref(), ids, documents, changed).await;
@@ -392,6 +420,17 @@ proptest! {
     fn sqlite_answers_as_memory_does_on_wild_documents(
         documents in prop::collection::vec(guarded(wild_document()), 0..12),
         changed in prop::collection::vec(guarded(wild_document()), 0..6),
+        queries in prop::collection::vec(query(), 12),
+        asked in prop::collection::vec(aggregations(), 12),
+        removed in filter(),
+    ) {
+        same_answers(&documents, &changed, &queries, &asked, &removed)?;
+    }
+
+    #[test]
+    fn an_index_of_declared_attributes_changes_no_answer(
+        documents in prop::collection::vec(guarded(declared_document()), 0..20),
+        changed in prop::collection::vec(guarded(declared_document()), 0..6),
         queries in prop::collection::vec(query(), 12),
         asked in prop::collection::vec(aggregations(), 12),
         removed in filter(),

@@ -278,7 +278,7 @@ fn operator(comparison: Comparison) -> &'static str {
 }
 
 /// The least text after all that start so; none if there is no end to them.
-fn successor(prefix: &str) -> Option<String> {
+pub(super) fn successor(prefix: &str) -> Option<String> {
     let rest = prefix.trim_end_matches(char::MAX);
     let last = rest.chars().next_back()?;
     let next = (last..=char::MAX).nth(1)?;

@@ -14,39 +14,48 @@ use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode};
 
 use super::OpenError;
+use super::attribute::{self, Declared};
 use super::before;
 use super::column::Column;
 use super::failure::{failure_of, open_failure};
 use super::file::DatabaseFile;
 use super::opening::{Done, Opening, Step, is_stop};
 use super::reader::{document, value};
-use super::schema::{self, INDEXES, TABLES, VERSION, check_version};
+use super::schema::{self, DECLARED, INDEXES, TABLES, VERSION, check_version};
 use super::tally::Tally;
 use super::writer::{Row, insert};
 use crate::files;
 use crate::{Record, Revision};
 
+/// A file of this version or a later one is changed where it is, see [`schema::prepare_writer`].
+const REWRITTEN_BEFORE: i64 = 3;
 /// After so many documents it is told how far it is, and looked whether it is to stop.
 const LOOK_EVERY: u64 = 1_000;
 /// How long somebody who reads the file is waited for, and how often it is looked whether that has ended.
 const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Opens the file to write to it. That looks at nothing but the header and the schema of a file of this version, so that
-/// it does not take longer with more documents; one of a version before is written anew, which takes as long as that does.
-pub(super) fn open_writer(file: &mut DatabaseFile, opening: &Opening) -> Result<Connection, OpenError> {
+/// Opens the file to write to it. That looks at nothing but the header, the schema and the declared indexes of a file of this
+/// version, so that it does not take longer with more documents; one of a version before is written anew, and an index that is
+/// newly declared is filled, which takes as long as that does.
+pub(super) fn open_writer(
+    file: &mut DatabaseFile,
+    declared: &Declared,
+    opening: &Opening,
+) -> Result<Connection, OpenError> {
     let path = file.path().to_owned();
     let open = || schema::open_to_write(&path).map_err(|error| open_failure(&path, error));
     let mut connection = open()?;
     // before anything is written
     let mut version = check_version(&connection, &path)?;
-    if (1..VERSION).contains(&version) {
+    if (1..REWRITTEN_BEFORE).contains(&version) {
         to_current(connection, version, &path, opening)?;
         file.note_replaced()?;
         (connection, version) = (open()?, VERSION);
     }
     let prepared = schema::prepare_writer(&mut connection, version);
     prepared.map_err(|error| failure_of(&connection, &path, error))?;
+    attribute::prepare(&mut connection, declared, &path, opening)?;
     Ok(connection)
 }
 
@@ -94,6 +103,7 @@ fn rewrite(old: &Connection, version: i64, new: &mut Connection, opening: &Openi
     new.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;")?;
     let transaction = new.transaction()?;
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(DECLARED)?;
     let lease = if version == 1 { "NULL" } else { "lease" };
     let mut statement = old.prepare(&format!(
         "SELECT id, revision, document, ledger, irregular, entry, {lease}, \
@@ -138,7 +148,9 @@ fn read(stored: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         text => value(text).map(|(ledger, _)| ledger),
     };
     if let (Ok((document, _)), Ok(ledger)) = (document, ledger) {
-        return Ok(Row::of(Record { id, revision, document: document.into(), ledger }));
+        let record = Record { id, revision, document: document.into(), ledger };
+        // what is declared is filled in once the file is whole
+        return Ok(Row::of(record, &Declared::default()));
     }
     let mut columns = [const { SqlValue::Null }; Column::STORED.len()];
     for (index, (column, name)) in columns.iter_mut().zip(Column::STORED).enumerate() {
@@ -152,7 +164,8 @@ fn read(stored: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let [document, ledger] = [stored.get(2)?, stored.get(3)?];
     let (irregular, viewers) = (stored.get(4)?, stored.get(7)?);
     let (entry, lease) = (stored.get(5)?, stored.get(6)?);
-    Ok(Row { id, revision, document, ledger, irregular, columns, viewers, entry, lease })
+    let declared = None;
+    Ok(Row { id, revision, document, ledger, irregular, columns, viewers, entry, lease, declared })
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub enum Step {
     Writing(Done),
     /// What makes it quick to search is written, of which so many indexes are done.
     Indexing(Done),
+    /// The index of what somebody has declared is written, of which so many documents of a type are done.
+    Declaring(Done),
 }
 
 /// How much of a step is done.
@@ -96,6 +98,11 @@ impl Opening {
     /// The same of documents that are written anew.
     pub(super) fn written(&self, documents: u64, all: u64) -> rusqlite::Result<()> {
         self.begin(Step::Writing(Done { done: documents, all }), None)
+    }
+
+    /// The same of documents whose declared attributes are indexed.
+    pub(super) fn declared(&self, done: Done) -> rusqlite::Result<()> {
+        self.begin(Step::Declaring(done), None)
     }
 
     /// Does something that takes long with a connection, by which it is stopped.

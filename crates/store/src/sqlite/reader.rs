@@ -18,6 +18,7 @@ use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::filter::{Attribute, Filter};
 use slipstream_cimi::{Document, State};
 
+use super::attribute::{Declared, Indexed};
 use super::audience;
 use super::audience::Visible;
 use super::gather::gathered;
@@ -41,18 +42,20 @@ pub(super) struct Reader {
     filters: Arc<Mutex<Vec<Filter>>>,
     /// Lives as long as the connection, whose progress handler looks at it.
     deadline: Arc<Deadline>,
+    /// Which attributes are indexed.
+    declared: Arc<Declared>,
     patience: Duration,
 }
 
 impl Reader {
     /// Opens a connection whose searches may each take `patience`.
-    pub fn open(path: &Path, patience: Duration) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path, declared: Arc<Declared>, patience: Duration) -> rusqlite::Result<Self> {
         let connection = open_reader(path)?;
         let filters = Arc::default();
         add_functions(&connection, &filters)?;
         let deadline = Arc::default();
         watch(&connection, &deadline);
-        Ok(Self { connection, filters, deadline, patience })
+        Ok(Self { connection, filters, deadline, declared, patience })
     }
 
     /// The record of this id.
@@ -150,7 +153,8 @@ impl Reader {
                 Some(callers) => audience::visible(&self.connection, kind, callers)?,
                 None => Visible::All,
             };
-            let answer = search(&Translator { kind, irregular, visible }, query)?;
+            let indexed = Indexed::of(&self.connection, &self.declared, kind)?;
+            let answer = search(&Translator { kind, irregular, visible, indexed }, query)?;
             snapshot.commit()?;
             Ok(answer)
         });

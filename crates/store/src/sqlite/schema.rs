@@ -9,7 +9,7 @@ use super::OpenError;
 use super::failure::{failure_of, open_failure};
 
 /// The version that this program writes, kept as `user_version`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// How long to wait for another process, such as a backup, that holds the file locked.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection.
@@ -87,6 +87,23 @@ pub(super) const TABLES: &str = "
     END;
 ";
 
+/// What version 4 has that version 3 has not: what is declared (see `attribute`), and the index of it. The key is in the order
+/// of a search, and ends with the document that is found.
+pub(super) const DECLARED: &str = "
+    CREATE TABLE indexed (
+        type TEXT NOT NULL,
+        path TEXT NOT NULL,
+        PRIMARY KEY (type, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE attribute (
+        type TEXT NOT NULL,
+        path TEXT NOT NULL,
+        value ANY NOT NULL,
+        id ANY NOT NULL,
+        PRIMARY KEY (type, path, value, id)
+    ) STRICT, WITHOUT ROWID;
+";
+
 /// What searches need, apart from the tables: many documents are quicker without.
 pub(super) const INDEXES: &str = "
     CREATE INDEX resource_by_created ON resource (type, created, id DESC);
@@ -124,7 +141,8 @@ pub(super) fn make(path: &Path, of: &Path) -> Result<(), OpenError> {
     connection.close().map_err(|(_, error)| failed(error))
 }
 
-/// Makes a connection to a file of this version, or to one without tables, the one that writes. Full synchronisation: what
+/// Makes a connection to a file of this version or of version 3, or to one without tables, the one that writes. Version 3 lacks
+/// two tables and is otherwise the same: nothing is rewritten, and so nothing is copied before. Full synchronisation: what
 /// is committed survives a power cut.
 pub(super) fn prepare_writer(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
@@ -133,9 +151,13 @@ pub(super) fn prepare_writer(connection: &mut Connection, version: i64) -> rusql
          PRAGMA journal_size_limit = 67108864;",
     )?;
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    if version == 0 {
+    if version < VERSION {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        create(&transaction)?;
+        if version == 0 {
+            create(&transaction)?
+        } else {
+            add_declared(&transaction)?
+        }
         transaction.commit()?;
     }
     Ok(())
@@ -174,6 +196,12 @@ pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64,
 
 fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(DECLARED)?;
     transaction.execute_batch(INDEXES)?;
+    transaction.pragma_update(None, "user_version", VERSION)
+}
+
+fn add_declared(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(DECLARED)?;
     transaction.pragma_update(None, "user_version", VERSION)
 }

@@ -1,12 +1,13 @@
 //! From a [`Query`] to SQL.
 //!
-//! Comparisons of attributes with a column become SQL on columns; the rest of the filter becomes calls of the function
+//! Comparisons of attributes with a column become SQL on columns, and those of declared attributes SQL on their index; the rest of the filter becomes calls of the function
 //! `satisfies(document, n)`, which asks the n-th filter of [`Select::filters`], so that every store means the same.
 
 use rusqlite::types::Value as SqlValue;
 use slipstream_cimi::filter::{Comparison, Filter, Literal};
 use slipstream_cimi::query::Order;
 
+use super::attribute::{Find, Indexed};
 use super::audience::Visible;
 use super::column::Column;
 use super::key::Key;
@@ -49,6 +50,7 @@ pub(super) struct Translator<'a> {
     pub kind: &'a str,
     pub irregular: i64,
     pub visible: Visible,
+    pub indexed: Indexed,
 }
 
 /// A part of the documents that match, which no other part shares.
@@ -69,7 +71,7 @@ impl Translator<'_> {
         let mut select = Select::default();
         for (index, part) in parts.iter().enumerate() {
             select.push(&[if index == 0 { "" } else { " UNION ALL " }]);
-            self.rows(&mut select, query, columns, part);
+            self.rows(&mut select, query, columns, part, few && parts.len() == 1);
         }
         select.push(&[" ORDER BY "]);
         for (index, order) in query.order.iter().enumerate() {
@@ -84,7 +86,17 @@ impl Translator<'_> {
 
     /// Counts all matches; without looking at any where the tally knows.
     pub fn count(&self, query: &Query) -> Select {
-        self.tallied(query, "ifnull(sum(documents), 0)").unwrap_or_else(|| self.all(query, "count(*)"))
+        let known = self.tallied(query, "ifnull(sum(documents), 0)").or_else(|| self.counted(query));
+        known.unwrap_or_else(|| self.all(query, "count(*)"))
+    }
+
+    /// The count out of the index of a declared attribute, if that is all that is asked for.
+    fn counted(&self, query: &Query) -> Option<Select> {
+        let Some(Filter::Compare(path, comparison, literal)) = &query.filter else { return None };
+        let is_all = query.after.is_none() && self.visible == Visible::All;
+        let find = self.indexed.find(self.kind, &path.0, *comparison, literal).filter(|_| is_all)?;
+        let (sql, values) = (format!("SELECT count(*) {}", find.from.sql), find.from.values);
+        (!find.is_superset && values.len() <= MOST_VALUES).then(|| Select { sql, values, filters: Vec::new() })
     }
 
     /// Selects each value of a column among all matches, with the number of those that have it.
@@ -99,15 +111,16 @@ impl Translator<'_> {
     /// Selects this of all matches.
     pub fn all(&self, query: &Query, wanted: &str) -> Select {
         let mut select = Select::default();
-        select.push(&["SELECT ", wanted, " FROM resource"]);
-        self.conditions(&mut select, query, &Part { audience: None, filter: query.filter.clone() });
+        select.push(&["SELECT ", wanted]);
+        let filter = self.source(&mut select, query.filter.as_ref(), query.after.is_none());
+        self.conditions(&mut select, query, &Part { audience: None, filter });
         select
     }
 
     /// The same from the tally, which has `documents` of each; none if the search asks for more than that has.
     fn tallied(&self, query: &Query, wanted: &str) -> Option<Select> {
         let filter = query.filter.as_ref();
-        if query.after.is_some() || filter.is_some_and(|filter| values(filter) > MOST_VALUES) {
+        if query.after.is_some() || filter.is_some_and(|filter| self.values(filter) > MOST_VALUES) {
             return None;
         }
         let mut select = Select::default();
@@ -173,15 +186,53 @@ impl Translator<'_> {
         }
     }
 
-    fn rows(&self, select: &mut Select, query: &Query, columns: &str, part: &Part) {
+    fn rows(&self, select: &mut Select, query: &Query, columns: &str, part: &Part, few: bool) {
         select.push(&["SELECT ", columns]);
         for (index, order) in query.order.iter().enumerate() {
             select.push(&[", "]);
             self.key(select, order);
             select.push(&[" AS key", &index.to_string()]);
         }
-        select.push(&[" FROM resource"]);
-        self.conditions(select, query, part);
+        let filter = self.source(select, part.filter.as_ref(), few);
+        self.conditions(select, query, &Part { audience: part.audience, filter });
+    }
+
+    /// Where documents are looked for: where the index of a declared attribute finds them, if that `is_wanted`. Answers what is
+    /// left to ask of those. Without being told, `SQLite` walks through all of a type, as it does not know how many an index finds.
+    fn source(&self, select: &mut Select, filter: Option<&Filter>, is_wanted: bool) -> Option<Filter> {
+        let Some((place, find)) = filter.filter(|_| is_wanted).and_then(|filter| self.leading(filter)) else {
+            select.push(&[" FROM resource"]);
+            return filter.cloned();
+        };
+        // a cross join is done in the order written
+        select.push(&[" FROM (SELECT id AS found ", &find.from.sql, ") CROSS JOIN resource ON id = found"]);
+        select.values.extend(find.from.values);
+        let mut rest: Vec<Filter> = filter.map(conditions).into_iter().flatten().cloned().collect();
+        if !find.is_superset {
+            rest.remove(place);
+        }
+        if rest.len() > 1 { Some(Filter::All(rest)) } else { rest.pop() }
+    }
+
+    /// Of all conditions the one by which an index of a declared attribute finds the fewest, as far as that can be told; none
+    /// beside a column that equals something, which `SQLite` knows more of.
+    fn leading(&self, filter: &Filter) -> Option<(usize, Find)> {
+        let compared = conditions(filter).iter().enumerate().filter_map(|(place, part)| match part {
+            Filter::Compare(path, comparison, literal) => Some((place, &*path.0, *comparison, literal)),
+            _ => None,
+        });
+        let (mut best, mut is_equal) = (None, false);
+        for (place, path, comparison, literal) in compared {
+            let equals = comparison == Comparison::Equal;
+            if equals && self.column(path).is_some() {
+                return None;
+            }
+            if (best.is_none() || equals && !is_equal) && self.indexed.finds(path, comparison, literal) {
+                (best, is_equal) = (Some((place, path, comparison, literal)), equals);
+            }
+        }
+        let (place, path, comparison, literal) = best?;
+        Some((place, self.indexed.find(self.kind, path, comparison, literal)?))
     }
 
     fn key(&self, select: &mut Select, order: &Order) {
@@ -230,7 +281,7 @@ impl Translator<'_> {
     fn matching(&self, select: &mut Select, filter: Option<&Filter>) {
         let Some(filter) = filter else { return };
         select.push(&[" AND "]);
-        if values(filter) > MOST_VALUES {
+        if self.values(filter) > MOST_VALUES {
             select.ask(filter.clone());
         } else {
             self.filter(select, filter);
@@ -247,21 +298,34 @@ impl Translator<'_> {
             Filter::All(parts) => self.join(select, parts.iter().collect(), " AND "),
             Filter::Any(parts) => self.join(select, parts.iter().collect(), " OR "),
             Filter::Compare(path, comparison, literal) => {
-                match self.column(&path.0).and_then(|column| column.condition(*comparison, literal)) {
-                    Some(condition) => {
-                        select.push(&[&condition.sql]);
-                        select.values.extend(condition.values);
-                    }
-                    None => select.ask(filter.clone()),
+                if let Some(condition) = self.column(&path.0).and_then(|column| column.condition(*comparison, literal))
+                {
+                    select.push(&[&condition.sql]);
+                    select.values.extend(condition.values);
+                } else if let Some(find) = self.indexed.find(self.kind, &path.0, *comparison, literal) {
+                    Self::found(select, filter, find);
+                } else {
+                    select.ask(filter.clone());
                 }
             }
         }
     }
 
-    /// What columns answer first; then the evaluator, once for all the rest.
+    /// Those that an index finds, of which the evaluator is asked if some may not match.
+    fn found(select: &mut Select, filter: &Filter, find: Find) {
+        select.push(&["(id IN (SELECT id ", &find.from.sql, ")"]);
+        select.values.extend(find.from.values);
+        if find.is_superset {
+            select.push(&[" AND "]);
+            select.ask(filter.clone());
+        }
+        select.push(&[")"]);
+    }
+
+    /// What columns and indexes answer first; then the evaluator, once for all the rest.
     fn join(&self, select: &mut Select, parts: Vec<&Filter>, word: &str) {
         let (mut columns, mut rest): (Vec<&Filter>, Vec<&Filter>) =
-            parts.into_iter().partition(|part| self.uses_columns(part));
+            parts.into_iter().partition(|part| self.uses_indexes(part));
         if columns.len() > MOST_CONDITIONS {
             // those of an `and` that are left still narrow what is looked at; an `or` has to be asked whole
             rest.extend(columns.split_off(if word == " AND " { MOST_CONDITIONS } else { 0 }));
@@ -292,12 +356,23 @@ impl Translator<'_> {
         }
     }
 
-    fn uses_columns(&self, filter: &Filter) -> bool {
+    fn uses_indexes(&self, filter: &Filter) -> bool {
         match filter {
-            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_columns(part)),
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().any(|part| self.uses_indexes(part)),
             Filter::Compare(path, comparison, literal) => {
                 self.column(&path.0).is_some_and(|column| column.condition(*comparison, literal).is_some())
+                    || self.indexed.finds(&path.0, *comparison, literal)
             }
+        }
+    }
+
+    /// How many values are bound for a filter at most.
+    fn values(&self, filter: &Filter) -> usize {
+        match filter {
+            Filter::All(parts) | Filter::Any(parts) => parts.iter().map(|part| self.values(part)).sum(),
+            // a range has two
+            Filter::Compare(path, _, Literal::List(elements)) => 2.max(elements.len()) + self.indexed.bound(&path.0),
+            Filter::Compare(path, ..) => 2 + self.indexed.bound(&path.0),
         }
     }
 
@@ -318,7 +393,7 @@ impl Translator<'_> {
         let branches = branches.filter(|branches| branches.len() * audiences.len() <= MOST_PARTS);
         let filters: Vec<Option<Filter>> =
             branches.map_or_else(|| vec![filter.cloned()], |branches| branches.into_iter().map(Some).collect());
-        if filter.map_or(0, values) * filters.len() * audiences.len() > MOST_VALUES {
+        if filter.map_or(0, |filter| self.values(filter)) * filters.len() * audiences.len() > MOST_VALUES {
             return None;
         }
         let parts = audiences.iter().flat_map(|audience| {
@@ -330,10 +405,7 @@ impl Translator<'_> {
     /// A filter that asks for one of some states (or actions, …) as one filter for each: each has an index in the order
     /// wanted, while all together would have to be sorted. No document is in two.
     fn branches(&self, filter: &Filter, by_created: bool) -> Option<Vec<Filter>> {
-        let parts = match filter {
-            Filter::All(parts) => parts.as_slice(),
-            other => std::slice::from_ref(other),
-        };
+        let parts = conditions(filter);
         let alternatives = parts.iter().enumerate();
         let (place, alternatives) = alternatives
             .filter_map(|(place, part)| Some((place, self.alternatives(part, by_created)?)))
@@ -341,7 +413,7 @@ impl Translator<'_> {
                 alternatives.len() > 1 || alternatives.iter().all(|one| self.is_in_any_order(one))
             })
             .max_by_key(|(_, alternatives)| alternatives.len())?;
-        if values(filter) * alternatives.len() > MOST_VALUES {
+        if self.values(filter) * alternatives.len() > MOST_VALUES {
             return None;
         }
         let branch = |alternative: Filter| {
@@ -384,19 +456,17 @@ impl Translator<'_> {
     }
 }
 
+/// All conditions of a filter that have to hold.
+fn conditions(filter: &Filter) -> &[Filter] {
+    match filter {
+        Filter::All(parts) => parts,
+        other => std::slice::from_ref(other),
+    }
+}
+
 /// Whether the tally tells values of this column from each other.
 fn is_tallied(column: Column) -> bool {
     matches!(column, Column::State | Column::Action)
-}
-
-/// How many values are compared with at most.
-fn values(filter: &Filter) -> usize {
-    match filter {
-        Filter::All(parts) | Filter::Any(parts) => parts.iter().map(values).sum(),
-        // a range has two
-        Filter::Compare(_, _, Literal::List(elements)) => 2.max(elements.len()),
-        Filter::Compare(..) => 2,
-    }
 }
 
 fn saturating(number: u64) -> SqlValue {

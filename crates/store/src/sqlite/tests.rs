@@ -19,6 +19,7 @@ use crate::conformance::record;
 mod aggregate;
 mod audiences;
 mod backup;
+mod declared;
 mod file;
 mod groups;
 mod plans;
@@ -71,7 +72,10 @@ async fn lists_in_one_group(
         .map(|list| {
             let store = Arc::clone(store);
             tokio::spawn(async move {
-                store.carry_out(list.into_iter().map(Change::from).collect()).await.expect("the writer lives")
+                store
+                    .carry_out(list.into_iter().map(|write| Change::of(write, &store.declared)).collect())
+                    .await
+                    .expect("the writer lives")
             })
         })
         .collect();
@@ -124,7 +128,10 @@ async fn what_was_accepted_is_written_before_the_store_is_dropped() {
     let (_folder, path, store) = new_store();
     for number in 0..50 {
         let (answer, _) = oneshot::channel();
-        let write = Write { changes: vec![insert(&format!("job/{number}"), &json!({})).into()], answer };
+        let write = Write {
+            changes: vec![Change::of(insert(&format!("job/{number}"), &json!({})), &Declared::default())],
+            answer,
+        };
         assert!(writer(&store).send(Request::Write(write)).await.is_ok());
     }
     drop(store);
@@ -285,7 +292,7 @@ async fn a_newer_version_is_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
     let before = fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 5, .. }), "{error}");
     assert!(error.to_string().contains("run the program that wrote it"), "{error}");
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -363,7 +370,7 @@ fn a_missing_folder_is_an_error() {
 #[test]
 fn a_stopped_search_does_not_stop_what_comes_next() {
     let (_folder, path, _store) = new_store();
-    let reader = Reader::open(&path, Duration::ZERO).unwrap();
+    let reader = Reader::open(&path, Arc::default(), Duration::ZERO).unwrap();
     assert_eq!(reader.search("job", &Query::default()).unwrap().count, 0);
     for _ in 0..1_000 {
         assert!(reader.get("job/1").unwrap().is_none());
@@ -387,8 +394,13 @@ async fn a_search_that_takes_too_long_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let store = Arc::new(
-        SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }, &Opening::default())
-            .unwrap(),
+        SqliteStore::open_within(
+            &path,
+            Limits { search: Duration::ZERO, log: log::LONGEST },
+            Declared::default(),
+            &Opening::default(),
+        )
+        .unwrap(),
     );
     for batch in 0..4 {
         let changes = (0..250).map(|number| insert(&format!("job/{batch}-{number}"), &json!({"n": number})));

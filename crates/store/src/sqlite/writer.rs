@@ -15,6 +15,8 @@ use slipstream_cimi::State;
 use slipstream_cimi::dialect::JOB;
 use tokio::sync::{mpsc, oneshot};
 
+use super::attribute;
+use super::attribute::Declared;
 use super::audience;
 use super::column::Column;
 use super::failure::{failure, has_no_space};
@@ -22,6 +24,7 @@ use super::file::DatabaseFile;
 use super::key::Key;
 use super::log;
 use super::log::{Log, Trouble, checkpoint};
+use super::reader::document;
 use super::reserve;
 use super::reserve::Reserve;
 use super::schema::BUSY_TIMEOUT;
@@ -47,6 +50,8 @@ pub(super) struct Row {
     pub entry: Option<String>,
     /// Its lease.
     pub lease: Option<String>,
+    /// What the index has of a document of a declared type, see [`attribute`]; none of any other type.
+    pub declared: Option<Vec<(String, SqlValue)>>,
 }
 
 impl Row {
@@ -55,7 +60,7 @@ impl Row {
         *state == SqlValue::Text(State::Running.as_str().to_owned())
     }
 
-    pub fn of(record: Record) -> Self {
+    pub fn of(record: Record, declared: &Declared) -> Self {
         let mut irregular = 0;
         let mut regular = |(column, value): (Column, Option<SqlValue>)| {
             irregular |= if value.is_none() { column.bit() } else { 0 };
@@ -78,7 +83,9 @@ impl Row {
         let ledger = if record.ledger.is_null() { SqlValue::Null } else { SqlValue::Blob(pack(&record.ledger)) };
         let viewers = audience::stored(tops[Column::Owner as usize].as_deref());
         let (id, revision) = (record.id, record.revision);
-        Self { id, revision, document, ledger, irregular, columns, viewers, entry, lease }
+        let kind = kind_of(&id);
+        let declared = declared.has(kind).then(|| declared.rows(kind, Some(&record.document)));
+        Self { id, revision, document, ledger, irregular, columns, viewers, entry, lease, declared }
     }
 }
 
@@ -89,11 +96,11 @@ pub(super) enum Change {
     Remove { id: String, revision: Revision },
 }
 
-impl From<crate::Write> for Change {
-    fn from(write: crate::Write) -> Self {
+impl Change {
+    pub fn of(write: crate::Write, declared: &Declared) -> Self {
         match write {
-            crate::Write::Create(record) => Self::Insert(Box::new(Row::of(record))),
-            crate::Write::Replace(record) => Self::Replace(Box::new(Row::of(record))),
+            crate::Write::Create(record) => Self::Insert(Box::new(Row::of(record, declared))),
+            crate::Write::Replace(record) => Self::Replace(Box::new(Row::of(record, declared))),
             crate::Write::Remove(id, revision) => Self::Remove { id, revision },
         }
     }
@@ -124,6 +131,8 @@ pub(super) struct Writer {
     pub connection: Connection,
     /// For errors, the name by which the store was opened.
     pub path: Arc<PathBuf>,
+    /// Which attributes are indexed.
+    pub declared: Arc<Declared>,
     /// Locked until this ends, which is last of all threads.
     pub file: DatabaseFile,
     pub reserve: Reserve,
@@ -237,13 +246,13 @@ impl Writer {
 
     /// Does the changes in one transaction; where the disk is full, once more after making room, if that is to be tried.
     fn carry_out(&mut self, changes: &[Change], makes_room: bool) -> Result<Vec<Answer>, StoreError> {
-        let mut done = commit(&mut self.connection, changes);
+        let mut done = commit(&mut self.connection, &self.declared, changes);
         if makes_room && done.as_ref().is_err_and(|error| has_no_space(&self.connection, error)) {
             self.make_room();
             if changes.iter().all(Change::frees_or_ends) {
                 self.reserve.give_back();
             }
-            done = commit(&mut self.connection, changes);
+            done = commit(&mut self.connection, &self.declared, changes);
         }
         done.map_err(|error| {
             if has_no_space(&self.connection, &error) {
@@ -285,11 +294,13 @@ impl Writer {
 
 impl Change {
     /// Whether it frees space or ends a job, or whoever does that needs it, such as a session: it is carried out with the
-    /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is.
+    /// last of the space. A new job or user is not, nor that a job is about to run or says how far it is, nor a document of a
+    /// declared type.
     fn frees_or_ends(&self) -> bool {
         match self {
-            Self::Insert(row) => !matches!(kind_of(&row.id), "job" | "user"),
-            Self::Replace(row) => kind_of(&row.id) != JOB.name || !row.is_running(),
+            Self::Insert(row) => row.declared.is_none() && !matches!(kind_of(&row.id), "job" | "user"),
+            Self::Replace(row) if kind_of(&row.id) == JOB.name => !row.is_running(),
+            Self::Replace(row) => row.declared.is_none(),
             Self::Remove { .. } => true,
         }
     }
@@ -312,26 +323,26 @@ fn finish(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Does the changes in one transaction. After an error nothing is changed: whatever `SQLite` has not rolled back already
 /// is rolled back as the transaction is dropped.
-fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<Vec<Answer>> {
+fn commit(connection: &mut Connection, declared: &Declared, changes: &[Change]) -> rusqlite::Result<Vec<Answer>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tally = Tally::default();
-    let apply = |change| apply(&transaction, change, &mut tally);
+    let apply = |change| apply(&transaction, declared, change, &mut tally);
     let answers = changes.iter().map(apply).collect::<rusqlite::Result<Vec<_>>>()?;
     tally.store(&transaction)?;
     transaction.commit()?;
     Ok(answers)
 }
 
-fn apply(connection: &Connection, change: &Change, tally: &mut Tally) -> rusqlite::Result<Answer> {
+fn apply(connection: &Connection, declared: &Declared, change: &Change, tally: &mut Tally) -> rusqlite::Result<Answer> {
     Ok(match change {
         Change::Insert(row) => insert(connection, row, Revision(1), tally)?
             .then_some(Revision(1))
             .ok_or_else(|| StoreError::Exists(row.id.clone())),
         Change::Replace(row) => {
             let changed = || StoreError::Changed(row.id.clone());
-            replace(connection, row, tally)?.then_some(Revision(row.revision.0 + 1)).ok_or_else(changed)
+            replace(connection, declared, row, tally)?.then_some(Revision(row.revision.0 + 1)).ok_or_else(changed)
         }
-        Change::Remove { id, revision } => remove(connection, id, *revision, tally)?
+        Change::Remove { id, revision } => remove(connection, declared, (id, *revision), tally)?
             .then_some(*revision)
             .ok_or_else(|| StoreError::Changed(id.clone())),
     })
@@ -362,16 +373,21 @@ pub(super) fn insert(
     let inserted = connection.prepare_cached(sql)?.execute(params_from_iter(values))? == 1;
     if inserted {
         tally.count(Place::of(kind, &row.columns, audience), 1);
+        attribute::change(connection, (kind, id), &[], row.declared.as_deref().unwrap_or_default())?;
     }
     Ok(inserted)
 }
 
 /// Sets what differs and nothing else: an index is written only if one of its columns is set.
-fn replace(connection: &Connection, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
+fn replace(connection: &Connection, declared: &Declared, row: &Row, tally: &mut Tally) -> rusqlite::Result<bool> {
     let Some(stored) = Stored::find(connection, &row.id)?.filter(|stored| stored.has(row.revision)) else {
         return Ok(false);
     };
     let audience = audience_of(connection, row)?;
+    if let Some(after) = &row.declared {
+        let before = stored.declared(connection, declared, &row.id)?;
+        attribute::change(connection, (kind_of(&row.id), &row.id), &before, after)?;
+    }
     let mut sql = "UPDATE resource SET revision = revision + 1, document = ?, ledger = ?".to_owned();
     let mut values: Vec<&dyn ToSql> = vec![&row.document, &row.ledger];
     let mut set = |name: &str, value| {
@@ -411,8 +427,15 @@ fn audience_of(connection: &Connection, row: &Row) -> rusqlite::Result<Option<i6
     row.viewers.as_ref().map(|viewers| audience::of(connection, kind_of(&row.id), viewers)).transpose()
 }
 
-fn remove(connection: &Connection, id: &str, revision: Revision, tally: &mut Tally) -> rusqlite::Result<bool> {
+fn remove(
+    connection: &Connection,
+    declared: &Declared,
+    (id, revision): (&str, Revision),
+    tally: &mut Tally,
+) -> rusqlite::Result<bool> {
     let Some(stored) = Stored::find(connection, id)?.filter(|stored| stored.has(revision)) else { return Ok(false) };
+    let before = stored.declared(connection, declared, id)?;
+    attribute::change(connection, (kind_of(id), id), &before, &[])?;
     connection.prepare_cached("DELETE FROM resource WHERE rowid = ?")?.execute([stored.rowid])?;
     tally.count(Place::of(kind_of(id), &stored.columns, stored.audience), -1);
     Ok(true)
@@ -444,6 +467,27 @@ impl Stored {
             Ok(Self { rowid, revision, irregular, audience, entry, lease, columns })
         });
         found.optional()
+    }
+
+    /// What the index has of the document. The rows of one that is damaged are forgotten, as they tell what it was.
+    fn declared(
+        &self,
+        connection: &Connection,
+        declared: &Declared,
+        id: &str,
+    ) -> rusqlite::Result<Vec<(String, SqlValue)>> {
+        let kind = kind_of(id);
+        if declared.paths(kind).next().is_none() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT document FROM resource WHERE rowid = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let stored = statement.query_row([self.rowid], |row| Ok(document(row.get_ref(0)?).ok()))?;
+        let Some((document, _)) = stored else {
+            attribute::forget(connection, declared, kind, id)?;
+            return Ok(Vec::new());
+        };
+        Ok(declared.rows(kind, Some(&document)))
     }
 
     fn has(&self, revision: Revision) -> bool {

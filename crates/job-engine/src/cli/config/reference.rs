@@ -170,7 +170,9 @@ fn page() -> String {
     }
     page.push_str(
         "\n## `[[distributor]]`\n\nEach is a distributor. [The built-in ones](../crates/job-engine/src/default-config.toml) \
-         explain every key.\n\n## Options that no file has\n\nThose of all commands: `--help`, and `--config FILE`, which \
+         explain every key.\n\n## `[[collection]]`\n\nEach is a declared collection. [The built-in \
+         ones](../crates/job-engine/src/default-collections.toml) explain every key; [Collections](operations.md#collections) \
+         tells more.\n\n## Options that no file has\n\nThose of all commands: `--help`, and `--config FILE`, which \
          names the file (`SLIPSTREAM_CONFIG`).\n",
     );
     let whole = Arguments::command();

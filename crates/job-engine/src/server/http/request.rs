@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, header};
 use serde_json::{Value, json};
 use slipstream_action::with_causes;
 use slipstream_cimi::client::lists::ReportList;
+use slipstream_cimi::dialect::JOB;
 use slipstream_cimi::query::{MOST_AGGREGATIONS, MOST_ORDERS, Parameters};
 use slipstream_cimi::{AttemptIdentity, Document, lease};
 
@@ -18,8 +19,6 @@ use crate::server::auth::caller::Caller;
 use crate::server::auth::proxy::Origin;
 use crate::server::error::ApiError;
 
-/// Where a list of jobs may be sent, and nowhere else.
-const BULK_ADD_PATH: &str = "/api/job";
 /// Longest idempotency key in bytes.
 const KEY_LIMIT: usize = 255;
 
@@ -74,7 +73,7 @@ impl ApiRequest {
         } else if !bytes.is_empty() {
             match body::parse(bytes)? {
                 Value::Object(object) => body = Some(object),
-                Value::Array(items) if method == Method::POST && path == BULK_ADD_PATH => list = Some(items),
+                Value::Array(items) if method == Method::POST && takes_lists(shared, &path) => list = Some(items),
                 _ => return Err(ApiError::bad_request("expected a JSON object as request body")),
             }
         }
@@ -157,6 +156,12 @@ impl ApiRequest {
         let not_text = |_| ApiError::bad_request(format!("{name} is not text"));
         self.headers.get(name).map(|value| value.to_str().map_err(not_text)).transpose()
     }
+}
+
+/// Whether a list of documents may be sent there, to be added.
+fn takes_lists(shared: &Shared, path: &str) -> bool {
+    let kind = path.strip_prefix("/api/");
+    kind.is_some_and(|kind| kind == JOB.name || shared.collections.get(kind).is_some())
 }
 
 /// Old clients write `//api/…` when their endpoint ends in a slash (quirk 31).

@@ -13,7 +13,7 @@ use super::document::Patch;
 const RESERVED: [&str; 2] = ["notBefore", "maxAttempts"];
 
 /// Longest value of an attribute that is in an index, in bytes: a longer one makes searches of everybody slow.
-const LONGEST_INDEXED: usize = 512;
+pub const LONGEST_INDEXED: usize = 512;
 
 /// What every job has.
 const REQUIRED: [&str; 8] = ["id", "resourceURI", "created", "updated", "acl", "state", "action", "progress"];

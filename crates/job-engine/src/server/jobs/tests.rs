@@ -23,6 +23,7 @@ pub(crate) async fn shared() -> Shared {
         max_attempts: 5,
         writers: Writers::One,
         coordinator_forgets: true,
+        collections: crate::config::default_collections(),
         metrics: crate::process::metrics::Metrics::default(),
     };
     Shared::new(store, Arc::new(Embedded::new()), clock, generation, &options).await

@@ -22,10 +22,16 @@ pub async fn search(
     present: impl Fn(Record) -> Document + Send + 'static,
 ) -> Result<Answer, ApiError> {
     let mut found = search::search(shared, kind, caller, parameters).await?;
-    let head = head(kind, found.stored.count, caller.is_administrator());
+    let head = head(kind, found.stored.count, may_add(shared, kind, caller));
     let mut tail = Document::new();
     add_aggregations(&mut tail, &parameters.aggregations, std::mem::take(&mut found.stored.aggregations));
     Ok(Answer::page(pages::body(shared.store.clone(), kind, (&head, tail), found, present)))
+}
+
+/// Whether the caller may add documents of a kind: whoever is logged in, if it is declared so, else administrators.
+pub fn may_add(shared: &Shared, kind: Kind, caller: &Caller) -> bool {
+    let users_may = shared.collections.get(kind.name).is_some_and(|collection| collection.users_may_add);
+    caller.is_administrator() || users_may && caller.require_user().is_ok()
 }
 
 /// A collection of documents that are shown whole, with the answers to the aggregations about them.

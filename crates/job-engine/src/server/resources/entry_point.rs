@@ -70,7 +70,8 @@ async fn stored(shared: &Shared) -> Result<Record, ApiError> {
 fn presented(shared: &Shared, stored: Record, request: &ApiRequest) -> Answer {
     let mut document = stored.document.into_document();
     document.insert("baseURI".to_owned(), json!(base_uri(&request.headers)));
-    for kind in [JOB, SESSION, SESSION_TEMPLATE, USER, OPERATION] {
+    let declared = shared.collections.iter().map(|collection| collection.kind);
+    for kind in [JOB, SESSION, SESSION_TEMPLATE, USER, OPERATION].into_iter().chain(declared) {
         document.insert(kind.plural.to_owned(), json!({"href": kind.name}));
     }
     // whoever knows nothing of lists sends single requests

@@ -133,6 +133,60 @@ async fn a_file_of_a_version_before_is_the_same_in_the_current_one() {
     }
 }
 
+/// As the version before this one wrote it.
+fn file_of_version_3(path: &Path) {
+    file_of_version_2(path);
+    fs::write(path.with_file_name("store.db.before-2"), "").unwrap();
+    SqliteStore::open(path).unwrap().close().unwrap();
+    let back = "DROP TABLE attribute; DROP TABLE indexed; PRAGMA user_version = 3;";
+    Connection::open(path).unwrap().execute_batch(back).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_version_3_is_changed_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_3(&path);
+    let before = fs::metadata(&path).unwrap().ino();
+    let opening = Opening::looking(|_, step| panic!("{step:?} takes long"));
+    let store = SqliteStore::open_as(&path, Declared::default(), &opening).unwrap();
+    assert_eq!((version(&path), fs::metadata(&path).unwrap().ino()), (VERSION, before));
+    assert!(!path.with_file_name("store.db.before-3").exists());
+    holds_all(&store).await;
+    store.close().unwrap();
+    // what is declared at the same start is filled
+    let mut declared = Declared::default();
+    declared.add(
+        "user",
+        ["action".to_owned(), "targetResource/name".to_owned(), "id".to_owned(), "acl/owner/type".to_owned()],
+    );
+    let filled = |path: &Path| {
+        let sql = "SELECT group_concat(path || '=' || value || '=' || id) FROM attribute";
+        Connection::open(path).unwrap().query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap()
+    };
+    for file in [file_of_version_2, file_of_version_3] {
+        fs::remove_file(&path).unwrap();
+        file(&path);
+        SqliteStore::open_as(&path, declared.clone(), &Opening::default()).unwrap().close().unwrap();
+        assert_eq!(filled(&path).as_deref(), Some("acl/owner/type=USER=user/jane"));
+    }
+}
+
+/// Fault: the process is killed, or somebody writes, while a file of version 3 is changed: it is of one or the other version.
+#[test]
+fn a_file_of_version_3_that_somebody_writes_to_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    file_of_version_3(&path);
+    let mut connection = schema::open_to_write(&path).unwrap();
+    connection.execute_batch("CREATE TABLE attribute (other TEXT)").unwrap();
+    assert!(schema::prepare_writer(&mut connection, 3).is_err());
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'indexed'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!((version(&path), tables), (3, 0));
+}
+
 /// Fault: the disk or the process ends while the new file is written.
 #[tokio::test]
 async fn what_was_left_half_written_is_written_again() {
@@ -235,7 +289,7 @@ fn an_opening_that_is_stopped_leaves_the_file_as_it_was() {
     let opening = Opening::default();
     opening.stop();
     let stopped = |left: &[&str]| {
-        let error = SqliteStore::open_as(&path, &opening).err().unwrap();
+        let error = SqliteStore::open_as(&path, Declared::default(), &opening).err().unwrap();
         assert!(matches!(error, OpenError::Stopped { .. }), "{error}");
         assert_eq!((version(&path), opening.step()), (2, None));
         let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -299,7 +353,9 @@ async fn a_change_that_is_ended_at_any_step_is_done_by_the_next_start() {
                     opening.stop();
                 }
             });
-            let ended = panic::catch_unwind(AssertUnwindSafe(|| SqliteStore::open_as(&path, &opening).err()));
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+                SqliteStore::open_as(&path, Declared::default(), &opening).err()
+            }));
             let when = format!("step {number}, killed {is_killed}, copy {has_copy}");
             match ended {
                 Ok(stopped) => {
@@ -337,7 +393,7 @@ async fn whoever_reads_the_file_is_waited_for_within_a_limit() {
         assert_eq!(step, Step::Waiting);
         opening.stop();
     });
-    let error = SqliteStore::open_as(&path, &stopped).err().unwrap();
+    let error = SqliteStore::open_as(&path, Declared::default(), &stopped).err().unwrap();
     assert!(matches!(error, OpenError::Stopped { .. }), "{error:?}");
     assert_eq!(mode(&path), "wal", "nothing is changed meanwhile");
     let (mut reader, mut waited) = (Some(reader), 0);
@@ -349,7 +405,7 @@ async fn whoever_reads_the_file_is_waited_for_within_a_limit() {
         }
         told.send(step).unwrap();
     });
-    holds_all(&SqliteStore::open_as(&path, &opening).unwrap()).await;
+    holds_all(&SqliteStore::open_as(&path, Declared::default(), &opening).unwrap()).await;
     let steps: Vec<Step> = steps.try_iter().collect();
     assert!(steps[0] == Step::Waiting && steps.contains(&Step::Checking), "{steps:?}");
 }

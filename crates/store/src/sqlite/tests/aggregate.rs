@@ -62,8 +62,13 @@ async fn an_aggregation_that_takes_too_long_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let store = Arc::new(
-        SqliteStore::open_within(&path, Limits { search: Duration::ZERO, log: log::LONGEST }, &Opening::default())
-            .unwrap(),
+        SqliteStore::open_within(
+            &path,
+            Limits { search: Duration::ZERO, log: log::LONGEST },
+            Declared::default(),
+            &Opening::default(),
+        )
+        .unwrap(),
     );
     fill(&store).await;
     for tag in ["sum:progress", "percentiles:priority", "sum:progress"] {

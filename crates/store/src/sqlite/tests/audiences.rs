@@ -64,7 +64,7 @@ async fn what_a_caller_may_see_is_found_in_the_order_wanted_and_counted_without_
         let owner = json!({"type": "USER", "principal": owner});
         store.insert(record(&format!("job/{number}"), &job("QUEUED", &owner))).await.unwrap();
     }
-    let reader = Reader::open(&path, SEARCH_LIMIT).unwrap();
+    let reader = Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap();
     let newest = vec![Order { attribute: "created".into(), descending: true }];
     let callers = ["jane", "joe"].map(|name| Principal::User(name.to_owned())).to_vec();
     for (filter, order, index) in [
@@ -94,7 +94,7 @@ async fn what_a_caller_of_many_audiences_may_see_is_counted_without_looking() {
         document["acl"]["rules"].as_array_mut().unwrap().push(rule);
         store.insert(record(&format!("job/{number}"), &document)).await.unwrap();
     }
-    let reader = Reader::open(&path, SEARCH_LIMIT).unwrap();
+    let reader = Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap();
     let callers = vec![Principal::User("jane".to_owned())];
     let query = Query { visible_to: Some(callers), limit: 20, ..Query::default() };
     let count = reader.plan("job", &query, true, false).unwrap();
@@ -104,7 +104,7 @@ async fn what_a_caller_of_many_audiences_may_see_is_counted_without_looking() {
 #[tokio::test]
 async fn states_actions_and_an_owner_are_counted_without_looking() {
     let (_folder, path, _store) = new_store();
-    let reader = Reader::open(&path, SEARCH_LIMIT).unwrap();
+    let reader = Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap();
     for text in [
         "state='QUEUED' and action='noop'",
         "state=['QUEUED','RUNNING'] or action^='no'",
@@ -124,7 +124,7 @@ async fn a_caller_of_very_many_audiences_looks_at_theirs_alone() {
         document["acl"]["rules"] = json!([{"type": "USER", "principal": format!("user-{number}"), "right": "VIEW"}]);
         store.insert(record(&format!("job/{number}"), &document)).await.unwrap();
     }
-    let reader = Reader::open(&path, SEARCH_LIMIT).unwrap();
+    let reader = Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap();
     let callers = vec![Principal::User("jane".to_owned()), Principal::Role("ANON".to_owned())];
     let order = vec![Order { attribute: "created".into(), descending: true }];
     let query = Query { visible_to: Some(callers), order, limit: 20, ..Query::default() };

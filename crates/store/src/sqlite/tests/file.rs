@@ -101,8 +101,13 @@ async fn nothing_is_written_to_a_file_that_was_moved_away_or_replaced() {
 async fn a_reader_that_stays_does_not_let_the_log_grow_without_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    let store =
-        SqliteStore::open_within(&path, Limits { search: SEARCH_LIMIT, log: 1 << 20 }, &Opening::default()).unwrap();
+    let store = SqliteStore::open_within(
+        &path,
+        Limits { search: SEARCH_LIMIT, log: 1 << 20 },
+        Declared::default(),
+        &Opening::default(),
+    )
+    .unwrap();
     store.insert(record("job/0", &json!({}))).await.unwrap();
     let mut reader = Connection::open(&path).unwrap();
     let reading = reader.transaction().unwrap();

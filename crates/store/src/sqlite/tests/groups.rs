@@ -87,7 +87,7 @@ async fn refusals_and_answers_of_what_is_admitted_stand_in_their_places() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     let limits = Limits { search: SEARCH_LIMIT, log: 1 };
-    let store = Arc::new(SqliteStore::open_within(&path, limits, &Opening::default()).unwrap());
+    let store = Arc::new(SqliteStore::open_within(&path, limits, Declared::default(), &Opening::default()).unwrap());
     for number in 0..3 {
         store.insert(record(&format!("job/{number}"), &json!({"state": "RUNNING"}))).await.unwrap();
     }

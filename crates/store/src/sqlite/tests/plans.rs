@@ -156,8 +156,8 @@ fn check(reader: &Reader, when: &str) {
 async fn the_searches_of_every_day_use_an_index_in_its_order() {
     let (_folder, path, store) = new_store();
     let store = Arc::new(store);
-    check(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "empty");
-    check_prefixes_and_lists(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "empty");
+    check(&Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap(), "empty");
+    check_prefixes_and_lists(&Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap(), "empty");
     check_walk(&store, "empty").await;
     for batch in 0..10 {
         let changes = (0..200).map(|number| {
@@ -180,9 +180,9 @@ async fn the_searches_of_every_day_use_an_index_in_its_order() {
         });
         assert!(in_one_group(&store, changes.collect()).await.iter().all(Result::is_ok));
     }
-    check(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "filled");
-    check_prefixes_and_lists(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "filled");
+    check(&Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap(), "filled");
+    check_prefixes_and_lists(&Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap(), "filled");
     inspect(&store, |connection| connection.execute_batch("ANALYZE").unwrap()).await;
-    check(&Reader::open(&path, SEARCH_LIMIT).unwrap(), "analysed");
+    check(&Reader::open(&path, Arc::default(), SEARCH_LIMIT).unwrap(), "analysed");
     check_walk(&store, "analysed").await;
 }
